@@ -1,0 +1,189 @@
+r"""
+The constraints of the API model, as values inside `typing.Annotated`.
+
+    RoleSessionName = Annotated[str, Length(2, 64), Pattern(r"[\w+=,.@-]*")]
+
+`violations` checks a whole request against what its annotations say. No rule ever repeats the value it refuses.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import attrs
+
+
+class Constraint(Protocol):
+    """A rule for one value of the right type."""
+
+    def accepts(self, value: Any) -> bool:
+        """Say whether *value* keeps the rule."""
+        ...
+
+    @property
+    def rule(self) -> str:
+        """The rule in words that complete "must ..."."""
+        ...
+
+
+@attrs.frozen
+class Length:
+    """Least and greatest length of a text (characters) or a list (members). `most` of None: no bound."""
+
+    least: int
+    most: int | None = None
+
+    def accepts(self, value: Any) -> bool:
+        return self.least <= len(value) and (self.most is None or len(value) <= self.most)
+
+    @property
+    def rule(self) -> str:
+        if self.most is None:
+            return f"have a length of at least {self.least}"
+        if self.least == self.most:
+            return f"have a length of {self.least}"
+        return f"have a length of {self.least} to {self.most}"
+
+
+@attrs.frozen
+class Range:
+    """Least and greatest value of an integer, and its unit."""
+
+    least: int
+    most: int
+    unit: str = ""
+
+    def accepts(self, value: Any) -> bool:
+        return bool(self.least <= value <= self.most)
+
+    @property
+    def rule(self) -> str:
+        return f"be {self.least} to {self.most} {self.unit}".rstrip()
+
+
+@attrs.frozen
+class Pattern:
+    r"""
+    What a text must match from its first to its last character.
+
+    `\w` and `\d` mean ASCII, as they do for the service. The expression is compiled at first use: not every program
+    calls every operation.
+    """
+
+    expression: str
+    _compiled: list[re.Pattern[str]] = attrs.field(factory=list, init=False, eq=False, repr=False)
+
+    def accepts(self, value: Any) -> bool:
+        if not self._compiled:
+            self._compiled.append(re.compile(self.expression, re.ASCII))
+        return self._compiled[0].fullmatch(value) is not None
+
+    @property
+    def rule(self) -> str:
+        return f"match {self.expression}"
+
+
+@attrs.frozen
+class Category:
+    r"""Text of characters in Unicode general categories (by first letter) and some others: `\p{L}` is not in `re`."""
+
+    letters: str
+    others: str
+
+    def accepts(self, value: Any) -> bool:
+        return all(c in self.others or unicodedata.category(c)[0] in self.letters for c in value)
+
+    @property
+    def rule(self) -> str:
+        return f"have only characters of the Unicode categories {', '.join(self.letters)} or of {self.others}"
+
+
+@attrs.frozen
+class OneOf:
+    """A text out of a fixed few."""
+
+    choices: tuple[str, ...]
+
+    def accepts(self, value: Any) -> bool:
+        return value in self.choices
+
+    @property
+    def rule(self) -> str:
+        return f"be one of {', '.join(self.choices)}"
+
+
+@attrs.frozen
+class Member:
+    """
+    What a request shape says of one member.
+
+    Attributes:
+        name: The Python name.
+        wire: The name in the API.
+        kind: `str`, `int`, `list` or a nested shape class.
+        required: Whether a request without it is refused.
+        constraints: The rules for the value.
+        items: For a list, the `Member` that each of its own members is (its name is empty).
+        secret: Whether the value must not be shown.
+    """
+
+    name: str
+    wire: str
+    kind: type
+    required: bool = False
+    constraints: tuple[Constraint, ...] = ()
+    items: Any = None
+    secret: bool = False
+
+
+KIND_RULES = {str: "be text", int: "be an integer", tuple: "be a list"}
+
+
+def violations(shape: Any, prefix: str = "") -> Iterator[str]:
+    """
+    Yield a line for each constraint that *shape* breaks: the member and the rule, never the value.
+
+    Nested members are named as they are reached: ``tags[2].key``.
+    """
+    for member in shape.__members__:
+        value = getattr(shape, member.name)
+        if value is None or value == ():
+            if member.required:
+                yield f"{prefix}{member.name} is required"
+        elif not _plainly_valid(member, value):
+            yield from _explain(member, value, prefix + member.name)
+
+
+def _plainly_valid(member: Member, value: Any) -> bool:
+    """Return True for a scalar that keeps every rule, the usual case; False asks for a closer look."""
+    if member.kind is str:
+        if not isinstance(value, str):
+            return False
+    elif member.kind is not int or value.__class__ is not int:
+        return False
+    return all(constraint.accepts(value) for constraint in member.constraints) and (
+        member.kind is int or _encodable(value)
+    )
+
+
+def _explain(member: Member, value: Any, path: str) -> Iterator[str]:
+    kind: Any = tuple if member.kind is list else member.kind
+    if not isinstance(value, kind) or isinstance(value, bool):
+        yield f"{path} must {KIND_RULES.get(kind, f'be a {kind.__name__}')}"
+        return
+    for constraint in member.constraints:
+        if not constraint.accepts(value):
+            yield f"{path} must {constraint.rule}"
+    if kind is str:
+        if not _encodable(value):
+            yield f"{path} must be text that UTF-8 can encode"
+    elif kind is tuple:
+        for index, item in enumerate(value):
+            yield from _explain(member.items, item, f"{path}[{index}]")
+    elif kind is not int:
+        yield from violations(value, f"{path}.")
+
+
+def _encodable(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)

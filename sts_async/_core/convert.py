@@ -1,0 +1,149 @@
+"""
+The one cattrs converter: plain dicts and strings, by wire names, to shapes, and shapes to plain dicts.
+
+Liberal in what is missing or unknown, strict in what is there: cattrs' own hooks would make ``'None'`` of a null and
+quote what they cannot read.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from ..shapes import ResponseMetadata
+from .shape import Shape
+
+S = TypeVar("S", bound=Shape)
+
+_TIMESTAMP = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-]\d\d):(\d\d))?", re.ASCII
+)
+
+
+def structure(tree: Any, cls: type[S], *, metadata: ResponseMetadata | None = None) -> S:
+    """
+    Return the shape that *tree* describes.
+
+    Raises:
+        ValueError, KeyError, TypeError, OverflowError: A member is missing or unreadable. The messages can quote what
+            was read: catch them, and ask `explain`.
+    """
+    if metadata is not None:
+        tree = {**tree, "metadata": metadata} if isinstance(tree, dict) else {"metadata": metadata}
+    return _CONVERTER.structure(tree, cls)
+
+
+def unstructure(shape: Shape) -> dict[str, Any]:
+    """Return *shape* as a dict by wire names, without what is absent; times as ISO 8601 text in UTC."""
+    given: dict[str, Any] = _given(_CONVERTER.unstructure(shape))
+    return given
+
+
+def explain(tree: Any, cls: type[Shape], path: str) -> str:
+    """Return in words which member of *tree* keeps it from being a *cls*, without any value."""
+    for member in cls.__members__:
+        here = f"{path}.{member.wire}"
+        if not isinstance(tree, dict) or member.wire not in tree:
+            if member.required:
+                return f"{here} is missing"
+        elif issubclass(member.kind, Shape):
+            if not _reads(tree[member.wire], member.kind):
+                return explain(tree[member.wire], member.kind, here)
+        elif not _reads(tree[member.wire], member.kind):
+            return f"{here} is unreadable"
+    return f"{path} is unreadable"
+
+
+def _reads(value: Any, kind: type) -> bool:
+    try:
+        _CONVERTER.structure(value, kind)
+    except UNREADABLE:
+        return False
+    return True
+
+
+UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, AttributeError)
+"""What `structure` raises when a tree does not fit."""
+
+
+def timestamp(text: str) -> datetime:
+    """
+    Return the time that ISO 8601 *text* says, in UTC. Without an offset it means UTC; nanoseconds are cut.
+
+    Raises:
+        ValueError, OverflowError: It is not such a text, or no such time.
+    """
+    found = _TIMESTAMP.fullmatch(text)
+    if found is None:
+        raise ValueError("not an ISO 8601 timestamp")
+    year, month, day, hour, minute, second, fraction, offset_hours, offset_minutes = found.groups()
+    microsecond = int(fraction[:6].ljust(6, "0")) if fraction else 0
+    when = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), microsecond, UTC)
+    if offset_hours:
+        sign = -1 if offset_hours[0] == "-" else 1
+        when -= sign * timedelta(hours=abs(int(offset_hours)), minutes=int(offset_minutes))
+    return when
+
+
+def _structure_text(value: Any, _: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return value
+
+
+def _structure_integer(value: Any, _: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise TypeError("not an integer")
+    return int(value)
+
+
+def _structure_time(value: Any, _: Any) -> datetime:
+    return timestamp(_structure_text(value, str))
+
+
+def _unstructure_time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _renames(cls: type[Shape]) -> dict[str, Any]:
+    return {member.name: override(rename=member.wire) for member in cls.__members__}
+
+
+def _shape_reader(cls: type[Shape]) -> Callable[[Any, Any], Shape]:
+    read: Any = make_dict_structure_fn(cls, _CONVERTER, _cattrs_detailed_validation=False, **_renames(cls))
+
+    def read_element(tree: Any, _: Any) -> Shape:
+        if isinstance(tree, str) and not tree.strip():
+            tree = {}  # an element without children
+        made: Shape = read(tree, cls)
+        return made
+
+    return read_element
+
+
+def _shape_writer(cls: type[Shape]) -> Callable[[Shape], dict[str, Any]]:
+    omitted: Any = {name: override(omit=True) for name in ("metadata", "_signing_keys") if hasattr(cls, name)}
+    return make_dict_unstructure_fn(cls, _CONVERTER, **_renames(cls), **omitted)
+
+
+def _given(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _given(item) for name, item in value.items() if item is not None and item not in ((), [])}
+    if isinstance(value, list | tuple):
+        return [_given(item) for item in value]
+    return value
+
+
+_CONVERTER = Converter(detailed_validation=False)
+_CONVERTER.register_structure_hook(str, _structure_text)
+_CONVERTER.register_structure_hook(int, _structure_integer)
+_CONVERTER.register_structure_hook(datetime, _structure_time)
+_CONVERTER.register_structure_hook(ResponseMetadata, lambda value, _: value)
+_CONVERTER.register_unstructure_hook(datetime, _unstructure_time)
+_CONVERTER.register_structure_hook_factory(lambda cls: isinstance(cls, type) and issubclass(cls, Shape), _shape_reader)
+_CONVERTER.register_unstructure_hook_factory(
+    lambda cls: isinstance(cls, type) and issubclass(cls, Shape), _shape_writer
+)

@@ -1,0 +1,228 @@
+"""
+Where a request goes: from a region and a few switches to a URL, a Host header and the region to sign for.
+
+The order of the rules is that of the endpoint rule set of STS; the tests compare the two over the whole grid of inputs.
+"""
+
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+import attrs
+
+from ..errors import ConfigurationError, InvalidEndpoint, InvalidRegion
+
+
+@attrs.frozen
+class Partition:
+    """
+    A group of regions with accounts, domains and a global endpoint of their own.
+
+    Attributes:
+        name: As it stands in an ARN.
+        region_pattern: What the whole of a region's name matches, in ASCII.
+        dns_suffix: The domain of the regional hosts.
+        dual_stack_dns_suffix: The domain of the hosts that speak IPv6 too.
+        implicit_global_region: Where the partition's global services are.
+        pseudo_region: The name that means the whole partition, or None.
+    """
+
+    name: str
+    region_pattern: str
+    dns_suffix: str
+    dual_stack_dns_suffix: str
+    implicit_global_region: str
+    pseudo_region: str | None
+
+
+# Every partition has FIPS and dual-stack hosts, so neither is a column.
+# fmt: off
+PARTITIONS = (
+    Partition("aws", r"(us|eu|ap|sa|ca|me|af|il|mx)-\w+-\d+",
+              "amazonaws.com", "api.aws", "us-east-1", "aws-global"),
+    Partition("aws-cn", r"cn-\w+-\d+",
+              "amazonaws.com.cn", "api.amazonwebservices.com.cn", "cn-northwest-1", "aws-cn-global"),
+    Partition("aws-us-gov", r"us-gov-\w+-\d+",
+              "amazonaws.com", "api.aws", "us-gov-west-1", "aws-us-gov-global"),
+    Partition("aws-eusc", r"eusc-(de)-\w+-\d+",
+              "amazonaws.eu", "api.amazonwebservices.eu", "eusc-de-east-1", None),
+    Partition("aws-iso", r"us-iso-\w+-\d+",
+              "c2s.ic.gov", "api.aws.ic.gov", "us-iso-east-1", "aws-iso-global"),
+    Partition("aws-iso-b", r"us-isob-\w+-\d+",
+              "sc2s.sgov.gov", "api.aws.scloud", "us-isob-east-1", "aws-iso-b-global"),
+    Partition("aws-iso-e", r"eu-isoe-\w+-\d+",
+              "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk", "eu-isoe-west-1", "aws-iso-e-global"),
+    Partition("aws-iso-f", r"us-isof-\w+-\d+",
+              "csp.hci.ic.gov", "api.aws.hci.ic.gov", "us-isof-south-1", "aws-iso-f-global"),
+)
+
+GLOBAL_HOST = "sts.amazonaws.com"
+GLOBAL_REGION = "aws-global"
+GLOBAL_SIGNING_REGION = "us-east-1"
+
+# The regions that `use_global_endpoint` sends to the global host. The list is closed.
+LEGACY_GLOBAL_REGIONS = frozenset({
+    "ap-northeast-1", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1", "eu-central-1", "eu-north-1",
+    "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
+})
+# fmt: on
+
+DEFAULT_PORTS = {"https": 443, "http": 80}
+
+_REGION = re.compile(r"\A(?!-)(?![0-9]+\Z)[a-z0-9-]{1,63}(?<!-)\Z")
+_LOOPBACK_IPV4 = IPv4Network("127.0.0.0/8")
+_LOOPBACK_IPV6 = IPv6Address("::1")
+
+# In this order: each may rely on the ones before it. The rules complete "endpoint_url must ...".
+_REFUSED = (
+    (re.compile(r"[^!-~]|\\"), "have only printable ASCII characters, no space and no backslash"),
+    (re.compile(r"\A(?!https?://)", re.IGNORECASE), "begin with https:// or http://"),
+    (re.compile(r"\A[^/]*//[^/?#]*@"), "not carry a user name or password"),
+    (re.compile(r"[?#]"), "not have a query or a fragment"),
+)
+# Stricter than the parsers below us, so that no two of them can see different hosts. "_": names of containers have it.
+_ENDPOINT_URL = re.compile(
+    r"""
+    (?P<scheme> https? ) ://
+    (?P<host> \[ [0-9a-f.]* : [0-9a-f:.]* \]
+            | (?!-)[a-z0-9_-]{1,63}(?<!-) (?: \. (?!-)[a-z0-9_-]{1,63}(?<!-) )* \.? )
+    (?: : (?P<port> [0-9]{1,5} ) )?
+    (?P<path> (?: / (?: [a-z0-9._~!$&'()*+,;=:@/-] | %[0-9a-f]{2} )* )? )
+    """,
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
+)
+
+
+@attrs.frozen
+class Endpoint:
+    """
+    Where requests go and what they are signed for.
+
+    Attributes:
+        url: With a path: ``https://sts.eu-west-1.amazonaws.com/``.
+        host: The Host header as it is sent: without a default port, an IPv6 address in brackets.
+        signing_region: The region of the signature's scope; None when a custom endpoint came without a region.
+    """
+
+    url: str
+    host: str
+    signing_region: str | None
+
+
+def partition_of(region: str) -> Partition:
+    """Return the partition of a region or pseudo-region; of a region that no pattern knows, ``aws``."""
+    for partition in PARTITIONS:
+        if region == partition.pseudo_region or re.fullmatch(partition.region_pattern, region, re.ASCII):
+            return partition
+    return PARTITIONS[0]
+
+
+def resolve(
+    *,
+    region: str | None,
+    endpoint_url: str | None = None,
+    use_fips: bool = False,
+    use_dualstack: bool = False,
+    use_global_endpoint: bool = False,
+    allow_http: bool = False,
+) -> Endpoint:
+    """
+    Return where to send requests, and for which region to sign them.
+
+    Args:
+        region: Checked wherever it came from, also next to a custom endpoint: it is part of every signature.
+        endpoint_url: A host of the caller's own, with a path if need be; signed for *region* as it is.
+        use_fips: Choose the host with FIPS 140 validated cryptography.
+        use_dualstack: Choose the host that speaks IPv6 too.
+        use_global_endpoint: Use the global host for the regions in `LEGACY_GLOBAL_REGIONS`. FIPS, dual-stack and a
+            custom endpoint win over it.
+        allow_http: Let a custom endpoint that is not on this machine be unencrypted.
+
+    Raises:
+        InvalidRegion: *region* is not one host label.
+        InvalidEndpoint: *endpoint_url* cannot be used; the message shows nothing of it that may be secret.
+        ConfigurationError: Neither a region nor an endpoint is given, or options exclude each other.
+
+    Source: endpoint rule set of the service STS, version 2011-06-15.
+    """
+    if region is not None:
+        check_region(region)
+    if endpoint_url is not None:
+        if use_fips or use_dualstack:
+            raise ConfigurationError("a custom endpoint_url excludes FIPS and dual-stack: name such a host in the URL")
+        return _custom(endpoint_url, region=region, allow_http=allow_http)
+    if region is None:
+        raise ConfigurationError("no region: pass region=..., or set AWS_REGION or AWS_DEFAULT_REGION")
+    if not (use_fips or use_dualstack) and (
+        region == GLOBAL_REGION or (use_global_endpoint and region in LEGACY_GLOBAL_REGIONS)
+    ):
+        return Endpoint(f"https://{GLOBAL_HOST}/", GLOBAL_HOST, GLOBAL_SIGNING_REGION)
+
+    partition = partition_of(region)
+    # GovCloud's IPv4 hosts are FIPS hosts under their plain names.
+    service = "sts-fips" if use_fips and (use_dualstack or partition.name != "aws-us-gov") else "sts"
+    suffix = partition.dual_stack_dns_suffix if use_dualstack else partition.dns_suffix
+    host = f"{service}.{region}.{suffix}"
+    url = f"https://{host}/"
+    if urlsplit(url).hostname != host:  # a second fence: only a hole in the check of the region leads here
+        raise _invalid_region(region)
+    return Endpoint(url, host, region)
+
+
+def check_region(region: str) -> None:
+    """
+    Refuse a region that could choose the host it becomes a part of.
+
+    Raises:
+        InvalidRegion: It is not one host label, or only digits.
+    """
+    if not _REGION.match(region):
+        raise _invalid_region(region)
+
+
+def is_loopback(host: str) -> bool:
+    """
+    Return True for ``localhost``, 127.0.0.0/8 and ::1 (in brackets or not): what is sent there stays on this machine.
+
+    Addresses in other spellings (``127.1``, ``::ffff:127.0.0.1``) are not recognised.
+    """
+    address = _address(host)
+    if address is None:
+        return host.lower() == "localhost"
+    return address == _LOOPBACK_IPV6 or address in _LOOPBACK_IPV4
+
+
+def _custom(url: str, *, region: str | None, allow_http: bool) -> Endpoint:
+    for pattern, rule in _REFUSED:
+        if pattern.search(url):
+            raise InvalidEndpoint(f"endpoint_url must {rule}")
+    parts = _ENDPOINT_URL.fullmatch(url)
+    if parts is None:
+        raise InvalidEndpoint("endpoint_url must be https://host, https://host:port or one of them with a path")
+    scheme, host = parts["scheme"].lower(), parts["host"].lower()
+    if host.startswith("[") and _address(host) is None:
+        raise InvalidEndpoint("endpoint_url must have an IPv6 address within brackets")
+    port = int(parts["port"] or DEFAULT_PORTS[scheme])
+    if not 1 <= port <= 65_535:
+        raise InvalidEndpoint("endpoint_url must have a port of 1 to 65535")
+    if scheme == "http" and not allow_http and not is_loopback(host):
+        raise InvalidEndpoint(
+            f"http://{host} would get tokens and keys unencrypted: use https, or accept it with allow_http=True"
+        )
+    if port != DEFAULT_PORTS[scheme]:
+        host = f"{host}:{port}"
+    return Endpoint(f"{scheme}://{host}{parts['path'] or '/'}", host, region)
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return None
+
+
+def _invalid_region(region: str) -> InvalidRegion:
+    return InvalidRegion(
+        f"{region[:64]!a} is not a region: lower-case letters, digits and hyphens, 1 to 63 of them, "
+        "no hyphen at either end, not only digits"
+    )

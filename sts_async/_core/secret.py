@@ -1,0 +1,33 @@
+"""Text and bytes that do not show themselves: keys, tokens, assertions, and bodies that carry them."""
+
+from typing import Any
+
+
+class Secret(str):
+    """
+    A string that its ``repr`` hides.
+
+    It *is* the string for everything that needs the value (signing, sending, ``==``), but a log line with ``%r``, a
+    printed container or a traceback that shows local variables has three asterisks in its place.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class SecretBytes(bytes):
+    """Bytes that their ``repr`` hides, for bodies that carry a secret somewhere."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
+
+    __str__ = __repr__
+
+
+def conceal(value: Any) -> Any:
+    """Return *value* as a `Secret` when it is text, and unchanged when it is not."""
+    return Secret(value) if isinstance(value, str) else value

@@ -1,0 +1,133 @@
+"""
+What a shape is: a frozen attrs class that knows its wire names and constraints and keeps its secrets.
+
+The constraints stand in the annotations (`Annotated`), so modules that declare shapes must not postpone them.
+"""
+
+import json
+import types
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import Annotated, Any, ClassVar, TypeVar, Union, dataclass_transform, get_args, get_origin
+
+import attrs
+
+from .constraints import Member
+from .secret import conceal
+
+T = TypeVar("T")
+
+
+class Shape:
+    """
+    The behaviour that all shapes share: redacted printing, comparison, hashing.
+
+    One generic implementation here, instead of one that attrs writes and compiles for each of some thirty classes,
+    is a third of the library's import time.
+    """
+
+    __slots__ = ()
+    __members__: ClassVar[tuple[Member, ...]] = ()
+    _values: ClassVar[Any] = staticmethod(lambda shape: ())
+
+    def __repr__(self) -> str:
+        shown = (f"{m.name}={getattr(self, m.name)!r}" for m in self.__members__ if _is_given(getattr(self, m.name)))
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return bool(self._values(self) == self._values(other))
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values(self)))
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value != ()
+
+
+def member(*, default: Any = attrs.NOTHING, wire: str | None = None) -> Any:
+    """Declare a member whose wire name does not follow the rule (``role_arn`` -> ``RoleArn``)."""
+    return attrs.field(default=default, metadata={"wire": wire})
+
+
+def secret(*, default: Any = attrs.NOTHING, wire: str | None = None) -> Any:
+    """Declare a member whose value is never shown. Our list is longer than the model's, which omits session tokens."""
+    return attrs.field(default=default, converter=conceal, metadata={"wire": wire, "secret": True})
+
+
+def document(*, default: Any = attrs.NOTHING) -> Any:
+    """Declare a member that is JSON text: a mapping becomes compact text, text is sent as it is."""
+    return attrs.field(default=default, converter=_as_document)
+
+
+def beside(*, default: Any) -> Any:
+    """Declare a field that is not a member of the API shape: it is neither compared, printed nor sent."""
+    return attrs.field(default=default, metadata={"beside": True})
+
+
+@dataclass_transform(
+    frozen_default=True,
+    kw_only_default=True,
+    eq_default=True,
+    field_specifiers=(attrs.field, member, secret, document, beside),
+)
+def shape(cls: type[T]) -> type[T]:
+    """Make *cls* a shape."""
+    members: list[Member] = []
+
+    def transform(_: type, fields: list[Any]) -> list[Any]:
+        return [_with_member(field, members) for field in fields]
+
+    made = attrs.define(frozen=True, slots=True, kw_only=True, eq=False, repr=False, field_transformer=transform)(cls)
+    made.__members__ = tuple(members)  # type: ignore[attr-defined]
+    made._values = staticmethod(_values_of([m.name for m in members]))  # type: ignore[attr-defined]
+    return made
+
+
+def _values_of(names: list[str]) -> Any:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return attrgetter(names[0]) if names else Shape._values
+
+
+def _with_member(field: Any, members: list[Member]) -> Any:
+    """Record the member that *field* declares, and give the field the converter that its type asks for."""
+    if field.metadata.get("beside"):
+        return field
+    wire = field.metadata.get("wire") or "".join(part.capitalize() for part in field.name.split("_"))
+    found = _read_annotation(field.type, field.name, wire, required=field.default is attrs.NOTHING)
+    members.append(attrs.evolve(found, secret=field.metadata.get("secret", False)))
+    if field.converter is None and found.kind is list:
+        return field.evolve(converter=_as_tuple)
+    return field
+
+
+def _read_annotation(annotation: Any, name: str, wire: str, *, required: bool = False) -> Member:
+    """Return what an annotation says: ``Annotated[...]``, optional, a sequence of such, or a plain type."""
+    options = [option for option in _options(annotation) if option is not types.NoneType]
+    constraints: list[Any] = []
+    core = options[0]
+    if get_origin(core) is Annotated:
+        core, *constraints = get_args(core)
+        core = _options(core)[0]
+    items = None
+    if get_origin(core) is not None:  # Sequence[X]
+        items = _read_annotation(get_args(core)[0], "", "member")
+        core = list
+    return Member(name, wire, core, required, tuple(constraints), items)
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def _as_tuple(value: Any) -> Any:
+    """Return a list as the tuple that makes a request hashable. What is no list is left for `violations` to name."""
+    return tuple(value) if isinstance(value, list | set | frozenset) else value
+
+
+def _as_document(value: Any) -> Any:
+    """Return a mapping as compact JSON text; text is sent as it is."""
+    return json.dumps(value, separators=(",", ":")) if isinstance(value, Mapping) else value

@@ -1,0 +1,222 @@
+"""
+The engine: what every call does, and the three seams where something else can be put in.
+
+`Engine.invoke` holds the only loop and the only awaits of a call. What it calls is pure and returns a value, or is one
+of the seams: transport, credentials provider, retry policy.
+"""
+
+import asyncio
+import hashlib
+import logging
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+from . import sigv4
+from ._core import answer, query
+from ._core.constraints import violations
+from ._core.endpoints import Endpoint
+from ._core.message import HttpRequest, HttpResponse
+from .errors import ConfigurationError, CredentialsError, ParamValidationError, STSError
+from .operations import Operation
+from .shapes import Credentials, Request, Response, ResponseMetadata
+
+R = TypeVar("R", bound=Response)
+
+SERVICE = "sts"
+METADATA_KEPT = 50  # answers; as many as the 2015 Java client kept
+
+log = logging.getLogger("sts_async")
+
+
+class Transport(Protocol):
+    """Sends a request once."""
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Return the whole answer, or raise a `TransportError`."""
+        ...
+
+
+class CredentialsProvider(Protocol):
+    """Finds credentials, and refreshes them when it must: asked anew before every attempt."""
+
+    async def provide_credentials(self, transport: Transport, /) -> Credentials:
+        """
+        Return credentials that are valid now; *transport* is lent, for sources that answer over HTTP.
+
+        Raises:
+            CredentialsNotFound: There are none here.
+            CredentialsError: There should be, but they cannot be had.
+        """
+        ...
+
+
+class RetryPolicy(Protocol):
+    """Decides whether and when to send again. Never sleeps."""
+
+    def admit(self, *, now: float) -> float:
+        """Return the seconds to wait before a request may be sent, 0 to send; *now* is monotonic."""
+        ...
+
+    def after_success(self, *, attempt: int) -> None:
+        """Learn that attempt number *attempt* succeeded."""
+        ...
+
+    def after_failure(self, error: STSError, *, attempt: int, jitter: float) -> float | None:
+        """Return the seconds to wait before the next attempt, or None to give up; *jitter* is random in [0, 1)."""
+        ...
+
+
+class Engine:
+    """Invoke operations at one endpoint. All parts are values or seams; none is made here."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: Endpoint,
+        transport: Transport,
+        credentials: CredentialsProvider,
+        retries: RetryPolicy,
+        user_agent: str,
+        validate: bool = True,
+        wall_clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._endpoint = endpoint
+        self._transport = transport
+        self._credentials = credentials
+        self._retries = retries
+        self._validate = validate
+        self._wall_clock = wall_clock
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._jitter = jitter
+        self._headers = {
+            "content-type": query.CONTENT_TYPE,
+            "accept": "text/xml",
+            "accept-encoding": "identity",
+            "user-agent": user_agent,
+        }
+        self._metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
+
+    async def invoke(self, operation: Operation[R], request: Request[R]) -> R:
+        """Send *request* until it succeeds or the retry policy gives up. Raises what `errors` lists."""
+        if self._validate:
+            self._check(request)
+        body = query.serialize(operation, request)
+        digest = _digest(body)
+        attempt = 0
+        while True:
+            attempt += 1
+            while (wait := self._retries.admit(now=self._monotonic())) > 0:
+                await self._sleep(wait)
+            headers = await self._sign(digest) if operation.signed else self._headers
+            outcome: R | STSError
+            try:
+                response = await self._transport.send(HttpRequest("POST", self._endpoint.url, headers, body))
+            except STSError as error:
+                outcome = error
+            else:
+                outcome = answer.read(
+                    operation,
+                    response,
+                    now=self._now(),
+                    requested=getattr(request, "duration_seconds", None),
+                    attempts=attempt,
+                )
+            if log.isEnabledFor(logging.DEBUG):
+                _log_attempt(operation, attempt, outcome)
+            if not isinstance(outcome, STSError):
+                self._retries.after_success(attempt=attempt)
+                self._remember(digest, outcome.metadata)
+                return outcome
+            outcome.attempts = attempt
+            delay = self._retries.after_failure(outcome, attempt=attempt, jitter=self._jitter())
+            if delay is None:
+                raise outcome
+            await self._sleep(delay)
+
+    async def presign(self, operation: Operation[Any], request: Request[Any], *, expires: int) -> sigv4.PresignedUrl:
+        """Return a URL that invokes *operation* when it is fetched, in place of invoking it."""
+        if self._validate:
+            self._check(request)
+        if any(member.secret and getattr(request, member.name) is not None for member in request.__members__):
+            raise ConfigurationError(f"{operation.name} with a secret cannot be presigned: URLs end up in logs")
+        if not operation.signed:
+            raise ConfigurationError(f"{operation.name} is not signed, so there is nothing to presign")
+        return sigv4.presign(
+            await self._provide(),
+            url=f"{self._endpoint.url}?{query.serialize(operation, request).decode()}",
+            service=SERVICE,
+            region=self._signing_region(),
+            at=self._now(),
+            expires=expires,
+        )
+
+    def metadata_of(self, operation: Operation[Any], request: Request[Any]) -> ResponseMetadata | None:
+        """Return what came with the last answer to a request equal to *request*, if it is among the last 50."""
+        return self._metadata.get(_digest(query.serialize(operation, request)))
+
+    def _check(self, request: Request[Any]) -> None:
+        broken = tuple(violations(request))
+        if broken:
+            raise ParamValidationError(type(request).__name__, broken)
+
+    async def _sign(self, digest: str) -> dict[str, str]:
+        return sigv4.sign(
+            await self._provide(),
+            method="POST",
+            url=self._endpoint.url,
+            headers=self._headers,
+            payload_hash=digest,
+            service=SERVICE,
+            region=self._signing_region(),
+            at=self._now(),
+        )
+
+    async def _provide(self) -> Credentials:
+        credentials = await self._credentials.provide_credentials(self._transport)
+        if not isinstance(credentials, Credentials):
+            raise CredentialsError(
+                f"{type(self._credentials).__name__}.provide_credentials gave no Credentials "
+                f"but a {type(credentials).__name__}"
+            )
+        return credentials
+
+    def _signing_region(self) -> str:
+        region = self._endpoint.signing_region
+        if region is None:
+            raise ConfigurationError("a signed operation needs a region beside endpoint_url: pass region=...")
+        return region
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._wall_clock(), UTC)
+
+    def _remember(self, digest: str, metadata: ResponseMetadata) -> None:
+        # By the digest of what was sent, so that no request, and no secret in it, is kept.
+        self._metadata[digest] = metadata
+        self._metadata.move_to_end(digest)
+        if len(self._metadata) > METADATA_KEPT:
+            self._metadata.popitem(last=False)
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _log_attempt(operation: Operation[Any], attempt: int, outcome: Response | STSError) -> None:
+    if isinstance(outcome, STSError):
+        log.debug("%s, attempt %d: %s", operation.name, attempt, outcome)
+    else:
+        log.debug(
+            "%s, attempt %d: HTTP %d, request %s",
+            operation.name,
+            attempt,
+            outcome.metadata.status,
+            outcome.metadata.request_id,
+        )

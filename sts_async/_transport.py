@@ -1,0 +1,205 @@
+"""
+The wire: aiohttp, with the defaults that a client of signed requests needs, and the mapping of its exceptions.
+
+No redirect is followed, no cookie kept, no body decompressed; nothing is read from netrc or the environment; bodies
+are read up to a cap. Sessions are made at first use, one for each event loop.
+"""
+
+import asyncio
+import contextlib
+import errno
+import platform
+import ssl
+from urllib.parse import urlsplit
+
+import aiohttp
+import yarl
+
+from ._core.message import HttpRequest, HttpResponse
+from ._core.secret import SecretBytes
+from ._version import VERSION
+from .errors import (
+    AttemptTimeout,
+    ClientClosedError,
+    ConfigurationError,
+    ConnectError,
+    ConnectionLost,
+    ConnectTimeout,
+    ResponseParseError,
+    ResponseTooLarge,
+    STSError,
+    TLSError,
+)
+
+CLOSE_GRACE = 5.0  # s that closing a session may take
+USER_AGENT = f"sts-async/{VERSION} python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
+
+
+class _LoopPart:
+    """What belongs to one event loop: a session, and a gate that lets callers in as they came."""
+
+    __slots__ = ("gate", "owned", "session")
+
+    def __init__(self, session: aiohttp.ClientSession, *, owned: bool, connections: int) -> None:
+        self.session = session
+        self.owned = owned
+        # aiohttp's connector starves queued callers; with as many admitted as it has connections, none queues there.
+        self.gate = asyncio.Semaphore(connections)
+
+    async def close(self) -> None:
+        if self.owned:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_GRACE):
+                    await self.session.close()
+
+
+class AiohttpTransport:
+    """
+    Send requests over aiohttp.
+
+    Args:
+        session: A session to use instead of one of our own, in its own event loop only; it is never closed here. Its
+            cookie jar, default headers, `trust_env` and connector stay as they are.
+        max_connections: Greatest number of connections, and of requests under way.
+        connect_timeout: Seconds for a new connection, TLS included.
+        read_timeout: Seconds for a whole attempt, from the request to the last byte of the answer.
+        max_response_bytes: Cap for the body of an answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        max_connections: int = 50,
+        connect_timeout: float = 3.1,
+        read_timeout: float = 10.0,
+        max_response_bytes: int = 1 << 20,
+    ) -> None:
+        self._session = session
+        self._max_connections = max_connections
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._cap = max_response_bytes
+        # aiohttp arms a timer for every request that has another limit; one of our own covers the attempt.
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
+        self._parts: dict[asyncio.AbstractEventLoop, _LoopPart] = {}
+        self._urls: dict[str, yarl.URL] = {}
+        self._closed = False
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """
+        Send *request* once and return the whole answer.
+
+        Raises:
+            TransportError: No whole answer came; the subclass says why.
+            ResponseParseError: The answer is not HTTP.
+            ClientClosedError: The transport is closed.
+        """
+        part = self._parts.get(asyncio.get_running_loop()) or await self._open()
+        failure: STSError
+        try:
+            async with part.gate, asyncio.timeout(self._read_timeout):
+                return await self._exchange(part.session, request)
+        except (aiohttp.ClientError, OSError, RuntimeError, STSError, ValueError) as error:
+            failure = _failure(error, request, part.session)
+        raise failure  # outside: aiohttp's frames and messages can quote what was sent
+
+    async def _exchange(self, session: aiohttp.ClientSession, request: HttpRequest) -> HttpResponse:
+        response = await session.request(
+            request.method,
+            self._url(request.url),
+            data=request.body or None,
+            headers=request.headers,
+            allow_redirects=False,
+            auto_decompress=False,
+            timeout=self._timeout,
+        )
+        body = b""
+        content = response.content
+        try:
+            while not content.at_eof():
+                body += await content.readany()
+                if len(body) > self._cap:
+                    raise ResponseTooLarge(f"the answer is larger than {self._cap} bytes")
+        except BaseException:
+            body = b""
+            response.close()
+            raise
+        return HttpResponse(
+            response.status, {name.lower(): value for name, value in response.headers.items()}, SecretBytes(body)
+        )
+
+    def _url(self, url: str) -> yarl.URL:
+        if "?" in url:
+            return yarl.URL(url, encoded=True)
+        known = self._urls.get(url)
+        if known is None:
+            known = self._urls[url] = yarl.URL(url, encoded=True)  # encoded: sent as it was signed
+        return known
+
+    async def _open(self) -> _LoopPart:
+        """Make, at first use in a loop, what belongs to it, and let go of what belonged to loops that have ended."""
+        if self._closed:
+            raise ClientClosedError("the client is closed")
+        for loop in [loop for loop in self._parts if loop.is_closed()]:
+            await self._parts.pop(loop).close()
+        loop = asyncio.get_running_loop()
+        if self._session is None:
+            part = _LoopPart(self._new_session(), owned=True, connections=self._max_connections)
+        elif self._parts:
+            raise ConfigurationError("the session that was given belongs to another event loop: give none, or one each")
+        else:
+            limit = self._session.connector.limit if self._session.connector else 0
+            part = _LoopPart(self._session, owned=False, connections=limit or self._max_connections)
+        return self._parts.setdefault(loop, part)
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._max_connections),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            timeout=self._timeout,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections that are ours, in at most 5 s. Closing again does nothing."""
+        self._closed = True
+        parts, self._parts = self._parts, {}
+        for part in parts.values():
+            await part.close()
+
+
+def _failure(error: Exception, request: HttpRequest, session: aiohttp.ClientSession) -> STSError:
+    """Return our error for one of aiohttp's. Its text is ours, too: theirs can quote what was sent or received."""
+    where = urlsplit(request.url).netloc
+    match error:
+        case STSError():
+            return error
+        case aiohttp.ConnectionTimeoutError() | aiohttp.SocketTimeoutError():
+            return ConnectTimeout(f"no connection to {where} in time")
+        case TimeoutError():
+            return AttemptTimeout(f"no whole answer from {where} in time")
+        case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch() | ssl.SSLError():
+            return TLSError(f"TLS with {where} failed: {_tls_reason(error)}")
+        case aiohttp.ClientConnectorDNSError():
+            return ConnectError(f"no address is known for {where}")
+        case aiohttp.ClientConnectorError():
+            return ConnectError(f"no connection to {where}: {_os_reason(error.os_error)}")
+        case aiohttp.ClientResponseError():
+            return ResponseParseError(f"the answer of {where} is not HTTP that can be read", status=0)
+        case aiohttp.ClientError() | OSError():
+            return ConnectionLost(f"the connection to {where} ended before the whole answer had come")
+        case RuntimeError() if session.closed:
+            return ClientClosedError("the aiohttp session is closed")
+        case _:
+            return ConfigurationError(f"the HTTP client refused to send the request: {type(error).__name__}")
+
+
+def _os_reason(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, type(error).__name__)
+
+
+def _tls_reason(error: Exception) -> str:
+    cause = getattr(error, "os_error", error)
+    return getattr(cause, "verify_message", None) or getattr(cause, "reason", None) or type(cause).__name__

@@ -1,0 +1,368 @@
+"""
+The API: one coroutine for each operation of STS, in the order of `operations`.
+
+Each makes its request shape and sends it; what happens then is in `_engine`. Secret arguments are deleted before the
+await, so that a traceback that shows local variables does not show them. ``tests/test_calls.py`` holds the signatures
+against the shapes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from . import shapes as s
+
+R = TypeVar("R", bound=s.Response)
+
+
+class Calls(Protocol):
+    """The eleven coroutines, over whatever has a `send`."""
+
+    async def send(self, request: s.Request[R]) -> R:
+        """Send a prepared request, and return the response of its type."""
+        ...
+
+    async def assume_role(
+        self,
+        *,
+        role_arn: str,
+        role_session_name: str,
+        policy_arns: Sequence[s.PolicyDescriptorType] = (),
+        policy: str | Mapping[str, Any] | None = None,
+        duration_seconds: int | None = None,
+        tags: Sequence[s.Tag] = (),
+        transitive_tag_keys: Sequence[str] = (),
+        external_id: str | None = None,
+        serial_number: str | None = None,
+        token_code: str | None = None,
+        source_identity: str | None = None,
+        provided_contexts: Sequence[s.ProvidedContext] = (),
+        minimum_session_token_size: int | None = None,
+    ) -> s.AssumeRoleResponse:
+        """
+        Return temporary credentials for a role.
+
+        Args:
+            role_arn: ARN of the role, 20 to 2,048 characters.
+            role_session_name: Name for the session, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``.
+            policy_arns: Managed policies that narrow the session, at most 10.
+            policy: JSON text, or a mapping that is sent compactly, that narrows the session.
+            duration_seconds: Lifetime in seconds, 900 to 43,200 and at most the role's maximum; the service's default
+                is 3,600. A session that assumes a role gets at most 3,600.
+            tags: Session tags, at most 50; keys of 1 to 128 characters, values of at most 256.
+            transitive_tag_keys: Keys of the tags that pass on to further sessions, at most 50.
+            external_id: What the trust policy of another account asks for, 2 to 1,224 characters.
+            serial_number: MFA device, 9 to 256 characters.
+            token_code: The device's code, six digits.
+            source_identity: Who is behind the session, 2 to 64 characters; it passes on to further sessions.
+            provided_contexts: Context assertions, 1 to 5 when given.
+            minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+
+        Raises:
+            MalformedPolicyDocumentException: The policy is not one.
+            PackedPolicyTooLargeException: Policies and tags do not fit into a token.
+            RegionDisabledException: STS is not active for the account in this region.
+            ExpiredTokenException: A context assertion has expired.
+
+        Source: STS API Reference, AssumeRole.
+        """
+        request = s.AssumeRoleRequest(
+            role_arn=role_arn,
+            role_session_name=role_session_name,
+            policy_arns=policy_arns,
+            policy=policy,
+            duration_seconds=duration_seconds,
+            tags=tags,
+            transitive_tag_keys=transitive_tag_keys,
+            external_id=external_id,
+            serial_number=serial_number,
+            token_code=token_code,
+            source_identity=source_identity,
+            provided_contexts=provided_contexts,
+            minimum_session_token_size=minimum_session_token_size,
+        )
+        del token_code
+        return await self.send(request)
+
+    async def assume_role_with_saml(
+        self,
+        *,
+        role_arn: str,
+        principal_arn: str,
+        saml_assertion: str,
+        policy_arns: Sequence[s.PolicyDescriptorType] = (),
+        policy: str | Mapping[str, Any] | None = None,
+        duration_seconds: int | None = None,
+        minimum_session_token_size: int | None = None,
+    ) -> s.AssumeRoleWithSAMLResponse:
+        """
+        Return temporary credentials for a role, for a SAML assertion. Needs no credentials: the call is not signed.
+
+        Args:
+            role_arn: ARN of the role, 20 to 2,048 characters.
+            principal_arn: ARN of the SAML provider in IAM, 20 to 2,048 characters.
+            saml_assertion: The assertion as the identity provider sent it, base64, 4 to 100,000 characters.
+            policy_arns: Managed policies that narrow the session, at most 10.
+            policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters.
+            duration_seconds: Lifetime in seconds, 900 to 43,200; the service's default is 3,600. The assertion may
+                shorten it.
+            minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+
+        Raises:
+            MalformedPolicyDocumentException: The policy is not one.
+            PackedPolicyTooLargeException: The policies do not fit into a token.
+            IDPRejectedClaimException: The identity provider rejected the claim.
+            InvalidIdentityTokenException: The assertion cannot be validated.
+            ExpiredTokenException: The assertion has expired.
+            RegionDisabledException: STS is not active for the account in this region.
+
+        Source: STS API Reference, AssumeRoleWithSAML.
+        """
+        request = s.AssumeRoleWithSAMLRequest(
+            role_arn=role_arn,
+            principal_arn=principal_arn,
+            saml_assertion=saml_assertion,
+            policy_arns=policy_arns,
+            policy=policy,
+            duration_seconds=duration_seconds,
+            minimum_session_token_size=minimum_session_token_size,
+        )
+        del saml_assertion
+        return await self.send(request)
+
+    async def assume_role_with_web_identity(
+        self,
+        *,
+        role_arn: str,
+        role_session_name: str,
+        web_identity_token: str,
+        provider_id: str | None = None,
+        policy_arns: Sequence[s.PolicyDescriptorType] = (),
+        policy: str | Mapping[str, Any] | None = None,
+        duration_seconds: int | None = None,
+        minimum_session_token_size: int | None = None,
+    ) -> s.AssumeRoleWithWebIdentityResponse:
+        """
+        Return temporary credentials for a role, for an OIDC token. Needs no credentials: the call is not signed.
+
+        Args:
+            role_arn: ARN of the role, 20 to 2,048 characters.
+            role_session_name: Name for the session, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``.
+            web_identity_token: The token as the identity provider sent it, 4 to 20,000 characters.
+            provider_id: Host name of an OAuth 2.0 provider, 4 to 2,048 characters; not for OIDC.
+            policy_arns: Managed policies that narrow the session, at most 10.
+            policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters.
+            duration_seconds: Lifetime in seconds, 900 to 43,200; the service's default is 3,600.
+            minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+
+        Raises:
+            MalformedPolicyDocumentException: The policy is not one.
+            PackedPolicyTooLargeException: The policies do not fit into a token.
+            IDPRejectedClaimException: The identity provider rejected the claim.
+            IDPCommunicationErrorException: STS could not reach the identity provider; retried.
+            InvalidIdentityTokenException: The token cannot be validated.
+            ExpiredTokenException: The token has expired.
+            RegionDisabledException: STS is not active for the account in this region.
+
+        Source: STS API Reference, AssumeRoleWithWebIdentity.
+        """
+        request = s.AssumeRoleWithWebIdentityRequest(
+            role_arn=role_arn,
+            role_session_name=role_session_name,
+            web_identity_token=web_identity_token,
+            provider_id=provider_id,
+            policy_arns=policy_arns,
+            policy=policy,
+            duration_seconds=duration_seconds,
+            minimum_session_token_size=minimum_session_token_size,
+        )
+        del web_identity_token
+        return await self.send(request)
+
+    async def assume_root(
+        self,
+        *,
+        target_principal: str,
+        task_policy_arn: s.PolicyDescriptorType,
+        duration_seconds: int | None = None,
+        minimum_session_token_size: int | None = None,
+    ) -> s.AssumeRootResponse:
+        """
+        Return short-lived root credentials of a member account, for one task. Not on the global endpoint.
+
+        Args:
+            target_principal: ARN or id of the member account, 12 to 2,048 characters.
+            task_policy_arn: The policy of the task, one of `shapes.ROOT_TASK_POLICIES`.
+            duration_seconds: Lifetime in seconds, 0 to 900; the service's default is 900.
+            minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+
+        Raises:
+            RegionDisabledException: STS is not active for the account in this region.
+            ExpiredTokenException: The caller's session has expired.
+
+        Source: STS API Reference, AssumeRoot.
+        """
+        return await self.send(
+            s.AssumeRootRequest(
+                target_principal=target_principal,
+                task_policy_arn=task_policy_arn,
+                duration_seconds=duration_seconds,
+                minimum_session_token_size=minimum_session_token_size,
+            )
+        )
+
+    async def decode_authorization_message(self, *, encoded_message: str) -> s.DecodeAuthorizationMessageResponse:
+        """
+        Return why a request was refused, as JSON text.
+
+        Args:
+            encoded_message: The encoded message that came with the refusal, 1 to 10,240 characters; for a refusal by
+                STS it is `ServiceError.encoded_authorization_message`.
+
+        Raises:
+            InvalidAuthorizationMessageException: The message is not one that the service encoded.
+
+        Source: STS API Reference, DecodeAuthorizationMessage.
+        """
+        request = s.DecodeAuthorizationMessageRequest(encoded_message=encoded_message)
+        del encoded_message
+        return await self.send(request)
+
+    async def get_access_key_info(self, *, access_key_id: str) -> s.GetAccessKeyInfoResponse:
+        """
+        Return the account that an access key belongs to, whether or not the key is active.
+
+        Args:
+            access_key_id: The key's id, 16 to 128 of ``A-Z a-z 0-9 _``.
+
+        Source: STS API Reference, GetAccessKeyInfo.
+        """
+        return await self.send(s.GetAccessKeyInfoRequest(access_key_id=access_key_id))
+
+    async def get_caller_identity(self) -> s.GetCallerIdentityResponse:
+        """
+        Return who signs the requests: user id, account and ARN. Needs no permission, and no policy can deny it.
+
+        Source: STS API Reference, GetCallerIdentity.
+        """
+        return await self.send(s.GetCallerIdentityRequest())
+
+    async def get_delegated_access_token(self, *, trade_in_token: str) -> s.GetDelegatedAccessTokenResponse:
+        """
+        Return temporary credentials in exchange for a trade-in token. AWS documents it as not for general use.
+
+        Args:
+            trade_in_token: The token to exchange.
+
+        Raises:
+            ExpiredTradeInTokenException: The token has expired.
+            RegionDisabledException: STS is not active for the account in this region.
+            PackedPolicyTooLargeException: The delegated policies do not fit into a token.
+
+        Source: STS API Reference, GetDelegatedAccessToken.
+        """
+        request = s.GetDelegatedAccessTokenRequest(trade_in_token=trade_in_token)
+        del trade_in_token
+        return await self.send(request)
+
+    async def get_federation_token(
+        self,
+        *,
+        name: str,
+        policy: str | Mapping[str, Any] | None = None,
+        policy_arns: Sequence[s.PolicyDescriptorType] = (),
+        duration_seconds: int | None = None,
+        tags: Sequence[s.Tag] = (),
+        minimum_session_token_size: int | None = None,
+    ) -> s.GetFederationTokenResponse:
+        """
+        Return temporary credentials of a federated user. Needs the long-term credentials of an IAM user.
+
+        Args:
+            name: Name of the federated user, 2 to 32 of ``A-Z a-z 0-9 _ + = , . @ -``.
+            policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters. Without policies the
+                session has no permissions.
+            policy_arns: Managed policies, at most 10.
+            duration_seconds: Lifetime in seconds, 900 to 129,600; the service's default is 43,200, and root users get
+                at most 3,600.
+            tags: Session tags, at most 50.
+            minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+
+        Raises:
+            MalformedPolicyDocumentException: The policy is not one.
+            PackedPolicyTooLargeException: Policies and tags do not fit into a token.
+            RegionDisabledException: STS is not active for the account in this region.
+
+        Source: STS API Reference, GetFederationToken.
+        """
+        return await self.send(
+            s.GetFederationTokenRequest(
+                name=name,
+                policy=policy,
+                policy_arns=policy_arns,
+                duration_seconds=duration_seconds,
+                tags=tags,
+                minimum_session_token_size=minimum_session_token_size,
+            )
+        )
+
+    async def get_session_token(
+        self,
+        *,
+        duration_seconds: int | None = None,
+        serial_number: str | None = None,
+        token_code: str | None = None,
+        minimum_session_token_size: int | None = None,
+    ) -> s.GetSessionTokenResponse:
+        """
+        Return temporary credentials of the calling IAM user, usually to prove MFA.
+
+        Args:
+            duration_seconds: Lifetime in seconds, 900 to 129,600; the service's default is 43,200, and root users get
+                at most 3,600.
+            serial_number: MFA device, 9 to 256 characters.
+            token_code: The device's code, six digits.
+            minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+
+        Raises:
+            RegionDisabledException: STS is not active for the account in this region.
+
+        Source: STS API Reference, GetSessionToken.
+        """
+        request = s.GetSessionTokenRequest(
+            duration_seconds=duration_seconds,
+            serial_number=serial_number,
+            token_code=token_code,
+            minimum_session_token_size=minimum_session_token_size,
+        )
+        del token_code
+        return await self.send(request)
+
+    async def get_web_identity_token(
+        self,
+        *,
+        audience: Sequence[str],
+        signing_algorithm: str,
+        duration_seconds: int | None = None,
+        tags: Sequence[s.Tag] = (),
+    ) -> s.GetWebIdentityTokenResponse:
+        """
+        Return a JWT, signed by AWS, that proves the caller to a service outside AWS. Not on the global endpoint.
+
+        Args:
+            audience: Who the token is for, 1 to 10 names of 1 to 1,000 characters.
+            signing_algorithm: ``RS256`` or ``ES384``.
+            duration_seconds: Lifetime in seconds, 60 to 3,600; the service's default is 300.
+            tags: Claims to add, at most 50.
+
+        Raises:
+            SessionDurationEscalationException: The token would outlive the caller's session.
+            OutboundWebIdentityFederationDisabledException: The account has not enabled it.
+            JWTPayloadSizeExceededException: The token would be too large.
+
+        Source: STS API Reference, GetWebIdentityToken.
+        """
+        return await self.send(
+            s.GetWebIdentityTokenRequest(
+                audience=audience, signing_algorithm=signing_algorithm, duration_seconds=duration_seconds, tags=tags
+            )
+        )

@@ -1,0 +1,116 @@
+"""Options of a client: what is given explicitly, then the environment, then a default."""
+
+import os
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+
+from .errors import ConfigurationError
+
+REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
+ENDPOINT_URL = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL")
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """
+    Options of a client. None means: what the environment says, else the default.
+
+    Attributes:
+        region: AWS region, such as ``eu-west-1``. Environment: ``AWS_REGION``, ``AWS_DEFAULT_REGION``.
+        endpoint_url: URL to use in place of the region's own. Environment: ``AWS_ENDPOINT_URL_STS``,
+            ``AWS_ENDPOINT_URL``.
+        ignore_configured_endpoint_urls: Whether those two variables are passed over. Environment:
+            ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``. Default: False.
+        use_fips_endpoint: Environment: ``AWS_USE_FIPS_ENDPOINT``. Default: False.
+        use_dualstack_endpoint: Environment: ``AWS_USE_DUALSTACK_ENDPOINT``. Default: False.
+        sts_regional_endpoints: ``legacy`` uses the global endpoint for the fifteen oldest regions. Environment:
+            ``AWS_STS_REGIONAL_ENDPOINTS``. Default: ``regional``.
+        allow_http: Whether an endpoint beyond this host may be reached without TLS.
+        validate_parameters: Whether requests are checked against the API's constraints before they are sent.
+        max_attempts: Attempts per call, the first included. Environment: ``AWS_MAX_ATTEMPTS``. Default: 3.
+        connect_timeout: Seconds for a new connection, TLS included.
+        read_timeout: Seconds for an attempt, from the request to the last byte of the answer.
+        max_connections: Greatest number of connections, and of requests under way.
+        max_response_bytes: Cap for the body of an answer.
+
+    Raises:
+        ConfigurationError: A value is out of its range.
+
+    Source: AWS SDKs and Tools Reference Guide, "Settings reference".
+    """
+
+    region: str | None = None
+    endpoint_url: str | None = None
+    ignore_configured_endpoint_urls: bool | None = None
+    use_fips_endpoint: bool | None = None
+    use_dualstack_endpoint: bool | None = None
+    sts_regional_endpoints: Literal["regional", "legacy"] | None = None
+    allow_http: bool = False
+    validate_parameters: bool = True
+    max_attempts: int | None = None
+    connect_timeout: float = 3.1
+    read_timeout: float = 10.0
+    max_connections: int = 50
+    max_response_bytes: int = 1 << 20
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("connect_timeout", "read_timeout", "max_connections", "max_response_bytes", "max_attempts"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigurationError(f"{name} must be greater than 0")
+        if self.sts_regional_endpoints not in (None, "regional", "legacy"):
+            raise ConfigurationError("sts_regional_endpoints must be 'regional' or 'legacy'")
+
+    def resolve(self, environ: Mapping[str, str] | None = None) -> "Config":
+        """
+        Return these options with those that are None taken from *environ* (the process environment when None).
+
+        Raises:
+            ConfigurationError: A variable has a value that its option cannot have.
+        """
+        environ = os.environ if environ is None else environ
+        ignored = _either(self.ignore_configured_endpoint_urls, environ, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+        return attrs.evolve(
+            self,
+            region=_first(environ, *REGION) if self.region is None else self.region,
+            endpoint_url=_first(environ, *ENDPOINT_URL)
+            if self.endpoint_url is None and not ignored
+            else self.endpoint_url,
+            ignore_configured_endpoint_urls=ignored,
+            use_fips_endpoint=_either(self.use_fips_endpoint, environ, "AWS_USE_FIPS_ENDPOINT"),
+            use_dualstack_endpoint=_either(self.use_dualstack_endpoint, environ, "AWS_USE_DUALSTACK_ENDPOINT"),
+            sts_regional_endpoints=self.sts_regional_endpoints or _endpoint_mode(environ),
+            max_attempts=self.max_attempts or _attempts(environ),
+        )
+
+
+def _first(environ: Mapping[str, str], *names: str) -> str | None:
+    """Return the first of the variables that is set; a blank one is not."""
+    return next((value for name in names if (value := environ.get(name, "").strip())), None)
+
+
+def _either(given: bool | None, environ: Mapping[str, str], name: str) -> bool:
+    if given is not None:
+        return given
+    text = (_first(environ, name) or "false").lower()
+    if text not in ("true", "false"):
+        raise ConfigurationError(f"{name} must be true or false")
+    return text == "true"
+
+
+def _endpoint_mode(environ: Mapping[str, str]) -> Literal["regional", "legacy"]:
+    mode = (_first(environ, "AWS_STS_REGIONAL_ENDPOINTS") or "regional").lower()
+    if mode == "regional":
+        return "regional"
+    if mode == "legacy":
+        return "legacy"
+    raise ConfigurationError("AWS_STS_REGIONAL_ENDPOINTS must be regional or legacy")
+
+
+def _attempts(environ: Mapping[str, str]) -> int:
+    text = _first(environ, "AWS_MAX_ATTEMPTS") or "3"
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        raise ConfigurationError("AWS_MAX_ATTEMPTS must be a whole number of at least 1")
+    return int(text)

@@ -1,0 +1,19 @@
+"""Credentials that the program was given."""
+
+from typing import Any
+
+from ..shapes import Credentials
+
+
+class StaticProvider:
+    """Provide the same credentials for ever."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    async def provide_credentials(self, transport: Any) -> Credentials:
+        """Return the credentials. Nothing is sent over *transport*."""
+        return self._credentials
+
+    def __repr__(self) -> str:
+        return f"StaticProvider({self._credentials!r})"

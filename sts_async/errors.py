@@ -1,0 +1,307 @@
+"""
+Everything that the library raises.
+
+    STSError
+      ConfigurationError               contradictory or missing options; the message says which, and what to do
+        InvalidRegion                  a region that is not a host label
+        InvalidEndpoint                an endpoint URL that cannot be used
+      ParamValidationError             members of a request break constraints, all in one error (also a ValueError)
+      CredentialsError                 a credentials source is configured and failed
+        CredentialsNotFound            a source has nothing to offer
+        CredentialsExpired             a source offers what is no longer valid
+      ClientClosedError                the client was used after `aclose` (also a RuntimeError)
+      TransportError                   no answer
+        ConnectError                   no connection: refused, no such host, unreachable
+        ConnectTimeout                 no connection in time (also a TimeoutError)
+        TLSError                       the peer's certificate or handshake was refused; never retried
+        ConnectionLost                 the connection ended before the whole answer had come
+        AttemptTimeout                 a connection, but no whole answer in time (also a TimeoutError)
+        ResponseTooLarge               an answer beyond the cap
+      ResponseParseError               an answer that is not the protocol
+        RedirectRefused                a 3xx; never followed
+      ServiceError                     STS answered with an error: code, message, status, fault, request_id
+        ThrottlingError                every code that means "slow down"
+        ExpiredTokenException ...      the twelve modelled errors, under the API's own names
+
+Each modelled error is one statement at the end of this file. No message here ever carries the value of a request
+member, a header or a body.
+"""
+
+import copyreg
+import re
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal
+
+from ._core.secret import Secret
+
+MAX_MESSAGE = 2048  # characters of a service's message that are kept
+
+_ENCODED_MESSAGE = re.compile(r"(encoded authorization failure message:)\s*(\S+)", re.IGNORECASE)
+_KEY_NOT_RETRIEVED = re.compile(r"(retriev|fetch|download|obtain).{0,40}\bkey", re.IGNORECASE | re.DOTALL)
+
+
+class STSError(Exception):
+    """The root of every error of this library."""
+
+    retryable: bool = False
+    """Whether the same call may succeed when it is sent again."""
+
+    throttled: bool = False
+    """Whether the service asked to slow down."""
+
+    attempts: int = 0
+    """How many attempts had been made when the error was raised; 0 when nothing was sent."""
+
+    def __reduce__(self) -> tuple[Any, ...]:  # an error crosses process borders, whatever its constructor asks for
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+
+
+class ConfigurationError(STSError):
+    """Options contradict each other, or one that is needed is missing."""
+
+
+class InvalidRegion(ConfigurationError):
+    """A region that is not one host label of lower-case letters, digits and hyphens."""
+
+
+class InvalidEndpoint(ConfigurationError):
+    """An endpoint URL that cannot be used as it is given."""
+
+
+class ParamValidationError(STSError, ValueError):
+    """
+    Members of a request break constraints of the API.
+
+    Attributes:
+        shape: Name of the request shape, such as ``AssumeRoleRequest``.
+        violations: One line for each violation: the member and the rule, never the value.
+    """
+
+    def __init__(self, shape: str, violations: Iterable[str]) -> None:
+        self.shape = shape
+        self.violations = tuple(violations)
+        super().__init__(shape, self.violations)
+
+    def __str__(self) -> str:
+        return f"{self.shape}: " + "; ".join(self.violations)
+
+
+class CredentialsError(STSError):
+    """A source of credentials is configured and failed."""
+
+
+class CredentialsNotFound(CredentialsError):
+    """A source of credentials has nothing to offer."""
+
+
+class CredentialsExpired(CredentialsError):
+    """A source of credentials offers some that are no longer valid."""
+
+
+class ClientClosedError(STSError, RuntimeError):
+    """The client was used after it was closed."""
+
+
+class TransportError(STSError):
+    """No answer came. Whether the service has acted on the request is not known."""
+
+    retryable = True
+
+
+class ConnectError(TransportError):
+    """No connection could be made, so nothing was sent."""
+
+
+class ConnectTimeout(ConnectError, TimeoutError):
+    """No connection could be made in time, so nothing was sent."""
+
+
+class TLSError(TransportError):
+    """The peer could not prove its identity, or the handshake failed; nothing was sent."""
+
+    retryable = False
+
+
+class ConnectionLost(TransportError):
+    """The connection ended before the whole answer had come."""
+
+
+class AttemptTimeout(TransportError, TimeoutError):
+    """The whole answer had not come in time."""
+
+
+class ResponseTooLarge(TransportError):
+    """The answer is larger than the cap; the rest was not read."""
+
+    retryable = False
+
+
+class ResponseParseError(STSError):
+    """
+    An answer that is not the protocol.
+
+    Attributes:
+        status: HTTP status of the answer.
+        retryable: True for what a broken connection or a page of a proxy in between explains, False for an answer
+            that another service has given.
+    """
+
+    def __init__(self, message: str, *, status: int, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retryable = retryable
+
+
+class RedirectRefused(ResponseParseError):
+    """The answer points elsewhere. A redirect is never followed: it would take keys and body to another host."""
+
+
+Fault = Literal["client", "server"]
+
+
+class ServiceError(STSError):
+    """
+    STS answered with an error.
+
+    Attributes:
+        code: The error code as it was sent, such as ``AccessDenied``; the HTTP status in digits when the answer holds
+            no code (a page of a proxy, an empty body).
+        message: The service's text, at most 2,048 characters, without an encoded authorization message.
+        status: HTTP status.
+        fault: ``client`` when the request is to blame, ``server`` when the service is.
+        request_id: The id that AWS support asks for, or None.
+        encoded_authorization_message: What ``decode_authorization_message`` decodes, when the service sent one.
+        retryable: Whether the same request may succeed later.
+        throttled: Whether the service asked to slow down.
+    """
+
+    by_code: ClassVar[dict[str, type["ServiceError"]]] = {}
+    """The class for each error code that has one of its own."""
+
+    modelled_code: ClassVar[str | None] = None
+    """The code in the API model, for the twelve modelled errors."""
+
+    modelled_status: ClassVar[int | None] = None
+    """The HTTP status in the API model, for the twelve modelled errors."""
+
+    def __init_subclass__(cls, *, code: str | None = None, status: int | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if code is not None:
+            cls.modelled_code = code
+            cls.modelled_status = status
+            ServiceError.by_code[code] = cls
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        status: int,
+        fault: Fault | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        encoded = _ENCODED_MESSAGE.search(message)
+        if encoded:
+            message = _ENCODED_MESSAGE.sub(r"\1 (in encoded_authorization_message)", message)
+        self.code = code
+        self.message = message[:MAX_MESSAGE]
+        self.status = status
+        self.fault: Fault = fault or ("server" if status >= 500 else "client")
+        self.request_id = request_id
+        self.encoded_authorization_message = Secret(encoded[2]) if encoded else None
+        self.retryable = self.retryable or self._is_transient()
+        super().__init__(self.message)
+
+    def _is_transient(self) -> bool:
+        return self.status in TRANSIENT_STATUSES or self.code in TRANSIENT_CODES
+
+    def __str__(self) -> str:
+        request = f", request {_printable(self.request_id)}" if self.request_id else ""
+        return f"{_printable(self.code)}: {_printable(self.message)} (HTTP {self.status}{request})"
+
+    @classmethod
+    def of(cls, code: str, status: int) -> type["ServiceError"]:
+        """Return the narrowest class for an error code and an HTTP status."""
+        if code in THROTTLING_CODES or status == 429:
+            return ThrottlingError
+        return cls.by_code.get(code, ServiceError)
+
+
+def _printable(text: str) -> str:
+    """Return *text* on one line: control characters, which can forge log lines, are escaped."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+# Source: AWS SDKs Reference Guide, "Retry behavior".
+THROTTLING_CODES = frozenset(
+    """
+    Throttling ThrottlingException ThrottledException RequestThrottled RequestThrottledException
+    TooManyRequestsException ProvisionedThroughputExceededException TransactionInProgressException
+    RequestLimitExceeded BandwidthLimitExceeded LimitExceededException SlowDown PriorRequestNotComplete
+    EC2ThrottledException
+    """.split()
+)
+TRANSIENT_CODES = frozenset({"RequestTimeout", "RequestTimeoutException", "InternalFailure", "ServiceUnavailable"})
+TRANSIENT_STATUSES = frozenset({500, 502, 503, 504})
+
+
+class ThrottlingError(ServiceError):
+    """The calling account sends too much: retried, more slowly. Comes as HTTP 400, 403, 429 or 503."""
+
+    retryable = True
+    throttled = True
+
+
+class ExpiredTokenException(ServiceError, code="ExpiredTokenException", status=400):
+    """The web identity token or SAML assertion in the request has expired; get a new one."""
+
+
+class ExpiredTradeInTokenException(ServiceError, code="ExpiredTradeInTokenException", status=400):
+    """The trade-in token in the request has expired; get a new one."""
+
+
+class IDPCommunicationErrorException(ServiceError, code="IDPCommunicationError", status=400):
+    """STS could not reach the identity provider. Its API text asks to try again."""
+
+    retryable = True
+
+
+class IDPRejectedClaimException(ServiceError, code="IDPRejectedClaim", status=403):
+    """The identity provider rejected the claim, or the claim has expired or was revoked."""
+
+
+class InvalidAuthorizationMessageException(ServiceError, code="InvalidAuthorizationMessageException", status=400):
+    """The message to decode is not one that the service encoded."""
+
+
+class InvalidIdentityTokenException(ServiceError, code="InvalidIdentityToken", status=400):
+    """The token cannot be validated. Retryable only when STS could not get the provider's verification key."""
+
+    def _is_transient(self) -> bool:
+        return super()._is_transient() or bool(_KEY_NOT_RETRIEVED.search(self.message))
+
+
+class JWTPayloadSizeExceededException(ServiceError, code="JWTPayloadSizeExceededException", status=400):
+    """The token that was asked for would be too large; send fewer or shorter tags."""
+
+
+class MalformedPolicyDocumentException(ServiceError, code="MalformedPolicyDocument", status=400):
+    """The session policy is not a valid policy document."""
+
+
+class OutboundWebIdentityFederationDisabledException(
+    ServiceError, code="OutboundWebIdentityFederationDisabledException", status=403
+):
+    """Outbound web identity federation is not enabled for the account."""
+
+
+class PackedPolicyTooLargeException(ServiceError, code="PackedPolicyTooLarge", status=400):
+    """Session policies and tags do not fit into a session token together."""
+
+
+class RegionDisabledException(ServiceError, code="RegionDisabledException", status=403):
+    """STS is not activated for the account in this region; another region may serve."""
+
+
+class SessionDurationEscalationException(ServiceError, code="SessionDurationEscalationException", status=403):
+    """The token would outlive the session that asks for it."""

@@ -1,0 +1,140 @@
+"""The eleven operations of the API, as a table."""
+
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from . import errors as e
+from . import shapes as s
+
+API_VERSION = "2011-06-15"
+
+R = TypeVar("R", bound=s.Response)
+
+
+@attrs.frozen
+class Operation(Generic[R]):
+    """
+    One operation.
+
+    Attributes:
+        name: The name in the API.
+        request: The shape that is sent.
+        response: The shape that comes back.
+        errors: The modelled errors that it can end with; any operation can also end with other codes.
+        signed: Whether the request is signed, and so needs credentials.
+        default_duration: Lifetime in seconds of what it issues when the request names none, or None.
+    """
+
+    name: str
+    request: type[s.Request[R]]
+    response: type[R]
+    errors: tuple[type[e.ServiceError], ...] = ()
+    signed: bool = True
+    default_duration: int | None = None
+
+
+ASSUME_ROLE = Operation(
+    "AssumeRole",
+    s.AssumeRoleRequest,
+    s.AssumeRoleResponse,
+    errors=(
+        e.MalformedPolicyDocumentException,
+        e.PackedPolicyTooLargeException,
+        e.RegionDisabledException,
+        e.ExpiredTokenException,
+    ),
+    default_duration=3600,
+)
+ASSUME_ROLE_WITH_SAML = Operation(
+    "AssumeRoleWithSAML",
+    s.AssumeRoleWithSAMLRequest,
+    s.AssumeRoleWithSAMLResponse,
+    errors=(
+        e.MalformedPolicyDocumentException,
+        e.PackedPolicyTooLargeException,
+        e.IDPRejectedClaimException,
+        e.InvalidIdentityTokenException,
+        e.ExpiredTokenException,
+        e.RegionDisabledException,
+    ),
+    signed=False,
+    default_duration=3600,
+)
+ASSUME_ROLE_WITH_WEB_IDENTITY = Operation(
+    "AssumeRoleWithWebIdentity",
+    s.AssumeRoleWithWebIdentityRequest,
+    s.AssumeRoleWithWebIdentityResponse,
+    errors=(
+        e.MalformedPolicyDocumentException,
+        e.PackedPolicyTooLargeException,
+        e.IDPRejectedClaimException,
+        e.IDPCommunicationErrorException,
+        e.InvalidIdentityTokenException,
+        e.ExpiredTokenException,
+        e.RegionDisabledException,
+    ),
+    signed=False,
+    default_duration=3600,
+)
+ASSUME_ROOT = Operation(
+    "AssumeRoot",
+    s.AssumeRootRequest,
+    s.AssumeRootResponse,
+    errors=(e.RegionDisabledException, e.ExpiredTokenException),
+    default_duration=900,
+)
+DECODE_AUTHORIZATION_MESSAGE = Operation(
+    "DecodeAuthorizationMessage",
+    s.DecodeAuthorizationMessageRequest,
+    s.DecodeAuthorizationMessageResponse,
+    errors=(e.InvalidAuthorizationMessageException,),
+)
+GET_ACCESS_KEY_INFO = Operation("GetAccessKeyInfo", s.GetAccessKeyInfoRequest, s.GetAccessKeyInfoResponse)
+GET_CALLER_IDENTITY = Operation("GetCallerIdentity", s.GetCallerIdentityRequest, s.GetCallerIdentityResponse)
+GET_DELEGATED_ACCESS_TOKEN = Operation(
+    "GetDelegatedAccessToken",
+    s.GetDelegatedAccessTokenRequest,
+    s.GetDelegatedAccessTokenResponse,
+    errors=(e.ExpiredTradeInTokenException, e.RegionDisabledException, e.PackedPolicyTooLargeException),
+)
+GET_FEDERATION_TOKEN = Operation(
+    "GetFederationToken",
+    s.GetFederationTokenRequest,
+    s.GetFederationTokenResponse,
+    errors=(e.MalformedPolicyDocumentException, e.PackedPolicyTooLargeException, e.RegionDisabledException),
+    default_duration=43_200,
+)
+GET_SESSION_TOKEN = Operation(
+    "GetSessionToken",
+    s.GetSessionTokenRequest,
+    s.GetSessionTokenResponse,
+    errors=(e.RegionDisabledException,),
+    default_duration=43_200,
+)
+GET_WEB_IDENTITY_TOKEN = Operation(
+    "GetWebIdentityToken",
+    s.GetWebIdentityTokenRequest,
+    s.GetWebIdentityTokenResponse,
+    errors=(
+        e.SessionDurationEscalationException,
+        e.OutboundWebIdentityFederationDisabledException,
+        e.JWTPayloadSizeExceededException,
+    ),
+    default_duration=300,
+)
+
+OPERATIONS: tuple[Operation[Any], ...] = (
+    ASSUME_ROLE,
+    ASSUME_ROLE_WITH_SAML,
+    ASSUME_ROLE_WITH_WEB_IDENTITY,
+    ASSUME_ROOT,
+    DECODE_AUTHORIZATION_MESSAGE,
+    GET_ACCESS_KEY_INFO,
+    GET_CALLER_IDENTITY,
+    GET_DELEGATED_ACCESS_TOKEN,
+    GET_FEDERATION_TOKEN,
+    GET_SESSION_TOKEN,
+    GET_WEB_IDENTITY_TOKEN,
+)
+BY_REQUEST: dict[type[s.Request[Any]], Operation[Any]] = {operation.request: operation for operation in OPERATIONS}

@@ -102,6 +102,7 @@ class Engine:
             "accept-encoding": "identity",
             "user-agent": user_agent,
         }
+        self._signed_headers = {"content-type": query.CONTENT_TYPE}  # what a proxy may change is not signed
         self._metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
 
     async def invoke(self, operation: Operation[R], request: Request[R]) -> R:
@@ -168,16 +169,17 @@ class Engine:
             raise ParamValidationError(type(request).__name__, broken)
 
     async def _sign(self, digest: str) -> dict[str, str]:
-        return sigv4.sign(
+        signed = sigv4.sign(
             await self._provide(),
             method="POST",
             url=self._endpoint.url,
-            headers=self._headers,
+            headers=self._signed_headers,
             payload_hash=digest,
             service=SERVICE,
             region=self._signing_region(),
             at=self._now(),
         )
+        return {**self._headers, **signed}
 
     async def _provide(self) -> Credentials:
         credentials = await self._credentials.provide_credentials(self._transport)

@@ -1,0 +1,169 @@
+"""
+The command line: ``sts-async <operation> --member value ...``, the answer as JSON in the AWS CLI's field names.
+
+Options are generated from the table of operations. Only the operation that is called is looked up there, so that
+``--help`` imports neither aiohttp nor lxml.
+"""
+
+import argparse
+import inspect
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._version import VERSION
+
+if TYPE_CHECKING:
+    from ._core.constraints import Member
+    from .operations import Operation
+
+SUMMARIES = {
+    "assume-role": "temporary credentials of a role",
+    "assume-role-with-saml": "temporary credentials of a role, for a SAML assertion",
+    "assume-role-with-web-identity": "temporary credentials of a role, for an OIDC token",
+    "assume-root": "short-lived root credentials of a member account, for one task",
+    "decode-authorization-message": "why a request was refused",
+    "get-access-key-info": "the account that an access key belongs to",
+    "get-caller-identity": "who signs the requests",
+    "get-delegated-access-token": "temporary credentials for a trade-in token",
+    "get-federation-token": "temporary credentials of a federated user",
+    "get-session-token": "temporary credentials of the caller, usually with an MFA code",
+    "get-web-identity-token": "a JWT, signed by AWS, that says who the caller is",
+}
+
+EPILOG = """\
+Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, the region from --region or
+AWS_REGION. A value file://PATH is read from that file, which keeps secrets out of the list of processes.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command, and return its exit status: 0, 1 for an error, 2 for a command that is not understood."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser, options = _parse(arguments)
+    if options.operation is None:
+        parser.print_help(sys.stderr)
+        return 2
+    import asyncio
+
+    from .errors import STSError
+
+    try:
+        answer = asyncio.run(_run(options))
+    except (STSError, OSError, ValueError) as error:
+        print(f"sts-async: {_in_one_line(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    try:
+        print(json.dumps(answer, indent=4), flush=True)
+    except BrokenPipeError:
+        sys.stdout = None  # nobody reads: nothing is left to flush at exit
+        return 1
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--region", metavar="NAME", help="AWS region, such as eu-west-1")
+    common.add_argument("--endpoint-url", metavar="URL", help="URL to use in place of the region's own")
+    common.add_argument("--local", action="store_true", help="run against an STS on this host, with its keys")
+    parser = argparse.ArgumentParser(
+        prog="sts-async", description="Call the AWS Security Token Service.", epilog=EPILOG, parents=[common]
+    )
+    parser.add_argument("--version", action="version", version=f"sts-async {VERSION}")
+    commands = parser.add_subparsers(dest="operation", metavar="OPERATION", title="operations")
+    for name, summary in SUMMARIES.items():
+        command = commands.add_parser(
+            name, help=summary, description=f"Get {summary}.", epilog=EPILOG, parents=[common], allow_abbrev=False
+        )
+        if name in arguments:
+            _add_members(command, _operation(name))
+    return parser, parser.parse_args(arguments)
+
+
+def _operation(name: str) -> "Operation[Any]":
+    from .operations import OPERATIONS
+
+    return next(operation for operation in OPERATIONS if operation.name.lower() == name.replace("-", ""))
+
+
+def _add_members(command: argparse.ArgumentParser, operation: "Operation[Any]") -> None:
+    documented = _documented_arguments(command.prog.split()[-1].replace("-", "_"))
+    for member in operation.request.__members__:
+        command.add_argument(
+            f"--{member.name.replace('_', '-')}",
+            dest=f"member_{member.name}",
+            required=member.required,
+            nargs="+" if member.kind is list else None,
+            metavar=_metavar(member),
+            type=int if member.kind is int else str,
+            help=documented.get(member.name, "").replace("%", "%%"),
+        )
+
+
+def _documented_arguments(coroutine: str) -> dict[str, str]:
+    """Return what the docstring of a coroutine in `calls` says of each argument."""
+    from .calls import Calls
+
+    described = inspect.getdoc(getattr(Calls, coroutine)) or ""
+    section = described.partition("Args:\n")[2].partition("\n\n")[0]
+    found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
+    return {name: " ".join(text.replace("``", "").split()) for name, text in found}
+
+
+def _metavar(member: "Member") -> str:
+    shape = (member.items or member).kind
+    if shape is int:
+        return "N"
+    return ",".join(f"{m.wire}=..." for m in shape.__members__) if hasattr(shape, "__members__") else "TEXT"
+
+
+async def _run(options: argparse.Namespace) -> Any:
+    """Call the operation, and return its answer as plain data."""
+    from ._core.convert import unstructure
+
+    operation = _operation(options.operation)
+    members = {
+        member.name: _value(member, given)
+        for member in operation.request.__members__
+        if (given := getattr(options, f"member_{member.name}")) is not None
+    }
+    request = operation.request(**members)
+    given = {name: getattr(options, name) for name in ("region", "endpoint_url") if hasattr(options, name)}
+    if not hasattr(options, "local"):
+        return unstructure(await _send(given, request))
+    from .testing import LocalSTS
+
+    async with LocalSTS() as server:
+        keys = {"credentials": server.credentials, "region": server.region, "endpoint_url": server.url}
+        return unstructure(await _send({**keys, **given}, request))
+
+
+async def _send(options: dict[str, Any], request: Any) -> Any:
+    from .client import STSClient
+
+    async with STSClient(**options) as sts:
+        return await sts.send(request)
+
+
+def _value(member: "Member", given: Any) -> Any:
+    """Return the value of a member from its text: scalars as they are, structures from ``Name=value,Name=value``."""
+    if member.kind is list:
+        return [_value(member.items, item) for item in given]
+    if not hasattr(member.kind, "__members__"):
+        return Path(given[7:]).read_text().rstrip("\n") if str(given).startswith("file://") else given
+    fields = {field.wire: field for field in member.kind.__members__}
+    if "=" not in given and len(fields) == 1:
+        given = f"{next(iter(fields))}={given}"  # a policy may be given by its ARN alone
+    pairs = dict(pair.partition("=")[::2] for pair in given.split(","))
+    if pairs.keys() - fields.keys():
+        raise ValueError(f"a value of --{member.wire} must look like {_metavar(member)}")
+    return member.kind(**{fields[wire].name: _value(fields[wire], text) for wire, text in pairs.items()})
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

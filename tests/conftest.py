@@ -1,0 +1,84 @@
+"""What every test gets: an empty environment, a bare server to script, and a watch over secrets."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support import Handler, RawServer, Recorded, Watch
+
+from sts_async import errors
+from sts_async._core import secret as secret_module
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the tests from the real HOME, AWS variables and proxies."""
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy") or name == "NETRC":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home", numbered=True)))
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """T14, T15, T17: over the whole suite, no secret appears in a log record at DEBUG or in the text of an error."""
+    Recorded.values.clear()
+    watch = Watch()
+
+    def recording_init(self: errors.STSError, *args: object) -> None:
+        Exception.__init__(self, *args)
+        watch.texts.append(" ".join(map(repr, args)))
+
+    monkeypatch.setattr(secret_module, "Secret", Recorded)
+    monkeypatch.setattr(errors.STSError, "__init__", recording_init)
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(watch)
+    root.setLevel(logging.DEBUG)
+    yield
+    root.removeHandler(watch)
+    root.setLevel(level)
+    shown = [text for text in watch.texts for value in Recorded.values if len(value) > 7 and value in text]
+    shown += [text for text in watch.texts if "SENTINEL" in text]
+    assert not shown
+
+
+@pytest.fixture
+async def raw_server() -> AsyncIterator[Callable[..., Awaitable[RawServer]]]:
+    """
+    Return a function that starts a `RawServer`.
+
+    It takes the answers to give, one for each request in turn and the last for ever, or a handler of its own.
+    """
+    started: list[RawServer] = []
+
+    async def start(*answers: bytes, handler: Handler | None = None) -> RawServer:
+        async def answer_in_turn(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                await server.read_request(reader)
+                writer.write(answers[min(len(server.requests), len(answers)) - 1])
+                await writer.drain()
+
+        server = RawServer(handler or answer_in_turn)
+        started.append(server)
+        await server.start()
+        return server
+
+    yield start
+    for server in started:
+        await server.stop()
+
+
+@pytest.fixture
+def write_file(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Return a function that writes a file with a name and a text, and returns its path."""
+
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write

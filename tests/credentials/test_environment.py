@@ -1,0 +1,81 @@
+"""Credentials in environment variables: found, half set, expired, rotated."""
+
+from collections.abc import Mapping
+
+import pytest
+from support import KEYS
+
+from sts_async.credentials import EnvironmentProvider
+from sts_async.errors import CredentialsError, CredentialsExpired, CredentialsNotFound
+from sts_async.shapes import Credentials
+
+SET = {"AWS_ACCESS_KEY_ID": KEYS.access_key_id, "AWS_SECRET_ACCESS_KEY": KEYS.secret_access_key}
+
+
+async def provide(environ: Mapping[str, str]) -> Credentials:
+    return await EnvironmentProvider(environ).provide_credentials(None)
+
+
+async def test_keys_and_token_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**SET, "AWS_SESSION_TOKEN": KEYS.session_token}.items():
+        monkeypatch.setenv(name, value or "")
+
+    assert await EnvironmentProvider().provide_credentials(None) == KEYS
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+async def test_a_blank_variable_counts_as_unset(blank: str) -> None:
+    """Shells and container definitions leave such behind."""
+    found = await provide({**SET, "AWS_SESSION_TOKEN": blank, "AWS_CREDENTIAL_EXPIRATION": blank})
+
+    assert found.session_token is None
+    assert found.expiration is None
+    with pytest.raises(CredentialsNotFound, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set"):
+        await provide({"AWS_ACCESS_KEY_ID": blank})
+
+
+@pytest.mark.parametrize(("present", "absent"), [tuple(SET), tuple(reversed(SET))])
+async def test_half_a_pair_is_an_error_and_not_a_miss(present: str, absent: str) -> None:
+    """T47: passing on silently would use another identity."""
+    with pytest.raises(CredentialsError, match=f"{present} is set and {absent} is not") as caught:
+        await provide({present: SET[present]})
+
+    assert not isinstance(caught.value, CredentialsNotFound)
+
+
+async def test_an_expiration_makes_them_temporary() -> None:
+    found = await provide({**SET, "AWS_CREDENTIAL_EXPIRATION": "2999-01-01T00:00:00Z"})
+
+    assert found.expiration is not None
+    assert found.expiration.year == 2999
+
+
+async def test_credentials_past_their_expiration_are_not_given_out() -> None:
+    """T48."""
+    with pytest.raises(CredentialsExpired, match="AWS_CREDENTIAL_EXPIRATION is past"):
+        await provide({**SET, "AWS_CREDENTIAL_EXPIRATION": "2020-01-01T00:00:00Z"})
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "SENTINEL", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+23:59"])
+async def test_an_expiration_that_is_no_time_is_an_error_without_its_text(text: str) -> None:
+    with pytest.raises(CredentialsError, match="not an ISO 8601 time") as caught:
+        await provide({**SET, "AWS_CREDENTIAL_EXPIRATION": text})
+
+    assert caught.value.__context__ is None
+
+
+async def test_variables_that_change_are_seen_and_those_that_stand_give_the_same_object() -> None:
+    """The same object, because the derived signing key stays with it."""
+    environ = dict(SET)
+    provider = EnvironmentProvider(environ)
+
+    first, again = [await provider.provide_credentials(None) for _ in range(2)]
+    environ["AWS_SECRET_ACCESS_KEY"] = "SENTINEL-another"
+    changed = await provider.provide_credentials(None)
+
+    assert first is again
+    assert changed.secret_access_key == "SENTINEL-another"
+
+
+def test_printing_the_provider_shows_nothing() -> None:
+    assert repr(EnvironmentProvider(SET)) == "EnvironmentProvider()"

@@ -1,0 +1,15 @@
+"""Credentials that the program was given."""
+
+from support import KEYS
+
+from sts_async.credentials import StaticProvider
+
+
+async def test_the_credentials_given_are_the_credentials_provided() -> None:
+    assert await StaticProvider(KEYS).provide_credentials(None) is KEYS
+
+
+def test_printing_shows_no_secret() -> None:
+    assert repr(StaticProvider(KEYS)) == (
+        "StaticProvider(Credentials(access_key_id='AKIAIOSFODNN7EXAMPLE', secret_access_key='***', session_token='***'))"
+    )

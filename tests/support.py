@@ -1,0 +1,109 @@
+"""What tests share: keys, a role, an answer, a bare server to script, and what watches over secrets."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+
+from sts_async._core.secret import Secret
+from sts_async.shapes import Credentials
+
+KEYS = Credentials(
+    access_key_id="AKIAIOSFODNN7EXAMPLE",
+    secret_access_key="SENTINEL-secret-access-key",
+    session_token="SENTINEL-session-token",
+)
+ROLE = "arn:aws:iam::123456789012:role/demo"
+
+ANSWER = """\
+<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+  <AssumeRoleResult>
+    <AssumedRoleUser>
+      <AssumedRoleId>AROAEXAMPLE:me</AssumedRoleId>
+      <Arn>arn:aws:sts::123456789012:assumed-role/demo/me</Arn>
+    </AssumedRoleUser>
+    <Credentials>
+      <AccessKeyId>ASIAIOSFODNN7EXAMPLE</AccessKeyId>
+      <SecretAccessKey>SENTINEL-issued-secret</SecretAccessKey>
+      <SessionToken>SENTINEL-issued-token</SessionToken>
+      <Expiration>2026-01-01T01:00:00Z</Expiration>
+    </Credentials>
+  </AssumeRoleResult>
+  <ResponseMetadata><RequestId>c6104cbe-af31-11e0-8154-cbc7ccf896c7</RequestId></ResponseMetadata>
+</AssumeRoleResponse>
+"""
+
+
+class Watch(logging.Handler):
+    """Keep every log record's text, as a file handler with tracebacks would write it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.setFormatter(logging.Formatter("%(name)s %(message)s"))
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(f"{self.format(record)} {record.args!r}")
+
+
+class Recorded(Secret):
+    """A secret that is remembered, so that a test can look for it where it must not be."""
+
+    __slots__ = ()
+    values: set[str] = set()
+
+    def __new__(cls, value: str = "") -> "Recorded":
+        cls.values.add(str(value))
+        return super().__new__(cls, value)
+
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class RawServer:
+    """A TCP server on 127.0.0.1 that runs *handler* for every connection, and counts them."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.connections = 0
+        self.requests: list[bytes] = []
+        self.url = ""
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = "http://127.0.0.1:{}/".format(self._server.sockets[0].getsockname()[1])
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                await self._handler(reader, writer)
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def read_request(self, reader: asyncio.StreamReader) -> bytes:
+        """Read one request, head and body, and keep it."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(
+            (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")), 0
+        )
+        self.requests.append(head + await reader.readexactly(length))
+        return self.requests[-1]
+
+    async def stop(self) -> None:
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def http(body: bytes | str, *, status: int = 200, headers: str = "", length: int | None = None) -> bytes:
+    """Return the bytes of an HTTP answer."""
+    body = body.encode() if isinstance(body, str) else body
+    size = len(body) if length is None else length
+    return f"HTTP/1.1 {status} X\r\nContent-Length: {size}\r\n{headers}\r\n".encode() + body

@@ -8,8 +8,8 @@ are read up to a cap. Sessions are made at first use, one for each event loop.
 import asyncio
 import contextlib
 import errno
-import platform
 import ssl
+import sys
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -32,7 +32,8 @@ from .errors import (
 )
 
 CLOSE_GRACE = 5.0  # s that closing a session may take
-USER_AGENT = f"sts-async/{VERSION} python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
+PYTHON_VERSION = ".".join(map(str, sys.version_info[:3]))
+USER_AGENT = f"sts-async/{VERSION} python/{PYTHON_VERSION} aiohttp/{aiohttp.__version__}"
 
 
 class _LoopPart:

@@ -95,7 +95,7 @@ def _add_members(command: argparse.ArgumentParser, operation: "Operation[Any]") 
     documented = _documented_arguments(command.prog.split()[-1].replace("-", "_"))
     for member in operation.request.__members__:
         command.add_argument(
-            f"--{member.name.replace('_', '-')}",
+            _option(member),
             dest=f"member_{member.name}",
             required=member.required,
             nargs="+" if member.kind is list else None,
@@ -115,6 +115,10 @@ def _documented_arguments(coroutine: str) -> dict[str, str]:
     return {name: " ".join(text.replace("``", "").split()) for name, text in found}
 
 
+def _option(member: "Member") -> str:
+    return f"--{member.name.replace('_', '-')}"
+
+
 def _metavar(member: "Member") -> str:
     shape = (member.items or member).kind
     if shape is int:
@@ -128,7 +132,7 @@ async def _run(options: argparse.Namespace) -> Any:
 
     operation = _operation(options.operation)
     members = {
-        member.name: _value(member, given)
+        member.name: _value(_option(member), member, given)
         for member in operation.request.__members__
         if (given := getattr(options, f"member_{member.name}")) is not None
     }
@@ -150,19 +154,19 @@ async def _send(options: dict[str, Any], request: Any) -> Any:
         return await sts.send(request)
 
 
-def _value(member: "Member", given: Any) -> Any:
+def _value(option: str, member: "Member", given: Any) -> Any:
     """Return the value of a member from its text: scalars as they are, structures from ``Name=value,Name=value``."""
     if member.kind is list:
-        return [_value(member.items, item) for item in given]
+        return [_value(option, member.items, item) for item in given]
     if not hasattr(member.kind, "__members__"):
         return Path(given[7:]).read_text().rstrip("\n") if str(given).startswith("file://") else given
     fields = {field.wire: field for field in member.kind.__members__}
     if "=" not in given and len(fields) == 1:
         given = f"{next(iter(fields))}={given}"  # a policy may be given by its ARN alone
     pairs = dict(pair.partition("=")[::2] for pair in given.split(","))
-    if pairs.keys() - fields.keys():
-        raise ValueError(f"a value of --{member.wire} must look like {_metavar(member)}")
-    return member.kind(**{fields[wire].name: _value(fields[wire], text) for wire, text in pairs.items()})
+    if not {wire for wire, field in fields.items() if field.required} <= pairs.keys() <= fields.keys():
+        raise ValueError(f"a value of {option} must look like {_metavar(member)}")
+    return member.kind(**{fields[wire].name: _value(option, fields[wire], text) for wire, text in pairs.items()})
 
 
 def _in_one_line(error: Exception) -> str:

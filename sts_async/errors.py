@@ -36,8 +36,9 @@ from ._core.secret import Secret
 
 MAX_MESSAGE = 2048  # characters of a service's message that are kept
 
-_ENCODED_MESSAGE = re.compile(r"(encoded authorization failure message:)\s*(\S+)", re.IGNORECASE)
-_KEY_NOT_RETRIEVED = re.compile(r"(retriev|fetch|download|obtain).{0,40}\bkey", re.IGNORECASE | re.DOTALL)
+# Text, which `re` compiles at first use and keeps: importing is not the time for it.
+_ENCODED_MESSAGE = r"(?i)(encoded authorization failure message:)\s*(\S+)"
+_KEY_NOT_RETRIEVED = r"(?is)(retriev|fetch|download|obtain).{0,40}\bkey"
 
 
 class STSError(Exception):
@@ -200,9 +201,9 @@ class ServiceError(STSError):
         fault: Fault | None = None,
         request_id: str | None = None,
     ) -> None:
-        encoded = _ENCODED_MESSAGE.search(message)
+        encoded = re.search(_ENCODED_MESSAGE, message)
         if encoded:
-            message = _ENCODED_MESSAGE.sub(r"\1 (in encoded_authorization_message)", message)
+            message = re.sub(_ENCODED_MESSAGE, r"\1 (in encoded_authorization_message)", message)
         self.code = code
         self.message = message[:MAX_MESSAGE]
         self.status = status
@@ -278,7 +279,7 @@ class InvalidIdentityTokenException(ServiceError, code="InvalidIdentityToken", s
     """The token cannot be validated. Retryable only when STS could not get the provider's verification key."""
 
     def _is_transient(self) -> bool:
-        return super()._is_transient() or bool(_KEY_NOT_RETRIEVED.search(self.message))
+        return super()._is_transient() or bool(re.search(_KEY_NOT_RETRIEVED, self.message))
 
 
 class JWTPayloadSizeExceededException(ServiceError, code="JWTPayloadSizeExceededException", status=400):

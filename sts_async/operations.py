@@ -12,7 +12,7 @@ API_VERSION = "2011-06-15"
 R = TypeVar("R", bound=s.Response)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Operation(Generic[R]):
     """
     One operation.

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import Handler, RawServer, Recorded, Watch
+from support import SEEN_SECRETS, Handler, RawServer, Watch
 
 from sts_async import errors
-from sts_async._core import secret as secret_module
+
+pytest_plugins = ["pytester"]
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +26,13 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
 @pytest.fixture(autouse=True)
 def _no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """T14, T15, T17: over the whole suite, no secret appears in a log record at DEBUG or in the text of an error."""
-    Recorded.values.clear()
+    SEEN_SECRETS.clear()
     watch = Watch()
 
     def recording_init(self: errors.STSError, *args: object) -> None:
         Exception.__init__(self, *args)
         watch.texts.append(" ".join(map(repr, args)))
 
-    monkeypatch.setattr(secret_module, "Secret", Recorded)
     monkeypatch.setattr(errors.STSError, "__init__", recording_init)
     root = logging.getLogger()
     level = root.level
@@ -41,7 +41,7 @@ def _no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     root.removeHandler(watch)
     root.setLevel(level)
-    shown = [text for text in watch.texts for value in Recorded.values if len(value) > 7 and value in text]
+    shown = [text for text in watch.texts for value in SEEN_SECRETS if len(value) > 7 and value in text]
     shown += [text for text in watch.texts if "SENTINEL" in text]
     assert not shown
 

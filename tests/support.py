@@ -46,15 +46,16 @@ class Watch(logging.Handler):
         self.texts.append(f"{self.format(record)} {record.args!r}")
 
 
-class Recorded(Secret):
-    """A secret that is remembered, so that a test can look for it where it must not be."""
+SEEN_SECRETS: set[str] = set()
+"""The value of every `Secret` that was made since a test began."""
 
-    __slots__ = ()
-    values: set[str] = set()
 
-    def __new__(cls, value: str = "") -> "Recorded":
-        cls.values.add(str(value))
-        return super().__new__(cls, value)
+def _remembering_new(cls: type[Secret], value: str = "") -> Secret:
+    SEEN_SECRETS.add(str(value))
+    return str.__new__(cls, value)
+
+
+Secret.__new__ = _remembering_new  # type: ignore[method-assign,assignment]
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -72,7 +73,8 @@ class RawServer:
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = "http://127.0.0.1:{}/".format(self._server.sockets[0].getsockname()[1])
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

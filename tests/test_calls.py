@@ -36,9 +36,7 @@ def bare(annotation: Any) -> Any:
     if not arguments or isinstance(annotation, ForwardRef):
         return annotation
     if get_origin(annotation).__name__ in ("Union", "UnionType"):
-        return frozenset(
-            part for a in arguments for part in (bare(a) if isinstance(bare(a), frozenset) else {bare(a)})
-        )
+        return frozenset(part for a in arguments for part in (bare(a) if isinstance(bare(a), frozenset) else {bare(a)}))
     return get_origin(annotation), tuple(bare(a) for a in arguments)
 
 
@@ -113,9 +111,7 @@ def test_a_docstring_explains_every_argument(operation: Operation[Any], name: st
 @each_call
 def test_a_docstring_says_the_limits_that_are_checked(operation: Operation[Any], name: str) -> None:
     """Numbers in prose go stale silently; the default lifetime is the one that absurd expirations come down to."""
-    explained = dict(
-        re.findall(r"^    (\w+): ((?:.*\n)(?:     .*\n)*)", section(name, "Args"), re.MULTILINE)
-    )
+    explained = dict(re.findall(r"^    (\w+): ((?:.*\n)(?:     .*\n)*)", section(name, "Args"), re.MULTILINE))
     for member in operation.request.__members__:
         for constraint in member.constraints:
             most = getattr(constraint, "most", None)
@@ -151,7 +147,6 @@ async def test_no_coroutine_keeps_a_secret_in_a_local_variable_while_it_waits(
     given = {p.name: f"SENTINEL-{p.name}" for p in parameters(name) if p.name in secrets or p.default is p.empty}
     with pytest.raises(ConnectionError) as caught:
         await getattr(Failing(), name)(**given)
-
 
     shown = repr([frame.locals for frame in caught.traceback if frame.name == name])
     assert "'self'" in shown

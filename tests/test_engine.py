@@ -247,7 +247,7 @@ async def test_a_provider_that_gives_something_else_is_named() -> None:
 
     transport = Scripted([answer()])
 
-    with pytest.raises(errors.CredentialsError, match="Careless.provide_credentials gave no Credentials but a dict"):
+    with pytest.raises(errors.CredentialsError, match=r"Careless\.provide_credentials gave no Credentials but a dict"):
         await engine(transport, credentials=Careless()).invoke(ASSUME_ROLE, REQUEST)
 
     assert transport.sent == []
@@ -291,7 +291,8 @@ async def test_metadata_is_found_by_an_equal_request() -> None:
 
 async def test_the_metadata_of_the_last_fifty_answers_is_kept() -> None:
     """As many as the 2015 Java client kept; an answer that comes again counts as new."""
-    body = "<GetAccessKeyInfoResponse><GetAccessKeyInfoResult><Account>1</Account></GetAccessKeyInfoResult></GetAccessKeyInfoResponse>"
+    result = "<GetAccessKeyInfoResult><Account>1</Account></GetAccessKeyInfoResult>"
+    body = f"<GetAccessKeyInfoResponse>{result}</GetAccessKeyInfoResponse>"
     calls = engine(Scripted([answer(body)]))
     requests = [GetAccessKeyInfoRequest(access_key_id=f"{n:020}") for n in range(METADATA_KEPT + 1)]
 

@@ -313,7 +313,9 @@ def test_the_range_beyond_sixteen_bits_is_read_as_it_is_meant(text: str) -> None
     r"""The model writes ``\u10000-\u10FFFF``; read literally it is U+1000, a range from "0" to U+10FF, and "FF"."""
     arn = STRINGS["arnType"]
     text = (text + "a" * 20)[:2048]
-    not_xml = any(unicodedata.category(c) == "Cc" and c not in "\t\n\r\x85" for c in text) or {*"\ufffe\uffff"} & {*text}
+    not_xml = any(unicodedata.category(c) == "Cc" and c not in "\t\n\r\x85" for c in text) or {*"\ufffe\uffff"} & {
+        *text
+    }
 
     assert all(constraint.accepts(text) for constraint in arn.constraints) == (not not_xml)
 
@@ -385,10 +387,13 @@ def test_modelled_errors_have_the_model_s_codes_and_statuses() -> None:
     }
 
     assert differences(ours, theirs) == []
-    assert differences(
-        {code: cls.__name__ for code, cls in ServiceError.by_code.items()},
-        {shape["error"]["code"]: name for name, shape in MODEL_SHAPES.items() if shape.get("exception")},
-    ) == []
+    assert (
+        differences(
+            {code: cls.__name__ for code, cls in ServiceError.by_code.items()},
+            {shape["error"]["code"]: name for name, shape in MODEL_SHAPES.items() if shape.get("exception")},
+        )
+        == []
+    )
 
 
 def test_the_fault_is_the_client_s_when_the_model_says_the_sender_s() -> None:

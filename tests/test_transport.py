@@ -140,7 +140,7 @@ async def test_nobody_listening_is_a_connect_error() -> None:
 
 async def test_an_unknown_host_is_a_connect_error() -> None:
     """F24: `.invalid` never resolves."""
-    with pytest.raises(errors.ConnectError, match="no address is known for sts.invalid"):
+    with pytest.raises(errors.ConnectError, match=r"no address is known for sts\.invalid"):
         await send("http://sts.invalid/")
 
 

@@ -6,10 +6,11 @@ The constraints of the API model, as values inside `typing.Annotated`.
 `violations` checks a whole request against what its annotations say. No rule ever repeats the value it refuses.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 
@@ -27,8 +28,7 @@ class Constraint(Protocol):
         ...
 
 
-@attrs.frozen
-class Length:
+class Length(NamedTuple):
     """Least and greatest length of a text (characters) or a list (members). `most` of None: no bound."""
 
     least: int
@@ -46,8 +46,7 @@ class Length:
         return f"have a length of {self.least} to {self.most}"
 
 
-@attrs.frozen
-class Range:
+class Range(NamedTuple):
     """Least and greatest value of an integer, and its unit."""
 
     least: int
@@ -62,8 +61,7 @@ class Range:
         return f"be {self.least} to {self.most} {self.unit}".rstrip()
 
 
-@attrs.frozen
-class Pattern:
+class Pattern(NamedTuple):
     r"""
     What a text must match from its first to its last character.
 
@@ -72,20 +70,21 @@ class Pattern:
     """
 
     expression: str
-    _compiled: list[re.Pattern[str]] = attrs.field(factory=list, init=False, eq=False, repr=False)
 
     def accepts(self, value: Any) -> bool:
-        if not self._compiled:
-            self._compiled.append(re.compile(self.expression, re.ASCII))
-        return self._compiled[0].fullmatch(value) is not None
+        return _compiled(self.expression).fullmatch(value) is not None
 
     @property
     def rule(self) -> str:
         return f"match {self.expression}"
 
 
-@attrs.frozen
-class Category:
+@functools.cache
+def _compiled(expression: str) -> re.Pattern[str]:
+    return re.compile(expression, re.ASCII)
+
+
+class Category(NamedTuple):
     r"""Text of characters in Unicode general categories (by first letter) and some others: `\p{L}` is not in `re`."""
 
     letters: str
@@ -99,8 +98,7 @@ class Category:
         return f"have only characters of the Unicode categories {', '.join(self.letters)} or of {self.others}"
 
 
-@attrs.frozen
-class OneOf:
+class OneOf(NamedTuple):
     """A text out of a fixed few."""
 
     choices: tuple[str, ...]

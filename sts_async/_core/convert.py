@@ -5,6 +5,7 @@ Liberal in what is missing or unknown, strict in what is there: cattrs' own hook
 quote what they cannot read.
 """
 
+import functools
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,8 +19,8 @@ from .shape import Shape
 
 S = TypeVar("S", bound=Shape)
 
-_TIMESTAMP = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-]\d\d):(\d\d))?", re.ASCII
+_TIMESTAMP = (  # text, which `re` compiles at first use and keeps
+    r"(?a)(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-]\d\d):(\d\d))?"
 )
 
 
@@ -33,12 +34,12 @@ def structure(tree: Any, cls: type[S], *, metadata: ResponseMetadata | None = No
     """
     if metadata is not None:
         tree = {**tree, "metadata": metadata} if isinstance(tree, dict) else {"metadata": metadata}
-    return _CONVERTER.structure(tree, cls)
+    return _converter().structure(tree, cls)
 
 
 def unstructure(shape: Shape) -> dict[str, Any]:
     """Return *shape* as a dict by wire names, without what is absent; times as ISO 8601 text in UTC."""
-    given: dict[str, Any] = _given(_CONVERTER.unstructure(shape))
+    given: dict[str, Any] = _given(_converter().unstructure(shape))
     return given
 
 
@@ -59,7 +60,7 @@ def explain(tree: Any, cls: type[Shape], path: str) -> str:
 
 def _reads(value: Any, kind: type) -> bool:
     try:
-        _CONVERTER.structure(value, kind)
+        _converter().structure(value, kind)
     except UNREADABLE:
         return False
     return True
@@ -76,7 +77,7 @@ def timestamp(text: str) -> datetime:
     Raises:
         ValueError, OverflowError: It is not such a text, or no such time.
     """
-    found = _TIMESTAMP.fullmatch(text)
+    found = re.fullmatch(_TIMESTAMP, text)
     if found is None:
         raise ValueError("not an ISO 8601 timestamp")
     year, month, day, hour, minute, second, fraction, offset_hours, offset_minutes = found.groups()
@@ -113,7 +114,7 @@ def _renames(cls: type[Shape]) -> dict[str, Any]:
 
 
 def _shape_reader(cls: type[Shape]) -> Callable[[Any, Any], Shape]:
-    read: Any = make_dict_structure_fn(cls, _CONVERTER, _cattrs_detailed_validation=False, **_renames(cls))
+    read: Any = make_dict_structure_fn(cls, _converter(), _cattrs_detailed_validation=False, **_renames(cls))
 
     def read_element(tree: Any, _: Any) -> Shape:
         if isinstance(tree, str) and not tree.strip():
@@ -126,7 +127,7 @@ def _shape_reader(cls: type[Shape]) -> Callable[[Any, Any], Shape]:
 
 def _shape_writer(cls: type[Shape]) -> Callable[[Shape], dict[str, Any]]:
     omitted: Any = {name: override(omit=True) for name in ("metadata", "_signing_keys") if hasattr(cls, name)}
-    return make_dict_unstructure_fn(cls, _CONVERTER, **_renames(cls), **omitted)
+    return make_dict_unstructure_fn(cls, _converter(), **_renames(cls), **omitted)
 
 
 def _given(value: Any) -> Any:
@@ -137,13 +138,19 @@ def _given(value: Any) -> Any:
     return value
 
 
-_CONVERTER = Converter(detailed_validation=False)
-_CONVERTER.register_structure_hook(str, _structure_text)
-_CONVERTER.register_structure_hook(int, _structure_integer)
-_CONVERTER.register_structure_hook(datetime, _structure_time)
-_CONVERTER.register_structure_hook(ResponseMetadata, lambda value, _: value)
-_CONVERTER.register_unstructure_hook(datetime, _unstructure_time)
-_CONVERTER.register_structure_hook_factory(lambda cls: isinstance(cls, type) and issubclass(cls, Shape), _shape_reader)
-_CONVERTER.register_unstructure_hook_factory(
-    lambda cls: isinstance(cls, type) and issubclass(cls, Shape), _shape_writer
-)
+@functools.cache
+def _converter() -> Converter:
+    """Return the converter, made at first use: importing the library is not the time for it."""
+    converter = Converter(detailed_validation=False)
+    converter.register_structure_hook(str, _structure_text)
+    converter.register_structure_hook(int, _structure_integer)
+    converter.register_structure_hook(datetime, _structure_time)
+    converter.register_structure_hook(ResponseMetadata, lambda value, _: value)
+    converter.register_unstructure_hook(datetime, _unstructure_time)
+    converter.register_structure_hook_factory(_is_shape, _shape_reader)
+    converter.register_unstructure_hook_factory(_is_shape, _shape_writer)
+    return converter
+
+
+def _is_shape(cls: Any) -> bool:
+    return isinstance(cls, type) and issubclass(cls, Shape)

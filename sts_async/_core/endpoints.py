@@ -6,15 +6,13 @@ The order of the rules is that of the endpoint rule set of STS; the tests compar
 
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from typing import NamedTuple
 from urllib.parse import urlsplit
-
-import attrs
 
 from ..errors import ConfigurationError, InvalidEndpoint, InvalidRegion
 
 
-@attrs.frozen
-class Partition:
+class Partition(NamedTuple):
     """
     A group of regions with accounts, domains and a global endpoint of their own.
 
@@ -69,32 +67,29 @@ LEGACY_GLOBAL_REGIONS = frozenset({
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
-_REGION = re.compile(r"\A(?!-)(?![0-9]+\Z)[a-z0-9-]{1,63}(?<!-)\Z")
+# Expressions are text, which `re` compiles at first use and keeps: importing is not the time for it.
+_REGION = r"(?!-)(?![0-9]+\Z)[a-z0-9-]{1,63}(?<!-)"
 _LOOPBACK_IPV4 = IPv4Network("127.0.0.0/8")
 _LOOPBACK_IPV6 = IPv6Address("::1")
 
 # In this order: each may rely on the ones before it. The rules complete "endpoint_url must ...".
 _REFUSED = (
-    (re.compile(r"[^!-~]|\\"), "have only printable ASCII characters, no space and no backslash"),
-    (re.compile(r"\A(?!https?://)", re.IGNORECASE), "begin with https:// or http://"),
-    (re.compile(r"\A[^/]*//[^/?#]*@"), "not carry a user name or password"),
-    (re.compile(r"[?#]"), "not have a query or a fragment"),
+    (r"[^!-~]|\\", "have only printable ASCII characters, no space and no backslash"),
+    (r"(?i)\A(?!https?://)", "begin with https:// or http://"),
+    (r"\A[^/]*//[^/?#]*@", "not carry a user name or password"),
+    (r"[?#]", "not have a query or a fragment"),
 )
 # Stricter than the parsers below us, so that no two of them can see different hosts. "_": names of containers have it.
-_ENDPOINT_URL = re.compile(
-    r"""
+_ENDPOINT_URL = r"""(?aix)
     (?P<scheme> https? ) ://
     (?P<host> \[ [0-9a-f.]* : [0-9a-f:.]* \]
             | (?!-)[a-z0-9_-]{1,63}(?<!-) (?: \. (?!-)[a-z0-9_-]{1,63}(?<!-) )* \.? )
     (?: : (?P<port> [0-9]{1,5} ) )?
     (?P<path> (?: / (?: [a-z0-9._~!$&'()*+,;=:@/-] | %[0-9a-f]{2} )* )? )
-    """,
-    re.ASCII | re.IGNORECASE | re.VERBOSE,
-)
+"""
 
 
-@attrs.frozen
-class Endpoint:
+class Endpoint(NamedTuple):
     """
     Where requests go and what they are signed for.
 
@@ -176,7 +171,7 @@ def check_region(region: str) -> None:
     Raises:
         InvalidRegion: It is not one host label, or only digits.
     """
-    if not _REGION.match(region):
+    if not re.fullmatch(_REGION, region):
         raise _invalid_region(region)
 
 
@@ -194,9 +189,9 @@ def is_loopback(host: str) -> bool:
 
 def _custom(url: str, *, region: str | None, allow_http: bool) -> Endpoint:
     for pattern, rule in _REFUSED:
-        if pattern.search(url):
+        if re.search(pattern, url):
             raise InvalidEndpoint(f"endpoint_url must {rule}")
-    parts = _ENDPOINT_URL.fullmatch(url)
+    parts = re.fullmatch(_ENDPOINT_URL, url)
     if parts is None:
         raise InvalidEndpoint("endpoint_url must be https://host, https://host:port or one of them with a path")
     scheme, host = parts["scheme"].lower(), parts["host"].lower()

@@ -1,16 +1,14 @@
 """An HTTP request and its answer, as values that print neither headers nor bodies."""
 
 from collections.abc import Mapping
-
-import attrs
+from typing import NamedTuple
 
 from .secret import SecretBytes
 
 NOTHING = SecretBytes()
 
 
-@attrs.frozen
-class HttpRequest:
+class HttpRequest(NamedTuple):
     """
     A request, ready to be sent.
 
@@ -23,12 +21,14 @@ class HttpRequest:
 
     method: str
     url: str
-    headers: Mapping[str, str] = attrs.field(repr=False)
+    headers: Mapping[str, str]
     body: SecretBytes = NOTHING
 
+    def __repr__(self) -> str:
+        return f"<HttpRequest {self.method} {self.url.partition('?')[0]}, {len(self.body)} bytes>"
 
-@attrs.frozen
-class HttpResponse:
+
+class HttpResponse(NamedTuple):
     """
     An answer, read whole.
 
@@ -39,5 +39,8 @@ class HttpResponse:
     """
 
     status: int
-    headers: Mapping[str, str] = attrs.field(repr=False)
+    headers: Mapping[str, str]
     body: SecretBytes
+
+    def __repr__(self) -> str:
+        return f"<HttpResponse {self.status}, {len(self.body)} bytes>"

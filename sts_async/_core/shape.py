@@ -97,14 +97,20 @@ def _with_member(field: Any, members: list[Member]) -> Any:
     if field.metadata.get("beside"):
         return field
     wire = field.metadata.get("wire") or "".join(part.capitalize() for part in field.name.split("_"))
-    found = _read_annotation(field.type, field.name, wire, required=field.default is attrs.NOTHING)
-    members.append(attrs.evolve(found, secret=field.metadata.get("secret", False)))
+    found = _read_annotation(
+        field.type,
+        field.name,
+        wire,
+        required=field.default is attrs.NOTHING,
+        secret=field.metadata.get("secret", False),
+    )
+    members.append(found)
     if field.converter is None and found.kind is list:
         return field.evolve(converter=_as_tuple)
     return field
 
 
-def _read_annotation(annotation: Any, name: str, wire: str, *, required: bool = False) -> Member:
+def _read_annotation(annotation: Any, name: str, wire: str, *, required: bool = False, secret: bool = False) -> Member:
     """Return what an annotation says: ``Annotated[...]``, optional, a sequence of such, or a plain type."""
     options = [option for option in _options(annotation) if option is not types.NoneType]
     constraints: list[Any] = []
@@ -116,7 +122,7 @@ def _read_annotation(annotation: Any, name: str, wire: str, *, required: bool = 
     if get_origin(core) is not None:  # Sequence[X]
         items = _read_annotation(get_args(core)[0], "", "member")
         core = list
-    return Member(name, wire, core, required, tuple(constraints), items)
+    return Member(name, wire, core, required, tuple(constraints), items, secret)
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:
@@ -130,4 +136,11 @@ def _as_tuple(value: Any) -> Any:
 
 def _as_document(value: Any) -> Any:
     """Return a mapping as compact JSON text; text is sent as it is."""
-    return json.dumps(value, separators=(",", ":")) if isinstance(value, Mapping) else value
+    return json.dumps(value, separators=(",", ":"), default=_as_dict) if isinstance(value, Mapping) else value
+
+
+def _as_dict(value: Any) -> Any:
+    """Return a mapping that is no dict as one, for JSON."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} cannot be a part of JSON")

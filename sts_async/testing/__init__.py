@@ -1,0 +1,55 @@
+"""
+An STS on this host, for demos and tests: `LocalSTS`, what it knows, and the faults that can be put in front of it.
+
+    async with LocalSTS(roles=[Role("arn:aws:iam::123456789012:role/demo", external_id="ext-1")]) as server:
+        server.faults.add(Throttle(times=2))
+        async with server.client() as sts:
+            await sts.get_caller_identity()
+
+With pytest the fixtures ``sts_server`` and ``sts_client`` are there without an import.
+
+server      LocalSTS: a socket on 127.0.0.1         service     the path of one request, without a socket
+directory   accounts, users, roles, sessions        verify      SigV4, from the service's side
+handlers    one function for each operation         rules       what several operations refuse
+claims      SAML assertions and JWTs, unverified    wire        forms in, XML out
+faults      what can go wrong, as values            plugin      the pytest fixtures
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .directory import Account, Principal, Role, User
+    from .faults import Answer, Delay, Fault, Refuse, Reset, Skew, Throttle, Truncate, Unavailable
+    from .server import LocalSTS
+    from .service import Served
+
+_HOMES = ("directory", "faults", "service", "server")
+
+__all__ = [
+    "Account",
+    "Answer",
+    "Delay",
+    "Fault",
+    "LocalSTS",
+    "Principal",
+    "Refuse",
+    "Reset",
+    "Role",
+    "Served",
+    "Skew",
+    "Throttle",
+    "Truncate",
+    "Unavailable",
+    "User",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: the pytest plugin is loaded in programs that never use it."""
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f".{home}", __name__)
+            if hasattr(module, name):
+                return globals().setdefault(name, getattr(module, name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,270 @@
+"""What a `LocalSTS` knows: accounts, users and roles that were declared, and the sessions that it has issued."""
+
+import base64
+import math
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import attrs
+
+from .._core.secret import Secret
+from ..shapes import Credentials, TemporaryCredentials
+
+ACCOUNT_ID = re.compile(r"\d{12}", re.ASCII)
+ROLE_ARN = re.compile(
+    r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):role/(?:[!-~]+/)?(?P<name>[\w+=,.@-]{1,64})", re.ASCII
+)
+LONGEST_SESSION = 43_200  # s, what IAM lets a role's maximum be
+TOKEN_BASE = 352  # characters of a session token with neither policy nor tags
+TOKEN_LIMIT = 4096  # characters. Source: AWS What's New, 15 September 2026
+TOKEN_PREFIX = "IQoJb3JpZ2luX2Vj"  # noqa: S105 - what a real one begins with
+SESSIONS_KEPT = 100_000  # the oldest are forgotten
+
+Kind = Literal["user", "root", "session", "assumed-role", "assumed-root", "federated-user", "anonymous"]
+
+_KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+
+def _matches(pattern: re.Pattern[str], what: str) -> Any:
+    def check(instance: object, attribute: object, value: str) -> None:
+        if not pattern.fullmatch(value):
+            raise ValueError(f"not {what}: {value!a}")
+
+    return check
+
+
+def _names(given: str | Iterable[str]) -> frozenset[str]:
+    """Return names as a set; a text is one name."""
+    return frozenset([given] if isinstance(given, str) else given)
+
+
+def _names_or_none(given: str | Iterable[str] | None) -> frozenset[str] | None:
+    return None if given is None else _names(given)
+
+
+def _new_long_term_credentials() -> Credentials:
+    return Credentials(access_key_id=new_id("AKIA"), secret_access_key=_new_secret_key())
+
+
+@attrs.frozen
+class Account:
+    """
+    An account.
+
+    Attributes:
+        id: Twelve digits.
+        outbound_web_identity: Whether GetWebIdentityToken is enabled.
+        disabled_regions: Regions where STS is not active for the account.
+    """
+
+    id: str = attrs.field(validator=_matches(ACCOUNT_ID, "twelve digits"))
+    outbound_web_identity: bool = attrs.field(default=True, kw_only=True)
+    disabled_regions: frozenset[str] = attrs.field(default=frozenset(), converter=_names, kw_only=True)
+
+
+@attrs.frozen
+class User:
+    """
+    An IAM user with one access key, or the root user of an account.
+
+    Attributes:
+        name: User name.
+        account: Account id; None for the account of the server.
+        root: Whether it is the account's root user; the name does not matter then.
+        mfa_serial: Serial number or ARN of the user's MFA device, or None when there is none.
+        mfa_code: The one code that the device shows.
+        credentials: The access key; random when none is given.
+    """
+
+    name: str
+    account: str | None = attrs.field(default=None, kw_only=True)
+    root: bool = attrs.field(default=False, kw_only=True)
+    mfa_serial: str | None = attrs.field(default=None, kw_only=True)
+    mfa_code: str = attrs.field(default="123456", repr=False, kw_only=True)
+    credentials: Credentials = attrs.field(factory=_new_long_term_credentials, kw_only=True)
+
+
+@attrs.frozen
+class Role:
+    """
+    A role, and who may assume it.
+
+    Attributes:
+        arn: Its ARN.
+        max_session_duration: Longest session in seconds; IAM's default is 3,600.
+        external_id: What AssumeRole must name, or None.
+        mfa_required: Whether the caller must have proved MFA.
+        trusts: ARNs of users, roles, sessions and identity providers, ids or root ARNs of accounts, issuers of web
+            identity tokens, or ``*``; None trusts everybody.
+    """
+
+    arn: str = attrs.field(validator=_matches(ROLE_ARN, "the ARN of a role"))
+    max_session_duration: int = attrs.field(default=3600, kw_only=True)
+    external_id: str | None = attrs.field(default=None, kw_only=True)
+    mfa_required: bool = attrs.field(default=False, kw_only=True)
+    trusts: frozenset[str] | None = attrs.field(default=None, converter=_names_or_none, kw_only=True)
+
+
+@attrs.frozen(kw_only=True)
+class Principal:
+    """
+    Who holds an access key.
+
+    Attributes:
+        kind: What sort of principal.
+        arn: As GetCallerIdentity reports it.
+        user_id: As GetCallerIdentity reports it.
+        account: Account id.
+        credentials: What it signs with.
+        user: The user that a key belongs to or that asked for the session; its device proves MFA.
+        role_arn: ARN of the role, for the session of a role.
+        mfa: Whether MFA was proved.
+        source_identity: Who is behind the session, or None.
+        tags: Session tags, those of earlier sessions in the chain included.
+        transitive_tag_keys: Keys of the tags that pass on.
+    """
+
+    kind: Kind
+    arn: str
+    user_id: str
+    account: str
+    credentials: Credentials
+    user: User | None = None
+    role_arn: str | None = None
+    mfa: bool = False
+    source_identity: str | None = None
+    tags: Mapping[str, str] = attrs.field(factory=dict)
+    transitive_tag_keys: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that a trust policy can know the principal by."""
+        partition = self.arn.split(":")[1]
+        own = {self.arn, self.account, f"arn:{partition}:iam::{self.account}:root", "*"}
+        return frozenset(own if self.role_arn is None else {*own, self.role_arn})
+
+    def is_expired(self, *, now: float) -> bool:
+        """Say whether the session has ended at *now*, in seconds since 1970."""
+        ends = self.credentials.expiration
+        return ends is not None and ends.timestamp() <= now
+
+
+ANYBODY = Principal(
+    kind="anonymous",
+    arn="arn:aws:iam::anonymous:anonymous",
+    user_id="anonymous",
+    account="anonymous",
+    credentials=Credentials(access_key_id="anonymous", secret_access_key=""),
+)
+"""Who calls the operations that are not signed."""
+
+
+class Directory:
+    """
+    Accounts, users, roles and sessions.
+
+    Args:
+        partition: Partition of the ARNs that are made here.
+        account: The account of users that name none.
+        trust_undeclared: Whether roles and accounts that were never declared exist, and trust everybody.
+    """
+
+    def __init__(self, *, partition: str, account: Account, trust_undeclared: bool) -> None:
+        self.partition = partition
+        self.account = account
+        self._trust_undeclared = trust_undeclared
+        self._accounts = {account.id: account}
+        self._roles: dict[str, Role] = {}
+        self._role_ids: dict[str, str] = {}
+        self._users: dict[str, Principal] = {}
+        self._sessions: dict[str, Principal] = {}
+        self.sealing_key = secrets.token_bytes(32)
+
+    def declare(self, *things: Account | User | Role) -> None:
+        """Learn, or learn anew, what exists."""
+        for thing in things:
+            match thing:
+                case Account():
+                    self._accounts[thing.id] = thing
+                case Role():
+                    self._roles[thing.arn] = thing
+                case User():
+                    self._users[thing.credentials.access_key_id] = self._principal_of(thing)
+                case _:
+                    raise TypeError(f"declare takes Account, User and Role, not {type(thing).__name__}")
+
+    def _principal_of(self, user: User) -> Principal:
+        account = user.account or self.account.id
+        self._accounts.setdefault(account, Account(account))
+        prefix = f"arn:{self.partition}:iam::{account}"
+        return Principal(
+            kind="root" if user.root else "user",
+            arn=f"{prefix}:root" if user.root else f"{prefix}:user/{user.name}",
+            user_id=account if user.root else new_id("AIDA"),
+            account=account,
+            credentials=user.credentials,
+            user=user,
+        )
+
+    def holder(self, access_key_id: str) -> Principal | None:
+        """Return who holds an access key, or None."""
+        return self._users.get(access_key_id) or self._sessions.get(access_key_id)
+
+    def admit(self, session: Principal) -> None:
+        """Recognise a session from now on."""
+        self._sessions[session.credentials.access_key_id] = session
+        if len(self._sessions) > SESSIONS_KEPT:
+            del self._sessions[next(iter(self._sessions))]
+
+    def expire(self, access_key_id: str) -> None:
+        """
+        End a session.
+
+        Raises:
+            KeyError: No session has this key.
+        """
+        session = self._sessions[access_key_id]
+        ended: Credentials = attrs.evolve(session.credentials, expiration=datetime.fromtimestamp(0, UTC))  # type: ignore[misc]
+        self._sessions[access_key_id] = attrs.evolve(session, credentials=ended)
+
+    def find_role(self, arn: str) -> Role | None:
+        """Return the role, or None when there is none; *arn* must match `ROLE_ARN`."""
+        role = self._roles.get(arn)
+        if role is None and self._trust_undeclared:
+            return Role(arn, max_session_duration=LONGEST_SESSION)
+        return role
+
+    def find_account(self, account: str) -> Account | None:
+        """Return the account, or None when there is none."""
+        found = self._accounts.get(account)
+        return Account(account) if found is None and self._trust_undeclared else found
+
+    def role_id(self, arn: str) -> str:
+        """Return the unique id of a role, the same each time."""
+        return self._role_ids.get(arn) or self._role_ids.setdefault(arn, new_id("AROA"))
+
+
+def new_id(prefix: str) -> str:
+    """Return a unique id as IAM forms them: a prefix that tells the kind, and sixteen random characters."""
+    return prefix + "".join(_KEY_ALPHABET[byte & 31] for byte in secrets.token_bytes(16))
+
+
+def new_session_credentials(*, expires_at: int, token_size: int) -> TemporaryCredentials:
+    """Return random temporary credentials that end at *expires_at*, in whole seconds since 1970."""
+    return TemporaryCredentials(
+        access_key_id=new_id("ASIA"),
+        secret_access_key=_new_secret_key(),
+        session_token=TOKEN_PREFIX + _random_base64(token_size - len(TOKEN_PREFIX)),
+        expiration=datetime.fromtimestamp(expires_at, UTC),
+    )
+
+
+def _new_secret_key() -> Secret:
+    return Secret(_random_base64(40))
+
+
+def _random_base64(length: int) -> str:
+    return base64.b64encode(secrets.token_bytes(math.ceil(length * 3 / 4))).decode()[:length]

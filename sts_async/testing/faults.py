@@ -1,0 +1,197 @@
+"""
+What can go wrong between a client and STS, as values. `LocalSTS.faults` takes them, in order.
+
+    server.faults.add(Throttle(times=2), Reset(after="headers"), Skew(3600))
+
+Each takes the next request, or the next *times* of them; then service is normal again.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import attrs
+
+from ..errors import ServiceError
+
+
+def _at_least(least: float) -> Any:
+    def check(_: object, attribute: Any, value: float) -> None:
+        if not least <= value < float("inf"):
+            raise ValueError(f"{attribute.name} must be at least {least}")
+
+    return check
+
+
+def _valid_status(_instance: object, _attribute: object, value: int) -> None:
+    if not 200 <= value <= 599:
+        raise ValueError("status must be 200 to 599")
+
+
+@attrs.frozen(kw_only=True)
+class Fault:
+    """
+    Something that goes wrong.
+
+    Attributes:
+        times: How many requests it takes.
+    """
+
+    times: int = attrs.field(default=1, validator=_at_least(1))
+
+
+def _code_of(error: str | type[ServiceError]) -> str:
+    if isinstance(error, str):
+        return error
+    if error.modelled_code is None:
+        raise ValueError(f"{error.__name__} has no error code of its own: give the code")
+    return error.modelled_code
+
+
+def _modelled_status(refuse: "Refuse") -> int:
+    return getattr(ServiceError.by_code.get(refuse.code), "modelled_status", None) or 400
+
+
+@attrs.frozen
+class Refuse(Fault):
+    """
+    The service refuses, in XML.
+
+    Attributes:
+        code: Error code on the wire, or one of the modelled error classes.
+        message: Text of the error.
+        status: HTTP status; that of the API model, or 400, when it is left out.
+    """
+
+    code: str = attrs.field(converter=_code_of)
+    message: str = attrs.field(default="Refused by the script of the test", kw_only=True)
+    status: int = attrs.field(
+        default=attrs.Factory(_modelled_status, takes_self=True), validator=_valid_status, kw_only=True
+    )
+
+
+@attrs.frozen
+class Throttle(Fault):
+    """The caller sends too much: HTTP 400, as STS does it."""
+
+    code: ClassVar[str] = "Throttling"
+    message: ClassVar[str] = "Rate exceeded"
+    status: ClassVar[int] = 400
+
+
+@attrs.frozen
+class Unavailable(Fault):
+    """The service is not there: HTTP 503."""
+
+    code: ClassVar[str] = "ServiceUnavailable"
+    message: ClassVar[str] = "The service is unavailable. Please try again shortly."
+    status: ClassVar[int] = 503
+
+
+@attrs.frozen
+class Delay(Fault):
+    """
+    The answer comes late.
+
+    Attributes:
+        seconds: How late; the server stops without waiting for it.
+    """
+
+    seconds: float = attrs.field(validator=_at_least(0))
+
+
+@attrs.frozen
+class Reset(Fault):
+    """
+    The connection is reset (RST).
+
+    Attributes:
+        after: ``connect``: when the request has come, before anything is answered; ``headers``: when the headers of
+            the answer are sent.
+    """
+
+    after: Literal["connect", "headers"] = attrs.field(
+        default="connect", validator=attrs.validators.in_(("connect", "headers"))
+    )
+
+
+@attrs.frozen
+class Truncate(Fault):
+    """
+    The connection is closed (FIN) before the whole body is sent.
+
+    Attributes:
+        at_bytes: How much of the body is sent.
+    """
+
+    at_bytes: int = attrs.field(validator=_at_least(0))
+
+
+def _as_bytes(body: bytes | str) -> bytes:
+    return body.encode() if isinstance(body, str) else body
+
+
+@attrs.frozen
+class Answer(Fault):
+    """
+    Anything at all is answered, as a proxy in between would.
+
+    Attributes:
+        status: HTTP status.
+        body: The body.
+        headers: The headers, beside those that HTTP needs.
+    """
+
+    status: int = attrs.field(validator=_valid_status)
+    body: bytes = attrs.field(default=b"", converter=_as_bytes, repr=False)
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen
+class Skew(Fault):
+    """
+    The service's clock is wrong.
+
+    Attributes:
+        seconds: How far it is ahead; negative when it is behind.
+    """
+
+    seconds: float = attrs.field(validator=_at_least(-1e9))
+
+
+class Script:
+    """Faults that wait for requests."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Fault] = deque()
+
+    def add(self, *faults: Fault) -> None:
+        """
+        Put faults at the end of the script.
+
+        Raises:
+            ValueError: One of them is not a fault.
+        """
+        for fault in faults:
+            if not isinstance(fault, Fault) or type(fault) is Fault:
+                raise ValueError(f"a script takes faults such as Throttle(), not a {type(fault).__name__}")
+        self._waiting.extend(faults)
+
+    def clear(self) -> None:
+        """Take all faults back."""
+        self._waiting.clear()
+
+    def take(self) -> Fault | None:
+        """Return what the next request gets, or None for normal service."""
+        if not self._waiting:
+            return None
+        fault = self._waiting.popleft()
+        if fault.times > 1:
+            self._waiting.appendleft(attrs.evolve(fault, times=fault.times - 1))
+        return fault
+
+    def __len__(self) -> int:
+        return sum(fault.times for fault in self._waiting)
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)

@@ -1,0 +1,357 @@
+"""One function for each operation: who calls, what is asked and when, to a response, or a `Refusal`."""
+
+import base64
+import hashlib
+import json
+import secrets
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from .. import errors as e
+from .. import shapes as s
+from .._core.secret import Secret
+from . import rules
+from .claims import Claims, opaque, read_jwt, read_saml
+from .directory import ROLE_ARN, Directory, Principal, Role
+from .refusals import access_denied, invalid, modelled
+from .sealed import unseal
+
+TRADE_IN_TOKEN = "trade-in token"  # noqa: S105 - a purpose, see `sealed`
+MAX_JWT_PAYLOAD = 8192  # bytes; ours, the service does not publish its own
+_SIGNATURE_SIZES = {"RS256": 256, "ES384": 96}  # bytes
+
+
+@attrs.frozen(kw_only=True)
+class Call:
+    """
+    What a handler is told beside the request.
+
+    Attributes:
+        directory: What is known; sessions are added to it.
+        caller: Who calls; `ANYBODY` when the operation is not signed.
+        region: The region that the request is signed for.
+        now: Seconds since 1970.
+    """
+
+    directory: Directory
+    caller: Principal
+    region: str
+    now: float
+
+    def check_region(self, account: str) -> None:
+        """Refuse when STS is not active for *account* in the region."""
+        found = self.directory.find_account(account)
+        if found is not None and self.region in found.disabled_regions:
+            raise modelled(
+                e.RegionDisabledException,
+                f"STS is not activated in this region for account:{account}. "
+                "Your account administrator can activate STS in this region using the IAM Console.",
+            )
+
+
+def assume_role(call: Call, request: s.AssumeRoleRequest) -> s.AssumeRoleResponse:
+    """Answer AssumeRole."""
+    caller = call.caller
+    if caller.arn.endswith(":root"):
+        raise access_denied("Roles may not be assumed by root accounts.")
+    role = rules.existing_role(call.directory, request.role_arn)
+    mfa = rules.proves_mfa(caller, serial_number=request.serial_number, token_code=request.token_code)
+    source_identity = request.source_identity or caller.source_identity
+    if (
+        role is None
+        or not (role.trusts is None or role.trusts & caller.names)
+        or (role.external_id is not None and role.external_id != request.external_id)
+        or (role.mfa_required and not mfa)
+        or caller.source_identity not in (None, source_identity)
+    ):
+        raise rules.not_authorized(call.directory, caller, action="sts:AssumeRole", resource=request.role_arn)
+    inherited = {key: caller.tags[key] for key in caller.transitive_tag_keys}
+    given = {tag.key: tag.value for tag in request.tags}
+    if inherited.keys() & given.keys():
+        raise invalid("A tag that was passed on by an earlier session cannot be overridden.")
+    if not given.keys() >= set(request.transitive_tag_keys):
+        raise invalid("The specified transitive tag key must be included in the requested tags.")
+    issued, user = _role_session(
+        call,
+        request,
+        role,
+        session_name=request.role_session_name,
+        seconds=rules.role_duration(role, request.duration_seconds, chained=caller.kind == "assumed-role"),
+        user=caller.user,
+        mfa=mfa,
+        source_identity=source_identity,
+        tags={**inherited, **given},
+        transitive_tag_keys=caller.transitive_tag_keys.union(request.transitive_tag_keys),
+    )
+    return s.AssumeRoleResponse(
+        credentials=issued.credentials,
+        assumed_role_user=user,
+        packed_policy_size=issued.packed_policy_size,
+        source_identity=source_identity,
+        **issued.sizes,
+    )
+
+
+def _role_session(
+    call: Call, request: Any, role: Role, *, session_name: str, seconds: float, **facts: Any
+) -> tuple[rules.Issued, s.AssumedRoleUser]:
+    """Issue and admit the session of a role; *facts* are further attributes of the `Principal`."""
+    parts = ROLE_ARN.fullmatch(role.arn)
+    assert parts is not None  # noqa: S101 - `Role` checks it
+    call.check_region(parts["account"])
+    issued = rules.issue(request, expires_at=call.now + seconds)
+    arn = f"arn:{parts['partition']}:sts::{parts['account']}:assumed-role/{parts['name']}/{session_name}"
+    user_id = f"{call.directory.role_id(role.arn)}:{session_name}"
+    call.directory.admit(
+        Principal(
+            kind="assumed-role",
+            arn=arn,
+            user_id=user_id,
+            account=parts["account"],
+            credentials=issued.credentials,
+            role_arn=role.arn,
+            **facts,
+        )
+    )
+    return issued, s.AssumedRoleUser(assumed_role_id=user_id, arn=arn)
+
+
+def assume_role_with_saml(call: Call, request: s.AssumeRoleWithSAMLRequest) -> s.AssumeRoleWithSAMLResponse:
+    """Answer AssumeRoleWithSAML. The assertion is read, not verified."""
+    claims = read_saml(request.saml_assertion)
+    rules.check_claims(claims, now=call.now)
+    provider = request.principal_arn
+    if ":saml-provider/" not in provider:
+        raise invalid("The principal ARN is invalid")
+    action = "sts:AssumeRoleWithSAML"
+    role = rules.federated_role(call.directory, request.role_arn, providers={provider}, action=action)
+    if frozenset({role.arn, provider}) not in claims.roles:
+        raise access_denied(f"Not authorized to perform {action}")
+    seconds: float = rules.role_duration(role, request.duration_seconds or claims.session_duration)
+    if claims.session_ends_at is not None:
+        seconds = min(seconds, claims.session_ends_at - call.now)
+    issued, user = _federated_session(call, request, role, claims, session_name=claims.session_name, seconds=seconds)
+    qualifier = f"{claims.issuer}{role.arn.split(':')[4]}/{provider.rpartition('/')[2]}"
+    return s.AssumeRoleWithSAMLResponse(
+        credentials=issued.credentials,
+        assumed_role_user=user,
+        packed_policy_size=issued.packed_policy_size,
+        subject=claims.subject,
+        subject_type=claims.subject_type,
+        issuer=claims.issuer,
+        audience=claims.audience,
+        name_qualifier=base64.b64encode(hashlib.sha1(qualifier.encode()).digest()).decode(),  # noqa: S324 - as documented
+        source_identity=claims.source_identity,
+        **issued.sizes,
+    )
+
+
+def assume_role_with_web_identity(
+    call: Call, request: s.AssumeRoleWithWebIdentityRequest
+) -> s.AssumeRoleWithWebIdentityResponse:
+    """Answer AssumeRoleWithWebIdentity. The token is read, not verified; with a provider id it is opaque."""
+    token, provider = request.web_identity_token, request.provider_id
+    claims = read_jwt(token) if provider is None else opaque(token, provider=provider)
+    rules.check_claims(claims, now=call.now)
+    role = rules.federated_role(
+        call.directory,
+        request.role_arn,
+        providers={
+            claims.issuer,
+            f"https://{claims.issuer}",
+            f"{request.role_arn.partition(':role/')[0]}:oidc-provider/{claims.issuer}",
+        },
+        action="sts:AssumeRoleWithWebIdentity",
+    )
+    seconds = rules.role_duration(role, request.duration_seconds)
+    issued, user = _federated_session(
+        call, request, role, claims, session_name=request.role_session_name, seconds=seconds
+    )
+    return s.AssumeRoleWithWebIdentityResponse(
+        credentials=issued.credentials,
+        subject_from_web_identity_token=claims.subject,
+        assumed_role_user=user,
+        packed_policy_size=issued.packed_policy_size,
+        provider=claims.issuer,
+        audience=claims.audience,
+        source_identity=claims.source_identity,
+        **issued.sizes,
+    )
+
+
+def _federated_session(
+    call: Call, request: Any, role: Role, claims: Claims, *, session_name: str, seconds: float
+) -> tuple[rules.Issued, s.AssumedRoleUser]:
+    return _role_session(
+        call,
+        request,
+        role,
+        session_name=session_name,
+        seconds=seconds,
+        source_identity=claims.source_identity,
+        tags=claims.tags,
+        transitive_tag_keys=claims.transitive_tag_keys & claims.tags.keys(),
+    )
+
+
+def assume_root(call: Call, request: s.AssumeRootRequest) -> s.AssumeRootResponse:
+    """Answer AssumeRoot."""
+    if request.task_policy_arn.arn not in s.ROOT_TASK_POLICIES:
+        raise invalid("TaskPolicyArn must be one of the policies for root tasks")
+    account = rules.account_of(request.target_principal)
+    root = f"arn:{call.directory.partition}:iam::{account}:root"
+    if call.directory.find_account(account) is None:
+        raise rules.not_authorized(call.directory, call.caller, action="sts:AssumeRoot", resource=root)
+    call.check_region(account)
+    seconds = 900 if request.duration_seconds is None else request.duration_seconds
+    issued = rules.issue(request, expires_at=call.now + seconds)
+    call.directory.admit(
+        Principal(
+            kind="assumed-root",
+            arn=root,
+            user_id=account,
+            account=account,
+            credentials=issued.credentials,
+            source_identity=call.caller.source_identity,
+        )
+    )
+    return s.AssumeRootResponse(
+        credentials=issued.credentials, source_identity=call.caller.source_identity, **issued.sizes
+    )
+
+
+def decode_authorization_message(
+    call: Call, request: s.DecodeAuthorizationMessageRequest
+) -> s.DecodeAuthorizationMessageResponse:
+    """Answer DecodeAuthorizationMessage."""
+    try:
+        content = unseal(call.directory.sealing_key, rules.AUTHORIZATION_MESSAGE, request.encoded_message)
+    except ValueError:
+        raise modelled(e.InvalidAuthorizationMessageException, "The message could not be decoded") from None
+    return s.DecodeAuthorizationMessageResponse(decoded_message=json.dumps(content, separators=(",", ":")))
+
+
+def get_access_key_info(call: Call, request: s.GetAccessKeyInfoRequest) -> s.GetAccessKeyInfoResponse:
+    """Answer GetAccessKeyInfo, for keys that were declared or issued here; others are a ValidationError."""
+    holder = call.directory.holder(request.access_key_id)
+    if holder is None:
+        raise invalid("The access key id is not known")
+    return s.GetAccessKeyInfoResponse(account=holder.account)
+
+
+def get_caller_identity(call: Call, request: s.GetCallerIdentityRequest) -> s.GetCallerIdentityResponse:
+    """Answer GetCallerIdentity."""
+    caller = call.caller
+    return s.GetCallerIdentityResponse(user_id=caller.user_id, account=caller.account, arn=caller.arn)
+
+
+def get_delegated_access_token(
+    call: Call, request: s.GetDelegatedAccessTokenRequest
+) -> s.GetDelegatedAccessTokenResponse:
+    """Answer GetDelegatedAccessToken, for tokens of `LocalSTS.trade_in_token`."""
+    try:
+        content = unseal(call.directory.sealing_key, TRADE_IN_TOKEN, request.trade_in_token)
+    except ValueError:
+        raise access_denied("The trade-in token is not valid") from None
+    if content["expires_at"] <= call.now:
+        raise modelled(e.ExpiredTradeInTokenException, "The trade-in token has expired")
+    role = Role(content["role_arn"])
+    issued, user = _role_session(
+        call, request, role, session_name="delegated", seconds=3600, source_identity=call.caller.source_identity
+    )
+    return s.GetDelegatedAccessTokenResponse(credentials=issued.credentials, assumed_principal=user.arn)
+
+
+def get_federation_token(call: Call, request: s.GetFederationTokenRequest) -> s.GetFederationTokenResponse:
+    """Answer GetFederationToken."""
+    caller = call.caller
+    call.check_region(caller.account)
+    issued = rules.issue(request, expires_at=call.now + rules.key_duration(caller, request.duration_seconds))
+    arn = f"arn:{call.directory.partition}:sts::{caller.account}:federated-user/{request.name}"
+    user_id = f"{caller.account}:{request.name}"
+    call.directory.admit(
+        Principal(
+            kind="federated-user",
+            arn=arn,
+            user_id=user_id,
+            account=caller.account,
+            credentials=issued.credentials,
+            tags={tag.key: tag.value for tag in request.tags},
+        )
+    )
+    return s.GetFederationTokenResponse(
+        credentials=issued.credentials,
+        federated_user=s.FederatedUser(federated_user_id=user_id, arn=arn),
+        packed_policy_size=issued.packed_policy_size,
+        **issued.sizes,
+    )
+
+
+def get_session_token(call: Call, request: s.GetSessionTokenRequest) -> s.GetSessionTokenResponse:
+    """Answer GetSessionToken."""
+    caller = call.caller
+    call.check_region(caller.account)
+    mfa = rules.proves_mfa(caller, serial_number=request.serial_number, token_code=request.token_code)
+    issued = rules.issue(request, expires_at=call.now + rules.key_duration(caller, request.duration_seconds))
+    call.directory.admit(attrs.evolve(caller, kind="session", credentials=issued.credentials, mfa=mfa))
+    return s.GetSessionTokenResponse(credentials=issued.credentials, **issued.sizes)
+
+
+def get_web_identity_token(call: Call, request: s.GetWebIdentityTokenRequest) -> s.GetWebIdentityTokenResponse:
+    """Answer GetWebIdentityToken with a JWT whose signature is random bytes: nobody can verify it."""
+    caller, issued_at = call.caller, int(call.now)
+    account = call.directory.find_account(caller.account)
+    if account is not None and not account.outbound_web_identity:
+        raise modelled(
+            e.OutboundWebIdentityFederationDisabledException,
+            "Outbound web identity federation is not enabled for this account",
+        )
+    expires_at = issued_at + (300 if request.duration_seconds is None else request.duration_seconds)
+    ends = caller.credentials.expiration
+    if ends is not None and expires_at > ends.timestamp():
+        raise modelled(e.SessionDurationEscalationException, "The token would outlive the session that asks for it")
+    issuer = uuid.uuid5(uuid.NAMESPACE_DNS, caller.account)
+    payload = {
+        "iss": f"https://{issuer}.tokens.sts.global.api.aws",
+        "sub": caller.role_arn or caller.arn,
+        "aud": request.audience[0] if len(request.audience) == 1 else list(request.audience),
+        "iat": issued_at,
+        "exp": expires_at,
+        "jti": str(uuid.uuid4()),
+        "https://sts.amazonaws.com/": {
+            "aws_account": caller.account,
+            "principal_id": caller.role_arn or caller.arn,
+            "request_tags": {tag.key: tag.value for tag in request.tags},
+        },
+    }
+    parts = [_json({"alg": request.signing_algorithm, "kid": str(issuer), "typ": "JWT"}), _json(payload)]
+    if len(parts[1]) > MAX_JWT_PAYLOAD:
+        raise modelled(e.JWTPayloadSizeExceededException, "The requested token payload size exceeds the maximum")
+    parts.append(secrets.token_bytes(_SIGNATURE_SIZES[request.signing_algorithm]))
+    token = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+    return s.GetWebIdentityTokenResponse(
+        web_identity_token=Secret(token), expiration=datetime.fromtimestamp(expires_at, UTC)
+    )
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+HANDLERS: dict[str, Callable[[Call, Any], s.Response]] = {
+    "AssumeRole": assume_role,
+    "AssumeRoleWithSAML": assume_role_with_saml,
+    "AssumeRoleWithWebIdentity": assume_role_with_web_identity,
+    "AssumeRoot": assume_root,
+    "DecodeAuthorizationMessage": decode_authorization_message,
+    "GetAccessKeyInfo": get_access_key_info,
+    "GetCallerIdentity": get_caller_identity,
+    "GetDelegatedAccessToken": get_delegated_access_token,
+    "GetFederationToken": get_federation_token,
+    "GetSessionToken": get_session_token,
+    "GetWebIdentityToken": get_web_identity_token,
+}

@@ -1,0 +1,201 @@
+"""What several operations refuse: trust, MFA, durations, policies, sizes. Each rule returns, or raises `Refusal`."""
+
+import hmac
+import json
+import math
+from typing import Any
+
+import attrs
+
+from ..errors import (
+    ExpiredTokenException,
+    IDPRejectedClaimException,
+    MalformedPolicyDocumentException,
+    PackedPolicyTooLargeException,
+)
+from ..shapes import TemporaryCredentials
+from .claims import Claims
+from .directory import (
+    ACCOUNT_ID,
+    ROLE_ARN,
+    TOKEN_BASE,
+    TOKEN_LIMIT,
+    Directory,
+    Principal,
+    Role,
+    new_session_credentials,
+)
+from .refusals import Refusal, access_denied, invalid, modelled
+from .sealed import seal
+
+CHAINED_SESSION = 3600  # s, at most, for a role that is assumed by the session of a role
+ROOT_SESSION = 3600  # s, at most, for sessions of a root user
+AUTHORIZATION_MESSAGE = "authorization message"
+
+# What sessions may not call. Source: IAM User Guide, "Compare AWS STS credentials".
+_ONLY_WITH_KEYS = frozenset({"GetFederationToken", "GetSessionToken"})
+_FORBIDDEN = {"assumed-role": _ONLY_WITH_KEYS}
+_PERMITTED = {
+    "session": frozenset({"AssumeRole", "GetCallerIdentity"}),
+    "federated-user": frozenset({"GetCallerIdentity"}),
+    "assumed-root": frozenset({"GetCallerIdentity"}),
+}
+
+
+def check_kind(caller: Principal, *, operation: str) -> None:
+    """Refuse a session that may not call *operation*, whatever its policies say."""
+    permitted = _PERMITTED.get(caller.kind)
+    if operation in _FORBIDDEN.get(caller.kind, ()) or (permitted is not None and operation not in permitted):
+        raise access_denied(f"Cannot call {operation} with session credentials")
+
+
+def not_authorized(directory: Directory, caller: Principal, *, action: str, resource: str) -> Refusal:
+    """Return the refusal in the service's words, with an encoded message that DecodeAuthorizationMessage takes."""
+    encoded = seal(
+        directory.sealing_key,
+        AUTHORIZATION_MESSAGE,
+        {
+            "allowed": False,
+            "explicitDeny": False,
+            "matchedStatements": {"items": []},
+            "failures": {"items": []},
+            "context": {
+                "principal": {"id": caller.user_id, "arn": caller.arn},
+                "action": action,
+                "resource": resource,
+                "conditions": {"items": []},
+            },
+        },
+    )
+    return access_denied(
+        f"User: {caller.arn} is not authorized to perform: {action} on resource: {resource} "
+        f"Encoded authorization failure message: {encoded}"
+    )
+
+
+def existing_role(directory: Directory, arn: str) -> Role | None:
+    """Return the role, or None; refuse what is not the ARN of a role."""
+    if not ROLE_ARN.fullmatch(arn):
+        raise invalid("The role ARN is invalid")
+    return directory.find_role(arn)
+
+
+def federated_role(directory: Directory, arn: str, *, providers: set[str], action: str) -> Role:
+    """Return a role that trusts one of *providers*."""
+    role = existing_role(directory, arn)
+    if role is None or not (role.trusts is None or role.trusts & {*providers, "*"}):
+        raise access_denied(f"Not authorized to perform {action}")
+    return role
+
+
+def check_claims(claims: Claims, *, now: float) -> None:
+    """Refuse claims that are over, or not yet to be used."""
+    if not claims.expires_at > now:
+        raise modelled(ExpiredTokenException, "Token must be redeemed before it expires")
+    if claims.not_before is not None and claims.not_before > now:
+        raise modelled(IDPRejectedClaimException, "The claim is not valid yet")
+
+
+def proves_mfa(caller: Principal, *, serial_number: str | None, token_code: str | None) -> bool:
+    """Say whether the caller proves MFA, now or at the start of the session; refuse what does not prove it."""
+    if serial_number is None and token_code is None:
+        return caller.mfa
+    if serial_number is None or token_code is None:
+        raise access_denied(
+            "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code."
+        )
+    user = caller.user
+    if user is None or user.mfa_serial != serial_number:
+        raise access_denied("MultiFactorAuthentication failed, unable to validate MFA code.")
+    if not hmac.compare_digest(user.mfa_code.encode(), token_code.encode()):
+        raise access_denied("MultiFactorAuthentication failed with invalid MFA one time pass code.")
+    return True
+
+
+def role_duration(role: Role, requested: int | None, *, chained: bool = False) -> int:
+    """Return the lifetime in seconds of a role's session."""
+    if requested is None:
+        return min(3600, role.max_session_duration)
+    if requested > role.max_session_duration:
+        raise invalid("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+    if chained and requested > CHAINED_SESSION:
+        raise invalid(
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
+        )
+    return requested
+
+
+def key_duration(caller: Principal, requested: int | None) -> int:
+    """Return the lifetime in seconds of a session that long-term keys ask for."""
+    if caller.kind != "root":
+        return 43_200 if requested is None else requested
+    if requested is not None and requested > ROOT_SESSION:
+        raise invalid(f"DurationSeconds of a root user must be at most {ROOT_SESSION}")
+    return ROOT_SESSION if requested is None else requested
+
+
+def account_of(target: str) -> str:
+    """Return the account that AssumeRoot names, by its id or by the ARN of its root user."""
+    arn = target.split(":")
+    account = arn[4] if len(arn) == 6 and arn[:3:2] == ["arn", "iam"] and arn[5] == "root" else target
+    if not ACCOUNT_ID.fullmatch(account):
+        raise invalid("TargetPrincipal must be the id of an account or the ARN of its root user")
+    return account
+
+
+@attrs.frozen
+class Issued:
+    """
+    New credentials, and what a response says of them.
+
+    Attributes:
+        credentials: The credentials.
+        packed_policy_size: Policies and tags, in percent of the limit; None when there are none.
+        sizes: Size and utilization of the session token, by the names of a response's members.
+    """
+
+    credentials: TemporaryCredentials
+    packed_policy_size: int | None
+    sizes: dict[str, Any]
+
+
+def issue(request: Any, *, expires_at: float) -> Issued:
+    """
+    Return credentials that end at *expires_at*, cut to whole seconds since 1970.
+
+    The token grows by each byte of policies and tags: nothing is packed here, so that a test can reach the limit.
+    """
+    packed = _packed_size(request)
+    size = max(TOKEN_BASE + packed, getattr(request, "minimum_session_token_size", None) or 0)
+    if size > TOKEN_LIMIT:
+        raise modelled(
+            PackedPolicyTooLargeException,
+            f"Packed policy consumes {_percent(size)}% of allotted space, please use smaller policy.",
+        )
+    return Issued(
+        new_session_credentials(expires_at=int(expires_at), token_size=size),
+        _percent(packed) if packed else None,
+        {"session_token_size": size, "session_token_utilization": _percent(size)},
+    )
+
+
+def _percent(size: int) -> int:
+    return math.ceil(size * 100 / TOKEN_LIMIT)
+
+
+def _packed_size(request: Any) -> int:
+    policy = getattr(request, "policy", None) or ""
+    if policy:
+        _check_policy(policy)
+    arns = [descriptor.arn or "" for descriptor in getattr(request, "policy_arns", ())]
+    tags = [tag.key + tag.value for tag in getattr(request, "tags", ())]
+    return sum(len(text.encode()) for text in (policy, *arns, *tags))
+
+
+def _check_policy(policy: str) -> None:
+    try:
+        document = json.loads(policy)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise modelled(MalformedPolicyDocumentException, "This policy contains invalid Json")

@@ -1,0 +1,38 @@
+"""Messages that only who made them can make: what STS encodes for itself and takes back later."""
+
+import base64
+import hashlib
+import hmac
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+SEAL_SIZE = 32  # bytes
+
+
+def seal(key: bytes, purpose: str, content: Mapping[str, Any]) -> str:
+    """Return *content* as URL-safe text that `unseal` takes back, with the same key and purpose."""
+    packed = zlib.compress(json.dumps(content, separators=(",", ":")).encode())
+    return base64.urlsafe_b64encode(_seal_of(key, purpose, packed) + packed).decode()
+
+
+def unseal(key: bytes, purpose: str, text: str) -> Any:
+    """
+    Return the content of a sealed message.
+
+    Raises:
+        ValueError: It was not sealed with this key, for this purpose.
+    """
+    try:
+        raw = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
+    except ValueError:
+        raise ValueError("not a sealed message") from None
+    found, packed = raw[:SEAL_SIZE], raw[SEAL_SIZE:]
+    if not hmac.compare_digest(found, _seal_of(key, purpose, packed)):
+        raise ValueError("not a sealed message")
+    return json.loads(zlib.decompress(packed))
+
+
+def _seal_of(key: bytes, purpose: str, packed: bytes) -> bytes:
+    return hmac.digest(key, hashlib.sha256(purpose.encode()).digest() + packed, "sha256")

@@ -1,0 +1,157 @@
+"""The AWS Query protocol from the service's side: a form becomes a request shape, a response or refusal becomes XML."""
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl
+
+from .._core import convert
+from .._core.constraints import Member, violations
+from .._core.shape import Shape
+from ..operations import API_VERSION, OPERATIONS, Operation
+from ..shapes import Request, Response
+from .refusals import Refusal, invalid
+from .verify import Received
+
+NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+CONTENT_TYPE = "text/xml"
+
+BY_NAME: dict[str, Operation[Any]] = {operation.name: operation for operation in OPERATIONS}
+
+Form = dict[str, Any]
+"""Parameters by name; a name with dots is a path into nested forms."""
+
+_INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+_INDEX = re.compile(r"\[(\d+)\]")
+_UNDERSCORE = re.compile(r"_(.)")
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def read_form(received: Received) -> Form:
+    """
+    Return the parameters in query and body. Both ``+`` and ``%20`` are a space.
+
+    Raises:
+        Refusal: A parameter occurs twice, or is not UTF-8, percent-encoded.
+    """
+    if not (received.path.isascii() and received.query.isascii()):
+        raise _malformed("The URL is not percent-encoded.")
+    try:
+        text = f"{received.query}&{received.body.decode()}"
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except ValueError:
+        raise _malformed("The query string contains bytes that are not UTF-8.") from None
+    form: Form = {}
+    for name, value in pairs:
+        *path, last = name.split(".")
+        inner = form
+        for part in path:
+            inner = inner.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise _malformed("A parameter is both a value and a structure.")
+        if last in inner:
+            raise _malformed("A parameter occurs more than once.")
+        inner[last] = value
+    return form
+
+
+def _malformed(message: str) -> Refusal:
+    return Refusal("MalformedQueryString", message)
+
+
+def operation_of(form: Form) -> Operation[Any]:
+    """
+    Return the operation that *form* asks for.
+
+    Raises:
+        Refusal: There is none, or none of that name in this version.
+    """
+    action = form.get("Action")
+    if not isinstance(action, str):
+        raise Refusal("MissingAction", "The request is missing an action.")
+    version = form.get("Version", "NO_VERSION_SPECIFIED")
+    operation = BY_NAME.get(action)
+    if operation is None or version != API_VERSION:
+        raise Refusal("InvalidAction", f"Could not find operation {action} for version {version}")
+    return operation
+
+
+def read_request(operation: Operation[Any], form: Form) -> Request[Any]:
+    """
+    Return the request that *form* describes. Parameters that the operation does not know are passed over.
+
+    Raises:
+        Refusal: It breaks constraints; the message lists them all.
+    """
+    request: Request[Any] = _shape(operation.request, form)
+    broken = [_as_the_service_says(line) for line in violations(request)]
+    if broken:
+        noun = "error" if len(broken) == 1 else "errors"
+        raise invalid(f"{len(broken)} validation {noun} detected: {'; '.join(broken)}")
+    return request
+
+
+def _shape(cls: type[Any], form: Form) -> Any:
+    """Return a shape, None for each required member that is missing: `violations` names those."""
+    given: dict[str, Any] = {}
+    for member in cls.__members__:
+        if member.wire in form:
+            given[member.name] = _value(member, form[member.wire])
+        elif member.required:
+            given[member.name] = None
+    return cls(**given)
+
+
+def _value(member: Member, value: Any) -> Any:
+    if member.kind is list:
+        items = {} if value == "" else value.get("member", {}) if isinstance(value, dict) else None
+        if not isinstance(items, dict) or any(str(n + 1) not in items for n in range(len(items))):
+            raise Refusal("MalformedInput", f"{member.wire} must be numbered {member.wire}.member.1 and so on.")
+        return tuple(_value(member.items, items[str(n + 1)]) for n in range(len(items)))
+    if issubclass(member.kind, Shape):
+        if not isinstance(value, dict):
+            raise Refusal("MalformedInput", f"{member.wire} must be a structure.")
+        return _shape(member.kind, value)
+    if isinstance(value, dict):
+        raise Refusal("MalformedInput", f"{member.wire} must be a value.")
+    # What is no integer stays text, for `violations` to name.
+    return int(value) if member.kind is int and _INTEGER.fullmatch(value) else value
+
+
+def _as_the_service_says(violation: str) -> str:
+    path, _, rule = violation.partition(" ")
+    path = _INDEX.sub(lambda index: f".{int(index[1]) + 1}.member", path)
+    path = _UNDERSCORE.sub(lambda letter: letter[1].upper(), path)
+    rule = "must not be null" if rule == "is required" else rule
+    return f"Value at '{path}' failed to satisfy constraint: Member {rule}"
+
+
+def write_response(operation: Operation[Any], response: Response, *, request_id: str) -> str:
+    """Return the XML that answers a request."""
+    name = operation.name
+    return (
+        f'<{name}Response xmlns="{NAMESPACE}"><{name}Result>{_elements(convert.unstructure(response))}</{name}Result>'
+        f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{name}Response>"
+    )
+
+
+def write_refusal(refusal: Refusal, *, request_id: str) -> str:
+    """Return the XML that refuses a request."""
+    fault = "Receiver" if refusal.status >= 500 else "Sender"
+    error = _elements({"Type": fault, "Code": refusal.code, "Message": refusal.message})
+    return (
+        f'<ErrorResponse xmlns="{NAMESPACE}"><Error>{error}</Error><RequestId>{request_id}</RequestId></ErrorResponse>'
+    )
+
+
+def _elements(tree: dict[str, Any]) -> str:
+    return "".join(
+        f"<{name}>{_elements(value) if isinstance(value, dict) else escape(str(value))}</{name}>"
+        for name, value in tree.items()
+    )
+
+
+def escape(text: str) -> str:
+    """Return *text* as the content of an element; characters that XML does not have become U+FFFD."""
+    if not text.isprintable():
+        text = _NOT_XML.sub("\ufffd", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")

@@ -1,0 +1,226 @@
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from dateutil.parser import isoparse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sts_async import shapes as s
+from sts_async._core.convert import UNREADABLE, explain, structure, timestamp, unstructure
+from sts_async._core.secret import Secret
+
+ARN = "arn:aws:iam::123456789012:role/demo"
+KEYS = {"AccessKeyId": "A", "SecretAccessKey": "k", "SessionToken": "t", "Expiration": "2026-01-01T00:00:00Z"}
+CREDENTIALS = s.TemporaryCredentials(
+    access_key_id="A", secret_access_key="k", session_token="t", expiration=datetime(2026, 1, 1, tzinfo=UTC)
+)
+
+
+# Times
+
+
+ZONES = st.none() | st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@given(
+    when=st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 30), timezones=ZONES),
+    form=st.sampled_from(["auto", "seconds", "milliseconds", "microseconds"]),
+)
+def test_a_time_is_what_another_parser_says(when: datetime, form: str) -> None:
+    """F50: any precision, any offset; without one it is UTC, as botocore takes it."""
+    text = when.isoformat(timespec=form)
+    theirs = isoparse(text)
+
+    assert timestamp(text) == (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))
+    assert timestamp(text).tzinfo is UTC
+
+
+@given(
+    when=st.datetimes(datetime(1, 1, 1)),
+    digits=st.text("0123456789", min_size=1, max_size=9),
+    zone=st.sampled_from(["Z", "z", "", "+00:00", "-00:00"]),
+    between=st.sampled_from("Tt "),
+)
+def test_digits_beyond_microseconds_are_cut(when: datetime, digits: str, zone: str, between: str) -> None:
+    """F50: some servers send nanoseconds; rounding could make it a second later."""
+    text = f"{when.isoformat(sep=between, timespec='seconds')}.{digits}{zone}"
+    expected = when.replace(microsecond=int(f"{digits}000000"[:6]), tzinfo=UTC)
+
+    assert timestamp(text) == expected
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_time_that_is_written_reads_back(when: datetime) -> None:
+    """To the second, as STS writes it; never later than it is."""
+    written = unstructure(s.GetWebIdentityTokenResponse(web_identity_token="jwt", expiration=when))["Expiration"]
+
+    assert timestamp(written) == when.replace(microsecond=0)
+    assert written.endswith("Z")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "Z", "now", "2026", "2026-01-01", "2026-W47-6", "2026-W47-6T00:00:00Z", "20260101T000000Z"),
+        *("2026-01-01T00:00Z", "2026-01-01T00:00:60Z", "2026-01-01T24:00:00Z", "2026-01-01T00:60:00Z"),
+        *("2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "0000-01-01T00:00:00Z", "2026-00-01T00:00:00Z"),
+        *("2026-01-01T00:00:00.Z", "2026-01-01T00:00:00.1234567890Z", "2026-01-01T00:00:00,5Z"),
+        *("2026-01-01T00:00:00+0100", "2026-01-01T00:00:00+01", "2026-01-01T00:00:00ZZ", "2026-01-01T00:00:00UTC"),
+        *(" 2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z\n", "-2026-01-01T00:00:00Z", "12026-01-01T00:00:00Z"),
+        *("\u0662026-01-01T00:00:00Z", "202\uff16-01-01T00:00:00Z", "2026-01-01T00:00:00.\u0661Z"),
+        *("0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "1767225600", "1767225600.5"),
+    ],
+    ids=ascii,
+)
+def test_what_is_not_plainly_a_time_is_none(text: str) -> None:
+    """F50: the built-in parser takes week dates and naive times, and a server that sends those is not STS."""
+    with pytest.raises((ValueError, OverflowError)):
+        timestamp(text)
+
+
+@given(st.text() | st.text("0123456789-:.TZ+ ", max_size=30))
+def test_any_text_is_a_time_or_a_value_error(text: str) -> None:
+    try:
+        found = timestamp(text)
+    except (ValueError, OverflowError):
+        return
+    assert found.tzinfo is UTC
+
+
+# Reading
+
+
+@given(
+    st.none()
+    | st.integers()
+    | st.floats()
+    | st.booleans()
+    | st.lists(st.text())
+    | st.dictionaries(st.text(), st.text())
+)
+def test_what_is_not_text_does_not_become_text(value: Any) -> None:
+    """A null would become a key named "None", and a list its own printed form."""
+    with pytest.raises(UNREADABLE):
+        structure({**KEYS, "AccessKeyId": value}, s.TemporaryCredentials)
+
+
+@given(st.integers())
+def test_an_integer_is_read_from_text_and_from_json(number: int) -> None:
+    for value in (number, str(number)):
+        found = structure({"Credentials": KEYS, "PackedPolicySize": value}, s.AssumeRoleResponse)
+
+        assert found.packed_policy_size == number
+
+
+@pytest.mark.parametrize(
+    "value", [True, 1.5, "1.5", "", " ", "x", "1e3", [1], {"a": 1}, "9" * 5000], ids=lambda v: str(v)[:9]
+)
+def test_what_is_no_integer_is_refused(value: Any) -> None:
+    with pytest.raises(UNREADABLE):
+        structure({"Credentials": KEYS, "PackedPolicySize": value}, s.AssumeRoleResponse)
+
+
+def test_secrets_are_wrapped_when_they_are_read() -> None:
+    """T14: from the first moment on."""
+    found = structure(KEYS, s.TemporaryCredentials)
+
+    assert type(found.secret_access_key) is Secret
+    assert type(found.session_token) is Secret
+    assert found == CREDENTIALS
+
+
+@pytest.mark.parametrize(
+    "tree", [None, "", "text", [], [KEYS], 5, {"Credentials": None}, {"Credentials": [KEYS]}], ids=repr
+)
+def test_a_tree_that_does_not_fit_is_unreadable(tree: Any) -> None:
+    """Every way in which it fails is one of those that the reader catches."""
+    with pytest.raises(UNREADABLE):
+        structure(tree, s.AssumeRoleResponse)
+
+
+TREES = st.recursive(
+    st.none() | st.text(max_size=3) | st.integers() | st.booleans(),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from([*KEYS, "Credentials", "AssumedRoleUser", "Arn", "PackedPolicySize"]), inner)
+    ),
+)
+
+
+@given(TREES, st.booleans())
+def test_any_tree_is_read_or_explained(tree: Any, with_metadata: bool) -> None:
+    """No other exception can come out; and what cannot be read is explained by a member of the shape."""
+    metadata = s.ResponseMetadata() if with_metadata else None
+    try:
+        structure(tree, s.AssumeRoleResponse, metadata=metadata)
+    except UNREADABLE:
+        reason = explain(tree, s.AssumeRoleResponse, "Result")
+        words = reason.replace(" is missing", "").replace(" is unreadable", "").split(".")
+        assert reason.endswith((" is missing", " is unreadable"))
+        assert words[0] == "Result"
+        assert {*words[1:]} <= {*KEYS, *(m.wire for m in s.AssumeRoleResponse.__members__), "AssumedRoleId", "Arn"}
+
+
+def test_a_tree_without_a_fault_is_explained_in_general() -> None:
+    """`explain` is asked only after a failure: it never says that there is none."""
+    assert explain(KEYS, s.TemporaryCredentials, "Result") == "Result is unreadable"
+
+
+# Writing
+
+
+def test_a_shape_becomes_a_dict_by_wire_names() -> None:
+    """Lists and nested shapes too, and nothing that is absent."""
+    request = s.AssumeRoleRequest(
+        role_arn=ARN,
+        role_session_name="me",
+        tags=[s.Tag(key="k", value="")],
+        policy_arns=[s.PolicyDescriptorType(arn=ARN)],
+        transitive_tag_keys=["k"],
+        provided_contexts=[s.ProvidedContext(provider_arn=ARN)],
+        duration_seconds=0,
+    )
+
+    assert unstructure(request) == {
+        "RoleArn": ARN,
+        "RoleSessionName": "me",
+        "Tags": [{"Key": "k", "Value": ""}],
+        "PolicyArns": [{"arn": ARN}],
+        "TransitiveTagKeys": ["k"],
+        "ProvidedContexts": [{"ProviderArn": ARN}],
+        "DurationSeconds": 0,
+    }
+
+
+def test_a_response_is_written_without_what_stands_beside_it() -> None:
+    """Neither metadata nor derived signing keys are members of the API."""
+    CREDENTIALS._signing_keys["x"] = b""  # type: ignore[assignment]
+    response = s.AssumeRoleResponse(credentials=CREDENTIALS, metadata=s.ResponseMetadata(request_id="x"))
+    CREDENTIALS._signing_keys.clear()
+
+    assert unstructure(response) == {"Credentials": KEYS}
+    assert json.loads(json.dumps(unstructure(response))) == {"Credentials": KEYS}
+
+
+def test_static_credentials_are_written_without_what_they_lack() -> None:
+    written = unstructure(s.Credentials(access_key_id="A", secret_access_key="k"))
+
+    assert written == {"AccessKeyId": "A", "SecretAccessKey": "k"}
+    assert structure(written, s.Credentials) == s.Credentials(access_key_id="A", secret_access_key="k")
+
+
+@given(
+    st.builds(
+        s.AssumeRoleResponse,
+        credentials=st.just(CREDENTIALS),
+        assumed_role_user=st.none() | st.builds(s.AssumedRoleUser, arn=st.text(), assumed_role_id=st.text()),
+        packed_policy_size=st.none() | st.integers(),
+        source_identity=st.none() | st.text(),
+    )
+)
+def test_a_response_that_is_written_reads_back(response: s.AssumeRoleResponse) -> None:
+    """Through JSON too, for caches and for other processes."""
+    assert structure(unstructure(response), s.AssumeRoleResponse) == response
+    assert structure(json.loads(json.dumps(unstructure(response))), s.AssumeRoleResponse) == response

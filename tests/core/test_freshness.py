@@ -1,0 +1,103 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sts_async import shapes as s
+from sts_async._core.freshness import GRACE, LONGEST, bounded
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def credentials(expiration: datetime) -> s.TemporaryCredentials:
+    return s.TemporaryCredentials(
+        access_key_id="AKIDEXAMPLE", secret_access_key="key", session_token="token", expiration=expiration
+    )
+
+
+def expiration_after(expiration: datetime, **options: Any) -> datetime:
+    options = {"requested": None, "default": None, **options}
+    response = bounded(s.GetSessionTokenResponse(credentials=credentials(expiration)), now=NOW, **options)
+    return response.credentials.expiration
+
+
+@given(
+    lifetime=st.timedeltas(min_value=timedelta(days=-999), max_value=timedelta(days=999)),
+    requested=st.integers(0, 129_600) | st.none(),
+    default=st.integers(0, 43_200) | st.none(),
+)
+def test_an_expiration_is_kept_or_brought_down_never_put_off(
+    lifetime: timedelta, requested: int | None, default: int | None
+) -> None:
+    """F50: believing a longer life than was granted ends in calls with expired keys."""
+    found = expiration_after(NOW + lifetime, requested=requested, default=default) - NOW
+    longest = LONGEST if requested is None else timedelta(seconds=requested) + GRACE
+
+    assert found <= max(lifetime, timedelta())
+    assert found <= longest
+    assert (found == lifetime) == (lifetime <= longest)
+
+
+@pytest.mark.parametrize(
+    ("options", "lifetime"),
+    [
+        ({"requested": 900}, timedelta(seconds=900)),
+        ({"requested": 0}, timedelta()),
+        ({"requested": 43_200, "default": 3600}, 12 * HOUR),
+        ({"default": 3600}, HOUR),
+        ({"default": 43_200}, 12 * HOUR),
+        ({}, 36 * HOUR),
+    ],
+    ids=str,
+)
+def test_the_year_9999_becomes_the_lifetime_that_was_granted(options: dict[str, Any], lifetime: timedelta) -> None:
+    """F50: what was asked for, else what the operation gives unasked, else the longest that STS grants."""
+    forever = datetime.max.replace(tzinfo=UTC)
+
+    assert expiration_after(forever, **options) == NOW + lifetime
+
+
+def test_an_hour_beyond_what_was_asked_for_is_believed() -> None:
+    """Clocks differ; to the hour it is not absurd."""
+    assert expiration_after(NOW + 2 * HOUR, requested=3600) == NOW + 2 * HOUR
+    assert expiration_after(NOW + 2 * HOUR + timedelta(microseconds=1), requested=3600) == NOW + HOUR
+    assert expiration_after(NOW + 36 * HOUR, default=3600) == NOW + 36 * HOUR
+
+
+def test_what_is_not_absurd_is_returned_as_it_is() -> None:
+    """The usual case makes no copy."""
+    response = s.GetSessionTokenResponse(credentials=credentials(NOW + HOUR))
+
+    assert bounded(response, now=NOW, requested=None, default=None) is response
+
+
+def test_a_token_s_own_expiration_is_bounded_too() -> None:
+    """GetWebIdentityToken answers with an expiration and no credentials."""
+    response = s.GetWebIdentityTokenResponse(web_identity_token="jwt", expiration=NOW + 99 * HOUR)
+
+    assert bounded(response, now=NOW, requested=60, default=300).expiration == NOW + timedelta(seconds=60)
+    assert bounded(response, now=NOW, requested=None, default=300).expiration == NOW + timedelta(seconds=300)
+
+
+def test_what_does_not_expire_is_returned_as_it_is() -> None:
+    """Most answers have no expiration, and static credentials have None."""
+    for holder in (s.GetAccessKeyInfoResponse(account="1"), s.Credentials(access_key_id="A", secret_access_key="k"), 5):
+        assert bounded(holder, now=NOW, requested=60, default=60) is holder
+
+
+def test_the_rest_of_the_response_is_kept() -> None:
+    """The metadata too, which is no member."""
+    metadata = s.ResponseMetadata(request_id="id", attempts=2)
+    response = s.GetSessionTokenResponse(
+        credentials=credentials(NOW + 99 * HOUR), session_token_size=7, metadata=metadata
+    )
+
+    found = bounded(response, now=NOW, requested=60, default=60)
+
+    assert found.metadata is metadata
+    assert found == s.GetSessionTokenResponse(
+        credentials=credentials(NOW + timedelta(seconds=60)), session_token_size=7
+    )

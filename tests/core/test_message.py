@@ -1,0 +1,19 @@
+from sts_async._core.message import HttpRequest, HttpResponse
+from sts_async._core.secret import SecretBytes
+
+SENTINEL = "SENTINEL-90c4"
+
+
+def test_neither_headers_nor_bodies_are_printed() -> None:
+    """T14, T17: both carry keys and tokens; a custom transport will print what it is given."""
+    headers, body = {"authorization": SENTINEL}, SecretBytes(SENTINEL.encode())
+    request = HttpRequest("POST", "https://sts.amazonaws.com/", headers, body)
+    response = HttpResponse(200, headers, body)
+
+    assert repr(request) == f"HttpRequest(method='POST', url='https://sts.amazonaws.com/', body=<{len(body)} bytes>)"
+    assert repr(response) == f"HttpResponse(status=200, body=<{len(body)} bytes>)"
+    assert SENTINEL not in f"{request} {response}"
+
+
+def test_a_request_without_a_body_has_an_empty_one() -> None:
+    assert HttpRequest("GET", "https://h/", {}).body == b""

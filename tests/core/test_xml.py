@@ -1,0 +1,302 @@
+import json
+import subprocess
+import sys
+import time
+import traceback
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from lxml import etree
+
+from sts_async._core.secret import SecretBytes
+from sts_async._core.xml import MAX_DEPTH, MAX_ELEMENTS, XMLRefused, parse
+
+SPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+SENTINEL = "SENTINEL-c3a1"
+CAP = 1 << 20  # bytes that the transport reads at most
+
+
+def parsed(text: str | bytes) -> tuple[str, str, Any]:
+    return parse(SecretBytes(text.encode() if isinstance(text, str) else text))
+
+
+def refusal(text: str | bytes) -> str:
+    with pytest.raises(XMLRefused) as caught:
+        parsed(text)
+    return str(caught.value)
+
+
+# What a document becomes
+
+
+def test_a_document_becomes_text_and_dicts_by_local_name() -> None:
+    """The name space is that of the root; what repeats is a list, so that a reader of one element finds no text."""
+    document = f'<R xmlns="{SPACE}"><A>1</A><B><C/><C>2</C><C> 3 </C></B><D a="x"></D></R>'
+
+    assert parsed(document) == (SPACE, "R", {"A": "1", "B": {"C": ["", "2", " 3 "]}, "D": ""})
+    assert parsed("<R/>") == ("", "R", "")
+    assert parsed('<?xml version="1.0" encoding="UTF-8"?>\n<R>\n</R>\n') == ("", "R", "\n")
+
+
+def test_a_prefix_is_as_good_as_a_default_name_space() -> None:
+    """T12: names are compared as the pairs that they are."""
+    assert parsed(f'<s:R xmlns:s="{SPACE}"><s:A>1</s:A></s:R>') == (SPACE, "R", {"A": "1"})
+
+
+def test_children_of_another_name_space_are_left_out() -> None:
+    """T12: somebody else's Credentials are not the service's."""
+    document = f'<R xmlns="{SPACE}"><x:A xmlns:x="urn:x">1</x:A><A>2</A><A xmlns="">3</A><A xmlns="{SPACE}x">4</A></R>'
+
+    assert parsed(document)[2] == {"A": "2"}
+    assert parsed('<R><A>1</A><A xmlns="urn:x">2</A></R>')[2].get("A") == "1"
+
+
+@pytest.mark.parametrize(
+    "split",
+    ["a<!--x-->dmin", "a<?x y?>dmin", "<![CDATA[a]]>dmin", "a<![CDATA[dmin]]>", "&#97;dmin", "<!----><![CDATA[admin]]>"]
+    + ["a<!--x--><?y?><!--z-->dmin", "<!--x-->admin<!--y-->"],
+)
+def test_a_value_is_read_whole(split: str) -> None:
+    """T13: half of it would be the name of another role."""
+    assert parsed(f"<R><Arn>role/{split}</Arn></R>")[2] == {"Arn": "role/admin"}
+
+
+@pytest.mark.parametrize("split", ["a<b/>dmin", "a<x:b xmlns:x='urn:x'/>dmin", "<b>a</b>dmin"])
+def test_a_value_with_elements_in_it_is_no_text(split: str) -> None:
+    """T13: the part before the element would pass for the value."""
+    tree = parsed(f"<R><Arn>role/{split}</Arn></R>")[2]
+
+    assert not isinstance(tree["Arn"], str)
+
+
+NAMES = st.sampled_from(["A", "B", "member", "Key"])
+LEGAL = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"]) | st.sampled_from("\t\n\r\x85"))
+TREES: st.SearchStrategy[Any] = st.recursive(
+    LEGAL, lambda inner: st.dictionaries(NAMES, inner | st.lists(inner, min_size=2, max_size=3), min_size=1)
+)
+
+
+def render(tree: Any) -> Any:
+    """Return an element made by the library's own writer, for a tree."""
+    element = etree.Element("R", nsmap={None: SPACE})
+    element.tag = f"{{{SPACE}}}R"
+    fill(element, tree)
+    return element
+
+
+def fill(element: Any, tree: Any) -> None:
+    if isinstance(tree, str):
+        element.text = tree
+        return
+    for name, children in tree.items():
+        for child in children if isinstance(children, list) else [children]:
+            fill(etree.SubElement(element, f"{{{SPACE}}}{name}"), child)
+
+
+@settings(deadline=None)
+@given(TREES, st.sampled_from(["UTF-8", "UTF-16", "US-ASCII"]))
+def test_any_tree_is_read_as_it_was_written(tree: Any, encoding: str) -> None:
+    """In any encoding that the document declares."""
+    assert parsed(etree.tostring(render(tree), encoding=encoding, xml_declaration=True)) == (SPACE, "R", tree)
+
+
+# What is refused
+
+
+ENTITY = "&l{};"
+LONG = "x" * 50_000
+REPEATED = "&a;" * 20_000
+
+
+def laughs(levels: int) -> str:
+    entities = "".join(f"<!ENTITY l{i + 1} '{10 * ENTITY.format(i)}'>" for i in range(levels))
+    return f'<!DOCTYPE R [<!ENTITY l0 "ha">{entities}]>'
+
+
+DOCTYPES = {
+    "file": f'<!DOCTYPE R [<!ENTITY x SYSTEM "file:///etc/hostname">]><R><A>{SENTINEL}&x;</A></R>',
+    "external DTD": f'<!DOCTYPE R SYSTEM "http://127.0.0.1:9/x.dtd"><R>{SENTINEL}</R>',
+    "public DTD": f'<!DOCTYPE R PUBLIC "-//X" "http://127.0.0.1:9/x.dtd"><R>{SENTINEL}</R>',
+    "parameter entity": '<!DOCTYPE R [<!ENTITY % p SYSTEM "http://127.0.0.1:9/x">%p;]><R/>',
+    "parameter file": '<!DOCTYPE R [<!ENTITY % p SYSTEM "file:///etc/hostname">%p;]><R/>',
+    "unused": f"<!DOCTYPE R><R>{SENTINEL}</R>",
+    "internal": f'<!DOCTYPE R [<!ENTITY a "{SENTINEL}">]><R><A>&a;</A></R>',
+    "billion laughs": f"{laughs(9)}<R>&l9;</R>",
+    "laughs in an attribute": f'{laughs(9)}<R a="&l9;"/>',
+    "quadratic": f"<!DOCTYPE R [<!ENTITY a '{LONG}'>]><R>{REPEATED}</R>",
+    "quadratic in an attribute": f"<!DOCTYPE R [<!ENTITY a '{LONG}'>]><R a='{REPEATED}'/>",
+    "default attribute": f'<!DOCTYPE R [<!ATTLIST R a CDATA "{SENTINEL}">]><R/>',
+    "xinclude": '<!DOCTYPE R><R xmlns:i="http://www.w3.org/2001/XInclude"><i:include href="file:///etc/hostname"/></R>',
+    "recursive": '<!DOCTYPE R [<!ENTITY a "&b;"><!ENTITY b "&a;">]><R>&a;</R>',
+}
+LARGE = {
+    "deep": "<R>" * 200 + "</R>" * 200,
+    "deeper": "<R>" * 100_000,
+    "deep and well-formed": "<R>" * 100_000 + "</R>" * 100_000,
+    "wide": f"<R>{'<a/>' * (CAP // 4 - 10)}</R>",
+    "wide and deep": f"<R>{('<a>' * 60 + '</a>' * 60) * 2400}</R>",
+    "attributes": "<R " + " ".join(f'a{i}=""' for i in range(100_000)),
+    "name spaces": "<R>" + "<a xmlns='urn:x'/>" * 50_000 + "</R>",
+    "long text": f"<R>{'x' * (CAP - 10)}",
+    "long name": f"<{'R' * CAP}/>",
+}
+HOSTILE = DOCTYPES | LARGE
+
+
+@pytest.mark.parametrize("document", DOCTYPES.values(), ids=DOCTYPES.keys())
+def test_any_document_type_is_refused(document: str) -> None:
+    """T8: the parser alone would accept some of these, with the entity silently absent."""
+    assert refusal(document) in ("XML with a DOCTYPE", "not well-formed XML")
+
+
+@pytest.mark.parametrize("document", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_document_is_refused_in_little_time(document: str) -> None:
+    """T9: within what the transport lets through; the time is the processor's."""
+    body = SecretBytes(document.encode()[:CAP])
+    started = time.process_time()
+    with pytest.raises(XMLRefused):
+        parse(body)
+
+    assert time.process_time() - started < 0.05
+
+
+MEASURE = """
+import json, resource, sys
+from sts_async._core.secret import SecretBytes
+from sts_async._core.xml import XMLRefused, parse
+
+documents = json.load(sys.stdin)
+touched = []
+refused = 0
+sys.addaudithook(lambda event, arguments: touched.append(event) if event.startswith(("open", "socket.")) else None)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for document in documents:
+    try:
+        parse(SecretBytes(document.encode()))
+    except XMLRefused:
+        refused += 1
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([refused, touched, after - before]))
+"""
+
+
+def test_hostile_documents_open_nothing() -> None:
+    """T8, T9: no file, no connection, and memory in proportion to the cap, in a process that reports all of it."""
+    documents = [document[:CAP] for document in HOSTILE.values()]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE], input=json.dumps(documents), capture_output=True, text=True, check=True
+    )
+    refused, touched, kilobytes = json.loads(done.stdout)
+
+    assert refused == len(documents)
+    assert touched == []
+    assert kilobytes < 16 * CAP // 1024
+
+
+def test_no_library_call_opens_a_file_that_the_document_names(tmp_path: Any) -> None:
+    """T8: libxml2 opens files itself, where no audit hook of Python sees it; what it read would show."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text(SENTINEL)
+    for document in (
+        f'<!DOCTYPE R [<!ENTITY x SYSTEM "{secret.as_uri()}">]><R><A>&x;</A></R>',
+        f'<R xmlns:i="http://www.w3.org/2001/XInclude"><i:include parse="text" href="{secret.as_uri()}"/></R>',
+        f'<?xml-stylesheet href="{secret.as_uri()}"?><R/>',
+        f'<R xmlns:s="http://www.w3.org/2001/XMLSchema-instance" s:schemaLocation="urn:x {secret.as_uri()}"/>',
+    ):
+        try:
+            seen = repr(parsed(document))
+        except XMLRefused as refused:
+            seen = repr(refused)
+
+        assert SENTINEL not in seen
+
+
+@pytest.mark.parametrize("depth", [1, 2, MAX_DEPTH, MAX_DEPTH + 1, MAX_DEPTH + 2, MAX_DEPTH + 9])
+def test_a_document_is_at_most_so_deep(depth: int) -> None:
+    """T9: answers of STS have a depth of 5."""
+    document = "<R>" * depth + "</R>" * depth
+    if depth <= MAX_DEPTH + 1:
+        parsed(document)
+    else:
+        assert refusal(document) == "XML deeper than 64 elements"
+
+
+@pytest.mark.parametrize("name", ["a", "a" * 40], ids=len)
+def test_a_document_has_at_most_so_many_elements(name: str) -> None:
+    """T9: however short or long their names are, elements of other name spaces included."""
+    most = f"<R>{f'<{name}/>' * (MAX_ELEMENTS - 1)}</R>"
+    more = most.replace("</R>", "<x xmlns='urn:x'/></R>")
+
+    assert len(parsed(most)[2][name]) == MAX_ELEMENTS - 1
+    assert refusal(more) == "XML of more than 10000 elements"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "",
+        " ",
+        "x",
+        "{}",
+        "null",
+        "<",
+        "<R",
+        "<R>",
+        "<R></S>",
+        "<R/><R/>",
+        "<R>&x;</R>",
+        "<R>\0</R>",
+        "<R>\x01</R>",
+        "<R>\ufffe</R>",
+        "<R a=1/>",
+        "<R a='' a=''/>",
+        "<x:R/>",
+        "<R><!--</R>",
+        "<R><![CDATA[</R>",
+        "<?xml version='1.0' encoding='no-such'?><R/>",
+        " <?xml version='1.0'?><R/>",
+        b"\xff\xfe",
+        b"<R>\xff</R>",
+        b"\x1f\x8b\x08\x00",
+        b"\x00" * 99,
+    ],
+    ids=ascii,
+)
+def test_what_is_not_well_formed_is_refused(document: str | bytes) -> None:
+    """F5, F6, F10: nothing is repaired or guessed."""
+    assert refusal(document) == "not well-formed XML"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary() | st.text("<>/R ?!-[]&;'=\"xa", max_size=30).map(str.encode))
+@example(b"<R xmlns='urn:\xc3\xa9'>a</R>")
+def test_any_bytes_are_read_or_refused(document: bytes) -> None:
+    """No other exception can come out, whatever comes in."""
+    try:
+        space, name, tree = parsed(document)
+    except XMLRefused as refused:
+        assert refused.__context__ is None
+        return
+    assert isinstance(space, str)
+    assert name
+    assert isinstance(tree, str | dict)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [f"<R>{SENTINEL}", f"<R><{SENTINEL}></R>", f"<R>&{SENTINEL};</R>", *DOCTYPES.values(), f"<{SENTINEL}" * 300],
+    ids=lambda document: document[:30],
+)
+def test_a_refusal_quotes_nothing_of_the_document(document: str) -> None:
+    """T15, T16: the parser's own message does, and its frames hold the document."""
+    body = SecretBytes(document.encode())
+    with pytest.raises(XMLRefused) as caught:
+        parse(body)
+
+    below = caught.tb.tb_next
+    shown = "".join(traceback.TracebackException(caught.type, caught.value, below, capture_locals=True).format())
+    assert caught.value.__context__ is None
+    assert "document =" in shown
+    assert SENTINEL not in shown

@@ -1,0 +1,208 @@
+"""The command line: JSON on stdout, one line on stderr for every error, and help that imports next to nothing."""
+
+import asyncio
+import json
+import logging
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import ROLE
+
+from sts_async import cli
+from sts_async._version import VERSION
+from sts_async.calls import Calls
+from sts_async.operations import OPERATIONS, Operation
+from sts_async.testing import LocalSTS
+
+LOCAL = ["--local", "assume-role", "--role-arn", ROLE, "--role-session-name", "me"]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    try:
+        status = cli.main(arguments)
+    except SystemExit as ended:  # argparse: help, version, usage
+        status = ended.code if isinstance(ended.code, int) else 0
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_the_main_job_runs_against_the_local_sts(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, *LOCAL)
+
+    answer = json.loads(out)
+    assert (status, err) == (0, "")
+    assert list(answer["Credentials"]) == ["AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"]
+    assert answer["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/demo/me"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["get-caller-identity", "--local"],
+        ["assume-role", "--local", "--role-arn", ROLE, "--role-session-name", "me", "--duration-seconds", "900"],
+        [*LOCAL, "--tags", "Key=team,Value=a b", "Key=cost,Value=1=2", "--transitive-tag-keys", "team", "cost"],
+        [*LOCAL, "--policy-arns", "arn:aws:iam::aws:policy/ReadOnlyAccess", "arn=arn:aws:iam::aws:policy/Other"],
+        [*LOCAL, "--provided-contexts", "ProviderArn=arn:aws:iam::aws:contextProvider/x,ContextAssertion=SENTINEL"],
+        ["--local", "get-federation-token", "--name", "bob", "--policy", '{"Version": "2012-10-17", "Statement": []}'],
+        ["--local", "get-session-token", "--region", "eu-west-1"],
+        ["--local", "get-web-identity-token", "--audience", "a", "b", "--signing-algorithm", "ES384"],
+        [
+            *("--local", "assume-root", "--target-principal", "123456789012", "--task-policy-arn"),
+            "arn:aws:iam::aws:policy/root-task/IAMAuditRootUserCredentials",
+        ],
+    ],
+    ids=lambda arguments: " ".join(arguments)[:60],
+)
+def test_members_are_given_as_options(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    status, out, err = run(capsys, *arguments)
+
+    assert (status, err) == (0, "")
+    assert json.loads(out)
+
+
+def test_a_value_can_be_read_from_a_file(
+    capsys: pytest.CaptureFixture[str], write_file: Callable[[str, str], Path]
+) -> None:
+    """A secret on the command line is in the list of processes."""
+    path = write_file("policy.json", "not a policy\n")
+
+    status, _, err = run(capsys, *LOCAL, "--policy", f"file://{path}")
+    missing_status, _, missing = run(capsys, *LOCAL, "--policy", f"file://{path}.gone")
+
+    assert (status, missing_status) == (1, 1)
+    assert err.startswith("sts-async: MalformedPolicyDocument: ")
+    assert "No such file or directory" in missing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["get-caller-identity"], 1, "sts-async: no region: pass region=..., or set AWS_REGION"),
+        (["get-caller-identity", "--region", "eu-west-1"], 1, "sts-async: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        (["get-caller-identity", "--region", "evil.com#"], 1, "sts-async: "),
+        (["get-caller-identity", "--endpoint-url", "ftp://h/"], 1, "sts-async: endpoint_url must begin with https://"),
+        ([*LOCAL, "--role-session-name", "a b"], 1, "sts-async: AssumeRoleRequest: role_session_name must match"),
+        ([*LOCAL, "--duration-seconds", "43201"], 1, "sts-async: AssumeRoleRequest: duration_seconds must be 900 to"),
+        ([*LOCAL, "--tags", "team=a"], 1, "sts-async: a value of --tags must look like Key=...,Value=..."),
+        ([*LOCAL, "--tags", "Key=a"], 1, "sts-async: a value of --tags must look like Key=...,Value=..."),
+        (["--local", "decode-authorization-message", "--encoded-message", "x"], 1, "sts-async: InvalidAuthorizationM"),
+    ],
+    ids=str,
+)
+def test_every_error_is_one_line_and_a_status(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, message: str
+) -> None:
+    found, out, err = run(capsys, *arguments)
+
+    assert (found, out) == (status, "")
+    assert err.startswith(message)
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["assume-roll"],
+        ["assume-role"],
+        ["get-caller-identity", "--nonsense"],
+        [*LOCAL, "--duration-seconds", "long"],
+    ],
+    ids=str,
+)
+def test_a_command_that_is_not_understood_is_usage(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    status, out, err = run(capsys, *arguments)
+
+    assert (status, out) == (2, "")
+    assert err.startswith("usage: sts-async")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_each_operation_has_a_command_with_its_members(
+    capsys: pytest.CaptureFixture[str], operation: Operation[object]
+) -> None:
+    """Against the table: the names and summaries alone stand in the module, so that help needs no import."""
+    command = next(name for name in cli.SUMMARIES if name.replace("-", "") == operation.name.lower())
+
+    status, out, err = run(capsys, command, "--help")
+
+    assert (status, err) == (0, "")
+    assert callable(getattr(Calls, command.replace("-", "_")))
+    for member in operation.request.__members__:
+        assert f"--{member.name.replace('_', '-')} " in out
+    assert len(cli.SUMMARIES) == len(OPERATIONS)
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version") == (0, f"sts-async {VERSION}\n", "")
+
+
+def test_help_imports_none_of_the_heavy_packages() -> None:
+    probe = (
+        "import sys, contextlib, io\n"
+        "from sts_async.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    main(['--help'])\n"
+        "loaded = {'aiohttp', 'attrs', 'attr', 'cattrs', 'lxml', 'yarl'} & set(sys.modules)\n"
+        "sys.exit(repr(loaded) if loaded else 0)\n"
+    )
+
+    subprocess.run([sys.executable, "-c", probe], check=True)
+
+
+async def start(*arguments: str, **environ: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-m", "sts_async", *arguments),
+        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **environ},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def test_the_module_runs_like_the_command_and_takes_keys_from_the_environment() -> None:
+    async with LocalSTS() as server:
+        process = await start(
+            "get-caller-identity",
+            AWS_ENDPOINT_URL_STS=server.url,
+            AWS_REGION="us-east-1",
+            AWS_ACCESS_KEY_ID=server.credentials.access_key_id,
+            AWS_SECRET_ACCESS_KEY=server.credentials.secret_access_key,
+        )
+        out, err = await process.communicate()
+
+    assert (process.returncode, err) == (0, b"")
+    assert json.loads(out)["Arn"] == "arn:aws:iam::123456789012:user/developer"
+
+
+async def test_nobody_reading_the_output_is_not_a_traceback() -> None:
+    process = await asyncio.create_subprocess_shell(
+        f"{shlex.join([sys.executable, '-m', 'sts_async', *LOCAL])} | true",
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]},
+    )
+    _, err = await process.communicate()
+
+    assert err == b""
+
+
+def test_interrupting_ends_with_the_shells_status(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(coroutine: object) -> None:
+        coroutine.close()  # type: ignore[attr-defined]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "run", interrupted)
+
+    assert run(capsys, *LOCAL) == (130, "", "")
+
+
+def test_an_error_without_text_is_named_by_its_class() -> None:
+    assert cli._in_one_line(ValueError()) == "ValueError"
+    assert cli._in_one_line(ValueError("a\r\n b\t")) == "a b"
+    assert logging.getLogger("sts_async").handlers == []

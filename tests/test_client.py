@@ -1,0 +1,290 @@
+"""The client as a program sees it: made without I/O, shared, closed, and clear about what it was given wrong."""
+
+import asyncio
+import copy
+import gc
+import pickle
+import re
+import subprocess
+import sys
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any
+from unittest.mock import Mock
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+from support import ANSWER, KEYS, ROLE, RawServer, http
+
+from sts_async import (
+    AssumeRoleRequest,
+    Config,
+    Credentials,
+    GetCallerIdentityRequest,
+    NoRetries,
+    STSClient,
+    errors,
+)
+
+Start = Callable[..., Awaitable[RawServer]]
+CALL = {"role_arn": ROLE, "role_session_name": "me"}
+
+
+def client(url: str, **options: Any) -> STSClient:
+    return STSClient(**{"region": "eu-west-1", "credentials": KEYS, "endpoint_url": url, **options})
+
+
+async def test_a_call_over_a_socket(raw_server: Start) -> None:
+    server = await raw_server(http(ANSWER))
+
+    async with client(server.url) as sts:
+        response = await sts.assume_role(**CALL)
+
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert response.credentials.access_key_id == "ASIAIOSFODNN7EXAMPLE"
+    assert body == (
+        b"Action=AssumeRole&Version=2011-06-15"
+        b"&RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fdemo&RoleSessionName=me"
+    )
+    assert re.findall(rb"\r\n([\w-]+):", head) == [
+        b"Host",
+        b"content-type",
+        b"accept",
+        b"accept-encoding",
+        b"user-agent",
+        b"x-amz-date",
+        b"authorization",
+        b"x-amz-security-token",
+        b"Content-Length",
+    ]
+
+
+async def test_a_prepared_request_does_the_same_as_the_coroutine(raw_server: Start) -> None:
+    server = await raw_server(http(ANSWER))
+
+    async with client(server.url) as sts:
+        by_coroutine = await sts.assume_role(**CALL)
+        by_request = await sts.send(AssumeRoleRequest(**CALL))
+
+        assert by_request == by_coroutine
+        assert sts.get_cached_response_metadata(AssumeRoleRequest(**CALL)) is by_request.metadata
+        assert sts.get_cached_response_metadata(GetCallerIdentityRequest()) is None
+
+
+async def test_parameters_cannot_be_smuggled_into_the_body(raw_server: Start) -> None:
+    """T6: without validation, the encoding alone keeps one Action in the body."""
+    server = await raw_server(http(ANSWER))
+
+    async with client(server.url, config=Config(validate_parameters=False)) as sts:
+        await sts.assume_role(role_arn=ROLE, role_session_name="a&Action=GetCallerIdentity&x= %0d%0a\r\n")
+
+    assert server.requests[0].endswith(b"&RoleSessionName=a%26Action%3DGetCallerIdentity%26x%3D%20%250d%250a%0D%0A")
+    assert server.requests[0].count(b"Action=") == 1
+
+
+@pytest.mark.parametrize("name", ["a\r\nb", "a b", "x", "a" * 65, "\u0661\u0662", "ab\n", ""], ids=ascii)
+async def test_a_session_name_with_markup_is_refused_before_anything_is_sent(raw_server: Start, name: str) -> None:
+    """T7."""
+    server = await raw_server(http(ANSWER))
+
+    async with client(server.url) as sts:
+        with pytest.raises(errors.ParamValidationError, match="role_session_name must"):
+            await sts.assume_role(role_arn=ROLE, role_session_name=name)
+
+    assert server.connections == 0
+
+
+async def test_making_a_client_does_no_input_or_output() -> None:
+    """Nothing is opened, and no TLS context made, until the first call."""
+    probe = (
+        "import sys\n"
+        "from sts_async import STSClient, Credentials\n"
+        "seen = []\n"
+        "sys.addaudithook(lambda event, _: seen.append(event))\n"
+        "STSClient(region='eu-west-1', credentials=Credentials(access_key_id='a', secret_access_key='b'))\n"
+        "bad = [e for e in seen if e.split('.')[0] in ('open', 'socket', 'ssl', 'subprocess')]\n"
+        "sys.exit(repr(bad) if bad else 0)\n"
+    )
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", probe], check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({}, errors.ConfigurationError, "AWS_REGION"),
+        ({"region": "evil.com#"}, errors.InvalidRegion, "region"),
+        ({"region": ""}, errors.InvalidRegion, "region"),
+        ({"endpoint_url": "http://user:SENTINEL@h/"}, errors.InvalidEndpoint, "user name or password"),
+        ({"endpoint_url": ""}, errors.InvalidEndpoint, "http"),
+        ({"endpoint_url": "http://sts.example/"}, errors.InvalidEndpoint, "allow_http"),
+        (
+            {"endpoint_url": "https://h/", "config": Config(use_fips_endpoint=True)},
+            errors.ConfigurationError,
+            "FIPS",
+        ),
+        (
+            {"region": "eu-west-1", "credentials": {"aws_access_key_id": "SENTINEL"}},
+            errors.ConfigurationError,
+            r"provide_credentials\(transport\), not a dict",
+        ),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_the_options_is_a_typed_error_that_says_what_to_do(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """T1, T2, T3: and nothing was connected, for nothing is before the first call."""
+    with pytest.raises(error, match=message):
+        STSClient(**options)
+
+
+def test_region_and_endpoint_from_the_environment_are_checked_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T2: whatever the source."""
+    monkeypatch.setenv("AWS_REGION", "evil.com#")
+    with pytest.raises(errors.InvalidRegion):
+        STSClient()
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "https://h/#x")
+    with pytest.raises(errors.InvalidEndpoint):
+        STSClient()
+
+
+def test_the_options_choose_the_endpoint() -> None:
+    fips = STSClient(region="us-gov-west-1", config=Config(use_fips_endpoint=True))
+    legacy = STSClient(region="eu-west-1", config=Config(sts_regional_endpoints="legacy"))
+    far = STSClient(endpoint_url="http://sts.example:8080", config=Config(allow_http=True))
+
+    assert (fips.endpoint_url, fips.region) == ("https://sts.us-gov-west-1.amazonaws.com/", "us-gov-west-1")
+    assert (legacy.endpoint_url, legacy.region) == ("https://sts.amazonaws.com/", "us-east-1")
+    assert (far.endpoint_url, far.region) == ("http://sts.example:8080/", None)
+    assert repr(fips) == "STSClient('https://sts.us-gov-west-1.amazonaws.com/', region='us-gov-west-1')"
+
+
+async def test_an_argument_that_is_no_request_is_named() -> None:
+    sts = client("http://127.0.0.1:9/")
+
+    with pytest.raises(TypeError, match="not a dict"):
+        await sts.send({"RoleArn": ROLE})  # type: ignore[arg-type]
+
+
+async def test_a_client_works_without_async_with_and_not_after_it_is_closed(raw_server: Start) -> None:
+    """F56."""
+    server = await raw_server(http(ANSWER))
+    sts = client(server.url)
+
+    await sts.assume_role(**CALL)
+    await sts.aclose()
+    await sts.aclose()
+
+    with pytest.raises(errors.ClientClosedError):
+        await sts.assume_role(**CALL)
+
+
+async def test_an_error_in_the_body_of_async_with_closes_the_client_and_passes(raw_server: Start) -> None:
+    """F56."""
+    server = await raw_server(http(ANSWER))
+    with pytest.raises(LookupError):
+        async with client(server.url) as sts:
+            await sts.assume_role(**CALL)
+            raise LookupError
+
+    with pytest.raises(errors.ClientClosedError):
+        await sts.assume_role(**CALL)
+
+
+async def test_many_tasks_share_one_client(raw_server: Start) -> None:
+    server = await raw_server(http(ANSWER))
+
+    async with client(server.url, config=Config(max_connections=4)) as sts:
+        responses = await asyncio.gather(*(sts.assume_role(**CALL) for _ in range(100)))
+
+    assert {response.credentials.access_key_id for response in responses} == {"ASIAIOSFODNN7EXAMPLE"}
+    assert server.connections <= 4
+
+
+async def test_credentials_come_from_the_environment_when_none_are_given(
+    raw_server: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await raw_server(http(ANSWER))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT00000")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SENTINEL-env")
+
+    async with client(server.url, credentials=None) as sts:
+        await sts.assume_role(**CALL)
+
+    assert b"Credential=AKIAENVIRONMENT00000/" in server.requests[0]
+
+
+async def test_no_credentials_anywhere_is_a_typed_error() -> None:
+    async with client("http://127.0.0.1:9/", credentials=None) as sts:
+        with pytest.raises(errors.CredentialsNotFound, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+            await sts.get_caller_identity()
+
+
+async def test_a_retry_policy_of_ones_own_is_asked(raw_server: Start) -> None:
+    server = await raw_server(http("", status=503))
+
+    async with client(server.url, retries=NoRetries()) as sts:
+        with pytest.raises(errors.ServiceError) as caught:
+            await sts.assume_role(**CALL)
+
+    assert (caught.value.attempts, len(server.requests)) == (1, 1)
+
+
+async def test_credentials_that_were_returned_sign_the_next_call(raw_server: Start) -> None:
+    server = await raw_server(http(ANSWER))
+
+    async with client(server.url) as sts:
+        first = await sts.assume_role(**CALL)
+    async with client(server.url, credentials=first.credentials) as sts:
+        await sts.assume_role(**CALL)
+
+    assert b"x-amz-security-token: SENTINEL-issued-token" in server.requests[1]
+
+
+def test_a_client_does_not_pickle_and_says_what_does() -> None:
+    """T18."""
+    sts = client("http://127.0.0.1:9/")
+
+    for copier in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="pass its Credentials or Config"):
+            copier(sts)
+    assert pickle.loads(pickle.dumps(KEYS)) == KEYS
+    assert pickle.loads(pickle.dumps(Config(region="eu-west-1"))) == Config(region="eu-west-1")
+
+
+async def test_a_scripted_answer_of_aioresponses_is_enough_for_users_tests() -> None:
+    """Its newest release needs a small response class under aiohttp 3.14."""
+
+    class Response(aiohttp.ClientResponse):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **{"stream_writer": Mock(output_size=0), **kwargs})
+
+    with aioresponses() as scripted:
+        scripted.post("https://sts.eu-west-1.amazonaws.com/", body=ANSWER, response_class=Response)
+        async with STSClient(region="eu-west-1", credentials=KEYS) as sts:
+            response = await sts.assume_role(**CALL)
+
+    assert response.credentials.access_key_id == "ASIAIOSFODNN7EXAMPLE"
+
+
+async def test_the_secret_of_a_superseded_credential_is_let_go(raw_server: Start) -> None:
+    """T20: derived keys live with the credentials that they come from."""
+    server = await raw_server(http(ANSWER))
+
+    class Rotating:
+        current = Credentials(access_key_id="AKIA0000000000000001", secret_access_key="SENTINEL-old")
+
+        async def provide_credentials(self, transport: object) -> Credentials:
+            return self.current
+
+    provider = Rotating()
+    async with client(server.url, credentials=provider) as sts:
+        await sts.assume_role(**CALL)
+        old = weakref.ref(provider.current)
+        Rotating.current = KEYS
+        await sts.assume_role(**CALL)
+        gc.collect()
+
+        assert old() is None

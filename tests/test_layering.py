@@ -1,0 +1,256 @@
+"""The rules of the house, read from the syntax tree: who may import whom, and what pure modules never touch."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sts_async
+
+PACKAGE = Path(sts_async.__file__).parent
+MODULES = {
+    ".".join(["sts_async", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+PATHS = {path: name for name, path in MODULES.items()}
+MOST_LINES = 480
+
+# Layer of each module, by its longest prefix here; a module may import those of lower layers only, and of its own
+# where that is said below.
+LAYERS = {
+    "_version": 0,
+    "_core": 0,  # the package, which is empty
+    "_core.secret": 0,
+    "_core.constraints": 0,
+    "_core.message": 0,
+    "_core.shape": 0,
+    "errors": 1,
+    "shapes": 1,
+    "operations": 2,
+    "events": 2,
+    "sigv4": 3,
+    "retries": 3,
+    "_core.query": 3,
+    "_core.xml": 3,
+    "_core.endpoints": 3,
+    "_core.profile": 3,
+    "_core.skew": 3,
+    "_core.freshness": 3,
+    "_core.convert": 3,
+    "_core.answer": 3,
+    "fleet.schedule": 3,
+    "_transport": 4,
+    "_engine": 5,
+    "credentials": 6,
+    "config": 7,
+    "calls": 7,
+    "client": 7,
+    "fleet": 8,
+    "testing": 8,
+    "cli": 8,
+    "__main__": 9,
+    "": 9,
+}
+PURE = 3  # the highest layer of which every module is pure
+IMPURE = {"asyncio", "aiohttp", "os", "time", "random", "secrets", "logging", "socket", "threading", "subprocess", "io"}
+IMPURE |= {"pathlib", "tempfile", "uuid", "platform", "ssl", "yarl", "locale", "getpass", "signal"}
+OWN_LAYER = {
+    # One grammar, one set of words, one reader: these build on each other in this order.
+    "_core.shape": {"_core.secret", "_core.constraints"},
+    "_core.message": {"_core.secret"},
+    "_core.answer": {"_core.convert", "_core.freshness", "_core.xml"},
+    "client": {"calls", "config"},
+}
+SIBLINGS = ("credentials", "fleet", "testing")  # packages whose modules may import each other
+THIRD_PARTY = {
+    "attrs": None,  # anywhere
+    "cattrs": {"_core.convert"},
+    "lxml": {"_core.xml", "testing"},
+    "aiohttp": {"_transport", "client", "testing", "credentials", "fleet", "cli"},
+    "yarl": {"_transport", "testing"},
+    "pytest": {"testing"},
+    "pytest_asyncio": {"testing"},
+}
+SECRETS = """
+    secret_access_key session_token token_code web_identity_token saml_assertion trade_in_token context_assertion
+    encoded_message decoded_message delegated_access_token security_token signature proof signing_key password
+""".split()
+
+
+def layer(name: str) -> int:
+    """Return the layer of a module, by its name without ``sts_async.``."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        found = LAYERS.get(".".join(parts[:length]))
+        if found is not None and (length == len(parts) or parts[0] != "_core"):
+            return found
+    raise AssertionError(f"sts_async.{name} has no layer yet: give it one, in the table of this test")
+
+
+def short(module: str) -> str:
+    return module.removeprefix("sts_async").removeprefix(".")
+
+
+def inside(name: str, places: set[str]) -> bool:
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def imports(module: str) -> Iterator[tuple[str, int]]:
+    """Yield the full name of each module that *module* imports, anywhere, with the line."""
+    path = MODULES[module]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *filter(None, [node.module])])
+            for alias in node.names:
+                whole = f"{source}.{alias.name}"
+                yield (whole if whole in MODULES else source), node.lineno
+
+
+each_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: short(module) or "sts_async")
+
+
+def test_the_modules_are_found() -> None:
+    """An empty list would satisfy every rule."""
+    assert {"sts_async", "sts_async._engine", "sts_async._core.answer", "sts_async.credentials.static"} <= {*MODULES}
+    found = {name for name, _ in imports("sts_async._core.answer")}
+    assert {"sts_async._core.convert", "sts_async.errors", "sts_async._core.xml", "urllib.parse"} <= found
+
+
+@each_module
+def test_a_module_imports_lower_layers_only(module: str) -> None:
+    """So that a reader can start at any leaf, and no import goes round."""
+    name = short(module)
+    wrong = []
+    for target, line in imports(module):
+        if not target.startswith("sts_async"):
+            continue
+        other = short(target)
+        allowed = (
+            layer(other) < layer(name)
+            or other in OWN_LAYER.get(name, ())
+            or any(inside(name, {package}) and inside(other, {package}) for package in SIBLINGS)
+            or (name == "cli" and layer(other) <= 8)
+        )
+        if not allowed:
+            wrong.append(f"line {line}: {target} (layer {layer(other)}) in layer {layer(name)}")
+
+    assert wrong == []
+
+
+def test_no_import_goes_round() -> None:
+    """Checked over the whole graph, whatever the table says."""
+    graph = {
+        module: {name for name, _ in imports(module) if name in MODULES} for module in MODULES if module != "sts_async"
+    }
+    done: set[str] = set()
+    while ready := {
+        module for module, targets in graph.items() if module not in done and targets - {"sts_async"} <= done
+    }:
+        done |= ready
+    rest = {module: sorted(graph[module] - done) for module in graph.keys() - done}
+
+    assert {module: targets for module, targets in rest.items() if not inside(short(module), {*SIBLINGS})} == {}
+
+
+@each_module
+def test_pure_modules_touch_nothing_outside(module: str) -> None:
+    """They neither wait, nor read a clock, a file or the environment, nor draw random numbers: values in, values out."""
+    if layer(short(module)) > PURE:
+        return
+    tree = ast.parse(MODULES[module].read_text())
+    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+    assert [(name, line) for name, line in imports(module) if name.partition(".")[0] in IMPURE] == []
+    assert (
+        calls & {"open", "print", "input", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"} == set()
+    )
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]
+
+
+@each_module
+def test_other_packages_are_imported_where_they_belong(module: str) -> None:
+    """Replacing one of them means reading one file."""
+    wrong = []
+    for name, line in imports(module):
+        top = name.partition(".")[0]
+        if top == "sts_async" or top in sys.stdlib_module_names:
+            continue
+        places = THIRD_PARTY.get(top, set())
+        if places is not None and not inside(short(module), places):
+            wrong.append(f"line {line}: {name}")
+
+    assert wrong == []
+
+
+@each_module
+def test_no_secret_is_compared_with_an_operator(module: str) -> None:
+    """T19: the time that `==` takes says how much of a guess was right; verifiers use `hmac.compare_digest`."""
+    wrong = []
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            for operator, left, right in zip(node.ops, sides, sides[1:], strict=False):
+                if isinstance(operator, ast.Eq | ast.NotEq) and any(map(is_secret, (left, right))):
+                    wrong.append(f"line {node.lineno}: {ast.unparse(node)}")
+
+    assert wrong == []
+
+
+def is_secret(node: ast.expr) -> bool:
+    """Say whether an expression is a name, attribute or item that is called like a secret."""
+    name = {
+        ast.Name: lambda: node.id,  # type: ignore[attr-defined]
+        ast.Attribute: lambda: node.attr,  # type: ignore[attr-defined]
+        ast.Subscript: lambda: getattr(node.slice, "value", ""),  # type: ignore[attr-defined]
+    }.get(type(node), str)()
+    return isinstance(name, str) and name.lower().replace("-", "_").removeprefix("x_amz_") in SECRETS
+
+
+@pytest.mark.parametrize(
+    ("expression", "secret"),
+    [
+        ("signature", True),
+        ("self.session_token", True),
+        ("headers['X-Amz-Signature']", True),
+        ("member.name", False),
+        ("'signature'", False),
+        ("pairs[0]", False),
+        ("f(signature)", False),
+    ],
+)
+def test_the_rule_knows_a_secret_by_its_name(expression: str, secret: bool) -> None:
+    """A rule that finds nothing would be satisfied by everything."""
+    assert is_secret(ast.parse(expression, mode="eval").body) == secret
+
+
+@each_module
+def test_no_module_is_too_long_to_be_read(module: str) -> None:
+    """What grows beyond this holds two things."""
+    assert len(MODULES[module].read_text().splitlines()) <= MOST_LINES
+
+
+@each_module
+def test_every_module_says_what_it_is(module: str) -> None:
+    """In its first line."""
+    assert ast.get_docstring(ast.parse(MODULES[module].read_text()))
+
+
+@each_module
+def test_no_cancellation_is_swallowed(module: str) -> None:
+    """F58: a handler that catches everything raises it again."""
+    wrong = []
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.ExceptHandler):
+            caught = "BaseException" if node.type is None else ast.unparse(node.type)
+            if any(name in caught for name in ("BaseException", "CancelledError")):
+                last = node.body[-1]
+                if not (isinstance(last, ast.Raise) and last.exc is None):
+                    wrong.append(f"line {node.lineno}: except {caught}")
+
+    assert wrong == []

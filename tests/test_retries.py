@@ -1,0 +1,154 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sts_async.errors import ConfigurationError, ConnectError, IDPCommunicationErrorException, STSError, ThrottlingError
+from sts_async.retries import NoRetries, StandardRetries
+
+UNREACHABLE = ConnectError("no connection")
+THROTTLED = ThrottlingError("Rate exceeded", code="Throttling", status=400)
+FATAL = STSError("no")
+ALMOST_ONE = 1 - 2**-53
+
+
+def delays(policy: StandardRetries, error: STSError, *, attempts: int, jitter: float = ALMOST_ONE) -> list[Any]:
+    return [policy.after_failure(error, attempt=n, jitter=jitter) for n in range(1, attempts + 1)]
+
+
+def rounded(values: list[Any]) -> list[Any]:
+    return [value if value is None else round(value, 6) for value in values]
+
+
+def test_delays_double_from_a_base_to_a_maximum() -> None:
+    """50 ms, and 1 s when throttled; 20 s at most; the numbers of the standard mode."""
+    generous = {"max_attempts": 99, "quota": 10_000}
+
+    assert rounded(delays(StandardRetries(**generous), UNREACHABLE, attempts=12)) == [
+        *(0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8),
+        *(20.0, 20.0, 20.0),
+    ]
+    assert rounded(delays(StandardRetries(**generous), THROTTLED, attempts=7)) == [1, 2, 4, 8, 16, 20, 20]
+
+
+@given(
+    attempt=st.integers(1, 10**6),
+    jitter=st.floats(0, 1, exclude_max=True),
+    throttled=st.booleans(),
+)
+def test_a_delay_is_a_random_part_of_its_bound(attempt: int, jitter: float, throttled: bool) -> None:
+    """Full jitter: callers that failed together do not come back together; a large attempt does not overflow."""
+    policy = StandardRetries(max_attempts=10**7)
+    error = THROTTLED if throttled else UNREACHABLE
+    bound = StandardRetries(max_attempts=10**7).after_failure(error, attempt=attempt, jitter=1.0)
+    delay = policy.after_failure(error, attempt=attempt, jitter=jitter)
+
+    assert bound is not None
+    assert 0 < bound <= 20
+    assert delay == jitter * bound
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 9])
+def test_attempts_are_counted_with_the_first(most: int) -> None:
+    """Trap 2: AWS_MAX_ATTEMPTS counts attempts, not retries."""
+    found = delays(StandardRetries(max_attempts=most), UNREACHABLE, attempts=most)
+
+    assert [delay is None for delay in found] == [False] * (most - 1) + [True]
+    assert [delay is None for delay in delays(StandardRetries(), UNREACHABLE, attempts=3)] == [False, False, True]
+
+
+@pytest.mark.parametrize("most", [0, -1])
+def test_less_than_one_attempt_is_refused(most: int) -> None:
+    """A user who wants no retries means 1."""
+    with pytest.raises(ConfigurationError, match="at least 1"):
+        StandardRetries(max_attempts=most)
+
+
+def test_what_cannot_succeed_later_is_not_retried() -> None:
+    """And costs nothing."""
+    policy = StandardRetries(quota=14)
+
+    assert policy.after_failure(FATAL, attempt=1, jitter=0.5) is None
+    assert policy.after_failure(UNREACHABLE, attempt=1, jitter=0.5) is not None
+
+
+def test_a_last_attempt_costs_nothing() -> None:
+    """The quota pays for retries, not for failures."""
+    policy = StandardRetries(quota=14)
+
+    assert policy.after_failure(UNREACHABLE, attempt=3, jitter=0.5) is None
+    assert policy.after_failure(UNREACHABLE, attempt=1, jitter=0.5) is not None
+
+
+@pytest.mark.parametrize(("error", "retries"), [(UNREACHABLE, 35), (THROTTLED, 100)])
+def test_an_empty_quota_stops_the_retries_of_every_call(error: STSError, retries: int) -> None:
+    """F59: 500 tokens; 14 for a failure, 5 for throttling. One failing caller cannot start a storm."""
+    policy = StandardRetries()
+    found = [policy.after_failure(error, attempt=1, jitter=0.5) for _ in range(retries + 5)]
+
+    assert [delay is None for delay in found] == [False] * retries + [True] * 5
+
+
+@pytest.mark.parametrize(("error", "cost"), [(UNREACHABLE, 14), (THROTTLED, 5)])
+def test_a_success_after_a_retry_gives_back_what_it_cost(error: STSError, cost: int) -> None:
+    """A service that recovers at the second attempt empties no quota."""
+    policy = StandardRetries(quota=cost)
+    for _ in range(9):
+        assert policy.after_failure(error, attempt=1, jitter=0.5) is not None
+        assert policy.after_failure(error, attempt=1, jitter=0.5) is None
+        policy.after_success(attempt=2)
+
+
+def test_a_success_at_once_gives_back_one_token() -> None:
+    """So an empty quota fills in time, and never beyond its capacity."""
+    policy = StandardRetries(quota=5)
+    assert policy.after_failure(THROTTLED, attempt=1, jitter=0.5) is not None
+
+    for _ in range(4):
+        policy.after_success(attempt=1)
+        assert policy.after_failure(THROTTLED, attempt=1, jitter=0.5) is None
+    for _ in range(99):
+        policy.after_success(attempt=1)
+    assert policy.after_failure(THROTTLED, attempt=1, jitter=0.5) is not None
+    assert policy.after_failure(THROTTLED, attempt=1, jitter=0.5) is None
+
+
+@given(st.lists(st.sampled_from(["throttled", "unreachable", "success", "late success"])))
+def test_the_quota_stays_between_nothing_and_its_capacity(events: list[str]) -> None:
+    """F59: whatever happens in whatever order."""
+    policy = StandardRetries(quota=30)
+    for event in events:
+        match event:
+            case "throttled":
+                policy.after_failure(THROTTLED, attempt=1, jitter=0.5)
+            case "unreachable":
+                policy.after_failure(UNREACHABLE, attempt=1, jitter=0.5)
+            case "success":
+                policy.after_success(attempt=1)
+            case _:
+                policy.after_success(attempt=2)
+
+        assert 0 <= policy._quota <= 30
+
+
+def test_an_identity_provider_that_cannot_be_reached_is_retried() -> None:
+    """F15: its API text asks for it; generated clients miss it."""
+    error = IDPCommunicationErrorException("later", code="IDPCommunicationError", status=400)
+
+    assert StandardRetries().after_failure(error, attempt=1, jitter=1.0) == 0.05
+
+
+def test_a_request_is_admitted_at_once() -> None:
+    """Only an adaptive policy makes a first attempt wait."""
+    assert StandardRetries().admit(now=1e9) == 0
+    assert NoRetries().admit(now=1e9) == 0
+
+
+@pytest.mark.parametrize("error", [UNREACHABLE, THROTTLED, FATAL])
+def test_without_retries_every_error_is_final(error: STSError) -> None:
+    """Whatever came before."""
+    policy = NoRetries()
+    policy.after_success(attempt=1)
+
+    assert policy.after_failure(error, attempt=1, jitter=0.5) is None

@@ -1,0 +1,725 @@
+import copy
+import gc
+import hashlib
+import hmac
+import logging
+import re
+import sys
+import traceback
+import weakref
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from unittest import mock
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import attrs
+import botocore.auth
+import pytest
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as TheirCredentials
+from botocore.utils import normalize_url_path
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+from sts_async import sigv4
+from sts_async._core.secret import Secret
+from sts_async.errors import ConfigurationError, CredentialsError
+from sts_async.shapes import Credentials
+from sts_async.sigv4 import presign, sign
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+TOKEN = "IQoJb3JpZ2luX2VjEXAMPLE+/token=="
+LONG_TERM = Credentials(
+    access_key_id="AKIDEXAMPLE",
+    secret_access_key="wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+)
+TEMPORARY = Credentials(
+    access_key_id=LONG_TERM.access_key_id, secret_access_key=LONG_TERM.secret_access_key, session_token=TOKEN
+)
+FORM = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+BODY = b"Action=GetCallerIdentity&Version=2011-06-15"
+STS: dict[str, Any] = {"service": "sts", "region": "eu-west-1", "at": AT}
+URL = "https://sts.eu-west-1.amazonaws.com/"
+SENTINEL = "SENTINEL-2ac9"
+
+
+@pytest.fixture(autouse=True)
+def _quiet_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore logs what it signs, tokens included."""
+    monkeypatch.setattr(logging.getLogger("botocore.auth"), "disabled", True)
+
+
+def authorization(headers: dict[str, str]) -> dict[str, str]:
+    """Return the parts of an authorization header."""
+    found = re.fullmatch(
+        r"AWS4-HMAC-SHA256 Credential=(?P<credential>\S+), SignedHeaders=(?P<names>\S+), Signature=(?P<proof>[0-9a-f]{64})",
+        headers["authorization"],
+    )
+    assert found
+    return found.groupdict()
+
+
+def shown(caught: pytest.ExceptionInfo[BaseException]) -> str:
+    """Return the traceback with the local variables of all frames but the test's own."""
+    below = caught.tb.tb_next
+    return "".join(traceback.TracebackException(caught.type, caught.value, below, capture_locals=True).format())
+
+
+# Golden vectors, made with botocore 1.43.117
+
+
+@pytest.mark.parametrize(
+    ("credentials", "names", "request_hash", "proof"),
+    [
+        (
+            LONG_TERM,
+            "content-type;host;x-amz-date",
+            "550f858865fb4e600d6c767f18ed0a05c713178cd3ac4b5fd901082053f3a007",
+            "4e9517d5d4147b70581a0c274e7a3403f1fcc96f40937283280cd42d037fd6d2",
+        ),
+        (
+            TEMPORARY,
+            "content-type;host;x-amz-date;x-amz-security-token",
+            "acca98b671a45a83a6a323fa092582df0484bd985cd6c3b22bae2cc5a6147c34",
+            "1711c7d847368caeab6c56124c678b81cd363f66de083f4f33e960213e2d2a99",
+        ),
+    ],
+    ids=["long-term", "temporary"],
+)
+def test_a_signed_call_is_that_of_the_golden_vector(
+    credentials: Credentials, names: str, request_hash: str, proof: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step is compared, so that a mismatch names the step."""
+    requests: list[str] = []
+    monkeypatch.setattr(sigv4, "canonical_request", lambda **parts: requests.append(canonical(**parts)) or requests[-1])
+    signed = sign(credentials, method="POST", url=URL, headers=FORM, body=BODY, **STS)
+
+    assert hashlib.sha256(BODY).hexdigest() == "ab821ae955788b0e33ebd34c208442ccfc2d406e2edc5e7a39bd6458fbb4f843"
+    assert [hashlib.sha256(request.encode()).hexdigest() for request in requests] == [request_hash]
+    assert authorization(signed) == {
+        "credential": "AKIDEXAMPLE/20260101/eu-west-1/sts/aws4_request",
+        "names": names,
+        "proof": proof,
+    }
+    assert signed["x-amz-date"] == "20260101T000000Z"
+    assert signed.get("x-amz-security-token") == credentials.session_token
+
+
+canonical = sigv4.canonical_request
+
+
+@pytest.mark.parametrize(
+    ("credentials", "proof"),
+    [
+        (LONG_TERM, "40851dec30bb8fb6885cff3c186700d16f9d29f95f04f830ddfebff330953692"),
+        (TEMPORARY, "27136e836980d4bf81e7981178073ae9a00163debbe09e55c5a35a46d770cf8e"),
+    ],
+    ids=["long-term", "temporary"],
+)
+def test_a_kubernetes_token_is_that_of_the_golden_vector(credentials: Credentials, proof: str) -> None:
+    """A presigned GetCallerIdentity with the name of the cluster in a signed header, good for 60 s."""
+    url = f"{URL}?Action=GetCallerIdentity&Version=2011-06-15"
+    presigned = presign(credentials, url=url, headers={"x-k8s-aws-id": "my-cluster"}, expires=60, **STS)
+
+    assert presigned.reveal().rpartition("=")[2] == proof
+
+
+def test_a_database_token_is_that_of_the_golden_vector() -> None:
+    """Another service, another port: the token is the URL without its scheme."""
+    presigned = presign(
+        TEMPORARY,
+        url="https://db.abc123.eu-west-1.rds.amazonaws.com:5432/?Action=connect&DBUser=app",
+        service="rds-db",
+        region="eu-west-1",
+        at=AT,
+        expires=900,
+    )
+
+    assert presigned.reveal().rpartition("=")[2] == "beacfcd94f64bc49b2f0801163fc25529486f22267b8ab753988e6b8d102df72"
+
+
+# Against botocore
+
+
+class SingleEncoded(SigV4Auth):
+    def _normalize_url_path(self, path: str) -> str:
+        return normalize_url_path(path)
+
+
+class Unnormalized(SigV4Auth):
+    def _normalize_url_path(self, path: str) -> str:
+        return quote(path, safe="/~")
+
+
+class Verbatim(SigV4Auth):
+    _normalize_url_path = S3SigV4Auth._normalize_url_path
+
+
+class SingleEncodedQuery(SingleEncoded, SigV4QueryAuth):
+    pass
+
+
+class UnnormalizedQuery(Unnormalized, SigV4QueryAuth):
+    pass
+
+
+SIGNERS = {(True, True): SigV4Auth, (True, False): SingleEncoded, (False, True): Unnormalized, (False, False): Verbatim}
+QUERY_SIGNERS = {
+    (True, True): SigV4QueryAuth,
+    (True, False): SingleEncodedQuery,
+    (False, True): UnnormalizedQuery,
+    (False, False): S3SigV4QueryAuth,
+}
+
+PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
+TOKEN_CHARACTERS = "".join(c for c in PRINTABLE if c.isalnum() or c in "!#$%&'*+-.^_`|~")
+LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?", fullmatch=True)
+HOST = st.one_of(
+    st.lists(LABEL, min_size=1, max_size=3).map(".".join),
+    st.sampled_from(["LOCALHOST", "Sts.Amazonaws.COM", "127.0.0.1", "[::1]", "[2001:DB8::1]", "local_sts"]),
+)
+PORT = st.sampled_from(["", "", ":443", ":80", ":4566", ":1", ":65535"])
+SEGMENT = st.one_of(
+    st.sampled_from(
+        ["", ".", "..", "...", "a", "%2F", "%2e", "a%20b", "~", "a:b@c", "$&'()*+,;=!", "%C3%A9", "a.", "..a"]
+    ),
+    st.text(TOKEN_CHARACTERS.replace("#", "") + "/=:@", max_size=4),
+)
+PATH = st.lists(SEGMENT, max_size=5).map(lambda parts: "/" + "/".join(parts)) | st.just("")
+RAW_QUERY = st.one_of(
+    st.just(""),
+    st.lists(
+        st.tuples(st.sampled_from(["a", "A", "a-b", "X-Amz-Meta", "%41", "", "b%20c"]), st.sampled_from(["=", ""]))
+        .map("".join)
+        .flatmap(lambda name: st.text("ab%2F+~.-_=", max_size=4).map(name.__add__)),
+        max_size=5,
+    ).map("&".join),
+)
+HEADER_NAME = st.one_of(
+    st.sampled_from(["Content-Type", "x-amz-meta", "X-Amz-Target", "accept", "x-k8s-aws-id", "Range", "cookie"]),
+    st.sampled_from(sorted(sigv4.UNSIGNED_HEADERS - {"authorization"})).map(str.title),
+    st.text(TOKEN_CHARACTERS, min_size=1, max_size=6),
+).filter(lambda name: name.lower() not in {"date", "host", "authorization", "x-amz-date", "x-amz-content-sha256"})
+HEADERS = st.dictionaries(HEADER_NAME, st.text(PRINTABLE, max_size=8) | st.just("  a   b ")).filter(
+    lambda headers: len({name.lower() for name in headers}) == len(headers)
+)
+CREDENTIALS = st.builds(
+    Credentials,
+    access_key_id=st.text(TOKEN_CHARACTERS, min_size=1, max_size=8),
+    secret_access_key=st.text(min_size=1, max_size=8),
+    session_token=st.none() | st.text(PRINTABLE.strip(), min_size=1, max_size=8),
+)
+MOMENT = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 30)).map(lambda at: at.replace(tzinfo=UTC))
+SCOPE = st.one_of(LABEL, st.sampled_from(["eu-west-1", "sts", "s3", "rds-db", "us_gov"]))
+REQUEST = st.fixed_dictionaries(
+    {
+        "url": st.tuples(st.sampled_from(["https://", "http://"]), HOST, PORT, PATH).map("".join),
+        "method": st.sampled_from(["GET", "POST", "PUT", "delete", "HEAD"]),
+        "headers": HEADERS,
+        "service": SCOPE,
+        "region": SCOPE,
+        "at": MOMENT,
+        "normalize_path": st.booleans(),
+        "double_encode": st.booleans(),
+    }
+)
+many = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def add_their_signature(signers: Any, credentials: Credentials, request: dict[str, Any], **options: Any) -> AWSRequest:
+    """Return the request as botocore signs it at the same time."""
+    body = options.pop("data", b"")
+    theirs = AWSRequest(request["method"], request["url"], headers=request["headers"], data=body)
+    keys = TheirCredentials(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
+    signer = signers[request["normalize_path"], request["double_encode"]]
+    with mock.patch.object(botocore.auth, "get_current_datetime", lambda: request["at"].replace(tzinfo=None)):
+        signer(keys, request["service"], request["region"], **options).add_auth(theirs)
+    return theirs
+
+
+def is_comparable(request: dict[str, Any]) -> bool:
+    """An empty path that is not normalised has no form of its own in botocore, which signs an empty line for it."""
+    return request["normalize_path"] or urlsplit(request["url"]).path != ""
+
+
+@many
+@given(credentials=CREDENTIALS, request=REQUEST, query=RAW_QUERY, body=st.binary(max_size=9))
+@example(
+    credentials=TEMPORARY,
+    request={
+        "url": "https://h/a/../b/./c//d/..",
+        "method": "POST",
+        "headers": {"User-Agent": "x", "X-B": " 1  2 "},
+        "service": "sts",
+        "region": "eu-west-1",
+        "at": AT,
+        "normalize_path": True,
+        "double_encode": True,
+    },
+    query="b=2&a=1&a=&c",
+    body=b"x",
+)
+def test_any_request_is_signed_as_botocore_signs_it(
+    credentials: Credentials, request: dict[str, Any], query: str, body: bytes
+) -> None:
+    """Methods, hosts, ports, paths, queries, headers, bodies, tokens, scopes and times; four ways with the path."""
+    assume(is_comparable(request))
+    request = {**request, "url": f"{request['url']}?{query}" if query else request["url"]}
+    theirs = dict(add_their_signature(SIGNERS, credentials, request, data=body).headers)
+    ours = sign(credentials, body=body, **request)
+
+    assert ours.pop("authorization") == theirs.pop("Authorization")
+    assert ours.pop("x-amz-date") == theirs.pop("X-Amz-Date")
+    if credentials.session_token:
+        assert ours.pop("x-amz-security-token") == theirs.pop("X-Amz-Security-Token")
+    assert ours == theirs == request["headers"]
+
+
+QUERY_TEXT = st.text(PRINTABLE + "é\u4e2d", max_size=5)
+
+
+@many
+@given(
+    credentials=CREDENTIALS,
+    request=REQUEST,
+    parameters=st.dictionaries(QUERY_TEXT.filter(bool), QUERY_TEXT, max_size=4),
+    expires=st.integers(1, 604_800),
+)
+def test_any_url_is_presigned_as_botocore_presigns_it(
+    credentials: Credentials, request: dict[str, Any], parameters: dict[str, str], expires: int
+) -> None:
+    """The whole URL, with the parameters in botocore's order; the query is one that botocore would write itself."""
+    assume(is_comparable(request))
+    query = "&".join(f"{quote(name, safe='-._~')}={quote(value, safe='-._~')}" for name, value in parameters.items())
+    verbatim = not request["normalize_path"] and not request["double_encode"]  # S3 signs no payload
+    request = {**request, "url": f"{request['url']}?{query}" if query else request["url"]}
+    theirs = add_their_signature(QUERY_SIGNERS, credentials, request, expires=expires).url
+    payload = {"payload_hash": sigv4.UNSIGNED_PAYLOAD} if verbatim else {}
+
+    ours = presign(credentials, expires=expires, **payload, **request)
+
+    assert ours.reveal() == theirs
+    assert ours.expires == expires
+
+
+def test_s3_takes_the_hash_of_the_body_as_a_header() -> None:
+    """The caller adds the header; a hash that is known already is not computed again."""
+    request = {"method": "PUT", "url": "https://b.s3.amazonaws.com/a//../b%20c", "headers": {}, "at": AT}
+    request |= {"service": "s3", "region": "eu-west-1", "normalize_path": False, "double_encode": False}
+    theirs = add_their_signature({(False, False): S3SigV4Auth}, LONG_TERM, request, data=b"body").headers
+    digest = hashlib.sha256(b"body").hexdigest()
+
+    ours = sign(LONG_TERM, payload_hash=digest, **{**request, "headers": {"X-Amz-Content-SHA256": digest}})
+
+    assert ours["authorization"] == theirs["Authorization"]
+    assert theirs["X-Amz-Content-SHA256"] == digest
+
+
+def test_the_headers_that_are_not_signed_are_botocore_s() -> None:
+    """Proxies and transports change them on the way."""
+    assert sorted(sigv4.UNSIGNED_HEADERS) == sorted({*botocore.auth.SIGNED_HEADERS_BLACKLIST, "authorization"})
+
+
+# What a signature covers
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "GET"},
+        {"url": "https://sts.eu-west-2.amazonaws.com/"},
+        {"url": "https://sts.eu-west-1.amazonaws.com/x"},
+        {"url": "https://sts.eu-west-1.amazonaws.com:444/"},
+        {"url": "https://sts.eu-west-1.amazonaws.com/?x"},
+        {"headers": {**FORM, "x-new": "1"}},
+        {"headers": {"content-type": "text/plain"}},
+        {"headers": {**FORM, "host": "else"}},
+        {"body": BODY + b"&"},
+        {"service": "iam"},
+        {"region": "eu-west-2"},
+        {"at": AT + timedelta(seconds=1)},
+        {"credentials": TEMPORARY},
+        {"credentials": Credentials(access_key_id="AKIDEXAMPLE", secret_access_key="else")},
+    ],
+    ids=lambda change: str(next(iter(change.items()))),
+)
+def test_a_signature_covers_everything_that_is_sent(change: dict[str, Any]) -> None:
+    """T22: and so another attempt has another signature, by its time."""
+    whole = {"credentials": LONG_TERM, "method": "POST", "url": URL, "headers": FORM, "body": BODY, **STS}
+
+    def proof(credentials: Credentials, **request: Any) -> str:
+        return authorization(sign(credentials, **request))["proof"]
+
+    assert proof(**whole) != proof(**{**whole, **change})
+    assert proof(**whole) == proof(**whole)
+
+
+def test_what_proxies_change_is_not_covered() -> None:
+    """A user agent that is rewritten on the way must not break a call."""
+    plain = sign(LONG_TERM, method="POST", url=URL, headers=FORM, **STS)
+    more = sign(LONG_TERM, method="POST", url=URL, headers={**FORM, "User-Agent": "x", "TE": "y"}, **STS)
+
+    assert authorization(plain) == authorization(more)
+    assert (more["User-Agent"], more["TE"]) == ("x", "y")
+
+
+def test_what_was_signed_before_is_replaced() -> None:
+    """T22: headers of an earlier attempt, in whatever case, would contradict the new ones."""
+    once = sign(TEMPORARY, method="POST", url=URL, headers=FORM, **STS)
+    later = {**STS, "at": AT + timedelta(seconds=9)}
+    stale = {"Authorization": once["authorization"], "X-Amz-Date": "x", "X-AMZ-SECURITY-TOKEN": "old", **FORM}
+
+    twice = sign(TEMPORARY, method="POST", url=URL, headers=stale, **later)
+
+    assert twice == sign(TEMPORARY, method="POST", url=URL, headers=FORM, **later)
+
+
+def test_the_caller_s_headers_are_left_alone() -> None:
+    """They may be shared by all calls of a client."""
+    headers = dict(FORM)
+    sign(TEMPORARY, method="POST", url=URL, headers=headers, **STS)
+
+    assert headers == FORM
+
+
+@pytest.mark.parametrize("offset", [-12, -1, 0, 5.5, 14])
+def test_the_time_of_signing_is_written_in_utc(offset: float) -> None:
+    """Whatever zone the caller's clock is in."""
+    at = AT.astimezone(timezone(timedelta(hours=offset)))
+
+    assert sign(LONG_TERM, method="POST", url=URL, headers={}, service="sts", region="r", at=at) == sign(
+        LONG_TERM, method="POST", url=URL, headers={}, service="sts", region="r", at=AT
+    )
+
+
+@pytest.mark.parametrize("make", [sign, presign], ids=["sign", "presign"])
+def test_a_time_without_a_zone_is_refused(make: Callable[..., Any]) -> None:
+    """It would be taken for UTC on one host and for local time on another."""
+    with pytest.raises(ValueError, match="aware"):
+        make(LONG_TERM, method="GET", url=URL, headers={}, service="sts", region="r", at=datetime(2026, 1, 1))
+
+
+# Refusals
+
+
+each_form = pytest.mark.parametrize("make", [sign, presign], ids=["sign", "presign"])
+HOSTILE = ["a\r\nX-Evil: 1", "a\0b", "a\x01", "a\nb", "a\tb", "a\x7f", "é", "\u2028", "\uff21", "\ud800"]
+each_hostile_text = pytest.mark.parametrize("text", HOSTILE, ids=ascii)
+
+
+@each_form
+@each_hostile_text
+@pytest.mark.parametrize("name", ["access_key_id", "session_token"])
+def test_credentials_that_would_add_a_header_are_refused(make: Callable[..., Any], text: str, name: str) -> None:
+    """T5: they may come from a file, an environment or a server."""
+    fields = {"access_key_id": "AKID", "secret_access_key": SENTINEL, name: SENTINEL + text}
+    credentials = Credentials(**fields)
+    with pytest.raises(CredentialsError, match=f"^the {name} of the credentials has characters") as caught:
+        make(credentials, method="GET", url=URL, headers={}, **STS)
+
+    if name == "session_token":
+        assert SENTINEL not in shown(caught)
+    assert SENTINEL not in str(caught.value)
+
+
+@each_form
+@each_hostile_text
+@pytest.mark.parametrize("as_name", [False, True], ids=["value", "name"])
+def test_headers_that_would_add_a_header_are_refused(make: Callable[..., Any], text: str, as_name: bool) -> None:
+    """T5, T16: no frame of the refusal shows key or token either."""
+    headers = {text: "v"} if as_name else {"x-mine": SENTINEL + text}
+    credentials = Credentials(
+        access_key_id="AKID", secret_access_key=f"{SENTINEL}-key", session_token=f"{SENTINEL}-token"
+    )
+    with pytest.raises(ConfigurationError, match="characters that a header cannot carry") as caught:
+        make(credentials, method="GET", url=URL, headers=headers, **STS)
+
+    assert SENTINEL not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert f"{SENTINEL}-key" not in shown(caught)
+    assert f"{SENTINEL}-token" not in shown(caught)
+
+
+@each_hostile_text
+def test_an_unsigned_header_that_would_add_a_header_is_refused(text: str) -> None:
+    """T5: a user agent is not signed, and is sent all the same."""
+    with pytest.raises(ConfigurationError, match="user-agent"):
+        sign(LONG_TERM, method="GET", url=URL, headers={"user-agent": text}, **STS)
+
+
+@each_form
+@each_hostile_text
+@pytest.mark.parametrize("name", ["region", "service"])
+def test_a_scope_that_would_add_a_header_is_refused(make: Callable[..., Any], text: str, name: str) -> None:
+    """T5: it is a part of the authorization header, and of the URL when presigned."""
+    with pytest.raises(ConfigurationError) as caught:
+        make(TEMPORARY, method="GET", url=URL, headers={}, **{**STS, name: SENTINEL + text})
+
+    assert SENTINEL not in str(caught.value)
+
+
+@each_form
+@pytest.mark.parametrize("name", ["region", "service"])
+def test_a_scope_of_more_parts_is_refused(make: Callable[..., Any], name: str) -> None:
+    """T2: a slash would make the signature one for another region or service than it says."""
+    with pytest.raises(ConfigurationError):
+        make(TEMPORARY, method="GET", url=URL, headers={}, **{**STS, name: "eu-west-1/iam"})
+
+
+@each_form
+@pytest.mark.parametrize("url", ["https://h/é", "https://h/?a=é", "https://h/?a=\ud800", "https://h/\ud800"], ids=ascii)
+def test_a_url_that_is_not_encoded_is_refused(make: Callable[..., Any], url: str) -> None:
+    """The transport would encode it, and so send another URL than the one that is signed."""
+    with pytest.raises(ConfigurationError):
+        make(TEMPORARY, method="GET", url=url, headers={}, double_encode=False, **STS)
+
+
+@each_form
+@pytest.mark.parametrize("empty", ["", None, 5], ids=repr)
+@pytest.mark.parametrize("name", ["access_key_id", "secret_access_key"])
+def test_an_empty_key_is_refused(make: Callable[..., Any], name: str, empty: Any) -> None:
+    """STS would say SignatureDoesNotMatch, which sends the reader to the wrong place."""
+    credentials = Credentials(**{"access_key_id": "AKID", "secret_access_key": "key", name: empty})
+
+    with pytest.raises(CredentialsError, match=f"^the credentials have no {name}$"):
+        make(credentials, method="GET", url=URL, headers={}, **STS)
+
+
+@each_form
+def test_an_empty_token_counts_as_none(make: Callable[..., Any]) -> None:
+    """Trap 19: an empty environment variable counts as unset."""
+    empty = Credentials(access_key_id="AKID", secret_access_key="key", session_token="")
+    none = Credentials(access_key_id="AKID", secret_access_key="key")
+    made = [make(c, method="GET", url=URL, headers={}, **STS) for c in (empty, none)]
+
+    assert made[0] == made[1] or made[0].reveal() == made[1].reveal()
+
+
+@each_form
+def test_a_token_that_is_no_text_is_refused(make: Callable[..., Any]) -> None:
+    wrong: Any = 5
+
+    with pytest.raises(CredentialsError, match="^the credentials have no session_token$"):
+        make(
+            Credentials(access_key_id="A", secret_access_key="k", session_token=wrong),
+            method="GET",
+            url=URL,
+            **{"headers": {}, **STS},
+        )
+
+
+@each_form
+def test_a_secret_key_that_cannot_be_encoded_is_refused_without_showing_it(make: Callable[..., Any]) -> None:
+    """T15: the built-in error holds the whole key."""
+    credentials = Credentials(access_key_id="A", secret_access_key=f"{SENTINEL}\ud800", session_token=SENTINEL)
+    with pytest.raises(CredentialsError, match="secret access key") as caught:
+        make(credentials, method="GET", url=URL, headers={}, **STS)
+
+    assert caught.value.__context__ is None
+    assert SENTINEL not in str(caught.value)
+
+
+# The derived key
+
+
+def a_credential() -> Credentials:
+    return Credentials(access_key_id="AKID", secret_access_key="key")
+
+
+def count_derivations(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    texts: list[bytes] = []
+    digest = hmac.digest
+
+    def counted(key: bytes, text: bytes, name: str) -> bytes:
+        texts.append(text)
+        return digest(key, text, name)
+
+    monkeypatch.setattr(hmac, "digest", counted)
+    return texts
+
+
+def test_the_key_is_derived_once_for_each_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four of the five HMACs of a signature depend on day, region and service only."""
+    texts, credentials = count_derivations(monkeypatch), a_credential()
+    for _ in range(3):
+        sign(credentials, method="GET", url=URL, headers={}, **STS)
+
+    assert texts[:4] == [b"20260101", b"eu-west-1", b"sts", b"aws4_request"]
+    assert len(texts) == 4 + 3
+    sign(credentials, method="GET", url=URL, headers={}, **{**STS, "at": AT + timedelta(days=1)})
+    assert len(texts) == 4 + 3 + 5
+    presign(credentials, url=URL, **STS)
+    assert len(texts) == 4 + 3 + 5 + 1
+
+
+def test_the_keys_that_are_kept_are_few() -> None:
+    """A process that signs for years keeps no key of every day."""
+    credentials, sizes = a_credential(), set()
+    for day in range(20):
+        key = sigv4.signing_key(credentials, f"2026{day:04d}/eu-west-1/sts/aws4_request")
+        sizes.add(len(credentials._signing_keys))
+
+        assert sigv4.signing_key(credentials, f"2026{day:04d}/eu-west-1/sts/aws4_request") is key
+    assert sizes == {1, 2, 3, sigv4.KEYS_KEPT}
+
+
+def test_the_derived_key_goes_when_the_credentials_go() -> None:
+    """T20: superseded credentials leave nothing behind: no global cache, no cycle."""
+    credentials = a_credential()
+    key = sigv4.signing_key(credentials, "20260101/eu-west-1/sts/aws4_request")
+    alive, holders = weakref.ref(credentials), sys.getrefcount(key)
+
+    gc.disable()
+    try:
+        del credentials
+
+        assert alive() is None
+        assert sys.getrefcount(key) == holders - 1
+    finally:
+        gc.enable()
+
+
+def test_other_credentials_never_use_the_key_of_these() -> None:
+    """T42: the cache belongs to one identity; a changed copy starts with none."""
+    old = a_credential()
+    sign(old, method="GET", url=URL, headers={}, **STS)
+    new = attrs.evolve(old, secret_access_key="else")
+
+    assert new._signing_keys == {}
+    assert old._signing_keys != {}
+    assert sign(new, method="GET", url=URL, headers={}, **STS) != sign(old, method="GET", url=URL, headers={}, **STS)
+
+
+def test_a_derived_key_is_neither_compared_nor_printed() -> None:
+    """T14: it signs as well as the secret does, for a day."""
+    used, fresh = a_credential(), a_credential()
+    key = sigv4.signing_key(used, "20260101/eu-west-1/sts/aws4_request")
+
+    assert (used, hash(used), repr(used)) == (fresh, hash(fresh), repr(fresh))
+    assert copy.deepcopy(used) == used
+    assert repr(key) == "<32 bytes>"
+
+
+# The steps
+
+
+def test_the_steps_lead_to_the_signature() -> None:
+    """Documented as public, for whoever has to find a mismatch."""
+    request = canonical(
+        method="post",
+        path=sigv4.canonical_path("/"),
+        query=sigv4.canonical_query(""),
+        headers=[*FORM.items(), ("host", "sts.eu-west-1.amazonaws.com"), ("x-amz-date", "20260101T000000Z")],
+        payload_hash=hashlib.sha256(BODY).hexdigest(),
+    )
+    scope = "20260101/eu-west-1/sts/aws4_request"
+    text = sigv4.string_to_sign("20260101T000000Z", scope, request)
+
+    assert request.splitlines()[:3] == ["POST", "/", ""]
+    assert text.splitlines()[:3] == ["AWS4-HMAC-SHA256", "20260101T000000Z", scope]
+    assert sigv4.signature(sigv4.signing_key(LONG_TERM, scope), text) == (
+        "4e9517d5d4147b70581a0c274e7a3403f1fcc96f40937283280cd42d037fd6d2"
+    )
+    assert type(request) is Secret
+
+
+@pytest.mark.parametrize(
+    ("path", "normal", "verbatim"),
+    [
+        ("", "/", "/"),
+        ("/", "/", "/"),
+        ("/a/./b/../c", "/a/c", "/a/./b/../c"),
+        ("/../..", "/", "/../.."),
+        ("/a//b/", "/a/b/", "/a//b/"),
+        ("/a/..", "/", "/a/.."),
+        ("/.", "/", "/."),
+        ("/%2F", "/%252F", "/%2F"),
+        ("/~a b", "/~a%20b", "/~a b"),
+        ("a", "a", "a"),
+    ],
+)
+def test_a_path_is_signed_normal_or_verbatim(path: str, normal: str, verbatim: str) -> None:
+    """Every service but S3 resolves dots and encodes twice."""
+    assert sigv4.canonical_path(path) == normal
+    assert sigv4.canonical_path(path, normalize=False, double_encode=False) == verbatim
+
+
+@given(PATH)
+def test_a_normal_path_is_normal(path: str) -> None:
+    """Normalising again changes nothing, and leaves no dots."""
+    once = sigv4.canonical_path(path, double_encode=False)
+
+    assert sigv4.canonical_path(once, double_encode=False) == once
+    assert once.startswith("/")
+    assert not {".", ".."} & {*once.split("/")}
+    assert "//" not in once
+
+
+@given(st.lists(st.text("abA1=", min_size=1, max_size=3), max_size=5).map("&".join))
+def test_the_order_of_parameters_does_not_matter(query: str) -> None:
+    """Names first, then values, by bytes."""
+    backwards = "&".join(reversed(query.split("&")))
+
+    assert sigv4.canonical_query(query) == sigv4.canonical_query(backwards)
+    assert sorted(parse_qsl(sigv4.canonical_query(query), keep_blank_values=True)) == sorted(
+        parse_qsl(query, keep_blank_values=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://STS.Amazonaws.com/", "sts.amazonaws.com"),
+        ("https://h:443/", "h"),
+        ("http://h:443/", "h:443"),
+        ("http://h:80", "h"),
+        ("https://[::1]:443/", "[::1]"),
+        ("https://[::1]:8443/", "[::1]:8443"),
+        ("https://user:password@h/", "h"),
+        ("nothing", ""),
+    ],
+)
+def test_the_host_is_written_as_the_transport_sends_it(url: str, host: str) -> None:
+    """A default port is not sent, and a signature over one does not match."""
+    assert sigv4.host_header(urlsplit(url)) == host
+
+
+# Presigned URLs
+
+
+@pytest.mark.parametrize("expires", [0, -1, 604_801, 10**12])
+def test_a_presigned_url_is_good_for_a_second_to_seven_days(expires: int) -> None:
+    """T21: refused here, not by the service."""
+    with pytest.raises(ConfigurationError, match="1 to 604800 s"):
+        presign(TEMPORARY, url=URL, expires=expires, **STS)
+
+
+@pytest.mark.parametrize("expires", [1, 60, 604_800])
+def test_both_ends_of_the_range_are_good(expires: int) -> None:
+    presigned = presign(TEMPORARY, url=URL, expires=expires, **STS)
+
+    assert dict(parse_qsl(urlsplit(presigned.reveal()).query))["X-Amz-Expires"] == str(expires)
+    assert presigned.expires == expires
+    assert presign(TEMPORARY, url=URL, **STS).expires == 60
+
+
+def test_a_presigned_url_prints_no_query() -> None:
+    """T21: whoever has it can use it, so only `reveal` gives the whole."""
+    presigned = presign(TEMPORARY, url=f"{URL}?Action=GetCallerIdentity", **STS)
+    printed = f"{presigned} {presigned!r} {[presigned]} {presigned!s}"
+
+    assert str(presigned) == f"{URL}?***"
+    assert repr(presigned) == f"<PresignedUrl {URL}?*** for 60 s>"
+    assert "X-Amz" not in printed
+    assert quote(TOKEN, safe="") not in printed
+    assert quote(TOKEN, safe="") in presigned.reveal()
+    assert not hasattr(presigned, "__dict__")
+
+
+def test_headers_that_must_come_with_a_url_are_signed() -> None:
+    """By their names in X-Amz-SignedHeaders; those that proxies change are not."""
+    presigned = presign(LONG_TERM, url=URL, headers={"X-Mine": "1", "User-Agent": "x"}, **STS)
+
+    assert dict(parse_qsl(urlsplit(presigned.reveal()).query))["X-Amz-SignedHeaders"] == "host;x-mine"

@@ -341,8 +341,8 @@ class Calls(Protocol):
         self,
         *,
         audience: Sequence[str],
-        signing_algorithm: str,
         duration_seconds: int | None = None,
+        signing_algorithm: str,
         tags: Sequence[s.Tag] = (),
     ) -> s.GetWebIdentityTokenResponse:
         """
@@ -350,8 +350,8 @@ class Calls(Protocol):
 
         Args:
             audience: Who the token is for, 1 to 10 names of 1 to 1,000 characters.
-            signing_algorithm: ``RS256`` or ``ES384``.
             duration_seconds: Lifetime in seconds, 60 to 3,600; the service's default is 300.
+            signing_algorithm: ``RS256`` or ``ES384``.
             tags: Claims to add, at most 50.
 
         Raises:
@@ -363,6 +363,6 @@ class Calls(Protocol):
         """
         return await self.send(
             s.GetWebIdentityTokenRequest(
-                audience=audience, signing_algorithm=signing_algorithm, duration_seconds=duration_seconds, tags=tags
+                audience=audience, duration_seconds=duration_seconds, signing_algorithm=signing_algorithm, tags=tags
             )
         )

@@ -12,7 +12,7 @@ Everything that the library raises.
       ClientClosedError                the client was used after `aclose` (also a RuntimeError)
       TransportError                   no answer
         ConnectError                   no connection: refused, no such host, unreachable
-        ConnectTimeout                 no connection in time (also a TimeoutError)
+          ConnectTimeout               no connection in time (also a TimeoutError)
         TLSError                       the peer's certificate or handshake was refused; never retried
         ConnectionLost                 the connection ended before the whole answer had come
         AttemptTimeout                 a connection, but no whole answer in time (also a TimeoutError)
@@ -27,7 +27,6 @@ Each modelled error is one statement at the end of this file. No message here ev
 member, a header or a body.
 """
 
-import copyreg
 import re
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
@@ -35,6 +34,7 @@ from typing import Any, ClassVar, Literal
 from ._core.secret import Secret
 
 MAX_MESSAGE = 2048  # characters of a service's message that are kept
+MAX_CODE = 256  # characters of its error code and request id
 
 # Text, which `re` compiles at first use and keeps: importing is not the time for it.
 _ENCODED_MESSAGE = r"(?i)(encoded authorization failure message:)\s*(\S+)"
@@ -54,7 +54,13 @@ class STSError(Exception):
     """How many attempts had been made when the error was raised; 0 when nothing was sent."""
 
     def __reduce__(self) -> tuple[Any, ...]:  # an error crosses process borders, whatever its constructor asks for
-        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+        return _rebuilt, (type(self), self.args), self.__dict__
+
+
+def _rebuilt(cls: type[STSError], args: tuple[Any, ...]) -> STSError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    return error
 
 
 class ConfigurationError(STSError):
@@ -204,11 +210,11 @@ class ServiceError(STSError):
         encoded = re.search(_ENCODED_MESSAGE, message)
         if encoded:
             message = re.sub(_ENCODED_MESSAGE, r"\1 (in encoded_authorization_message)", message)
-        self.code = code
+        self.code = code[:MAX_CODE]
         self.message = message[:MAX_MESSAGE]
         self.status = status
         self.fault: Fault = fault or ("server" if status >= 500 else "client")
-        self.request_id = request_id
+        self.request_id = request_id[:MAX_CODE] if request_id else None
         self.encoded_authorization_message = Secret(encoded[2]) if encoded else None
         self.retryable = self.retryable or self._is_transient()
         super().__init__(self.message)

@@ -426,6 +426,6 @@ class GetWebIdentityTokenRequest(Request[GetWebIdentityTokenResponse]):
     """Ask for a JWT, signed by AWS, for services outside AWS."""
 
     audience: Audience
-    signing_algorithm: SigningAlgorithm
     duration_seconds: TokenDurationSeconds | None = None
+    signing_algorithm: SigningAlgorithm
     tags: Tags = ()

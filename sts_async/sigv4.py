@@ -10,11 +10,13 @@ found step by step. URLs must be percent-encoded: they are signed as they are se
 Source: "AWS Signature Version 4 for API requests", IAM User Guide.
 """
 
+import functools
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from ._core.secret import Secret, SecretBytes
 from .errors import ConfigurationError, CredentialsError
@@ -96,31 +98,29 @@ def sign(
         ConfigurationError: So does another header.
     """
     stamp = _stamp(at)
-    parts = urlsplit(url)
+    scope = stamp[:8] + _scope(region, service)
+    address, _, query = url.partition("?")
+    host, path = _target(address, normalize=normalize_path, double_encode=double_encode)
     _check_credentials(credentials)
+    _check_headers(headers)
     signed = {name.lower(): value for name, value in headers.items()}
-    signed.setdefault("host", host_header(parts))
-    signed["x-amz-date"] = stamp
+    signed.setdefault("host", host)
+    added = {"x-amz-date": stamp}
     if credentials.session_token:
-        signed["x-amz-security-token"] = credentials.session_token
+        added["x-amz-security-token"] = credentials.session_token
+    signed.update(added)
     names = sorted(name for name in signed if name not in UNSIGNED_HEADERS)
-    scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
     request = canonical_request(
         method=method,
-        path=canonical_path(parts.path, normalize=normalize_path, double_encode=double_encode),
-        query=canonical_query(parts.query),
+        path=path,
+        query=canonical_query(_checked(query)),
         headers=[(name, signed[name]) for name in names],
         payload_hash=payload_hash or hashlib.sha256(body).hexdigest(),
     )
     proof = signature(signing_key(credentials, scope), string_to_sign(stamp, scope, request))
-    added = {
-        "x-amz-date": stamp,
-        "authorization": f"{ALGORITHM} Credential={credentials.access_key_id}/{scope}, "
-        f"SignedHeaders={';'.join(names)}, Signature={proof}",
-    }
-    if credentials.session_token:
-        added["x-amz-security-token"] = credentials.session_token
-    _check_headers(added)
+    added["authorization"] = (
+        f"{ALGORITHM} Credential={credentials.access_key_id}/{scope}, SignedHeaders={';'.join(names)}, Signature={proof}"
+    )
     kept = {name: value for name, value in headers.items() if name.lower() not in added}
     return {**kept, **added}
 
@@ -162,12 +162,15 @@ def presign(
     if not 1 <= expires <= MAX_EXPIRES:
         raise ConfigurationError(f"a presigned URL is good for 1 to {MAX_EXPIRES} s")
     stamp = _stamp(at)
-    parts = urlsplit(url)
+    scope = stamp[:8] + _scope(region, service)
+    address, _, query = url.partition("?")
+    host, path = _target(address, normalize=normalize_path, double_encode=double_encode)
+    headers = {} if headers is None else headers
     _check_credentials(credentials)
-    signed = {name.lower(): value for name, value in (headers or {}).items()}
-    signed.setdefault("host", host_header(parts))
+    _check_headers(headers)
+    signed = {name.lower(): value for name, value in headers.items()}
+    signed.setdefault("host", host)
     names = sorted(name for name in signed if name not in UNSIGNED_HEADERS)
-    scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
     parameters = {
         "X-Amz-Algorithm": ALGORITHM,
         "X-Amz-Credential": f"{credentials.access_key_id}/{scope}",
@@ -177,29 +180,26 @@ def presign(
     }
     if credentials.session_token:
         parameters["X-Amz-Security-Token"] = credentials.session_token
-    query = "&".join(
-        [*filter(None, [parts.query]), *(f"{name}={quote(value, safe='')}" for name, value in parameters.items())]
-    )
+    own = [query] if query else []
+    whole = Secret("&".join(own + [f"{name}={quote(value, safe='')}" for name, value in parameters.items()]))
     request = canonical_request(
         method=method,
-        path=canonical_path(parts.path, normalize=normalize_path, double_encode=double_encode),
-        query=canonical_query(query),
+        path=path,
+        query=canonical_query(_checked(whole)),
         headers=[(name, signed[name]) for name in names],
         payload_hash=payload_hash,
     )
     proof = signature(signing_key(credentials, scope), string_to_sign(stamp, scope, request))
-    whole = urlunsplit(parts._replace(query=f"{query}&X-Amz-Signature={proof}"))
-    return PresignedUrl(whole, expires=expires)
+    return PresignedUrl(f"{address}?{whole}&X-Amz-Signature={proof}", expires=expires)
 
 
 def canonical_request(
     *, method: str, path: str, query: str, headers: Iterable[tuple[str, str]], payload_hash: str
 ) -> Secret:
     """Return the text that is hashed: *headers* are pairs of lower-case name and value, sorted by name."""
-    headers = list(headers)
-    _check_headers(dict(headers))
-    lines = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in headers)
-    names = ";".join(name for name, _ in headers)
+    pairs = tuple(headers)
+    lines = "".join([f"{name}:{' '.join(value.split())}\n" for name, value in pairs])
+    names = ";".join([name for name, _ in pairs])
     return Secret(f"{method.upper()}\n{path}\n{query}\n{lines}\n{names}\n{payload_hash}")
 
 
@@ -285,21 +285,56 @@ def _stamp(at: datetime) -> str:
     return f"{at.year:04d}{at.month:02d}{at.day:02d}T{at.hour:02d}{at.minute:02d}{at.second:02d}Z"
 
 
-def _check_credentials(credentials: Credentials) -> None:
-    for name in ("access_key_id", "secret_access_key", "session_token"):
-        value = getattr(credentials, name)
-        if value is None and name == "session_token":
-            continue
-        if not isinstance(value, str) or (not value and name != "session_token"):
-            raise CredentialsError(f"the credentials have no {name}")
-        if name != "secret_access_key" and not _is_sendable(value):
-            raise CredentialsError(f"the {name} of the credentials has characters that a header cannot carry")
+# What few different arguments go through for every request is checked once and remembered; none of it is secret.
+
+
+@functools.lru_cache(maxsize=64)
+def _scope(region: str, service: str) -> str:
+    """Return what follows the date in a credential scope."""
+    for name, value in (("region", region), ("service", service)):
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
+            raise ConfigurationError(f"the {name} to sign for must be of letters, digits and hyphens")
+    return f"/{region}/{service}/aws4_request"
+
+
+@functools.lru_cache(maxsize=64)
+def _target(address: str, *, normalize: bool, double_encode: bool) -> tuple[str, str]:
+    """Return the ``host`` header and the canonical path of a URL without its query."""
+    parts = urlsplit(_checked(address))
+    return host_header(parts), canonical_path(parts.path, normalize=normalize, double_encode=double_encode)
+
+
+@functools.lru_cache(maxsize=256)
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+        raise ConfigurationError(f"header {name[:80]!a} has characters that a header cannot carry")
+
+
+def _checked(url: str) -> str:
+    if not _is_sendable(url):
+        raise ConfigurationError("a URL to sign must be percent-encoded: it has characters that a URL cannot carry")
+    return url
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
-        if not _is_sendable(name) or not _is_sendable(value):
-            raise ConfigurationError(f"header {name!a} has characters that a header cannot carry")
+        _check_name(name)
+        if not _is_sendable(value):
+            raise ConfigurationError(f"header {name[:80]!a} has characters that a header cannot carry")
+
+
+def _check_credentials(credentials: Credentials) -> None:
+    key_id, token = credentials.access_key_id, credentials.session_token
+    if not (isinstance(key_id, str) and key_id):
+        raise CredentialsError("the credentials have no access_key_id")
+    if not (isinstance(credentials.secret_access_key, str) and credentials.secret_access_key):
+        raise CredentialsError("the credentials have no secret_access_key")
+    if not _is_sendable(key_id):
+        raise CredentialsError("the access_key_id of the credentials has characters that a header cannot carry")
+    if token is not None and not isinstance(token, str):
+        raise CredentialsError("the credentials have no session_token that is text")
+    if token and not _is_sendable(token):
+        raise CredentialsError("the session_token of the credentials has characters that a header cannot carry")
 
 
 def _is_sendable(text: str) -> bool:

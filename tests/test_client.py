@@ -54,8 +54,8 @@ async def test_a_call_over_a_socket(raw_server: Start) -> None:
         b"accept-encoding",
         b"user-agent",
         b"x-amz-date",
-        b"authorization",
         b"x-amz-security-token",
+        b"authorization",
         b"Content-Length",
     ]
 

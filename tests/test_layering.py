@@ -160,7 +160,7 @@ def test_no_import_goes_round() -> None:
 
 @each_module
 def test_pure_modules_touch_nothing_outside(module: str) -> None:
-    """They neither wait, nor read a clock, a file or the environment, nor draw random numbers: values in, values out."""
+    """They neither wait nor read a clock, a file or the environment, nor draw random numbers."""
     if layer(short(module)) > PURE:
         return
     tree = ast.parse(MODULES[module].read_text())

@@ -266,12 +266,13 @@ def character_class(pattern: str) -> Callable[[str], bool]:
             del tokens[:2]
             tests.append(lambda c, low=low, high=high: low <= ord(c) <= high)
         else:
-            tests.append(lambda c, only=point(token): ord(c) == only)
+            only = point(token)
+            tests.append(lambda c, only=only: ord(c) == only)
     return lambda c: any(test(c) for test in tests)
 
 
 def point(token: str) -> int:
-    return int(token[2:], 16) if token.startswith(r"\u") else ord(token[-1])
+    return int(token.removeprefix(r"\u"), base=16) if token.startswith(r"\u") else ord(token[-1])
 
 
 STRINGS = dict(string_members())

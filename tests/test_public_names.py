@@ -15,8 +15,7 @@ TREE = ast.parse(Path(sts_async.__file__).read_text())
 
 def typed_names() -> dict[str, str]:
     """Return what the block for type checkers imports, by name, with its module."""
-    (block,) = [node for node in TREE.body if isinstance(node, ast.If)]
-    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    (block,) = [node for node in TREE.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     assert all(isinstance(node, ast.ImportFrom) for node in block.body)
     return {
         alias.asname or alias.name: f"sts_async.{node.module}"

@@ -61,7 +61,7 @@ def test_no_way_of_printing_a_shape_shows_a_secret(cls: type[Shape]) -> None:
     """T14: each of them ends in a log one day, those that walk through the fields included."""
     made = full(cls)
     fields = attrs.asdict(made)  # type: ignore[call-overload]
-    shown = [repr(made), str(made), f"{made}", f"{made!r:>9}", "%s" % made, "%r" % (made,), format(made)]
+    shown = [repr(made), str(made), f"{made}", f"{made!r:>9}", "%s" % made, "%r" % (made,), format(made)]  # noqa: UP031
     shown += [pprint.pformat(made), pprint.pformat(fields), repr(fields), repr(attrs.astuple(made))]  # type: ignore[arg-type]
     shown += [repr([made]), repr({"response": made}), f"{(made,)}"]
 

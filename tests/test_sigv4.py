@@ -20,7 +20,7 @@ from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAu
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as TheirCredentials
 from botocore.utils import normalize_url_path
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sts_async import sigv4
@@ -54,7 +54,8 @@ def _quiet_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
 def authorization(headers: dict[str, str]) -> dict[str, str]:
     """Return the parts of an authorization header."""
     found = re.fullmatch(
-        r"AWS4-HMAC-SHA256 Credential=(?P<credential>\S+), SignedHeaders=(?P<names>\S+), Signature=(?P<proof>[0-9a-f]{64})",
+        r"AWS4-HMAC-SHA256 Credential=(?P<credential>\S+), SignedHeaders=(?P<names>\S+), "
+        r"Signature=(?P<proof>[0-9a-f]{64})",
         headers["authorization"],
     )
     assert found
@@ -221,11 +222,10 @@ REQUEST = st.fixed_dictionaries(
         "service": SCOPE,
         "region": SCOPE,
         "at": MOMENT,
-        "normalize_path": st.booleans(),
-        "double_encode": st.booleans(),
     }
 )
-many = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATH_FORMS = [dict(zip(("normalize_path", "double_encode"), form, strict=True)) for form in SIGNERS]
+many = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # by four path forms
 
 
 def add_their_signature(signers: Any, credentials: Credentials, request: dict[str, Any], **options: Any) -> AWSRequest:
@@ -234,7 +234,7 @@ def add_their_signature(signers: Any, credentials: Credentials, request: dict[st
     theirs = AWSRequest(request["method"], request["url"], headers=request["headers"], data=body)
     keys = TheirCredentials(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
     signer = signers[request["normalize_path"], request["double_encode"]]
-    with mock.patch.object(botocore.auth, "get_current_datetime", lambda: request["at"].replace(tzinfo=None)):
+    with mock.patch.object(botocore.auth, "get_current_datetime", return_value=request["at"].replace(tzinfo=None)):
         signer(keys, request["service"], request["region"], **options).add_auth(theirs)
     return theirs
 
@@ -255,8 +255,6 @@ def is_comparable(request: dict[str, Any]) -> bool:
         "service": "sts",
         "region": "eu-west-1",
         "at": AT,
-        "normalize_path": True,
-        "double_encode": True,
     },
     query="b=2&a=1&a=&c",
     body=b"x",
@@ -265,16 +263,19 @@ def test_any_request_is_signed_as_botocore_signs_it(
     credentials: Credentials, request: dict[str, Any], query: str, body: bytes
 ) -> None:
     """Methods, hosts, ports, paths, queries, headers, bodies, tokens, scopes and times; four ways with the path."""
-    assume(is_comparable(request))
     request = {**request, "url": f"{request['url']}?{query}" if query else request["url"]}
-    theirs = dict(add_their_signature(SIGNERS, credentials, request, data=body).headers)
-    ours = sign(credentials, body=body, **request)
+    for form in PATH_FORMS:
+        whole = {**request, **form}
+        if not is_comparable(whole):
+            continue
+        theirs = dict(add_their_signature(SIGNERS, credentials, whole, data=body).headers)
+        ours = sign(credentials, body=body, **whole)
 
-    assert ours.pop("authorization") == theirs.pop("Authorization")
-    assert ours.pop("x-amz-date") == theirs.pop("X-Amz-Date")
-    if credentials.session_token:
-        assert ours.pop("x-amz-security-token") == theirs.pop("X-Amz-Security-Token")
-    assert ours == theirs == request["headers"]
+        assert ours.pop("authorization") == theirs.pop("Authorization")
+        assert ours.pop("x-amz-date") == theirs.pop("X-Amz-Date")
+        if credentials.session_token:
+            assert ours.pop("x-amz-security-token") == theirs.pop("X-Amz-Security-Token")
+        assert ours == theirs == request["headers"]
 
 
 QUERY_TEXT = st.text(PRINTABLE + "é\u4e2d", max_size=5)
@@ -291,17 +292,19 @@ def test_any_url_is_presigned_as_botocore_presigns_it(
     credentials: Credentials, request: dict[str, Any], parameters: dict[str, str], expires: int
 ) -> None:
     """The whole URL, with the parameters in botocore's order; the query is one that botocore would write itself."""
-    assume(is_comparable(request))
     query = "&".join(f"{quote(name, safe='-._~')}={quote(value, safe='-._~')}" for name, value in parameters.items())
-    verbatim = not request["normalize_path"] and not request["double_encode"]  # S3 signs no payload
     request = {**request, "url": f"{request['url']}?{query}" if query else request["url"]}
-    theirs = add_their_signature(QUERY_SIGNERS, credentials, request, expires=expires).url
-    payload = {"payload_hash": sigv4.UNSIGNED_PAYLOAD} if verbatim else {}
+    for form in PATH_FORMS:
+        whole = {**request, **form}
+        if not is_comparable(whole):
+            continue
+        theirs = add_their_signature(QUERY_SIGNERS, credentials, whole, expires=expires).url
+        payload = {"payload_hash": sigv4.UNSIGNED_PAYLOAD} if not any(form.values()) else {}  # S3 signs no payload
 
-    ours = presign(credentials, expires=expires, **payload, **request)
+        ours = presign(credentials, expires=expires, **payload, **whole)
 
-    assert ours.reveal() == theirs
-    assert ours.expires == expires
+        assert ours.reveal() == theirs
+        assert ours.expires == expires
 
 
 def test_s3_takes_the_hash_of_the_body_as_a_header() -> None:
@@ -501,7 +504,7 @@ def test_an_empty_token_counts_as_none(make: Callable[..., Any]) -> None:
 def test_a_token_that_is_no_text_is_refused(make: Callable[..., Any]) -> None:
     wrong: Any = 5
 
-    with pytest.raises(CredentialsError, match="^the credentials have no session_token$"):
+    with pytest.raises(CredentialsError, match="the credentials have no session_token"):
         make(
             Credentials(access_key_id="A", secret_access_key="k", session_token=wrong),
             method="GET",

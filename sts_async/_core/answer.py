@@ -21,6 +21,7 @@ R = TypeVar("R", bound=Response)
 
 NAMESPACES = frozenset({"", "https://sts.amazonaws.com/doc/2011-06-15/"})
 REQUEST_ID_HEADERS = ("x-amzn-requestid", "x-amz-request-id")
+LONGEST_HOST = 253  # characters
 FAULTS: dict[str, Fault] = {"Sender": "client", "Receiver": "server"}
 
 
@@ -44,7 +45,8 @@ def read(
     if 300 <= status < 400:
         return RedirectRefused(f"HTTP {status} to host {_location(response)}: not followed", status=status)
     if response.headers.get("content-encoding", "identity").lower() != "identity":
-        return _unexpected(response, "it is compressed, which was not asked for")
+        compressed = "it is compressed, which was not asked for"
+        return _unexpected(response, compressed) if status < 400 else _service_error({}, response)
     try:
         space, name, tree = parse(response.body)
     except XMLRefused as refused:
@@ -92,7 +94,7 @@ def _service_error(tree: Tree, response: HttpResponse) -> ServiceError:
     code = _text(found, "Code") or str(response.status)
     what = response.headers.get("content-type", "no content type")
     message = _text(found, "Message") or _text(found, "message")
-    if not found:
+    if not message and not _text(found, "Code"):
         message = f"no error of STS in the answer ({what[:80]!a}, {len(response.body)} bytes)"
     return ServiceError.of(code, response.status)(
         message,
@@ -121,6 +123,7 @@ def _text(tree: Any, name: str) -> str:
 
 def _location(response: HttpResponse) -> str:
     try:
-        return ascii(urlsplit(response.headers.get("location", "")).hostname or "of its own")
+        host = urlsplit(response.headers.get("location", "")).hostname or "of its own"
+        return ascii(host[:LONGEST_HOST])
     except ValueError:
         return "that cannot be read"

@@ -53,6 +53,8 @@ def explain(tree: Any, cls: type[Shape], path: str) -> str:
         elif issubclass(member.kind, Shape):
             if not _reads(tree[member.wire], member.kind):
                 return explain(tree[member.wire], member.kind, here)
+        elif member.required and member.kind is str and tree[member.wire] == "":
+            return f"{here} is empty"
         elif not _reads(tree[member.wire], member.kind):
             return f"{here} is unreadable"
     return f"{path} is unreadable"
@@ -115,10 +117,16 @@ def _renames(cls: type[Shape]) -> dict[str, Any]:
 
 def _shape_reader(cls: type[Shape]) -> Callable[[Any, Any], Shape]:
     read: Any = make_dict_structure_fn(cls, _converter(), _cattrs_detailed_validation=False, **_renames(cls))
+    needed = [member.wire for member in cls.__members__ if member.required and member.kind is str]
 
     def read_element(tree: Any, _: Any) -> Shape:
         if isinstance(tree, str) and not tree.strip():
             tree = {}  # an element without children
+        if not isinstance(tree, dict):
+            raise TypeError("not an element with children")
+        for wire in needed:
+            if tree[wire] == "":
+                raise ValueError("empty")
         made: Shape = read(tree, cls)
         return made
 

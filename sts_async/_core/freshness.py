@@ -29,6 +29,8 @@ def bounded(holder: T, *, now: datetime, requested: int | None, default: int | N
         sound = bounded(credentials, now=now, requested=requested, default=default)
         return holder if sound is credentials else attrs.evolve(holder, credentials=sound)  # type: ignore[misc]
     expiration: datetime | None = getattr(holder, "expiration", None)
+    if not isinstance(requested, int) or not 0 <= requested <= LONGEST.total_seconds():
+        requested = None  # it was not checked, and the service has not taken it at its word
     longest = LONGEST if requested is None else timedelta(seconds=requested) + GRACE
     if expiration is None or expiration - now <= longest:
         return holder

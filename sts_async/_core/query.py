@@ -49,6 +49,6 @@ def _pair(name: str, value: Any) -> Iterator[str]:
     elif isinstance(value, Shape):
         yield from _pairs(value, f"{name}.")
     elif isinstance(value, int):
-        yield f"{name}={value:d}"
+        yield f"{name}={int.__repr__(value)}"
     else:
         yield f"{name}={quote(str(value), safe='')}"  # of no type that is right: for the service to judge

@@ -22,7 +22,7 @@ An element: its text when it has no children, else its children by local name.
 A name that occurs more than once has a list of trees. Children in another name space than their parent are left out.
 """
 
-_PARSER = etree.XMLParser(
+PARSER = etree.XMLParser(
     resolve_entities=False,
     no_network=True,
     load_dtd=False,
@@ -44,8 +44,10 @@ def parse(document: SecretBytes) -> tuple[str, str, Tree]:
     Raises:
         XMLRefused: Not well-formed, with a DOCTYPE, or too deep or wide.
     """
+    if document.count(b"<") > 2 * MAX_ELEMENTS:  # before anything is built of it
+        raise XMLRefused(f"XML of more than {MAX_ELEMENTS} elements")
     try:
-        root = etree.fromstring(document, _PARSER)
+        root = etree.fromstring(document, PARSER)
     except (etree.XMLSyntaxError, ValueError):
         root = None  # raised below, without the context: it can quote the document
     if root is None:

@@ -16,7 +16,7 @@ import attrs
 from lxml import etree
 
 from .._core.convert import timestamp
-from .._core.xml import _PARSER as HARDENED
+from .._core.xml import PARSER as HARDENED
 from ..errors import InvalidIdentityTokenException
 from .refusals import Refusal, modelled
 

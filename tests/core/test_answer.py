@@ -1,4 +1,5 @@
 import json
+import logging
 import traceback
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -41,12 +42,22 @@ SENTINEL = "SENTINEL-e07b"
 ORACLE = create_parser("query")
 MODEL = ServiceModel(Loader().load_service_model("sts", "service-2", api_version="2011-06-15"))
 
+
+@pytest.fixture(autouse=True)
+def _quiet_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore logs what it parses, keys included."""
+    monkeypatch.setattr(logging.getLogger("botocore.parsers"), "disabled", True)
+
+
 KEYS = (
     "<AccessKeyId>ASIAEXAMPLE</AccessKeyId>"
     f"<SecretAccessKey>{SENTINEL}-key</SecretAccessKey><SessionToken>{SENTINEL}-token</SessionToken>"
     "<Expiration>2026-01-01T01:00:00Z</Expiration>"
 )
-USER = "<AssumedRoleUser><AssumedRoleId>AROA:me</AssumedRoleId><Arn>arn:aws:sts::1:assumed-role/r/me</Arn></AssumedRoleUser>"
+USER = (
+    "<AssumedRoleUser><AssumedRoleId>AROA:me</AssumedRoleId>"
+    "<Arn>arn:aws:sts::1:assumed-role/r/me</Arn></AssumedRoleUser>"
+)
 GOOD = {
     "AssumeRole": f"<Credentials>{KEYS}</Credentials>{USER}<PackedPolicySize>6</PackedPolicySize>",
     "AssumeRoleWithSAML": f"<Credentials>{KEYS}</Credentials>{USER}<Subject>me</Subject>",
@@ -281,7 +292,8 @@ FORMS = {
     "plural": f"<ErrorResponse><Errors><Error>{ERROR}</Error></Errors><RequestID>id-1</RequestID></ErrorResponse>",
     "bare": f"<Error>{ERROR}<RequestId>id-1</RequestId></Error>",
     "no name space": f"<ErrorResponse><Error>{ERROR}</Error><RequestId>id-1</RequestId></ErrorResponse>",
-    "strange name space": f'<ErrorResponse xmlns="urn:x"><Error>{ERROR}</Error><RequestId>id-1</RequestId></ErrorResponse>',
+    "strange name space": f'<ErrorResponse xmlns="urn:x"><Error>{ERROR}</Error>'
+    "<RequestId>id-1</RequestId></ErrorResponse>",
     "prefix": f'<s:ErrorResponse xmlns:s="{SPACE}"><s:Error>{ERROR.replace("<", "<s:").replace("<s:/", "</s:")}'
     "</s:Error><s:RequestId>id-1</s:RequestId></s:ErrorResponse>",
     "id inside": f"<ErrorResponse><Error>{ERROR}<RequestId>id-1</RequestId></Error></ErrorResponse>",

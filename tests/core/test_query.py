@@ -166,6 +166,14 @@ def test_an_integer_is_written_in_digits_whatever_its_class() -> None:
     assert serialize(ASSUME_ROLE, request).endswith(b"&DurationSeconds=3600")
 
 
+@pytest.mark.parametrize(("value", "text"), [(3600.5, "3600.5"), (b"a b", "b%27a%20b%27"), (True, "1")], ids=repr)
+def test_a_value_of_a_wrong_type_is_written_for_the_service_to_judge(value: Any, text: str) -> None:
+    """It gets here only when validation is switched off; whatever it is, it is encoded."""
+    request = s.AssumeRoleRequest(role_arn="a", role_session_name="b", duration_seconds=value)
+
+    assert serialize(ASSUME_ROLE, request).decode().endswith(f"&DurationSeconds={text}")
+
+
 def test_a_body_does_not_print_itself() -> None:
     """T14: it carries assertions, tokens and MFA codes."""
     body = serialize(ASSUME_ROLE, s.AssumeRoleRequest(role_arn="a", role_session_name="b", token_code="123456"))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sts_async._core.constraints import Length, Member, Pattern
@@ -172,12 +172,14 @@ def test_a_secret_text_is_wrapped() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
 )
 
 
-@given(st.dictionaries(st.text(), JSON))
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.text(max_size=3), JSON, max_size=3))
 def test_a_mapping_becomes_compact_json_text(document: dict[str, Any]) -> None:
     """Policies have a limit in characters, so no space is wasted; beyond ASCII all is escaped."""
     text: Any = Everything(plain="", text=document).text
@@ -200,3 +202,11 @@ def test_any_mapping_is_taken_for_a_document(kind: Any) -> None:
     made = Everything(plain="", text=kind({"Version": "2012-10-17", "Statement": [statement]}))
 
     assert made.text == '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}'
+
+
+def test_what_json_does_not_have_is_a_type_error_that_names_the_type() -> None:
+    """T15: and not the value."""
+    with pytest.raises(TypeError, match="bytes") as caught:
+        Everything(plain="", text={"Version": b"SENTINEL"})
+
+    assert "SENTINEL" not in str(caught.value)

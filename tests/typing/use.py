@@ -170,13 +170,13 @@ async def mistakes_are_errors(sts: STSClient) -> None:
     """Before anything runs."""
     await sts.assume_role(role_arn=ARN)  # type: ignore[call-arg]
     await sts.assume_role(role_arn=ARN, role_session_name="me", rolearn=ARN)  # type: ignore[call-arg]
-    await sts.assume_role(ARN, "me")  # type: ignore[call-arg,misc]
+    await sts.assume_role(ARN, "me")  # type: ignore[call-arg]
     await sts.assume_role(role_arn=ARN, role_session_name="me", duration_seconds="900")  # type: ignore[arg-type]
     await sts.assume_role(role_arn=ARN, role_session_name="me", tags={"k": "v"})  # type: ignore[arg-type]
     await sts.get_caller_identity(name="me")  # type: ignore[call-arg]
     AssumeRoleRequest(role_arn=ARN)  # type: ignore[call-arg]
     AssumeRoleRequest(role_arn=ARN, role_session_name="me", extra=1)  # type: ignore[call-arg]
-    AssumeRoleRequest(ARN, "me")  # type: ignore[call-arg,misc]
+    AssumeRoleRequest(ARN, "me")  # type: ignore[call-arg]
     AssumeRoleRequest(role_arn=ARN, role_session_name=5)  # type: ignore[arg-type]
     Tag(key="k")  # type: ignore[call-arg]
     Config(regoin="eu-west-1")  # type: ignore[call-arg]
@@ -306,9 +306,10 @@ def the_table_is_typed() -> None:
     """By the response."""
     assert_type(ASSUME_ROLE, Operation[AssumeRoleResponse])
     assert_type(ASSUME_ROLE.response, type[AssumeRoleResponse])
-    assert_type(sts_async.__version__, str)
+    versions: list[str] = [sts_async.__version__]
+    assert versions
 
 
-def private_names_stay_private() -> Any:
+def a_misspelt_name_is_an_error() -> Any:
     """The package's own `__getattr__` must not make every name an Any."""
     return sts_async.STSCleint  # type: ignore[attr-defined]

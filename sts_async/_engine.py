@@ -102,7 +102,7 @@ class Engine:
             "accept-encoding": "identity",
             "user-agent": user_agent,
         }
-        self._signed_headers = {"content-type": query.CONTENT_TYPE}  # what a proxy may change is not signed
+        self._signer: sigv4.Signer | None = None
         self._metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
 
     async def invoke(self, operation: Operation[R], request: Request[R]) -> R:
@@ -169,17 +169,19 @@ class Engine:
             raise ParamValidationError(type(request).__name__, broken)
 
     async def _sign(self, digest: str) -> dict[str, str]:
-        signed = sigv4.sign(
-            await self._provide(),
-            method="POST",
-            url=self._endpoint.url,
-            headers=self._signed_headers,
-            payload_hash=digest,
-            service=SERVICE,
-            region=self._signing_region(),
-            at=self._now(),
-        )
-        return {**self._headers, **signed}
+        credentials = await self._provide()
+        signer = self._signer
+        if signer is None or signer.credentials is not credentials:
+            # One is kept, for the credentials in use: what they supersede is let go, and their derived keys with it.
+            signer = self._signer = sigv4.Signer(
+                credentials,
+                method="POST",
+                url=self._endpoint.url,
+                headers={"content-type": query.CONTENT_TYPE},  # what a proxy may change is not signed
+                service=SERVICE,
+                region=self._signing_region(),
+            )
+        return self._headers | signer.sign(payload_hash=digest, at=self._now())
 
     async def _provide(self) -> Credentials:
         credentials = await self._credentials.provide_credentials(self._transport)

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Generic, TypeVar
 import attrs
 
 from ._core.constraints import Category, Length, OneOf, Pattern, Range
-from ._core.secret import SecretBytes
 from ._core.shape import Shape, beside, document, member, secret, shape
 
 R_co = TypeVar("R_co", bound="Response", covariant=True)
@@ -99,7 +98,6 @@ class Credentials(Shape):
     secret_access_key: str = secret()
     session_token: str | None = secret(default=None)
     expiration: datetime | None = None
-    _signing_keys: dict[str, SecretBytes] = attrs.field(factory=dict, init=False, metadata={"beside": True})
 
     def is_expired(self, *, now: datetime) -> bool:
         """Say whether the credentials are past their expiration at *now*, an aware datetime."""

@@ -10,7 +10,6 @@ found step by step. URLs must be percent-encoded: they are signed as they are se
 Source: "AWS Signature Version 4 for API requests", IAM User Guide.
 """
 
-import functools
 import hashlib
 import hmac
 import re
@@ -26,8 +25,8 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 MAX_EXPIRES = 604_800  # s, seven days
-KEYS_KEPT = 4  # derived keys kept with the credentials: a day, a region and a service each
 DEFAULT_PORTS = {"http": 80, "https": 443}
+_DATE = "\0"  # holds the place of a date that is not known yet; no header can carry it
 
 # Headers that proxies and transports change. Source: botocore 1.43.117, auth.py.
 UNSIGNED_HEADERS = frozenset(
@@ -36,6 +35,10 @@ UNSIGNED_HEADERS = frozenset(
     tracestate trailer transfer-encoding upgrade user-agent x-amzn-trace-id
     """.split()
 )
+
+
+OURS = frozenset({"authorization", "x-amz-date", "x-amz-security-token"})
+"""The headers that `sign` makes; those of the same name that it is given are left out."""
 
 
 class PresignedUrl:
@@ -95,34 +98,86 @@ def sign(
 
     Raises:
         CredentialsError: The key or token is empty, or has characters that a header cannot carry.
-        ConfigurationError: So does another header.
+        ConfigurationError: So does another header, the URL, the region or the service.
     """
-    stamp = _stamp(at)
-    scope = stamp[:8] + _scope(region, service)
-    address, _, query = url.partition("?")
-    host, path = _target(address, normalize=normalize_path, double_encode=double_encode)
-    _check_credentials(credentials)
-    _check_headers(headers)
-    signed = {name.lower(): value for name, value in headers.items()}
-    signed.setdefault("host", host)
-    added = {"x-amz-date": stamp}
-    if credentials.session_token:
-        added["x-amz-security-token"] = credentials.session_token
-    signed.update(added)
-    names = sorted(name for name in signed if name not in UNSIGNED_HEADERS)
-    request = canonical_request(
+    signer = Signer(
+        credentials,
         method=method,
-        path=path,
-        query=canonical_query(_checked(query)),
-        headers=[(name, signed[name]) for name in names],
-        payload_hash=payload_hash or hashlib.sha256(body).hexdigest(),
+        url=url,
+        headers=headers,
+        service=service,
+        region=region,
+        normalize_path=normalize_path,
+        double_encode=double_encode,
     )
-    proof = signature(signing_key(credentials, scope), string_to_sign(stamp, scope, request))
-    added["authorization"] = (
-        f"{ALGORITHM} Credential={credentials.access_key_id}/{scope}, SignedHeaders={';'.join(names)}, Signature={proof}"
-    )
-    kept = {name: value for name, value in headers.items() if name.lower() not in added}
-    return {**kept, **added}
+    return signer.sign(payload_hash=payload_hash or hashlib.sha256(body).hexdigest(), at=at)
+
+
+class Signer:
+    """
+    Signs requests that differ only in time and body: all else is checked and prepared once.
+
+    The key is derived once a day, and goes when the signer goes. The arguments are those of `sign`.
+
+    Attributes:
+        credentials: What it signs with.
+    """
+
+    __slots__ = ("_credential", "_head", "_key", "_names", "_scope", "_sent", "_tail", "credentials")
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        service: str,
+        region: str,
+        normalize_path: bool = True,
+        double_encode: bool = True,
+    ) -> None:
+        _check_credentials(credentials)
+        address, _, query = url.partition("?")
+        host, path = _target(address, normalize=normalize_path, double_encode=double_encode)
+        self.credentials = credentials
+        self._scope = _scope(region, service)
+        self._credential = f"{ALGORITHM} Credential={credentials.access_key_id}/"
+        self._sent = {name: value for name, value in headers.items() if _lower(name) not in OURS}
+        signed = _signable(self._sent, host=host)
+        if credentials.session_token:
+            self._sent["x-amz-security-token"] = signed["x-amz-security-token"] = credentials.session_token
+        signed["x-amz-date"] = _DATE
+        self._names = ";".join(sorted(signed))
+        whole = canonical_request(
+            method=method,
+            path=path,
+            query=canonical_query(_checked(query)),
+            headers=sorted(signed.items()),
+            payload_hash="",
+        )
+        self._head, self._tail = map(Secret, whole.split(_DATE))
+        self._key = ("", SecretBytes())
+
+    def sign(self, *, payload_hash: str, at: datetime) -> dict[str, str]:
+        """
+        Return the headers with those of the signature, for a body with this hash and an aware time.
+
+        Raises:
+            CredentialsError: The secret access key is not text that UTF-8 can encode.
+        """
+        stamp = _stamp(at)
+        scope = stamp[:8] + self._scope
+        key_scope, key = self._key
+        if key_scope != scope:
+            key = signing_key(self.credentials, scope)
+            self._key = (scope, key)  # in one assignment: threads may share a signer
+        text = string_to_sign(stamp, scope, Secret(f"{self._head}{stamp}{self._tail}{payload_hash}"))
+        proof = signature(key, text)
+        return self._sent | {
+            "x-amz-date": stamp,
+            "authorization": f"{self._credential}{scope}, SignedHeaders={self._names}, Signature={proof}",
+        }
 
 
 def presign(
@@ -165,12 +220,9 @@ def presign(
     scope = stamp[:8] + _scope(region, service)
     address, _, query = url.partition("?")
     host, path = _target(address, normalize=normalize_path, double_encode=double_encode)
-    headers = {} if headers is None else headers
     _check_credentials(credentials)
-    _check_headers(headers)
-    signed = {name.lower(): value for name, value in headers.items()}
-    signed.setdefault("host", host)
-    names = sorted(name for name in signed if name not in UNSIGNED_HEADERS)
+    signed = _signable(headers or {}, host=host)
+    names = sorted(signed)
     parameters = {
         "X-Amz-Algorithm": ALGORITHM,
         "X-Amz-Credential": f"{credentials.access_key_id}/{scope}",
@@ -242,25 +294,18 @@ def signing_key(credentials: Credentials, scope: str) -> SecretBytes:
     """
     Return the key that *credentials* sign *scope* with (``YYYYMMDD/region/service/aws4_request``).
 
-    It is derived once per scope and kept with the credentials, so that it goes when they go.
-
     Raises:
         CredentialsError: The secret access key is not text that UTF-8 can encode.
     """
-    keys = credentials._signing_keys
-    key = keys.get(scope)
+    key = None
+    try:
+        key = SecretBytes(f"AWS4{credentials.secret_access_key}".encode())
+    except UnicodeEncodeError:
+        pass  # raised below, without the context: it holds the key
     if key is None:
-        try:
-            key = SecretBytes(f"AWS4{credentials.secret_access_key}".encode())
-        except UnicodeEncodeError:
-            pass  # raised below, without the context: it holds the key
-        if key is None:
-            raise CredentialsError("the secret access key has characters that no key has")
-        for part in scope.split("/"):
-            key = SecretBytes(hmac.digest(key, part.encode(), "sha256"))
-        if len(keys) >= KEYS_KEPT:
-            keys.clear()
-        keys[scope] = key
+        raise CredentialsError("the secret access key has characters that no key has")
+    for part in scope.split("/"):
+        key = SecretBytes(hmac.digest(key, part.encode(), "sha256"))
     return key
 
 
@@ -285,10 +330,6 @@ def _stamp(at: datetime) -> str:
     return f"{at.year:04d}{at.month:02d}{at.day:02d}T{at.hour:02d}{at.minute:02d}{at.second:02d}Z"
 
 
-# What few different arguments go through for every request is checked once and remembered; none of it is secret.
-
-
-@functools.lru_cache(maxsize=64)
 def _scope(region: str, service: str) -> str:
     """Return what follows the date in a credential scope."""
     for name, value in (("region", region), ("service", service)):
@@ -297,17 +338,17 @@ def _scope(region: str, service: str) -> str:
     return f"/{region}/{service}/aws4_request"
 
 
-@functools.lru_cache(maxsize=64)
 def _target(address: str, *, normalize: bool, double_encode: bool) -> tuple[str, str]:
     """Return the ``host`` header and the canonical path of a URL without its query."""
     parts = urlsplit(_checked(address))
     return host_header(parts), canonical_path(parts.path, normalize=normalize, double_encode=double_encode)
 
 
-@functools.lru_cache(maxsize=256)
-def _check_name(name: str) -> None:
+def _lower(name: str) -> str:
+    """Return the name of a header in lower case."""
     if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
         raise ConfigurationError(f"header {name[:80]!a} has characters that a header cannot carry")
+    return name.lower()
 
 
 def _checked(url: str) -> str:
@@ -316,11 +357,20 @@ def _checked(url: str) -> str:
     return url
 
 
-def _check_headers(headers: Mapping[str, str]) -> None:
+def _signable(headers: Mapping[str, str], *, host: str) -> dict[str, str]:
+    """Return what of *headers* is signed, by lower-case names, with a ``host`` among it."""
+    signed = {"host": host}
+    seen = set()
     for name, value in headers.items():
-        _check_name(name)
+        lower = _lower(name)
+        if lower in seen:
+            raise ConfigurationError(f"header {name[:80]!a} is given twice")
         if not _is_sendable(value):
             raise ConfigurationError(f"header {name[:80]!a} has characters that a header cannot carry")
+        seen.add(lower)
+        if lower not in UNSIGNED_HEADERS:
+            signed[lower] = value
+    return signed
 
 
 def _check_credentials(credentials: Credentials) -> None:

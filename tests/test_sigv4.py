@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import logging
 import re
-import sys
 import traceback
 import weakref
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from typing import Any
 from unittest import mock
 from urllib.parse import parse_qsl, quote, urlsplit
 
-import attrs
 import botocore.auth
 import pytest
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
@@ -27,7 +25,7 @@ from sts_async import sigv4
 from sts_async._core.secret import Secret
 from sts_async.errors import ConfigurationError, CredentialsError
 from sts_async.shapes import Credentials
-from sts_async.sigv4 import presign, sign
+from sts_async.sigv4 import Signer, presign, sign
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 TOKEN = "IQoJb3JpZ2luX2VjEXAMPLE+/token=="
@@ -94,7 +92,13 @@ def test_a_signed_call_is_that_of_the_golden_vector(
 ) -> None:
     """Each step is compared, so that a mismatch names the step."""
     requests: list[str] = []
-    monkeypatch.setattr(sigv4, "canonical_request", lambda **parts: requests.append(canonical(**parts)) or requests[-1])
+
+    def seen(stamp: str, scope: str, request: str) -> str:
+        requests.append(request)
+        return to_sign(stamp, scope, request)
+
+    to_sign = sigv4.string_to_sign
+    monkeypatch.setattr(sigv4, "string_to_sign", seen)
     signed = sign(credentials, method="POST", url=URL, headers=FORM, body=BODY, **STS)
 
     assert hashlib.sha256(BODY).hexdigest() == "ab821ae955788b0e33ebd34c208442ccfc2d406e2edc5e7a39bd6458fbb4f843"
@@ -543,56 +547,47 @@ def count_derivations(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return texts
 
 
-def test_the_key_is_derived_once_for_each_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signer_derives_its_key_once_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four of the five HMACs of a signature depend on day, region and service only."""
-    texts, credentials = count_derivations(monkeypatch), a_credential()
-    for _ in range(3):
-        sign(credentials, method="GET", url=URL, headers={}, **STS)
+    texts = count_derivations(monkeypatch)
+    signer = Signer(a_credential(), method="GET", url=URL, headers={}, service="sts", region="eu-west-1")
+    for seconds in range(3):
+        signer.sign(payload_hash=sigv4.EMPTY_SHA256, at=AT + timedelta(seconds=seconds))
 
     assert texts[:4] == [b"20260101", b"eu-west-1", b"sts", b"aws4_request"]
     assert len(texts) == 4 + 3
-    sign(credentials, method="GET", url=URL, headers={}, **{**STS, "at": AT + timedelta(days=1)})
+    signer.sign(payload_hash=sigv4.EMPTY_SHA256, at=AT + timedelta(days=1))
+    assert texts[7:11] == [b"20260102", b"eu-west-1", b"sts", b"aws4_request"]
     assert len(texts) == 4 + 3 + 5
-    presign(credentials, url=URL, **STS)
-    assert len(texts) == 4 + 3 + 5 + 1
 
 
-def test_the_keys_that_are_kept_are_few() -> None:
-    """A process that signs for years keeps no key of every day."""
-    credentials, sizes = a_credential(), set()
-    for day in range(20):
-        key = sigv4.signing_key(credentials, f"2026{day:04d}/eu-west-1/sts/aws4_request")
-        sizes.add(len(credentials._signing_keys))
+@given(st.lists(st.integers(0, 400_000), min_size=1, max_size=6), st.binary(max_size=40))
+def test_a_signer_signs_as_sign_does(seconds: list[int], body: bytes) -> None:
+    """In any order of times: what is prepared once must not depend on the first request."""
+    fixed = {"method": "POST", "url": f"{URL}a?b=c", "headers": {**FORM, "User-Agent": "x"}}
+    place = {"service": "sts", "region": "eu-west-1"}
+    signer = Signer(TEMPORARY, **fixed, **place)
 
-        assert sigv4.signing_key(credentials, f"2026{day:04d}/eu-west-1/sts/aws4_request") is key
-    assert sizes == {1, 2, 3, sigv4.KEYS_KEPT}
+    for later in seconds:
+        at = AT + timedelta(seconds=later)
+        signed = signer.sign(payload_hash=hashlib.sha256(body).hexdigest(), at=at)
+        assert signed == sign(TEMPORARY, **fixed, **place, body=body, at=at)
 
 
-def test_the_derived_key_goes_when_the_credentials_go() -> None:
+def test_a_derived_key_goes_when_the_signer_goes() -> None:
     """T20: superseded credentials leave nothing behind: no global cache, no cycle."""
     credentials = a_credential()
-    key = sigv4.signing_key(credentials, "20260101/eu-west-1/sts/aws4_request")
-    alive, holders = weakref.ref(credentials), sys.getrefcount(key)
+    signer = Signer(credentials, method="GET", url=URL, headers={}, service="sts", region="eu-west-1")
+    signer.sign(payload_hash=sigv4.EMPTY_SHA256, at=AT)
+    alive = weakref.ref(credentials)
 
     gc.disable()
     try:
-        del credentials
+        del credentials, signer
 
         assert alive() is None
-        assert sys.getrefcount(key) == holders - 1
     finally:
         gc.enable()
-
-
-def test_other_credentials_never_use_the_key_of_these() -> None:
-    """T42: the cache belongs to one identity; a changed copy starts with none."""
-    old = a_credential()
-    sign(old, method="GET", url=URL, headers={}, **STS)
-    new = attrs.evolve(old, secret_access_key="else")
-
-    assert new._signing_keys == {}
-    assert old._signing_keys != {}
-    assert sign(new, method="GET", url=URL, headers={}, **STS) != sign(old, method="GET", url=URL, headers={}, **STS)
 
 
 def test_a_derived_key_is_neither_compared_nor_printed() -> None:

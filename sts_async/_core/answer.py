@@ -44,7 +44,7 @@ def read(
     status = response.status
     if 300 <= status < 400:
         return RedirectRefused(f"HTTP {status} to host {_location(response)}: not followed", status=status)
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
+    if "content-encoding" in response.headers and response.headers["content-encoding"].lower() != "identity":
         compressed = "it is compressed, which was not asked for"
         return _unexpected(response, compressed) if status < 400 else _service_error({}, response)
     try:
@@ -107,7 +107,7 @@ def _service_error(tree: Tree, response: HttpResponse) -> ServiceError:
 
 def _request_id(tree: Tree, response: HttpResponse) -> str | None:
     in_body = (
-        _text(tree, "RequestId") or _text(tree, "RequestID") or _text(_child(tree, "ResponseMetadata"), "RequestId")
+        _text(_child(tree, "ResponseMetadata"), "RequestId") or _text(tree, "RequestId") or _text(tree, "RequestID")
     )
     return in_body or next((response.headers[h] for h in REQUEST_ID_HEADERS if h in response.headers), None)
 

@@ -144,8 +144,7 @@ def violations(shape: Any, prefix: str = "") -> Iterator[str]:
 
     Nested members are named as they are reached: ``tags[2].key``.
     """
-    for member in shape.__members__:
-        value = getattr(shape, member.name)
+    for member, value in zip(shape.__members__, shape.values(), strict=True):
         if value is None or value == ():
             if member.required:
                 yield f"{prefix}{member.name} is required"
@@ -160,9 +159,10 @@ def _plainly_valid(member: Member, value: Any) -> bool:
             return False
     elif member.kind is not int or value.__class__ is not int:
         return False
-    return all(constraint.accepts(value) for constraint in member.constraints) and (
-        member.kind is int or _encodable(value)
-    )
+    for constraint in member.constraints:  # no generator: this runs for every member of every request
+        if not constraint.accepts(value):
+            return False
+    return member.kind is int or _encodable(value)
 
 
 def _explain(member: Member, value: Any, path: str) -> Iterator[str]:

@@ -34,7 +34,8 @@ def structure(tree: Any, cls: type[S], *, metadata: ResponseMetadata | None = No
     """
     if metadata is not None:
         tree = {**tree, "metadata": metadata} if isinstance(tree, dict) else {"metadata": metadata}
-    return _converter().structure(tree, cls)
+    read: Callable[[Any, type[S]], S] = _reader(cls)  # type: ignore[arg-type] # classes are hashable
+    return read(tree, cls)
 
 
 def unstructure(shape: Shape) -> dict[str, Any]:
@@ -107,16 +108,20 @@ def _structure_time(value: Any, _: Any) -> datetime:
     return timestamp(_structure_text(value, str))
 
 
+_SCALARS = {str: _structure_text, int: _structure_integer, datetime: _structure_time}
+
+
 def _unstructure_time(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _renames(cls: type[Shape]) -> dict[str, Any]:
-    return {member.name: override(rename=member.wire) for member in cls.__members__}
-
-
 def _shape_reader(cls: type[Shape]) -> Callable[[Any, Any], Shape]:
-    read: Any = make_dict_structure_fn(cls, _converter(), _cattrs_detailed_validation=False, **_renames(cls))
+    overrides: dict[str, Any] = {}
+    for member in cls.__members__:
+        # Bound here, a hook is called without a search for it, also for a member that may be None.
+        hook = _reader(member.kind) if issubclass(member.kind, Shape) else _SCALARS.get(member.kind)  # type: ignore[arg-type]
+        overrides[member.name] = override(rename=member.wire, struct_hook=hook)
+    read: Any = make_dict_structure_fn(cls, _converter(), _cattrs_detailed_validation=False, **overrides)
     needed = [member.wire for member in cls.__members__ if member.required and member.kind is str]
 
     def read_element(tree: Any, _: Any) -> Shape:
@@ -124,9 +129,8 @@ def _shape_reader(cls: type[Shape]) -> Callable[[Any, Any], Shape]:
             tree = {}  # an element without children
         if not isinstance(tree, dict):
             raise TypeError("not an element with children")
-        for wire in needed:
-            if tree[wire] == "":
-                raise ValueError("empty")
+        if "" in map(tree.get, needed):
+            raise ValueError("empty")
         made: Shape = read(tree, cls)
         return made
 
@@ -134,8 +138,10 @@ def _shape_reader(cls: type[Shape]) -> Callable[[Any, Any], Shape]:
 
 
 def _shape_writer(cls: type[Shape]) -> Callable[[Shape], dict[str, Any]]:
-    omitted: Any = {name: override(omit=True) for name in ("metadata", "_signing_keys") if hasattr(cls, name)}
-    return make_dict_unstructure_fn(cls, _converter(), **_renames(cls), **omitted)
+    overrides: dict[str, Any] = {member.name: override(rename=member.wire) for member in cls.__members__}
+    if hasattr(cls, "metadata"):
+        overrides["metadata"] = override(omit=True)
+    return make_dict_unstructure_fn(cls, _converter(), **overrides)
 
 
 def _given(value: Any) -> Any:
@@ -147,12 +153,16 @@ def _given(value: Any) -> Any:
 
 
 @functools.cache
+def _reader(cls: type[Shape]) -> Callable[[Any, Any], Any]:
+    return _converter().get_structure_hook(cls)
+
+
+@functools.cache
 def _converter() -> Converter:
     """Return the converter, made at first use: importing the library is not the time for it."""
     converter = Converter(detailed_validation=False)
-    converter.register_structure_hook(str, _structure_text)
-    converter.register_structure_hook(int, _structure_integer)
-    converter.register_structure_hook(datetime, _structure_time)
+    for kind, hook in _SCALARS.items():
+        converter.register_structure_hook(kind, hook)
     converter.register_structure_hook(ResponseMetadata, lambda value, _: value)
     converter.register_unstructure_hook(datetime, _unstructure_time)
     converter.register_structure_hook_factory(_is_shape, _shape_reader)

@@ -4,7 +4,6 @@ The AWS Query protocol: a request shape as a form body.
 Source: AWS Query protocol, https://smithy.io/2.0/aws/protocols/aws-query-protocol.html
 """
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -23,32 +22,31 @@ def serialize(operation: Operation[Any], request: Shape) -> SecretBytes:
     Raises:
         ParamValidationError: A text holds a lone surrogate, which UTF-8 cannot encode.
     """
+    pairs = [f"Action={operation.name}&Version={API_VERSION}"]
     try:
-        return SecretBytes(
-            f"Action={operation.name}&Version={API_VERSION}{''.join(_pairs(request, '&'))}".encode("ascii")
-        )
+        _append_members(pairs, request, "")
+        return SecretBytes("&".join(pairs).encode("ascii"))
     except UnicodeEncodeError:
-        pass  # raised below, without the context: it quotes the text
+        pairs.clear()  # the error is raised below, without this one as its context: both hold the text
     raise ParamValidationError(type(request).__name__, ["a member must be text that UTF-8 can encode"])
 
 
-def _pairs(shape: Shape, prefix: str) -> Iterator[str]:
-    """Yield ``<prefix><name>=<value>`` for each scalar in *shape*; nested names are joined by dots."""
-    for member in shape.__members__:
-        value = getattr(shape, member.name)
-        if value is not None and value != ():
-            yield from _pair(prefix + member.wire, value)
+def _append_members(pairs: list[str], shape: Shape, prefix: str) -> None:
+    """Append ``<prefix><name>=<value>`` for each scalar in *shape*; nested names are joined by dots."""
+    for member, value in shape.given():
+        if isinstance(value, str):
+            pairs.append(f"{prefix}{member.wire}={quote(value, safe='')}")
+        else:
+            _append(pairs, prefix + member.wire, value)
 
 
-def _pair(name: str, value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield f"{name}={quote(value, safe='')}"
-    elif isinstance(value, tuple):
+def _append(pairs: list[str], name: str, value: Any) -> None:
+    if isinstance(value, tuple):
         for index, item in enumerate(value, start=1):
-            yield from _pair(f"{name}.member.{index}", item)
+            _append(pairs, f"{name}.member.{index}", item)
     elif isinstance(value, Shape):
-        yield from _pairs(value, f"{name}.")
+        _append_members(pairs, value, f"{name}.")
     elif isinstance(value, int):
-        yield f"{name}={int.__repr__(value)}"
+        pairs.append(f"{name}={int.__repr__(value)}")
     else:
-        yield f"{name}={quote(str(value), safe='')}"  # of no type that is right: for the service to judge
+        pairs.append(f"{name}={quote(str(value), safe='')}")  # of a type that is not right, it is for the service

@@ -28,23 +28,29 @@ class Shape:
 
     __slots__ = ()
     __members__: ClassVar[tuple[Member, ...]] = ()
-    _values: ClassVar[Any] = staticmethod(lambda shape: ())
+    _read_values: ClassVar[Any] = staticmethod(lambda shape: ())
 
     def __repr__(self) -> str:
-        shown = (f"{m.name}={getattr(self, m.name)!r}" for m in self.__members__ if _is_given(getattr(self, m.name)))
-        return f"{type(self).__name__}({', '.join(shown)})"
+        shown = ", ".join(f"{member.name}={value!r}" for member, value in self.given())
+        return f"{type(self).__name__}({shown})"
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
             return NotImplemented
-        return bool(self._values(self) == self._values(other))
+        return bool(self.values() == other.values())
 
     def __hash__(self) -> int:
-        return hash((type(self), self._values(self)))
+        return hash((type(self), self.values()))
 
+    def values(self) -> tuple[Any, ...]:
+        """Return the values of all members, in their order."""
+        values: tuple[Any, ...] = self._read_values(self)
+        return values
 
-def _is_given(value: Any) -> bool:
-    return value is not None and value != ()
+    def given(self) -> list[tuple[Member, Any]]:
+        """Return the members that are there, with their values."""
+        both = zip(self.__members__, self.values(), strict=True)
+        return [(member, value) for member, value in both if value is not None and value != ()]
 
 
 def member(*, default: Any = attrs.NOTHING, wire: str | None = None) -> Any:
@@ -82,14 +88,14 @@ def shape(cls: type[T]) -> type[T]:
 
     made = attrs.define(frozen=True, slots=True, kw_only=True, eq=False, repr=False, field_transformer=transform)(cls)
     made.__members__ = tuple(members)  # type: ignore[attr-defined]
-    made._values = staticmethod(_values_of([m.name for m in members]))  # type: ignore[attr-defined]
+    made._read_values = staticmethod(_reader_of([m.name for m in members]))  # type: ignore[attr-defined]
     return made
 
 
-def _values_of(names: list[str]) -> Any:
+def _reader_of(names: list[str]) -> Any:
     if len(names) > 1:
         return attrgetter(*names)
-    return attrgetter(names[0]) if names else Shape._values
+    return lambda shape: tuple([getattr(shape, name) for name in names])
 
 
 def _with_member(field: Any, members: list[Member]) -> Any:

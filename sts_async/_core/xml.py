@@ -44,7 +44,8 @@ def parse(document: SecretBytes) -> tuple[str, str, Tree]:
     Raises:
         XMLRefused: Not well-formed, with a DOCTYPE, or too deep or wide.
     """
-    if document.count(b"<") > 2 * MAX_ELEMENTS:  # before anything is built of it
+    may_be_wide = len(document) > MAX_ELEMENTS * FEWEST_BYTES
+    if may_be_wide and document.count(b"<") > 2 * MAX_ELEMENTS:  # before anything is built of it
         raise XMLRefused(f"XML of more than {MAX_ELEMENTS} elements")
     try:
         root = etree.fromstring(document, PARSER)
@@ -54,32 +55,45 @@ def parse(document: SecretBytes) -> tuple[str, str, Tree]:
         raise XMLRefused("not well-formed XML")
     if _has_doctype(root):
         raise XMLRefused("XML with a DOCTYPE")
-    if len(document) > MAX_ELEMENTS * FEWEST_BYTES and sum(1 for _ in root.iter()) > MAX_ELEMENTS:
+    if may_be_wide and sum(1 for _ in root.iter()) > MAX_ELEMENTS:
         raise XMLRefused(f"XML of more than {MAX_ELEMENTS} elements")
     space, brace, name = root.tag.rpartition("}")
-    return space[1:], name, _tree(root, space + brace, MAX_DEPTH)
+    return space[1:], name, _tree(root, space + brace)
 
 
 def _has_doctype(root: Any) -> bool:
     return bool(root.getroottree().docinfo.doctype)
 
 
-def _tree(element: Any, prefix: str, depth: int) -> Tree:
-    if not len(element):
-        return element.text or ""
-    if depth == 0:
-        raise XMLRefused(f"XML deeper than {MAX_DEPTH} elements")
-    children: dict[str, Any] = {}
+def _tree(root: Any, prefix: str) -> Tree:
+    """
+    Return the tree of an element, from one pass over it and all below it.
+
+    The number of children that an element has says when the next element is no longer one of them; asking each for its
+    children would cost an iterator each.
+    """
     skip = len(prefix)
-    for child in element:
-        tag = child.tag
+    whole: dict[str, Any] = {}
+    children, left = whole, 1
+    above: list[tuple[dict[str, Any], int]] = []
+    for element in root.iter():
+        tag, size = element.tag, len(element)
+        tree: Any = {} if size else element.text or ""
         if tag.startswith(prefix):
             name = tag[skip:]
-            tree = _tree(child, prefix, depth - 1)
             if name not in children:
                 children[name] = tree
             elif isinstance(children[name], list):
                 children[name].append(tree)
             else:
                 children[name] = [children[name], tree]
-    return children
+        left -= 1
+        if size:
+            if len(above) == MAX_DEPTH:
+                raise XMLRefused(f"XML deeper than {MAX_DEPTH} elements")
+            above.append((children, left))
+            children, left = tree, size
+        while not left and above:
+            children, left = above.pop()
+    result: Tree = next(iter(whole.values()))
+    return result

@@ -10,6 +10,6 @@ async def test_the_credentials_given_are_the_credentials_provided() -> None:
 
 
 def test_printing_shows_no_secret() -> None:
-    assert repr(StaticProvider(KEYS)) == (
-        "StaticProvider(Credentials(access_key_id='AKIAIOSFODNN7EXAMPLE', secret_access_key='***', session_token='***'))"
-    )
+    shown = "access_key_id='AKIAIOSFODNN7EXAMPLE', secret_access_key='***', session_token='***'"
+
+    assert repr(StaticProvider(KEYS)) == f"StaticProvider(Credentials({shown}))"

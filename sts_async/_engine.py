@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
@@ -27,6 +27,7 @@ from .shapes import Credentials, Request, Response, ResponseMetadata
 R = TypeVar("R", bound=Response)
 
 SERVICE = "sts"
+HEADERS = {"content-type": query.CONTENT_TYPE}  # all that is signed: what a proxy may change is not
 METADATA_KEPT = 50  # answers; as many as the 2015 Java client kept
 
 log = logging.getLogger("sts_async")
@@ -80,7 +81,6 @@ class Engine:
         transport: Transport,
         credentials: CredentialsProvider,
         retries: RetryPolicy,
-        user_agent: str,
         validate: bool = True,
         wall_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -96,12 +96,6 @@ class Engine:
         self._monotonic = monotonic
         self._sleep = sleep
         self._jitter = jitter
-        self._headers = {
-            "content-type": query.CONTENT_TYPE,
-            "accept": "text/xml",
-            "accept-encoding": "identity",
-            "user-agent": user_agent,
-        }
         self._signer: sigv4.Signer | None = None
         self._metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
 
@@ -116,7 +110,8 @@ class Engine:
             attempt += 1
             while (wait := self._retries.admit(now=self._monotonic())) > 0:
                 await self._sleep(wait)
-            headers = await self._sign(digest) if operation.signed else self._headers
+            at = self._now()
+            headers = await self._sign(digest, at) if operation.signed else HEADERS
             outcome: R | STSError
             try:
                 response = await self._transport.send(HttpRequest("POST", self._endpoint.url, headers, body))
@@ -126,7 +121,7 @@ class Engine:
                 outcome = answer.read(
                     operation,
                     response,
-                    now=self._now(),
+                    now=at,
                     requested=getattr(request, "duration_seconds", None),
                     attempts=attempt,
                 )
@@ -151,7 +146,7 @@ class Engine:
         if not operation.signed:
             raise ConfigurationError(f"{operation.name} is not signed, so there is nothing to presign")
         return sigv4.presign(
-            await self._provide(),
+            self._checked(await self._credentials.provide_credentials(self._transport)),
             url=f"{self._endpoint.url}?{query.serialize(operation, request).decode()}",
             service=SERVICE,
             region=self._signing_region(),
@@ -168,23 +163,22 @@ class Engine:
         if broken:
             raise ParamValidationError(type(request).__name__, broken)
 
-    async def _sign(self, digest: str) -> dict[str, str]:
-        credentials = await self._provide()
+    async def _sign(self, digest: str, at: datetime) -> Mapping[str, str]:
+        credentials = await self._credentials.provide_credentials(self._transport)
         signer = self._signer
         if signer is None or signer.credentials is not credentials:
             # One is kept, for the credentials in use: what they supersede is let go, and their derived keys with it.
             signer = self._signer = sigv4.Signer(
-                credentials,
+                self._checked(credentials),
                 method="POST",
                 url=self._endpoint.url,
-                headers={"content-type": query.CONTENT_TYPE},  # what a proxy may change is not signed
+                headers=HEADERS,
                 service=SERVICE,
                 region=self._signing_region(),
             )
-        return self._headers | signer.sign(payload_hash=digest, at=self._now())
+        return signer.sign(payload_hash=digest, at=at)
 
-    async def _provide(self) -> Credentials:
-        credentials = await self._credentials.provide_credentials(self._transport)
+    def _checked(self, credentials: Credentials) -> Credentials:
         if not isinstance(credentials, Credentials):
             raise CredentialsError(
                 f"{type(self._credentials).__name__}.provide_credentials gave no Credentials "

@@ -33,21 +33,68 @@ from .errors import (
 
 CLOSE_GRACE = 5.0  # s that closing a session may take
 PYTHON_VERSION = ".".join(map(str, sys.version_info[:3]))
-USER_AGENT = f"sts-async/{VERSION} python/{PYTHON_VERSION} aiohttp/{aiohttp.__version__}"
+HEADERS = {
+    "accept": "text/xml",  # some servers answer JSON to whoever accepts all
+    "accept-encoding": "identity",
+    "user-agent": f"sts-async/{VERSION} python/{PYTHON_VERSION} aiohttp/{aiohttp.__version__}",
+}
+
+
+class _Deadlines:
+    """
+    `asyncio.timeout` for attempts that all get the same number of seconds: one timer for all in place of one each.
+
+    They end in the order in which they began, so the timer is only ever set for the oldest.
+    """
+
+    __slots__ = ("_loop", "_running", "_seconds", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._seconds = seconds
+        self._running: dict[asyncio.Timeout, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> asyncio.Timeout:
+        """Return a timeout to enter now, and to `end`."""
+        limit = asyncio.timeout(None)
+        when = self._running[limit] = self._loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = self._loop.call_at(when, self._expire)
+        return limit
+
+    def end(self, limit: asyncio.Timeout) -> None:
+        del self._running[limit]
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for limit, when in self._running.items():
+            if when > now:
+                self._timer = self._loop.call_at(when, self._expire)
+                return
+            if not limit.expired() and limit.when() is None:
+                limit.reschedule(now)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class _LoopPart:
     """What belongs to one event loop: a session, and a gate that lets callers in as they came."""
 
-    __slots__ = ("gate", "owned", "session")
+    __slots__ = ("deadlines", "gate", "owned", "session")
 
-    def __init__(self, session: aiohttp.ClientSession, *, owned: bool, connections: int) -> None:
+    def __init__(self, session: aiohttp.ClientSession, *, owned: bool, connections: int, seconds: float) -> None:
+        self.deadlines = _Deadlines(seconds)
         self.session = session
         self.owned = owned
         # aiohttp's connector starves queued callers; with as many admitted as it has connections, none queues there.
         self.gate = asyncio.Semaphore(connections)
 
     async def close(self) -> None:
+        self.deadlines.close()
         if self.owned:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_GRACE):
@@ -99,18 +146,24 @@ class AiohttpTransport:
         part = self._parts.get(asyncio.get_running_loop()) or await self._open()
         failure: STSError
         try:
-            async with part.gate, asyncio.timeout(self._read_timeout):
-                return await self._exchange(part.session, request)
+            async with part.gate:
+                limit = part.deadlines.begin()
+                try:
+                    async with limit:
+                        return await self._exchange(part, request)
+                finally:
+                    part.deadlines.end(limit)
         except (aiohttp.ClientError, OSError, RuntimeError, STSError, ValueError) as error:
             failure = _failure(error, request, part.session)
         raise failure  # outside: aiohttp's frames and messages can quote what was sent
 
-    async def _exchange(self, session: aiohttp.ClientSession, request: HttpRequest) -> HttpResponse:
-        response = await session.request(
+    async def _exchange(self, part: _LoopPart, request: HttpRequest) -> HttpResponse:
+        response = await part.session.request(
             request.method,
             self._url(request.url),
-            data=request.body or None,
-            headers=request.headers,
+            # Made here, because aiohttp finds the payload of a subclass of bytes by searching a list.
+            data=aiohttp.BytesPayload(request.body) if request.body else None,
+            headers=request.headers if part.owned else {**HEADERS, **request.headers},
             allow_redirects=False,
             auto_decompress=False,
             timeout=self._timeout,
@@ -126,9 +179,7 @@ class AiohttpTransport:
             body = b""
             response.close()
             raise
-        return HttpResponse(
-            response.status, {name.lower(): value for name, value in response.headers.items()}, SecretBytes(body)
-        )
+        return HttpResponse(response.status, response.headers, SecretBytes(body))
 
     def _url(self, url: str) -> yarl.URL:
         if "?" in url:
@@ -146,17 +197,22 @@ class AiohttpTransport:
             await self._parts.pop(loop).close()
         loop = asyncio.get_running_loop()
         if self._session is None:
-            part = _LoopPart(self._new_session(), owned=True, connections=self._max_connections)
+            part = _LoopPart(
+                self._new_session(), owned=True, connections=self._max_connections, seconds=self._read_timeout
+            )
         elif self._parts:
             raise ConfigurationError("the session that was given belongs to another event loop: give none, or one each")
         else:
             limit = self._session.connector.limit if self._session.connector else 0
-            part = _LoopPart(self._session, owned=False, connections=limit or self._max_connections)
+            part = _LoopPart(
+                self._session, owned=False, connections=limit or self._max_connections, seconds=self._read_timeout
+            )
         return self._parts.setdefault(loop, part)
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._max_connections),
+            connector=aiohttp.TCPConnector(limit=0),  # the gate is the limit
+            headers=HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,

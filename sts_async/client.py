@@ -9,7 +9,7 @@ import attrs
 from . import shapes as s
 from ._core import endpoints
 from ._engine import CredentialsProvider, Engine, RetryPolicy
-from ._transport import USER_AGENT, AiohttpTransport
+from ._transport import AiohttpTransport
 from .calls import Calls
 from .config import Config
 from .credentials import EnvironmentProvider, StaticProvider
@@ -70,7 +70,6 @@ class STSClient(Calls):
             transport=self._transport,
             credentials=_provider(credentials),
             retries=retries or StandardRetries(max_attempts=self._config.max_attempts or 1),
-            user_agent=USER_AGENT,
             validate=self._config.validate_parameters,
         )
 

@@ -59,7 +59,7 @@ class ResponseMetadata:
     Attributes:
         request_id: The id that AWS support asks for, or None when the answer had none.
         status: HTTP status.
-        headers: The headers of the answer, names in lower case.
+        headers: The headers of the answer, found by names in any case.
         attempts: How many times the request was sent.
     """
 
@@ -67,6 +67,14 @@ class ResponseMetadata:
     status: int = 200
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False, hash=False)
     attempts: int = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:  # aiohttp's headers do not pickle
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return _metadata, (self.request_id, self.status, headers, self.attempts)
+
+
+def _metadata(request_id: str | None, status: int, headers: dict[str, str], attempts: int) -> ResponseMetadata:
+    return ResponseMetadata(request_id=request_id, status=status, headers=headers, attempts=attempts)
 
 
 @shape

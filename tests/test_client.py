@@ -49,12 +49,12 @@ async def test_a_call_over_a_socket(raw_server: Start) -> None:
     )
     assert re.findall(rb"\r\n([\w-]+):", head) == [
         b"Host",
-        b"content-type",
         b"accept",
         b"accept-encoding",
         b"user-agent",
-        b"x-amz-date",
+        b"content-type",
         b"x-amz-security-token",
+        b"x-amz-date",
         b"authorization",
         b"Content-Length",
     ]

@@ -80,6 +80,8 @@ def timestamp(text: str) -> datetime:
     Raises:
         ValueError, OverflowError: It is not such a text, or no such time.
     """
+    if len(text) == 20 and text[4] == text[7] == "-" and text[10] == "T" and text[19] == "Z":
+        return datetime.fromisoformat(text)  # the usual form; others that it reads have no such places
     found = re.fullmatch(_TIMESTAMP, text)
     if found is None:
         raise ValueError("not an ISO 8601 timestamp")
@@ -99,15 +101,18 @@ def _structure_text(value: Any, _: Any) -> str:
 
 
 def _structure_integer(value: Any, _: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if isinstance(value, bool) or not isinstance(value, _DIGITS):
         raise TypeError("not an integer")
     return int(value)
 
 
 def _structure_time(value: Any, _: Any) -> datetime:
-    return timestamp(_structure_text(value, str))
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return timestamp(value)
 
 
+_DIGITS = (str, int)
 _SCALARS = {str: _structure_text, int: _structure_integer, datetime: _structure_time}
 
 

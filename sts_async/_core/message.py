@@ -34,7 +34,7 @@ class HttpResponse(NamedTuple):
 
     Attributes:
         status: HTTP status.
-        headers: Names in lower case.
+        headers: Found by names in any case, or else names are in lower case.
         body: As it came, not decompressed.
     """
 

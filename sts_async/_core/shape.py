@@ -17,6 +17,8 @@ from .secret import conceal
 
 T = TypeVar("T")
 
+_LISTS = (list, set, frozenset)  # a tuple: a union would be built anew at each check
+
 
 class Shape:
     """
@@ -37,7 +39,7 @@ class Shape:
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
             return NotImplemented
-        return bool(self.values() == other.values())
+        return isinstance(other, Shape) and self.values() == other.values()
 
     def __hash__(self) -> int:
         return hash((type(self), self.values()))
@@ -137,12 +139,14 @@ def _options(annotation: Any) -> tuple[Any, ...]:
 
 def _as_tuple(value: Any) -> Any:
     """Return a list as the tuple that makes a request hashable. What is no list is left for `violations` to name."""
-    return tuple(value) if isinstance(value, list | set | frozenset) else value
+    return tuple(value) if isinstance(value, _LISTS) else value
 
 
 def _as_document(value: Any) -> Any:
     """Return a mapping as compact JSON text; text is sent as it is."""
-    return json.dumps(value, separators=(",", ":"), default=_as_dict) if isinstance(value, Mapping) else value
+    if value is None or isinstance(value, str) or not isinstance(value, Mapping):  # the usual two first
+        return value
+    return json.dumps(value, separators=(",", ":"), default=_as_dict)
 
 
 def _as_dict(value: Any) -> Any:

@@ -28,6 +28,7 @@ PARSER = etree.XMLParser(
     load_dtd=False,
     dtd_validation=False,
     huge_tree=False,
+    remove_blank_text=True,
     remove_comments=True,
     remove_pis=True,
 )
@@ -58,42 +59,27 @@ def parse(document: SecretBytes) -> tuple[str, str, Tree]:
     if may_be_wide and sum(1 for _ in root.iter()) > MAX_ELEMENTS:
         raise XMLRefused(f"XML of more than {MAX_ELEMENTS} elements")
     space, brace, name = root.tag.rpartition("}")
-    return space[1:], name, _tree(root, space + brace)
+    return space[1:], name, _tree(root, space + brace, MAX_DEPTH) if len(root) else root.text or ""
 
 
 def _has_doctype(root: Any) -> bool:
     return bool(root.getroottree().docinfo.doctype)
 
 
-def _tree(root: Any, prefix: str) -> Tree:
-    """
-    Return the tree of an element, from one pass over it and all below it.
-
-    The number of children that an element has says when the next element is no longer one of them; asking each for its
-    children would cost an iterator each.
-    """
+def _tree(element: Any, prefix: str, depth: int) -> Tree:
+    if depth == 0:
+        raise XMLRefused(f"XML deeper than {MAX_DEPTH} elements")
+    children: dict[str, Any] = {}
     skip = len(prefix)
-    whole: dict[str, Any] = {}
-    children, left = whole, 1
-    above: list[tuple[dict[str, Any], int]] = []
-    for element in root.iter():
-        tag, size = element.tag, len(element)
-        tree: Any = {} if size else element.text or ""
+    for child in element[:]:  # a list of them costs less than an iterator over them
+        tag = child.tag
         if tag.startswith(prefix):
             name = tag[skip:]
+            tree = _tree(child, prefix, depth - 1) if len(child) else child.text or ""
             if name not in children:
                 children[name] = tree
             elif isinstance(children[name], list):
                 children[name].append(tree)
             else:
                 children[name] = [children[name], tree]
-        left -= 1
-        if size:
-            if len(above) == MAX_DEPTH:
-                raise XMLRefused(f"XML deeper than {MAX_DEPTH} elements")
-            above.append((children, left))
-            children, left = tree, size
-        while not left and above:
-            children, left = above.pop()
-    result: Tree = next(iter(whole.values()))
-    return result
+    return children

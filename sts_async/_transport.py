@@ -17,6 +17,7 @@ import yarl
 
 from ._core.message import HttpRequest, HttpResponse
 from ._core.secret import SecretBytes
+from ._limits import Deadlines, Gate
 from ._version import VERSION
 from .errors import (
     AttemptTimeout,
@@ -40,58 +41,17 @@ HEADERS = {
 }
 
 
-class _Deadlines:
-    """
-    `asyncio.timeout` for attempts that all get the same number of seconds: one timer for all in place of one each.
-
-    They end in the order in which they began, so the timer is only ever set for the oldest.
-    """
-
-    __slots__ = ("_loop", "_running", "_seconds", "_timer")
-
-    def __init__(self, seconds: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._seconds = seconds
-        self._running: dict[asyncio.Timeout, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
-
-    def begin(self) -> asyncio.Timeout:
-        """Return a timeout to enter now, and to `end`."""
-        limit = asyncio.timeout(None)
-        when = self._running[limit] = self._loop.time() + self._seconds
-        if self._timer is None:
-            self._timer = self._loop.call_at(when, self._expire)
-        return limit
-
-    def end(self, limit: asyncio.Timeout) -> None:
-        del self._running[limit]
-
-    def _expire(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        for limit, when in self._running.items():
-            if when > now:
-                self._timer = self._loop.call_at(when, self._expire)
-                return
-            if not limit.expired() and limit.when() is None:
-                limit.reschedule(now)
-
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-
 class _LoopPart:
     """What belongs to one event loop: a session, and a gate that lets callers in as they came."""
 
     __slots__ = ("deadlines", "gate", "owned", "session")
 
     def __init__(self, session: aiohttp.ClientSession, *, owned: bool, connections: int, seconds: float) -> None:
-        self.deadlines = _Deadlines(seconds)
+        self.deadlines = Deadlines(seconds)
         self.session = session
         self.owned = owned
         # aiohttp's connector starves queued callers; with as many admitted as it has connections, none queues there.
-        self.gate = asyncio.Semaphore(connections)
+        self.gate = Gate(connections)
 
     async def close(self) -> None:
         self.deadlines.close()
@@ -144,17 +104,15 @@ class AiohttpTransport:
             ClientClosedError: The transport is closed.
         """
         part = self._parts.get(asyncio.get_running_loop()) or await self._open()
-        failure: STSError
+        if not part.gate.take():
+            await part.gate.wait()
         try:
-            async with part.gate:
-                limit = part.deadlines.begin()
-                try:
-                    async with limit:
-                        return await self._exchange(part, request)
-                finally:
-                    part.deadlines.end(limit)
+            with part.deadlines.start():
+                return await self._exchange(part, request)
         except (aiohttp.ClientError, OSError, RuntimeError, STSError, ValueError) as error:
             failure = _failure(error, request, part.session)
+        finally:
+            part.gate.give_up()
         raise failure  # outside: aiohttp's frames and messages can quote what was sent
 
     async def _exchange(self, part: _LoopPart, request: HttpRequest) -> HttpResponse:

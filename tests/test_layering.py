@@ -41,6 +41,7 @@ LAYERS = {
     "_core.convert": 3,
     "_core.answer": 3,
     "fleet.schedule": 3,
+    "_limits": 4,
     "_transport": 4,
     "_engine": 5,
     "credentials": 6,

@@ -134,7 +134,7 @@ def _shape_reader(cls: type[Shape]) -> Callable[[Any, Any], Shape]:
             tree = {}  # an element without children
         if not isinstance(tree, dict):
             raise TypeError("not an element with children")
-        if "" in map(tree.get, needed):
+        if needed and "" in map(tree.get, needed):
             raise ValueError("empty")
         made: Shape = read(tree, cls)
         return made

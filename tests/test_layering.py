@@ -62,6 +62,7 @@ OWN_LAYER = {
     "_core.shape": {"_core.secret", "_core.constraints"},
     "_core.message": {"_core.secret"},
     "_core.answer": {"_core.convert", "_core.freshness", "_core.xml"},
+    "_transport": {"_limits"},
     "client": {"calls", "config"},
 }
 SIBLINGS = ("credentials", "fleet", "testing")  # packages whose modules may import each other

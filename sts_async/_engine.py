@@ -143,8 +143,6 @@ class Engine:
             self._check(request)
         if any(member.secret and getattr(request, member.name) is not None for member in request.__members__):
             raise ConfigurationError(f"{operation.name} with a secret cannot be presigned: URLs end up in logs")
-        if not operation.signed:
-            raise ConfigurationError(f"{operation.name} is not signed, so there is nothing to presign")
         return sigv4.presign(
             self._checked(await self._credentials.provide_credentials(self._transport)),
             url=f"{self._endpoint.url}?{query.serialize(operation, request).decode()}",

@@ -180,11 +180,15 @@ async def test_one_timer_serves_all_and_each_block_its_own_time(monkeypatch: pyt
     assert timers == [110.0, 112.0]
 
 
-def test_a_deadline_needs_a_task() -> None:
-    async def make() -> Deadlines:
-        return Deadlines(1)
+async def test_a_deadline_needs_a_task_to_cancel() -> None:
+    deadlines, failure = Deadlines(1), asyncio.get_running_loop().create_future()
 
-    deadlines = asyncio.run(make())
+    def callback() -> None:
+        try:
+            deadlines.start()
+        except RuntimeError as error:
+            failure.set_result(str(error))
 
-    with pytest.raises(RuntimeError):
-        deadlines.start()
+    asyncio.get_running_loop().call_soon(callback)
+
+    assert await failure == "a deadline needs a task to cancel"

@@ -449,6 +449,13 @@ def test_headers_that_would_add_a_header_are_refused(make: Callable[..., Any], t
     assert f"{SENTINEL}-token" not in shown(caught)
 
 
+@each_form
+def test_a_header_that_is_given_twice_is_refused(make: Callable[..., Any]) -> None:
+    """Both would be sent, and one of them signed."""
+    with pytest.raises(ConfigurationError, match="header 'x-mine' is given twice"):
+        make(LONG_TERM, method="GET", url=URL, headers={"X-Mine": "1", "x-mine": "2"}, **STS)
+
+
 @each_hostile_text
 def test_an_unsigned_header_that_would_add_a_header_is_refused(text: str) -> None:
     """T5: a user agent is not signed, and is sent all the same."""

@@ -15,7 +15,6 @@ import attrs
 
 from .. import sigv4
 from .._core.secret import Secret, SecretBytes
-from ..errors import ConfigurationError
 from ..shapes import Credentials
 from .refusals import Refusal, incomplete_signature, signature_mismatch, unknown_key
 
@@ -215,19 +214,18 @@ def check_signature(
     if "host" not in proof.names:
         raise signature_mismatch("'Host' must be a 'SignedHeader' in the AWS Authorization.")
     _check_time(proof, now=now, longest=min(proof.expires or WINDOW, WINDOW) if honour_expires else WINDOW)
-    try:
-        request = sigv4.canonical_request(
-            method=received.method,
-            path=sigv4.canonical_path(received.path),
-            query=sigv4.canonical_query(proof.query),
-            headers=[(name, received.headers.get(name, "")) for name in proof.names],
-            payload_hash=hashlib.sha256(received.body).hexdigest(),
-        )
-    except ConfigurationError:
-        raise signature_mismatch("A signed header has characters that a header cannot carry.") from None
-    expected = sigv4.signature(
-        sigv4.signing_key(credentials, proof.scope), sigv4.string_to_sign(proof.stamp, proof.scope, request)
+    request = sigv4.canonical_request(
+        method=received.method,
+        path=sigv4.canonical_path(received.path),
+        query=sigv4.canonical_query(proof.query),
+        headers=[(name, received.headers.get(name, "")) for name in proof.names],
+        payload_hash=hashlib.sha256(received.body).hexdigest(),
     )
+    try:
+        text = sigv4.string_to_sign(proof.stamp, proof.scope, request)
+    except UnicodeEncodeError:  # bytes that were no UTF-8
+        raise signature_mismatch("A signed header has characters that a header cannot carry.") from None
+    expected = sigv4.signature(sigv4.signing_key(credentials, proof.scope), text)
     if not hmac.compare_digest(expected.encode(), proof.signature.encode()):
         raise signature_mismatch(_NO_MATCH)
 

@@ -532,6 +532,13 @@ def test_credentials_without_one_of_four_are_refused_and_it_is_named(name: str) 
     assert f": AssumeRoleResult.Credentials.{name} is missing (HTTP 200" in str(found)
 
 
+def test_two_expirations_are_no_expiration() -> None:
+    """T12: which of them counts is not ours to guess."""
+    found = refusal(ASSUME_ROLE, wrap("AssumeRole", f"<Credentials>{KEYS}<Expiration>x</Expiration></Credentials>"))
+
+    assert "AssumeRoleResult.Credentials.Expiration is unreadable" in str(found)
+
+
 @pytest.mark.parametrize("name", MEMBERS[:3])
 def test_an_empty_key_or_token_is_no_key(name: str) -> None:
     """F64: what is required is there to be used; an empty one would fail at the next call, far from the cause."""

@@ -183,3 +183,6 @@ if not TYPE_CHECKING:  # else every misspelt name would be of type Any
                 if hasattr(module, name):
                     return globals().setdefault(name, getattr(module, name))
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return [*globals(), *__all__]

@@ -1,8 +1,8 @@
 """
 The engine: what every call does, and the three seams where something else can be put in.
 
-`Engine.invoke` holds the only loop and the only awaits of a call. What it calls is pure and returns a value, or is one
-of the seams: transport, credentials provider, retry policy.
+`Engine.invoke` holds the only loop of a call. What it calls is pure and returns a value, or is one of the seams:
+transport, credentials provider, retry policy.
 """
 
 import asyncio
@@ -110,8 +110,9 @@ class Engine:
             attempt += 1
             while (wait := self._retries.admit(now=self._monotonic())) > 0:
                 await self._sleep(wait)
+            credentials = await self._provide(attempt) if operation.signed else None
             at = self._now()
-            headers = await self._sign(digest, at) if operation.signed else HEADERS
+            headers = HEADERS if credentials is None else self._sign(credentials, digest, at)
             outcome: R | STSError
             try:
                 response = await self._transport.send(HttpRequest("POST", self._endpoint.url, headers, body))
@@ -141,10 +142,10 @@ class Engine:
         """Return a URL that invokes *operation* when it is fetched, in place of invoking it."""
         if self._validate:
             self._check(request)
-        if any(member.secret and getattr(request, member.name) is not None for member in request.__members__):
+        if request._has_secret():
             raise ConfigurationError(f"{operation.name} with a secret cannot be presigned: URLs end up in logs")
         return sigv4.presign(
-            self._checked(await self._credentials.provide_credentials(self._transport)),
+            self._checked(await self._provide(1)),
             url=f"{self._endpoint.url}?{query.serialize(operation, request).decode()}",
             service=SERVICE,
             region=self._signing_region(),
@@ -161,8 +162,14 @@ class Engine:
         if broken:
             raise ParamValidationError(type(request).__name__, broken)
 
-    async def _sign(self, digest: str, at: datetime) -> Mapping[str, str]:
-        credentials = await self._credentials.provide_credentials(self._transport)
+    async def _provide(self, attempt: int) -> Credentials:
+        try:
+            return await self._credentials.provide_credentials(self._transport)
+        except STSError as error:
+            error.attempts = error.attempts or attempt - 1
+            raise
+
+    def _sign(self, credentials: Credentials, digest: str, at: datetime) -> Mapping[str, str]:
         signer = self._signer
         if signer is None or signer.credentials is not credentials:
             # One is kept, for the credentials in use: what they supersede is let go, and their derived keys with it.

@@ -1,13 +1,18 @@
 """
 How many requests may be under way, and for how long each: what `asyncio.Semaphore` and `asyncio.timeout` do.
 
-Both are on the way of every call, where those two cost a tenth of the whole: four coroutines and a timer of its own
-for each. Each of these belongs to one event loop.
+Both are on the way of every call, where those two cost four coroutines and a timer of its own for each. Each of these
+belongs to one event loop.
 """
 
 import asyncio
 from collections import deque
 from types import TracebackType
+
+CONNECT_TIMEOUT = 3.1  # s. Source: "Smart configuration defaults", AWS SDKs Reference Guide, standard mode
+READ_TIMEOUT = 10.0  # s
+MAX_CONNECTIONS = 50  # as the 2015 Java client
+MAX_RESPONSE_BYTES = 1 << 20
 
 
 class Gate:

@@ -17,7 +17,7 @@ import yarl
 
 from ._core.message import HttpRequest, HttpResponse
 from ._core.secret import SecretBytes
-from ._limits import Deadlines, Gate
+from ._limits import CONNECT_TIMEOUT, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT, Deadlines, Gate
 from ._version import VERSION
 from .errors import (
     AttemptTimeout,
@@ -56,9 +56,7 @@ class _LoopPart:
     async def close(self) -> None:
         self.deadlines.close()
         if self.owned:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_GRACE):
-                    await self.session.close()
+            await self.session.close()
 
 
 class AiohttpTransport:
@@ -69,8 +67,8 @@ class AiohttpTransport:
         session: A session to use instead of one of our own, in its own event loop only; it is never closed here. Its
             cookie jar, default headers, `trust_env` and connector stay as they are.
         max_connections: Greatest number of connections, and of requests under way.
-        connect_timeout: Seconds for a new connection, TLS included.
-        read_timeout: Seconds for a whole attempt, from the request to the last byte of the answer.
+        connect_timeout: Seconds for a new connection to an address, TLS included, the look-up of addresses not.
+        read_timeout: Seconds for a whole attempt, connection included, the wait for one's turn not.
         max_response_bytes: Cap for the body of an answer.
     """
 
@@ -78,14 +76,13 @@ class AiohttpTransport:
         self,
         *,
         session: aiohttp.ClientSession | None = None,
-        max_connections: int = 50,
-        connect_timeout: float = 3.1,
-        read_timeout: float = 10.0,
-        max_response_bytes: int = 1 << 20,
+        max_connections: int = MAX_CONNECTIONS,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        read_timeout: float = READ_TIMEOUT,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
         self._session = session
         self._max_connections = max_connections
-        self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._cap = max_response_bytes
         # aiohttp arms a timer for every request that has another limit; one of our own covers the attempt.
@@ -151,8 +148,6 @@ class AiohttpTransport:
         """Make, at first use in a loop, what belongs to it, and let go of what belonged to loops that have ended."""
         if self._closed:
             raise ClientClosedError("the client is closed")
-        for loop in [loop for loop in self._parts if loop.is_closed()]:
-            await self._parts.pop(loop).close()
         loop = asyncio.get_running_loop()
         if self._session is None:
             part = _LoopPart(
@@ -165,7 +160,11 @@ class AiohttpTransport:
             part = _LoopPart(
                 self._session, owned=False, connections=limit or self._max_connections, seconds=self._read_timeout
             )
-        return self._parts.setdefault(loop, part)
+        self._parts[loop] = part  # before any await: whoever comes next finds it
+        ended = [self._parts.pop(other) for other in list(self._parts) if other.is_closed()]
+        for other_part in ended:
+            await other_part.close()
+        return part
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -181,8 +180,10 @@ class AiohttpTransport:
         """Close the connections that are ours, in at most 5 s. Closing again does nothing."""
         self._closed = True
         parts, self._parts = self._parts, {}
-        for part in parts.values():
-            await part.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_GRACE):
+                for part in parts.values():
+                    await part.close()
 
 
 def _failure(error: Exception, request: HttpRequest, session: aiohttp.ClientSession) -> STSError:

@@ -191,7 +191,9 @@ class Calls(Protocol):
 
         Args:
             target_principal: ARN or id of the member account, 12 to 2,048 characters.
-            task_policy_arn: The policy of the task, one of `shapes.ROOT_TASK_POLICIES`.
+            task_policy_arn: The policy of the task, under ``arn:aws:iam::aws:policy/root-task/``:
+                IAMAuditRootUserCredentials, IAMCreateRootUserPassword, IAMDeleteRootUserCredentials,
+                S3UnlockBucketPolicy or SQSUnlockQueuePolicy.
             duration_seconds: Lifetime in seconds, 0 to 900; the service's default is 900.
             minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from .errors import STSError
 
     try:
-        answer = asyncio.run(_run(options))
+        answer = asyncio.run(_run(options, _request(options)))
     except (STSError, OSError, ValueError) as error:
         print(f"sts-async: {_in_one_line(error)}", file=sys.stderr)
         return 1
@@ -82,7 +82,10 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.
         )
         if name in arguments:
             _add_members(command, _operation(name))
-    return parser, parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if hasattr(options, "local") and hasattr(options, "endpoint_url"):
+        parser.error("--local and --endpoint-url exclude each other")
+    return parser, options
 
 
 def _operation(name: str) -> "Operation[Any]":
@@ -99,6 +102,7 @@ def _add_members(command: argparse.ArgumentParser, operation: "Operation[Any]") 
             dest=f"member_{member.name}",
             required=member.required,
             nargs="+" if member.kind is list else None,
+            action="extend" if member.kind is list else "store",
             metavar=_metavar(member),
             type=int if member.kind is int else str,
             help=documented.get(member.name, "").replace("%", "%%"),
@@ -126,17 +130,21 @@ def _metavar(member: "Member") -> str:
     return ",".join(f"{m.wire}=..." for m in shape.__members__) if hasattr(shape, "__members__") else "TEXT"
 
 
-async def _run(options: argparse.Namespace) -> Any:
-    """Call the operation, and return its answer as plain data."""
-    from ._core.convert import unstructure
-
+def _request(options: argparse.Namespace) -> Any:
+    """Return the request that the options describe."""
     operation = _operation(options.operation)
     members = {
         member.name: _value(_option(member), member, given)
         for member in operation.request.__members__
         if (given := getattr(options, f"member_{member.name}")) is not None
     }
-    request = operation.request(**members)
+    return operation.request(**members)
+
+
+async def _run(options: argparse.Namespace, request: Any) -> Any:
+    """Send the request, and return its answer as plain data."""
+    from ._core.convert import unstructure
+
     given = {name: getattr(options, name) for name in ("region", "endpoint_url") if hasattr(options, name)}
     if not hasattr(options, "local"):
         return unstructure(await _send(given, request))
@@ -159,14 +167,24 @@ def _value(option: str, member: "Member", given: Any) -> Any:
     if member.kind is list:
         return [_value(option, member.items, item) for item in given]
     if not hasattr(member.kind, "__members__"):
-        return Path(given[7:]).read_text().rstrip("\n") if str(given).startswith("file://") else given
+        return _read(Path(given[7:])) if str(given).startswith("file://") else given
     fields = {field.wire: field for field in member.kind.__members__}
     if "=" not in given and len(fields) == 1:
         given = f"{next(iter(fields))}={given}"  # a policy may be given by its ARN alone
-    pairs = dict(pair.partition("=")[::2] for pair in given.split(","))
-    if not {wire for wire, field in fields.items() if field.required} <= pairs.keys() <= fields.keys():
+    parts = given.split(",")
+    pairs = dict(pair.partition("=")[::2] for pair in parts)
+    needed = {wire for wire, field in fields.items() if field.required}
+    if len(pairs) < len(parts) or not needed <= pairs.keys() <= fields.keys():
         raise ValueError(f"a value of {option} must look like {_metavar(member)}")
     return member.kind(**{fields[wire].name: _value(option, fields[wire], text) for wire, text in pairs.items()})
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\n")
+    except UnicodeDecodeError:
+        pass  # raised below, without the context: it quotes what was read
+    raise ValueError(f"{path} is not text in UTF-8")
 
 
 def _in_one_line(error: Exception) -> str:

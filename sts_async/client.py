@@ -54,6 +54,12 @@ class STSClient(Calls):
         retries: RetryPolicy | None = None,
         session: aiohttp.ClientSession | None = None,
     ) -> None:
+        _expect(config, Config, "config")
+        _expect(session, aiohttp.ClientSession, "session")
+        if retries is not None and (isinstance(retries, type) or not hasattr(retries, "after_failure")):
+            raise ConfigurationError(
+                f"retries must be a policy such as StandardRetries(max_attempts=5), not {retries!r}"
+            )
         options: dict[str, Any] = {"region": region, "endpoint_url": endpoint_url}
         given = {name: value for name, value in options.items() if value is not None}
         self._config = attrs.evolve(config or Config(), **given).resolve()
@@ -106,6 +112,9 @@ class STSClient(Calls):
         Send a prepared request, and return the response of its type.
 
         Raises:
+            TypeError: *request* is not a request.
+            ConfigurationError: A signed operation, and an endpoint without a region.
+            ClientClosedError: The client is closed.
             ParamValidationError: Members break constraints; nothing was sent.
             CredentialsError: There are no credentials, or they cannot be had.
             TransportError: No answer came.
@@ -137,8 +146,13 @@ class STSClient(Calls):
 def _operation(request: s.Request[R]) -> Operation[R]:
     operation = BY_REQUEST.get(type(request))
     if operation is None:
-        raise TypeError(f"send takes a request such as AssumeRoleRequest, not a {type(request).__name__}")
+        raise TypeError(f"expected a request such as AssumeRoleRequest, not a {type(request).__name__}")
     return operation
+
+
+def _expect(given: object, kind: type, name: str) -> None:
+    if not isinstance(given, kind | None):
+        raise ConfigurationError(f"{name} must be a {kind.__name__}, not a {type(given).__name__}")
 
 
 def _provider(credentials: s.Credentials | CredentialsProvider | None) -> CredentialsProvider:

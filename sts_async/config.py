@@ -6,7 +6,10 @@ from typing import Literal
 
 import attrs
 
+from ._limits import CONNECT_TIMEOUT, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
 from .errors import ConfigurationError
+
+_ENVIRONMENT_SWITCHES = ("ignore_configured_endpoint_urls", "use_fips_endpoint", "use_dualstack_endpoint")
 
 REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
 ENDPOINT_URL = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL")
@@ -25,15 +28,16 @@ class Config:
             ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``. Default: False.
         use_fips_endpoint: Environment: ``AWS_USE_FIPS_ENDPOINT``. Default: False.
         use_dualstack_endpoint: Environment: ``AWS_USE_DUALSTACK_ENDPOINT``. Default: False.
-        sts_regional_endpoints: ``legacy`` uses the global endpoint for the fifteen oldest regions. Environment:
-            ``AWS_STS_REGIONAL_ENDPOINTS``. Default: ``regional``.
+        sts_regional_endpoints: ``legacy`` uses the global endpoint for fifteen regions, which
+            `endpoints.LEGACY_GLOBAL_REGIONS` lists. Environment: ``AWS_STS_REGIONAL_ENDPOINTS``. Default: ``regional``.
         allow_http: Whether an endpoint beyond this host may be reached without TLS.
         validate_parameters: Whether requests are checked against the API's constraints before they are sent.
         max_attempts: Attempts per call, the first included. Environment: ``AWS_MAX_ATTEMPTS``. Default: 3.
-        connect_timeout: Seconds for a new connection, TLS included.
-        read_timeout: Seconds for an attempt, from the request to the last byte of the answer.
-        max_connections: Greatest number of connections, and of requests under way.
-        max_response_bytes: Cap for the body of an answer.
+        connect_timeout: Seconds for a new connection to an address, TLS included, the look-up of addresses not.
+            Default: 3.1.
+        read_timeout: Seconds for an attempt, connection included, the wait for one's turn not. Default: 10.
+        max_connections: Greatest number of connections, and of requests under way. Default: 50.
+        max_response_bytes: Cap for the body of an answer. Default: 1 MiB.
 
     Raises:
         ConfigurationError: A value is out of its range.
@@ -50,16 +54,27 @@ class Config:
     allow_http: bool = False
     validate_parameters: bool = True
     max_attempts: int | None = None
-    connect_timeout: float = 3.1
-    read_timeout: float = 10.0
-    max_connections: int = 50
-    max_response_bytes: int = 1 << 20
+    connect_timeout: float = CONNECT_TIMEOUT
+    read_timeout: float = READ_TIMEOUT
+    max_connections: int = MAX_CONNECTIONS
+    max_response_bytes: int = MAX_RESPONSE_BYTES
 
     def __attrs_post_init__(self) -> None:
-        for name in ("connect_timeout", "read_timeout", "max_connections", "max_response_bytes", "max_attempts"):
+        for name in ("region", "endpoint_url"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ConfigurationError(f"{name} must be text")
+        for name in (*_ENVIRONMENT_SWITCHES, "allow_http", "validate_parameters"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigurationError(f"{name} must be greater than 0")
+            if not (isinstance(value, bool) or (value is None and name in _ENVIRONMENT_SWITCHES)):
+                raise ConfigurationError(f"{name} must be True or False")
+        for name in ("max_connections", "max_response_bytes", "max_attempts"):
+            value = getattr(self, name)
+            if not ((_is_number(value, int) and value >= 1) or (value is None and name == "max_attempts")):
+                raise ConfigurationError(f"{name} must be a whole number of at least 1")
+        for name in ("connect_timeout", "read_timeout"):
+            value = getattr(self, name)
+            if not (_is_number(value, int, float) and value > 0):
+                raise ConfigurationError(f"{name} must be a number of seconds greater than 0")
         if self.sts_regional_endpoints not in (None, "regional", "legacy"):
             raise ConfigurationError("sts_regional_endpoints must be 'regional' or 'legacy'")
 
@@ -84,6 +99,10 @@ class Config:
             sts_regional_endpoints=self.sts_regional_endpoints or _endpoint_mode(environ),
             max_attempts=self.max_attempts or _attempts(environ),
         )
+
+
+def _is_number(value: object, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _first(environ: Mapping[str, str], *names: str) -> str | None:

@@ -8,6 +8,7 @@ from . import errors as e
 from . import shapes as s
 
 API_VERSION = "2011-06-15"
+NAMESPACE = f"https://sts.amazonaws.com/doc/{API_VERSION}/"
 
 R = TypeVar("R", bound=s.Response)
 

@@ -87,7 +87,7 @@ def sign(
         method: The HTTP method.
         url: Absolute and percent-encoded; its query takes part in the signature.
         headers: All are signed but those in `UNSIGNED_HEADERS`; a ``host`` is added to the signature when none is
-            given, and left to the transport to send.
+            given, and left to the transport to send. S3 wants ``x-amz-content-sha256`` among them.
         body: What is sent.
         payload_hash: Lower-case hex SHA-256 of the body when it is known already, or `UNSIGNED_PAYLOAD`.
         service: Signing name of the service, such as ``sts``.
@@ -97,8 +97,9 @@ def sign(
         double_encode: Whether the path is percent-encoded once more (not for S3).
 
     Raises:
-        CredentialsError: The key or token is empty, or has characters that a header cannot carry.
-        ConfigurationError: So does another header, the URL, the region or the service.
+        CredentialsError: The key is empty, or key id or token have characters that a header cannot carry.
+        ConfigurationError: So have another header, the URL, the region or the service.
+        ValueError: *at* is naive.
     """
     signer = Signer(
         credentials,
@@ -341,6 +342,8 @@ def _scope(region: str, service: str) -> str:
 def _target(address: str, *, normalize: bool, double_encode: bool) -> tuple[str, str]:
     """Return the ``host`` header and the canonical path of a URL without its query."""
     parts = urlsplit(_checked(address))
+    if not parts.scheme or not parts.hostname:
+        raise ConfigurationError("a URL to sign must be absolute, such as https://sts.eu-west-1.amazonaws.com/")
     return host_header(parts), canonical_path(parts.path, normalize=normalize, double_encode=double_encode)
 
 
@@ -352,7 +355,7 @@ def _lower(name: str) -> str:
 
 
 def _checked(url: str) -> str:
-    if not _is_sendable(url):
+    if not _is_sendable(url) or " " in url:
         raise ConfigurationError("a URL to sign must be percent-encoded: it has characters that a URL cannot carry")
     return url
 

@@ -1,6 +1,7 @@
 """The command line: JSON on stdout, one line on stderr for every error, and help that imports next to nothing."""
 
 import asyncio
+import base64
 import json
 import logging
 import os
@@ -71,24 +72,38 @@ def test_a_value_can_be_read_from_a_file(
     """A secret on the command line is in the list of processes."""
     path = write_file("policy.json", "not a policy\n")
 
+    (path.parent / "binary").write_bytes(b"\xffSENTINEL")
+    _, _, binary = run(capsys, *LOCAL, "--policy", f"file://{path.parent}/binary")
     status, _, err = run(capsys, *LOCAL, "--policy", f"file://{path}")
     missing_status, _, missing = run(capsys, *LOCAL, "--policy", f"file://{path}.gone")
 
     assert (status, missing_status) == (1, 1)
     assert err.startswith("sts-async: MalformedPolicyDocument: ")
     assert "No such file or directory" in missing
+    assert binary == f"sts-async: {path.parent}/binary is not text in UTF-8\n"
+
+
+def test_a_list_goes_on_when_its_option_comes_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """Dropping a session policy silently would widen what the session may do."""
+    twice = ["--audience", "a", "--audience", "b", "c"]
+
+    _, out, _ = run(capsys, "--local", "get-web-identity-token", *twice, "--signing-algorithm", "RS256")
+
+    claims = json.loads(out)["WebIdentityToken"].split(".")[1]
+    assert json.loads(base64.urlsafe_b64decode(claims + "=="))["aud"] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["get-caller-identity"], 1, "sts-async: no region: pass region=..., or set AWS_REGION"),
+        (["get-caller-identity"], 1, "sts-async: no region: pass region=... (or --region), or set AWS_REGION"),
         (["get-caller-identity", "--region", "eu-west-1"], 1, "sts-async: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
         (["get-caller-identity", "--region", "evil.com#"], 1, "sts-async: "),
         (["get-caller-identity", "--endpoint-url", "ftp://h/"], 1, "sts-async: endpoint_url must begin with https://"),
         ([*LOCAL, "--role-session-name", "a b"], 1, "sts-async: AssumeRoleRequest: role_session_name must match"),
         ([*LOCAL, "--duration-seconds", "43201"], 1, "sts-async: AssumeRoleRequest: duration_seconds must be 900 to"),
         ([*LOCAL, "--tags", "team=a"], 1, "sts-async: a value of --tags must look like Key=...,Value=..."),
+        ([*LOCAL, "--tags", "Key=a,Key=b,Value=c"], 1, "sts-async: a value of --tags must look like Key=...,Value=..."),
         ([*LOCAL, "--tags", "Key=a"], 1, "sts-async: a value of --tags must look like Key=...,Value=..."),
         (["--local", "decode-authorization-message", "--encoded-message", "x"], 1, "sts-async: InvalidAuthorizationM"),
     ],
@@ -112,6 +127,7 @@ def test_every_error_is_one_line_and_a_status(
         ["assume-role"],
         ["get-caller-identity", "--nonsense"],
         [*LOCAL, "--duration-seconds", "long"],
+        [*LOCAL, "--endpoint-url", "https://sts.example/"],
     ],
     ids=str,
 )

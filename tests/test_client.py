@@ -128,6 +128,10 @@ async def test_making_a_client_does_no_input_or_output() -> None:
             errors.ConfigurationError,
             r"provide_credentials\(transport\), not a dict",
         ),
+        ({"region": "eu-west-1", "config": {}}, errors.ConfigurationError, "config must be a Config, not a dict"),
+        ({"region": "eu-west-1", "retries": 3}, errors.ConfigurationError, "retries must be a policy such as"),
+        ({"region": "eu-west-1", "retries": NoRetries}, errors.ConfigurationError, "retries must be a policy such as"),
+        ({"region": "eu-west-1", "session": "x"}, errors.ConfigurationError, "session must be a ClientSession"),
     ],
     ids=str,
 )

@@ -30,6 +30,7 @@ from sts_async.shapes import (
     GetAccessKeyInfoRequest,
     GetCallerIdentityRequest,
     GetSessionTokenRequest,
+    ProvidedContext,
 )
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
@@ -237,6 +238,37 @@ async def test_each_attempt_asks_for_credentials_again_and_lends_the_transport()
     assert ["AKIA0000000000000001" in sent.headers["authorization"] for sent in transport.sent] == [True, False]
 
 
+async def test_a_request_is_dated_when_its_credentials_are_there() -> None:
+    """A provider may take long, and a signature that is 15 minutes old is refused."""
+    transport = Scripted([answer()])
+
+    class Slow:
+        async def provide_credentials(self, lent: object) -> Credentials:
+            await transport.sleep(1000)
+            return KEYS
+
+    await engine(transport, credentials=Slow()).invoke(ASSUME_ROLE, REQUEST)
+
+    assert transport.sent[0].headers["x-amz-date"] == "20260101T001640Z"
+
+
+async def test_credentials_that_fail_later_say_how_often_the_request_was_sent() -> None:
+    class Dwindling:
+        left = [KEYS]
+
+        async def provide_credentials(self, lent: object) -> Credentials:
+            if not self.left:
+                raise errors.CredentialsNotFound("no more")
+            return self.left.pop()
+
+    transport = Scripted([refusal("Throttling")])
+
+    with pytest.raises(errors.CredentialsNotFound) as caught:
+        await engine(transport, credentials=Dwindling()).invoke(ASSUME_ROLE, REQUEST)
+
+    assert caught.value.attempts == len(transport.sent) == 1
+
+
 async def test_a_provider_that_gives_something_else_is_named() -> None:
     class Careless:
         async def provide_credentials(self, transport: object) -> Any:
@@ -352,6 +384,15 @@ async def test_a_presigned_url_is_the_operation_as_a_get() -> None:
         (
             ASSUME_ROLE_WITH_WEB_IDENTITY,
             AssumeRoleWithWebIdentityRequest(role_arn=ROLE, role_session_name="me", web_identity_token="SENTINEL"),
+            "with a secret",
+        ),
+        (
+            ASSUME_ROLE,
+            AssumeRoleRequest(
+                role_arn=ROLE,
+                role_session_name="me",
+                provided_contexts=[ProvidedContext(provider_arn=ROLE, context_assertion="SENTINEL")],
+            ),
             "with a secret",
         ),
     ],

@@ -395,3 +395,45 @@ async def test_a_given_session_serves_one_event_loop(raw_server: Start) -> None:
 
         with pytest.raises(errors.ConfigurationError, match="belongs to another event loop"):
             await asyncio.to_thread(elsewhere)
+
+
+def test_callers_in_a_new_loop_find_one_session_when_others_have_ended() -> None:
+    """F53: what is let go is let go once, and nobody's session is made twice."""
+    transport = AiohttpTransport()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\na=1")
+        writer.write(http("x", headers="Connection: close\r\n"))
+        await writer.drain()
+        writer.close()
+
+    async def one_loop(*, last: bool = False) -> list[int]:
+        server = await asyncio.start_server(handler, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        answers = await asyncio.gather(*(transport.send(post(url)) for _ in range(5)))
+        assert len(transport._parts) == 1
+        if last:
+            await transport.aclose()
+        server.close()
+        return [response.status for response in answers]
+
+    for _ in range(3):
+        asyncio.run(one_loop())
+
+    assert asyncio.run(one_loop(last=True)) == [200] * 5
+
+
+async def test_closing_is_bounded(raw_server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F55: a session that does not end is left behind after the grace."""
+    server = await raw_server(http("x"))
+    transport = AiohttpTransport()
+    await transport.send(post(server.url))
+    session = next(iter(transport._parts.values())).session
+    close = session.close
+    monkeypatch.setattr(session, "close", asyncio.Event().wait)
+    monkeypatch.setattr("sts_async._transport.CLOSE_GRACE", 0.01)
+
+    await transport.aclose()
+    await close()
+
+    assert session.closed

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import Fault, RedirectRefused, ResponseParseError, ServiceError
-from ..operations import Operation
+from ..operations import NAMESPACE, Operation
 from ..shapes import Response, ResponseMetadata
 from . import convert
 from .freshness import bounded
@@ -19,7 +19,7 @@ from .xml import Tree, XMLRefused, parse
 
 R = TypeVar("R", bound=Response)
 
-NAMESPACES = frozenset({"", "https://sts.amazonaws.com/doc/2011-06-15/"})
+NAMESPACES = frozenset({"", NAMESPACE})
 REQUEST_ID_HEADERS = ("x-amzn-requestid", "x-amz-request-id")
 LONGEST_HOST = 253  # characters
 FAULTS: dict[str, Fault] = {"Sender": "client", "Receiver": "server"}
@@ -34,7 +34,7 @@ def read(
     Args:
         operation: What was asked.
         response: What came.
-        now: When it came.
+        now: When it was sent.
         requested: The lifetime in seconds that was asked for, or None; see `freshness.bounded`.
         attempts: How many times the request was sent.
 

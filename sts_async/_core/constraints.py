@@ -135,7 +135,7 @@ class Member:
     secret: bool = False
 
 
-KIND_RULES = {str: "be text", int: "be an integer", tuple: "be a list"}
+KIND_RULES = {str: "be text", int: "be an integer", tuple: "be a list or tuple"}
 
 
 def violations(shape: Any, prefix: str = "") -> Iterator[str]:
@@ -144,7 +144,7 @@ def violations(shape: Any, prefix: str = "") -> Iterator[str]:
 
     Nested members are named as they are reached: ``tags[2].key``.
     """
-    for member, value in zip(shape.__members__, shape.values(), strict=True):
+    for member, value in zip(shape.__members__, shape._values(), strict=True):
         if value is None or value == ():
             if member.required:
                 yield f"{prefix}{member.name} is required"

@@ -147,7 +147,7 @@ def resolve(
             raise ConfigurationError("a custom endpoint_url excludes FIPS and dual-stack: name such a host in the URL")
         return _custom(endpoint_url, region=region, allow_http=allow_http)
     if region is None:
-        raise ConfigurationError("no region: pass region=..., or set AWS_REGION or AWS_DEFAULT_REGION")
+        raise ConfigurationError("no region: pass region=... (or --region), or set AWS_REGION or AWS_DEFAULT_REGION")
     if not (use_fips or use_dualstack) and (
         region == GLOBAL_REGION or (use_global_endpoint and region in LEGACY_GLOBAL_REGIONS)
     ):

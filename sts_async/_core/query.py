@@ -37,7 +37,7 @@ def serialize(operation: Operation[Any], request: Shape) -> SecretBytes:
 
 def _append_members(pairs: list[str], shape: Shape, prefix: str) -> None:
     """Append ``<prefix><name>=<value>`` for each scalar in *shape*; nested names are joined by dots."""
-    for member, value in shape.given():
+    for member, value in shape._given():
         if isinstance(value, str):
             pairs.append(f"{prefix}{member.wire}={quote(value)}")
         else:

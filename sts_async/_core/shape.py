@@ -33,25 +33,32 @@ class Shape:
     _read_values: ClassVar[Any] = staticmethod(lambda shape: ())
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{member.name}={value!r}" for member, value in self.given())
+        shown = ", ".join(f"{member.name}={value!r}" for member, value in self._given())
         return f"{type(self).__name__}({shown})"
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
             return NotImplemented
-        return isinstance(other, Shape) and self.values() == other.values()
+        return isinstance(other, Shape) and self._values() == other._values()
 
     def __hash__(self) -> int:
-        return hash((type(self), self.values()))
+        return hash((type(self), self._values()))
 
-    def values(self) -> tuple[Any, ...]:
+    def _has_secret(self) -> bool:
+        """Say whether a member that is there, here or in a nested shape, must not be shown."""
+        nested = [item for _, value in self._given() for item in (value if isinstance(value, tuple) else (value,))]
+        return any(member.secret for member, _ in self._given()) or any(
+            item._has_secret() for item in nested if isinstance(item, Shape)
+        )
+
+    def _values(self) -> tuple[Any, ...]:
         """Return the values of all members, in their order."""
         values: tuple[Any, ...] = self._read_values(self)
         return values
 
-    def given(self) -> list[tuple[Member, Any]]:
+    def _given(self) -> list[tuple[Member, Any]]:
         """Return the members that are there, with their values."""
-        both = zip(self.__members__, self.values(), strict=True)
+        both = zip(self.__members__, self._values(), strict=True)
         return [(member, value) for member, value in both if value is not None and value != ()]
 
 

@@ -56,7 +56,7 @@ class LocalSTS:
         users: Users, beside the one that `credentials` belong to.
         accounts: Further accounts.
         clock: Returns the time, in seconds since 1970. Signatures, lifetimes and the Date header follow it.
-        honour_expires: Whether a presigned URL ends with its X-Amz-Expires. STS itself takes it for 15 minutes.
+        honor_expires: Whether a presigned URL ends with its X-Amz-Expires. STS itself takes it for 15 minutes.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
 
@@ -76,7 +76,7 @@ class LocalSTS:
         users: Iterable[User] = (),
         accounts: Iterable[Account] = (),
         clock: Callable[[], float] = time.time,
-        honour_expires: bool = False,
+        honor_expires: bool = False,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -89,7 +89,7 @@ class LocalSTS:
         self.requests: deque[Served] = deque(maxlen=RECORDS_KEPT)
         self._directory = Directory(partition=partition, account=home, trust_undeclared=roles is None)
         self._directory.declare(self.user, *users, *(roles or ()), *accounts)
-        self._service = Service(self._directory, region=region, regions=regions, honour_expires=honour_expires)
+        self._service = Service(self._directory, region=region, regions=regions, honor_expires=honor_expires)
         self._clock = clock
         self._host = host
         self._port = port
@@ -148,7 +148,8 @@ class LocalSTS:
         """
         if self._runner is None:
             raise RuntimeError("the server is not running: use `async with LocalSTS() as server`, or await start()")
-        return f"http://{self._host}:{self._port}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
 
     def client(self, **options: Any) -> "STSClient":
         """Return a client of this server; *options* are those of `STSClient`, and come first."""

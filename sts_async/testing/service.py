@@ -55,16 +55,16 @@ class Service:
         directory: What is known.
         region: The region of requests that are not signed.
         regions: Regions that a request can be signed for; None for any.
-        honour_expires: See `verify.check_signature`.
+        honor_expires: See `verify.check_signature`.
     """
 
     def __init__(
-        self, directory: Directory, *, region: str, regions: Collection[str] | None, honour_expires: bool
+        self, directory: Directory, *, region: str, regions: Collection[str] | None, honor_expires: bool
     ) -> None:
         self._directory = directory
         self._region = region
         self._regions = regions
-        self._honour_expires = honour_expires
+        self._honor_expires = honor_expires
 
     def answer(self, received: Received, *, now: float, refusal: Refusal | None = None) -> Outcome:
         """Return the answer to *received* at *now*, in seconds since 1970; with *refusal* it is that."""
@@ -114,6 +114,6 @@ class Service:
             caller.credentials,
             now=now,
             regions=self._regions,
-            honour_expires=self._honour_expires,
+            honor_expires=self._honor_expires,
         )
         return caller, proof.region

@@ -187,7 +187,7 @@ def check_signature(
     *,
     now: float,
     regions: Collection[str] | None = None,
-    honour_expires: bool = False,
+    honor_expires: bool = False,
 ) -> None:
     """
     Return when *credentials* have signed *received*, at about *now* (seconds since 1970).
@@ -198,7 +198,7 @@ def check_signature(
         credentials: Those of the key that the proof names.
         now: The service's time.
         regions: Regions that a request can be signed for; None for any.
-        honour_expires: Whether a presigned URL ends after its X-Amz-Expires, when that is less than 15 minutes. STS
+        honor_expires: Whether a presigned URL ends after its X-Amz-Expires, when that is less than 15 minutes. STS
             itself takes one for 15 minutes, whatever it says.
 
     Raises:
@@ -213,7 +213,7 @@ def check_signature(
         raise signature_mismatch("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date.")
     if "host" not in proof.names:
         raise signature_mismatch("'Host' must be a 'SignedHeader' in the AWS Authorization.")
-    _check_time(proof, now=now, longest=min(proof.expires or WINDOW, WINDOW) if honour_expires else WINDOW)
+    _check_time(proof, now=now, longest=min(proof.expires or WINDOW, WINDOW) if honor_expires else WINDOW)
     request = sigv4.canonical_request(
         method=received.method,
         path=sigv4.canonical_path(received.path),

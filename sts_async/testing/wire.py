@@ -7,12 +7,11 @@ from urllib.parse import parse_qsl
 from .._core import convert
 from .._core.constraints import Member, violations
 from .._core.shape import Shape
-from ..operations import API_VERSION, OPERATIONS, Operation
+from ..operations import API_VERSION, NAMESPACE, OPERATIONS, Operation
 from ..shapes import Request, Response
 from .refusals import Refusal, invalid
 from .verify import Received
 
-NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 CONTENT_TYPE = "text/xml"
 
 BY_NAME: dict[str, Operation[Any]] = {operation.name: operation for operation in OPERATIONS}

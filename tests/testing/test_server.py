@@ -346,3 +346,19 @@ async def test_roles_that_are_declared_later_are_known() -> None:
         server.declare(Role(ROLE))
 
         await sts.assume_role(role_arn=ROLE, role_session_name="me")
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+async def test_it_listens_on_the_other_loopback_address_too() -> None:
+    """An IPv6 address stands in brackets in a URL."""
+    async with LocalSTS(host="::1") as server, server.client() as sts:
+        assert server.url.startswith("http://[::1]:")
+        assert (await sts.get_caller_identity()).arn == server.principal(server.credentials).arn  # type: ignore[union-attr]

@@ -21,7 +21,7 @@ from sts_async.testing.verify import Received
 USER = User("developer", mfa_serial="arn:aws:iam::123456789012:mfa/developer")
 DIRECTORY = Directory(partition="aws", account=Account("123456789012"), trust_undeclared=True)
 DIRECTORY.declare(USER)
-SERVICE = Service(DIRECTORY, region="us-east-1", regions=None, honour_expires=False)
+SERVICE = Service(DIRECTORY, region="us-east-1", regions=None, honor_expires=False)
 URL = "http://127.0.0.1/"
 
 ARN = "arn:aws:iam::123456789012:role/demo"

@@ -142,7 +142,7 @@ async def test_a_presigned_url_comes_in_until_15_minutes_have_passed(
 
 
 async def test_a_presigned_url_ends_when_it_says_if_that_is_asked_for(clock: Any) -> None:
-    async with LocalSTS(clock=clock, honour_expires=True) as server, server.client() as sts:
+    async with LocalSTS(clock=clock, honor_expires=True) as server, server.client() as sts:
         sts._engine._wall_clock = clock.stopped()
         url = (await sts.presign(GetCallerIdentityRequest(), expires=60)).reveal()
         clock.move(59)

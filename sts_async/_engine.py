@@ -105,16 +105,19 @@ class Engine:
             self._check(request)
         body = query.serialize(operation, request)
         digest = _digest(body)
-        attempt = 0
+        attempt = sent = 0
         while True:
             attempt += 1
             while (wait := self._retries.admit(now=self._monotonic())) > 0:
                 await self._sleep(wait)
-            credentials = await self._provide(attempt) if operation.signed else None
-            at = self._now()
-            headers = HEADERS if credentials is None else self._sign(credentials, digest, at)
             outcome: R | STSError
             try:
+                headers: Mapping[str, str] = HEADERS
+                if operation.signed:
+                    credentials = await self._credentials.provide_credentials(self._transport)
+                    headers = self._sign(credentials, digest)
+                at = self._now()
+                sent = attempt
                 response = await self._transport.send(HttpRequest("POST", self._endpoint.url, headers, body))
             except STSError as error:
                 outcome = error
@@ -132,7 +135,7 @@ class Engine:
                 self._retries.after_success(attempt=attempt)
                 self._remember(digest, outcome.metadata)
                 return outcome
-            outcome.attempts = attempt
+            outcome.attempts = sent or outcome.attempts  # a provider's error may have a count of its own
             delay = self._retries.after_failure(outcome, attempt=attempt, jitter=self._jitter())
             if delay is None:
                 raise outcome
@@ -145,7 +148,7 @@ class Engine:
         if request._has_secret():
             raise ConfigurationError(f"{operation.name} with a secret cannot be presigned: URLs end up in logs")
         return sigv4.presign(
-            self._checked(await self._provide(1)),
+            self._checked(await self._credentials.provide_credentials(self._transport)),
             url=f"{self._endpoint.url}?{query.serialize(operation, request).decode()}",
             service=SERVICE,
             region=self._signing_region(),
@@ -162,14 +165,7 @@ class Engine:
         if broken:
             raise ParamValidationError(type(request).__name__, broken)
 
-    async def _provide(self, attempt: int) -> Credentials:
-        try:
-            return await self._credentials.provide_credentials(self._transport)
-        except STSError as error:
-            error.attempts = error.attempts or attempt - 1
-            raise
-
-    def _sign(self, credentials: Credentials, digest: str, at: datetime) -> Mapping[str, str]:
+    def _sign(self, credentials: Credentials, digest: str) -> Mapping[str, str]:
         signer = self._signer
         if signer is None or signer.credentials is not credentials:
             # One is kept, for the credentials in use: what they supersede is let go, and their derived keys with it.
@@ -181,7 +177,7 @@ class Engine:
                 service=SERVICE,
                 region=self._signing_region(),
             )
-        return signer.sign(payload_hash=digest, at=at)
+        return signer.sign(payload_hash=digest, at=self._now())
 
     def _checked(self, credentials: Credentials) -> Credentials:
         if not isinstance(credentials, Credentials):

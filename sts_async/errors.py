@@ -51,7 +51,7 @@ class STSError(Exception):
     """Whether the service asked to slow down."""
 
     attempts: int = 0
-    """How many attempts had been made when the error was raised; 0 when nothing was sent."""
+    """How many times the request had been sent when the error was raised."""
 
     def __reduce__(self) -> tuple[Any, ...]:  # an error crosses process borders, whatever its constructor asks for
         return _rebuilt, (type(self), self.args), self.__dict__

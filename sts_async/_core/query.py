@@ -37,7 +37,9 @@ def serialize(operation: Operation[Any], request: Shape) -> SecretBytes:
 
 def _append_members(pairs: list[str], shape: Shape, prefix: str) -> None:
     """Append ``<prefix><name>=<value>`` for each scalar in *shape*; nested names are joined by dots."""
-    for member, value in shape._given():
+    for member, value in zip(shape.__members__, shape._values(), strict=True):
+        if value is None or value == ():
+            continue
         if isinstance(value, str):
             pairs.append(f"{prefix}{member.wire}={quote(value)}")
         else:

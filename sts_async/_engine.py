@@ -20,6 +20,7 @@ from ._core import answer, query
 from ._core.constraints import violations
 from ._core.endpoints import Endpoint
 from ._core.message import HttpRequest, HttpResponse
+from ._core.secret import Unpicklable
 from .errors import ConfigurationError, CredentialsError, ParamValidationError, STSError
 from .operations import Operation
 from .shapes import Credentials, Request, Response, ResponseMetadata
@@ -71,7 +72,7 @@ class RetryPolicy(Protocol):
         ...
 
 
-class Engine:
+class Engine(Unpicklable):
     """Invoke operations at one endpoint. All parts are values or seams; none is made here."""
 
     def __init__(

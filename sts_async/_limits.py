@@ -92,9 +92,12 @@ class Deadlines:
         self._running.pop(deadline, None)
 
     def close(self) -> None:
-        """Cancel the timer. Blocks that are still running have no deadline any more."""
+        """End all blocks now, as if their time were over."""
         if self._timer is not None:
             self._timer.cancel()
+        running, self._running = self._running, {}
+        for deadline in running:
+            deadline.expire()
 
     def _sweep(self) -> None:
         self._timer = None

@@ -16,7 +16,7 @@ import aiohttp
 import yarl
 
 from ._core.message import HttpRequest, HttpResponse
-from ._core.secret import SecretBytes
+from ._core.secret import SecretBytes, Unpicklable
 from ._limits import CONNECT_TIMEOUT, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT, Deadlines, Gate
 from ._version import VERSION
 from .errors import (
@@ -55,11 +55,14 @@ class _LoopPart:
 
     async def close(self) -> None:
         self.deadlines.close()
+        await self.close_session()
+
+    async def close_session(self) -> None:
         if self.owned:
             await self.session.close()
 
 
-class AiohttpTransport:
+class AiohttpTransport(Unpicklable):
     """
     Send requests over aiohttp.
 
@@ -104,10 +107,12 @@ class AiohttpTransport:
         if not part.gate.take():
             await part.gate.wait()
         try:
+            self._check_open()
             with part.deadlines.start():
                 return await self._exchange(part, request)
         except (aiohttp.ClientError, OSError, RuntimeError, STSError, ValueError) as error:
-            failure = _failure(error, request, part.session)
+            closed = self._closed and isinstance(error, TimeoutError)
+            failure = _closed() if closed else _failure(error, request, part.session)
         finally:
             part.gate.give_up()
         raise failure  # outside: aiohttp's frames and messages can quote what was sent
@@ -120,6 +125,7 @@ class AiohttpTransport:
             data=aiohttp.BytesPayload(request.body) if request.body else None,
             headers=request.headers if part.owned else {**HEADERS, **request.headers},
             allow_redirects=False,
+            raise_for_status=False,
             auto_decompress=False,
             timeout=self._timeout,
         )
@@ -146,14 +152,13 @@ class AiohttpTransport:
 
     async def _open(self) -> _LoopPart:
         """Make, at first use in a loop, what belongs to it, and let go of what belonged to loops that have ended."""
-        if self._closed:
-            raise ClientClosedError("the client is closed")
+        self._check_open()
         loop = asyncio.get_running_loop()
         if self._session is None:
             part = _LoopPart(
                 self._new_session(), owned=True, connections=self._max_connections, seconds=self._read_timeout
             )
-        elif self._parts:
+        elif getattr(self._session, "_loop", loop) is not loop:  # aiohttp's own `loop` is deprecated
             raise ConfigurationError("the session that was given belongs to another event loop: give none, or one each")
         else:
             limit = self._session.connector.limit if self._session.connector else 0
@@ -161,9 +166,9 @@ class AiohttpTransport:
                 self._session, owned=False, connections=limit or self._max_connections, seconds=self._read_timeout
             )
         self._parts[loop] = part  # before any await: whoever comes next finds it
-        ended = [self._parts.pop(other) for other in list(self._parts) if other.is_closed()]
-        for other_part in ended:
-            await other_part.close()
+        for ended in [other for other in list(self._parts) if other.is_closed()]:
+            if gone := self._parts.pop(ended, None):
+                await gone.close_session()
         return part
 
     def _new_session(self) -> aiohttp.ClientSession:
@@ -176,14 +181,31 @@ class AiohttpTransport:
             timeout=self._timeout,
         )
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise _closed()
+
     async def aclose(self) -> None:
-        """Close the connections that are ours, in at most 5 s. Closing again does nothing."""
+        """
+        Close the connections that are ours, in all event loops, in at most 5 s. Closing again does nothing.
+
+        Requests under way end with `ClientClosedError`.
+        """
         self._closed = True
         parts, self._parts = self._parts, {}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_GRACE):
-                for part in parts.values():
-                    await part.close()
+                for loop, part in parts.items():
+                    if loop.is_closed():
+                        await part.close_session()
+                    elif loop is asyncio.get_running_loop():
+                        await part.close()
+                    else:  # it runs in another thread
+                        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(part.close(), loop))
+
+
+def _closed() -> ClientClosedError:
+    return ClientClosedError("the client is closed")
 
 
 def _failure(error: Exception, request: HttpRequest, session: aiohttp.ClientSession) -> STSError:
@@ -198,6 +220,8 @@ def _failure(error: Exception, request: HttpRequest, session: aiohttp.ClientSess
             return AttemptTimeout(f"no whole answer from {where} in time")
         case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch() | ssl.SSLError():
             return TLSError(f"TLS with {where} failed: {_tls_reason(error)}")
+        case aiohttp.ClientOSError() if isinstance(error.__cause__, ssl.SSLError):  # an alert after the handshake
+            return TLSError(f"TLS with {where} failed: {_tls_reason(error.__cause__)}")
         case aiohttp.ClientConnectorDNSError():
             return ConnectError(f"no address is known for {where}")
         case aiohttp.ClientConnectorError():

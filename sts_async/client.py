@@ -1,13 +1,14 @@
 """The client: what it is made of, how it is closed, and `send`. Its eleven coroutines are in `calls`."""
 
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import attrs
 
 from . import shapes as s
 from ._core import endpoints
+from ._core.secret import Unpicklable
 from ._engine import CredentialsProvider, Engine, RetryPolicy
 from ._transport import AiohttpTransport
 from .calls import Calls
@@ -21,7 +22,7 @@ from .sigv4 import PresignedUrl
 R = TypeVar("R", bound=s.Response)
 
 
-class STSClient(Calls):
+class STSClient(Unpicklable, Calls):
     """
     A client of the AWS Security Token Service.
 
@@ -102,10 +103,9 @@ class STSClient(Calls):
         await self.aclose()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_endpoint"):  # in the traceback of an error in the constructor
+            return "<STSClient that was not made>"
         return f"STSClient({self.endpoint_url!r}, region={self.region!r})"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("an STSClient cannot be pickled: pass its Credentials or Config, and make one over there")
 
     async def send(self, request: s.Request[R]) -> R:
         """

@@ -12,6 +12,17 @@ from .errors import ConfigurationError
 _ENVIRONMENT_SWITCHES = ("ignore_configured_endpoint_urls", "use_fips_endpoint", "use_dualstack_endpoint")
 
 REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
+VARIABLES = (
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_ENDPOINT_URL",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_STS_REGIONAL_ENDPOINTS",
+    "AWS_MAX_ATTEMPTS",
+)
 ENDPOINT_URL = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL")
 
 
@@ -85,7 +96,9 @@ class Config:
         Raises:
             ConfigurationError: A variable has a value that its option cannot have.
         """
-        environ = os.environ if environ is None else environ
+        everything = os.environ if environ is None else environ
+        environ = {name: everything[name] for name in VARIABLES if name in everything}
+        del everything  # it has keys in it, and a traceback that shows local variables must not
         ignored = _either(self.ignore_configured_endpoint_urls, environ, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
         return attrs.evolve(
             self,

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import SplitResult, quote, urlsplit
 
-from ._core.secret import Secret, SecretBytes
+from ._core.secret import Secret, SecretBytes, Unpicklable
 from .errors import ConfigurationError, CredentialsError
 from .shapes import Credentials
 
@@ -114,7 +114,7 @@ def sign(
     return signer.sign(payload_hash=payload_hash or hashlib.sha256(body).hexdigest(), at=at)
 
 
-class Signer:
+class Signer(Unpicklable):
     """
     Signs requests that differ only in time and body: all else is checked and prepared once.
 
@@ -250,10 +250,10 @@ def canonical_request(
     *, method: str, path: str, query: str, headers: Iterable[tuple[str, str]], payload_hash: str
 ) -> Secret:
     """Return the text that is hashed: *headers* are pairs of lower-case name and value, sorted by name."""
-    pairs = tuple(headers)
+    verb, pairs = method.upper(), tuple(headers)
     lines = "".join([f"{name}:{' '.join(value.split())}\n" for name, value in pairs])
     names = ";".join([name for name, _ in pairs])
-    return Secret(f"{method.upper()}\n{path}\n{query}\n{lines}\n{names}\n{payload_hash}")
+    return Secret(f"{verb}\n{path}\n{query}\n{lines}\n{names}\n{payload_hash}")
 
 
 def canonical_path(path: str, *, normalize: bool = True, double_encode: bool = True) -> str:

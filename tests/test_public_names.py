@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import sts_async
-from sts_async import errors, shapes
+from sts_async import errors, shapes, testing
 
 TREE = ast.parse(Path(sts_async.__file__).read_text())
 
@@ -109,3 +109,9 @@ def test_the_map_in_the_docstring_names_modules_that_exist() -> None:
 
     assert {"client", "calls", "config", "operations", "shapes", "errors", "credentials", "retries", "sigv4"} <= named
     assert [name for name in named if not (package / f"{name}.py").exists() and not (package / name).is_dir()] == []
+
+
+def test_the_names_are_listed_before_they_are_imported() -> None:
+    """For `help`, and for whoever completes names at a prompt."""
+    for module in (sts_async, testing):
+        assert set(module.__all__) <= set(dir(module))

@@ -5,6 +5,7 @@ Logs and error texts are watched over the whole suite, in ``conftest.py``; here 
 """
 
 import asyncio
+import pickle
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,7 +15,9 @@ from support import ANSWER, KEYS, ROLE, RawServer, http
 
 import sts_async
 from sts_async import Config, Credentials, NoRetries, STSClient
+from sts_async.credentials import EnvironmentProvider, StaticProvider
 from sts_async.errors import STSError
+from sts_async.sigv4 import Signer
 
 Start = Callable[..., Awaitable[RawServer]]
 PACKAGE = str(Path(sts_async.__file__).parent)
@@ -34,7 +37,7 @@ def shown(error: BaseException) -> str:
         captured = traceback.TracebackException.from_exception(one, capture_locals=True)
         frames = [frame for frame in captured.stack if "/tests/" not in frame.filename]
         parts += [str(one), repr(one), repr(one.args), repr(vars(one)), *map(str, getattr(one, "__notes__", ()))]
-        parts += [f"{frame.name} {frame.line} {frame.locals}" for frame in frames]
+        parts += [f"{frame.filename} {frame.name} {frame.line} {frame.locals}" for frame in frames]
     return "\n".join(parts)
 
 
@@ -169,3 +172,60 @@ async def test_a_request_that_is_refused_shows_no_secret(name: str, changes: dic
         error = await failure(sts, name, **changes)
 
     assert_nothing_is_shown(error)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AWS_MAX_ATTEMPTS", "x"),
+        ("AWS_USE_FIPS_ENDPOINT", "x"),
+        ("AWS_STS_REGIONAL_ENDPOINTS", "x"),
+        ("AWS_REGION", "x y"),
+        ("AWS_ENDPOINT_URL", "ftp://h"),
+    ],
+)
+def test_a_variable_that_is_refused_does_not_show_the_others(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    """T16: the environment has keys in it."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SENTINEL")
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(STSError) as caught:
+        STSClient()
+
+    assert_nothing_is_shown(caught.value)
+
+
+async def test_half_set_variables_show_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T16, T47."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SENTINEL")
+    async with STSClient(region="eu-west-1", endpoint_url="http://127.0.0.1:9/") as sts:
+        assert_nothing_is_shown(await failure(sts))
+
+
+@pytest.mark.parametrize("policy", [{"a": object()}, {"a": {1, 2}}], ids=["object", "set"])
+async def test_a_policy_that_json_cannot_express_is_named_and_shows_nothing(policy: object) -> None:
+    """T16: the error must not come from where the token is made a member."""
+    async with STSClient(region="eu-west-1", endpoint_url="http://127.0.0.1:9/", credentials=KEYS) as sts:
+        error = await failure(sts, "assume_role_with_web_identity", policy=policy)  # type: ignore[arg-type]
+
+    assert "policy must be text" in str(error)
+    assert_nothing_is_shown(error)
+
+
+def test_a_secret_given_as_bytes_is_hidden_too() -> None:
+    """T14: by mistake, but the mistake must not be printed."""
+    credentials = Credentials(access_key_id="AKIA", secret_access_key=b"SENTINEL")  # type: ignore[arg-type]
+
+    assert "SENTINEL" not in f"{credentials} {credentials!r} {[credentials]}"
+
+
+def test_what_holds_secrets_does_not_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T18: it says what does."""
+    sts = STSClient(region="eu-west-1", credentials=KEYS)
+    signer = Signer(KEYS, method="GET", url="https://h/", headers={}, service="sts", region="eu-west-1")
+
+    for thing in (sts, sts._engine, sts._transport, signer, StaticProvider(KEYS), EnvironmentProvider({})):
+        with pytest.raises(TypeError, match=f"a {type(thing).__name__} cannot be pickled: pass its Credentials"):
+            pickle.dumps(thing)

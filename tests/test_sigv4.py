@@ -450,6 +450,14 @@ def test_headers_that_would_add_a_header_are_refused(make: Callable[..., Any], t
 
 
 @each_form
+@pytest.mark.parametrize("url", ["s3.amazonaws.com/x", "/x", "", "https:///x", "https://h/a b"])
+def test_a_url_without_host_or_with_a_space_is_refused(make: Callable[..., Any], url: str) -> None:
+    """A signature over no host, or over a space that the transport encodes, is good for nothing."""
+    with pytest.raises(ConfigurationError, match="a URL to sign must be"):
+        make(LONG_TERM, method="GET", url=url, headers={}, **STS)
+
+
+@each_form
 def test_a_header_that_is_given_twice_is_refused(make: Callable[..., Any]) -> None:
     """Both would be sent, and one of them signed."""
     with pytest.raises(ConfigurationError, match="header 'x-mine' is given twice"):

@@ -14,7 +14,7 @@ from support import ANSWER, RawServer, http
 from sts_async import errors
 from sts_async._core.message import HttpRequest, HttpResponse
 from sts_async._core.secret import Secret, SecretBytes
-from sts_async._transport import AiohttpTransport
+from sts_async._transport import AiohttpTransport, _failure
 
 Start = Callable[..., Awaitable[RawServer]]
 
@@ -437,3 +437,84 @@ async def test_closing_is_bounded(raw_server: Start, monkeypatch: pytest.MonkeyP
     await close()
 
     assert session.closed
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["given session", "own session"])
+async def test_closing_ends_what_is_under_way_and_what_waits(raw_server: Start, *, given: bool) -> None:
+    """F55: callers get a typed error at once, also when the session is not ours to close."""
+
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.read_request(reader)
+        await asyncio.Event().wait()
+
+    server = await raw_server(handler=stall)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
+        transport = AiohttpTransport(session=session if given else None, max_connections=1, read_timeout=60)
+        calls = [asyncio.create_task(transport.send(post(server.url))) for _ in range(3)]
+        while not server.requests:
+            await asyncio.sleep(0.01)
+
+        await transport.aclose()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [type(outcome) for outcome in outcomes] == [errors.ClientClosedError] * 3
+    assert len(server.requests) == 1
+
+
+async def test_a_transport_in_two_threads_is_closed_from_one(raw_server: Start) -> None:
+    """F53: what belongs to the other thread's loop is closed there."""
+    server = await raw_server(http("x"))
+    transport = AiohttpTransport()
+    await transport.send(post(server.url))
+    used, done = asyncio.Event(), asyncio.Event()
+    here = asyncio.get_running_loop()
+
+    async def elsewhere() -> bool:
+        await transport.send(post(server.url))
+        session = transport._parts[asyncio.get_running_loop()].session
+        here.call_soon_threadsafe(used.set)
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(done.wait(), here))
+        return session.closed
+
+    other = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
+    await used.wait()
+    await transport.aclose()
+    done.set()
+
+    assert await other
+    assert server.connections == 2
+
+
+async def test_a_given_session_of_another_loop_is_named_at_its_first_use() -> None:
+    """F53."""
+
+    async def make() -> aiohttp.ClientSession:
+        session = aiohttp.ClientSession()
+        await session.close()
+        return session
+
+    session = await asyncio.to_thread(asyncio.run, make())
+    transport = AiohttpTransport(session=session)
+
+    with pytest.raises(errors.ConfigurationError, match="belongs to another event loop"):
+        await transport.send(post("http://127.0.0.1:9/"))
+
+
+async def test_a_given_session_does_not_turn_refusals_into_its_own_errors(raw_server: Start) -> None:
+    """With `raise_for_status` aiohttp would throw the service's error away."""
+    server = await raw_server(http("refused", status=403))
+    async with aiohttp.ClientSession(raise_for_status=True) as session:
+        response = await AiohttpTransport(session=session).send(post(server.url))
+
+    assert (response.status, response.body) == (403, b"refused")
+
+
+def test_an_alert_after_the_handshake_is_a_tls_error() -> None:
+    """F26: under TLS 1.3 a server refuses a client's certificate, or its absence, in place of the answer."""
+    alert = aiohttp.ClientOSError()
+    alert.__cause__ = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required")
+
+    failure = _failure(alert, post("https://127.0.0.1:1/"), None)  # type: ignore[arg-type]
+
+    assert type(failure) is errors.TLSError
+    assert not failure.retryable

@@ -24,15 +24,17 @@ def serialize(operation: Operation[Any], request: Shape) -> SecretBytes:
     Return the form body of *request*: members in the order of the API model, RFC 3986 percent-encoding.
 
     Raises:
-        ParamValidationError: A text holds a lone surrogate, which UTF-8 cannot encode.
+        ParamValidationError: A text holds a lone surrogate, or an integer has thousands of digits.
     """
     pairs = [f"Action={operation.name}&Version={API_VERSION}"]
     try:
         _append_members(pairs, request, "")
         return SecretBytes("&".join(pairs).encode("ascii"))
-    except UnicodeEncodeError:
+    except ValueError:  # a lone surrogate, or an integer with more digits than Python writes
         pairs.clear()  # the error is raised below, without this one as its context: both hold the text
-    raise ParamValidationError(type(request).__name__, ["a member must be text that UTF-8 can encode"])
+    raise ParamValidationError(
+        type(request).__name__, ["a member cannot be written: is it text that UTF-8 can encode?"]
+    )
 
 
 def _append_members(pairs: list[str], shape: Shape, prefix: str) -> None:

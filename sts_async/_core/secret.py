@@ -1,6 +1,6 @@
 """Text and bytes that do not show themselves: keys, tokens, assertions, and bodies that carry them."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 
 class Secret(str):
@@ -29,5 +29,18 @@ class SecretBytes(bytes):
 
 
 def conceal(value: Any) -> Any:
-    """Return *value* as a `Secret` when it is text, and unchanged when it is not."""
+    """Return *value* hidden when it is text, or bytes by mistake, and unchanged when it is neither."""
+    if isinstance(value, bytes):
+        return SecretBytes(value)
     return Secret(value) if isinstance(value, str) else value
+
+
+class Unpicklable:
+    """What holds secrets or connections and does not go to another process; `Credentials` and `Config` do."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled: pass its Credentials or Config, and make one there"
+        )

@@ -153,7 +153,10 @@ def _as_document(value: Any) -> Any:
     """Return a mapping as compact JSON text; text is sent as it is."""
     if value is None or isinstance(value, str) or not isinstance(value, Mapping):  # the usual two first
         return value
-    return json.dumps(value, separators=(",", ":"), default=_as_dict)
+    try:
+        return json.dumps(value, separators=(",", ":"), default=_as_dict)
+    except (TypeError, ValueError, RecursionError):
+        return value  # for `violations` to name; an error from here would show the other members
 
 
 def _as_dict(value: Any) -> Any:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .._core.convert import timestamp
-from .._core.secret import conceal
+from .._core.secret import Unpicklable, conceal
 from ..errors import CredentialsError, CredentialsExpired, CredentialsNotFound
 from ..shapes import Credentials
 
@@ -21,7 +21,7 @@ EXPIRATION = "AWS_CREDENTIAL_EXPIRATION"
 VARIABLES = (ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, EXPIRATION)
 
 
-class EnvironmentProvider:
+class EnvironmentProvider(Unpicklable):
     """
     Provide what ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN`` and
     ``AWS_CREDENTIAL_EXPIRATION`` (ISO 8601) say at the time of each call. A blank variable counts as unset.
@@ -32,8 +32,7 @@ class EnvironmentProvider:
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._environ = os.environ if environ is None else environ
-        self._seen: tuple[str | None, ...] = ()
-        self._credentials: Credentials | None = None
+        self._last: tuple[tuple[str | None, ...], Credentials] | None = None
 
     async def provide_credentials(self, transport: Any) -> Credentials:
         """
@@ -45,12 +44,14 @@ class EnvironmentProvider:
             CredentialsExpired: The expiration is past.
         """
         seen = tuple(conceal((self._environ.get(name) or "").strip() or None) for name in VARIABLES)
-        if self._credentials is None or seen != self._seen:
-            self._credentials = _read(*seen)  # kept while the variables stand: derived signing keys stay with it
-            self._seen = seen
-        if self._credentials.is_expired(now=datetime.now(UTC)):
+        last = self._last
+        if last is None or last[0] != seen:
+            self._last = None
+            last = self._last = (seen, _read(*seen))  # the same object while the variables stand, for its signer
+        credentials = last[1]
+        if credentials.is_expired(now=datetime.now(UTC)):
             raise CredentialsExpired(f"the credentials in the environment have expired: {EXPIRATION} is past")
-        return self._credentials
+        return credentials
 
     def __repr__(self) -> str:
         return "EnvironmentProvider()"

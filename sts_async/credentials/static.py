@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from .._core.secret import Unpicklable
 from ..shapes import Credentials
 
 
-class StaticProvider:
+class StaticProvider(Unpicklable):
     """Provide the same credentials for ever."""
 
     def __init__(self, credentials: Credentials) -> None:

@@ -197,3 +197,12 @@ def test_text_that_cannot_be_encoded_is_refused_without_showing_it(before: str, 
     assert caught.value.shape == "AssumeRoleWithSAMLRequest"
     assert caught.value.__context__ is None
     assert "SENTINEL-44bd" not in shown
+
+
+def test_an_integer_of_thousands_of_digits_is_refused_like_other_text_that_cannot_be_written() -> None:
+    """Python itself refuses to write it, with an error from where the other members are."""
+    request = s.AssumeRoleRequest(role_arn=ARN, role_session_name="me", duration_seconds=10**5000)
+
+    with pytest.raises(ParamValidationError, match="a member cannot be written") as caught:
+        serialize(ASSUME_ROLE, request)
+    assert caught.value.__context__ is None

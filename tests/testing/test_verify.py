@@ -1,5 +1,6 @@
 """Who may come in: signatures in headers and in URLs, and what the service says of those that are wrong."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -215,3 +216,28 @@ def test_nothing_that_was_received_is_printed() -> None:
 
     assert "SENT" not in repr(proof)
     assert "SENT" not in repr(attrs.evolve(received, body=b""))
+
+
+async def test_a_signed_header_that_is_no_utf8_is_a_mismatch_and_not_a_crash() -> None:
+    """aiohttp hands such bytes on as lone surrogates."""
+    async with LocalSTS() as server:
+        signed = sign(
+            server.credentials,
+            method="POST",
+            url=f"{server.url}/",
+            headers={"x-mine": "a"},
+            body=b"Action=GetCallerIdentity&Version=2011-06-15",
+            service="sts",
+            region="us-east-1",
+            at=datetime.now(UTC),
+        )
+        lines = [f"{name}: {value}" for name, value in signed.items() if name != "x-mine"]
+        head = "\r\n".join(["POST / HTTP/1.1", f"Host: {server.url[7:]}", "Content-Length: 43", *lines]).encode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+        writer.write(head + b"\r\nx-mine: \xff\r\n\r\nAction=GetCallerIdentity&Version=2011-06-15")
+        answer = await reader.readuntil(b"</ErrorResponse>")
+        writer.close()
+        await writer.wait_closed()
+
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert b"<Code>SignatureDoesNotMatch</Code>" in answer

@@ -30,9 +30,9 @@ class SecretBytes(bytes):
 
 def conceal(value: Any) -> Any:
     """Return *value* hidden when it is text, or bytes by mistake, and unchanged when it is neither."""
-    if isinstance(value, bytes):
-        return SecretBytes(value)
-    return Secret(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return Secret(value)
+    return SecretBytes(value) if isinstance(value, bytes) else value
 
 
 class Unpicklable:

@@ -52,7 +52,7 @@ def incomplete_signature(message: str) -> Refusal:
 
 
 def unknown_key() -> Refusal:
-    """Return the refusal of an access key that is not known, or not with this session token."""
+    """Return the refusal of an access key that is not known, or that belongs to another session token."""
     return Refusal("InvalidClientTokenId", "The security token included in the request is invalid.", status=403)
 
 

@@ -113,11 +113,11 @@ class Engine(Unpicklable):
                 await self._sleep(wait)
             outcome: R | STSError
             try:
-                headers: Mapping[str, str] = HEADERS
+                credentials = None
                 if operation.signed:
                     credentials = await self._credentials.provide_credentials(self._transport)
-                    headers = self._sign(credentials, digest)
                 at = self._now()
+                headers = self._sign(credentials, digest, at) if operation.signed else HEADERS
                 sent = attempt
                 response = await self._transport.send(HttpRequest("POST", self._endpoint.url, headers, body))
             except STSError as error:
@@ -166,7 +166,7 @@ class Engine(Unpicklable):
         if broken:
             raise ParamValidationError(type(request).__name__, broken)
 
-    def _sign(self, credentials: Credentials, digest: str) -> Mapping[str, str]:
+    def _sign(self, credentials: Credentials | None, digest: str, at: datetime) -> Mapping[str, str]:
         signer = self._signer
         if signer is None or signer.credentials is not credentials:
             # One is kept, for the credentials in use: what they supersede is let go, and their derived keys with it.
@@ -178,9 +178,9 @@ class Engine(Unpicklable):
                 service=SERVICE,
                 region=self._signing_region(),
             )
-        return signer.sign(payload_hash=digest, at=self._now())
+        return signer.sign(payload_hash=digest, at=at)
 
-    def _checked(self, credentials: Credentials) -> Credentials:
+    def _checked(self, credentials: Credentials | None) -> Credentials:
         if not isinstance(credentials, Credentials):
             raise CredentialsError(
                 f"{type(self._credentials).__name__}.provide_credentials gave no Credentials "

@@ -327,8 +327,8 @@ def host_header(parts: SplitResult) -> str:
 def _stamp(at: datetime) -> str:
     if at.tzinfo is None:
         raise ValueError("the time of signing must be aware: use datetime.now(UTC)")
-    at = at.astimezone(UTC)
-    return f"{at.year:04d}{at.month:02d}{at.day:02d}T{at.hour:02d}{at.minute:02d}{at.second:02d}Z"
+    text = at.astimezone(UTC).isoformat(timespec="seconds")
+    return f"{text[:19].replace('-', '').replace(':', '')}Z"
 
 
 def _scope(region: str, service: str) -> str:

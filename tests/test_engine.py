@@ -269,14 +269,18 @@ async def test_credentials_that_fail_later_say_how_often_the_request_was_sent() 
     assert caught.value.attempts == len(transport.sent) == 1
 
 
-async def test_a_provider_that_gives_something_else_is_named() -> None:
+@pytest.mark.parametrize("given", [{"aws_secret_access_key": "SENTINEL"}, None], ids=["dict", "NoneType"])
+async def test_a_provider_that_gives_something_else_is_named(given: Any) -> None:
+    """And nothing is sent, least of all a request without a signature."""
+
     class Careless:
         async def provide_credentials(self, transport: object) -> Any:
-            return {"aws_secret_access_key": "SENTINEL"}
+            return given
 
     transport = Scripted([answer()])
+    reason = rf"Careless\.provide_credentials gave no Credentials but a {type(given).__name__}"
 
-    with pytest.raises(errors.CredentialsError, match=r"Careless\.provide_credentials gave no Credentials but a dict"):
+    with pytest.raises(errors.CredentialsError, match=reason):
         await engine(transport, credentials=Careless()).invoke(ASSUME_ROLE, REQUEST)
 
     assert transport.sent == []

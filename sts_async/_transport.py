@@ -106,41 +106,30 @@ class AiohttpTransport(Unpicklable):
         part = self._parts.get(asyncio.get_running_loop()) or await self._open()
         if not part.gate.take():
             await part.gate.wait()
+        response = None
         try:
             self._check_open()
             with part.deadlines.start():
-                return await self._exchange(part, request)
+                response = await part.session.request(
+                    request.method,
+                    self._url(request.url),
+                    # Made here, because aiohttp finds the payload of a subclass of bytes by searching a list.
+                    data=aiohttp.BytesPayload(request.body) if request.body else None,
+                    headers=request.headers if part.owned else {**HEADERS, **request.headers},
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    auto_decompress=False,
+                    timeout=self._timeout,
+                )
+                return HttpResponse(response.status, response.headers, await _read(response.content, self._cap))
         except (aiohttp.ClientError, OSError, RuntimeError, STSError, ValueError) as error:
             closed = self._closed and isinstance(error, TimeoutError)
             failure = _closed() if closed else _failure(error, request, part.session)
         finally:
+            if response is not None:
+                response.close()  # its connection is back in the pool when the whole answer was read
             part.gate.give_up()
         raise failure  # outside: aiohttp's frames and messages can quote what was sent
-
-    async def _exchange(self, part: _LoopPart, request: HttpRequest) -> HttpResponse:
-        response = await part.session.request(
-            request.method,
-            self._url(request.url),
-            # Made here, because aiohttp finds the payload of a subclass of bytes by searching a list.
-            data=aiohttp.BytesPayload(request.body) if request.body else None,
-            headers=request.headers if part.owned else {**HEADERS, **request.headers},
-            allow_redirects=False,
-            raise_for_status=False,
-            auto_decompress=False,
-            timeout=self._timeout,
-        )
-        body = b""
-        content = response.content
-        try:
-            while not content.at_eof():
-                body += await content.readany()
-                if len(body) > self._cap:
-                    raise ResponseTooLarge(f"the answer is larger than {self._cap} bytes")
-        except BaseException:
-            body = b""
-            response.close()
-            raise
-        return HttpResponse(response.status, response.headers, SecretBytes(body))
 
     def _url(self, url: str) -> yarl.URL:
         if "?" in url:
@@ -202,6 +191,18 @@ class AiohttpTransport(Unpicklable):
                         await part.close()
                     else:  # it runs in another thread
                         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(part.close(), loop))
+
+
+async def _read(content: aiohttp.StreamReader, cap: int) -> SecretBytes:
+    body = b""
+    try:
+        while not content.at_eof():
+            body += await content.readany()
+            if len(body) > cap:
+                raise ResponseTooLarge(f"the answer is larger than {cap} bytes")
+        return SecretBytes(body)
+    finally:
+        body = b""  # no traceback shows part of an answer
 
 
 def _closed() -> ClientClosedError:

@@ -6,7 +6,7 @@ await, so that a traceback that shows local variables does not show them. ``test
 against the shapes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from . import shapes as s
@@ -17,7 +17,7 @@ R = TypeVar("R", bound=s.Response)
 class Calls(Protocol):
     """The eleven coroutines, over whatever has a `send`."""
 
-    async def send(self, request: s.Request[R]) -> R:
+    def send(self, request: s.Request[R]) -> Coroutine[Any, Any, R]:
         """Send a prepared request, and return the response of its type."""
         ...
 

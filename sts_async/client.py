@@ -1,5 +1,6 @@
 """The client: what it is made of, how it is closed, and `send`. Its eleven coroutines are in `calls`."""
 
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -107,7 +108,7 @@ class STSClient(Unpicklable, Calls):
             return "<STSClient that was not made>"
         return f"STSClient({self.endpoint_url!r}, region={self.region!r})"
 
-    async def send(self, request: s.Request[R]) -> R:
+    def send(self, request: s.Request[R]) -> Coroutine[Any, Any, R]:
         """
         Send a prepared request, and return the response of its type.
 
@@ -121,7 +122,7 @@ class STSClient(Unpicklable, Calls):
             ResponseParseError: The answer is not one of STS.
             ServiceError: STS refused; see the operation for the modelled errors.
         """
-        return await self._engine.invoke(_operation(request), request)
+        return self._engine.invoke(_operation(request), request)  # the engine's coroutine, and no frame around it
 
     async def presign(self, request: s.Request[Any], *, expires: int = 60) -> PresignedUrl:
         """

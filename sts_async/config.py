@@ -12,18 +12,16 @@ from .errors import ConfigurationError
 _ENVIRONMENT_SWITCHES = ("ignore_configured_endpoint_urls", "use_fips_endpoint", "use_dualstack_endpoint")
 
 REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
+ENDPOINT_URL = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL")
 VARIABLES = (
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_ENDPOINT_URL_STS",
-    "AWS_ENDPOINT_URL",
+    *REGION,
+    *ENDPOINT_URL,
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
     "AWS_USE_FIPS_ENDPOINT",
     "AWS_USE_DUALSTACK_ENDPOINT",
     "AWS_STS_REGIONAL_ENDPOINTS",
     "AWS_MAX_ATTEMPTS",
 )
-ENDPOINT_URL = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL")
 
 
 @attrs.frozen(kw_only=True)

@@ -212,8 +212,8 @@ def presign(
         double_encode: As for `sign`.
 
     Raises:
-        ConfigurationError: *expires* is out of range, or a header has characters that it cannot carry.
-        CredentialsError: As for `sign`.
+        ConfigurationError: *expires* is out of range, or as for `sign`.
+        CredentialsError, ValueError: As for `sign`.
     """
     if not 1 <= expires <= MAX_EXPIRES:
         raise ConfigurationError(f"a presigned URL is good for 1 to {MAX_EXPIRES} s")

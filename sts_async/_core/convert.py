@@ -107,9 +107,7 @@ def _structure_integer(value: Any, _: Any) -> int:
 
 
 def _structure_time(value: Any, _: Any) -> datetime:
-    if not isinstance(value, str):
-        raise TypeError("not text")
-    return timestamp(value)
+    return timestamp(_structure_text(value, str))
 
 
 _DIGITS = (str, int)

@@ -49,7 +49,7 @@ def _append_members(pairs: list[str], shape: Shape, prefix: str) -> None:
 
 
 def quote(text: str) -> str:
-    """Return *text* percent-encoded (RFC 3986). In C throughout, where `urllib.parse.quote` looks at each byte."""
+    """Return *text* percent-encoded (RFC 3986). Looks at reserved characters only, `urllib.parse.quote` at all."""
     return _RESERVED.sub(_encoded, text)
 
 

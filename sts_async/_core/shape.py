@@ -25,7 +25,7 @@ class Shape:
     The behaviour that all shapes share: redacted printing, comparison, hashing.
 
     One generic implementation here, instead of one that attrs writes and compiles for each of some thirty classes,
-    is a third of the library's import time.
+    halves the time that defining them takes at import.
     """
 
     __slots__ = ()

@@ -5,10 +5,12 @@ Everything that the library raises.
       ConfigurationError               contradictory or missing options; the message says which, and what to do
         InvalidRegion                  a region that is not a host label
         InvalidEndpoint                an endpoint URL that cannot be used
+        InvalidConfigFile              a shared config or credentials file, or a profile in it, that cannot be used
       ParamValidationError             members of a request break constraints, all in one error (also a ValueError)
       CredentialsError                 a credentials source is configured and failed
         CredentialsNotFound            a source has nothing to offer
         CredentialsExpired             a source offers what is no longer valid
+          LoginRequired                somebody has to sign in again
       ClientClosedError                the client was used after `aclose` (also a RuntimeError)
       TransportError                   no answer
         ConnectError                   no connection: refused, no such host, unreachable
@@ -50,6 +52,9 @@ class STSError(Exception):
     throttled: bool = False
     """Whether the service asked to slow down."""
 
+    recoverable: bool = True
+    """Whether waiting may help, without anybody changing anything. What is cached is kept in use only then."""
+
     attempts: int = 0
     """How many times the request had been sent when the error was raised."""
 
@@ -66,6 +71,8 @@ def _rebuilt(cls: type[STSError], args: tuple[Any, ...]) -> STSError:
 class ConfigurationError(STSError):
     """Options contradict each other, or one that is needed is missing."""
 
+    recoverable = False
+
 
 class InvalidRegion(ConfigurationError):
     """A region that is not one host label of lower-case letters, digits and hyphens."""
@@ -73,6 +80,10 @@ class InvalidRegion(ConfigurationError):
 
 class InvalidEndpoint(ConfigurationError):
     """An endpoint URL that cannot be used as it is given."""
+
+
+class InvalidConfigFile(ConfigurationError):
+    """A shared config or credentials file, or a profile in it, that cannot be used: says file, line, profile, key."""
 
 
 class ParamValidationError(STSError, ValueError):
@@ -83,6 +94,8 @@ class ParamValidationError(STSError, ValueError):
         shape: Name of the request shape, such as ``AssumeRoleRequest``.
         violations: One line for each violation: the member and the rule, never the value.
     """
+
+    recoverable = False
 
     def __init__(self, shape: str, violations: Iterable[str]) -> None:
         self.shape = shape
@@ -103,6 +116,12 @@ class CredentialsNotFound(CredentialsError):
 
 class CredentialsExpired(CredentialsError):
     """A source of credentials offers some that are no longer valid."""
+
+
+class LoginRequired(CredentialsExpired):
+    """A session that somebody signed in to has ended; the message says how to sign in again."""
+
+    recoverable = False
 
 
 class ClientClosedError(STSError, RuntimeError):
@@ -179,6 +198,7 @@ class ServiceError(STSError):
         request_id: The id that AWS support asks for, or None.
         encoded_authorization_message: What ``decode_authorization_message`` decodes, when the service sent one.
         retryable: Whether the same request may succeed later.
+        recoverable: False for what only a change of role, policy, token or account setting cures.
         throttled: Whether the service asked to slow down.
     """
 
@@ -217,6 +237,7 @@ class ServiceError(STSError):
         self.request_id = request_id[:MAX_CODE] if request_id else None
         self.encoded_authorization_message = Secret(encoded[2]) if encoded else None
         self.retryable = self.retryable or self._is_transient()
+        self.recoverable = self.retryable or FINAL_CODES.isdisjoint((self.code, self.code.removesuffix("Exception")))
         super().__init__(self.message)
 
     def _is_transient(self) -> bool:
@@ -249,6 +270,14 @@ THROTTLING_CODES = frozenset(
     """.split()
 )
 TRANSIENT_CODES = frozenset({"RequestTimeout", "RequestTimeoutException", "InternalFailure", "ServiceUnavailable"})
+# With or without "Exception". ExpiredToken, of the caller's own keys, is not one: others may be on their way.
+# Sources: aws-sdk-go-v2, credentials/stscreds/nonrecoverable.go; for the two tokens, the API reference.
+FINAL_CODES = frozenset(
+    """
+    AccessDenied ExpiredTokenException ExpiredTradeInTokenException IDPRejectedClaim InvalidIdentityToken
+    MalformedPolicyDocument PackedPolicyTooLarge RegionDisabled
+    """.split()
+)
 TRANSIENT_STATUSES = frozenset({500, 502, 503, 504})
 
 

@@ -332,3 +332,30 @@ def test_every_error_can_be_made_from_what_its_signature_asks_for(cls: type[STSE
 
     assert needed <= {"code", "status"}
     assert isinstance(an_instance(cls), STSError)
+
+
+# What waiting cures
+
+
+@pytest.mark.parametrize(
+    ("error", "recoverable"),
+    [
+        (service_error(code="AccessDenied"), False),
+        (service_error(code="AccessDeniedException"), False),
+        (service_error(code="ExpiredTokenException", status=400), False),
+        (service_error(code="RegionDisabledException"), False),
+        (service_error(code="InvalidIdentityToken", status=400), False),
+        (service_error("Couldn't retrieve verification key", code="InvalidIdentityToken", status=400), True),
+        (service_error(code="ExpiredToken"), True),
+        (service_error(code="Throttling", status=400), True),
+        (service_error(code="InternalFailure", status=500), True),
+        (e.ConfigurationError("contradiction"), False),
+        (e.LoginRequired("log in"), False),
+        (e.CredentialsError("busy"), True),
+        (e.ConnectError("refused"), True),
+    ],
+    ids=str,
+)
+def test_an_error_knows_whether_waiting_may_help(error: STSError, recoverable: bool) -> None:
+    """A cache goes on serving what it has while the cause may pass, and says so at once when it cannot."""
+    assert error.recoverable is recoverable

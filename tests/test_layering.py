@@ -38,6 +38,7 @@ LAYERS = {
     "_core.profile": 3,
     "_core.skew": 3,
     "_core.freshness": 3,
+    "_core.lifetime": 3,
     "_core.convert": 3,
     "_core.answer": 3,
     "fleet.schedule": 3,
@@ -61,7 +62,7 @@ OWN_LAYER = {
     # One grammar, one set of words, one reader: these build on each other in this order.
     "_core.shape": {"_core.secret", "_core.constraints"},
     "_core.message": {"_core.secret"},
-    "_core.answer": {"_core.convert", "_core.freshness", "_core.xml"},
+    "_core.answer": {"_core.convert", "_core.lifetime", "_core.xml"},
     "_transport": {"_limits"},
     "client": {"calls", "config"},
 }

@@ -13,7 +13,7 @@ from ..errors import Fault, RedirectRefused, ResponseParseError, ServiceError
 from ..operations import NAMESPACE, Operation
 from ..shapes import Response, ResponseMetadata
 from . import convert
-from .freshness import bounded
+from .lifetime import bounded
 from .message import HttpResponse
 from .xml import Tree, XMLRefused, parse
 
@@ -35,7 +35,7 @@ def read(
         operation: What was asked.
         response: What came.
         now: When it was sent.
-        requested: The lifetime in seconds that was asked for, or None; see `freshness.bounded`.
+        requested: The lifetime in seconds that was asked for, or None; see `lifetime.bounded`.
         attempts: How many times the request was sent.
 
     A `ResponseParseError` is retryable for what a cut connection or a page of a proxy explains, and final for a

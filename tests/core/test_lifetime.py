@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sts_async import shapes as s
-from sts_async._core.freshness import GRACE, LONGEST, bounded
+from sts_async._core.lifetime import GRACE, LONGEST, bounded
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -1,0 +1,259 @@
+"""
+Files that hold secrets: read without being tricked, written so that nobody else reads them, locked between processes.
+
+Everything here blocks, and is called in a thread. What goes wrong is an `OSError`: those of the system as they come,
+`UnsuitableFile` for what is there but not to be used, `TimeoutError` for a lock.
+"""
+
+import contextlib
+import errno
+import os
+import stat as modes
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ._core.secret import SecretBytes
+from .errors import ConfigurationError
+
+if sys.platform == "win32":
+
+    def _lock(descriptor: int) -> None:
+        """Do nothing: there is no lock."""
+
+    def _unlock(descriptor: int) -> None:
+        """Do nothing: there is no lock."""
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        """Take a lock, or raise BlockingIOError when somebody else holds it."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(descriptor: int) -> None:
+        """Give a lock up."""
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+MOST_BYTES = 1 << 20  # of a file that is read
+CHUNK = 1 << 16  # bytes that are read at a time
+SHORTEST_POLL, LONGEST_POLL = 0.001, 0.02  # s between two tries of a lock
+
+_WINDOWS = sys.platform == "win32"
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_OTHERS_WRITE = modes.S_IWGRP | modes.S_IWOTH
+# Opening must not wait for the other end of a FIFO, and no child process inherits what is open.
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
+
+StrPath = str | os.PathLike[str]
+
+
+class UnsuitableFile(OSError):
+    """A file or directory that is there and is not to be used: its kind, size, owner or mode. Says which, and why."""
+
+
+class Stamp(NamedTuple):
+    """What is different when a file has been changed or replaced."""
+
+    mtime_ns: int
+    size: int
+    inode: int
+    device: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Stamp":
+        """Return the stamp of a file with this status."""
+        return cls(status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
+
+
+def expand(path: str, environ: Mapping[str, str]) -> Path:
+    """
+    Return *path*, with a leading ``~/`` replaced by the home directory. Nothing else is expanded.
+
+    The home directory is ``HOME``, else, on Windows, ``USERPROFILE``, else ``HOMEDRIVE`` and ``HOMEPATH`` together.
+    A blank variable counts as unset.
+
+    Raises:
+        ConfigurationError: The home directory is needed, and not known.
+    """
+    if not path.startswith("~/"):
+        return Path(path)
+    homes = [environ.get("HOME", "")]
+    if _WINDOWS:
+        homes += [environ.get("USERPROFILE", ""), environ.get("HOMEDRIVE", "") + environ.get("HOMEPATH", "")]
+    home = next((home for home in homes if home.strip()), None)
+    if home is None:
+        names = "HOME, USERPROFILE, HOMEDRIVE and HOMEPATH are" if _WINDOWS else "HOME is"
+        raise ConfigurationError(f"{path} is in the home directory, which is not known: {names} not set")
+    return Path(home, path[2:])
+
+
+def stamp(path: StrPath) -> Stamp | None:
+    """Return the stamp of the file that *path* leads to, or None when there is none."""
+    try:
+        return Stamp.of(Path(path).stat())
+    except FileNotFoundError:
+        return None
+
+
+def read(path: StrPath, *, most: int = MOST_BYTES, private: bool = False) -> tuple[SecretBytes, Stamp]:
+    """
+    Return what is in a file, and its stamp. Links are followed: Kubernetes mounts its secrets as links.
+
+    The file is opened once, so the content is that of one file, also when another takes its place meanwhile. The stamp
+    is from before the content: when a file grows in between, the next look at its stamp shows it.
+
+    Args:
+        path: The file.
+        most: The largest size, in bytes.
+        private: Whether to refuse a file that somebody else owns or may write.
+
+    Raises:
+        UnsuitableFile: It is not a regular file, too large, or not private.
+        FileNotFoundError: There is none. Any other `OSError`: as the system says.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    try:
+        status = os.fstat(descriptor)
+        if not modes.S_ISREG(status.st_mode):
+            raise _unsuitable(path, f"is {_kind(status.st_mode)}, not a regular file")
+        if private:
+            _check_ours(path, status)
+        data = _content(descriptor, most=most + 1) if status.st_size <= most else None
+    finally:
+        os.close(descriptor)
+    if data is None or len(data) > most:
+        raise _unsuitable(path, f"is larger than {most:,} bytes", code=errno.EFBIG)
+    return data, Stamp.of(status)
+
+
+def write_private(path: StrPath, data: bytes) -> None:
+    """
+    Write a file that only its owner can read, at once or not at all: mode 0600, whatever the umask.
+
+    Directories that are missing are made with mode 0700. A link at *path* is replaced, not followed. On Windows, who
+    can read the file is up to the directory.
+
+    Raises:
+        UnsuitableFile: Somebody else owns the directory, or may write to it.
+        OSError: As the system says. What was at *path* is still there, and nothing else.
+    """
+    data = SecretBytes(data)
+    target = Path(path)
+    _private_directory(target.parent)
+    descriptor, name = tempfile.mkstemp(prefix=".sts-async-", suffix=".tmp", dir=target.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            _make_private(descriptor)
+            stream.write(data)
+            stream.flush()
+            os.fsync(descriptor)
+        temporary.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+@contextlib.contextmanager
+def locked(path: StrPath, *, seconds: float = 10.0) -> Iterator[None]:
+    """
+    Hold the lock of a file, while it is read, changed and written, against other processes and threads that ask for it.
+
+    The lock is on a file beside it, with ``.lock`` after its name, that stays: removing it would let two in. The
+    system gives it up when the process ends, however that happens. On Windows there is no lock.
+
+    Args:
+        path: The file, which may be missing. Directories that are missing are made with mode 0700.
+        seconds: How long to wait for the lock.
+
+    Raises:
+        TimeoutError: Somebody else held the lock all the time.
+        UnsuitableFile: Somebody else owns the directory, or may write to it.
+        OSError: As the system says.
+    """
+    target = Path(path)
+    _private_directory(target.parent)
+    lock = target.with_name(target.name + ".lock")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | _NO_LINK | _FLAGS, 0o600)
+    try:
+        _make_private(descriptor)
+        _wait_for(descriptor, lock, until=time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            _unlock(descriptor)  # closing is not enough when a child was forked meanwhile
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for(descriptor: int, lock: Path, *, until: float) -> None:
+    """Take a lock. The system's own waiting has no bound, so this asks again and again, ever less often."""
+    delay = SHORTEST_POLL
+    while True:
+        try:
+            return _lock(descriptor)
+        except BlockingIOError:
+            left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(errno.ETIMEDOUT, "somebody else holds the lock", str(lock))
+        time.sleep(min(delay, left))
+        delay = min(2 * delay, LONGEST_POLL)
+
+
+def _content(descriptor: int, *, most: int) -> SecretBytes:
+    """Return what can be read, up to *most* bytes. No part of it is a local variable that could be shown."""
+    parts: list[SecretBytes] = []
+    while most > 0:
+        parts.append(SecretBytes(os.read(descriptor, min(most, CHUNK))))
+        if not parts[-1]:
+            break
+        most -= len(parts[-1])
+    return SecretBytes(b"".join(parts))
+
+
+def _private_directory(directory: Path) -> None:
+    """Make a directory, and those above it, with mode 0700; check one that is there already."""
+    missing = [place for place in (directory, *directory.parents) if not os.path.lexists(place)]
+    for place in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # another process was quicker
+            place.mkdir(mode=0o700)
+            place.chmod(0o700)  # the umask may have taken something away
+    status = directory.stat()
+    if not modes.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
+    _check_ours(directory, status)
+
+
+def _check_ours(path: StrPath, status: os.stat_result) -> None:
+    if sys.platform == "win32":
+        return  # it has access lists, which a mode does not show
+    if status.st_uid != os.geteuid():
+        raise _unsuitable(path, f"belongs to user {status.st_uid}, not to user {os.geteuid()}", code=errno.EPERM)
+    if status.st_mode & _OTHERS_WRITE:
+        raise _unsuitable(path, f"has mode {status.st_mode & 0o7777:04o}: others may write to it", code=errno.EPERM)
+
+
+def _make_private(descriptor: int) -> None:
+    """Set the mode to 0600, which creating does except for what the umask takes away."""
+    if sys.platform != "win32":
+        os.fchmod(descriptor, 0o600)
+
+
+def _unsuitable(path: StrPath, reason: str, *, code: int = errno.EINVAL) -> UnsuitableFile:
+    return UnsuitableFile(code, reason, os.fspath(path))
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        modes.S_IFDIR: "a directory",
+        modes.S_IFIFO: "a FIFO",
+        modes.S_IFCHR: "a device",
+        modes.S_IFBLK: "a device",
+    }
+    return kinds.get(modes.S_IFMT(mode), "special")

@@ -5,6 +5,8 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
+import attrs
+
 from sts_async._core.secret import Secret
 from sts_async.shapes import Credentials
 
@@ -32,6 +34,26 @@ ANSWER = """\
   <ResponseMetadata><RequestId>c6104cbe-af31-11e0-8154-cbc7ccf896c7</RequestId></ResponseMetadata>
 </AssumeRoleResponse>
 """
+
+
+START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
+
+
+@attrs.define
+class Clocks:
+    """A wall clock and a monotonic one, in seconds; sleeping moves both at once."""
+
+    wall: float = START
+    monotonic: float = 1_000.0
+    slept: list[float] = attrs.field(factory=list)
+
+    def advance(self, seconds: float) -> None:
+        self.wall += seconds
+        self.monotonic += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.advance(seconds)
 
 
 class Watch(logging.Handler):

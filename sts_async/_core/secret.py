@@ -1,5 +1,6 @@
 """Text and bytes that do not show themselves: keys, tokens, assertions, and bodies that carry them."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 
@@ -33,6 +34,27 @@ def conceal(value: Any) -> Any:
     if isinstance(value, str):
         return Secret(value)
     return SecretBytes(value) if isinstance(value, bytes) else value
+
+
+class HiddenMapping(Mapping[str, str]):
+    """A view of a mapping, such as the environment, that its ``repr`` hides."""
+
+    __slots__ = ("_hidden",)
+
+    def __init__(self, hidden: Mapping[str, str]) -> None:
+        self._hidden = hidden
+
+    def __getitem__(self, name: str) -> str:
+        return self._hidden[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hidden)
+
+    def __len__(self) -> int:
+        return len(self._hidden)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} hidden items>"
 
 
 class Unpicklable:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sts_async._core.secret import Secret, SecretBytes, conceal
+from sts_async._core.secret import HiddenMapping, Secret, SecretBytes, conceal
 
 SENTINEL = "SENTINEL-71aa"
 
@@ -64,3 +64,11 @@ def test_concealing_changes_text_only() -> None:
     assert conceal("a") == "a"
     assert conceal(None) is None
     assert conceal(5) == 5
+
+
+def test_a_mapping_is_hidden_and_can_be_read() -> None:
+    hidden = HiddenMapping({"AWS_SECRET_ACCESS_KEY": "SENTINEL-secret"})
+
+    assert "SENTINEL" not in f"{hidden!r} {hidden} {[hidden]}"
+    assert dict(hidden) == {"AWS_SECRET_ACCESS_KEY": "SENTINEL-secret"}
+    assert len(hidden) == 1

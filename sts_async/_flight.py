@@ -1,0 +1,152 @@
+"""
+Work that many wait for and one does, and the tasks that a client has begun.
+
+A flight is a task of its own: whoever waits for it can be cancelled without ending it, and whoever comes later joins.
+"""
+
+import asyncio
+import contextlib
+import copy
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from .errors import ClientClosedError, STSError
+
+T = TypeVar("T")
+
+
+class Tasks:
+    """Tasks that are ended together, in whichever event loops they run."""
+
+    __slots__ = ("_closed", "_running")
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """
+        Begin *work* in the running event loop.
+
+        Raises:
+            ClientClosedError: All were ended.
+        """
+        if self._closed:
+            work.close()
+            raise ClientClosedError("the client is closed")
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def aclose(self, *, seconds: float = 4.5) -> None:
+        """Cancel all, and wait until those of the running event loop have ended, at most some *seconds*."""
+        self._closed = True
+        here = asyncio.get_running_loop()
+        ending = []
+        for task in list(self._running):
+            loop = task.get_loop()
+            if loop is here:
+                task.cancel()
+                ending.append(task)
+            else:
+                with contextlib.suppress(RuntimeError):  # that loop is closed
+                    loop.call_soon_threadsafe(task.cancel)
+        if ending:
+            await asyncio.wait(ending, timeout=seconds)
+
+
+class _Failed:
+    """An exception, as a value: raised anew for everybody who waited."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def throw(self) -> Exception:
+        return again(self.error) if isinstance(self.error, STSError) else self.error
+
+
+class _Flight(Generic[T]):
+    """One piece of work, under way."""
+
+    __slots__ = ("begun_by", "task", "waiting")
+
+    def __init__(self, task: "asyncio.Task[T | _Failed]", begun_by: object) -> None:
+        self.task = task
+        self.begun_by = begun_by
+        self.waiting: dict[asyncio.Future[None], None] = {}
+        task.add_done_callback(self._land)
+
+    def _land(self, task: object) -> None:
+        for waiter in self.waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def wait(self) -> T:
+        """Return what the work returned, or raise what it raised, as a new exception for each who waits."""
+        if not self.task.done():
+            waiter = asyncio.get_running_loop().create_future()
+            self.waiting[waiter] = None
+            try:
+                await waiter
+            finally:
+                del self.waiting[waiter]
+        if self.task.cancelled():
+            raise ClientClosedError("the client that was to get it is closed")
+        landed = self.task.result()
+        if isinstance(landed, _Failed):
+            raise landed.throw()
+        return landed
+
+
+class Flights(Generic[T]):
+    """At most one flight in each event loop."""
+
+    __slots__ = ("_under_way",)
+
+    def __init__(self) -> None:
+        self._under_way: dict[asyncio.AbstractEventLoop, _Flight[T]] = {}
+
+    def join(self, tasks: Tasks, work: Callable[[], Coroutine[Any, Any, T]]) -> _Flight[T]:
+        """Return the flight that is under way in this event loop, or begin one among *tasks*."""
+        loop = asyncio.get_running_loop()
+        flight = self._under_way.get(loop)
+        if flight is None or flight.task.done():
+            flight = _Flight(tasks.spawn(_caught(work)), tasks)
+            self._under_way[loop] = flight
+            flight.task.add_done_callback(lambda task: self._forget(loop, task))
+            for ended in [other for other in list(self._under_way) if other.is_closed()]:
+                self._under_way.pop(ended, None)
+        return flight
+
+    def _forget(self, loop: asyncio.AbstractEventLoop, task: object) -> None:
+        flight = self._under_way.get(loop)
+        if flight is not None and flight.task is task:
+            del self._under_way[loop]
+
+    async def get(self, tasks: Tasks, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return what one flight brings for everybody who asks meanwhile, or raise its error."""
+        while True:
+            flight = self.join(tasks, work)
+            try:
+                return await flight.wait()
+            except ClientClosedError:
+                if flight.begun_by is tasks:
+                    raise
+                # Another client began it, and was closed: then we do it.
+
+
+async def _caught(work: Callable[[], Coroutine[Any, Any, T]]) -> "T | _Failed":
+    try:
+        return await work()
+    except Exception as error:  # noqa: BLE001 - raised by everybody who waits
+        return _Failed(error)
+
+
+def again(error: STSError) -> STSError:
+    """Return an equal error without the traceback of an earlier raise."""
+    copied = copy.copy(error)
+    copied.__cause__ = error.__cause__
+    return copied

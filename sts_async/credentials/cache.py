@@ -1,0 +1,143 @@
+"""
+What all sources share that fetch credentials: the cache in front of them, and one refresh at a time.
+
+When to refresh is decided in `_core.freshness`; here it is done.
+"""
+
+import logging
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from .._core import freshness
+from .._core.freshness import Moment, Schedule, Step
+from .._core.secret import Unpicklable
+from .._engine import CredentialsProvider, Lender
+from .._flight import Flights, again
+from ..errors import CredentialsError, CredentialsExpired, STSError
+from ..shapes import Credentials
+
+log = logging.getLogger("sts_async")
+
+
+class RefreshingProvider(Unpicklable):
+    """
+    Provide credentials from a cache, and keep it fresh.
+
+    A subclass says how credentials are fetched, in `fetch`. Within the last minutes of their life (5, 15 or 60, by its
+    length) they are refreshed in the background, while callers get the cached ones at once; only in the last minute do
+    callers wait. However many ask, one fetch is under way, and no caller's cancellation ends it. When it fails for a
+    reason that may pass, the cached credentials are served on, also beyond their end, and the next attempt comes after
+    5 to 10 minutes; an error that waiting does not cure is raised, and remembered for 1 to 5 s.
+    """
+
+    schedule: Schedule = freshness.STANDARD
+
+    def __init__(self) -> None:
+        self._held = freshness.NOTHING
+        self._flights: Flights[Credentials] = Flights()
+
+    @abstractmethod
+    async def fetch(self, lender: Lender) -> Credentials:
+        """
+        Return new credentials.
+
+        Raises:
+            CredentialsNotFound: The source is not configured.
+            STSError: It is, and failed.
+        """
+
+    async def provide_credentials(self, lender: Lender) -> Credentials:
+        """
+        Return credentials: the cached ones, or new ones where those are about to end.
+
+        Raises:
+            CredentialsNotFound: The source is not configured.
+            STSError: It failed, and nothing in the cache will do.
+        """
+        held = self._held
+        if (
+            lender.monotonic() < held.advisory.monotonic
+            and lender.wall_clock() < held.advisory.wall
+            and held.credentials is not None
+        ):
+            return held.credentials
+        return await self._provide(lender)
+
+    async def _provide(self, lender: Lender) -> Credentials:
+        held = self._held
+        match freshness.next_step(held, now=_now(lender)), held.credentials, held.error:
+            case Step.RAISE, _, STSError() as error:
+                raise again(error)
+            case Step.REFRESH_BEHIND, Credentials() as credentials, _:
+                self._flights.join(lender.tasks, lambda: self._refresh(lender))
+                return credentials
+            case Step.SERVE, Credentials() as credentials, _:
+                return credentials
+        return await self._flights.get(lender.tasks, lambda: self._refresh(lender))
+
+    def invalidate(self, access_key_id: str) -> None:
+        """Fetch anew before the next use, if *access_key_id*, which the service refused, is still the cached one."""
+        self._held = freshness.invalidated(self._held, access_key_id=access_key_id)
+
+    async def _refresh(self, lender: Lender) -> Credentials:
+        try:
+            credentials = await self.fetch(lender)
+            return self._accept(credentials, lender)
+        except STSError as error:
+            failure = error
+        held = self._held = freshness.after_failure(
+            self._held, failure, now=_now(lender), jitter=lender.jitter(), schedule=self.schedule
+        )
+        if held.credentials is None:
+            raise failure
+        if not freshness.keeps_serving(held, failure, self.schedule):
+            log.warning("%s: could not refresh credentials, which end soon or have ended: %s", self, failure)
+            raise failure
+        log.warning("%s: could not refresh credentials, those of before stay in use: %s", self, failure)
+        return held.credentials
+
+    def _accept(self, credentials: Credentials, lender: Lender) -> Credentials:
+        if not isinstance(credentials, Credentials):
+            raise CredentialsError(f"{self} gave no Credentials but a {type(credentials).__name__}")
+        now = _now(lender)
+        lifetime = freshness.lifetime_of(credentials, at=datetime.fromtimestamp(now.wall, UTC))
+        if lifetime > 0:
+            self._held = freshness.after_success(credentials, lifetime=lifetime, now=now, schedule=self.schedule)
+        elif self.schedule.accept_expired and self._held.credentials is None:
+            log.warning("%s: has only credentials that have expired; they are used until it has others", self)
+            self._held = freshness.after_expired(credentials, now=now, jitter=lender.jitter())
+        else:
+            raise CredentialsExpired(f"{self} gave credentials that have already expired")
+        return credentials
+
+
+class CachingProvider(RefreshingProvider):
+    """
+    Cache what a source of the program's own provides, until 10 s before its end.
+
+        STSClient(credentials=CachingProvider(from_vault))
+
+    Args:
+        source: A coroutine function without arguments that returns `Credentials`, or an object with a coroutine
+            ``provide_credentials(lender)``.
+    """
+
+    schedule = freshness.CACHED
+
+    def __init__(self, source: CredentialsProvider | Callable[[], Awaitable[Credentials]]) -> None:
+        super().__init__()
+        self._source = source
+
+    async def fetch(self, lender: Lender) -> Credentials:
+        """Return what the source provides."""
+        if callable(self._source):
+            return await self._source()
+        return await self._source.provide_credentials(lender)
+
+    def __repr__(self) -> str:
+        return f"CachingProvider({getattr(self._source, '__qualname__', type(self._source).__name__)})"
+
+
+def _now(lender: Lender) -> Moment:
+    return Moment(lender.wall_clock(), lender.monotonic())

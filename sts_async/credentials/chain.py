@@ -1,0 +1,118 @@
+"""Several sources in order, and what each of them says when it is asked."""
+
+from typing import Literal
+
+import attrs
+
+from .._core.secret import Unpicklable
+from .._engine import CredentialsProvider, Lender
+from .._flight import Flights
+from ..errors import ConfigurationError, CredentialsNotFound, STSError
+from ..shapes import Credentials
+from .source import Source, name_of, provider_of
+
+
+@attrs.frozen(kw_only=True)
+class Finding:
+    """
+    What one source of a chain said.
+
+    Attributes:
+        source: Name of the source.
+        outcome: ``found``; ``not configured``, so that the chain goes on; ``failed``, so that it stops.
+        detail: The access key id and when it ends; what was looked at; or why it failed. Nothing secret.
+        used: Whether this is the source that the chain takes.
+    """
+
+    source: str
+    outcome: Literal["found", "not configured", "failed"]
+    detail: str
+    used: bool = False
+
+
+class ProviderChain(Unpicklable):
+    """
+    Provide what the first of several sources has.
+
+    A source that is not configured is passed over. One that is configured and fails ends the search with its own error:
+    going on would silently take another identity. The source that was found is asked from then on, and the others again
+    only when it has nothing to offer any more.
+
+    Args:
+        sources: `Credentials`, providers, or coroutine functions without arguments that return `Credentials`.
+
+    Raises:
+        ConfigurationError: There is none, or one of them is not a source.
+    """
+
+    def __init__(self, *sources: Source) -> None:
+        if not sources:
+            raise ConfigurationError("a chain needs at least one source")
+        self.sources = tuple(map(provider_of, sources))
+        self._chosen: CredentialsProvider | None = None
+        self._searches: Flights[Credentials] = Flights()
+
+    async def provide_credentials(self, lender: Lender) -> Credentials:
+        """
+        Return the credentials of the first source that has some.
+
+        Raises:
+            CredentialsNotFound: None has; the message says what each looked at.
+            STSError: One is configured and failed.
+        """
+        chosen = self._chosen
+        if chosen is not None:
+            try:
+                return await chosen.provide_credentials(lender)
+            except CredentialsNotFound:
+                self._chosen = None
+        return await self._searches.get(lender.tasks, lambda: self._search(lender))
+
+    async def _sources(self) -> tuple[CredentialsProvider, ...]:
+        return self.sources
+
+    async def _search(self, lender: Lender) -> Credentials:
+        looked_at = []
+        for source in await self._sources():
+            try:
+                credentials = await source.provide_credentials(lender)
+            except CredentialsNotFound as error:
+                looked_at.append(f"{name_of(source)}: {error}")
+            else:
+                self._chosen = source
+                return credentials
+        raise CredentialsNotFound("no credentials found; " + "; ".join(looked_at))
+
+    def invalidate(self, access_key_id: str) -> None:
+        """Have the source that is in use fetch anew, if the service refused *access_key_id* and it still is its own."""
+        invalidate = getattr(self._chosen, "invalidate", None)
+        if invalidate is not None:
+            invalidate(access_key_id)
+
+    async def findings(self, lender: Lender) -> tuple[Finding, ...]:
+        """Ask every source, also those that come after the one that is taken, and return what each said."""
+        findings: list[Finding] = []
+        decided = False
+        for source in await self._sources():
+            finding = await _ask(source, lender)
+            if finding.outcome != "not configured" and not decided:
+                decided = True
+                finding = attrs.evolve(finding, used=finding.outcome == "found")
+            findings.append(finding)
+        return tuple(findings)
+
+    def __repr__(self) -> str:
+        return f"ProviderChain({', '.join(map(name_of, self.sources))})"
+
+
+async def _ask(source: CredentialsProvider, lender: Lender) -> Finding:
+    name = name_of(source)
+    try:
+        credentials = await source.provide_credentials(lender)
+    except CredentialsNotFound as error:
+        return Finding(source=name, outcome="not configured", detail=str(error))
+    except STSError as error:
+        return Finding(source=name, outcome="failed", detail=f"{type(error).__name__}: {error}")
+    ends = credentials.expiration
+    until = "does not end" if ends is None else f"until {ends:%Y-%m-%d %H:%M:%S} UTC"
+    return Finding(source=name_of(source), outcome="found", detail=f"{credentials.access_key_id}, {until}")

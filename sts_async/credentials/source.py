@@ -1,0 +1,37 @@
+"""What a program can give where credentials are wanted."""
+
+from collections.abc import Awaitable, Callable
+
+from .._engine import CredentialsProvider
+from ..errors import ConfigurationError
+from ..shapes import Credentials
+from .cache import CachingProvider
+from .static import StaticProvider
+
+Source = Credentials | CredentialsProvider | Callable[[], Awaitable[Credentials]]
+"""`Credentials`, an object with a coroutine ``provide_credentials(lender)``, or a coroutine function."""
+
+
+def provider_of(source: Source) -> CredentialsProvider:
+    """
+    Return the provider of whatever a program gives where credentials are wanted.
+
+    Raises:
+        ConfigurationError: It is nothing that could provide credentials.
+    """
+    if isinstance(source, Credentials):
+        return StaticProvider(source)
+    if not isinstance(source, type):
+        if hasattr(source, "provide_credentials"):
+            return source
+        if callable(source):
+            return CachingProvider(source)
+    raise ConfigurationError(
+        "credentials must be Credentials, an object with a coroutine provide_credentials(lender) or a coroutine "
+        f"function, not {source.__name__ if isinstance(source, type) else f'a {type(source).__name__}'}"
+    )
+
+
+def name_of(source: CredentialsProvider) -> str:
+    """Return what messages call a source."""
+    return str(getattr(source, "name", type(source).__name__))

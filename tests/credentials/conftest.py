@@ -1,0 +1,51 @@
+"""What tests of sources share: an engine that lends itself, with clocks that a test moves."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from support import KEYS, Clocks
+
+from sts_async._core.endpoints import Endpoint
+from sts_async._engine import Engine
+from sts_async._transport import AiohttpTransport
+from sts_async.credentials import StaticProvider
+from sts_async.retries import NoRetries
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest.fixture
+async def lend(clocks: Clocks) -> AsyncIterator[Callable[..., Engine]]:
+    """Return a function that makes an engine, of an STS at a URL, on the clocks of the test."""
+    made: list[tuple[Engine, AiohttpTransport]] = []
+
+    def make(url: str = "http://127.0.0.1:9/", *, region: str | None = "us-east-1", **options: Any) -> Engine:
+        transport = options.pop("transport", None) or AiohttpTransport()
+        defaults: dict[str, Any] = {
+            "endpoint": Endpoint(url, url.split("/")[2], region),
+            "transport": transport,
+            "credentials": StaticProvider(KEYS),
+            "retries": NoRetries(),
+            "wall_clock": lambda: clocks.wall,
+            "monotonic": lambda: clocks.monotonic,
+            "sleep": clocks.sleep,
+            "jitter": lambda: 0.5,
+        }
+        engine = Engine(**{**defaults, **options})
+        made.append((engine, transport))
+        return engine
+
+    yield make
+    for engine, transport in made:
+        if isinstance(transport, AiohttpTransport):
+            await transport.aclose()
+        await engine.tasks.aclose()
+
+
+@pytest.fixture
+def lender(lend: Callable[..., Engine]) -> Engine:
+    return lend()

@@ -1,0 +1,382 @@
+"""The cache in front of every source that fetches: one fetch for all, in time, and what is served when it fails."""
+
+import asyncio
+import gc
+import logging
+import pickle
+import weakref
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import pytest
+from support import START, Clocks
+
+from sts_async._engine import Engine, Lender
+from sts_async.credentials import CachingProvider, RefreshingProvider
+from sts_async.credentials.source import name_of, provider_of
+from sts_async.errors import (
+    ConfigurationError,
+    ConnectError,
+    CredentialsError,
+    CredentialsExpired,
+    CredentialsNotFound,
+    ServiceError,
+    STSError,
+)
+from sts_async.shapes import Credentials
+
+DENIED = ServiceError("no", code="AccessDenied", status=403)
+
+
+class Source(RefreshingProvider):
+    """A source that gives its outcomes in turn, the last for ever; a number is a lifetime in seconds."""
+
+    def __init__(self, clocks: Clocks, *outcomes: float | Exception | object) -> None:
+        super().__init__()
+        self.clocks = clocks
+        self.outcomes = list(outcomes) or [3600.0]
+        self.fetched = 0
+        self.go_on: asyncio.Event | None = None
+
+    async def fetch(self, lender: Lender) -> Credentials:
+        self.fetched += 1
+        if self.go_on is not None:
+            await self.go_on.wait()
+        outcome: Any = self.outcomes[min(self.fetched, len(self.outcomes)) - 1]
+        if isinstance(outcome, Exception):
+            raise outcome
+        if not isinstance(outcome, int | float):
+            return outcome  # type: ignore[no-any-return]
+        return Credentials(
+            access_key_id=f"ASIA{self.fetched:016}",
+            secret_access_key="SENTINEL-secret",
+            expiration=datetime.fromtimestamp(self.clocks.wall + outcome, UTC),
+        )
+
+    def __repr__(self) -> str:
+        return "Source()"
+
+
+async def key(source: RefreshingProvider, lender: Engine) -> int:
+    """Return which fetch the credentials are from."""
+    return int((await source.provide_credentials(lender)).access_key_id[4:])
+
+
+async def settle(times: int = 5) -> None:
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+async def test_what_is_valid_is_not_fetched_again(lender: Engine, clocks: Clocks) -> None:
+    source = Source(clocks)
+    first = await source.provide_credentials(lender)
+    clocks.advance(2699)
+
+    assert await source.provide_credentials(lender) is first
+    assert source.fetched == 1
+
+
+async def test_in_the_advisory_window_callers_get_the_old_at_once_and_one_fetches(
+    lender: Engine, clocks: Clocks
+) -> None:
+    source = Source(clocks)
+    await key(source, lender)
+    clocks.advance(2700)
+    source.go_on = asyncio.Event()
+
+    assert await asyncio.gather(*(key(source, lender) for _ in range(100))) == [1] * 100
+    await settle()
+    assert source.fetched == 2
+    source.go_on.set()
+    await settle()
+    assert await key(source, lender) == 2
+    assert source.fetched == 2
+
+
+async def test_in_the_last_minute_all_wait_for_one_fetch(lender: Engine, clocks: Clocks) -> None:
+    source = Source(clocks)
+    await key(source, lender)
+    clocks.advance(3540)
+
+    assert await asyncio.gather(*(key(source, lender) for _ in range(100))) == [2] * 100
+
+
+@pytest.mark.parametrize("outcome", [3600.0, DENIED, ConnectError("refused"), CredentialsNotFound("nothing")], ids=repr)
+async def test_ten_thousand_callers_on_a_cold_identity_are_one_fetch(
+    lender: Engine, clocks: Clocks, outcome: float | STSError
+) -> None:
+    """F45, success and failure alike."""
+    source = Source(clocks, outcome)
+    results = await asyncio.gather(*(key(source, lender) for _ in range(10_000)), return_exceptions=True)
+
+    assert source.fetched == 1
+    assert len({str(result) for result in results}) == 1
+    assert {type(result) for result in results} == {type(outcome) if isinstance(outcome, STSError) else int}
+
+
+async def test_the_first_caller_cancelled_is_still_one_fetch(lender: Engine, clocks: Clocks) -> None:
+    """F42."""
+    source = Source(clocks)
+    source.go_on = asyncio.Event()
+    callers = [asyncio.create_task(key(source, lender)) for _ in range(1000)]
+    await settle()
+    callers[0].cancel()
+    await settle()
+    source.go_on.set()
+    results = await asyncio.gather(*callers, return_exceptions=True)
+
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert results[1:] == [1] * 999
+    assert source.fetched == 1
+
+
+async def test_callers_with_deadlines_shorter_than_the_fetch_serve_those_who_come_later(
+    lender: Engine, clocks: Clocks
+) -> None:
+    """F44: what was begun for the first of them goes on after the last of them has given up."""
+    source = Source(clocks)
+    source.go_on = asyncio.Event()
+    for _ in range(20):
+        caller = asyncio.create_task(key(source, lender))
+        await settle()
+        caller.cancel()
+        await settle()
+    source.go_on.set()
+    await settle()
+
+    assert await key(source, lender) == 1
+    assert source.fetched == 1
+
+
+async def test_a_failed_refresh_keeps_the_old_in_use_and_says_so_once(
+    lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F47: hours of failure are one attempt and one line for each pause, not one for each call."""
+    source = Source(clocks, 3600.0, ConnectError("refused"))
+    await key(source, lender)
+    clocks.advance(3599)
+    with caplog.at_level(logging.WARNING, logger="sts_async"):
+        for _ in range(360):
+            assert await asyncio.gather(*(key(source, lender) for _ in range(5))) == [1] * 5
+            clocks.advance(60)
+
+    attempts = source.fetched - 1
+    assert attempts == pytest.approx(360 * 60 / 480, abs=1)  # the pause is 450 s, seen once a minute
+    assert len(caplog.records) == attempts
+    assert "refused" in caplog.text
+
+
+async def test_recovery_is_noticed_with_the_first_attempt_after_the_pause(lender: Engine, clocks: Clocks) -> None:
+    """F48."""
+    source = Source(clocks, 3600.0, ConnectError("refused"), 3600.0)
+    await key(source, lender)
+    clocks.advance(4000)
+    assert await key(source, lender) == 1
+    clocks.advance(451)
+
+    assert await key(source, lender) == 3
+
+
+async def test_an_error_that_waiting_does_not_cure_is_raised_and_remembered_for_seconds(
+    lender: Engine, clocks: Clocks
+) -> None:
+    """F18: callers do not hammer, and stale credentials are not served."""
+    source = Source(clocks, 3600.0, DENIED)
+    await key(source, lender)
+    clocks.advance(3540)
+    for _ in range(10):
+        with pytest.raises(ServiceError, match="AccessDenied"):
+            await key(source, lender)
+    assert source.fetched == 2
+    clocks.advance(3.1)
+
+    with pytest.raises(ServiceError, match="AccessDenied"):
+        await key(source, lender)
+    assert source.fetched == 3
+
+
+async def test_an_error_in_the_advisory_window_is_not_seen_by_callers(
+    lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F18: unexpired credentials stay in use, and a warning says what will come."""
+    source = Source(clocks, 3600.0, DENIED)
+    await key(source, lender)
+    clocks.advance(2700)
+
+    assert await key(source, lender) == 1
+    await settle()
+    assert await key(source, lender) == 1
+    assert source.fetched == 2
+    assert "AccessDenied" in caplog.text
+
+
+@pytest.mark.parametrize("lifetime", [-3600.0, -0.001, 0.0])
+async def test_an_answer_that_has_already_expired_is_a_failure(lender: Engine, clocks: Clocks, lifetime: float) -> None:
+    """F49: what is held is not overwritten with it."""
+    source = Source(clocks, 3600.0, lifetime)
+    await key(source, lender)
+    clocks.advance(3600)
+    assert await key(source, lender) == 1
+
+    with pytest.raises(CredentialsExpired, match=r"Source\(\) gave credentials that have already expired"):
+        await key(Source(clocks, lifetime), lender)
+
+
+async def test_only_a_source_that_says_so_serves_expired_credentials_for_want_of_others(
+    lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F33."""
+    source = Source(clocks, -3600.0)
+    source.schedule = attrs.evolve(source.schedule, accept_expired=True)
+
+    assert await key(source, lender) == 1
+    assert await key(source, lender) == 1
+    assert "expired" in caplog.text
+    clocks.advance(451)
+    await key(source, lender)
+    assert source.fetched == 2
+
+
+async def test_a_refused_key_is_fetched_anew_once(lender: Engine, clocks: Clocks) -> None:
+    """F16: by whoever uses it next; who was refused with an older key changes nothing."""
+    source = Source(clocks)
+    refused = (await source.provide_credentials(lender)).access_key_id
+    source.invalidate(refused)
+    assert await asyncio.gather(key(source, lender), key(source, lender)) == [2, 2]
+    source.invalidate(refused)
+
+    assert await key(source, lender) == 2
+
+
+async def test_after_a_suspend_the_first_call_refreshes_before_use(lender: Engine, clocks: Clocks) -> None:
+    """F52: the monotonic clock stood still."""
+    source = Source(clocks)
+    await key(source, lender)
+    clocks.wall += 12 * 3600
+
+    assert await key(source, lender) == 2
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+async def test_a_jump_of_the_wall_clock_never_makes_them_live_longer(
+    lender: Engine, clocks: Clocks, jump: float
+) -> None:
+    """F51."""
+    source = Source(clocks)
+    await key(source, lender)
+    clocks.wall += jump
+    clocks.advance(3541)
+
+    assert await key(source, lender) == 2
+
+
+@pytest.mark.parametrize("wrong", [None, "SENTINEL-token", {"AccessKeyId": "x"}])
+async def test_what_is_no_credentials_is_an_error_that_does_not_show_it(
+    lender: Engine, clocks: Clocks, wrong: object
+) -> None:
+    with pytest.raises(CredentialsError, match=f"no Credentials but a {type(wrong).__name__}"):
+        await key(Source(clocks, wrong), lender)
+
+
+async def test_superseded_credentials_are_let_go(lender: Engine, clocks: Clocks) -> None:
+    """T20."""
+    source = Source(clocks)
+    old = weakref.ref(await source.provide_credentials(lender))
+    clocks.advance(3541)
+    await key(source, lender)
+    gc.collect()
+
+    assert old() is None
+
+
+async def test_a_provider_outlives_the_client_that_it_borrowed_from(
+    lend: Callable[..., Engine], clocks: Clocks
+) -> None:
+    """F55: closing one client ends the fetch that it began; another's callers begin their own."""
+    one, other = lend(), lend()
+    source = Source(clocks)
+    source.go_on = asyncio.Event()
+    first, second = asyncio.create_task(key(source, one)), asyncio.create_task(key(source, other))
+    await settle()
+    await one.tasks.aclose()
+    source.go_on.set()
+
+    assert await second == 2
+    with pytest.raises(STSError, match="closed"):
+        await first
+
+
+def test_one_provider_serves_event_loops_one_after_the_other(clocks: Clocks) -> None:
+    """F53."""
+    source = Source(clocks)
+
+    async def in_a_loop() -> int:
+        engine = Engine(
+            endpoint=None,
+            transport=None,  # type: ignore[arg-type]
+            credentials=source,
+            retries=None,  # type: ignore[arg-type]
+            wall_clock=lambda: clocks.wall,
+            monotonic=lambda: clocks.monotonic,
+        )
+        return await key(source, engine)
+
+    assert asyncio.run(in_a_loop()) == 1
+    assert asyncio.run(in_a_loop()) == 1
+    clocks.advance(3541)
+    assert asyncio.run(in_a_loop()) == 2
+
+
+# Sources of a program's own
+
+
+async def own_source() -> Credentials:
+    return Credentials(access_key_id="AKIAOWN", secret_access_key="SENTINEL-own")
+
+
+async def test_a_coroutine_function_is_a_source(lender: Engine) -> None:
+    assert (await provider_of(own_source).provide_credentials(lender)).access_key_id == "AKIAOWN"
+
+
+async def test_what_a_program_provides_is_cached_and_not_kept_beyond_its_end(lender: Engine, clocks: Clocks) -> None:
+    """Nobody knows what its errors mean."""
+    source = CachingProvider(Source(clocks, 60.0, ConnectError("refused"), 60.0))
+    first = await source.provide_credentials(lender)
+    clocks.advance(49)
+    assert await source.provide_credentials(lender) is first
+    clocks.advance(2)
+
+    with pytest.raises(ConnectError):
+        await CachingProvider(Source(clocks, ConnectError("refused"))).provide_credentials(lender)
+    assert (await source.provide_credentials(lender)) is first  # its own cache keeps stale ones, ours asks it
+
+
+async def test_an_error_of_a_source_of_ones_own_comes_as_it_is(lender: Engine) -> None:
+    async def broken() -> Credentials:
+        raise ZeroDivisionError("theirs")
+
+    with pytest.raises(ZeroDivisionError, match="theirs"):
+        await CachingProvider(broken).provide_credentials(lender)
+
+
+@pytest.mark.parametrize("wrong", ["AKIA", 1, Credentials, CachingProvider, {"access_key_id": "x"}], ids=str)
+def test_what_cannot_provide_is_refused_when_it_is_given(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="credentials must be"):
+        provider_of(wrong)
+
+
+def test_a_source_has_a_name_for_people(clocks: Clocks) -> None:
+    assert name_of(Source(clocks)) == "Source"
+    assert repr(CachingProvider(own_source)) == "CachingProvider(own_source)"
+
+
+def test_a_provider_refuses_to_be_pickled(clocks: Clocks) -> None:
+    """T18."""
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(Source(clocks))
+
+
+def test_the_clock_of_the_tests_begins_where_the_examples_do() -> None:
+    assert datetime.fromtimestamp(START, UTC) == datetime(2026, 1, 1, tzinfo=UTC)

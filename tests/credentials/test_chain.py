@@ -1,0 +1,183 @@
+"""Several sources in order: what lets the search go on, what ends it, and what each of them says when asked."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from support import KEYS
+
+from sts_async._engine import Engine, Lender
+from sts_async.credentials import EnvironmentProvider, Finding, ProviderChain, RefreshingProvider
+from sts_async.errors import (
+    ConfigurationError,
+    CredentialsError,
+    CredentialsNotFound,
+    STSError,
+    ThrottlingError,
+)
+from sts_async.shapes import Credentials
+
+THROTTLED = ThrottlingError("Rate exceeded", code="Throttling", status=400)
+
+
+class Answering:
+    """A source that always gives the same: credentials or an error."""
+
+    def __init__(self, outcome: Credentials | STSError, name: str = "") -> None:
+        self.outcome = outcome
+        self.asked = 0
+        self.name = name or type(outcome).__name__
+        self.refused: list[str] = []
+
+    async def provide_credentials(self, lender: Lender) -> Credentials:
+        self.asked += 1
+        await asyncio.sleep(0)
+        if isinstance(self.outcome, STSError):
+            raise self.outcome
+        return self.outcome
+
+    def invalidate(self, access_key_id: str) -> None:
+        self.refused.append(access_key_id)
+
+
+def nothing(text: str = "X is not set") -> Answering:
+    return Answering(CredentialsNotFound(text), "empty")
+
+
+async def test_a_source_that_is_not_configured_is_passed_over(lender: Engine) -> None:
+    first, second, third = nothing(), Answering(KEYS), Answering(KEYS)
+
+    assert await ProviderChain(first, second, third).provide_credentials(lender) is KEYS
+    assert (first.asked, second.asked, third.asked) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "error", [THROTTLED, CredentialsError("half set"), ConfigurationError("contradiction")], ids=repr
+)
+async def test_a_source_that_is_configured_and_fails_ends_the_search(lender: Engine, error: STSError) -> None:
+    """Going on would take another identity: after one throttled call a fleet once ran with the role of its nodes."""
+    last = Answering(KEYS)
+    chain = ProviderChain(nothing(), Answering(error), last)
+
+    with pytest.raises(type(error), match=str(error).split(" (")[0]):
+        await chain.provide_credentials(lender)
+    assert last.asked == 0
+
+
+async def test_with_nothing_anywhere_the_error_says_what_was_looked_at(lender: Engine) -> None:
+    chain = ProviderChain(EnvironmentProvider({}), nothing("no file"))
+
+    with pytest.raises(CredentialsNotFound) as caught:
+        await chain.provide_credentials(lender)
+    assert str(caught.value) == (
+        "no credentials found; environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set; empty: no file"
+    )
+
+
+async def test_the_source_that_was_found_is_asked_from_then_on(lender: Engine) -> None:
+    first, second = nothing(), Answering(KEYS)
+    chain = ProviderChain(first, second)
+    for _ in range(5):
+        await chain.provide_credentials(lender)
+    first.outcome = KEYS
+    await chain.provide_credentials(lender)
+
+    assert (first.asked, second.asked) == (1, 6)
+
+
+async def test_the_others_are_asked_again_when_it_has_nothing_any_more(lender: Engine) -> None:
+    environ = {"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "SENTINEL-env"}
+    chain = ProviderChain(EnvironmentProvider(environ), KEYS)
+    assert (await chain.provide_credentials(lender)).access_key_id == "AKIAENV"
+    environ.clear()
+
+    assert await chain.provide_credentials(lender) is KEYS
+
+
+async def test_an_error_of_the_source_that_was_found_does_not_move_the_chain_on(lender: Engine) -> None:
+    first, second = Answering(KEYS), Answering(KEYS)
+    chain = ProviderChain(first, second)
+    await chain.provide_credentials(lender)
+    first.outcome = THROTTLED
+
+    with pytest.raises(ThrottlingError):
+        await chain.provide_credentials(lender)
+    assert second.asked == 0
+
+
+@pytest.mark.parametrize("last", [KEYS, CredentialsNotFound("nothing"), THROTTLED], ids=repr)
+async def test_ten_thousand_callers_are_one_search(lender: Engine, last: Credentials | STSError) -> None:
+    first, second = nothing(), Answering(last)
+    chain = ProviderChain(first, second)
+    results = await asyncio.gather(*(chain.provide_credentials(lender) for _ in range(10_000)), return_exceptions=True)
+
+    assert (first.asked, second.asked) == (1, 1)
+    assert {type(result) for result in results} == {type(last)}
+
+
+async def test_a_chain_in_a_chain_is_a_source(lender: Engine) -> None:
+    inner = ProviderChain(nothing("inside"))
+
+    assert await ProviderChain(inner, KEYS).provide_credentials(lender) is KEYS
+
+
+async def test_a_refused_key_is_told_to_the_source_in_use(lender: Engine) -> None:
+    source = Answering(KEYS)
+    chain = ProviderChain(nothing(), source, Answering(KEYS))
+    chain.invalidate("AKIAEARLY")
+    await chain.provide_credentials(lender)
+    chain.invalidate("AKIAREFUSED")
+
+    assert source.refused == ["AKIAREFUSED"]
+    plain = ProviderChain(KEYS)
+    await plain.provide_credentials(lender)
+    plain.invalidate("AKIAREFUSED")  # a static source has no others
+
+
+async def test_every_source_says_what_it_found(lender: Engine) -> None:
+    """Also those that come after the one that is taken."""
+    ends: Any = Credentials(
+        access_key_id="ASIAENDS",
+        secret_access_key="SENTINEL-ends",
+        expiration=datetime(2026, 1, 1, 1, tzinfo=UTC),
+    )
+    chain = ProviderChain(nothing(), Answering(ends, "role"), Answering(THROTTLED, "metadata"), KEYS)
+
+    assert await chain.findings(lender) == (
+        Finding(source="empty", outcome="not configured", detail="X is not set"),
+        Finding(source="role", outcome="found", detail="ASIAENDS, until 2026-01-01 01:00:00 UTC", used=True),
+        Finding(source="metadata", outcome="failed", detail="ThrottlingError: Throttling: Rate exceeded (HTTP 400)"),
+        Finding(source="static", outcome="found", detail="AKIAIOSFODNN7EXAMPLE, does not end"),
+    )
+
+
+async def test_nothing_is_used_after_a_source_that_failed(lender: Engine) -> None:
+    findings = await ProviderChain(Answering(THROTTLED), KEYS).findings(lender)
+
+    assert [finding.used for finding in findings] == [False, False]
+
+
+def test_a_chain_needs_a_source() -> None:
+    with pytest.raises(ConfigurationError, match="at least one"):
+        ProviderChain()
+
+
+def test_a_chain_says_what_it_is_made_of() -> None:
+    assert repr(ProviderChain(EnvironmentProvider({}), KEYS)) == "ProviderChain(environment, static)"
+
+
+async def test_the_cache_of_each_source_serves_the_chain(lender: Engine) -> None:
+    class Role(RefreshingProvider):
+        fetched = 0
+
+        async def fetch(self, lender: Lender) -> Credentials:
+            self.fetched += 1
+            return KEYS
+
+    role = Role()
+    chain = ProviderChain(nothing(), role)
+    for _ in range(3):
+        await chain.provide_credentials(lender)
+
+    assert role.fetched == 1

@@ -1,37 +1,55 @@
 """
 An STS on this host, for demos and tests: `LocalSTS`, what it knows, and the faults that can be put in front of it.
+Beside it, what SDKs fetch credentials from: `LocalIMDS`, `LocalContainer`, `LocalSSO` and `LocalSignIn`.
 
     async with LocalSTS(roles=[Role("arn:aws:iam::123456789012:role/demo", external_id="ext-1")]) as server:
         server.faults.add(Throttle(times=2))
         async with server.client() as sts:
             await sts.get_caller_identity()
 
+    async with LocalIMDS(credentials=lambda: server.issue("arn:aws:iam::123456789012:role/demo")) as imds:
+        os.environ.update(imds.environ)
+
 With pytest the fixtures ``sts_server`` and ``sts_client`` are there without an import.
 
-server      LocalSTS: a socket on 127.0.0.1         service     the path of one request, without a socket
+server      LocalSTS                                service     the path of one request, without a socket
 directory   accounts, users, roles, sessions        verify      SigV4, from the service's side
 handlers    one function for each operation         rules       what several operations refuse
 claims      SAML assertions and JWTs, unverified    wire        forms in, XML out
 faults      what can go wrong, as values            plugin      the pytest fixtures
+base        what is around each server: a socket    vending     what those below share: tokens, JSON, records
+imds        LocalIMDS: metadata of an instance      container   LocalContainer: the endpoint of ECS and EKS
+sso         LocalSSO: access portal and OIDC        signin      LocalSignIn: what refreshes `aws login`
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .container import LocalContainer
     from .directory import Account, Principal, Role, User
     from .faults import Answer, Delay, Fault, Refuse, Reset, Skew, Throttle, Truncate, Unavailable
+    from .imds import LocalIMDS
     from .server import LocalSTS
     from .service import Served
+    from .signin import LocalSignIn
+    from .sso import LocalSSO
+    from .vending import Exchange
 
-_HOMES = ("directory", "faults", "service", "server")
+# LocalSTS last: no other needs lxml.
+_HOMES = ("directory", "faults", "vending", "container", "imds", "sso", "signin", "service", "server")
 
 __all__ = [
     "Account",
     "Answer",
     "Delay",
+    "Exchange",
     "Fault",
+    "LocalContainer",
+    "LocalIMDS",
+    "LocalSSO",
     "LocalSTS",
+    "LocalSignIn",
     "Principal",
     "Refuse",
     "Reset",

@@ -1,9 +1,10 @@
 """
-What can go wrong between a client and STS, as values. `LocalSTS.faults` takes them, in order.
+What can go wrong between a client and a service, as values. ``faults`` of each server here takes them, in order.
 
     server.faults.add(Throttle(times=2), Reset(after="headers"), Skew(3600))
 
-Each takes the next request, or the next *times* of them; then service is normal again.
+Each takes the next request, or the next *times* of them; then service is normal again. One with a *path* waits for
+the next request of that path, and those behind it do not wait for it.
 """
 
 from collections import deque
@@ -35,9 +36,15 @@ class Fault:
 
     Attributes:
         times: How many requests it takes.
+        path: What the paths of those requests begin with; None for any request.
     """
 
     times: int = attrs.field(default=1, validator=_at_least(1))
+    path: str | None = None
+
+    def concerns(self, path: str) -> bool:
+        """Say whether it takes requests of *path*."""
+        return self.path is None or path.startswith(self.path)
 
 
 def _code_of(error: str | type[ServiceError]) -> str:
@@ -55,12 +62,13 @@ def _modelled_status(refuse: "Refuse") -> int:
 @attrs.frozen
 class Refuse(Fault):
     """
-    The service refuses, in XML.
+    The service refuses, with an error document of its own kind: XML from STS, JSON or HTML from others.
 
     Attributes:
         code: Error code on the wire, or one of the modelled error classes.
         message: Text of the error.
-        status: HTTP status; that of the API model, or 400, when it is left out.
+        status: HTTP status; that of the API model, or 400, when it is left out. Servers other than STS know the
+            statuses of their own codes, and take 400 for left out.
     """
 
     code: str = attrs.field(converter=_code_of)
@@ -72,7 +80,7 @@ class Refuse(Fault):
 
 @attrs.frozen
 class Throttle(Fault):
-    """The caller sends too much: HTTP 400, as STS does it."""
+    """The caller sends too much: HTTP 400, as STS does it; other servers have a code of their own, and HTTP 429."""
 
     code: ClassVar[str] = "Throttling"
     message: ClassVar[str] = "Rate exceeded"
@@ -181,14 +189,16 @@ class Script:
         """Take all faults back."""
         self._waiting.clear()
 
-    def take(self) -> Fault | None:
-        """Return what the next request gets, or None for normal service."""
-        if not self._waiting:
-            return None
-        fault = self._waiting.popleft()
-        if fault.times > 1:
-            self._waiting.appendleft(attrs.evolve(fault, times=fault.times - 1))
-        return fault
+    def take(self, path: str = "/") -> Fault | None:
+        """Return what the next request, of *path*, gets, or None for normal service."""
+        for index, fault in enumerate(self._waiting):
+            if fault.concerns(path):
+                if fault.times > 1:
+                    self._waiting[index] = attrs.evolve(fault, times=fault.times - 1)
+                else:
+                    del self._waiting[index]
+                return fault
+        return None
 
     def __len__(self) -> int:
         return sum(fault.times for fault in self._waiting)

@@ -1,0 +1,111 @@
+"""LocalContainer: the endpoint that gives credentials to the containers of ECS and EKS."""
+
+import hmac
+import time
+from collections.abc import Callable
+
+from .._core.secret import Secret
+from ..shapes import Credentials
+from .base import Reply
+from .refusals import Refusal
+from .vending import CredentialsServer, TokenState, in_json, iso
+from .verify import Received
+
+_STATUSES = {"Unauthorized": 401, "NotFound": 404, "MethodNotAllowed": 405}
+
+
+class LocalContainer(CredentialsServer):
+    """
+    A container credentials endpoint on 127.0.0.1.
+
+        async with LocalContainer(token="open sesame") as server:
+            os.environ.update(server.environ)
+
+    Its errors are ``{"code", "message"}``; `Throttle` is HTTP 429.
+
+    Args:
+        credentials: What is handed out. A function is called for each fetch; None makes random ones for each.
+        lifetime: How long random credentials live, in seconds; they have expired when it is negative.
+        token: What the Authorization header must be, or None when nothing is asked for.
+        path: Where the credentials are: a path, and a query when there is one.
+        account_id: AccountId of the answer, or None to leave it out.
+        role_arn: RoleArn of the answer, or None to leave it out.
+        clock: Returns the time, in seconds since 1970.
+        host: Address to listen on.
+        port: Port to listen on; 0 for a free one.
+
+    Attributes:
+        token: As above. Can be changed, as the others can, but is never shown.
+    """
+
+    _throttled = ("ThrottlingException", 429)
+    _statuses = _STATUSES
+
+    def __init__(
+        self,
+        *,
+        credentials: Credentials | Callable[[], Credentials] | None = None,
+        lifetime: float = 3600,
+        token: str | None = None,
+        path: str = "/credentials",
+        account_id: str | None = None,
+        role_arn: str | None = None,
+        clock: Callable[[], float] = time.time,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        if not path.startswith("/"):
+            raise ValueError("path must begin with a slash")
+        super().__init__(credentials=credentials, lifetime=lifetime, clock=clock, host=host, port=port)
+        self.token = token
+        self.path = path
+        self.account_id = account_id
+        self.role_arn = role_arn
+
+    @property
+    def token(self) -> str | None:
+        """What the Authorization header must be, or None when nothing is asked for."""
+        return self._expected
+
+    @token.setter
+    def token(self, token: str | None) -> None:
+        self._expected = None if token is None else Secret(token)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment variables that point an SDK at this server, which has to run."""
+        found = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.url}{self.path}"}
+        if self._expected is not None:
+            found["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = self._expected
+        return found
+
+    def _token(self, received: Received, *, now: float) -> TokenState | None:
+        if self._expected is None:
+            return None
+        given = received.headers.get("authorization")
+        if given is None:
+            return "absent"
+        matches = hmac.compare_digest(given.encode(errors="surrogateescape"), self._expected.encode())
+        return "valid" if matches else "invalid"
+
+    def _serve(self, received: Received, *, token: TokenState | None, now: float) -> Reply:
+        target = f"{received.path}?{received.query}" if received.query else received.path
+        if target != self.path:
+            raise self._refused("NotFound", "There is nothing here")
+        if received.method != "GET":
+            raise self._refused("MethodNotAllowed", "Only GET is allowed")
+        if token not in (None, "valid"):
+            raise self._refused("Unauthorized", "The authorization token is missing or wrong")
+        credentials = self._vend(now=now)
+        members = {
+            "AccessKeyId": credentials.access_key_id,
+            "SecretAccessKey": credentials.secret_access_key,
+            "Token": credentials.session_token,
+            "Expiration": None if credentials.expiration is None else iso(credentials.expiration.timestamp()),
+            "AccountId": self.account_id,
+            "RoleArn": self.role_arn,
+        }
+        return in_json({name: value for name, value in members.items() if value is not None})
+
+    def _refuse(self, refusal: Refusal) -> Reply:
+        return in_json({"code": refusal.code, "message": refusal.message}, status=refusal.status)

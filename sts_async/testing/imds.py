@@ -1,0 +1,159 @@
+"""LocalIMDS: the instance metadata service of EC2, version 2, and version 1 when that is wanted."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from urllib.parse import unquote
+
+from ..shapes import Credentials
+from .base import Reply
+from .refusals import Refusal
+from .vending import CredentialsServer, Tokens, TokenState, iso
+from .verify import Received
+
+TOKEN_PATH = "/latest/api/token"  # noqa: S105
+TOKEN_HEADER = "x-aws-ec2-metadata-token"  # noqa: S105
+TTL_HEADER = "x-aws-ec2-metadata-token-ttl-seconds"
+LONGEST_TTL = 21_600  # s
+METADATA = "/latest/meta-data"
+ROLES = f"{METADATA}/iam/security-credentials"
+ROLES_EXTENDED = f"{METADATA}/iam/security-credentials-extended"
+
+_TTL = re.compile(r"\d{1,5}", re.ASCII)
+_STATUSES = {"Unauthorized": 401, "Forbidden": 403, "NotFound": 404, "MethodNotAllowed": 405}
+
+
+class LocalIMDS(CredentialsServer):
+    """
+    An instance metadata service on 127.0.0.1.
+
+        async with LocalIMDS(role="web") as server:
+            os.environ.update(server.environ)
+
+    It has the token, the role, its credentials, region and availability zone. Its errors are HTML pages, as those
+    of EC2; `Throttle` is HTTP 429. `Exchange.token` tells which requests came without a token.
+
+    Args:
+        role: Name of the role, sent as it is, whatever it is; None for an instance without one.
+        credentials: What is handed out. A function is called for each fetch; None makes random ones for each.
+        lifetime: How long random credentials live, in seconds; they have expired when it is negative.
+        region: Region of the instance.
+        availability_zone: Its zone; None for the ``a`` of the region.
+        account_id: AccountId of the extended answer.
+        code: Code of the answer. With another than ``Success``, such as ``AssumeRoleUnauthorizedAccess``, it has no
+            credentials, and yet HTTP status 200.
+        v1: Whether requests without a token are served.
+        extended: Whether there are the paths with ``-extended``, which add the account.
+        clock: Returns the time, in seconds since 1970.
+        host: Address to listen on.
+        port: Port to listen on; 0 for a free one.
+
+    All but the last three are attributes too, that can be changed at any time.
+    """
+
+    _throttled = ("TooManyRequests", 429)
+    _statuses = _STATUSES
+
+    def __init__(
+        self,
+        *,
+        role: str | None = "demo",
+        credentials: Credentials | Callable[[], Credentials] | None = None,
+        lifetime: float = 3600,
+        region: str = "us-east-1",
+        availability_zone: str | None = None,
+        account_id: str = "123456789012",
+        code: str = "Success",
+        v1: bool = False,
+        extended: bool = False,
+        clock: Callable[[], float] = time.time,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        super().__init__(credentials=credentials, lifetime=lifetime, clock=clock, host=host, port=port)
+        self.role = role
+        self.region = region
+        self.availability_zone = availability_zone
+        self.account_id = account_id
+        self.code = code
+        self.v1 = v1
+        self.extended = extended
+        self._tokens = Tokens("IMDS")
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment variables that point an SDK at this server, which has to run."""
+        return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.url}
+
+    def revoke_tokens(self) -> None:
+        """Refuse every token that was issued so far, with 401, as an instance does that was stopped and started."""
+        self._tokens.revoke()
+
+    def _token(self, received: Received, *, now: float) -> TokenState | None:
+        if received.path == TOKEN_PATH:
+            return None
+        return self._tokens.read(received.headers.get(TOKEN_HEADER), now=now)[0]
+
+    def _serve(self, received: Received, *, token: TokenState | None, now: float) -> Reply:
+        if received.path == TOKEN_PATH:
+            return self._new_token(received, now=now)
+        if token != "valid" and not (self.v1 and token == "absent"):  # noqa: S105 - states
+            raise self._refused("Unauthorized")
+        if received.method != "GET":
+            raise self._refused("MethodNotAllowed")
+        body = self._text_at(unquote(received.path).removesuffix("/"), now=now)
+        if body is None:
+            raise self._refused("NotFound")
+        return _text(body)
+
+    def _new_token(self, received: Received, *, now: float) -> Reply:
+        if received.method != "PUT":
+            raise self._refused("MethodNotAllowed")
+        if "x-forwarded-for" in received.headers:  # EC2 gives no token through a proxy
+            raise self._refused("Forbidden")
+        ttl = received.headers.get(TTL_HEADER, "")
+        if not (_TTL.fullmatch(ttl) and 1 <= int(ttl) <= LONGEST_TTL):
+            raise self._refused("BadRequest")
+        token = self._tokens.issue(ends_at=now + int(ttl))
+        return _text(token, headers={TTL_HEADER: ttl})
+
+    def _text_at(self, path: str, *, now: float) -> str | None:
+        """Return what is at *path*, without a slash at its end, or None when nothing is."""
+        if path == f"{METADATA}/placement/region":
+            return self.region
+        if path == f"{METADATA}/placement/availability-zone":
+            return self.availability_zone or f"{self.region}a"
+        for roles in [ROLES, ROLES_EXTENDED] if self.extended else [ROLES]:
+            if self.role is not None and path == roles:
+                return self.role
+            if self.role is not None and path == f"{roles}/{self.role}":
+                return self._credentials_text(now=now, with_account=roles == ROLES_EXTENDED)
+        return None
+
+    def _credentials_text(self, *, now: float, with_account: bool) -> str:
+        members: dict[str, str | None] = {"Code": self.code, "LastUpdated": iso(now)}
+        if self.code != "Success":
+            return json.dumps({**members, "Message": f"EC2 cannot assume the role {self.role}."}, indent=2)
+        credentials = self._vend(now=now)
+        members |= {
+            "Type": "AWS-HMAC",
+            "AccessKeyId": credentials.access_key_id,
+            "SecretAccessKey": credentials.secret_access_key,
+            "Token": credentials.session_token,
+            "Expiration": None if credentials.expiration is None else iso(credentials.expiration.timestamp()),
+            "AccountId": self.account_id if with_account else None,
+        }
+        return json.dumps({name: value for name, value in members.items() if value is not None}, indent=2)
+
+    def _refuse(self, refusal: Refusal) -> Reply:
+        title = f"{refusal.status} - {HTTPStatus(refusal.status).phrase}"
+        page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
+        return _text(page, status=refusal.status, content_type="text/html")
+
+
+def _text(
+    text: str, *, status: int = 200, content_type: str = "text/plain", headers: dict[str, str] | None = None
+) -> Reply:
+    return Reply(status=status, body=text.encode(), headers={"Content-Type": content_type, **(headers or {})})

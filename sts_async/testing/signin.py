@@ -1,0 +1,281 @@
+"""LocalSignIn: the token endpoint of AWS sign-in, from which the credentials of ``aws login`` are refreshed."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .._core.secret import Secret
+from ..shapes import Credentials
+from .base import Reply
+from .refusals import Refusal
+from .vending import CredentialsServer, Tokens, TokenState, in_json, iso, object_in, write_private
+from .verify import Received
+
+TOKEN_PATH = "/v1/token"  # noqa: S105
+CLIENT_ID = "arn:aws:signin:::devtools/same-device"
+PROOF_WINDOW = 300  # s that the time in a proof may be off
+PROOFS_KEPT = 10_000  # ids of proofs, which are not taken twice
+REFRESH_LIFETIME = 43_200  # s, of a login
+
+ADVICE = "LocalSignIn needs the package cryptography: pip install cryptography"
+
+# Error codes of AccessDeniedException, after which only a new login helps.
+FINAL = {"TOKEN_EXPIRED": 401, "USER_CREDENTIALS_CHANGED": 403, "INSUFFICIENT_PERMISSIONS": 403}
+
+_STATUSES = {**FINAL, "RESOURCE_NOT_FOUND": 404}
+_KINDS = {
+    **dict.fromkeys(FINAL, "AccessDeniedException"),
+    "INVALID_REQUEST": "ValidationException",
+    "RESOURCE_NOT_FOUND": "ResourceNotFoundException",
+}
+
+
+class LocalSignIn(CredentialsServer):
+    """
+    The token endpoint of AWS sign-in on 127.0.0.1.
+
+        async with LocalSignIn() as server:
+            server.login(Path.home() / ".aws/login/cache", login_session="arn:aws:iam::123456789012:user/me")
+            os.environ.update(server.environ)
+
+    It verifies the DPoP proof (RFC 9449), and that the refresh token belongs to its key. A refresh token is taken
+    again until the login ends, as the service does. `Throttle` is HTTP 429. The final errors come by a fault,
+    ``Refuse("TOKEN_EXPIRED")``, or by `error`.
+
+    Args:
+        credentials: What is handed out. A function is called for each fetch; None makes random ones for each.
+        lifetime: How long random credentials live, in seconds; 900 at most on AWS.
+        refresh_lifetime: How long a login can be refreshed, in seconds.
+        account_id: accountId in the files of `login`.
+        error: With what every refresh is refused, for instance ``USER_CREDENTIALS_CHANGED``; None for none.
+        clock: Returns the time, in seconds since 1970.
+        host: Address to listen on.
+        port: Port to listen on; 0 for a free one.
+
+    All but the last three are attributes too, that can be changed at any time.
+
+    Raises:
+        ImportError: The package cryptography is not installed.
+    """
+
+    _throttled = ("TooManyRequestsError", 429)
+    _statuses = _STATUSES
+
+    def __init__(
+        self,
+        *,
+        credentials: Credentials | Callable[[], Credentials] | None = None,
+        lifetime: float = 900,
+        refresh_lifetime: float = REFRESH_LIFETIME,
+        account_id: str = "123456789012",
+        error: str | None = None,
+        clock: Callable[[], float] = time.time,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        super().__init__(credentials=credentials, lifetime=lifetime, clock=clock, host=host, port=port)
+        _curve()
+        self.refresh_lifetime = refresh_lifetime
+        self.account_id = account_id
+        self.error = error
+        self._tokens = Tokens("sign-in refresh")
+        self._seen: deque[str] = deque(maxlen=PROOFS_KEPT)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment variables that point an SDK at this server, which has to run."""
+        return {"AWS_ENDPOINT_URL_SIGNIN": self.url}
+
+    def login(self, directory: Path, *, login_session: str, seconds: float = 900) -> Path:
+        """
+        Write the file that ``aws login`` leaves, with a new key, and return its path.
+
+        Args:
+            directory: The cache, usually ``~/.aws/login/cache``; it is made when it is not there.
+            login_session: As the profile has it: the ARN of who logged in.
+            seconds: How long the credentials in the file live; they have expired when this is negative.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        now = self._clock()
+        pem, jwk = _new_key()
+        credentials = self._vend(now=now, lifetime=seconds)
+        content = {
+            "accessToken": {**_members(credentials), "accountId": self.account_id, "expiresAt": iso(now + seconds)},
+            "tokenType": "aws_sigv4",
+            "clientId": CLIENT_ID,
+            "refreshToken": self._new_refresh_token(jwk, now=now),
+            "idToken": _jwt({"alg": "none"}, {"iss": "https://signin.aws.amazon.com", "sub": login_session}),
+            "dpopKey": pem,
+        }
+        name = hashlib.sha256(login_session.strip().encode()).hexdigest()
+        return write_private(directory / f"{name}.json", content)
+
+    def log_out(self) -> None:
+        """End every login: the refresh tokens that were issued are refused, as TOKEN_EXPIRED."""
+        self._tokens.revoke()
+
+    def _new_refresh_token(self, jwk: dict[str, str], *, now: float) -> Secret:
+        return self._tokens.issue(ends_at=int(now + self.refresh_lifetime), key=thumbprint(jwk))
+
+    def _token(self, received: Received, *, now: float) -> TokenState | None:
+        return self._tokens.read(object_in(received).get("refreshToken"), now=now)[0]
+
+    def _serve(self, received: Received, *, token: TokenState | None, now: float) -> Reply:
+        if (received.method, received.path) != ("POST", TOKEN_PATH):
+            raise self._refused("RESOURCE_NOT_FOUND", "There is nothing here")
+        if self.error is not None:
+            raise self._refused(self.error, "Refused by the server's option")
+        form = object_in(received)
+        if form.get("clientId") != CLIENT_ID or form.get("grantType") != "refresh_token" or token == "absent":  # noqa: S105
+            raise _invalid(f"clientId {CLIENT_ID}, grantType refresh_token and a refreshToken are required")
+        jwk = self._check_proof(received, now=now)
+        _, content = self._tokens.read(form["refreshToken"], now=now)
+        if token != "valid":  # noqa: S105 - a state
+            raise self._refused("TOKEN_EXPIRED", "The refresh token has expired")
+        if not hmac.compare_digest(content["key"], thumbprint(jwk)):
+            raise _invalid("The refresh token belongs to another key")
+        credentials = self._vend(now=now)
+        return in_json(
+            {
+                "accessToken": _members(credentials),
+                "tokenType": "aws_sigv4",
+                "expiresIn": int(self._ends_at(credentials, now=now) - now),
+                "refreshToken": self._new_refresh_token(jwk, now=now),
+            }
+        )
+
+    def _check_proof(self, received: Received, *, now: float) -> dict[str, str]:
+        """Return the public key whose owner has made the DPoP header, for this request, now and for the first time."""
+        jwk, claims = read_proof(received.headers.get("dpop", ""))
+        url = f"http://{received.headers.get('host', '')}{received.path}"
+        if (claims.get("htm"), claims.get("htu")) != (received.method, url):
+            raise _invalid("The DPoP proof is for another request")
+        issued_at = claims.get("iat")
+        if not isinstance(issued_at, int | float) or not now - PROOF_WINDOW <= issued_at <= now + PROOF_WINDOW:
+            raise _invalid("The DPoP proof is not from now")
+        proof_id = claims.get("jti")
+        if not isinstance(proof_id, str) or not proof_id or proof_id in self._seen:
+            raise _invalid("The DPoP proof has no id, or one that was used before")
+        self._seen.append(proof_id)
+        return jwk
+
+    def _refuse(self, refusal: Refusal) -> Reply:
+        code = refusal.code
+        kind = _KINDS.get(code, code)
+        if refusal.status == 429:
+            kind, code = "TooManyRequestsError", "INVALID_REQUEST"
+        elif refusal.status >= 500:
+            kind, code = "InternalServerException", "server_error"
+        content = {"error": code, "message": refusal.message}
+        return in_json(content, status=refusal.status, headers={"x-amzn-ErrorType": kind})
+
+
+def _invalid(message: str) -> Refusal:
+    return Refusal("INVALID_REQUEST", message)
+
+
+def _members(credentials: Credentials) -> dict[str, str | None]:
+    return {
+        "accessKeyId": credentials.access_key_id,
+        "secretAccessKey": credentials.secret_access_key,
+        "sessionToken": credentials.session_token,
+    }
+
+
+# -- JSON web tokens and keys -------------------------------------------------------------------------------------
+
+
+def read_proof(proof: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """
+    Return the public key in a DPoP proof, and what it claims, once its signature is verified.
+
+    Raises:
+        Refusal: It is no proof, or its signature is wrong.
+    """
+    refusal = _invalid("The DPoP header is no proof, or its signature is wrong")
+    try:
+        head, body, signed = proof.split(".")
+        header, claims = json.loads(_decoded(head)), json.loads(_decoded(body))
+        jwk = {name: str(header["jwk"][name]) for name in ("crv", "kty", "x", "y")}
+        shape = (header["typ"], header["alg"], jwk["kty"], jwk["crv"], len(header["jwk"]), len(_decoded(signed)))
+        if shape != ("dpop+jwt", "ES256", "EC", "P-256", 4, 64) or not isinstance(claims, dict):
+            raise refusal
+        if not _verify(jwk, _decoded(signed), f"{head}.{body}".encode()):
+            raise refusal
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise refusal from None
+    return jwk, claims
+
+
+def thumbprint(jwk: dict[str, str]) -> str:
+    """Return the SHA-256 thumbprint of a public key (RFC 7638)."""
+    members = json.dumps({name: jwk[name] for name in ("crv", "kty", "x", "y")}, separators=(",", ":"))
+    return _encoded(hashlib.sha256(members.encode()).digest())
+
+
+def _curve() -> Any:
+    """Return the module for elliptic curves."""
+    try:
+        from cryptography.hazmat.primitives.asymmetric import ec
+    except ImportError:
+        raise ImportError(ADVICE) from None
+    return ec
+
+
+def _new_key() -> tuple[Secret, dict[str, str]]:
+    """Return a new P-256 key in PEM, and its public part."""
+    from cryptography.hazmat.primitives import serialization
+
+    ec = _curve()
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    point = key.public_key().public_numbers()
+    x, y = (_encoded(number.to_bytes(32, "big")) for number in (point.x, point.y))
+    return Secret(pem.decode()), {"kty": "EC", "crv": "P-256", "x": x, "y": y}
+
+
+def _verify(jwk: dict[str, str], signature: bytes, message: bytes) -> bool:
+    """
+    Say whether the owner of a public key has signed *message*; *signature* is the two numbers, 32 bytes each.
+
+    Raises:
+        ValueError: The point is not on the curve.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+    ec = _curve()
+    x, y = (int.from_bytes(_decoded(jwk[name]), "big") for name in ("x", "y"))
+    key = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+    numbers = encode_dss_signature(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
+    try:
+        key.verify(numbers, message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _jwt(*parts: dict[str, Any]) -> Secret:
+    """Return a JWT that nobody has signed."""
+    return Secret(".".join([*(_encoded(json.dumps(part).encode()) for part in parts), ""]))
+
+
+def _encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _decoded(text: str) -> bytes:
+    if "+" in text or "/" in text:
+        raise ValueError("not the alphabet for URLs")
+    return base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)

@@ -1,0 +1,237 @@
+"""LocalSSO: the access portal of IAM Identity Center, and its OIDC service, in one server."""
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import attrs
+
+from .._core.secret import Secret
+from ..shapes import Credentials
+from .base import Reply
+from .refusals import Refusal
+from .vending import CredentialsServer, Tokens, TokenState, in_json, iso, object_in, write_private
+from .verify import Received
+
+PORTAL_PATH = "/federation/credentials"
+OIDC_PATH = "/token"
+BEARER_HEADER = "x-amz-sso_bearer_token"
+
+REGISTRATION = 90 * 86_400  # s that a client is registered for
+
+_STATUSES = {
+    "ForbiddenException": 403,
+    "InternalServerException": 500,
+    "InvalidClientException": 401,
+    "ResourceNotFoundException": 404,
+    "UnauthorizedException": 401,
+}
+# The OAuth 2.0 names of the errors of the OIDC service (RFC 6749, section 5.2; RFC 8628, section 3.5).
+_OAUTH = {
+    "AccessDeniedException": "access_denied",
+    "ExpiredTokenException": "expired_token",
+    "InternalServerException": "server_error",
+    "InvalidClientException": "invalid_client",
+    "InvalidGrantException": "invalid_grant",
+    "InvalidRequestException": "invalid_request",
+    "InvalidScopeException": "invalid_scope",
+    "SlowDownException": "slow_down",
+    "UnauthorizedClientException": "unauthorized_client",
+    "UnsupportedGrantTypeException": "unsupported_grant_type",
+}
+
+
+@attrs.frozen(kw_only=True)
+class _Registration:
+    """A client of the OIDC service, as a refresh token knows it."""
+
+    client_id: str
+    client_secret: Secret
+    ends_at: float
+
+
+class LocalSSO(CredentialsServer):
+    """
+    The access portal and the OIDC service of IAM Identity Center on 127.0.0.1.
+
+        async with LocalSSO() as server:
+            server.login(Path.home() / ".aws/sso/cache", session="corp")
+            os.environ.update(server.environ)
+
+    The portal exchanges an access token for the credentials of a role; the OIDC service exchanges a refresh token,
+    once, for an access token and the next refresh token. `Throttle` is HTTP 429. A fault can choose between them by
+    its path: ``Throttle(path="/token")``.
+
+    Args:
+        credentials: What is handed out. A function is called for each fetch; None makes random ones for each.
+        lifetime: How long random credentials live, in seconds; they have expired when it is negative.
+        token_lifetime: How long access tokens from a refresh live, in seconds.
+        roles: Pairs of an account id and a role name that the user has; None for every one.
+        region: Region of the Identity Center, for the files of `login`.
+        start_url: Start URL of the access portal, for the files of `login`.
+        clock: Returns the time, in seconds since 1970.
+        host: Address to listen on.
+        port: Port to listen on; 0 for a free one.
+
+    All but the last three are attributes too, that can be changed at any time.
+    """
+
+    _throttled = ("TooManyRequestsException", 429)
+    _statuses = _STATUSES
+
+    def __init__(
+        self,
+        *,
+        credentials: Credentials | Callable[[], Credentials] | None = None,
+        lifetime: float = 3600,
+        token_lifetime: int = 3600,
+        roles: Collection[tuple[str, str]] | None = None,
+        region: str = "us-east-1",
+        start_url: str = "https://demo.awsapps.com/start",
+        clock: Callable[[], float] = time.time,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        super().__init__(credentials=credentials, lifetime=lifetime, clock=clock, host=host, port=port)
+        self.token_lifetime = token_lifetime
+        self.roles = roles
+        self.region = region
+        self.start_url = start_url
+        self._access = Tokens("SSO access")
+        self._refresh: dict[str, _Registration] = {}
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment variables that point an SDK at this server, which has to run."""
+        return {"AWS_ENDPOINT_URL_SSO": self.url, "AWS_ENDPOINT_URL_SSO_OIDC": self.url}
+
+    def login(
+        self,
+        directory: Path,
+        *,
+        session: str | None = None,
+        start_url: str | None = None,
+        seconds: float = 3600,
+        registration_seconds: float = REGISTRATION,
+    ) -> Path:
+        """
+        Write the file that ``aws sso login`` leaves, and return its path.
+
+        Args:
+            directory: The cache, usually ``~/.aws/sso/cache``; it is made when it is not there.
+            session: Name of the sso-session of the profile.
+            start_url: Start URL of a profile without one; its token cannot be refreshed.
+            seconds: How long the access token lives; it has expired when this is negative.
+            registration_seconds: How long the client is registered, which is how long it can refresh.
+
+        Raises:
+            ValueError: Both or neither of *session* and *start_url* are given.
+            OSError: The file cannot be written.
+        """
+        if (session is None) == (start_url is None):
+            raise ValueError("give either a session or a start_url")
+        now = self._clock()
+        content = {
+            "startUrl": start_url or self.start_url,
+            "region": self.region,
+            "accessToken": self._access.issue(ends_at=now + seconds),
+            "expiresAt": iso(now + seconds),
+        }
+        if session is not None:
+            registration = _Registration(
+                client_id=secrets.token_urlsafe(16),
+                client_secret=Secret(secrets.token_urlsafe(64)),
+                ends_at=now + registration_seconds,
+            )
+            content |= {
+                "clientId": registration.client_id,
+                "clientSecret": registration.client_secret,
+                "registrationExpiresAt": iso(registration.ends_at),
+                "refreshToken": self._new_refresh_token(registration),
+            }
+        name = hashlib.sha1((session or start_url or "").encode(), usedforsecurity=False).hexdigest()
+        return write_private(directory / f"{name}.json", content)
+
+    def log_out(self) -> None:
+        """End every login: neither the access tokens nor the refresh tokens that were issued are taken any more."""
+        self._access.revoke()
+        self._refresh.clear()
+
+    def _new_refresh_token(self, registration: _Registration) -> Secret:
+        token = Secret(secrets.token_urlsafe(96))
+        self._refresh[token] = registration
+        return token
+
+    def _token(self, received: Received, *, now: float) -> TokenState | None:
+        if received.path == OIDC_PATH:
+            given = object_in(received).get("refreshToken")
+            return "absent" if not given else "valid" if given in self._refresh else "invalid"
+        return self._access.read(received.headers.get(BEARER_HEADER), now=now)[0]
+
+    def _serve(self, received: Received, *, token: TokenState | None, now: float) -> Reply:
+        match received.method, received.path:
+            case "GET", path if path == PORTAL_PATH:
+                return self._role_credentials(received, token=token, now=now)
+            case "POST", path if path == OIDC_PATH:
+                return self._create_token(object_in(received), now=now)
+            case _:
+                raise self._refused("ResourceNotFoundException", "There is nothing here")
+
+    def _role_credentials(self, received: Received, *, token: TokenState | None, now: float) -> Reply:
+        query = parse_qs(received.query)
+        role, account = (query.get(name, [""])[0] for name in ("role_name", "account_id"))
+        if not (role and account):
+            raise self._refused("InvalidRequestException", "role_name and account_id are required")
+        if token != "valid":  # noqa: S105 - a state
+            raise self._refused("UnauthorizedException", "Session token not found or invalid")
+        if self.roles is not None and (account, role) not in self.roles:
+            raise self._refused("ForbiddenException", "No access")
+        credentials = self._vend(now=now)
+        return in_json(
+            {
+                "roleCredentials": {
+                    "accessKeyId": credentials.access_key_id,
+                    "secretAccessKey": credentials.secret_access_key,
+                    "sessionToken": credentials.session_token,
+                    "expiration": int(self._ends_at(credentials, now=now) * 1000),  # ms, unlike everything else
+                }
+            }
+        )
+
+    def _create_token(self, form: dict[str, str], *, now: float) -> Reply:
+        if not all(form.get(name) for name in ("clientId", "clientSecret", "grantType")):
+            raise self._refused("InvalidRequestException", "clientId, clientSecret and grantType are required")
+        if form["grantType"] != "refresh_token":
+            raise self._refused("UnsupportedGrantTypeException", "Only the grant refresh_token is known here")
+        given = form.get("refreshToken", "")
+        registration = self._refresh.get(given)
+        if registration is None:
+            raise self._refused("InvalidGrantException", "Invalid refresh token provided")
+        if not self._is_client(form, registration) or registration.ends_at <= now:
+            raise self._refused("InvalidClientException", "The client is not registered, or not any more")
+        del self._refresh[given]
+        return in_json(
+            {
+                "accessToken": self._access.issue(ends_at=now + self.token_lifetime),
+                "tokenType": "Bearer",
+                "expiresIn": self.token_lifetime,
+                "refreshToken": self._new_refresh_token(registration),
+            }
+        )
+
+    @staticmethod
+    def _is_client(form: dict[str, str], registration: _Registration) -> bool:
+        given = f"{form['clientId']}\n{form['clientSecret']}"
+        expected = f"{registration.client_id}\n{registration.client_secret}"
+        return hmac.compare_digest(given.encode(), expected.encode())
+
+    def _refuse(self, refusal: Refusal) -> Reply:
+        # Both services name the error in the header; in the body each has members of its own.
+        content = {"message": refusal.message, "__type": refusal.code}
+        if refusal.code in _OAUTH:
+            content |= {"error": _OAUTH[refusal.code], "error_description": refusal.message}
+        return in_json(content, status=refusal.status, headers={"x-amzn-ErrorType": refusal.code})

@@ -17,7 +17,7 @@ import yarl
 
 from ._core.message import HttpRequest, HttpResponse
 from ._core.secret import SecretBytes, Unpicklable
-from ._limits import CONNECT_TIMEOUT, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT, Deadlines, Gate
+from ._limits import CONNECT_TIMEOUT, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT, Deadline, Deadlines, Gate
 from ._version import VERSION
 from .errors import (
     AttemptTimeout,
@@ -34,27 +34,39 @@ from .errors import (
 
 CLOSE_GRACE = 5.0  # s that closing a session may take
 PYTHON_VERSION = ".".join(map(str, sys.version_info[:3]))
+USER_AGENT = f"sts-async/{VERSION} python/{PYTHON_VERSION} aiohttp/{aiohttp.__version__}"
 HEADERS = {
     "accept": "text/xml",  # some servers answer JSON to whoever accepts all
     "accept-encoding": "identity",
-    "user-agent": f"sts-async/{VERSION} python/{PYTHON_VERSION} aiohttp/{aiohttp.__version__}",
+    "user-agent": USER_AGENT,
 }
 
 
 class _LoopPart:
     """What belongs to one event loop: a session, and a gate that lets callers in as they came."""
 
-    __slots__ = ("deadlines", "gate", "owned", "session")
+    __slots__ = ("_others", "deadlines", "gate", "owned", "session")
 
     def __init__(self, session: aiohttp.ClientSession, *, owned: bool, connections: int, seconds: float) -> None:
         self.deadlines = Deadlines(seconds)
+        self._others: dict[float, Deadlines] = {}
         self.session = session
         self.owned = owned
         # aiohttp's connector starves queued callers; with as many admitted as it has connections, none queues there.
         self.gate = Gate(connections)
 
+    def deadline(self, seconds: float | None) -> Deadline:
+        """Return the deadline of an attempt that begins now."""
+        if seconds is None:
+            return self.deadlines.start()
+        others = self._others.get(seconds)
+        if others is None:
+            others = self._others[seconds] = Deadlines(seconds)
+        return others.start()
+
     async def close(self) -> None:
-        self.deadlines.close()
+        for deadlines in (self.deadlines, *self._others.values()):
+            deadlines.close()
         await self.close_session()
 
     async def close_session(self) -> None:
@@ -73,6 +85,8 @@ class AiohttpTransport(Unpicklable):
         connect_timeout: Seconds for a new connection to an address, TLS included, the look-up of addresses not.
         read_timeout: Seconds for a whole attempt, connection included, the wait for one's turn not.
         max_response_bytes: Cap for the body of an answer.
+        trusted: How a TLS peer must prove itself; None for aiohttp's default, the system's authorities.
+        app_id: Name of the application, for the User-Agent header.
     """
 
     def __init__(
@@ -83,7 +97,11 @@ class AiohttpTransport(Unpicklable):
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
+        trusted: ssl.SSLContext | None = None,
+        app_id: str | None = None,
     ) -> None:
+        self._trusted = trusted
+        self._headers = HEADERS if app_id is None else {**HEADERS, "user-agent": f"{USER_AGENT} app/{app_id}"}
         self._session = session
         self._max_connections = max_connections
         self._read_timeout = read_timeout
@@ -109,13 +127,13 @@ class AiohttpTransport(Unpicklable):
         response = None
         try:
             self._check_open()
-            with part.deadlines.start():
+            with part.deadline(request.timeout):
                 response = await part.session.request(
                     request.method,
                     self._url(request.url),
                     # Made here, because aiohttp finds the payload of a subclass of bytes by searching a list.
                     data=aiohttp.BytesPayload(request.body) if request.body else None,
-                    headers=request.headers if part.owned else {**HEADERS, **request.headers},
+                    headers=request.headers if part.owned else {**self._headers, **request.headers},
                     allow_redirects=False,
                     raise_for_status=False,
                     auto_decompress=False,
@@ -162,8 +180,8 @@ class AiohttpTransport(Unpicklable):
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),  # the gate is the limit
-            headers=HEADERS,
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._trusted or True),  # the gate is the limit
+            headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,

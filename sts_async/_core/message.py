@@ -17,12 +17,14 @@ class HttpRequest(NamedTuple):
         url: Absolute, percent-encoded; sent as it is.
         headers: Names in any case; values that are secret are `Secret`.
         body: Sent as it is.
+        timeout: Seconds for the whole attempt; None for as many as the transport gives.
     """
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: SecretBytes = NOTHING
+    timeout: float | None = None
 
     def __repr__(self) -> str:
         return f"<HttpRequest {self.method} {self.url.partition('?')[0]}, {len(self.body)} bytes>"

@@ -30,6 +30,8 @@ class EnvironmentProvider(Unpicklable):
         environ: Where to look; the process environment when it is None.
     """
 
+    name = "environment"
+
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._environ = os.environ if environ is None else environ
         self._last: tuple[tuple[str | None, ...], Credentials] | None = None

@@ -9,6 +9,8 @@ from ..shapes import Credentials
 class StaticProvider(Unpicklable):
     """Provide the same credentials for ever."""
 
+    name = "static"
+
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
 

@@ -1,0 +1,119 @@
+"""
+JSON documents with credentials in them, as processes and metadata endpoints write them.
+
+Nothing of a document is ever quoted: the messages say which member is wrong, and how.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from ..errors import CredentialsError
+from ..shapes import Credentials
+from .convert import timestamp
+from .secret import Secret, SecretBytes
+
+MOST_BYTES = 64 * 1024  # of a document
+
+
+@attrs.frozen(kw_only=True)
+class Names:
+    """What a kind of document calls the four members, and whether all four must be there."""
+
+    access_key_id: str = "AccessKeyId"
+    secret_access_key: str = "SecretAccessKey"  # noqa: S105 - the name of a member
+    session_token: str = "Token"  # noqa: S105 - the name of a member
+    expiration: str = "Expiration"
+    temporary: bool = True
+    milliseconds: bool = False
+
+
+def read_object(body: bytes, *, what: str) -> dict[str, Any]:
+    """
+    Return a JSON object.
+
+    Raises:
+        CredentialsError: *body* is none, or is larger than 64 KiB; the message begins with *what* it is.
+    """
+    body = SecretBytes(body)  # in the frames of the errors below, too
+    if len(body) > MOST_BYTES:
+        raise CredentialsError(f"{what} is larger than {MOST_BYTES} bytes")
+    found = _object(body)
+    if found is None:
+        raise CredentialsError(f"{what} is not a JSON object")
+    return found
+
+
+def _object(body: bytes) -> "_Hidden | None":
+    try:
+        found = json.loads(body, object_hook=_Hidden)
+    except (ValueError, RecursionError):  # not to be the context of another: it quotes what was read
+        return None
+    return found if isinstance(found, _Hidden) else None
+
+
+def read_credentials(document: Mapping[str, Any], names: Names, *, what: str) -> Credentials:
+    """
+    Return the credentials in a document.
+
+    Raises:
+        CredentialsError: A member is missing or is not what it must be.
+    """
+    token = _text(document, names.session_token, what=what, optional=not names.temporary)
+    return Credentials(
+        access_key_id=str(_text(document, names.access_key_id, what=what)),
+        secret_access_key=_text(document, names.secret_access_key, what=what),
+        session_token=token,
+        expiration=_expiration(document, names, what=what),
+    )
+
+
+def _text(document: Mapping[str, Any], name: str, *, what: str, optional: bool = False) -> Any:
+    if optional and document.get(name) in (None, ""):  # some processes write an empty token for keys without one
+        return None
+    fault = _fault(document.get(name))  # no value is in a local variable here: it may be anything
+    if fault is not None:
+        raise CredentialsError(f"{what}: {name} {fault}")
+    return Secret(document[name])
+
+
+def _fault(value: object) -> str | None:
+    if value is None:
+        return "is missing"
+    if not isinstance(value, str):
+        return "is not a text"
+    if not value:
+        return "is empty"
+    return None if value.isascii() and value.isprintable() else "has characters that a header cannot have"
+
+
+def _expiration(document: Mapping[str, Any], names: Names, *, what: str) -> datetime | None:
+    missing = document.get(names.expiration) is None
+    if missing and not names.temporary:
+        return None
+    found = _time(document.get(names.expiration), milliseconds=names.milliseconds)
+    if found is None:
+        wanted = "a number of milliseconds since 1970" if names.milliseconds else "an ISO 8601 time"
+        raise CredentialsError(f"{what}: {names.expiration} is {'missing' if missing else f'not {wanted}'}")
+    return found
+
+
+def _time(value: object, *, milliseconds: bool) -> datetime | None:
+    try:
+        if milliseconds and isinstance(value, int) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value / 1000, UTC)
+        if isinstance(value, str) and not milliseconds:
+            return timestamp(value)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+class _Hidden(dict[str, Any]):
+    """A document that its ``repr`` hides: it is in local variables while it is read."""
+
+    def __repr__(self) -> str:
+        return f"<a document of {len(self)} members>"

@@ -1,0 +1,330 @@
+"""
+What ``aws sso login`` and ``aws login`` leave in files, and what the sign-in services take and answer.
+
+No value of a document is ever quoted, and no document shows itself.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import attrs
+
+from ..errors import CredentialsError
+from ..shapes import Credentials
+from .convert import timestamp
+from .documents import Names, read_credentials, read_object
+from .endpoints import check_region, partition_of
+from .message import HttpResponse
+from .secret import Secret, SecretBytes, conceal
+
+GRANT_TYPE = "refresh_token"
+LONGEST_LIFE = 10 * 365 * 86_400  # s; more is no lifetime but a mistake
+LONGEST_CODE = 64  # characters
+
+ROLE_CREDENTIALS = Names(
+    access_key_id="accessKeyId",
+    secret_access_key="secretAccessKey",  # noqa: S106 - the name of a member
+    session_token="sessionToken",  # noqa: S106 - the name of a member
+    expiration="expiration",
+    milliseconds=True,
+)
+LOGIN_CREDENTIALS = attrs.evolve(ROLE_CREDENTIALS, expiration="expiresAt", milliseconds=False)
+
+# The domain of the regional sign-in hosts of each partition. Source: endpoint rule set of the service Signin.
+SIGNIN_DOMAINS = {
+    "aws": "signin.aws.amazon.com",
+    "aws-cn": "signin.amazonaws.cn",
+    "aws-us-gov": "signin.amazonaws-us-gov.com",
+    "aws-eusc": "signin.amazonaws-eusc.eu",
+    "aws-iso": "signin.c2shome.ic.gov",
+    "aws-iso-b": "signin.sc2shome.sgov.gov",
+    "aws-iso-e": "signin.csphome.adc-e.uk",
+    "aws-iso-f": "signin.csphome.hci.ic.gov",
+}
+
+
+def portal_host(region: str) -> str:
+    """Return the host of the access portal in *region*. Raises `InvalidRegion`."""
+    check_region(region)
+    return f"portal.sso.{region}.{partition_of(region).dns_suffix}"
+
+
+def oidc_host(region: str) -> str:
+    """Return the host of the OIDC service of IAM Identity Center in *region*. Raises `InvalidRegion`."""
+    check_region(region)
+    return f"oidc.{region}.{partition_of(region).dns_suffix}"
+
+
+def signin_host(region: str) -> str:
+    """Return the host of AWS sign-in in *region*. Raises `InvalidRegion`."""
+    check_region(region)
+    return f"{region}.{SIGNIN_DOMAINS[partition_of(region).name]}"
+
+
+def sso_file_name(*, session_name: str | None, start_url: str | None) -> str:
+    """Return the name of the token file of an sso-session, or of a start URL when there is no session."""
+    named = session_name if session_name is not None else start_url or ""
+    return f"{hashlib.sha1(named.encode(), usedforsecurity=False).hexdigest()}.json"
+
+
+def login_file_name(login_session: str) -> str:
+    """Return the name of the token file of a login session."""
+    return f"{hashlib.sha256(login_session.strip().encode()).hexdigest()}.json"
+
+
+@attrs.frozen(kw_only=True)
+class SSOToken:
+    """
+    A token file of ``aws sso login``.
+
+    Attributes:
+        access_token: What the access portal takes.
+        expires_at: When it ends.
+        document: The whole file.
+    """
+
+    access_token: str = attrs.field(repr=False)
+    expires_at: datetime
+    document: Mapping[str, Any] = attrs.field(repr=False)
+
+    def hindrance(self, *, at: datetime) -> str | None:
+        """Return why the token cannot be refreshed at *at*, or None when it can."""
+        members = ("refreshToken", "clientId", "clientSecret", "registrationExpiresAt")
+        if missing := _missing(self.document, members):
+            return missing
+        try:
+            ends = _time(self.document, "registrationExpiresAt", what="it")
+        except CredentialsError as error:
+            return str(error)
+        return "the registration of the client has ended" if ends <= at else None
+
+    def request(self) -> SecretBytes:
+        """Return the body that asks the OIDC service for the next token."""
+        return _body(self.document, "clientId", "clientSecret", "refreshToken")
+
+    def renewed(self, answer: bytes, *, at: datetime, what: str) -> SecretBytes:
+        """
+        Return the content of the file once the OIDC service has given *answer*, at *at*.
+
+        Raises:
+            CredentialsError: *answer* lacks something; the message begins with *what* it is.
+        """
+        found = read_object(answer, what=what)
+        changes = _Hidden(accessToken=_secret(found, "accessToken", what=what), expiresAt=_end(found, at=at, what=what))
+        if found.get("refreshToken") is not None:
+            changes["refreshToken"] = _secret(found, "refreshToken", what=what)
+        return _dump(_Hidden(self.document) | changes)
+
+
+@attrs.frozen(kw_only=True)
+class LoginToken:
+    """
+    A token file of ``aws login``.
+
+    Attributes:
+        credentials: What signs.
+        expires_at: When they end.
+        document: The whole file.
+    """
+
+    credentials: Credentials
+    expires_at: datetime
+    document: Mapping[str, Any] = attrs.field(repr=False)
+
+    @property
+    def key(self) -> Secret:
+        """The private key of the login, in PEM; only of a token that can be refreshed."""
+        return Secret(self.document["dpopKey"])
+
+    def hindrance(self, *, at: datetime) -> str | None:
+        """Return why the token cannot be refreshed, at whatever time, or None when it can."""
+        return _missing(self.document, ("refreshToken", "clientId", "dpopKey"))
+
+    def request(self) -> SecretBytes:
+        """Return the body that asks AWS sign-in for the next credentials."""
+        return _body(self.document, "clientId", "refreshToken")
+
+    def renewed(self, answer: bytes, *, at: datetime, what: str) -> SecretBytes:
+        """
+        Return the content of the file once AWS sign-in has given *answer*, at *at*.
+
+        Raises:
+            CredentialsError: *answer* lacks something; the message begins with *what* it is.
+        """
+        found = read_object(answer, what=what)
+        access = _object(found, "accessToken", what=what)
+        issued = _Hidden(access) | _Hidden(expiresAt=_end(found, at=at, what=what))
+        read_credentials(issued, LOGIN_CREDENTIALS, what=what)
+        changes = _Hidden(accessToken=_Hidden(self.document["accessToken"]) | issued)
+        if found.get("refreshToken") is not None:
+            changes["refreshToken"] = _secret(found, "refreshToken", what=what)
+        return _dump(_Hidden(self.document) | changes)
+
+
+def read_sso_token(data: bytes, *, what: str) -> SSOToken:
+    """
+    Return what a token file of ``aws sso login`` holds.
+
+    Raises:
+        CredentialsError: It is none; the message begins with *what* it is.
+    """
+    document = read_object(data, what=what)
+    return SSOToken(
+        access_token=_secret(document, "accessToken", what=what),
+        expires_at=_time(document, "expiresAt", what=what),
+        document=document,
+    )
+
+
+def read_login_token(data: bytes, *, what: str) -> LoginToken:
+    """
+    Return what a token file of ``aws login`` holds.
+
+    Raises:
+        CredentialsError: It is none; the message begins with *what* it is.
+    """
+    document = read_object(data, what=what)
+    access = _object(document, "accessToken", what=what)
+    return LoginToken(
+        credentials=read_credentials(access, LOGIN_CREDENTIALS, what=what),
+        expires_at=_time(access, "expiresAt", what=what),
+        document=document,
+    )
+
+
+def read_role_credentials(answer: bytes, *, what: str) -> Credentials:
+    """
+    Return the credentials that the access portal has answered with.
+
+    Raises:
+        CredentialsError: There are none; the message begins with *what* it is.
+    """
+    found = _object(read_object(answer, what=what), "roleCredentials", what=what)
+    return read_credentials(found, ROLE_CREDENTIALS, what=what)
+
+
+class Refusal(NamedTuple):
+    """
+    How a service has refused.
+
+    Attributes:
+        status: HTTP status.
+        codes: Every name that the answer has for the error: of AWS, and of OAuth 2.0.
+    """
+
+    status: int
+    codes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, response: HttpResponse) -> "Refusal":
+        """Return how *response* refuses."""
+        names = [response.headers.get("x-amzn-errortype")]
+        try:
+            found = read_object(response.body, what="the answer")
+        except CredentialsError:
+            pass  # a page of a proxy
+        else:
+            names += [found.get("__type"), found.get("code"), found.get("error")]
+        return cls(response.status, tuple(dict.fromkeys(filter(None, map(_code, names)))))
+
+    def __str__(self) -> str:
+        return f"{self.codes[0]} (HTTP {self.status})" if self.codes else f"HTTP {self.status}"
+
+
+def _code(name: object) -> str | None:
+    """Return an error code without its namespace, and None for what is not like one: it may be anything."""
+    if not isinstance(name, str):
+        return None
+    bare = name.rpartition("#")[2].partition(":")[0].strip()
+    return bare if len(bare) <= LONGEST_CODE and bare.isascii() and bare.replace("_", "").isalpha() else None
+
+
+# -- DPoP proofs (RFC 9449) -----------------------------------------------------------------------------------------
+
+
+def proof_message(*, x: bytes, y: bytes, method: str, url: str, at: float, proof_id: str) -> str:
+    """
+    Return what is signed to prove to *url* that one has a key.
+
+    Args:
+        x: First coordinate of the public P-256 key, 32 bytes.
+        y: Second one.
+        method: Of the request.
+        url: Of the request.
+        at: When it is made, in seconds since 1970.
+        proof_id: Something that no other proof has.
+    """
+    jwk = {"kty": "EC", "x": encode(x), "y": encode(y), "crv": "P-256"}
+    header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk}
+    claims = {"htm": method, "htu": url, "iat": int(at), "jti": proof_id}
+    return ".".join(encode(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
+
+
+def encode(data: bytes) -> str:
+    """Return *data* in base64 as URLs have it, without padding."""
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+# -- Members --------------------------------------------------------------------------------------------------------
+
+
+class _Hidden(dict[str, Any]):
+    """A document that its ``repr`` hides."""
+
+    def __repr__(self) -> str:
+        return f"<a document of {len(self)} members>"
+
+    def __or__(self, other: Mapping[str, Any]) -> "_Hidden":  # type: ignore[override]
+        merged = _Hidden(self)
+        merged.update(other)
+        return merged
+
+
+def _missing(document: Mapping[str, Any], members: tuple[str, ...]) -> str | None:
+    absent = [name for name in members if not isinstance(document.get(name), str) or not document[name]]
+    return f"it has no {' and no '.join(absent)}" if absent else None
+
+
+def _body(document: Mapping[str, Any], *members: str) -> SecretBytes:
+    return _dump(_Hidden({name: document[name] for name in members}, grantType=GRANT_TYPE))
+
+
+def _dump(document: _Hidden) -> SecretBytes:
+    return SecretBytes(json.dumps(document).encode())
+
+
+def _object(document: Mapping[str, Any], name: str, *, what: str) -> dict[str, Any]:
+    if isinstance(document.get(name), dict):
+        return document[name]  # type: ignore[no-any-return]
+    raise CredentialsError(f"{what}: {name} is missing")
+
+
+def _secret(document: Mapping[str, Any], name: str, *, what: str) -> Secret:
+    if document.get(name) is None:
+        raise CredentialsError(f"{what}: {name} is missing")
+    value = Secret(document[name]) if isinstance(document[name], str) else None
+    if not value or not (value.isascii() and value.isprintable()):
+        raise CredentialsError(f"{what}: {name} is not a text that a header can have")
+    return value
+
+
+def _time(document: Mapping[str, Any], name: str, *, what: str) -> datetime:
+    text = conceal(document.get(name))  # whatever it is, no traceback shows it
+    try:
+        if isinstance(text, str):
+            return timestamp(text.removesuffix("UTC") + "Z" if text.endswith("UTC") else text)  # older SDKs write UTC
+    except (ValueError, OverflowError):
+        pass
+    raise CredentialsError(f"{what}: {name} is {'missing' if text is None else 'not an ISO 8601 time'}")
+
+
+def _end(answer: Mapping[str, Any], *, at: datetime, what: str) -> str:
+    """Return in ISO 8601 when that ends which an answer of *at* has brought."""
+    seconds = conceal(answer.get("expiresIn"))
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 < seconds <= LONGEST_LIFE:
+        raise CredentialsError(f"{what}: expiresIn is not a number of seconds")
+    return (at.astimezone(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,278 @@
+"""What the sources share that call STS: their request, whose credentials sign it, and what people are asked for."""
+
+import inspect
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, NoReturn
+
+import attrs
+
+from .._core import freshness
+from .._core.constraints import violations
+from .._core.endpoints import PARTITIONS, partition_of
+from .._core.secret import Secret, conceal
+from .._engine import CredentialsProvider, Engine, Lender
+from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, ParamValidationError, STSError
+from ..operations import Operation
+from ..retries import NoRetries, StandardRetries
+from ..shapes import Credentials, Request
+from .cache import RefreshingProvider
+from .source import Source, provider_of
+from .static import StaticProvider
+
+CODES_ASKED = 3  # MFA codes for one fetch, at most: a new one after each time that STS asks to slow down
+TO_COME = "0000"  # in place of a token that each fetch gets anew: the shortest that the API takes
+REFUSED_KEYS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidClientTokenId"})
+
+_PARTITION_NAMES = frozenset(partition.name for partition in PARTITIONS)
+_AWS_DOMAINS = tuple(
+    f".{suffix}" for partition in PARTITIONS for suffix in (partition.dns_suffix, partition.dual_stack_dns_suffix)
+)
+
+
+class IssuedProvider(RefreshingProvider):
+    """
+    Provide what STS issues for a request.
+
+    Attributes:
+        name: What messages call the source.
+    """
+
+    operation: ClassVar[Operation[Any]]
+    name: str
+
+    def __init__(self, request: Request[Any], *, name: str) -> None:
+        super().__init__()
+        check(request)
+        self.name = name
+        self._request = request
+
+    async def _issue(self, engine: Engine, **proof: Secret) -> Credentials:
+        """Return what STS issues for the request together with a member that is new each time, such as a token."""
+        request: Any = self._request
+        _check_partition(engine, getattr(request, "role_arn", ""))
+        credentials: Credentials = (await engine.invoke(self.operation, attrs.evolve(request, **proof))).credentials
+        return credentials
+
+    def __repr__(self) -> str:
+        subject = getattr(self._request, "role_arn", None) or getattr(self._request, "name", None)
+        return f"{type(self).__name__}({'' if subject is None else ascii(subject)})"
+
+
+@attrs.frozen
+class _Device:
+    """An MFA device, and what asks for its codes."""
+
+    serial_number: str
+    ask_for_code: Callable[[str], Awaitable[str]]
+
+
+class SignedProvider(IssuedProvider):
+    """
+    Provide what STS issues to the holder of other credentials.
+
+    Args:
+        request: What is asked for, without an MFA code.
+        source: Whose credentials sign; None for the default chain.
+        mfa_code: Asked for the code of the request's MFA device, before each fetch.
+    """
+
+    def __init__(
+        self,
+        request: Request[Any],
+        *,
+        name: str,
+        source: Source | None,
+        mfa_code: Callable[[str], Awaitable[str]] | None = None,
+    ) -> None:
+        super().__init__(request, name=name)
+        self._source = None if source is None else provider_of(source)
+        self._device: _Device | None = None
+        serial_number: str | None = getattr(request, "serial_number", None)
+        if serial_number is not None and mfa_code is not None:
+            check_callable(mfa_code, "mfa_code")
+            self._device = _Device(serial_number, mfa_code)
+            self.schedule = freshness.ATTENDED
+        elif serial_number is not None or mfa_code is not None:
+            raise ConfigurationError(
+                "serial_number and mfa_code belong together: the MFA device, and what asks for its code"
+            )
+
+    async def fetch(self, lender: Lender) -> Credentials:
+        """
+        Return new credentials.
+
+        Raises:
+            CredentialsError: The source has no credentials, or what asks for the MFA code fails.
+            STSError: The call failed.
+        """
+        signer = _Signer(self._signing_source(lender), lender, of=repr(self))
+        if self._device is not None:
+            return await self._fetch_attended(self._device, signer, lender)
+        engine = lender.signed_by(signer)
+        try:
+            return await self._issue(engine)
+        except STSError as error:
+            failure = error
+        if not await signer.renew_after(failure):
+            raise failure
+        return await self._issue(engine)
+
+    async def _fetch_attended(self, device: _Device, signer: "_Signer", lender: Lender) -> Credentials:
+        """Return new credentials; each time that the request is sent, it has another code (T46)."""
+        policy = StandardRetries(max_attempts=CODES_ASKED)
+        sent: list[Secret] = []
+        failure: STSError | None = None
+        while True:
+            # The source first: a code does not wait for it, and is not asked for in vain.
+            credentials = StaticProvider(await signer.provide_credentials(lender))
+            code = await ask(device.ask_for_code, device.serial_number, name=f"mfa_code of {self!r}")
+            if failure is not None and code in sent:
+                failure.add_note("mfa_code returned a code again that had been sent; each is good for one request")
+                raise failure
+            sent.append(code)
+            try:
+                return await self._issue(lender.signed_by(credentials, retries=NoRetries()), token_code=code)
+            except STSError as error:
+                failure = error
+            delay = None
+            if failure.throttled:  # after any other failure the code may have been used, and the person knows why
+                delay = policy.after_failure(failure, attempt=len(sent), jitter=lender.jitter())
+            if delay is None:
+                raise failure
+            await lender.sleep(delay)
+
+    def _signing_source(self, lender: Lender) -> CredentialsProvider:
+        if self._source is None:
+            if lender.default_credentials is not None:
+                self._source = lender.default_credentials()
+            else:
+                from .default import DefaultChain  # it knows every source, this one too
+
+                self._source = DefaultChain()
+        return self._source
+
+
+class _Signer:
+    """What signs one fetch: the source, asked with the lender of that fetch."""
+
+    def __init__(self, source: CredentialsProvider, lender: Lender, *, of: str) -> None:
+        self._source = source
+        self._lender = lender
+        self._of = of
+        self._used: str | None = None
+
+    async def provide_credentials(self, _: Lender) -> Credentials:
+        # With the lender that was lent, not the view of it that asks: its retries are not those of the source.
+        try:
+            credentials = await self._source.provide_credentials(self._lender)
+        except CredentialsNotFound as error:
+            # Said otherwise, or a chain would pass over what is configured.
+            raise CredentialsError(f"the source of {self._of} has no credentials: {error}") from error
+        except STSError:
+            raise
+        except Exception as error:
+            raise _failed(f"the source of {self._of}", error) from error
+        if not isinstance(credentials, Credentials):
+            raise CredentialsError(f"the source of {self._of} gave no Credentials but a {type(credentials).__name__}")
+        self._used = credentials.access_key_id
+        return credentials
+
+    async def renew_after(self, failure: STSError) -> bool:
+        """Say whether the source has others, once, in place of credentials that the service refused (F16)."""
+        invalidate = getattr(self._source, "invalidate", None)
+        refused = self._used
+        if invalidate is None or refused is None or getattr(failure, "code", None) not in REFUSED_KEYS:
+            return False
+        invalidate(refused)
+        await self.provide_credentials(self._lender)
+        return self._used != refused
+
+
+class Nobody:
+    """What "signs" a call that is not signed: asking it would have a chain ask itself."""
+
+    async def provide_credentials(self, lender: Lender) -> NoReturn:
+        """Raise a `CredentialsError`."""
+        raise CredentialsError("a call that is not signed asked for credentials")
+
+
+def check(request: Request[Any]) -> None:
+    """
+    Refuse a request that breaks constraints of the API, when it is made and not when it is needed.
+
+    Raises:
+        ParamValidationError: It does; all violations in one error.
+    """
+    broken = tuple(violations(request))
+    if broken:
+        raise ParamValidationError(type(request).__name__, broken)
+
+
+def check_callable(function: object, name: str) -> None:
+    """
+    Refuse what cannot be asked.
+
+    Raises:
+        ConfigurationError: *function*, the argument *name*, is not a function.
+    """
+    if isinstance(function, type) or not callable(function):
+        kind = function.__name__ if isinstance(function, type) else f"a {type(function).__name__}"
+        raise ConfigurationError(f"{name} must be a coroutine function, not {kind}")
+
+
+async def ask(function: Callable[..., Awaitable[str]], *arguments: str, name: str) -> Secret:
+    """
+    Return what a coroutine function of the program's own returns, hidden.
+
+    Args:
+        function: What is asked.
+        arguments: What it is given.
+        name: What messages call it.
+
+    Raises:
+        CredentialsError: It failed, or returned something other than text.
+    """
+    try:
+        answer: object = conceal(function(*arguments))
+        waits = inspect.isawaitable(answer)
+        if inspect.isawaitable(answer):
+            answer = conceal(await answer)
+    except CredentialsNotFound as error:
+        raise CredentialsError(f"{name}: {error}") from error  # as for a source: this was asked, and has nothing
+    except STSError:
+        raise
+    except Exception as error:
+        raise _failed(name, error) from error
+    if waits and isinstance(answer, Secret):
+        return answer
+    kind = "str" if isinstance(answer, Secret) else type(answer).__name__
+    if inspect.iscoroutine(answer):
+        answer.close()
+    del answer
+    if not waits:
+        raise CredentialsError(f"{name} must be a coroutine function: it returned a {kind}, which cannot be awaited")
+    raise CredentialsError(f"{name} returned no text but a {kind}")
+
+
+def new_session_name() -> str:
+    """Return a name for the sessions of one source: ``sts-async-`` and 16 random hexadecimal digits."""
+    return f"sts-async-{secrets.token_hex(8)}"
+
+
+def _failed(name: str, error: Exception) -> CredentialsError:
+    # The type alone: the program's own errors may quote what it was asked for.
+    return CredentialsError(f"{name} failed with {type(error).__name__}")
+
+
+def _check_partition(engine: Engine, role_arn: str) -> None:
+    """Refuse a role of another partition than that of an AWS endpoint: nothing reaches across."""
+    endpoint = engine.endpoint
+    if endpoint is None or endpoint.signing_region is None or not endpoint.host.endswith(_AWS_DOMAINS):
+        return
+    here, there = partition_of(endpoint.signing_region).name, role_arn.partition(":")[2].partition(":")[0]
+    if there != here and there in _PARTITION_NAMES:
+        raise ConfigurationError(
+            f"a role of the partition {there} cannot be had from {endpoint.host}, which is in {here}: "
+            "use a region of the role's partition"
+        )

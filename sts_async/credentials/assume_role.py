@@ -1,0 +1,106 @@
+"""
+Credentials of a role, for other credentials: AssumeRole.
+
+Source: AWS SDKs and Tools Reference Guide, "Assume role credential provider".
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from .. import shapes as s
+from ..errors import ConfigurationError
+from ..operations import ASSUME_ROLE
+from ._issued import SignedProvider, new_session_name
+from .source import Source
+
+# Text, which `re` compiles at first use and keeps.
+_ROLE_ARN = r"arn:aws[a-z-]*:iam::([0-9]{12}):role/[!-~]+"
+_ACCOUNT_ID = r"[0-9]{12}"
+
+
+class AssumeRoleProvider(SignedProvider):
+    """
+    Provide temporary credentials of a role, and keep them fresh.
+
+        STSClient(credentials=AssumeRoleProvider(role_arn="arn:aws:iam::123456789012:role/demo"))
+
+    A role can be the source of the next one. With an MFA device the code is asked for at each fetch, never in the
+    background, and anew when STS asks to slow down: no code is sent twice.
+
+    Args:
+        role_arn: ARN of the role, 20 to 2,048 characters.
+        source: Whose credentials assume the role: `Credentials`, a provider, or a coroutine function without
+            arguments that returns `Credentials`; None for the default chain.
+        role_session_name: Name for the sessions, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``; None for ``sts-async-`` and
+            16 random hexadecimal digits, the same for as long as the provider lives.
+        duration_seconds: Lifetime in seconds, 900 to 43,200 and at most the role's maximum; the service's default is
+            3,600. A session that assumes a role gets at most 3,600.
+        policy: JSON text, or a mapping that is sent compactly, that narrows the session.
+        policy_arns: Managed policies that narrow the session, at most 10.
+        tags: Session tags, at most 50; keys of 1 to 128 characters, values of at most 256.
+        transitive_tag_keys: Keys of the tags that pass on to further sessions, at most 50.
+        external_id: What the trust policy of another account asks for, 2 to 1,224 characters.
+        serial_number: MFA device, 9 to 256 characters; asks for *mfa_code*.
+        mfa_code: A coroutine function that is given the serial number and returns the code that the device shows, six
+            digits. It is asked again when STS asks to slow down, at most 3 times for each fetch.
+        source_identity: Who is behind the session, 2 to 64 characters; it passes on to further sessions.
+        provided_contexts: Context assertions, 1 to 5 when given.
+        minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+        allowed_accounts: Ids of the accounts that the role may be in, for role ARNs that users choose; None for any.
+
+    Raises:
+        ParamValidationError: Arguments break constraints of the API; all in one error.
+        ConfigurationError: One of *serial_number* and *mfa_code* came without the other; *source* is not a source; or
+            *role_arn* is not that of a role in one of *allowed_accounts*.
+    """
+
+    operation = ASSUME_ROLE
+
+    def __init__(
+        self,
+        *,
+        role_arn: str,
+        source: Source | None = None,
+        role_session_name: str | None = None,
+        duration_seconds: int | None = None,
+        policy: str | Mapping[str, Any] | None = None,
+        policy_arns: Sequence[s.PolicyDescriptorType] = (),
+        tags: Sequence[s.Tag] = (),
+        transitive_tag_keys: Sequence[str] = (),
+        external_id: str | None = None,
+        serial_number: str | None = None,
+        mfa_code: Callable[[str], Awaitable[str]] | None = None,
+        source_identity: str | None = None,
+        provided_contexts: Sequence[s.ProvidedContext] = (),
+        minimum_session_token_size: int | None = None,
+        allowed_accounts: Collection[str] | None = None,
+    ) -> None:
+        request = s.AssumeRoleRequest(
+            role_arn=role_arn,
+            role_session_name=new_session_name() if role_session_name is None else role_session_name,
+            duration_seconds=duration_seconds,
+            policy=policy,
+            policy_arns=policy_arns,
+            tags=tags,
+            transitive_tag_keys=transitive_tag_keys,
+            external_id=external_id,
+            serial_number=serial_number,
+            source_identity=source_identity,
+            provided_contexts=provided_contexts,
+            minimum_session_token_size=minimum_session_token_size,
+        )
+        super().__init__(request, name=f"role {role_arn!a}", source=source, mfa_code=mfa_code)
+        if allowed_accounts is not None:
+            _check_account(role_arn, allowed_accounts)
+
+
+def _check_account(role_arn: str, allowed: Collection[str]) -> None:
+    listed = isinstance(allowed, Collection) and not isinstance(allowed, str)  # text would contain its parts
+    if not listed or not all(isinstance(account, str) and re.fullmatch(_ACCOUNT_ID, account) for account in allowed):
+        raise ConfigurationError("allowed_accounts must be a collection of account ids, of twelve digits each")
+    role = re.fullmatch(_ROLE_ARN, role_arn)
+    if role is None:
+        raise ConfigurationError("role_arn must be arn:aws:iam::123456789012:role/name where allowed_accounts is given")
+    if role[1] not in allowed:
+        raise ConfigurationError("the account of role_arn is not one of allowed_accounts")

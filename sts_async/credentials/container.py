@@ -1,0 +1,198 @@
+"""
+Credentials of a container, from the agent of ECS or EKS.
+
+Source: AWS SDKs and Tools Reference Guide, "Container credential provider".
+"""
+
+import asyncio
+import errno
+import os
+import re
+import socket
+from collections.abc import Mapping
+
+import attrs
+
+from .. import _files
+from .._core import hosts
+from .._core.documents import Names, read_credentials, read_object
+from .._core.hosts import Place
+from .._core.message import HttpRequest, HttpResponse
+from .._core.secret import Secret
+from .._engine import Lender
+from ..errors import ConnectError, CredentialsError, CredentialsNotFound, InvalidEndpoint, TransportError
+from ..shapes import Credentials
+from .cache import RefreshingProvider
+
+RELATIVE_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
+FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105 - the name of the variable
+TOKEN = "AWS_CONTAINER_AUTHORIZATION_TOKEN"  # noqa: S105 - the name of the variable
+
+AGENT = "169.254.170.2"  # of ECS
+SECONDS = 2.0  # s for an attempt
+ATTEMPTS = 3
+PAUSE = 1.0  # s between two attempts
+MOST_TOKEN_BYTES = 16 * 1024
+
+_CODE = r"[A-Za-z0-9_.:-]{1,128}"
+
+
+class ContainerProvider(RefreshingProvider):
+    """
+    Provide the credentials of the container that the program runs in.
+
+    ``AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`` is a path of the ECS agent; else
+    ``AWS_CONTAINER_CREDENTIALS_FULL_URI`` is a URL: of any host with https; with http only of a host all of whose
+    addresses are loopback or the agents' own (169.254.170.2, 169.254.170.23, fd00:ec2::23). What the file
+    ``AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`` holds, else ``AWS_CONTAINER_AUTHORIZATION_TOKEN``, is sent along. All
+    are read anew for each fetch, and count as unset when they are blank.
+
+    An attempt takes at most 2 s for each address. There are at most three, 1 s apart.
+
+    Args:
+        environ: Where the variables are; the process environment when it is None.
+    """
+
+    name = "container endpoint"
+
+    def __init__(self, *, environ: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._environ = environ
+
+    async def fetch(self, lender: Lender) -> Credentials:
+        """
+        Return new credentials.
+
+        Raises:
+            CredentialsNotFound: Neither variable with a URI is set.
+            InvalidEndpoint: The URI is none, or credentials may not be asked for there.
+            CredentialsError: The token cannot be used; the agent refuses; or three attempts failed.
+            TransportError: The agent could not prove its identity, or its answer is far too large.
+        """
+        place = self._place()
+        headers = {"accept": "application/json"}
+        token = await self._token()
+        if token is not None:
+            headers["authorization"] = token
+        attempt = 1
+        while isinstance(outcome := await self._attempt(lender, place, headers), _Passing):
+            if attempt == ATTEMPTS:
+                error = self._error(f"{ATTEMPTS} attempts failed, the last one with: {outcome.reason}")
+                error.attempts = ATTEMPTS
+                error.throttled = outcome.throttled
+                raise error
+            attempt += 1
+            await lender.sleep(PAUSE)
+        return outcome
+
+    def _variable(self, name: str) -> Secret | None:
+        value = Secret((os.environ if self._environ is None else self._environ).get(name, ""))
+        return value if value.strip() else None
+
+    def _error(self, text: str) -> CredentialsError:
+        return CredentialsError(f"{self.name}: {text}")
+
+    def _place(self) -> Place:
+        path, url = self._variable(RELATIVE_URI), self._variable(FULL_URI)
+        if path is not None:
+            if not hosts.is_target(path):
+                raise InvalidEndpoint(f"{RELATIVE_URI} must be a path: one slash first, and no @, # or backslash")
+            return Place(scheme="http", host=AGENT, target=path)
+        if url is None:
+            raise CredentialsNotFound(f"{RELATIVE_URI} and {FULL_URI} are not set")
+        place = hosts.take_apart(url, what=FULL_URI)
+        if place.scheme == "http" and place.is_address and not hosts.is_within(place.host, hosts.CONTAINER):
+            raise InvalidEndpoint(
+                f"{FULL_URI}: {place.host} is neither loopback nor an agent of ECS or EKS, so it must be https"
+            )
+        return place
+
+    async def _token(self) -> Secret | None:
+        path = self._variable(TOKEN_FILE)
+        if path is None:
+            token = self._variable(TOKEN)
+            return None if token is None else self._checked(token, what=TOKEN)
+        try:
+            data, _ = await asyncio.to_thread(_files.read, path, most=MOST_TOKEN_BYTES)
+        except _files.UnsuitableFile as error:
+            reason = str(error.strerror)
+        except (OSError, ValueError) as error:
+            reason = f"cannot be read: {errno.errorcode.get(getattr(error, 'errno', None) or 0, type(error).__name__)}"
+        else:
+            # Editors end files with one line break, which is no part of the token.
+            return self._checked(Secret(data.decode("latin-1").removesuffix("\n").removesuffix("\r")), what=TOKEN_FILE)
+        raise self._error(f"the file of {TOKEN_FILE} {reason}")
+
+    def _checked(self, token: Secret, *, what: str) -> Secret:
+        if not token:
+            raise self._error(f"the token of {what} is empty")
+        if not (token.isascii() and token.isprintable()):
+            raise self._error(f"the token of {what} has line breaks or characters that a header cannot have")
+        return token
+
+    async def _attempt(self, lender: Lender, place: Place, headers: Mapping[str, str]) -> "Credentials | _Passing":
+        """Return credentials, or why there are none when that may pass; raise what does not."""
+        failure = _Passing(f"no address is known for {place.host}")
+        for url in await self._urls(place):
+            request = HttpRequest("GET", url, {**headers, "host": place.authority}, timeout=SECONDS)
+            try:
+                return self._read(await lender.send(request))
+            except ConnectError as error:  # the next address may answer
+                failure = _Passing(str(error))
+            except TransportError as error:
+                if not error.retryable:
+                    raise
+                return _Passing(str(error))
+        return failure
+
+    async def _urls(self, place: Place) -> list[str]:
+        """
+        Return the URLs of all addresses, each of them checked: none when no address is known.
+
+        The host is named in the Host header only. Nobody looks it up again, and could be told another address.
+        """
+        if place.scheme == "https" or place.is_address:
+            return [place.url]
+        try:
+            async with asyncio.timeout(SECONDS):
+                found = await asyncio.get_running_loop().getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return []
+        addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+        if not all(hosts.is_within(address, hosts.CONTAINER) for address in addresses):
+            raise self._error(
+                f"{place.host} has an address that is neither loopback nor that of an agent of ECS or EKS, "
+                f"so {FULL_URI} must be https"
+            )
+        return [place.at(address) for address in addresses]
+
+    def _read(self, response: HttpResponse) -> "Credentials | _Passing":
+        if response.status == 200:
+            try:
+                return read_credentials(read_object(response.body, what="the answer"), Names(), what="the answer")
+            except CredentialsError as error:
+                return _Passing(str(error))
+        if response.status == 429 or response.status >= 500:
+            return _Passing(f"HTTP {response.status}", throttled=response.status == 429)
+        raise self._error(f"{hosts.refusal(response)}{_code(response)}")
+
+    def __repr__(self) -> str:
+        return "ContainerProvider()"
+
+
+@attrs.frozen
+class _Passing:
+    """Why an attempt failed, where the next one may not."""
+
+    reason: str
+    throttled: bool = False
+
+
+def _code(response: HttpResponse) -> str:
+    """Return the error code in an answer, for a message; the rest of the answer may hold anything."""
+    try:
+        code = read_object(response.body, what="the answer").get("code")
+    except CredentialsError:
+        return ""
+    return f", code {code}" if isinstance(code, str) and re.fullmatch(_CODE, code) else ""

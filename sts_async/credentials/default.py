@@ -1,0 +1,131 @@
+"""The chain that is taken when nothing is given: what every AWS SDK looks at, in one order."""
+
+import attrs
+
+from .._assembly import endpoint_of, engine_of, transport_of
+from .._core.endpoints import Endpoint
+from .._engine import CredentialsProvider, Lender
+from ..config import Config, Surroundings
+from ..errors import ConfigurationError
+from .chain import Finding, ProviderChain
+from .container import ContainerProvider
+from .environment import EnvironmentProvider
+from .profile import MFACode, ProfileProvider, imds_of
+from .web_identity import WebIdentityProvider
+
+
+@attrs.frozen(kw_only=True)
+class Explanation:
+    """
+    What a default chain finds on this machine, and where. Printed, it is a table; nothing in it is secret.
+
+    Attributes:
+        profile: The profile that is in force, and why.
+        region: The region, or None.
+        region_source: Where the region comes from.
+        endpoint_url: Where requests go, or None without a region.
+        endpoint_source: Where the endpoint comes from; or why there is none.
+        findings: What each source said, in the order of the chain.
+    """
+
+    profile: str
+    region: str | None
+    region_source: str
+    endpoint_url: str | None
+    endpoint_source: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def found(self) -> bool:
+        """Whether the chain has credentials, and a client without other options would work."""
+        return self.endpoint_url is not None and any(finding.used for finding in self.findings)
+
+    def __str__(self) -> str:
+        rows = [
+            ("profile", self.profile),
+            ("region", f"{self.region or 'none'} ({self.region_source})"),
+            ("endpoint", f"{self.endpoint_url or 'none'} ({self.endpoint_source})"),
+        ]
+        lines = [f"{name:<10}{text}" for name, text in rows]
+        width = max(len(finding.source) for finding in self.findings) + 2
+        for number, finding in enumerate(self.findings, 1):
+            outcome = "used" if finding.used else finding.outcome
+            lines.append(f"{number}. {finding.source:<{width}}{outcome:<16}{finding.detail}")
+        return "\n".join(lines)
+
+
+class DefaultChain(ProviderChain):
+    """
+    Provide what the first of these has: environment variables, the profile, a web identity in the environment, the
+    container endpoint, the instance metadata service.
+
+    A profile that is given in code, in *config*, comes before the environment, whose keys and web identity are then
+    passed over. The rest is as in `ProviderChain`.
+
+    Args:
+        config: Options, for the profile, the files, the region and the metadata service.
+        mfa_code: A coroutine function that is given the serial number of an MFA device and returns its code, for
+            profiles with ``mfa_serial``.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        mfa_code: MFACode | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        here = self._surroundings = surroundings or Surroundings(config or Config())
+        profile = ProfileProvider(mfa_code=mfa_code, surroundings=here)
+        container = ContainerProvider(environ=here.environ)
+        if here.config.profile is not None:
+            super().__init__(profile, container)
+        else:
+            web_identity = WebIdentityProvider.from_environment(here.environ)
+            super().__init__(EnvironmentProvider(here.environ), profile, web_identity, container)
+        self._instance: CredentialsProvider | None = None
+
+    async def _sources(self) -> tuple[CredentialsProvider, ...]:
+        if self._instance is None:
+            self._instance = imds_of(await self._surroundings.resolve())
+        return (*self.sources, self._instance)
+
+    async def explain(self, lender: Lender | None = None) -> Explanation:
+        """
+        Ask every source, also those that come after the one that is taken, and return what each said.
+
+        Sources that ask AWS do so, and processes are run. *lender* is what a client lends; None makes connections for
+        this alone.
+
+        Raises:
+            ConfigurationError: Environment or files say what an option cannot be.
+        """
+        config = await self._surroundings.resolve()
+        origins = await self._surroundings.origins()
+        name, why = self._surroundings.profile
+        endpoint, problem = _endpoint(config)
+        transport = await transport_of(config)
+        try:
+            engine = engine_of(config, endpoint=endpoint, transport=transport, credentials=self)
+            findings = await self.findings(lender or engine)
+        finally:
+            await transport.aclose()
+            await engine.tasks.aclose()
+        return Explanation(
+            profile=f"{name} ({why or 'the default'})",
+            region=config.region,
+            region_source=origins["region"],
+            endpoint_url=None if endpoint is None else endpoint.url,
+            endpoint_source=problem or origins["endpoint_url"],
+            findings=findings,
+        )
+
+    def __repr__(self) -> str:
+        return f"DefaultChain(profile={self._surroundings.profile[0]!r})"
+
+
+def _endpoint(config: Config) -> tuple[Endpoint | None, str | None]:
+    try:
+        return endpoint_of(config), None
+    except ConfigurationError as error:
+        return None, str(error)

@@ -1,0 +1,54 @@
+"""Temporary credentials of a federated user: GetFederationToken."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .. import shapes as s
+from ..operations import GET_FEDERATION_TOKEN
+from ._issued import SignedProvider
+from .source import Source
+
+
+class FederationTokenProvider(SignedProvider):
+    """
+    Provide temporary credentials of a federated user, and keep them fresh.
+
+    Args:
+        name: Name of the federated user, 2 to 32 of ``A-Z a-z 0-9 _ + = , . @ -``.
+        source: The long-term credentials of an IAM user: `Credentials`, a provider, or a coroutine function without
+            arguments that returns `Credentials`; None for the default chain.
+        policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters. Without policies the session
+            has no permissions.
+        policy_arns: Managed policies, at most 10.
+        duration_seconds: Lifetime in seconds, 900 to 129,600; the service's default is 43,200, and root users get at
+            most 3,600.
+        tags: Session tags, at most 50.
+        minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+
+    Raises:
+        ParamValidationError: Arguments break constraints of the API; all in one error.
+        ConfigurationError: *source* is not a source.
+    """
+
+    operation = GET_FEDERATION_TOKEN
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        source: Source | None = None,
+        policy: str | Mapping[str, Any] | None = None,
+        policy_arns: Sequence[s.PolicyDescriptorType] = (),
+        duration_seconds: int | None = None,
+        tags: Sequence[s.Tag] = (),
+        minimum_session_token_size: int | None = None,
+    ) -> None:
+        request = s.GetFederationTokenRequest(
+            name=name,
+            policy=policy,
+            policy_arns=policy_arns,
+            duration_seconds=duration_seconds,
+            tags=tags,
+            minimum_session_token_size=minimum_session_token_size,
+        )
+        super().__init__(request, name=f"federated user {name!a}", source=source)

@@ -1,0 +1,287 @@
+"""
+Credentials of an EC2 instance, from its metadata service (IMDS).
+
+Source: Amazon EC2 User Guide, "Use the Instance Metadata Service to access instance metadata".
+"""
+
+import re
+
+import attrs
+
+from .._core import freshness, hosts
+from .._core.documents import Names, read_credentials, read_object
+from .._core.message import HttpRequest, HttpResponse
+from .._core.secret import Secret
+from .._engine import Lender
+from ..errors import (
+    AttemptTimeout,
+    ConfigurationError,
+    ConnectError,
+    CredentialsError,
+    CredentialsNotFound,
+    InvalidEndpoint,
+    TransportError,
+)
+from ..shapes import Credentials
+from .cache import RefreshingProvider
+
+ENDPOINTS = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}
+TOKEN_PATH = "/latest/api/token"  # noqa: S105 - a path
+TOKEN_HEADER = "x-aws-ec2-metadata-token"  # noqa: S105 - a name
+TTL_HEADER = "x-aws-ec2-metadata-token-ttl-seconds"
+EXTENDED = "/latest/meta-data/iam/security-credentials-extended/"
+LEGACY = "/latest/meta-data/iam/security-credentials/"
+
+TOKEN_TTL = 21_600  # s, the longest there is
+TOKEN_MARGIN = 60.0  # s before its end in which a token is not used any more
+MOST_TOKEN_BYTES = 256
+PAUSE = 1.0  # s, the longest between two attempts
+
+_TTL = r"[0-9]{1,5}"
+_TOKEN = rf"[!-~]{{1,{MOST_TOKEN_BYTES}}}"
+_ROLE = r"[A-Za-z0-9_+=,.@/-]{1,256}"
+_CODE = r"[A-Za-z0-9_.-]{1,128}"
+
+
+class IMDSProvider(RefreshingProvider):
+    """
+    Provide the credentials of the role that is attached to the EC2 instance that the program runs on.
+
+    IMDSv2 is used: nothing is asked for without a session token, unless *v1_fallback* is true. Credentials that have
+    already expired are served, with a warning, as long as the instance has no others.
+
+    Args:
+        endpoint: URL of the service; None for the usual address of *endpoint_mode*. With http, the host must be a
+            loopback or link-local address, fd00:ec2::254, or ``localhost``, which means 127.0.0.1.
+        endpoint_mode: ``IPv4`` or ``IPv6``, in any case.
+        seconds: Time for one request, connection included.
+        attempts: How often a request is sent at most, when nothing answers, or HTTP 429 or 5xx.
+        role_name: Name of the role; None to ask for it.
+        disabled: Whether nothing is to be asked for at all.
+        v1_fallback: Whether to go on without a token when there is none to be had: HTTP 403, 404, 405 or no answer.
+    """
+
+    schedule = attrs.evolve(freshness.STANDARD, accept_expired=True)
+    name = "EC2 instance metadata"
+
+    def __init__(
+        self,
+        *,
+        endpoint: str | None = None,
+        endpoint_mode: str = "IPv4",
+        seconds: float = 1.0,
+        attempts: int = 1,
+        role_name: str | None = None,
+        disabled: bool = False,
+        v1_fallback: bool = False,
+    ) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self._endpoint_mode = endpoint_mode
+        self._seconds = seconds
+        self._attempts = max(1, attempts)
+        self._role_name = role_name
+        self._disabled = disabled
+        self._v1_fallback = v1_fallback
+        self._token: Secret | None = None
+        self._token_ends = 0.0  # on the monotonic clock, less the margin
+        self._version_1 = False  # for the rest of this fetch
+        self._found_role: str | None = None
+        self._root: str | None = None  # of the paths that the instance has
+
+    async def fetch(self, lender: Lender) -> Credentials:
+        """
+        Return new credentials.
+
+        Raises:
+            CredentialsNotFound: The service is disabled, is not there, gives no token, or no role is attached.
+            ConfigurationError: The endpoint, its mode or the name of the role cannot be used.
+            CredentialsError: The service is there, and failed.
+        """
+        if self._disabled:
+            raise CredentialsNotFound("AWS_EC2_METADATA_DISABLED is true")
+        base = base_url(self._endpoint, mode=self._endpoint_mode)
+        self._version_1 = False  # a token may be had this time
+        if self._role_name is None:
+            return self._read(await self._of_attached_role(lender, base))
+        if not is_role_name(self._role_name):
+            raise ConfigurationError(f"{self.name}: the name of the role is not one that IAM allows")
+        found = await self._find(lender, base, self._role_name)
+        if found is None:
+            self._root = None
+            raise CredentialsNotFound(f"no role {self._role_name} is attached to the instance")
+        return self._read(found)
+
+    async def _of_attached_role(self, lender: Lender, base: str) -> HttpResponse:
+        if self._found_role is not None:
+            found = await self._find(lender, base, self._found_role)
+            if found is not None:
+                return found
+        self._found_role = self._root = None  # another role may have been attached meanwhile
+        role = await self._role(lender, base)
+        found = await self._find(lender, base, role)
+        if found is None:
+            self._root = None
+            raise CredentialsError(f"{self.name}: the role {role} is attached, but has no credentials (HTTP 404)")
+        self._found_role = role
+        return found
+
+    async def _role(self, lender: Lender, base: str) -> str:
+        listed = await self._find(lender, base, "")
+        if listed is None or not listed.body.strip():
+            raise CredentialsNotFound("no role is attached to the instance")
+        role = _role_in(listed)
+        if role is None:
+            raise CredentialsError(f"{self.name}: the name of the role is not one that IAM allows")
+        return role
+
+    async def _find(self, lender: Lender, base: str, name: str) -> HttpResponse | None:
+        """Return what is at *name* below the paths that the instance has, which it tells at first, or None."""
+        for root in (EXTENDED, LEGACY) if self._root is None else (self._root,):
+            response = await self._get(lender, base, root + name)
+            if response.status == 200:
+                self._root = root
+                return response
+        return None
+
+    async def _get(self, lender: Lender, base: str, path: str) -> HttpResponse:
+        """Return an answer with HTTP status 200 or 404. A token that is refused is replaced, once."""
+        response = await self._get_once(lender, base, path)
+        if response.status == 401 and self._token is not None:
+            self._token = None
+            response = await self._get_once(lender, base, path)
+        if response.status not in (200, 404):
+            raise CredentialsError(f"{self.name}: {hosts.refusal(response)}, for {path}")
+        return response
+
+    async def _get_once(self, lender: Lender, base: str, path: str) -> HttpResponse:
+        token = await self._session_token(lender, base)
+        try:
+            return await self._send(lender, "GET", base + path, {} if token is None else {TOKEN_HEADER: token})
+        except TransportError as error:
+            reason = str(error)
+        raise CredentialsError(f"{self.name}: {reason}, for {path}")
+
+    async def _session_token(self, lender: Lender, base: str) -> Secret | None:
+        """Return the session token, or None to go on without one."""
+        if self._token is not None and lender.monotonic() < self._token_ends:
+            return self._token
+        self._token = None
+        if self._version_1:
+            return None
+        asked_at = lender.monotonic()
+        failure: TransportError | None = None
+        try:
+            response = await self._send(lender, "PUT", base + TOKEN_PATH, {TTL_HEADER: str(TOKEN_TTL)})
+        except TransportError as error:
+            failure = error
+        if failure is not None:
+            self._check_absence(base, failure)
+            self._version_1 = True
+            return None
+        if response.status in (403, 404, 405):
+            if not self._v1_fallback:
+                raise CredentialsNotFound(f"{base} gives no session token: HTTP {response.status}")
+            self._version_1 = True
+            return None
+        if response.status != 200:
+            raise CredentialsError(f"{self.name}: no session token: {hosts.refusal(response)}")
+        token = Secret(response.body.decode("latin-1"))
+        if re.fullmatch(_TOKEN, token) is None:
+            raise CredentialsError(f"{self.name}: the session token is not one that a header can have")
+        self._token_ends = asked_at + _usable_seconds(response)
+        self._token = token
+        return token
+
+    def _check_absence(self, base: str, failure: TransportError) -> None:
+        """Raise what it means that no token came, unless version 1 may be tried."""
+        if not isinstance(failure, ConnectError | AttemptTimeout):
+            raise CredentialsError(f"{self.name}: no session token: {failure}")
+        if self._v1_fallback and isinstance(failure, AttemptTimeout):  # the answer may not reach into a container
+            return
+        hint = "; in a container, the hop limit of the instance must be 2" if isinstance(failure, TimeoutError) else ""
+        tries = f"{self._attempts} attempt{'s' if self._attempts > 1 else ''} of {self._seconds:g} s"
+        raise CredentialsNotFound(f"{base} does not answer ({tries}): {failure}{hint}")
+
+    async def _send(self, lender: Lender, method: str, url: str, headers: dict[str, str]) -> HttpResponse:
+        """Return the answer to the first attempt, or where that failed or was 429 or 5xx, to one of those after it."""
+        request = HttpRequest(method, url, {"accept": "*/*", **headers}, timeout=self._seconds)
+        attempt = 1
+        while True:
+            try:
+                response = await lender.send(request)
+                if response.status not in TRANSIENT or attempt == self._attempts:
+                    return response
+            except TransportError as error:
+                if not error.retryable or attempt == self._attempts:
+                    raise
+            attempt += 1
+            await lender.sleep(PAUSE * lender.jitter())
+
+    def _read(self, response: HttpResponse) -> Credentials:
+        document = read_object(response.body, what=self.name)
+        problem = _problem(document.get("Code", "Success"))
+        if problem is not None:
+            raise CredentialsError(f"{self.name}: {problem}")
+        return read_credentials(document, Names(), what=self.name)
+
+    def __repr__(self) -> str:
+        return "IMDSProvider()"
+
+
+TRANSIENT = frozenset({429, *range(500, 600)})
+
+
+def _usable_seconds(response: HttpResponse) -> float:
+    """Return for how long a token is used, by the lifetime that came with it."""
+    said = response.headers.get(TTL_HEADER, "")
+    lifetime = min(float(said), TOKEN_TTL) if re.fullmatch(_TTL, said) else TOKEN_TTL
+    return max(lifetime - TOKEN_MARGIN, lifetime / 2)
+
+
+def _role_in(listed: HttpResponse) -> str | None:
+    """Return the name in the first line of a list of roles, or None when it is none."""
+    role = listed.body.decode("latin-1").partition("\n")[0]
+    return role if is_role_name(role) else None
+
+
+def _problem(code: object) -> str | None:
+    """Return what the code of an answer means, or None when it means success."""
+    if code == "Success":
+        return None
+    if code == "AssumeRoleUnauthorizedAccess":
+        return (
+            "EC2 may not assume the role that is attached (AssumeRoleUnauthorizedAccess): its trust policy must allow "
+            "sts:AssumeRole to ec2.amazonaws.com"
+        )
+    readable = isinstance(code, str) and re.fullmatch(_CODE, code)
+    return f"no credentials, but the code {code if readable else 'that came cannot be read'}"
+
+
+def is_role_name(name: str) -> bool:
+    """Say whether *name* can be a role's, and cannot lead to another path."""
+    return re.fullmatch(_ROLE, name) is not None and {"", ".", ".."}.isdisjoint(name.split("/"))
+
+
+def base_url(endpoint: str | None, *, mode: str) -> str:
+    """
+    Return the URL of the service, without a slash at its end.
+
+    Raises:
+        InvalidEndpoint: Role credentials may not be asked for at *endpoint*.
+        ConfigurationError: *mode* is none.
+    """
+    if endpoint is None or not endpoint.strip():
+        if mode.lower() not in ENDPOINTS:
+            raise ConfigurationError("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE must be IPv4 or IPv6")
+        return ENDPOINTS[mode.lower()]
+    what = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+    place = hosts.take_apart(endpoint, what=what)
+    if "?" in place.target:
+        raise InvalidEndpoint(f"{what} must have no query")
+    if place.scheme == "https":
+        return place.url.rstrip("/")
+    host = "127.0.0.1" if place.host == "localhost" else place.host  # always, so that nobody has to be asked
+    if not (attrs.evolve(place, host=host).is_address and hosts.is_within(host, hosts.INSTANCE)):
+        raise InvalidEndpoint(f"{what}: {host} is neither a loopback nor a link-local address, so it must be https")
+    return place.at(host).rstrip("/")

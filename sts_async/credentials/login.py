@@ -1,0 +1,169 @@
+"""
+Credentials of ``aws login``: those of the console, for up to 12 hours.
+
+Source: botocore, `credentials.LoginProvider`; the API model of Signin; RFC 9449 (DPoP).
+"""
+
+import asyncio
+import logging
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from .. import _files
+from .._core import tokens
+from .._core.endpoints import check_region
+from .._core.message import HttpRequest
+from .._core.secret import Secret, SecretBytes
+from .._core.tokens import LoginToken, Refusal
+from .._engine import Lender
+from ..errors import ConfigurationError, CredentialsError, LoginRequired
+from ..shapes import Credentials
+from ._signin import TokenFile, exchange, is_over, now, service_url
+from .cache import RefreshingProvider
+
+CACHE_DIRECTORY = "~/.aws/login/cache"
+CACHE_VARIABLE = "AWS_LOGIN_CACHE_DIRECTORY"
+TOKEN_PATH = "/v1/token"  # noqa: S105
+SIGN_IN = "AWS sign-in"
+COMMAND = "aws login"
+COORDINATE = 32  # bytes of a number in P-256
+ADVICE = "refreshing a login needs the package cryptography: pip install 'sts-async[login]'"
+
+# After these only a new login helps. Source: the API model of Signin.
+FINAL_CODES = {
+    "TOKEN_EXPIRED": "the login has ended",
+    "USER_CREDENTIALS_CHANGED": "the credentials of the user have changed",
+    "INSUFFICIENT_PERMISSIONS": "the user may lack the permission signin:CreateOAuth2Token",
+}
+
+log = logging.getLogger("sts_async")
+
+
+class LoginProvider(RefreshingProvider):
+    """
+    Provide the credentials of whoever ran ``aws login``.
+
+    The token file of the AWS CLI is read in a thread, and shared with it and with every other SDK. What is in it is
+    refreshed when no more than 5 min are left, by one process at a time. Only that needs the package ``cryptography``:
+    ``pip install 'sts-async[login]'``.
+
+    Args:
+        login_session: What ``login_session`` of the profile says.
+        region: Region whose sign-in service is asked.
+        cache_directory: Where the token files are; None for ``AWS_LOGIN_CACHE_DIRECTORY``, else
+            ``~/.aws/login/cache``.
+        environ: Where to look for that, ``HOME``, ``AWS_ENDPOINT_URL_SIGNIN`` and ``AWS_ENDPOINT_URL``; the process
+            environment when it is None.
+
+    Raises:
+        ConfigurationError: An argument is none.
+    """
+
+    def __init__(
+        self,
+        *,
+        login_session: str,
+        region: str,
+        cache_directory: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        if not (login_session.strip() and login_session.strip().isprintable()):
+            raise ConfigurationError("login_session must be printable text")
+        check_region(region)
+        self.login_session = login_session.strip()
+        self.region = region
+        self.name = f"login session {self.login_session!r}"
+        self._cache_directory = cache_directory
+        self._environ = os.environ if environ is None else environ
+        self._file = TokenFile(parse=tokens.read_login_token, advice=COMMAND)
+
+    async def fetch(self, lender: Lender) -> Credentials:
+        """
+        Return the credentials in the token file, refreshed when they are about to end.
+
+        Raises:
+            LoginRequired: There is no token, or it can no longer be refreshed.
+            CredentialsError: AWS sign-in refuses, the token file cannot be used, or ``cryptography`` is not installed.
+            ConfigurationError: There is no home directory, or the environment says a URL that cannot be used.
+            TransportError: No answer came.
+        """
+
+        async def refresh(token: LoginToken) -> SecretBytes:
+            return await self._create_token(token, lender)
+
+        latest = await self._file.latest(self._path(), lender, refresh=refresh)
+        if latest.failure is not None:
+            refused = isinstance(latest.failure, LoginRequired) and latest.token.hindrance(at=now(lender)) is None
+            if refused or is_over(latest.token, lender):
+                raise latest.failure
+            log.warning("%s: the credentials are used on until they end: %s", self.name, latest.failure)
+        return latest.token.credentials
+
+    def _path(self) -> Path:
+        directory = self._cache_directory or _files.expand(
+            self._environ.get(CACHE_VARIABLE, "").strip() or CACHE_DIRECTORY, self._environ
+        )
+        return directory / tokens.login_file_name(self.login_session)
+
+    async def _create_token(self, token: LoginToken, lender: Lender) -> SecretBytes:
+        """Return the new content of the token file."""
+        host = tokens.signin_host(self.region)
+        url = service_url("AWS_ENDPOINT_URL_SIGNIN", host=host, environ=self._environ) + TOKEN_PATH
+        headers = {"content-type": "application/json", "accept": "application/json"}
+
+        async def proven(request: HttpRequest) -> HttpRequest:
+            proof = await asyncio.to_thread(_proof, token.key, method="POST", url=url, at=lender.wall_clock())
+            return request._replace(headers={**headers, "DPoP": proof})
+
+        request = HttpRequest("POST", url, headers, token.request())
+        response = await exchange(lender, request, who=SIGN_IN, prepare=proven)
+        if response.status < 400:
+            return token.renewed(response.body, at=now(lender), what=f"the answer of {SIGN_IN}")
+        refusal = Refusal.of(response)
+        reason = next((FINAL_CODES[code] for code in refusal.codes if code in FINAL_CODES), None)
+        if reason is None:
+            raise CredentialsError(f"{SIGN_IN} answered {refusal}")
+        raise LoginRequired(f"{self.name}: {reason}: {SIGN_IN} answered {refusal}; run: {COMMAND}")
+
+    def __repr__(self) -> str:
+        return f"LoginProvider(login_session={self.login_session!r}, region={self.region!r})"
+
+
+def _proof(pem: Secret, *, method: str, url: str, at: float) -> Secret:
+    """
+    Return a DPoP proof, for one request, that we have the key of the login.
+
+    Raises:
+        CredentialsError: The package ``cryptography`` is not installed.
+        LoginRequired: *pem* is not such a key.
+    """
+    try:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    except ImportError:
+        raise CredentialsError(ADVICE) from None
+    key = None
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        pass  # raised below, without the context: the key is in its frames
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise LoginRequired(f"dpopKey in the token file is not a P-256 key in PEM; run: {COMMAND}")
+    point = key.public_key().public_numbers()
+    message = tokens.proof_message(
+        x=point.x.to_bytes(COORDINATE, "big"),
+        y=point.y.to_bytes(COORDINATE, "big"),
+        method=method,
+        url=url,
+        at=at,
+        proof_id=str(uuid.uuid4()),
+    )
+    numbers = decode_dss_signature(key.sign(message.encode(), ec.ECDSA(hashes.SHA256())))
+    signature = b"".join(number.to_bytes(COORDINATE, "big") for number in numbers)
+    return Secret(f"{message}.{tokens.encode(signature)}")

@@ -1,0 +1,182 @@
+"""
+Credentials of a profile in the shared config and credentials files.
+
+What the profile asks for is decided in `_core.plans`; here its sources are made, and the files are watched.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from .._core import plans
+from .._core.plans import Plan
+from .._core.secret import Unpicklable
+from .._engine import CredentialsProvider, Lender
+from .._flight import Flights
+from ..config import Config, Surroundings
+from ..errors import CredentialsError, STSError
+from ..shapes import Credentials
+from .assume_role import AssumeRoleProvider
+from .container import ContainerProvider
+from .environment import EnvironmentProvider
+from .imds import IMDSProvider
+from .login import LoginProvider
+from .process import ProcessProvider
+from .sso import SSOProvider
+from .static import StaticProvider
+from .web_identity import WebIdentityProvider
+
+LOOK_AGAIN = 10.0  # s between two looks at whether the files have changed
+
+MFACode = Callable[[str], Awaitable[str]]
+"""A coroutine function that is given the serial number of an MFA device, and returns the code that it shows."""
+
+log = logging.getLogger("sts_async")
+
+
+@attrs.frozen
+class _Current:
+    """What the files asked for when they were last read."""
+
+    plan: Plan
+    provider: CredentialsProvider
+
+
+class ProfileProvider(Unpicklable):
+    """
+    Provide what a profile asks for: a role, SSO, keys, a login session or a process.
+
+    The files are read in a thread. Every 10 s, while credentials are asked for, they are looked at again, in the
+    background; what they say then counts for the calls that follow. When they are broken then, what they said before
+    goes on to count, and a warning says why.
+
+    Args:
+        profile: Its name; None for what ``AWS_PROFILE`` says, else ``default``.
+        mfa_code: Asked for the code of a profile with ``mfa_serial``.
+        surroundings: Where environment and files are; those of the process when it is None.
+    """
+
+    def __init__(
+        self,
+        profile: str | None = None,
+        *,
+        mfa_code: MFACode | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        self._surroundings = surroundings or Surroundings(Config(profile=profile))
+        self._profile, _ = self._surroundings.profile if profile is None else (profile, None)
+        self._mfa_code = mfa_code
+        self._current: _Current | None = None
+        self._look_again_at = 0.0
+        self._complaint = ""  # of the files, said once
+        self._looks: Flights[CredentialsProvider] = Flights()
+        self.name = f"profile {self._profile!r}"
+
+    async def provide_credentials(self, lender: Lender) -> Credentials:
+        """
+        Return the credentials.
+
+        Raises:
+            CredentialsNotFound: There is no such profile, or it says nothing of credentials.
+            InvalidConfigFile: A file breaks the grammar, or the profile contradicts itself.
+            STSError: The source that the profile asks for failed.
+        """
+        current = self._current
+        if current is None:
+            provider = await self._looks.get(lender.tasks, lambda: self._look(lender))
+            return await provider.provide_credentials(lender)
+        if lender.monotonic() >= self._look_again_at:
+            self._look_again_at = lender.monotonic() + LOOK_AGAIN
+            self._looks.join(lender.tasks, lambda: self._look(lender))
+        return await current.provider.provide_credentials(lender)
+
+    async def _look(self, lender: Lender) -> CredentialsProvider:
+        self._look_again_at = lender.monotonic() + LOOK_AGAIN
+        before = self._current
+        try:
+            plan = plans.plan(await self._surroundings.files.load(), self._profile)
+            if before is not None and plan == before.plan:
+                return before.provider
+            self._current = _Current(plan, await self._provider(plan))
+            return self._current.provider
+        except STSError as error:
+            if before is None:
+                raise
+            failure = error
+        if str(failure) != self._complaint:
+            self._complaint = str(failure)
+            log.warning("%s: what it said before stays in use: %s", self.name, failure)
+        return before.provider
+
+    async def _provider(self, plan: Plan) -> CredentialsProvider:
+        environ = self._surroundings.environ
+        match plan:
+            case plans.KeysPlan():
+                return StaticProvider(plan.credentials)
+            case plans.RolePlan():
+                return AssumeRoleProvider(
+                    role_arn=plan.role_arn,
+                    source=await self._provider(plan.source),
+                    role_session_name=plan.role_session_name,
+                    external_id=plan.external_id,
+                    duration_seconds=plan.duration_seconds,
+                    serial_number=plan.mfa_serial,
+                    mfa_code=self._mfa_code or self._no_mfa_code if plan.mfa_serial else None,
+                )
+            case plans.WebIdentityPlan():
+                return WebIdentityProvider(
+                    role_arn=plan.role_arn, token_file=plan.token_file, role_session_name=plan.role_session_name
+                )
+            case plans.SSOPlan():
+                return SSOProvider(
+                    account_id=plan.account_id,
+                    role_name=plan.role_name,
+                    region=plan.region,
+                    session_name=plan.session_name,
+                    start_url=plan.start_url,
+                    environ=environ,
+                )
+            case plans.LoginPlan():
+                region = (await self._surroundings.resolve()).region
+                if region is None:
+                    raise CredentialsError(f"{self.name}: login_session needs a region: set region beside it")
+                return LoginProvider(login_session=plan.login_session, region=region, environ=environ)
+            case plans.ProcessPlan():
+                return ProcessProvider(plan.command, name=f"credential_process of {self.name}")
+            case plans.NamedPlan(source="Environment"):
+                return EnvironmentProvider(environ)
+            case plans.NamedPlan(source="EcsContainer"):
+                return ContainerProvider(environ=environ)
+            case _:
+                return imds_of(await self._surroundings.resolve())
+
+    async def _no_mfa_code(self, serial_number: str) -> str:
+        raise CredentialsError(
+            f"{self.name} needs a code of its MFA device: pass mfa_code=..., a coroutine function that is given the "
+            "serial number and returns the code, to DefaultChain or ProfileProvider"
+        )
+
+    def invalidate(self, access_key_id: str) -> None:
+        """Look at the files again before the next use, and fetch anew, if the service refused *access_key_id*."""
+        current = self._current
+        self._current = None if current is None or isinstance(current.plan, plans.KeysPlan) else current
+        invalidate = getattr(current.provider, "invalidate", None) if current is not None else None
+        if invalidate is not None:
+            invalidate(access_key_id)
+
+    def __repr__(self) -> str:
+        return f"ProfileProvider({self._profile!r})"
+
+
+def imds_of(config: Config) -> IMDSProvider:
+    """Return the provider of the instance metadata service, by options that are resolved."""
+    return IMDSProvider(
+        endpoint=config.ec2_metadata_endpoint,
+        endpoint_mode=config.ec2_metadata_endpoint_mode or "IPv4",
+        seconds=config.ec2_metadata_timeout or 1.0,
+        attempts=config.ec2_metadata_attempts or 1,
+        role_name=config.ec2_instance_profile_name,
+        disabled=bool(config.ec2_metadata_disabled),
+        v1_fallback=config.imds_v1_fallback,
+    )

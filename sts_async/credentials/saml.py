@@ -1,0 +1,70 @@
+"""Credentials of a role, for a SAML assertion: AssumeRoleWithSAML."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from .. import shapes as s
+from .._engine import Lender
+from ..operations import ASSUME_ROLE_WITH_SAML
+from ._issued import TO_COME, IssuedProvider, Nobody, ask, check_callable
+
+
+class SAMLProvider(IssuedProvider):
+    """
+    Provide temporary credentials of a role to whom a SAML identity provider vouches for, and keep them fresh.
+
+    No other credentials are needed: the call is not signed.
+
+    Args:
+        role_arn: ARN of the role, 20 to 2,048 characters.
+        principal_arn: ARN of the SAML provider in IAM, 20 to 2,048 characters.
+        assertion: A coroutine function without arguments that returns a new assertion as the identity provider sent
+            it: base64, 4 to 100,000 characters. It is asked at each fetch, also in the background; an assertion lives
+            about 5 minutes, and is not kept.
+        policy_arns: Managed policies that narrow the session, at most 10.
+        policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters.
+        duration_seconds: Lifetime in seconds, 900 to 43,200; the service's default is 3,600. The assertion may
+            shorten it.
+        minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+
+    Raises:
+        ParamValidationError: Arguments break constraints of the API; all in one error.
+        ConfigurationError: *assertion* is not a function.
+    """
+
+    operation = ASSUME_ROLE_WITH_SAML
+
+    def __init__(
+        self,
+        *,
+        role_arn: str,
+        principal_arn: str,
+        assertion: Callable[[], Awaitable[str]],
+        policy_arns: Sequence[s.PolicyDescriptorType] = (),
+        policy: str | Mapping[str, Any] | None = None,
+        duration_seconds: int | None = None,
+        minimum_session_token_size: int | None = None,
+    ) -> None:
+        check_callable(assertion, "assertion")
+        request = s.AssumeRoleWithSAMLRequest(
+            role_arn=role_arn,
+            principal_arn=principal_arn,
+            saml_assertion=TO_COME,
+            policy_arns=policy_arns,
+            policy=policy,
+            duration_seconds=duration_seconds,
+            minimum_session_token_size=minimum_session_token_size,
+        )
+        super().__init__(request, name=f"SAML, role {role_arn!a}")
+        self._assertion = assertion
+
+    async def fetch(self, lender: Lender) -> s.Credentials:
+        """
+        Return new credentials, for a new assertion.
+
+        Raises:
+            CredentialsError: What returns the assertion failed, or returned something else.
+            STSError: The call failed.
+        """
+        assertion = await ask(self._assertion, name=f"assertion of {self!r}")
+        return await self._issue(lender.signed_by(Nobody()), saml_assertion=assertion)

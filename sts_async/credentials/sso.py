@@ -1,0 +1,164 @@
+"""
+Credentials of a role, by IAM Identity Center: what ``aws sso login`` has begun.
+
+Source: botocore, `credentials.SSOProvider` and `tokens.SSOTokenProvider`; the API models of SSO and SSO OIDC.
+"""
+
+import logging
+import os
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from .. import _files
+from .._core import tokens
+from .._core.endpoints import check_region
+from .._core.message import HttpRequest
+from .._core.secret import SecretBytes
+from .._core.tokens import Refusal, SSOToken
+from .._engine import Lender
+from ..errors import ConfigurationError, CredentialsError, LoginRequired
+from ..shapes import Credentials
+from ._signin import TokenFile, exchange, is_over, now, service_url
+from .cache import RefreshingProvider
+
+CACHE_DIRECTORY = "~/.aws/sso/cache"
+BEARER_HEADER = "x-amz-sso_bearer_token"
+PORTAL = "the access portal"
+OIDC = "the OIDC service of IAM Identity Center"
+
+# After these only a new login helps. Source: RFC 6749, section 5.2, and the API model of SSO OIDC.
+FINAL_CODES = frozenset(
+    """
+    invalid_grant invalid_client expired_token unauthorized_client access_denied InvalidGrantException
+    InvalidClientException ExpiredTokenException UnauthorizedClientException AccessDeniedException
+    """.split()
+)
+
+log = logging.getLogger("sts_async")
+
+
+class SSOProvider(RefreshingProvider):
+    """
+    Provide the credentials of a role that IAM Identity Center has assigned to whoever ran ``aws sso login``.
+
+    The token file of the AWS CLI is read in a thread, and shared with it and with every other SDK. With a session, the
+    token in it is refreshed when no more than 5 min are left, by one process at a time; while a token is valid, one
+    that cannot be refreshed is used on.
+
+    Args:
+        account_id: The account of the role, 12 digits.
+        role_name: The role, or permission set, as the access portal calls it.
+        region: Region of the Identity Center.
+        session_name: The sso-session of the config file.
+        start_url: Start URL of the access portal; needed without *session_name*.
+        registration_scopes: Those of the sso-session. A token that is refreshed keeps those that it has.
+        cache_directory: Where the token files are; None for ``~/.aws/sso/cache``.
+        environ: Where to look for ``HOME``, ``AWS_ENDPOINT_URL_SSO``, ``AWS_ENDPOINT_URL_SSO_OIDC`` and
+            ``AWS_ENDPOINT_URL``; the process environment when it is None.
+
+    Raises:
+        ConfigurationError: An argument is none, or neither *session_name* nor *start_url* is given.
+    """
+
+    def __init__(
+        self,
+        *,
+        account_id: str,
+        role_name: str,
+        region: str,
+        session_name: str | None = None,
+        start_url: str | None = None,
+        registration_scopes: Iterable[str] = (),
+        cache_directory: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        if not re.fullmatch("[0-9]{12}", account_id):
+            raise ConfigurationError("account_id must be 12 digits")
+        for name, value in (("role_name", role_name), ("session_name", session_name), ("start_url", start_url)):
+            if value is not None and not (value.strip() and value.isprintable()):
+                raise ConfigurationError(f"{name} must be printable text")
+        if session_name is None and start_url is None:
+            raise ConfigurationError("give session_name, of an sso-session, or else start_url")
+        check_region(region)
+        self.account_id = account_id
+        self.role_name = role_name
+        self.region = region
+        self.session_name = session_name
+        self.start_url = start_url
+        self.registration_scopes = tuple(registration_scopes)
+        self.name = f"SSO session {session_name!r}" if session_name is not None else f"SSO at {start_url}"
+        self._cache_directory = cache_directory
+        self._environ = os.environ if environ is None else environ
+        self._file = TokenFile(parse=tokens.read_sso_token, advice=_login_command(session_name))
+
+    async def fetch(self, lender: Lender) -> Credentials:
+        """
+        Return new credentials of the role.
+
+        Raises:
+            LoginRequired: There is no token, or it has ended and cannot be refreshed.
+            CredentialsError: The portal refuses, or the token file cannot be used.
+            ConfigurationError: There is no home directory, or the environment says a URL that cannot be used.
+            TransportError: No answer came.
+        """
+        portal = service_url("AWS_ENDPOINT_URL_SSO", host=tokens.portal_host(self.region), environ=self._environ)
+        token = await self._token(lender)
+        role, account = quote(self.role_name, safe=""), quote(self.account_id, safe="")
+        request = HttpRequest(
+            "GET",
+            f"{portal}/federation/credentials?role_name={role}&account_id={account}",
+            {BEARER_HEADER: token.access_token, "accept": "application/json"},
+        )
+        response = await exchange(lender, request, who=PORTAL)
+        if response.status >= 400:
+            raise self._refused(Refusal.of(response))
+        return tokens.read_role_credentials(response.body, what=f"the answer of {PORTAL}")
+
+    async def _token(self, lender: Lender) -> SSOToken:
+        directory = self._cache_directory or _files.expand(CACHE_DIRECTORY, self._environ)
+        path = directory / tokens.sso_file_name(session_name=self.session_name, start_url=self.start_url)
+
+        async def refresh(token: SSOToken) -> SecretBytes:
+            return await self._create_token(token, lender)
+
+        latest = await self._file.latest(path, lender, refresh=refresh if self.session_name is not None else None)
+        if latest.failure is not None:
+            if is_over(latest.token, lender):
+                raise latest.failure
+            if self.session_name is not None:
+                log.warning("%s: the token is used on until it ends: %s", self.name, latest.failure)
+        return latest.token
+
+    async def _create_token(self, token: SSOToken, lender: Lender) -> SecretBytes:
+        """Return the new content of the token file."""
+        oidc = service_url("AWS_ENDPOINT_URL_SSO_OIDC", host=tokens.oidc_host(self.region), environ=self._environ)
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        response = await exchange(lender, HttpRequest("POST", f"{oidc}/token", headers, token.request()), who=OIDC)
+        if response.status < 400:
+            return token.renewed(response.body, at=now(lender), what=f"the answer of {OIDC}")
+        refusal = Refusal.of(response)
+        reason = f"{OIDC} answered {refusal}"
+        if FINAL_CODES.isdisjoint(refusal.codes):
+            raise CredentialsError(reason)
+        raise LoginRequired(f"{self.name} has ended: {reason}; run: {_login_command(self.session_name)}")
+
+    def _refused(self, refusal: Refusal) -> CredentialsError:
+        if refusal.status == 401:
+            command = _login_command(self.session_name)
+            return LoginRequired(f"{self.name} has ended: {PORTAL} answered {refusal}; run: {command}")
+        return CredentialsError(
+            f"{PORTAL} answered {refusal}, to account {self.account_id} and role {self.role_name!r}"
+        )
+
+    def __repr__(self) -> str:
+        return f"SSOProvider({self.name}, account_id={self.account_id!r}, role_name={self.role_name!r})"
+
+
+def _login_command(session_name: str | None) -> str:
+    if session_name is None:
+        return "aws sso login --profile, with the name of the profile"
+    return f"aws sso login --sso-session {shlex.quote(session_name)}"

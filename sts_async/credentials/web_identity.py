@@ -1,0 +1,207 @@
+"""
+Credentials of a role, for the token of an OIDC or OAuth 2.0 provider: AssumeRoleWithWebIdentity.
+
+Source: AWS SDKs and Tools Reference Guide, "Assume role credential provider", federation with web identity.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import _files
+from .. import shapes as s
+from .._core.secret import Secret
+from .._engine import Lender
+from ..errors import (
+    ConfigurationError,
+    CredentialsError,
+    CredentialsNotFound,
+    ExpiredTokenException,
+    InvalidIdentityTokenException,
+    ParamValidationError,
+    ServiceError,
+)
+from ..operations import ASSUME_ROLE_WITH_WEB_IDENTITY
+from ._issued import TO_COME, IssuedProvider, Nobody, ask, check_callable, new_session_name
+from .cache import RefreshingProvider
+
+TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - the name of the variable
+ROLE_ARN = "AWS_ROLE_ARN"
+ROLE_SESSION_NAME = "AWS_ROLE_SESSION_NAME"
+
+MOST_BYTES = 64 * 1024  # of a token file; the API takes 20,000 characters
+READ_AGAIN = (0.05, 0.05, 0.05)  # s before each further look at a file that is missing or half written
+
+
+class WebIdentityProvider(IssuedProvider):
+    """
+    Provide temporary credentials of a role to whom an OIDC provider, such as that of a Kubernetes cluster, vouches for.
+
+    No other credentials are needed: the call is not signed. A token file is read at each fetch, and again when STS
+    refuses the token: whoever writes it replaces it from time to time.
+
+    Args:
+        role_arn: ARN of the role, 20 to 2,048 characters.
+        token_file: Path of the file with the token; it or *token*.
+        token: A coroutine function without arguments that returns the token, 4 to 20,000 characters; asked at each
+            fetch, also in the background.
+        role_session_name: Name for the sessions, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``; None for ``sts-async-`` and
+            16 random hexadecimal digits, the same for as long as the provider lives.
+        provider_id: Host name of an OAuth 2.0 provider, 4 to 2,048 characters; not for OIDC.
+        policy_arns: Managed policies that narrow the session, at most 10.
+        policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters.
+        duration_seconds: Lifetime in seconds, 900 to 43,200; the service's default is 3,600.
+        minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+
+    Raises:
+        ParamValidationError: Arguments break constraints of the API; all in one error.
+        ConfigurationError: Both or neither of *token_file* and *token* are given, or they are not a path or a function.
+    """
+
+    operation = ASSUME_ROLE_WITH_WEB_IDENTITY
+
+    def __init__(
+        self,
+        *,
+        role_arn: str,
+        token_file: str | os.PathLike[str] | None = None,
+        token: Callable[[], Awaitable[str]] | None = None,
+        role_session_name: str | None = None,
+        provider_id: str | None = None,
+        policy_arns: Sequence[s.PolicyDescriptorType] = (),
+        policy: str | Mapping[str, Any] | None = None,
+        duration_seconds: int | None = None,
+        minimum_session_token_size: int | None = None,
+    ) -> None:
+        if (token_file is None) == (token is None):
+            raise ConfigurationError("a web identity needs one of token_file and token, and not both")
+        if token is not None:
+            check_callable(token, "token")
+        request = s.AssumeRoleWithWebIdentityRequest(
+            role_arn=role_arn,
+            role_session_name=new_session_name() if role_session_name is None else role_session_name,
+            web_identity_token=TO_COME,
+            provider_id=provider_id,
+            policy_arns=policy_arns,
+            policy=policy,
+            duration_seconds=duration_seconds,
+            minimum_session_token_size=minimum_session_token_size,
+        )
+        super().__init__(request, name=f"web identity, role {role_arn!a}")
+        self._file = None if token_file is None else _path(token_file)
+        self._token = token
+        self._dots = 2 if provider_id is None else 0  # in a JWT; other tokens are opaque
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> RefreshingProvider:
+        """
+        Return a provider that does what ``AWS_WEB_IDENTITY_TOKEN_FILE``, ``AWS_ROLE_ARN`` and
+        ``AWS_ROLE_SESSION_NAME`` say at each fetch. A blank variable counts as unset; without the first there is
+        nothing to provide (`CredentialsNotFound`).
+
+        Args:
+            environ: Where to look; the process environment when it is None.
+        """
+        return _FromEnvironment(environ)
+
+    async def fetch(self, lender: Lender) -> s.Credentials:
+        """
+        Return new credentials, for the token of now.
+
+        Raises:
+            CredentialsError: The token cannot be read.
+            STSError: The call failed.
+        """
+        engine = lender.signed_by(Nobody())
+        token = await self._read(lender)
+        try:
+            return await self._issue(engine, web_identity_token=token)
+        except (ExpiredTokenException, InvalidIdentityTokenException) as error:
+            failure: ServiceError = error
+        if self._file is not None:
+            newer = await self._read(lender)
+            if newer != token:
+                return await self._issue(engine, web_identity_token=newer)
+            if not failure.retryable:  # which it is when STS could not fetch the key that verifies the token
+                failure.add_note(
+                    f"{self._file} still holds the token that was refused: whoever writes it must renew it"
+                )
+        raise failure
+
+    async def _read(self, lender: Lender) -> Secret:
+        """Return the token of now."""
+        if self._token is not None:
+            return await ask(self._token, name=f"token of {self!r}")
+        assert self._file is not None  # noqa: S101 - one of the two is there
+        pauses = iter(READ_AGAIN)
+        while True:
+            token, problem = await asyncio.to_thread(_read_token, self._file, dots=self._dots)
+            if token is not None:
+                return token
+            pause = next(pauses, None)
+            if pause is None:
+                raise CredentialsError(f"no web identity token: {self._file} {problem}")
+            await lender.sleep(pause)
+
+
+class _FromEnvironment(RefreshingProvider):
+    """What `WebIdentityProvider.from_environment` returns."""
+
+    name = "web identity of the environment"
+
+    def __init__(self, environ: Mapping[str, str] | None) -> None:
+        super().__init__()
+        self._environ = os.environ if environ is None else environ
+        self._session_name = new_session_name()
+
+    async def fetch(self, lender: Lender) -> s.Credentials:
+        token_file, role_arn, session_name = (
+            self._environ.get(name, "").strip() for name in (TOKEN_FILE, ROLE_ARN, ROLE_SESSION_NAME)
+        )
+        if not token_file:
+            raise CredentialsNotFound(f"{TOKEN_FILE} is not set")
+        if not role_arn:
+            raise CredentialsError(f"{TOKEN_FILE} is set and {ROLE_ARN} is not: the role to assume is missing")
+        try:
+            provider = WebIdentityProvider(
+                role_arn=role_arn, token_file=token_file, role_session_name=session_name or self._session_name
+            )
+        except ParamValidationError as error:
+            raise CredentialsError(f"{ROLE_ARN} or {ROLE_SESSION_NAME} cannot be used: {error}") from error
+        return await provider.fetch(lender)
+
+    def __repr__(self) -> str:
+        return "WebIdentityProvider.from_environment()"
+
+
+def _path(given: object) -> Path:
+    path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise ConfigurationError("token_file must be the path of a file: text that is not empty, or an os.PathLike")
+    return Path(path)
+
+
+def _read_token(path: Path, *, dots: int) -> tuple[Secret | None, str]:
+    """
+    Return the token in a file, or None and what is wrong, which may pass: a file is missing, empty or half a token
+    while it is being replaced.
+
+    Raises:
+        CredentialsError: The file cannot be read.
+    """
+    try:
+        data, _ = _files.read(path, most=MOST_BYTES)
+    except FileNotFoundError:
+        return None, "does not exist"
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    else:
+        token = Secret(data.decode("utf-8", "replace").strip())
+        if not token:
+            return None, "is empty"
+        if token.count(".") < dots:
+            return None, "does not hold a whole JSON web token"
+        return token, ""
+    raise CredentialsError(f"no web identity token: {path}: {reason}")

@@ -1,0 +1,199 @@
+"""Documents with credentials: what is read of them, and that none of it shows when it cannot be read."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.credentials import ContainerProvider, ProcessProvider
+from botocore.utils import parse_timestamp
+from hypothesis import example, given
+from hypothesis import strategies as st
+from test_secrets import shown
+
+from sts_async._core.documents import MOST_BYTES, Names, read_credentials, read_object
+from sts_async._core.secret import Secret
+from sts_async.errors import CredentialsError
+from sts_async.shapes import Credentials
+
+ENDS = datetime(2026, 1, 1, 1, tzinfo=UTC)
+INSTANCE = Names()
+PROCESS = Names(session_token="SessionToken", temporary=False)
+SSO = Names(
+    access_key_id="accessKeyId",
+    secret_access_key="secretAccessKey",
+    session_token="sessionToken",
+    expiration="expiration",
+    milliseconds=True,
+)
+KIND = {"names": INSTANCE, "process": PROCESS, "sso": SSO}
+
+
+def document(names: Names = INSTANCE, **changes: Any) -> dict[str, Any]:
+    """Return a document with members changed, or left out where they are `...`."""
+    whole = {
+        names.access_key_id: "ASIAEXAMPLE",
+        names.secret_access_key: "SENTINEL-secret",
+        names.session_token: "SENTINEL-token",
+        names.expiration: 1_767_229_200_000 if names.milliseconds else "2026-01-01T01:00:00Z",
+    }
+    return {name: value for name, value in {**whole, **changes}.items() if value is not ...}
+
+
+def refused(body: bytes, names: Names = INSTANCE) -> CredentialsError:
+    with pytest.raises(CredentialsError) as caught:
+        read_credentials(read_object(body, what="it"), names, what="it")
+    return caught.value
+
+
+@pytest.mark.parametrize("names", KIND.values(), ids=KIND)
+def test_the_four_members_are_read(names: Names) -> None:
+    found = read_credentials(read_object(json.dumps(document(names)).encode(), what="it"), names, what="it")
+
+    assert found == Credentials(
+        access_key_id="ASIAEXAMPLE",
+        secret_access_key="SENTINEL-secret",
+        session_token="SENTINEL-token",
+        expiration=ENDS,
+    )
+    assert type(found.secret_access_key) is Secret
+
+
+@pytest.mark.parametrize("token", [..., None, ""])
+def test_a_process_need_not_give_token_nor_expiration(token: Any) -> None:
+    """Keys of a user have neither; some processes write an empty token for them."""
+    found = read_credentials(document(PROCESS, SessionToken=token, Expiration=...), PROCESS, what="it")
+
+    assert found.session_token is None
+    assert found.expiration is None
+
+
+BROKEN: dict[str, tuple[Names, dict[str, Any], str]] = {
+    "no key": (INSTANCE, {"AccessKeyId": ...}, "it: AccessKeyId is missing"),
+    "null secret": (INSTANCE, {"SecretAccessKey": None}, "it: SecretAccessKey is missing"),
+    "no token": (INSTANCE, {"Token": ...}, "it: Token is missing"),
+    "empty token": (INSTANCE, {"Token": ""}, "it: Token is empty"),
+    "a list": (PROCESS, {"SecretAccessKey": ["SENTINEL"]}, "it: SecretAccessKey is not a text"),
+    "a line break": (
+        PROCESS,
+        {"SecretAccessKey": "SENTINEL\r\nX: y"},
+        "it: SecretAccessKey has characters that a header cannot have",
+    ),
+    "not ASCII": (INSTANCE, {"Token": "SENTINEL\u2028"}, "it: Token has characters that a header cannot have"),
+    "no expiration": (INSTANCE, {"Expiration": ...}, "it: Expiration is missing"),
+    "not a time": (PROCESS, {"Expiration": "SENTINEL"}, "it: Expiration is not an ISO 8601 time"),
+    "no such time": (INSTANCE, {"Expiration": "2026-02-30T00:00:00Z"}, "it: Expiration is not an ISO 8601 time"),
+    "a number": (INSTANCE, {"Expiration": 1_767_229_200}, "it: Expiration is not an ISO 8601 time"),
+    "not a number": (
+        SSO,
+        {"expiration": "SENTINEL"},
+        "it: expiration is not a number of milliseconds since 1970",
+    ),
+    "true": (SSO, {"expiration": True}, "it: expiration is not a number of milliseconds since 1970"),
+    "too late": (SSO, {"expiration": 10**30}, "it: expiration is not a number of milliseconds since 1970"),
+    "null": (SSO, {"expiration": None}, "it: expiration is missing"),
+}
+
+
+@pytest.mark.parametrize(("names", "changes", "message"), BROKEN.values(), ids=BROKEN)
+def test_what_is_wrong_is_said_and_not_shown(names: Names, changes: dict[str, Any], message: str) -> None:
+    """T15, T16: bad Expiration, null key; a traceback with local variables has nothing of the document."""
+    error = refused(json.dumps(document(names, **changes)).encode(), names)
+
+    assert str(error) == message
+    assert "SENTINEL" not in shown(error)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"SENTINEL", b'{"SecretAccessKey": "SENTINEL"', b"[]", b'"SENTINEL"', b"null", b"\xff\xfeSENTINEL"],
+)
+def test_what_is_no_object_is_refused(body: bytes) -> None:
+    """T15: the decoder's own error quotes what it read."""
+    error = refused(body)
+
+    assert str(error) == "it is not a JSON object"
+    assert "SENTINEL" not in shown(error)
+
+
+@pytest.mark.parametrize("body", [b"[" * 60_000, b'{"a":' * 10_000], ids=["lists", "objects"])
+def test_deep_documents_are_refused(body: bytes) -> None:
+    assert str(refused(body)) == "it is not a JSON object"
+
+
+def test_a_document_is_at_most_64_kib() -> None:
+    whole = json.dumps(document()).encode()
+
+    assert read_object(whole.ljust(MOST_BYTES), what="it") == document()
+    assert str(refused(whole.ljust(MOST_BYTES + 1))) == "it is larger than 65536 bytes"
+
+
+def test_a_document_does_not_show_itself() -> None:
+    """T16: it is in local variables while it is read."""
+    found = read_object(json.dumps({"outer": document()}).encode(), what="it")
+
+    assert repr(found) == "<a document of 1 members>"
+    assert repr(found["outer"]) == "<a document of 4 members>"
+
+
+# -- botocore as the oracle ---------------------------------------------------------------------------------------
+
+VISIBLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=40)
+MEMBER = st.one_of(VISIBLE, st.none(), st.just(...))
+TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)).map(
+    lambda at: at.strftime("%Y-%m-%dT%H:%M:%SZ")
+)
+
+
+def by_botocore(read: Callable[[], dict[str, Any]]) -> tuple[Any, ...] | None:
+    try:
+        found = read()
+        ends = found["expiry_time"]
+        return found["access_key"], found["secret_key"], found["token"], ends and parse_timestamp(ends)
+    except Exception:  # noqa: BLE001 - whatever it is that botocore raises
+        return None
+
+
+def by_us(body: bytes, names: Names) -> tuple[Any, ...] | None:
+    try:
+        found = read_credentials(read_object(body, what="it"), names, what="it")
+    except CredentialsError:
+        return None
+    return found.access_key_id, found.secret_access_key, found.session_token, found.expiration
+
+
+@given(key=MEMBER, secret=MEMBER, token=MEMBER, ends=st.one_of(TIMES, st.just(...)))
+@example(key="k", secret="s", token=..., ends=...)
+def test_botocore_reads_a_process_alike(key: Any, secret: Any, token: Any, ends: Any) -> None:
+    """But botocore takes null for a key, which can sign nothing."""
+    body = json.dumps(
+        document(PROCESS, AccessKeyId=key, SecretAccessKey=secret, SessionToken=token, Expiration=ends, Version=1)
+    ).encode()
+
+    class Process:
+        returncode = 0
+
+        def communicate(self) -> tuple[bytes, bytes]:
+            return body, b""
+
+    oracle = ProcessProvider("p", dict, popen=lambda *_, **__: Process())
+    theirs = by_botocore(lambda: oracle._retrieve_credentials_using("x"))
+
+    assert by_us(body, PROCESS) == (None if None in (key, secret) else theirs)
+
+
+@given(key=MEMBER, secret=MEMBER, token=MEMBER, ends=st.one_of(TIMES, st.just(...)))
+def test_botocore_reads_a_container_alike(key: Any, secret: Any, token: Any, ends: Any) -> None:
+    """But botocore takes null for a key or a token."""
+    whole = document(AccessKeyId=key, SecretAccessKey=secret, Token=token, Expiration=ends)
+
+    class Fetcher:
+        def retrieve_full_uri(self, *_: Any, **__: Any) -> dict[str, Any]:
+            return whole
+
+    oracle = ContainerProvider({}, Fetcher())._create_fetcher("x")
+
+    ours = by_us(json.dumps(whole).encode(), INSTANCE)
+
+    assert ours == (None if None in (key, secret, token) else by_botocore(oracle))

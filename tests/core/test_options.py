@@ -1,0 +1,62 @@
+"""Kinds of options: what they accept from code, and what they make of text."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sts_async._core.options import APP_ID, FLAG, SECONDS, TEXT, WHOLE, Kind, Option, one_of
+from sts_async._core.secret import Secret
+from sts_async.errors import ConfigurationError
+
+KINDS = {"text": TEXT, "flag": FLAG, "whole": WHOLE, "seconds": SECONDS, "app id": APP_ID, "words": one_of("IPv4", "b")}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+@given(text=st.text() | st.from_regex(r"[0-9.]{1,12}|true|FALSE|ipv4|B", fullmatch=True))
+def test_what_a_text_stands_for_could_have_been_given_in_code(kind: Kind, text: str) -> None:
+    """One rule for both; and a text that stands for nothing is an error that names its origin, not the text."""
+    value, problem = None, None
+    try:
+        value = Option(kind=kind).read(text, origin="AWS_X")
+    except ConfigurationError as error:
+        problem = error
+
+    if problem is None:
+        assert kind.accepts(value)
+    else:
+        assert str(problem) == f"AWS_X must be {kind.rule}"
+        assert problem.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (FLAG, "True", True),
+        (FLAG, "false", False),
+        (WHOLE, "007", 7),
+        (SECONDS, "0.5", 0.5),
+        (SECONDS, "3", 3.0),
+        (one_of("IPv4", "IPv6"), "IPV6", "IPv6"),
+        (TEXT, "a b", "a b"),
+        (APP_ID, "shop+till", "shop+till"),
+    ],
+)
+def test_text_is_read(kind: Kind, text: str, value: Any) -> None:
+    assert Option(kind=kind).read(text, origin="AWS_X") == value
+
+
+def test_text_of_a_file_is_shown_once_it_is_an_option() -> None:
+    """A region is no secret any more."""
+    assert repr(Option(kind=TEXT).read(Secret("eu-west-1"), origin="x")) == "'eu-west-1'"
+
+
+def test_only_options_that_others_can_fill_may_be_none() -> None:
+    assert Option(kind=WHOLE).accepts(None)
+    assert not Option(kind=WHOLE, optional=False).accepts(None)
+
+
+def test_a_rule_reads_well() -> None:
+    assert one_of("regional", "legacy").rule == "regional or legacy"
+    assert one_of("a", "b", "c").rule == "one of a, b, c"

@@ -1,0 +1,691 @@
+"""The instance metadata service: what is asked for, in which order, with which token, and what is made of answers."""
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from botocore.utils import InstanceMetadataFetcher
+from hypothesis import given
+from hypothesis import strategies as st
+from support import Clocks, RawServer, http
+from test_secrets import shown
+
+from sts_async._engine import Engine
+from sts_async.credentials.imds import IMDSProvider, base_url, is_role_name
+from sts_async.errors import (
+    ConfigurationError,
+    CredentialsError,
+    CredentialsNotFound,
+    InvalidEndpoint,
+    STSError,
+)
+from sts_async.shapes import Credentials
+from sts_async.testing import Answer, Delay, LocalIMDS, Reset, Unavailable
+
+Lend = Callable[..., Engine]
+Start = Callable[..., Awaitable[RawServer]]
+
+TOKEN_PATH = "/latest/api/token"
+ROLES = "/latest/meta-data/iam/security-credentials/"
+EXTENDED = "/latest/meta-data/iam/security-credentials-extended/"
+
+DOCUMENT = {
+    "Code": "Success",
+    "AccessKeyId": "ASIAEXAMPLE",
+    "SecretAccessKey": "SENTINEL-secret",
+    "Token": "SENTINEL-token",
+    "Expiration": "2026-01-01T06:00:00Z",
+}
+TOKEN = http("SENTINEL-imds-token", headers="x-aws-ec2-metadata-token-ttl-seconds: 21600\r\n")
+NOTHING = http("<html>SENTINEL</html>", status=404)
+GOOD = http(json.dumps(DOCUMENT))
+
+GIVEN = Credentials(
+    access_key_id="ASIAEXAMPLE",
+    secret_access_key="SENTINEL-secret",
+    session_token="SENTINEL-token",
+    expiration=datetime(2099, 1, 1, tzinfo=UTC),
+)
+
+
+def asked(server: LocalIMDS) -> list[str]:
+    """Return what was asked for, in a few words, and forget it."""
+    short = {TOKEN_PATH: "token", ROLES: "roles", EXTENDED: "extended roles"}
+    found = [
+        f"{record.method} {short.get(record.path) or record.path.replace(EXTENDED, 'extended ').replace(ROLES, '')} "
+        f"{record.status}"
+        for record in server.requests
+    ]
+    server.requests.clear()
+    return found
+
+
+def gets(server: RawServer) -> list[bytes]:
+    return [request for request in server.requests if request.startswith(b"GET")]
+
+
+async def refusal_of(provider: IMDSProvider, lender: Engine) -> STSError:
+    with pytest.raises(STSError) as caught:
+        await provider.fetch(lender)
+    return caught.value
+
+
+@pytest.fixture
+def foreign_logs_are_off() -> Iterator[None]:
+    """Botocore shows what it gets; here it is the oracle."""
+    logger = logging.getLogger("botocore")
+    logger.propagate = False
+    yield
+    logger.propagate = True
+
+
+async def boto(url: str, *, attempts: int = 1, v1: bool = True) -> dict[str, Any]:
+    """Return what botocore makes of the service at a URL."""
+
+    def fetch() -> dict[str, Any]:
+        config = {"ec2_metadata_service_endpoint": url, "ec2_metadata_v1_disabled": not v1}
+        fetcher = InstanceMetadataFetcher(timeout=0.5, num_attempts=attempts, env={}, config=config)
+        try:
+            found: dict[str, Any] = fetcher.retrieve_iam_role_credentials()
+            return found
+        finally:
+            fetcher._session.close()
+
+    return await asyncio.to_thread(fetch)
+
+
+# -- botocore as the oracle ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("foreign_logs_are_off")
+@pytest.mark.parametrize("role", ["web", "Role_1+=,.@-x", "a/b"])
+async def test_botocore_finds_the_same(lender: Engine, role: str) -> None:
+    async with LocalIMDS(role=role, credentials=GIVEN) as server:
+        ours = await IMDSProvider(endpoint=server.url).fetch(lender)
+        seen = asked(server)
+        theirs = await boto(server.url)
+
+        assert [line for line in seen if "extended" not in line] == asked(server)
+    assert (theirs["access_key"], theirs["secret_key"], theirs["token"]) == (
+        ours.access_key_id,
+        ours.secret_access_key,
+        ours.session_token,
+    )
+    assert datetime.fromisoformat(theirs["expiry_time"]) == ours.expiration
+
+
+FAULTS = {
+    "no role": (lambda server: setattr(server, "role", None), CredentialsNotFound),
+    "no trust": (lambda server: setattr(server, "code", "AssumeRoleUnauthorizedAccess"), CredentialsError),
+    "no token": (lambda server: server.faults.add(Answer(500, path=TOKEN_PATH, times=9)), CredentialsError),
+    "no list": (lambda server: server.faults.add(Answer(500, path=ROLES, times=9)), CredentialsError),
+    "not JSON": (lambda server: server.faults.add(Answer(200, "{", path=f"{ROLES}demo", times=9)), CredentialsError),
+    "no member": (lambda server: server.faults.add(Answer(200, "{}", path=f"{ROLES}demo", times=9)), CredentialsError),
+}
+
+
+@pytest.mark.usefixtures("foreign_logs_are_off")
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_where_botocore_finds_nothing_we_say_why(lender: Engine, fault: str) -> None:
+    """F32: botocore says {} to all of them, so that its chain goes on also when the service is there and fails."""
+    break_it, kind = FAULTS[fault]
+    async with LocalIMDS() as server:
+        break_it(server)
+
+        assert await boto(server.url) == {}
+        assert type(await refusal_of(IMDSProvider(endpoint=server.url), lender)) is kind
+
+
+# -- the usual way ------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_asked_for_is_remembered(lender: Engine, clocks: Clocks) -> None:
+    """The token, which of the paths there are, and the name of the role: a refresh is one request."""
+    async with LocalIMDS(clock=lambda: clocks.wall) as server:
+        provider = IMDSProvider(endpoint=server.url)
+        await provider.fetch(lender)
+
+        assert asked(server) == ["PUT token 200", "GET extended roles 404", "GET roles 200", "GET demo 200"]
+
+        await provider.fetch(lender)
+
+        assert asked(server) == ["GET demo 200"]
+
+
+async def test_the_extended_paths_come_first(lender: Engine, clocks: Clocks) -> None:
+    async with LocalIMDS(clock=lambda: clocks.wall, extended=True) as server:
+        provider = IMDSProvider(endpoint=server.url)
+        await provider.fetch(lender)
+        await provider.fetch(lender)
+
+        assert asked(server) == [
+            "PUT token 200",
+            "GET extended roles 200",
+            "GET extended demo 200",
+            "GET extended demo 200",
+        ]
+
+
+async def test_a_token_is_used_until_a_minute_before_its_end(lender: Engine, clocks: Clocks) -> None:
+    async with LocalIMDS(clock=lambda: clocks.wall, lifetime=10**6) as server:
+        provider = IMDSProvider(endpoint=server.url)
+        await provider.fetch(lender)
+        clocks.advance(21_539)
+        await provider.fetch(lender)
+        asked(server)
+        clocks.advance(2)
+        await provider.fetch(lender)
+
+        assert asked(server) == ["PUT token 200", "GET demo 200"]
+
+
+@pytest.mark.parametrize(
+    ("said", "used"), [("100", 50), ("600", 540), ("99999", 21_540), ("x", 21_540), ("-1", 21_540)]
+)
+async def test_the_service_says_how_long_a_token_lives(
+    lender: Engine, clocks: Clocks, raw_server: Start, said: str, used: float
+) -> None:
+    token = http("SENTINEL-imds-token", headers=f"x-aws-ec2-metadata-token-ttl-seconds: {said}\r\n")
+    server = await raw_server(token, GOOD, GOOD, token, GOOD)
+    provider = IMDSProvider(endpoint=server.url, role_name="demo")
+    await provider.fetch(lender)
+    clocks.advance(used - 1)
+    await provider.fetch(lender)
+    clocks.advance(1)
+    await provider.fetch(lender)
+
+    assert [request[:3] for request in server.requests] == [b"PUT", b"GET", b"GET", b"PUT", b"GET"]
+
+
+async def test_the_requests_are_those_of_version_2(lender: Engine, raw_server: Start) -> None:
+    server = await raw_server(TOKEN, NOTHING, http("demo"), GOOD)
+    await IMDSProvider(endpoint=server.url).fetch(lender)
+    put, *others = (request.decode().lower() for request in server.requests)
+
+    assert put.startswith(f"put {TOKEN_PATH} http/1.1\r\n")
+    assert "\r\nx-aws-ec2-metadata-token-ttl-seconds: 21600\r\n" in put
+    assert "\r\ncontent-length: 0\r\n" in put
+    assert [other.split()[1] for other in others] == [EXTENDED, ROLES, f"{ROLES}demo"]
+    assert all("\r\nx-aws-ec2-metadata-token: sentinel-imds-token\r\n" in other for other in others)
+
+
+async def test_a_role_that_is_named_is_not_asked_for(lender: Engine, clocks: Clocks) -> None:
+    async with LocalIMDS(clock=lambda: clocks.wall, role="web") as server:
+        provider = IMDSProvider(endpoint=server.url, role_name="web")
+        await provider.fetch(lender)
+        await provider.fetch(lender)
+
+        assert asked(server) == ["PUT token 200", "GET extended web 404", "GET web 200", "GET web 200"]
+
+        other = IMDSProvider(endpoint=server.url, role_name="other")
+        with pytest.raises(CredentialsNotFound, match=r"^no role other is attached to the instance$"):
+            await other.fetch(lender)
+
+
+async def test_a_role_that_was_exchanged_is_found(lender: Engine, clocks: Clocks) -> None:
+    """F32: the name that was cached is dropped when it is not there any more."""
+    async with LocalIMDS(clock=lambda: clocks.wall, role="old", extended=True) as server:
+        provider = IMDSProvider(endpoint=server.url)
+        await provider.fetch(lender)
+        server.role = "new"
+        asked(server)
+        await provider.fetch(lender)
+
+        assert asked(server) == ["GET extended old 404", "GET extended roles 200", "GET extended new 200"]
+
+        server.role = None
+        with pytest.raises(CredentialsNotFound, match="no role is attached"):
+            await provider.fetch(lender)
+        server.role, server.extended = "newer", False
+        asked(server)
+        await provider.fetch(lender)
+
+        assert asked(server) == ["GET extended roles 404", "GET roles 200", "GET newer 200"]
+
+
+async def test_a_role_without_credentials_is_an_error(lender: Engine, raw_server: Start) -> None:
+    """F32: it is attached, so this is configured; nothing is asked for without end."""
+    server = await raw_server(TOKEN, http("demo"), NOTHING)
+    error = await refusal_of(IMDSProvider(endpoint=server.url), lender)
+
+    assert str(error) == "EC2 instance metadata: the role demo is attached, but has no credentials (HTTP 404)"
+    assert len(server.requests) == 3
+
+
+# -- nothing there ------------------------------------------------------------------------------------------------
+
+
+async def test_disabled_means_that_nothing_is_asked_for(lender: Engine, raw_server: Start) -> None:
+    server = await raw_server(TOKEN)
+    for endpoint in (server.url, "http://evil/"):
+        with pytest.raises(CredentialsNotFound, match=r"^AWS_EC2_METADATA_DISABLED is true$"):
+            await IMDSProvider(endpoint=endpoint, disabled=True).fetch(lender)
+
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("v1", [False, True])
+async def test_nobody_there_is_not_found(lender: Engine, v1: bool) -> None:
+    """F29: the chain goes on."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        error = await refusal_of(IMDSProvider(endpoint=url, v1_fallback=v1), lender)
+
+    assert isinstance(error, CredentialsNotFound)
+    assert str(error).startswith(f"{url} does not answer (1 attempt of 1 s): no connection to ")
+
+
+async def test_silence_is_not_found_after_its_time(lender: Engine, clocks: Clocks, raw_server: Start) -> None:
+    """F29, F30, T28: the token step is bounded, and a container behind too small a hop limit is thought of."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.read_request(reader)
+        await asyncio.Event().wait()
+
+    server = await raw_server(handler=silent)
+    began = asyncio.get_running_loop().time()
+    error = await refusal_of(IMDSProvider(endpoint=server.url, seconds=0.1, attempts=3), lender)
+
+    assert asyncio.get_running_loop().time() - began < 5
+    assert isinstance(error, CredentialsNotFound)
+    assert "does not answer (3 attempts of 0.1 s)" in str(error)
+    assert "hop limit" in str(error)
+    assert (len(server.requests), gets(server), clocks.slept) == (3, [], [0.5, 0.5])
+
+
+@pytest.mark.parametrize("status", [403, 404, 405])
+async def test_no_token_is_not_found(lender: Engine, raw_server: Start, status: int) -> None:
+    """T28: and never a request without one."""
+    server = await raw_server(http("SENTINEL", status=status), GOOD)
+    error = await refusal_of(IMDSProvider(endpoint=server.url, attempts=3), lender)
+
+    assert isinstance(error, CredentialsNotFound)
+    assert str(error) == f"{server.url.rstrip('/')} gives no session token: HTTP {status}"
+    assert (len(server.requests), gets(server)) == (1, [])
+    assert "SENTINEL" not in shown(error)
+
+
+@pytest.mark.parametrize(("status", "sent"), [(400, 1), (401, 1), (204, 1), (429, 2), (500, 2), (503, 2)])
+@pytest.mark.parametrize("v1", [False, True])
+async def test_a_token_step_that_fails_is_an_error(
+    lender: Engine, raw_server: Start, status: int, sent: int, v1: bool
+) -> None:
+    """T28: not even with the fallback is version 1 the answer to these."""
+    server = await raw_server(http("" if status == 204 else "SENTINEL", status=status))
+    error = await refusal_of(IMDSProvider(endpoint=server.url, attempts=2, v1_fallback=v1), lender)
+
+    assert type(error) is CredentialsError
+    assert str(error) == f"EC2 instance metadata: no session token: HTTP {status}"
+    assert (len(server.requests), gets(server)) == (sent, [])
+    assert "SENTINEL" not in shown(error)
+
+
+async def test_a_connection_that_breaks_is_an_error(lender: Engine) -> None:
+    """Something is there, and does not work."""
+    async with LocalIMDS() as server:
+        server.faults.add(Reset(times=9))
+        error = await refusal_of(IMDSProvider(endpoint=server.url), lender)
+
+        assert type(error) is CredentialsError
+        assert all(record.path == TOKEN_PATH for record in server.requests)
+
+
+async def test_attempts_end_with_success(lender: Engine, clocks: Clocks) -> None:
+    async with LocalIMDS(clock=lambda: clocks.wall) as server:
+        server.faults.add(Unavailable(), Unavailable(path=f"{ROLES}demo", times=2))
+        await IMDSProvider(endpoint=server.url, attempts=3).fetch(lender)
+
+        assert asked(server) == [
+            "PUT token 503",
+            "PUT token 200",
+            "GET extended roles 404",
+            "GET roles 200",
+            "GET demo 503",
+            "GET demo 503",
+            "GET demo 200",
+        ]
+
+
+# -- version 1 ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [403, 404, 405])
+async def test_version_1_is_tried_when_that_is_asked_for(lender: Engine, clocks: Clocks, status: int) -> None:
+    """T28: as botocore does by default."""
+    async with LocalIMDS(clock=lambda: clocks.wall, v1=True) as server:
+        server.faults.add(Answer(status, path=TOKEN_PATH))
+        provider = IMDSProvider(endpoint=server.url, v1_fallback=True)
+        await provider.fetch(lender)
+
+        assert [record.token for record in server.requests] == [None, "absent", "absent", "absent"]
+
+        server.requests.clear()
+        await provider.fetch(lender)
+
+        assert [record.token for record in server.requests] == [None, "valid"]
+
+
+async def test_version_1_is_tried_after_silence(lender: Engine, clocks: Clocks) -> None:
+    """The answer to a PUT does not reach a container behind a hop limit of 1; that to a GET does."""
+    async with LocalIMDS(clock=lambda: clocks.wall, v1=True) as server:
+        server.faults.add(Delay(60, path=TOKEN_PATH))
+        found = await IMDSProvider(endpoint=server.url, seconds=0.2, v1_fallback=True).fetch(lender)
+
+    assert found.session_token
+
+
+async def test_version_1_that_is_off_is_an_error(lender: Engine, raw_server: Start) -> None:
+    server = await raw_server(http("", status=404), http("", status=401))
+    error = await refusal_of(IMDSProvider(endpoint=server.url, v1_fallback=True), lender)
+
+    assert str(error) == f"EC2 instance metadata: HTTP 401, for {EXTENDED}"
+    assert len(server.requests) == 2
+
+
+# -- tokens and names that are none -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "token", ["", "SENTINEL\r\nX: y", "SENTINEL\n", "SENTINEL x", "SENTINELä", "\x00", "x" * 257], ids=repr
+)
+async def test_a_token_that_no_header_can_have_is_refused(lender: Engine, raw_server: Start, token: str) -> None:
+    """T29, T28."""
+    server = await raw_server(http(token))
+    error = await refusal_of(IMDSProvider(endpoint=server.url, v1_fallback=True), lender)
+
+    assert str(error) == "EC2 instance metadata: the session token is not one that a header can have"
+    assert "SENTINEL" not in shown(error)
+    assert gets(server) == []
+
+
+async def test_a_token_of_256_bytes_is_one(lender: Engine, raw_server: Start) -> None:
+    server = await raw_server(http("x" * 256), GOOD)
+
+    assert (await IMDSProvider(endpoint=server.url, role_name="r").fetch(lender)).access_key_id == "ASIAEXAMPLE"
+
+
+BAD_ROLES = [
+    "../../user-data",
+    "a\r\nb",
+    "a?x",
+    "a/../b",
+    "..",
+    "./x",
+    "/a",
+    "a/",
+    "a b",
+    "a%2e",
+    "ä",
+    "a" * 257,
+    "a\\b",
+    "a#b",
+]
+
+
+@pytest.mark.parametrize("role", BAD_ROLES, ids=repr)
+async def test_a_role_name_that_leads_elsewhere_is_refused(lender: Engine, raw_server: Start, role: str) -> None:
+    """T29: nothing more is asked for; whether the service or the configuration names it."""
+    server = await raw_server(TOKEN, http(f"{role}\nSENTINEL"))
+    error = await refusal_of(IMDSProvider(endpoint=server.url), lender)
+
+    assert type(error) is CredentialsError
+    assert str(error) == "EC2 instance metadata: the name of the role is not one that IAM allows"
+    assert len(server.requests) == 2
+    assert "SENTINEL" not in shown(error)
+
+    error = await refusal_of(IMDSProvider(endpoint=server.url, role_name=role), lender)
+
+    assert isinstance(error, ConfigurationError)
+    assert len(server.requests) == 2
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S", "Z", "C"], include_characters="./%\\?#@"), max_size=12))
+def test_a_role_name_stays_below_its_path(name: str) -> None:
+    """T29."""
+    if is_role_name(name):
+        url = urljoin("http://169.254.169.254" + ROLES, f"./{name}")
+
+        assert urlsplit(url).path == ROLES + name
+        assert urlsplit(url).query == urlsplit(url).fragment == ""
+
+
+async def test_the_first_line_is_the_role(lender: Engine, raw_server: Start) -> None:
+    server = await raw_server(TOKEN, http("demo\nother\n"), GOOD)
+    await IMDSProvider(endpoint=server.url).fetch(lender)
+
+    assert server.requests[-1].split()[1].endswith(b"/demo")
+
+
+@pytest.mark.parametrize("listed", ["", "\n", " "])
+async def test_an_empty_list_is_no_role(lender: Engine, raw_server: Start, listed: str) -> None:
+    server = await raw_server(TOKEN, http(listed))
+
+    with pytest.raises(CredentialsNotFound, match="no role is attached"):
+        await IMDSProvider(endpoint=server.url).fetch(lender)
+
+
+# -- what comes back ----------------------------------------------------------------------------------------------
+
+
+async def test_a_token_that_is_refused_is_replaced_once(lender: Engine, clocks: Clocks, raw_server: Start) -> None:
+    """F31."""
+    async with LocalIMDS(clock=lambda: clocks.wall) as server:
+        provider = IMDSProvider(endpoint=server.url)
+        await provider.fetch(lender)
+        server.revoke_tokens()
+        asked(server)
+        await provider.fetch(lender)
+
+        assert asked(server) == ["GET demo 401", "PUT token 200", "GET demo 200"]
+
+    other = await raw_server(TOKEN, http("", status=401), TOKEN, http("", status=401))
+    error = await refusal_of(IMDSProvider(endpoint=other.url, role_name="demo", attempts=5), lender)
+
+    assert str(error) == f"EC2 instance metadata: HTTP 401, for {EXTENDED}demo"
+    assert len(other.requests) == 4
+
+
+async def test_a_role_that_ec2_may_not_assume_is_said_plainly(lender: Engine, clocks: Clocks) -> None:
+    """F32: HTTP says 200."""
+    async with LocalIMDS(clock=lambda: clocks.wall, code="AssumeRoleUnauthorizedAccess") as server:
+        error = await refusal_of(IMDSProvider(endpoint=server.url), lender)
+
+    assert type(error) is CredentialsError
+    assert "its trust policy must allow sts:AssumeRole to ec2.amazonaws.com" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("InstanceProfileNotFound", "InstanceProfileNotFound"),
+        ("a code: SENTINEL", "that came cannot be read"),
+        (["SENTINEL"], "that came cannot be read"),
+        (None, "that came cannot be read"),
+    ],
+)
+async def test_another_code_is_an_error(lender: Engine, raw_server: Start, code: Any, said: str) -> None:
+    server = await raw_server(TOKEN, http(json.dumps({**DOCUMENT, "Code": code, "Message": "SENTINEL"})))
+    error = await refusal_of(IMDSProvider(endpoint=server.url, role_name="demo"), lender)
+
+    assert str(error) == f"EC2 instance metadata: no credentials, but the code {said}"
+    assert "SENTINEL" not in shown(error)
+
+
+BAD_ANSWERS = {
+    "not JSON": (http("SENTINEL{"), "is not a JSON object"),
+    "null key": (http(json.dumps({**DOCUMENT, "AccessKeyId": None})), "AccessKeyId is missing"),
+    "bad time": (http(json.dumps({**DOCUMENT, "Expiration": "SENTINEL"})), "Expiration is not an ISO 8601 time"),
+    "no token": (http(json.dumps({**DOCUMENT, "Token": ""})), "Token is empty"),
+    "too large": (http(json.dumps(DOCUMENT).ljust(64 * 1024 + 1)), "is larger than 65536 bytes"),
+    "500": (http("SENTINEL", status=500), "HTTP 500"),
+    "403": (http("SENTINEL", status=403), "HTTP 403"),
+    "compressed": (http(b"\x1f\x8bSENTINEL", headers="Content-Encoding: gzip\r\n"), "is not a JSON object"),
+    "cut off": (http("SENTINEL", length=100), "ended before the whole answer had come"),
+    "not HTTP": (b"SENTINEL\r\n\r\n", "is not HTTP that can be read"),
+}
+
+
+@pytest.mark.parametrize(("answer", "said"), BAD_ANSWERS.values(), ids=BAD_ANSWERS)
+async def test_an_answer_that_is_none_is_said_and_not_shown(
+    lender: Engine, raw_server: Start, answer: bytes, said: str
+) -> None:
+    """F30, T10, T15, T16."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = await server.read_request(reader)
+        writer.write(TOKEN if first.startswith(b"PUT") else answer)
+        if first.startswith(b"PUT"):
+            await server.read_request(reader)
+            writer.write(answer)
+        await writer.drain()
+
+    server = await raw_server(handler=serve)
+    error = await refusal_of(IMDSProvider(endpoint=server.url, role_name="demo"), lender)
+
+    assert said in str(error)
+    assert not isinstance(error, CredentialsNotFound)
+    assert "SENTINEL" not in shown(error)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("step", [0, 1])
+async def test_a_redirect_is_not_followed(lender: Engine, raw_server: Start, status: int, step: int) -> None:
+    """T4: neither of the token step nor of another."""
+    other = await raw_server(TOKEN, GOOD)
+    redirect = http("SENTINEL", status=status, headers=f"Location: {other.url}SENTINEL\r\n")
+    server = await raw_server(*[TOKEN][:step], redirect)
+    error = await refusal_of(IMDSProvider(endpoint=server.url, role_name="demo"), lender)
+
+    assert f"HTTP {status} to host '127.0.0.1': not followed" in str(error)
+    assert "SENTINEL" not in shown(error)
+    assert other.connections == 0
+
+
+async def test_a_proxy_of_the_environment_is_not_asked(
+    lender: Engine, clocks: Clocks, raw_server: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T25."""
+    proxy = await raw_server(TOKEN)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, proxy.url)
+    async with LocalIMDS(clock=lambda: clocks.wall) as server:
+        await IMDSProvider(endpoint=server.url).fetch(lender)
+
+    assert proxy.connections == 0
+
+
+# -- in front of it, the cache ------------------------------------------------------------------------------------
+
+
+async def test_credentials_that_hang_do_not_take_away_those_there_are(lender: Engine, clocks: Clocks) -> None:
+    """F30: bounded, without version 1, and what is cached is served on."""
+    async with LocalIMDS(clock=lambda: clocks.wall, lifetime=3600) as server:
+        provider = IMDSProvider(endpoint=server.url, seconds=0.1)
+        first = await provider.provide_credentials(lender)
+        server.faults.add(Delay(60, path=ROLES, times=9))
+        clocks.advance(3590)
+
+        assert await provider.provide_credentials(lender) is first
+        assert all(record.token in (None, "valid") for record in server.requests)
+
+
+async def test_expired_credentials_are_used_when_there_are_no_others(
+    lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F33: with a warning, and for 5 to 10 minutes without asking again."""
+    async with LocalIMDS(clock=lambda: clocks.wall, lifetime=-60) as server:
+        provider = IMDSProvider(endpoint=server.url)
+        first = await provider.provide_credentials(lender)
+        asked(server)
+        clocks.advance(299)
+
+        assert await provider.provide_credentials(lender) is first
+        assert asked(server) == []
+        assert "has only credentials that have expired" in caplog.text
+
+        server.lifetime = 3600
+        clocks.advance(301)
+
+        assert (await provider.provide_credentials(lender)).expiration != first.expiration
+
+
+async def test_expired_credentials_do_not_replace_those_there_are(lender: Engine, clocks: Clocks) -> None:
+    """F49."""
+    async with LocalIMDS(clock=lambda: clocks.wall, lifetime=3600) as server:
+        provider = IMDSProvider(endpoint=server.url)
+        first = await provider.provide_credentials(lender)
+        server.lifetime = -60
+        clocks.advance(3590)
+
+        assert await provider.provide_credentials(lender) is first
+
+
+# -- the endpoint -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "mode", "url"),
+    [
+        (None, "IPv4", "http://169.254.169.254"),
+        ("", "ipv4", "http://169.254.169.254"),
+        (" ", "IPv6", "http://[fd00:ec2::254]"),
+        ("http://127.0.0.1:1338/", "IPv4", "http://127.0.0.1:1338"),
+        ("http://127.0.0.1:1338/below/", "nonsense", "http://127.0.0.1:1338/below"),
+        ("http://[fd00:ec2::254]", "IPv4", "http://[fd00:ec2::254]"),
+        ("http://[fe80::1]/", "IPv4", "http://[fe80::1]"),
+        ("http://169.254.1.2", "IPv4", "http://169.254.1.2"),
+        ("http://LOCALHOST:81", "IPv4", "http://127.0.0.1:81"),
+        ("https://anywhere.example/", "IPv4", "https://anywhere.example"),
+    ],
+)
+def test_the_endpoint_is_that_of_the_instance(endpoint: str | None, mode: str, url: str) -> None:
+    """As botocore chooses it, but for ``localhost``, which here is an address."""
+    assert base_url(endpoint, mode=mode) == url
+    if (endpoint or "").strip() and "LOCALHOST" not in str(endpoint):
+        config = {"ec2_metadata_service_endpoint": endpoint, "ec2_metadata_service_endpoint_mode": mode.lower()}
+        oracle = InstanceMetadataFetcher(env={}, config=config)
+
+        assert oracle._construct_url("x") == f"{url}/x"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://evil/",
+        "http://8.8.8.8",
+        "http://10.0.0.1",
+        "http://[fd00:ec2::23]",
+        "http://[::ffff:169.254.169.254]",
+        "http://0x7f000001",
+        "http://localhost.evil/",
+        "http://127.0.0.1@evil/",
+        "ftp://127.0.0.1",
+        "http://127.0.0.1/?x",
+        "169.254.169.254",
+    ],
+)
+async def test_an_endpoint_elsewhere_is_refused(lend: Lend, endpoint: str) -> None:
+    """T30: a token, and then credentials, would be asked for in the clear: nothing is sent."""
+    error = await refusal_of(IMDSProvider(endpoint=endpoint), lend(transport=None))
+
+    assert isinstance(error, InvalidEndpoint)
+    assert str(error).startswith("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+
+
+async def test_a_mode_that_is_none_is_refused(lender: Engine) -> None:
+    error = await refusal_of(IMDSProvider(endpoint_mode="IPv5"), lender)
+
+    assert isinstance(error, ConfigurationError)
+    assert str(error) == "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE must be IPv4 or IPv6"
+
+
+def test_it_says_what_it_is() -> None:
+    assert repr(IMDSProvider()) == "IMDSProvider()"
+    assert IMDSProvider.name == "EC2 instance metadata"

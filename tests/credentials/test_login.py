@@ -1,0 +1,518 @@
+"""Credentials of ``aws login``, from a server on this host; botocore reads the same files and asks the same."""
+
+import asyncio
+import builtins
+import json
+import logging
+import stat
+import sys
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.exceptions import LoginRefreshRequired, LoginTokenLoadError
+from support import Clocks, RawServer, http
+
+from sts_async import _files
+from sts_async._core.tokens import login_file_name
+from sts_async._engine import Engine
+from sts_async.credentials.login import LoginProvider
+from sts_async.errors import (
+    ConfigurationError,
+    ConnectError,
+    CredentialsError,
+    InvalidEndpoint,
+    InvalidRegion,
+    LoginRequired,
+    RedirectRefused,
+)
+from sts_async.testing import LocalSignIn, Refuse, Throttle, Unavailable
+
+Start = Callable[..., Awaitable[RawServer]]
+Provide = Callable[..., LoginProvider]
+
+ARN = "arn:aws:iam::123456789012:user/me"
+ISSUED = {
+    "accessKeyId": "ASIAIOSFODNN7EXAMPLE",
+    "secretAccessKey": "SENTINEL-secret",
+    "sessionToken": "SENTINEL-session",
+}
+
+
+@pytest.fixture
+async def server(clocks: Clocks) -> AsyncIterator[LocalSignIn]:
+    pytest.importorskip("cryptography", reason="a login is refreshed with the package cryptography only")
+    async with LocalSignIn(clock=lambda: clocks.wall) as server:
+        yield server
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / ".aws/login/cache"
+
+
+@pytest.fixture
+def provide(request: pytest.FixtureRequest, tmp_path: Path) -> Provide:
+    """Return a function that makes a provider, which asks the server when the test has one."""
+    here = request.getfixturevalue("server").environ if "server" in request.fixturenames else {}
+
+    def make(**options: Any) -> LoginProvider:
+        environ = {"HOME": str(tmp_path), **here, **options.pop("environ", {})}
+        return LoginProvider(**{"login_session": ARN, "region": "eu-west-1", "environ": environ, **options})
+
+    return make
+
+
+@pytest.fixture
+def no_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be in a place where the package is not installed."""
+    real = builtins.__import__
+
+    def refuse(name: str, *args: Any, **options: Any) -> Any:
+        if name.partition(".")[0] == "cryptography":
+            raise ImportError(f"No module named {name!r}")
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+
+
+def put(cache: Path, *, seconds: float, clocks: Clocks, **changes: Any) -> Path:
+    """Write a token file that needs no server, and return its path; what is None is left out."""
+    ends = datetime.fromtimestamp(clocks.wall + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    document = {
+        "accessToken": {**ISSUED, "accountId": "123456789012", "expiresAt": ends},
+        "clientId": "arn:aws:signin:::devtools/same-device",
+        "refreshToken": "SENTINEL-refresh",
+        "dpopKey": "SENTINEL-key",
+        **changes,
+    }
+    path = cache / login_file_name(ARN)
+    _files.write_private(path, json.dumps({k: v for k, v in document.items() if v is not None}).encode())
+    return path
+
+
+def read(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_bytes())
+    return document
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# -- Without a refresh ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_cryptography")
+async def test_what_need_not_be_refreshed_needs_no_package(
+    lender: Engine, cache: Path, provide: Provide, clocks: Clocks
+) -> None:
+    put(cache, seconds=301, clocks=clocks, refreshToken=None, dpopKey=None)
+    credentials = await provide().provide_credentials(lender)
+
+    assert credentials.access_key_id == "ASIAIOSFODNN7EXAMPLE"
+    assert credentials.secret_access_key == "SENTINEL-secret"
+    assert credentials.session_token == "SENTINEL-session"
+    assert credentials.expiration == datetime.fromtimestamp(clocks.wall + 301, UTC)
+
+
+def test_the_package_is_imported_when_it_is_used() -> None:
+    """Importing the module does not need it either."""
+    assert not {name for name in vars(sys.modules["sts_async.credentials.login"]) if "crypt" in name.lower()}
+
+
+async def test_the_session_is_named_without_spaces_around_it(
+    lender: Engine, cache: Path, provide: Provide, clocks: Clocks
+) -> None:
+    put(cache, seconds=900, clocks=clocks)
+    provider = provide(login_session=f" {ARN}\n")
+
+    assert await provider.fetch(lender)
+    assert provider.name == f"login session '{ARN}'"
+    assert repr(provider) == f"LoginProvider(login_session='{ARN}', region='eu-west-1')"
+
+
+@pytest.mark.parametrize("given", ["argument", "variable", "variable in home"])
+async def test_a_directory_can_be_given(
+    lender: Engine, tmp_path: Path, provide: Provide, clocks: Clocks, given: str
+) -> None:
+    put(tmp_path / "other", seconds=900, clocks=clocks)
+    options: dict[str, dict[str, Any]] = {
+        "argument": {"cache_directory": tmp_path / "other"},
+        "variable": {"environ": {"AWS_LOGIN_CACHE_DIRECTORY": str(tmp_path / "other")}},
+        "variable in home": {"environ": {"AWS_LOGIN_CACHE_DIRECTORY": "~/other"}},
+    }
+
+    assert await provide(**options[given]).fetch(lender)
+
+
+# -- Refresh --------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_about_to_end_is_refreshed(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
+) -> None:
+    """The server verifies the proof, its key and the refresh token."""
+    path = server.login(cache, login_session=ARN, seconds=900)
+    before = read(path)
+    provider = provide()
+    first = await provider.fetch(lender)
+    clocks.advance(600)
+    second = await provider.fetch(lender)
+    third = await provider.fetch(lender)
+    after = read(path)
+
+    assert first.access_key_id == before["accessToken"]["accessKeyId"]
+    assert second == third != first
+    assert second.expiration == datetime.fromtimestamp(clocks.wall + 900, UTC)
+    assert [(record.method, record.path, record.status) for record in server.requests] == [("POST", "/v1/token", 200)]
+    assert {name for name in before if before[name] != after[name]} == {"accessToken", "refreshToken"}
+    assert after["accessToken"].keys() == before["accessToken"].keys()
+    assert after["accessToken"]["accountId"] == "123456789012"
+    assert mode(path) == 0o600
+
+
+async def test_a_refresh_goes_on_for_as_long_as_the_login(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
+) -> None:
+    server.login(cache, login_session=ARN)
+    provider = provide()
+    seen = set()
+    for _ in range(5):
+        seen.add((await provider.provide_credentials(lender)).access_key_id)
+        clocks.advance(901)
+
+    assert len(seen) == 5
+
+
+async def test_sources_that_refresh_at_once_refresh_once(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide
+) -> None:
+    """F39."""
+    server.login(cache, login_session=ARN, seconds=-5)
+    found = await asyncio.gather(*(provide().fetch(lender) for _ in range(20)))
+
+    assert len({credentials.access_key_id for credentials in found}) == 1
+    assert len(server.requests) == 1
+
+
+async def test_each_attempt_has_a_proof_of_its_own(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, raw_server: Start
+) -> None:
+    """RFC 9449: a service may refuse a proof that it has seen."""
+    answer = {"accessToken": ISSUED, "expiresIn": 900, "refreshToken": "SENTINEL-next"}
+    raw = await raw_server(http("", status=503), http(json.dumps(answer)))
+    path = server.login(cache, login_session=ARN, seconds=-5)
+    before = read(path)
+    await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": f"{raw.url}base/"}).fetch(lender)
+    heads, bodies = zip(*(request.split(b"\r\n\r\n") for request in raw.requests), strict=True)
+    proofs = {line for head in heads for line in head.split(b"\r\n") if line.lower().startswith(b"dpop:")}
+
+    assert len(proofs) == 2
+    assert {head.split(b"\r\n")[0] for head in heads} == {b"POST /base/v1/token HTTP/1.1"}
+    assert b"content-type: application/json" in heads[0].lower()
+    assert [json.loads(body) for body in bodies] == [
+        {"clientId": before["clientId"], "grantType": "refresh_token", "refreshToken": before["refreshToken"]}
+    ] * 2
+
+
+@pytest.mark.parametrize("fault", [Unavailable(times=3), Throttle(times=3), Refuse("INVALID_REQUEST")])
+async def test_while_they_are_valid_a_refresh_may_fail(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks, fault: Any, caplog: Any
+) -> None:
+    server.login(cache, login_session=ARN, seconds=60)
+    server.faults.add(fault)
+    provider = provide()
+    first = await provider.fetch(lender)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    clocks.advance(31)
+
+    assert len(warnings) == 1
+    assert "the credentials are used on until they end: AWS sign-in answered" in warnings[0]
+    assert await provider.fetch(lender) != first
+
+
+async def test_after_their_end_a_failure_is_one(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide
+) -> None:
+    server.login(cache, login_session=ARN, seconds=-5)
+    server.faults.add(Unavailable(times=3))
+    with pytest.raises(CredentialsError, match=r"AWS sign-in answered .*503.*, 3 times") as caught:
+        await provide().provide_credentials(lender)
+    with pytest.raises(ConnectError):
+        await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": "http://127.0.0.1:9"}).fetch(lender)
+
+    assert caught.value.recoverable
+
+
+@pytest.mark.parametrize("code", ["TOKEN_EXPIRED", "USER_CREDENTIALS_CHANGED", "INSUFFICIENT_PERMISSIONS"])
+@pytest.mark.parametrize("seconds", [60, -5])
+async def test_a_final_refusal_needs_a_person(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, code: str, seconds: float
+) -> None:
+    """F40: also while the credentials are valid, since it may be they that are meant."""
+    server.login(cache, login_session=ARN, seconds=seconds)
+    server.error = code
+    with pytest.raises(LoginRequired, match=r"AWS sign-in answered AccessDeniedException .*; run: aws login"):
+        await provide().provide_credentials(lender)
+
+    assert len(server.requests) == 1
+
+
+async def test_a_login_that_has_ended_needs_a_person(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
+) -> None:
+    """F40."""
+    server.login(cache, login_session=ARN)
+    provider = provide()
+    await provider.provide_credentials(lender)
+    clocks.advance(13 * 3600)
+    with pytest.raises(LoginRequired, match="the login has ended"):
+        await provider.provide_credentials(lender)
+
+
+@pytest.mark.parametrize("name", ["refreshToken", "clientId", "dpopKey"])
+async def test_what_cannot_be_refreshed_needs_a_person_at_its_end(
+    lender: Engine, cache: Path, provide: Provide, clocks: Clocks, name: str
+) -> None:
+    put(cache, seconds=60, clocks=clocks, **{name: None})
+    provider = provide()
+    valid = await provider.fetch(lender)
+    clocks.advance(60)
+    with pytest.raises(LoginRequired, match=f"the token cannot be refreshed: it has no {name}; run: aws login"):
+        await provider.fetch(lender)
+
+    assert valid
+
+
+# -- The key --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_cryptography")
+async def test_a_refresh_without_the_package_says_what_to_install(
+    lender: Engine, cache: Path, provide: Provide, clocks: Clocks
+) -> None:
+    put(cache, seconds=-5, clocks=clocks)
+    with pytest.raises(CredentialsError, match=r"pip install 'sts-async\[login\]'") as caught:
+        await provide().provide_credentials(lender)
+
+    assert not isinstance(caught.value, LoginRequired)
+
+
+@pytest.mark.parametrize("kind", ["none", "another curve", "RSA", "with a password", "not ASCII"])
+async def test_a_key_that_is_not_one_needs_a_person(
+    lender: Engine, cache: Path, provide: Provide, clocks: Clocks, kind: str
+) -> None:
+    """F37, T16."""
+    key = pem(kind)
+    put(cache, seconds=-5, clocks=clocks, dpopKey=key)
+    with pytest.raises(LoginRequired, match="dpopKey in the token file is not a P-256 key in PEM") as caught:
+        await provide().fetch(lender)
+
+    assert_no_secret(caught.value, "SENTINEL", key.splitlines()[1])
+
+
+@pytest.mark.parametrize("form", ["SEC 1", "PKCS 8"])
+async def test_both_forms_of_a_key_are_read(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, form: str
+) -> None:
+    """Logins of different SDKs write one or the other."""
+    from cryptography.hazmat.primitives import serialization
+
+    path = server.login(cache, login_session=ARN, seconds=-5)
+    document = read(path)
+    key = serialization.load_pem_private_key(document["dpopKey"].encode(), password=None)
+    forms = serialization.PrivateFormat
+    text = key.private_bytes(
+        serialization.Encoding.PEM,
+        forms.PKCS8 if form == "PKCS 8" else forms.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    ).decode()
+    path.write_text(json.dumps({**document, "dpopKey": text.strip()}))
+
+    assert await provide().fetch(lender)
+
+
+def pem(kind: str) -> str:
+    """Return what is not a P-256 key that can be used."""
+    if kind in ("none", "not ASCII"):
+        return "-----BEGIN EC PRIVATE KEY-----\nSENTINEL\n" + ("é" if kind == "not ASCII" else "")
+    pytest.importorskip("cryptography", reason="it makes the keys")
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    key = rsa.generate_private_key(65537, 2048) if kind == "RSA" else ec.generate_private_key(ec.SECP384R1())
+    hidden = serialization.BestAvailableEncryption(b"x") if kind == "with a password" else serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden).decode()
+
+
+# -- Refusals -------------------------------------------------------------------------------------------------------
+
+
+async def test_without_a_token_file_the_message_says_the_command(lender: Engine, provide: Provide) -> None:
+    """F40."""
+    with pytest.raises(LoginRequired, match=r"there is no token file .*\.json; run: aws login$"):
+        await provide().provide_credentials(lender)
+
+
+async def test_a_redirect_takes_no_token_elsewhere(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, raw_server: Start
+) -> None:
+    """T4."""
+    other = await raw_server(http("{}"))
+    redirecting = await raw_server(http("", status=308, headers=f"Location: {other.url}\r\n"))
+    server.login(cache, login_session=ARN, seconds=-5)
+    with pytest.raises(RedirectRefused, match=r"AWS sign-in answered HTTP 308 to host '127.0.0.1': not followed"):
+        await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": redirecting.url}).fetch(lender)
+
+    assert (redirecting.connections, other.connections) == (1, 0)
+
+
+@pytest.mark.parametrize("options", [{"login_session": " "}, {"login_session": "a\nb"}, {"login_session": "\ud800"}])
+def test_a_session_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        LoginProvider(**{"region": "eu-west-1", **options})
+
+
+def test_a_region_cannot_choose_the_host() -> None:
+    """T2."""
+    with pytest.raises(InvalidRegion):
+        LoginProvider(login_session=ARN, region="evil.com#")
+
+
+async def test_an_endpoint_that_is_not_encrypted_is_refused(
+    lender: Engine, cache: Path, provide: Provide, clocks: Clocks
+) -> None:
+    """T3."""
+    put(cache, seconds=-5, clocks=clocks)
+    with pytest.raises(InvalidEndpoint, match="AWS_ENDPOINT_URL: "):
+        await provide(environ={"AWS_ENDPOINT_URL": "http://signin.example"}).fetch(lender)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "SENTINEL",
+        '{"accessToken": "SENTINEL", "expiresIn": 900}',
+        json.dumps({"accessToken": {**ISSUED, "sessionToken": None}, "expiresIn": 900}),
+        json.dumps({"accessToken": ISSUED, "expiresIn": "SENTINEL"}),
+        json.dumps({"accessToken": ISSUED, "expiresIn": 900, "refreshToken": ["SENTINEL"]}),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 403])
+async def test_an_answer_that_cannot_be_read_is_not_shown(
+    lender: Engine,
+    server: LocalSignIn,
+    cache: Path,
+    provide: Provide,
+    raw_server: Start,
+    answer: str,
+    status: int,
+) -> None:
+    """T15, T16: nor is what was sent, in tracebacks with local variables."""
+    raw = await raw_server(http(answer, status=status))
+    before = read(server.login(cache, login_session=ARN, seconds=-5))
+    with pytest.raises(CredentialsError) as caught:
+        await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": raw.url}).fetch(lender)
+
+    assert not isinstance(caught.value, LoginRequired)
+    assert_no_secret(caught.value, "SENTINEL", before["refreshToken"], before["dpopKey"].splitlines()[1])
+
+
+def assert_no_secret(error: BaseException, *values: str) -> None:
+    """Look through what a crash reporter could show of an error, but the frames of the tests."""
+    captured = traceback.TracebackException.from_exception(error, capture_locals=True)
+    stack = [frame for frame in captured.stack if "/tests/" not in frame.filename]
+    shown = "\n".join(f"{frame.filename} {frame.locals}" for frame in stack)
+
+    assert "login.py" in shown
+    assert error.__context__ is None
+    assert not [value for value in values if value in shown]
+
+
+# -- botocore -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def boto(
+    server: LocalSignIn, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clocks: Clocks
+) -> Callable[[], Awaitable[Any]]:
+    """Fetches, with botocore in a thread, the frozen credentials of a profile that logged in."""
+    pytest.importorskip("awscrt", reason="botocore refreshes a login with awscrt only")
+    clocks.wall = float(int(datetime.now(UTC).timestamp()))  # botocore's clock cannot be set
+    (tmp_path / "config").write_text(f"[default]\nlogin_session = {ARN}\nregion = eu-west-1\n")
+    environ = {
+        **server.environ,
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_LOGIN_CACHE_DIRECTORY": str(cache),
+        "AWS_MAX_ATTEMPTS": "1",
+    }
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    made: list[Any] = []
+
+    class Session(botocore.session.Session):  # type: ignore[misc]
+        def create_client(self, *args: Any, **options: Any) -> Any:
+            made.append(super().create_client(*args, **options))
+            return made[-1]
+
+    def fetch() -> Any:
+        try:
+            return Session().get_credentials().get_frozen_credentials()
+        finally:
+            for client in made:
+                client.close()
+
+    return lambda: asyncio.to_thread(fetch)
+
+
+async def test_botocore_finds_the_same_with_the_same_file(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, boto: Callable[[], Awaitable[Any]]
+) -> None:
+    server.login(cache, login_session=ARN, seconds=1800)
+    ours = await provide().fetch(lender)
+
+    assert await boto() == (ours.access_key_id, ours.secret_access_key, ours.session_token, "123456789012")
+    assert not server.requests
+
+
+async def test_what_one_refreshed_the_other_takes(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, boto: Callable[[], Awaitable[Any]]
+) -> None:
+    """With the same requests, and the same members in the file."""
+    server.lifetime = 1800
+    path = server.login(cache, login_session=ARN, seconds=-5)
+    members = read(path)
+    ours = await provide().fetch(lender)
+    after_ours = read(path)
+    theirs = await boto()
+    path.unlink()
+    server.login(cache, login_session=ARN, seconds=-5)
+    from_boto = await boto()
+    ours_again = await provide().fetch(lender)
+
+    assert theirs.access_key == ours.access_key_id
+    assert from_boto.access_key == ours_again.access_key_id
+    assert members.keys() == after_ours.keys() == read(path).keys()
+    assert members["accessToken"].keys() == after_ours["accessToken"].keys() == read(path)["accessToken"].keys()
+    assert [(record.path, record.status) for record in server.requests] == [("/v1/token", 200)] * 2
+
+
+async def test_botocore_refuses_what_we_refuse(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, boto: Callable[[], Awaitable[Any]]
+) -> None:
+    """F40."""
+    with pytest.raises(LoginTokenLoadError):
+        await boto()
+    with pytest.raises(LoginRequired):
+        await provide().fetch(lender)
+    server.login(cache, login_session=ARN, seconds=-5)
+    server.error = "TOKEN_EXPIRED"
+    with pytest.raises(LoginRefreshRequired):
+        await boto()
+    with pytest.raises(LoginRequired):
+        await provide().fetch(lender)

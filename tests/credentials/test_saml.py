@@ -1,0 +1,179 @@
+"""Roles for SAML assertions, at a server that reads them."""
+
+import base64
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import ANSWER, KEYS, ROLE
+
+from sts_async import errors
+from sts_async._core.endpoints import Endpoint
+from sts_async._core.message import HttpRequest, HttpResponse
+from sts_async._core.secret import SecretBytes
+from sts_async._engine import Engine
+from sts_async.credentials import StaticProvider
+from sts_async.credentials.saml import SAMLProvider
+from sts_async.retries import NoRetries
+from sts_async.shapes import PolicyDescriptorType
+from sts_async.testing import LocalSTS, Unavailable
+
+PROVIDER = "arn:aws:iam::123456789012:saml-provider/Corp"
+
+
+def saml(*, expires_at: float) -> str:
+    """Return a SAML response with what AWS asks for."""
+    until = datetime.fromtimestamp(expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    attributes = "".join(
+        f"<Attribute Name='https://aws.amazon.com/SAML/Attributes/{name}'>"
+        f"<AttributeValue>{value}</AttributeValue></Attribute>"
+        for name, value in {"Role": f"{ROLE},{PROVIDER}", "RoleSessionName": "somebody"}.items()
+    )
+    document = (
+        "<Response><Assertion xmlns='urn:oasis:names:tc:SAML:2.0:assertion'><Issuer>https://idp.test</Issuer>"
+        "<Subject><NameID>somebody</NameID><SubjectConfirmation>"
+        f"<SubjectConfirmationData NotOnOrAfter='{until}' Recipient='https://signin.aws.amazon.com/saml'/>"
+        f"</SubjectConfirmation></Subject><AttributeStatement>{attributes}</AttributeStatement></Assertion></Response>"
+    )
+    return base64.b64encode(document.encode()).decode()
+
+
+class IdentityProvider:
+    """Returns a new assertion each time, which lives for 5 minutes."""
+
+    def __init__(self, clocks: Any, *, seconds: float = 300) -> None:
+        self._clocks = clocks
+        self._seconds = seconds
+        self.asked = 0
+
+    async def __call__(self) -> str:
+        self.asked += 1
+        return saml(expires_at=self._clocks.wall + self._seconds)
+
+
+@pytest.fixture
+async def server(clocks: Any) -> AsyncIterator[LocalSTS]:
+    async with LocalSTS(clock=lambda: clocks.wall) as server:
+        yield server
+
+
+@pytest.fixture
+def lender(server: LocalSTS, lend: Callable[..., Engine]) -> Engine:
+    return lend(f"{server.url}/")
+
+
+async def test_a_role_for_an_assertion(server: LocalSTS, lender: Engine, clocks: Any) -> None:
+    """No credentials are needed, and the assertion is asked for once while the session lasts."""
+    idp = IdentityProvider(clocks)
+    provider = SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=idp)
+
+    credentials = [await provider.provide_credentials(lender) for _ in range(3)]
+
+    holder = server.principal(credentials[0])
+    assert holder is not None
+    assert holder.arn == "arn:aws:sts::123456789012:assumed-role/demo/somebody"
+    assert [(served.operation, served.principal) for served in server.requests] == [("AssumeRoleWithSAML", None)]
+    assert idp.asked == 1
+
+
+async def test_each_fetch_has_a_new_assertion(server: LocalSTS, lender: Engine, clocks: Any) -> None:
+    """T44: they live for minutes, a session for an hour; none is kept."""
+    idp = IdentityProvider(clocks)
+    provider = SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=idp)
+    await provider.provide_credentials(lender)
+    clocks.advance(3600 - 30)
+    await provider.provide_credentials(lender)
+
+    assert idp.asked == 2
+    assert [served.code for served in server.requests] == [None, None]
+
+
+async def test_an_assertion_that_has_ended_is_raised_as_what_it_is(lender: Engine, clocks: Any) -> None:
+    """T44: and the assertion is not in the error."""
+    provider = SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=IdentityProvider(clocks, seconds=-1))
+
+    with pytest.raises(errors.ExpiredTokenException):
+        await provider.provide_credentials(lender)
+
+
+async def test_cached_credentials_serve_on_while_the_service_is_away(
+    server: LocalSTS, lender: Engine, clocks: Any
+) -> None:
+    """And the people behind the identity provider are not asked again at every call."""
+    idp = IdentityProvider(clocks)
+    provider = SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=idp)
+    first = await provider.provide_credentials(lender)
+    clocks.advance(3600 - 30)
+    server.faults.add(Unavailable(times=99))
+
+    assert [await provider.provide_credentials(lender) for _ in range(5)] == [first] * 5
+    assert idp.asked == 2
+
+
+async def test_what_cannot_be_an_assertion_is_not_sent(server: LocalSTS, lender: Engine) -> None:
+    async def assertion() -> str:
+        return ""
+
+    with pytest.raises(errors.ParamValidationError, match="saml_assertion must have a length of 4 to 100000"):
+        await SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=assertion).provide_credentials(lender)
+
+    assert not server.requests
+
+
+@given(
+    policy=st.none() | st.text("{}ab", min_size=1, max_size=9),
+    arns=st.lists(st.builds("arn:aws:iam::aws:policy/{:05d}".format, st.integers(0, 99_999)), max_size=3),
+    seconds=st.none() | st.integers(900, 43_200),
+    size=st.none() | st.integers(0, 4096),
+    text=st.text("ab=/+", min_size=4, max_size=9),
+)
+async def test_every_member_reaches_the_wire(
+    policy: str | None, arns: list[str], seconds: int | None, size: int | None, text: str
+) -> None:
+    """T42."""
+    sent: list[HttpRequest] = []
+
+    class Recorder:
+        async def send(self, request: HttpRequest) -> HttpResponse:
+            sent.append(request)
+            body = ANSWER.replace("AssumeRoleRes", "AssumeRoleWithSAMLRes")
+            return HttpResponse(200, {"content-type": "text/xml"}, SecretBytes(body.encode()))
+
+    async def assertion() -> str:
+        return text
+
+    engine = Engine(
+        endpoint=Endpoint("http://127.0.0.1/", "127.0.0.1", "us-east-1"),
+        transport=Recorder(),
+        credentials=StaticProvider(KEYS),
+        retries=NoRetries(),
+    )
+    await SAMLProvider(
+        role_arn=ROLE,
+        principal_arn=PROVIDER,
+        assertion=assertion,
+        policy=policy,
+        policy_arns=[PolicyDescriptorType(arn=arn) for arn in arns],
+        duration_seconds=seconds,
+        minimum_session_token_size=size,
+    ).fetch(engine)
+
+    expected: dict[str, Any] = {
+        "RoleArn": ROLE,
+        "PrincipalArn": PROVIDER,
+        "SAMLAssertion": text,
+        "Policy": policy,
+        "DurationSeconds": seconds,
+        "MinimumSessionTokenSize": size,
+        **{f"PolicyArns.member.{number}.arn": arn for number, arn in enumerate(arns, 1)},
+    }
+    assert dict(parse_qsl(sent[0].body.decode(), strict_parsing=True)) == {
+        "Action": "AssumeRoleWithSAML",
+        "Version": "2011-06-15",
+        **{key: str(value) for key, value in expected.items() if value is not None},
+    }
+    assert "authorization" not in sent[0].headers

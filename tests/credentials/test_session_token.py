@@ -1,0 +1,139 @@
+"""Sessions of a user, at a server that checks keys and MFA."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import ANSWER, KEYS
+
+from sts_async import errors
+from sts_async._core import freshness
+from sts_async._core.endpoints import Endpoint
+from sts_async._core.message import HttpRequest, HttpResponse
+from sts_async._core.secret import SecretBytes
+from sts_async._engine import Engine
+from sts_async.credentials import StaticProvider
+from sts_async.credentials.assume_role import AssumeRoleProvider
+from sts_async.credentials.session_token import SessionTokenProvider
+from sts_async.retries import NoRetries
+from sts_async.testing import LocalSTS, Role, Throttle
+
+
+@pytest.fixture
+async def server(clocks: Any) -> AsyncIterator[LocalSTS]:
+    async with LocalSTS(clock=lambda: clocks.wall) as server:
+        yield server
+
+
+@pytest.fixture
+def lender(server: LocalSTS, lend: Callable[..., Engine]) -> Engine:
+    return lend(f"{server.url}/")
+
+
+async def code(serial_number: str) -> str:
+    return "123456"
+
+
+async def test_a_session_of_the_user_whose_keys_sign(server: LocalSTS, lender: Engine, clocks: Any) -> None:
+    """Twelve hours, when nothing else is said; kept, and refreshed in the background like all that STS issues."""
+    provider = SessionTokenProvider(source=server.credentials)
+
+    credentials = await provider.provide_credentials(lender)
+
+    holder = server.principal(credentials)
+    assert holder is not None
+    assert (holder.kind, holder.arn, holder.mfa) == ("session", "arn:aws:iam::123456789012:user/developer", False)
+    assert credentials.expiration is not None
+    assert credentials.expiration.timestamp() == clocks.wall + 43_200
+    assert await provider.provide_credentials(lender) is credentials
+    assert provider.schedule is freshness.STANDARD
+
+
+async def test_a_session_that_proved_mfa_assumes_a_role_that_asks_for_it(server: LocalSTS, lender: Engine) -> None:
+    """One code, any number of roles."""
+    arns = [f"arn:aws:iam::123456789012:role/{name}" for name in ("one", "two")]
+    server.declare(*(Role(arn, mfa_required=True) for arn in arns))
+    asked: list[str] = []
+
+    async def asked_code(serial_number: str) -> str:
+        asked.append(serial_number)
+        return "123456"
+
+    session = SessionTokenProvider(source=server.credentials, serial_number=server.user.mfa_serial, mfa_code=asked_code)
+    for arn in arns:
+        await AssumeRoleProvider(role_arn=arn, source=session).provide_credentials(lender)
+
+    assert asked == [server.user.mfa_serial]
+    assert session.schedule is freshness.ATTENDED
+
+
+async def test_a_throttled_call_is_repeated_with_a_new_code(server: LocalSTS, lender: Engine) -> None:
+    """T46."""
+    codes = ["123456", "654321"]
+
+    async def next_code(serial_number: str) -> str:
+        return codes.pop()
+
+    server.faults.add(Throttle())
+    provider = SessionTokenProvider(source=server.credentials, serial_number=server.user.mfa_serial, mfa_code=next_code)
+
+    await provider.provide_credentials(lender)
+
+    assert codes == []
+    assert [served.code for served in server.requests] == ["Throttling", None]
+
+
+async def test_the_keys_of_a_session_cannot_ask_for_another(server: LocalSTS, lender: Engine) -> None:
+    """F18: what no waiting cures is raised."""
+    session = SessionTokenProvider(source=server.credentials)
+
+    with pytest.raises(errors.ServiceError, match="AccessDenied"):
+        await SessionTokenProvider(source=session).provide_credentials(lender)
+
+
+@pytest.mark.parametrize("options", [{"serial_number": "GAHT12345678"}, {"mfa_code": code}], ids=["serial", "code"])
+def test_a_device_and_its_code_belong_together(options: dict[str, Any]) -> None:
+    with pytest.raises(errors.ConfigurationError, match="serial_number and mfa_code belong together"):
+        SessionTokenProvider(source=KEYS, **options)
+
+
+@given(
+    seconds=st.none() | st.integers(900, 129_600),
+    size=st.none() | st.integers(0, 4096),
+    serial=st.none() | st.text("ab12=/:.@-", min_size=9, max_size=30),
+)
+async def test_every_member_reaches_the_wire(seconds: int | None, size: int | None, serial: str | None) -> None:
+    """T42."""
+    sent: list[HttpRequest] = []
+
+    class Recorder:
+        async def send(self, request: HttpRequest) -> HttpResponse:
+            sent.append(request)
+            body = ANSWER.replace("AssumeRole", "GetSessionToken")
+            return HttpResponse(200, {"content-type": "text/xml"}, SecretBytes(body.encode()))
+
+    engine = Engine(
+        endpoint=Endpoint("http://127.0.0.1/", "127.0.0.1", "us-east-1"),
+        transport=Recorder(),
+        credentials=StaticProvider(KEYS),
+        retries=NoRetries(),
+    )
+    device: dict[str, Any] = {} if serial is None else {"serial_number": serial, "mfa_code": code}
+    await SessionTokenProvider(source=KEYS, duration_seconds=seconds, minimum_session_token_size=size, **device).fetch(
+        engine
+    )
+
+    expected = {
+        "DurationSeconds": seconds,
+        "MinimumSessionTokenSize": size,
+        "SerialNumber": serial,
+        "TokenCode": serial and "123456",
+    }
+    assert dict(parse_qsl(sent[0].body.decode(), strict_parsing=True)) == {
+        "Action": "GetSessionToken",
+        "Version": "2011-06-15",
+        **{name: str(value) for name, value in expected.items() if value is not None},
+    }

@@ -1,0 +1,545 @@
+"""Credentials of IAM Identity Center, from a server on this host; botocore reads the same files and asks the same."""
+
+import asyncio
+import json
+import logging
+import os
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.exceptions import SSOTokenLoadError, UnauthorizedSSOTokenError
+from support import Clocks, RawServer, http
+
+from sts_async._engine import Engine
+from sts_async.credentials.sso import SSOProvider
+from sts_async.errors import (
+    ConfigurationError,
+    ConnectError,
+    CredentialsError,
+    InvalidEndpoint,
+    InvalidRegion,
+    LoginRequired,
+    RedirectRefused,
+)
+from sts_async.testing import LocalSSO, Refuse, Reset, Throttle, Truncate, Unavailable
+
+Start = Callable[..., Awaitable[RawServer]]
+Provide = Callable[..., SSOProvider]
+
+ROLE: dict[str, Any] = {"account_id": "123456789012", "role_name": "ReadOnly", "region": "us-east-1"}
+URL = "https://demo.awsapps.com/start"
+COMMAND = "run: aws sso login --sso-session corp"
+
+
+@pytest.fixture
+async def server(clocks: Clocks) -> AsyncIterator[LocalSSO]:
+    async with LocalSSO(clock=lambda: clocks.wall) as server:
+        yield server
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / ".aws/sso/cache"
+
+
+@pytest.fixture
+def provide(server: LocalSSO, tmp_path: Path) -> Provide:
+    def make(**options: Any) -> SSOProvider:
+        environ = {"HOME": str(tmp_path), **server.environ, **options.pop("environ", {})}
+        named = {} if "start_url" in options else {"session_name": "corp"}
+        return SSOProvider(**{**ROLE, **named, "environ": environ, **options})
+
+    return make
+
+
+def asked(server: LocalSSO) -> list[str]:
+    """Return the paths that were asked for, in order."""
+    return [record.path.rpartition("/")[2] for record in server.requests]
+
+
+def read(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_bytes())
+    return document
+
+
+def change(path: Path, **changes: Any) -> None:
+    """Change members of a token file; what is None is taken away."""
+    merged = {name: value for name, value in {**read(path), **changes}.items() if value is not None}
+    path.write_text(json.dumps(merged))
+
+
+# -- With a token that is valid -------------------------------------------------------------------------------------
+
+
+async def test_a_role_is_provided(lender: Engine, server: LocalSSO, cache: Path, provide: Provide) -> None:
+    server.login(cache, session="corp")
+    credentials = await provide().provide_credentials(lender)
+
+    assert credentials.access_key_id.startswith("ASIA")
+    assert credentials.expiration == datetime.fromtimestamp(lender.wall_clock() + 3600, UTC)
+    assert [(record.method, record.path, record.token) for record in server.requests] == [
+        ("GET", "/federation/credentials", "valid")
+    ]
+
+
+async def test_a_token_without_session_is_used(lender: Engine, server: LocalSSO, cache: Path, provide: Provide) -> None:
+    """The legacy form, whose file is named after the start URL."""
+    server.login(cache, start_url=URL)
+    provider = provide(start_url=URL)
+
+    assert await provider.provide_credentials(lender)
+    assert provider.name == f"SSO at {URL}"
+
+
+async def test_the_request_has_what_the_api_asks_for(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, raw_server: Start
+) -> None:
+    """Query values are encoded as in RFC 3986, whatever they are; the token is in a header and nowhere else."""
+    raw = await raw_server(http("{}"))
+    token = read(server.login(cache, session="corp"))["accessToken"]
+    with pytest.raises(CredentialsError, match="the answer of the access portal: roleCredentials is missing"):
+        await provide(role_name="a b+c/d&é=~", environ={"AWS_ENDPOINT_URL_SSO": raw.url}).fetch(lender)
+    head, _, _ = raw.requests[0].partition(b"\r\n\r\n")
+    first, *headers = head.decode().split("\r\n")
+
+    assert first == (
+        "GET /federation/credentials?role_name=a%20b%2Bc%2Fd%26%C3%A9%3D~&account_id=123456789012 HTTP/1.1"
+    )
+    assert f"x-amz-sso_bearer_token: {token}" in headers
+    assert "accept: application/json" in [header.lower() for header in headers]
+    assert not [header for header in headers if header.lower().startswith("authorization")]
+
+
+async def test_credentials_are_cached(lender: Engine, server: LocalSSO, cache: Path, provide: Provide) -> None:
+    server.login(cache, session="corp")
+    provider = provide()
+    found = [await provider.provide_credentials(lender) for _ in range(3)]
+
+    assert found[0] is found[1] is found[2]
+    assert asked(server) == ["credentials"]
+
+
+async def test_a_directory_can_be_given(lender: Engine, server: LocalSSO, tmp_path: Path, provide: Provide) -> None:
+    server.login(tmp_path / "other", session="corp")
+
+    assert await provide(cache_directory=tmp_path / "other").fetch(lender)
+
+
+async def test_the_home_directory_of_the_process_is_used(
+    lender: Engine, server: LocalSSO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment is read at each fetch."""
+    provider = SSOProvider(**ROLE, session_name="corp")
+    for name, value in server.environ.items():
+        monkeypatch.setenv(name, value)
+    server.login(Path(os.environ["HOME"], ".aws/sso/cache"), session="corp")
+
+    assert await provider.fetch(lender)
+
+
+# -- Refresh --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_token_is_refreshed_in_its_last_five_minutes(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks
+) -> None:
+    path = server.login(cache, session="corp", seconds=600)
+    change(path, ofSomebodyElse={"a": 1})
+    before = read(path)
+    provider = provide()
+    await provider.fetch(lender)
+    clocks.advance(300)
+    await provider.fetch(lender)
+    await provider.fetch(lender)
+    after = read(path)
+
+    assert asked(server) == ["credentials", "token", "credentials", "credentials"]
+    assert {name for name in before if before[name] != after[name]} == {"accessToken", "refreshToken", "expiresAt"}
+    assert after["expiresAt"] == "2026-01-01T01:05:00Z"
+    assert after.keys() == before.keys()
+
+
+async def test_a_token_that_has_ended_is_refreshed(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide
+) -> None:
+    server.login(cache, session="corp", seconds=-5)
+
+    assert await provide().fetch(lender)
+
+
+async def test_refreshes_rotate_the_token_again_and_again(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks
+) -> None:
+    """F39: by turns, two sources share a file; the server takes a refresh token once."""
+    server.login(cache, session="corp")
+    two = provide(), provide(role_name="Admin")
+    for turn in range(6):
+        clocks.advance(3600)
+        await two[turn % 2].fetch(lender)
+
+    assert asked(server).count("token") == 6
+
+
+async def test_sources_that_refresh_at_once_refresh_once(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide
+) -> None:
+    """F39."""
+    server.login(cache, session="corp", seconds=60)
+    providers = [provide(role_name=f"role-{number}") for number in range(20)]
+    found = await asyncio.gather(*(provider.provide_credentials(lender) for provider in providers))
+
+    assert len({credentials.access_key_id for credentials in found}) == 20
+    assert asked(server).count("token") == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Refuse("InvalidGrantException"),
+        Refuse("InvalidRequestException"),
+        Unavailable(times=3),
+        Throttle(times=3),
+        Reset(times=3),
+    ],
+    ids=lambda fault: getattr(fault, "code", "reset"),
+)
+async def test_while_the_token_is_valid_a_refresh_may_fail(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, fault: Any, caplog: Any
+) -> None:
+    server.login(cache, session="corp", seconds=60)
+    server.faults.add(fault)
+    credentials = await provide().provide_credentials(lender)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+    assert credentials.access_key_id
+    assert asked(server)[-1] == "credentials"
+    assert len(warnings) == 1
+    assert warnings[0].startswith("SSO session 'corp': the token is used on until it ends: ")
+
+
+@pytest.mark.parametrize("code", ["InvalidGrantException", "InvalidClientException", "ExpiredTokenException"])
+async def test_after_the_end_of_the_token_a_refusal_needs_a_person(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, code: str
+) -> None:
+    """F40."""
+    server.login(cache, session="corp", seconds=-5)
+    server.faults.add(Refuse(code))
+    with pytest.raises(LoginRequired, match=rf"SSO session 'corp' has ended: .* answered {code} .*; {COMMAND}"):
+        await provide().provide_credentials(lender)
+
+    assert asked(server) == ["token"]
+
+
+async def test_what_may_pass_needs_no_person(lender: Engine, server: LocalSSO, cache: Path, provide: Provide) -> None:
+    """The next try may succeed, so what is cached stays in use."""
+    server.login(cache, session="corp", seconds=-5)
+    provider = provide()
+    server.faults.add(Unavailable(times=3), Refuse("InvalidRequestException"))
+    with pytest.raises(CredentialsError, match=r"answered ServiceUnavailable \(HTTP 503\), 3 times") as first:
+        await provider.fetch(lender)
+    with pytest.raises(CredentialsError, match="answered InvalidRequestException") as second:
+        await provider.fetch(lender)
+    with pytest.raises(ConnectError) as third:
+        await provide(environ={"AWS_ENDPOINT_URL_SSO_OIDC": "http://127.0.0.1:9"}).fetch(lender)
+
+    assert [caught.value.recoverable for caught in (first, second, third)] == [True] * 3
+    assert await provider.fetch(lender)
+
+
+async def test_an_answer_that_is_lost_takes_the_refresh_token_with_it(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide
+) -> None:
+    """F39: a service that takes a refresh token once has taken it; nothing on this side can know the next one."""
+    server.login(cache, session="corp", seconds=-5)
+    server.faults.add(Reset())
+    with pytest.raises(LoginRequired, match="answered InvalidGrantException"):
+        await provide().fetch(lender)
+
+    assert asked(server) == ["token", "token"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"refreshToken": None}, "it has no refreshToken"),
+        ({"registrationExpiresAt": "2025-12-31T23:59:59Z"}, "the registration of the client has ended"),
+    ],
+)
+async def test_a_token_that_cannot_be_refreshed_needs_a_person_when_it_has_ended(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, changes: Any, reason: str
+) -> None:
+    """F40."""
+    change(server.login(cache, session="corp", seconds=60), **changes)
+    provider = provide()
+    valid = await provider.fetch(lender)
+    clocks.advance(60)
+    with pytest.raises(LoginRequired, match=f"the token cannot be refreshed: {reason}; {COMMAND}"):
+        await provider.fetch(lender)
+
+    assert valid
+    assert asked(server) == ["credentials"]
+
+
+async def test_a_token_without_session_is_not_refreshed(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, caplog: Any
+) -> None:
+    server.login(cache, start_url=URL, seconds=60)
+    provider = provide(start_url=URL)
+    valid = await provider.fetch(lender)
+    clocks.advance(60)
+    with pytest.raises(LoginRequired, match="run: aws sso login --profile"):
+        await provider.fetch(lender)
+
+    assert valid
+    assert not caplog.records
+
+
+async def test_a_cache_that_cannot_be_written_costs_no_credentials(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F38: and the token that was rotated is used for the next refresh."""
+    monkeypatch.setattr("sts_async.credentials._signin._write", lambda *_: "No space left on device")
+    server.login(cache, session="corp", seconds=-5)
+    provider = provide()
+    first = await provider.fetch(lender)
+    clocks.advance(3600)
+
+    assert await provider.fetch(lender) != first
+    assert asked(server).count("token") == 2
+
+
+# -- Refusals -------------------------------------------------------------------------------------------------------
+
+
+async def test_without_a_token_file_the_message_says_the_command(lender: Engine, provide: Provide) -> None:
+    """F40."""
+    with pytest.raises(LoginRequired, match=f"there is no token file .*ee0bfd25.*; {COMMAND}$"):
+        await provide().provide_credentials(lender)
+    with pytest.raises(LoginRequired, match="run: aws sso login --sso-session 'my corp'"):
+        await provide(session_name="my corp").provide_credentials(lender)
+
+
+async def test_a_token_that_the_portal_refuses_needs_a_person(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide
+) -> None:
+    server.login(cache, session="corp")
+    server.log_out()
+    with pytest.raises(LoginRequired, match=rf"answered UnauthorizedException \(HTTP 401\); {COMMAND}"):
+        await provide().provide_credentials(lender)
+
+
+async def test_a_role_that_is_not_assigned_is_an_error(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide
+) -> None:
+    server.login(cache, session="corp")
+    server.roles = [("123456789012", "Other")]
+    with pytest.raises(CredentialsError, match=r"answered ForbiddenException .* account 123456789012") as caught:
+        await provide().provide_credentials(lender)
+
+    assert not isinstance(caught.value, LoginRequired)
+
+
+@pytest.mark.parametrize("fault", [Unavailable(times=2), Throttle(times=2), Truncate(5, times=2), Reset(times=2)])
+async def test_a_portal_that_comes_back_is_waited_for(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, fault: Any
+) -> None:
+    server.login(cache, session="corp")
+    server.faults.add(fault)
+
+    assert await provide().fetch(lender)
+    assert clocks.slept
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_SSO", "AWS_ENDPOINT_URL_SSO_OIDC"])
+async def test_a_redirect_takes_no_token_elsewhere(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, raw_server: Start, variable: str
+) -> None:
+    """T4."""
+    other = await raw_server(http("{}"))
+    redirecting = await raw_server(http("", status=307, headers=f"Location: {other.url}\r\n"))
+    server.login(cache, session="corp", seconds=-5 if variable.endswith("OIDC") else 3600)
+    with pytest.raises(RedirectRefused, match=r"HTTP 307 to host '127.0.0.1': not followed"):
+        await provide(environ={variable: redirecting.url}).fetch(lender)
+
+    assert (redirecting.connections, other.connections) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"region": "evil.com#"}, InvalidRegion),
+        ({"account_id": "12345"}, ConfigurationError),
+        ({"account_id": "1234567890\uff11\uff12"}, ConfigurationError),
+        ({"role_name": ""}, ConfigurationError),
+        ({"role_name": "a\ud800"}, ConfigurationError),
+        ({"session_name": "a\nb"}, ConfigurationError),
+        ({"session_name": None}, ConfigurationError),
+        ({"session_name": None, "start_url": " "}, ConfigurationError),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(options: dict[str, Any], error: type[Exception]) -> None:
+    """T2."""
+    with pytest.raises(error):
+        SSOProvider(**{**ROLE, "session_name": "corp", **options})
+
+
+async def test_an_endpoint_that_is_not_encrypted_is_refused(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide
+) -> None:
+    """T3."""
+    server.login(cache, session="corp")
+    with pytest.raises(InvalidEndpoint, match="AWS_ENDPOINT_URL_SSO: "):
+        await provide(environ={"AWS_ENDPOINT_URL_SSO": "http://sso.example"}).fetch(lender)
+
+
+async def test_without_a_home_directory_nothing_can_be_found(lender: Engine, provide: Provide) -> None:
+    """F38."""
+    with pytest.raises(ConfigurationError, match="HOME"):
+        await provide(environ={"HOME": ""}).fetch(lender)
+
+
+ANSWERS = {
+    "not JSON": "SENTINEL",
+    "no credentials": '{"roleCredentials": "SENTINEL"}',
+    "null": '{"roleCredentials": {"accessKeyId": "SENTINEL", "secretAccessKey": null}}',
+    "expiration": (
+        '{"roleCredentials": {"accessKeyId": "A", "secretAccessKey": "SENTINEL", "sessionToken": "SENTINEL",'
+        ' "expiration": "SENTINEL"}}'
+    ),
+    "too large": " " * 70_000 + "SENTINEL",
+}
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_SSO", "AWS_ENDPOINT_URL_SSO_OIDC"])
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("status", [200, 403])
+async def test_an_answer_that_cannot_be_read_is_not_shown(
+    lender: Engine,
+    server: LocalSSO,
+    cache: Path,
+    provide: Provide,
+    raw_server: Start,
+    variable: str,
+    answer: str,
+    status: int,
+) -> None:
+    """T15, T16: nor is what was sent, in tracebacks with local variables."""
+    raw = await raw_server(http(answer, status=status))
+    secrets = read(server.login(cache, session="corp", seconds=-5 if variable.endswith("OIDC") else 3600))
+    with pytest.raises(CredentialsError) as caught:
+        await provide(environ={variable: raw.url}).fetch(lender)
+    shown = frames(caught.value)
+
+    assert "sso.py" in shown
+    assert not [name for name in ("accessToken", "refreshToken", "clientSecret") if secrets[name] in shown]
+
+
+def frames(error: BaseException) -> str:
+    """Return what a crash reporter could show of an error, but the frames of the tests."""
+    captured = traceback.TracebackException.from_exception(error, capture_locals=True)
+    stack = [frame for frame in captured.stack if "/tests/" not in frame.filename]
+    assert error.__context__ is None
+    return "\n".join(f"{frame.filename} {frame.locals}" for frame in stack)
+
+
+def test_a_provider_shows_no_secret_and_says_what_it_is(provide: Provide) -> None:
+    assert repr(provide()) == "SSOProvider(SSO session 'corp', account_id='123456789012', role_name='ReadOnly')"
+
+
+# -- botocore -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def boto(
+    server: LocalSSO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clocks: Clocks
+) -> Callable[..., Awaitable[Any]]:
+    """Fetches, with botocore in a thread, the frozen credentials of a profile."""
+    clocks.wall = float(int(datetime.now(UTC).timestamp()))  # botocore's clock cannot be set
+    (tmp_path / "config").write_text(
+        f"[sso-session corp]\nsso_start_url = {URL}\nsso_region = us-east-1\n"
+        "[profile session]\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = ReadOnly\n"
+        f"[profile legacy]\nsso_start_url = {URL}\nsso_region = us-east-1\n"
+        "sso_account_id = 123456789012\nsso_role_name = ReadOnly\n"
+    )
+    cache = str(tmp_path / ".aws/sso/cache")
+    monkeypatch.setattr("botocore.credentials.SSOProvider._SSO_TOKEN_CACHE_DIR", cache)
+    monkeypatch.setattr("botocore.tokens.SSOTokenProvider._SSO_TOKEN_CACHE_DIR", cache)
+    for name, value in {**server.environ, "AWS_CONFIG_FILE": str(tmp_path / "config")}.items():
+        monkeypatch.setenv(name, value)
+    made: list[Any] = []
+
+    class Session(botocore.session.Session):  # type: ignore[misc]
+        def create_client(self, *args: Any, **options: Any) -> Any:
+            made.append(super().create_client(*args, **options))
+            return made[-1]
+
+    def fetch(profile: str) -> Any:
+        try:
+            return Session(profile=profile).get_credentials().get_frozen_credentials()
+        finally:
+            for client in made:
+                client.close()
+
+    return lambda profile="session": asyncio.to_thread(fetch, profile)
+
+
+@pytest.mark.parametrize("profile", ["session", "legacy"])
+async def test_botocore_finds_the_same_with_the_same_file(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, boto: Callable[..., Awaitable[Any]], profile: str
+) -> None:
+    named = {"session": "corp"} if profile == "session" else {"start_url": URL}
+    server.login(cache, **named)  # type: ignore[arg-type]
+    ours = await provide(**({} if profile == "session" else named)).fetch(lender)
+    server.credentials = ours
+    theirs = await boto(profile)
+
+    assert theirs == (ours.access_key_id, ours.secret_access_key, ours.session_token, "123456789012")
+    assert [(record.method, record.path, record.token) for record in server.requests] == [
+        ("GET", "/federation/credentials", "valid")
+    ] * 2
+
+
+async def test_what_botocore_refreshed_is_taken_and_the_other_way_round(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, boto: Callable[..., Awaitable[Any]]
+) -> None:
+    """The server takes a refresh token once, so each has to find what the other has written."""
+    path = server.login(cache, session="corp", seconds=60)
+    members = read(path).keys()
+    provider = provide()
+    server.token_lifetime = 60  # due at once
+    await provider.fetch(lender)
+    change_of_ours = read(path)
+    await boto()
+    await provider.fetch(lender)
+    server.token_lifetime = 3600
+    await boto()
+    await provider.fetch(lender)
+
+    assert asked(server).count("token") == 3
+    assert read(path).keys() == change_of_ours.keys() == members
+
+
+async def test_botocore_refuses_what_we_refuse(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, boto: Callable[..., Awaitable[Any]]
+) -> None:
+    """F40."""
+    with pytest.raises(SSOTokenLoadError):
+        await boto()
+    with pytest.raises(LoginRequired):
+        await provide().fetch(lender)
+    server.login(cache, start_url=URL, seconds=-5)
+    with pytest.raises(UnauthorizedSSOTokenError):
+        await boto("legacy")
+    with pytest.raises(LoginRequired):
+        await provide(start_url=URL).fetch(lender)
+    server.login(cache, session="corp")
+    server.log_out()
+    with pytest.raises(UnauthorizedSSOTokenError):
+        await boto()
+    with pytest.raises(LoginRequired):
+        await provide().fetch(lender)

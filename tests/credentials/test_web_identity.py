@@ -1,0 +1,536 @@
+"""Roles for web identity tokens: the file that is replaced under our hands, and a server that reads the token."""
+
+import asyncio
+import base64
+import json
+import os
+import re
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import ANSWER, KEYS, ROLE
+
+from sts_async import errors
+from sts_async._core.endpoints import Endpoint
+from sts_async._core.message import HttpRequest, HttpResponse
+from sts_async._core.secret import SecretBytes
+from sts_async._engine import Engine
+from sts_async.credentials import StaticProvider
+from sts_async.credentials._issued import Nobody
+from sts_async.credentials.web_identity import MOST_BYTES, WebIdentityProvider
+from sts_async.retries import NoRetries
+from sts_async.shapes import PolicyDescriptorType
+from sts_async.testing import LocalSTS, Refuse, Unavailable
+
+Lend = Callable[..., Engine]
+
+
+def part(content: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+
+
+def jwt(*, expires_at: float, subject: str = "system:serviceaccount:SENTINEL:app") -> str:
+    """Return a token with what AWS asks for."""
+    claims = {"iss": "https://idp.test", "sub": subject, "aud": "sts.amazonaws.com", "exp": expires_at}
+    return f"{part({'alg': 'RS256'})}.{part(claims)}.SENTINEL"
+
+
+def put(path: Path, text: str | None) -> None:
+    """Have the file hold *text*, or be missing."""
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+
+
+@pytest.fixture
+async def server(clocks: Any) -> AsyncIterator[LocalSTS]:
+    async with LocalSTS(clock=lambda: clocks.wall) as server:
+        yield server
+
+
+@pytest.fixture
+def lender(server: LocalSTS, lend: Lend) -> Engine:
+    return lend(f"{server.url}/", credentials=Nobody())
+
+
+@pytest.fixture
+def token_file(tmp_path: Path, clocks: Any) -> Path:
+    """A file with a token that lives for a day."""
+    path = tmp_path / "token"
+    path.write_text(jwt(expires_at=clocks.wall + 86_400))
+    return path
+
+
+class Acting:
+    """A transport that does something after each request, as if it happened meanwhile."""
+
+    def __init__(self, inner: Any, *acts: Callable[[], Any]) -> None:
+        self._inner = inner
+        self._acts = [*acts]
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        response: HttpResponse = await self._inner.send(request)
+        if self._acts:
+            self._acts.pop(0)()
+        return response
+
+
+# -- the call -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_role_for_the_token_in_a_file(server: LocalSTS, lender: Engine, token_file: Path) -> None:
+    """Not signed, and nobody is asked for credentials: the client's own source would raise."""
+    provider = WebIdentityProvider(role_arn=ROLE, token_file=token_file, role_session_name="me")
+
+    credentials = [await provider.provide_credentials(lender) for _ in range(3)]
+
+    holder = server.principal(credentials[0])
+    assert holder is not None
+    assert holder.arn == "arn:aws:sts::123456789012:assumed-role/demo/me"
+    assert [(served.operation, served.principal) for served in server.requests] == [("AssumeRoleWithWebIdentity", None)]
+
+
+async def test_a_client_takes_it_as_its_credentials(tmp_path: Path) -> None:
+    async with LocalSTS() as server:
+        path = tmp_path / "token"
+        path.write_text(jwt(expires_at=1e10))
+        provider = WebIdentityProvider(role_arn=ROLE, token_file=str(path), role_session_name="me")
+        async with server.client(credentials=provider) as sts:
+            identity = await sts.get_caller_identity()
+
+    assert identity.arn == "arn:aws:sts::123456789012:assumed-role/demo/me"
+
+
+async def test_a_token_of_the_programs_own(server: LocalSTS, lender: Engine, clocks: Any) -> None:
+    """Asked for at each fetch, and not kept."""
+    asked = []
+
+    async def token() -> str:
+        asked.append(clocks.wall)
+        return jwt(expires_at=clocks.wall + 60)
+
+    provider = WebIdentityProvider(role_arn=ROLE, token=token)
+    await provider.provide_credentials(lender)
+    clocks.advance(3600 - 30)
+    await provider.provide_credentials(lender)
+
+    assert len(asked) == len(server.requests) == 2
+
+
+async def test_an_opaque_token_needs_no_dots(server: LocalSTS, lender: Engine, token_file: Path) -> None:
+    """Those of OAuth 2.0 providers are anything."""
+    put(token_file, "SENTINEL-opaque")
+    provider = WebIdentityProvider(role_arn=ROLE, token_file=token_file, provider_id="www.amazon.com")
+
+    await provider.provide_credentials(lender)
+
+    assert [served.code for served in server.requests] == [None]
+
+
+async def test_ten_thousand_callers_read_and_call_once(server: LocalSTS, lender: Engine, token_file: Path) -> None:
+    """F45."""
+    provider = WebIdentityProvider(role_arn=ROLE, token_file=token_file)
+
+    await asyncio.gather(*(provider.provide_credentials(lender) for _ in range(10_000)))
+
+    assert len(server.requests) == 1
+
+
+# -- the file -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "does not exist"),
+        ("", "is empty"),
+        (" \n", "is empty"),
+        ("SENTINEL.half", "does not hold a whole JSON web token"),
+    ],
+    ids=repr,
+)
+async def test_a_file_that_stays_incomplete_is_read_four_times_and_named(
+    text: str | None, message: str, server: LocalSTS, lender: Engine, token_file: Path, clocks: Any
+) -> None:
+    """F35: 50 ms apart; the error has the path and nothing of the content."""
+    put(token_file, text)
+
+    with pytest.raises(errors.CredentialsError, match=re.escape(f"{token_file} {message}")) as caught:
+        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
+
+    assert type(caught.value) is errors.CredentialsError
+    assert clocks.slept == [0.05, 0.05, 0.05]
+    assert not server.requests
+
+
+@pytest.mark.parametrize("text", [None, "", "SENTINEL.half"], ids=repr)
+async def test_a_file_that_is_being_replaced_is_waited_for(
+    text: str | None, server: LocalSTS, lend: Lend, token_file: Path, clocks: Any
+) -> None:
+    """F35: missing, empty or half written for a moment."""
+    whole = jwt(expires_at=clocks.wall + 600)
+    put(token_file, text)
+
+    async def sleep(seconds: float) -> None:
+        clocks.slept.append(seconds)
+        if len(clocks.slept) == 3:
+            put(token_file, f"{whole}\n")
+
+    await WebIdentityProvider(role_arn=ROLE, token_file=token_file).fetch(lend(f"{server.url}/", sleep=sleep))
+
+    assert [served.code for served in server.requests] == [None]
+
+
+async def test_a_file_that_is_missing_later_leaves_the_cached_credentials_in_use(
+    server: LocalSTS, lender: Engine, token_file: Path, clocks: Any
+) -> None:
+    """F35: fatal at the start only."""
+    provider = WebIdentityProvider(role_arn=ROLE, token_file=token_file)
+    first = await provider.provide_credentials(lender)
+    put(token_file, None)
+    clocks.advance(3600 - 30)
+
+    assert await provider.provide_credentials(lender) is first
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kind", ["large", "directory", "fifo", "below a file"])
+async def test_what_is_no_token_file_is_refused_at_once(kind: str, lender: Engine, tmp_path: Path, clocks: Any) -> None:
+    """F35: a megabyte, a directory, or a FIFO that nobody writes to."""
+    path = tmp_path / kind
+    match kind:
+        case "large":
+            path.write_text("SENTINEL." * (MOST_BYTES // 8))
+        case "directory":
+            path.mkdir()
+        case "fifo":
+            os.mkfifo(path)
+        case _:
+            path = path / "below" / "a" / "file"
+            (tmp_path / kind).write_text("")
+
+    with pytest.raises(errors.CredentialsError, match=re.escape(f"no web identity token: {path}: ")):
+        async with asyncio.timeout(10):
+            await WebIdentityProvider(role_arn=ROLE, token_file=path).provide_credentials(lender)
+
+    assert clocks.slept == []
+
+
+async def test_a_token_that_is_too_long_is_not_sent(server: LocalSTS, lender: Engine, token_file: Path) -> None:
+    put(token_file, "SENTINEL.x." + "y" * 20_000)
+
+    with pytest.raises(errors.ParamValidationError, match="web_identity_token must have a length of 4 to 20000"):
+        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
+
+    assert not server.requests
+
+
+async def test_a_directory_that_is_exchanged_as_kubernetes_does_it(
+    server: LocalSTS, lend: Lend, tmp_path: Path, clocks: Any
+) -> None:
+    """F35: ``token -> ..data/token``, and ``..data`` is replaced all the time; every fetch sees a whole token."""
+    for name in ("..one", "..two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "token").write_text(jwt(expires_at=clocks.wall + 600, subject=name))
+    (tmp_path / "..data").symlink_to("..one")
+    (tmp_path / "token").symlink_to("..data/token")
+    stop = threading.Event()
+
+    def exchange() -> None:
+        while not stop.is_set():
+            for name in ("..two", "..one"):
+                (tmp_path / "..new").symlink_to(name)
+                (tmp_path / "..new").rename(tmp_path / "..data")
+
+    thread = threading.Thread(target=exchange)
+    thread.start()
+    try:
+        provider = WebIdentityProvider(role_arn=ROLE, token_file=tmp_path / "token")
+        for _ in range(30):
+            await provider.fetch(lend(f"{server.url}/"))
+    finally:
+        stop.set()
+        thread.join()
+
+    assert {served.code for served in server.requests} == {None}
+
+
+async def test_the_file_is_read_off_the_event_loop(
+    lender: Engine, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that hangs must not stop the program."""
+    seen: set[int] = set()
+    opened = os.open
+
+    def watched(path: Any, *arguments: Any, **options: Any) -> int:
+        if str(path) == str(token_file):
+            seen.add(threading.get_ident())
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", watched)
+    await WebIdentityProvider(role_arn=ROLE, token_file=token_file).fetch(lender)
+
+    assert len(seen) == 1
+    assert threading.get_ident() not in seen
+
+
+# -- a token that is refused --------------------------------------------------------------------------------------
+
+
+async def test_a_refused_token_is_read_again_and_a_new_one_sent(
+    server: LocalSTS, lend: Lend, token_file: Path, clocks: Any
+) -> None:
+    """F17: it was replaced between reading and sending."""
+    put(token_file, jwt(expires_at=clocks.wall - 1))
+    lender = lend(f"{server.url}/")
+    lender._transport = Acting(lender._transport, lambda: token_file.write_text(jwt(expires_at=clocks.wall + 600)))
+
+    await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
+
+    assert [served.code for served in server.requests] == ["ExpiredTokenException", None]
+
+
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "InvalidIdentityToken"])
+async def test_a_refused_token_that_stays_is_sent_once_and_the_error_says_what_to_do(
+    code: str, server: LocalSTS, lender: Engine, token_file: Path
+) -> None:
+    """F17."""
+    server.faults.add(Refuse(code, times=9))
+
+    with pytest.raises(errors.ServiceError) as caught:
+        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
+
+    assert caught.value.code == code
+    assert caught.value.__notes__ == [
+        f"{token_file} still holds the token that was refused: whoever writes it must renew it"
+    ]
+    assert len(server.requests) == 1
+
+
+async def test_a_new_token_that_is_refused_too_is_the_end(
+    server: LocalSTS, lend: Lend, token_file: Path, clocks: Any
+) -> None:
+    """F17: once, however often the file changes."""
+    server.faults.add(Refuse("InvalidIdentityToken", times=9))
+    lender = lend(f"{server.url}/")
+    acts = [lambda number=number: token_file.write_text(jwt(expires_at=clocks.wall + number)) for number in range(1, 9)]
+    lender._transport = Acting(lender._transport, *acts)
+
+    with pytest.raises(errors.InvalidIdentityTokenException):
+        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
+
+    assert len(server.requests) == 2
+
+
+async def test_no_hint_where_the_token_is_not_to_blame(server: LocalSTS, lender: Engine, token_file: Path) -> None:
+    """F17: the identity provider did not hand out the key that verifies tokens."""
+    server.faults.add(Refuse("InvalidIdentityToken", message="Couldn't retrieve verification key from your provider"))
+
+    with pytest.raises(errors.InvalidIdentityTokenException) as caught:
+        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
+
+    assert caught.value.retryable
+    assert not hasattr(caught.value, "__notes__")
+
+
+async def test_a_function_is_not_asked_again_for_a_refused_token(server: LocalSTS, lender: Engine, clocks: Any) -> None:
+    """It may ask a person; what it gives is new already."""
+    asked = []
+
+    async def token() -> str:
+        asked.append(clocks.wall)
+        return jwt(expires_at=clocks.wall - 1)
+
+    with pytest.raises(errors.ExpiredTokenException):
+        await WebIdentityProvider(role_arn=ROLE, token=token).provide_credentials(lender)
+
+    assert len(asked) == len(server.requests) == 1
+
+
+# -- made wrong ---------------------------------------------------------------------------------------------------
+
+
+async def token() -> str:
+    return "SENTINEL.x.y"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "one of token_file and token"),
+        ({"token_file": "x", "token": token}, "one of token_file and token"),
+        ({"token_file": ""}, "path of a file"),
+        ({"token_file": "a\0b"}, "path of a file"),
+        ({"token_file": b"x"}, "path of a file"),
+        ({"token_file": 3}, "path of a file"),
+        ({"token": "SENTINEL.x.y"}, "must be a coroutine function, not a str"),
+    ],
+    ids=lambda value: str(value).replace("SENTINEL", ""),
+)
+def test_one_of_a_file_and_a_function(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=message):
+        WebIdentityProvider(role_arn=ROLE, **options)
+
+
+# -- the environment ----------------------------------------------------------------------------------------------
+
+
+def environment(token_file: object, **more: str) -> dict[str, str]:
+    return {"AWS_WEB_IDENTITY_TOKEN_FILE": str(token_file), "AWS_ROLE_ARN": ROLE, **more}
+
+
+async def test_the_environment_says_role_file_and_name(server: LocalSTS, lender: Engine, token_file: Path) -> None:
+    environ = environment(token_file, AWS_ROLE_SESSION_NAME="me")
+    provider = WebIdentityProvider.from_environment(environ)
+
+    credentials = await provider.provide_credentials(lender)
+
+    holder = server.principal(credentials)
+    assert holder is not None
+    assert holder.arn == "arn:aws:sts::123456789012:assumed-role/demo/me"
+    assert await provider.provide_credentials(lender) is credentials
+
+
+async def test_the_process_environment_is_the_usual_one(
+    server: LocalSTS, lender: Engine, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read at each fetch: it may be set after the provider was made."""
+    provider = WebIdentityProvider.from_environment()
+    with pytest.raises(errors.CredentialsNotFound):
+        await provider.provide_credentials(lender)
+    for name, value in environment(token_file).items():
+        monkeypatch.setenv(name, value)
+
+    holders = []
+    for _ in range(2):
+        holders.append(server.principal(await provider.fetch(lender)))  # noqa: PERF401 - one after the other
+
+    names = [holder.arn.rpartition("/")[2] for holder in holders if holder]
+    assert re.fullmatch("sts-async-[0-9a-f]{16}", names[0])
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("path", [None, "", "  "], ids=repr)
+async def test_without_a_token_file_there_is_nothing_to_provide(path: str | None, lender: Engine) -> None:
+    """A chain goes on: a role alone says nothing of web identities."""
+    environ = environment(path)
+    if path is None:
+        del environ["AWS_WEB_IDENTITY_TOKEN_FILE"]
+
+    with pytest.raises(errors.CredentialsNotFound, match=r"^AWS_WEB_IDENTITY_TOKEN_FILE is not set$"):
+        await WebIdentityProvider.from_environment(environ).provide_credentials(lender)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"AWS_ROLE_ARN": " "}, "AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not"),
+        ({"AWS_ROLE_ARN": "short"}, "AWS_ROLE_ARN or AWS_ROLE_SESSION_NAME cannot be used: .*role_arn must"),
+        ({"AWS_ROLE_SESSION_NAME": "a b"}, "cannot be used: .*role_session_name must"),
+        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent/token"}, "/nonexistent/token does not exist"),
+    ],
+    ids=str,
+)
+async def test_an_environment_that_says_half_of_it_is_a_failure(
+    changed: dict[str, str], message: str, lender: Engine, token_file: Path
+) -> None:
+    """A chain stops: going on would silently take another identity, such as that of the node."""
+    environ = {**environment(token_file), **changed}
+
+    with pytest.raises(errors.CredentialsError, match=message) as caught:
+        await WebIdentityProvider.from_environment(environ).provide_credentials(lender)
+
+    assert type(caught.value) is errors.CredentialsError
+
+
+async def test_what_is_kept_serves_on_when_the_service_is_away(
+    server: LocalSTS, lender: Engine, token_file: Path, clocks: Any
+) -> None:
+    provider = WebIdentityProvider.from_environment(environment(token_file))
+    first = await provider.provide_credentials(lender)
+    server.faults.add(Unavailable(times=9))
+    clocks.advance(7200)
+
+    assert await provider.provide_credentials(lender) is first
+
+
+def test_it_says_what_it_is() -> None:
+    provider = WebIdentityProvider.from_environment({})
+
+    assert repr(provider) == "WebIdentityProvider.from_environment()"
+    assert provider.name == "web identity of the environment"  # type: ignore[attr-defined]
+
+
+# -- every member on the wire -------------------------------------------------------------------------------------
+
+
+@given(
+    name=st.text("abcXYZ09_+=,.@-", min_size=2, max_size=20),
+    provider_id=st.none() | st.text("ab.", min_size=4, max_size=9),
+    policy=st.none() | st.text("{}ab", min_size=1, max_size=9),
+    arns=st.lists(st.builds("arn:aws:iam::aws:policy/{:05d}".format, st.integers(0, 99_999)), max_size=3),
+    seconds=st.none() | st.integers(900, 43_200),
+    size=st.none() | st.integers(0, 4096),
+    text=st.text("ab.-", min_size=4, max_size=9),
+)
+async def test_every_member_reaches_the_wire(
+    name: str,
+    provider_id: str | None,
+    policy: str | None,
+    arns: list[str],
+    seconds: int | None,
+    size: int | None,
+    text: str,
+) -> None:
+    """T42."""
+    sent: list[HttpRequest] = []
+
+    class Recorder:
+        async def send(self, request: HttpRequest) -> HttpResponse:
+            sent.append(request)
+            body = ANSWER.replace("AssumeRoleRes", "AssumeRoleWithWebIdentityRes")
+            return HttpResponse(200, {"content-type": "text/xml"}, SecretBytes(body.encode()))
+
+    async def given_token() -> str:
+        return text
+
+    engine = Engine(
+        endpoint=Endpoint("http://127.0.0.1/", "127.0.0.1", "us-east-1"),
+        transport=Recorder(),
+        credentials=StaticProvider(KEYS),
+        retries=NoRetries(),
+    )
+    await WebIdentityProvider(
+        role_arn=ROLE,
+        token=given_token,
+        role_session_name=name,
+        provider_id=provider_id,
+        policy=policy,
+        policy_arns=[PolicyDescriptorType(arn=arn) for arn in arns],
+        duration_seconds=seconds,
+        minimum_session_token_size=size,
+    ).fetch(engine)
+
+    expected: dict[str, Any] = {
+        "RoleArn": ROLE,
+        "RoleSessionName": name,
+        "WebIdentityToken": text,
+        "ProviderId": provider_id,
+        "Policy": policy,
+        "DurationSeconds": seconds,
+        "MinimumSessionTokenSize": size,
+        **{f"PolicyArns.member.{number}.arn": arn for number, arn in enumerate(arns, 1)},
+    }
+    assert dict(parse_qsl(sent[0].body.decode(), strict_parsing=True)) == {
+        "Action": "AssumeRoleWithWebIdentity",
+        "Version": "2011-06-15",
+        **{key: str(value) for key, value in expected.items() if value is not None},
+    }
+    assert "authorization" not in sent[0].headers

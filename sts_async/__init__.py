@@ -11,16 +11,36 @@ credentials   where credentials come from                retries     when a call
 sigv4         signing for any service                    testing     LocalSTS, an STS on this host, and fixtures
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ._lazy import lazily
 from ._version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from ._engine import CredentialsProvider, RetryPolicy, Transport
+    from ._engine import CredentialsProvider, Lender, RetryPolicy, Transport
     from .client import STSClient
     from .config import Config
-    from .credentials import EnvironmentProvider, StaticProvider
+    from .credentials import (
+        AssumeRoleProvider,
+        CachingProvider,
+        ContainerProvider,
+        DefaultChain,
+        EnvironmentProvider,
+        Explanation,
+        FederationTokenProvider,
+        Finding,
+        IMDSProvider,
+        LoginProvider,
+        ProcessProvider,
+        ProfileProvider,
+        ProviderChain,
+        RefreshingProvider,
+        SAMLProvider,
+        SessionTokenProvider,
+        SSOProvider,
+        StaticProvider,
+        WebIdentityProvider,
+    )
     from .errors import (
         AttemptTimeout,
         ClientClosedError,
@@ -94,9 +114,8 @@ if TYPE_CHECKING:
     )
     from .sigv4 import PresignedUrl
 
-_HOMES = ("errors", "shapes", "retries", "sigv4", "config", "credentials", "_engine", "client")
-
 __all__ = [
+    "AssumeRoleProvider",
     "AssumeRoleRequest",
     "AssumeRoleResponse",
     "AssumeRoleWithSAMLRequest",
@@ -107,12 +126,14 @@ __all__ = [
     "AssumeRootResponse",
     "AssumedRoleUser",
     "AttemptTimeout",
+    "CachingProvider",
     "ClientClosedError",
     "Config",
     "ConfigurationError",
     "ConnectError",
     "ConnectTimeout",
     "ConnectionLost",
+    "ContainerProvider",
     "Credentials",
     "CredentialsError",
     "CredentialsExpired",
@@ -120,10 +141,14 @@ __all__ = [
     "CredentialsProvider",
     "DecodeAuthorizationMessageRequest",
     "DecodeAuthorizationMessageResponse",
+    "DefaultChain",
     "EnvironmentProvider",
     "ExpiredTokenException",
     "ExpiredTradeInTokenException",
+    "Explanation",
     "FederatedUser",
+    "FederationTokenProvider",
+    "Finding",
     "GetAccessKeyInfoRequest",
     "GetAccessKeyInfoResponse",
     "GetCallerIdentityRequest",
@@ -138,12 +163,15 @@ __all__ = [
     "GetWebIdentityTokenResponse",
     "IDPCommunicationErrorException",
     "IDPRejectedClaimException",
+    "IMDSProvider",
     "InvalidAuthorizationMessageException",
     "InvalidConfigFile",
     "InvalidEndpoint",
     "InvalidIdentityTokenException",
     "InvalidRegion",
     "JWTPayloadSizeExceededException",
+    "Lender",
+    "LoginProvider",
     "LoginRequired",
     "MalformedPolicyDocumentException",
     "NoRetries",
@@ -152,8 +180,12 @@ __all__ = [
     "ParamValidationError",
     "PolicyDescriptorType",
     "PresignedUrl",
+    "ProcessProvider",
+    "ProfileProvider",
     "ProvidedContext",
+    "ProviderChain",
     "RedirectRefused",
+    "RefreshingProvider",
     "RegionDisabledException",
     "Request",
     "Response",
@@ -161,10 +193,13 @@ __all__ = [
     "ResponseParseError",
     "ResponseTooLarge",
     "RetryPolicy",
+    "SAMLProvider",
+    "SSOProvider",
     "STSClient",
     "STSError",
     "ServiceError",
     "SessionDurationEscalationException",
+    "SessionTokenProvider",
     "StandardRetries",
     "StaticProvider",
     "TLSError",
@@ -173,20 +208,14 @@ __all__ = [
     "ThrottlingError",
     "Transport",
     "TransportError",
+    "WebIdentityProvider",
     "__version__",
 ]
 
-
 if not TYPE_CHECKING:  # else every misspelt name would be of type Any
-
-    def __getattr__(name: str) -> Any:
-        """Import what is asked for when it is asked for: the command line's help needs neither aiohttp nor lxml."""
-        if name in __all__:
-            for home in _HOMES:
-                module = import_module(f".{home}", __name__)
-                if hasattr(module, name):
-                    return globals().setdefault(name, getattr(module, name))
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-    def __dir__() -> list[str]:
-        return [*globals(), *__all__]
+    # The command line's help, for one, needs neither aiohttp nor lxml.
+    __getattr__, __dir__ = lazily(
+        __name__,
+        names=__all__,
+        homes=("errors", "shapes", "retries", "sigv4", "config", "_engine", "credentials", "client"),
+    )

@@ -18,9 +18,10 @@ from typing import Any, Protocol, TypeVar
 from . import sigv4
 from ._core import answer, query
 from ._core.constraints import violations
-from ._core.endpoints import Endpoint
+from ._core.endpoints import NO_REGION, Endpoint
 from ._core.message import HttpRequest, HttpResponse
 from ._core.secret import Unpicklable
+from ._flight import Tasks
 from .errors import ConfigurationError, CredentialsError, ParamValidationError, STSError
 from .operations import Operation
 from .shapes import Credentials, Request, Response, ResponseMetadata
@@ -42,12 +43,37 @@ class Transport(Protocol):
         ...
 
 
+class Lender(Transport, Protocol):
+    """
+    What a client lends to the sources of its credentials: its connections, its STS, its clocks.
+
+    Attributes:
+        tasks: Where work begins that ends with the client.
+        default_credentials: Returns the provider that the client takes when it is given none; or is None.
+        wall_clock: Returns seconds since 1970.
+        monotonic: Returns seconds that no setting of a clock changes.
+        sleep: Waits for some seconds.
+        jitter: Returns a random number in [0, 1).
+    """
+
+    tasks: Tasks
+    default_credentials: "Callable[[], CredentialsProvider] | None"
+    wall_clock: Callable[[], float]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    jitter: Callable[[], float]
+
+    def signed_by(self, credentials: "CredentialsProvider", *, retries: "RetryPolicy | None" = None) -> "Engine":
+        """Return the client's engine with other credentials, and with other retries when they are given."""
+        ...
+
+
 class CredentialsProvider(Protocol):
     """Finds credentials, and refreshes them when it must: asked anew before every attempt."""
 
-    async def provide_credentials(self, transport: Transport, /) -> Credentials:
+    async def provide_credentials(self, lender: Lender, /) -> Credentials:
         """
-        Return credentials that are valid now; *transport* is lent, for sources that answer over HTTP.
+        Return credentials that are valid now; *lender* has a coroutine ``send``, for sources that answer over HTTP.
 
         Raises:
             CredentialsNotFound: There are none here.
@@ -78,25 +104,29 @@ class Engine(Unpicklable):
     def __init__(
         self,
         *,
-        endpoint: Endpoint,
+        endpoint: Endpoint | None,
         transport: Transport,
         credentials: CredentialsProvider,
         retries: RetryPolicy,
         validate: bool = True,
+        tasks: Tasks | None = None,
+        default_credentials: Callable[[], CredentialsProvider] | None = None,
         wall_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._endpoint = endpoint
+        self.tasks = tasks or Tasks()
+        self.default_credentials = default_credentials
+        self.wall_clock = wall_clock
+        self.monotonic = monotonic
+        self.sleep = sleep
+        self.jitter = jitter
+        self.endpoint = endpoint
         self._transport = transport
         self._credentials = credentials
         self._retries = retries
         self._validate = validate
-        self._wall_clock = wall_clock
-        self._monotonic = monotonic
-        self._sleep = sleep
-        self._jitter = jitter
         self._signer: sigv4.Signer | None = None
         self._metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
 
@@ -104,22 +134,27 @@ class Engine(Unpicklable):
         """Send *request* until it succeeds or the retry policy gives up. Raises what `errors` lists."""
         if self._validate:
             self._check(request)
+        endpoint = self._where()
         body = query.serialize(operation, request)
         digest = _digest(body)
         attempt = sent = 0
         while True:
             attempt += 1
-            while (wait := self._retries.admit(now=self._monotonic())) > 0:
-                await self._sleep(wait)
+            while (wait := self._retries.admit(now=self.monotonic())) > 0:
+                await self.sleep(wait)
+            credentials = None
+            if operation.signed:  # a source that fails has tried what it could: it is not for us to try again
+                try:
+                    credentials = await self._credentials.provide_credentials(self)
+                except STSError as error:
+                    error.attempts = sent or error.attempts  # it may have a count of its own
+                    raise
             outcome: R | STSError
             try:
-                credentials = None
-                if operation.signed:
-                    credentials = await self._credentials.provide_credentials(self._transport)
                 at = self._now()
                 headers = self._sign(credentials, digest, at) if operation.signed else HEADERS
                 sent = attempt
-                response = await self._transport.send(HttpRequest("POST", self._endpoint.url, headers, body))
+                response = await self._transport.send(HttpRequest("POST", endpoint.url, headers, body))
             except STSError as error:
                 outcome = error
             else:
@@ -136,11 +171,25 @@ class Engine(Unpicklable):
                 self._retries.after_success(attempt=attempt)
                 self._remember(digest, outcome.metadata)
                 return outcome
-            outcome.attempts = sent or outcome.attempts  # a provider's error may have a count of its own
-            delay = self._retries.after_failure(outcome, attempt=attempt, jitter=self._jitter())
+            outcome.attempts = sent
+            delay = self._retries.after_failure(outcome, attempt=attempt, jitter=self.jitter())
             if delay is None:
                 raise outcome
-            await self._sleep(delay)
+            await self.sleep(delay)
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send *request* once, whatever it is, over the client's connections."""
+        return await self._transport.send(request)
+
+    def signed_by(self, credentials: CredentialsProvider, *, retries: RetryPolicy | None = None) -> "Engine":
+        """Return a view of this engine that signs with other *credentials*, and shares everything else."""
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view._credentials = credentials
+        view._retries = retries or self._retries
+        view._signer = None
+        view._metadata = OrderedDict()
+        return view
 
     async def presign(self, operation: Operation[Any], request: Request[Any], *, expires: int) -> sigv4.PresignedUrl:
         """Return a URL that invokes *operation* when it is fetched, in place of invoking it."""
@@ -149,8 +198,8 @@ class Engine(Unpicklable):
         if request._has_secret():
             raise ConfigurationError(f"{operation.name} with a secret cannot be presigned: URLs end up in logs")
         return sigv4.presign(
-            self._checked(await self._credentials.provide_credentials(self._transport)),
-            url=f"{self._endpoint.url}?{query.serialize(operation, request).decode()}",
+            self._checked(await self._credentials.provide_credentials(self)),
+            url=f"{self._where().url}?{query.serialize(operation, request).decode()}",
             service=SERVICE,
             region=self._signing_region(),
             at=self._now(),
@@ -173,7 +222,7 @@ class Engine(Unpicklable):
             signer = self._signer = sigv4.Signer(
                 self._checked(credentials),
                 method="POST",
-                url=self._endpoint.url,
+                url=self._where().url,
                 headers=HEADERS,
                 service=SERVICE,
                 region=self._signing_region(),
@@ -188,14 +237,19 @@ class Engine(Unpicklable):
             )
         return credentials
 
+    def _where(self) -> Endpoint:
+        if self.endpoint is None:
+            raise ConfigurationError(NO_REGION)
+        return self.endpoint
+
     def _signing_region(self) -> str:
-        region = self._endpoint.signing_region
+        region = self._where().signing_region
         if region is None:
             raise ConfigurationError("a signed operation needs a region beside endpoint_url: pass region=...")
         return region
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._wall_clock(), UTC)
+        return datetime.fromtimestamp(self.wall_clock(), UTC)
 
     def _remember(self, digest: str, metadata: ResponseMetadata) -> None:
         # By the digest of what was sent, so that no request, and no secret in it, is kept.

@@ -1,5 +1,6 @@
 """
-The command line: ``sts-async <operation> --member value ...``, the answer as JSON in the AWS CLI's field names.
+The command line: ``sts-async <operation> --member value ...``, the answer as JSON in the AWS CLI's field names, and
+``sts-async doctor``, which says where credentials come from.
 
 Options are generated from the table of operations. Only the operation that is called is looked up there, so that
 ``--help`` imports neither aiohttp nor lxml.
@@ -18,6 +19,7 @@ from ._version import VERSION
 
 if TYPE_CHECKING:
     from ._core.constraints import Member
+    from .credentials import DefaultChain
     from .operations import Operation
 
 SUMMARIES = {
@@ -34,9 +36,12 @@ SUMMARIES = {
     "get-web-identity-token": "a JWT, signed by AWS, that says who the caller is",
 }
 
+DOCTOR = "doctor"
+
 EPILOG = """\
-Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, the region from --region or
-AWS_REGION. A value file://PATH is read from that file, which keeps secrets out of the list of processes.
+Credentials and region come from the environment, the shared config files, the container endpoint or the instance
+metadata service, as for every AWS SDK: `sts-async doctor` says what is found where. A value file://PATH is read from
+that file, which keeps secrets out of the list of processes.
 """
 
 
@@ -51,25 +56,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from .errors import STSError
 
+    healthy = True
     try:
-        answer = asyncio.run(_run(options, _request(options)))
+        if options.operation == DOCTOR:
+            healthy, output = asyncio.run(_explain(options))
+        else:
+            output = json.dumps(asyncio.run(_run(options, _request(options))), indent=4)
     except (STSError, OSError, ValueError) as error:
         print(f"sts-async: {_in_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     try:
-        print(json.dumps(answer, indent=4), flush=True)
+        print(output, flush=True)
     except BrokenPipeError:
         sys.stdout = None  # nobody reads: nothing is left to flush at exit
         return 1
-    return 0
+    return 0 if healthy else 1
 
 
 def _parse(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--region", metavar="NAME", help="AWS region, such as eu-west-1")
     common.add_argument("--endpoint-url", metavar="URL", help="URL to use in place of the region's own")
+    common.add_argument("--profile", metavar="NAME", help="profile of the shared config files")
     common.add_argument("--local", action="store_true", help="run against an STS on this host, with its keys")
     parser = argparse.ArgumentParser(
         prog="sts-async", description="Call the AWS Security Token Service.", epilog=EPILOG, parents=[common]
@@ -82,6 +92,14 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.
         )
         if name in arguments:
             _add_members(command, _operation(name))
+    commands.add_parser(
+        DOCTOR,
+        help="where credentials, region and endpoint come from",
+        description="Ask every source of credentials, in order, and say what each has. Status 0: one has some. "
+        "With --local, the instance metadata service and STS are stand-ins on this host.",
+        parents=[common],
+        allow_abbrev=False,
+    )
     options = parser.parse_args(arguments)
     if hasattr(options, "local") and hasattr(options, "endpoint_url"):
         parser.error("--local and --endpoint-url exclude each other")
@@ -145,14 +163,47 @@ async def _run(options: argparse.Namespace, request: Any) -> Any:
     """Send the request, and return its answer as plain data."""
     from ._core.convert import unstructure
 
-    given = {name: getattr(options, name) for name in ("region", "endpoint_url") if hasattr(options, name)}
+    given = _given(options)
     if not hasattr(options, "local"):
-        return unstructure(await _send(given, request))
+        return unstructure(await _send({"credentials": _chain(given), **given}, request))
     from .testing import LocalSTS
 
     async with LocalSTS() as server:
         keys = {"credentials": server.credentials, "region": server.region, "endpoint_url": server.url}
         return unstructure(await _send({**keys, **given}, request))
+
+
+async def _explain(options: argparse.Namespace) -> tuple[bool, str]:
+    """Return whether the default chain has credentials, and what each of its sources says."""
+    given = _given(options)
+    if not hasattr(options, "local"):
+        explanation = await _chain(given).explain()
+        return explanation.found, str(explanation)
+    from .testing import LocalIMDS, LocalSTS
+
+    async with LocalSTS() as server, LocalIMDS(credentials=server.issue("arn:aws:iam::123456789012:role/demo")) as imds:
+        here = {"region": server.region, "endpoint_url": server.url, "ec2_metadata_endpoint": imds.url}
+        explanation = await _chain({**here, "ec2_metadata_disabled": False, **given}).explain()
+        return explanation.found, str(explanation)
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("region", "endpoint_url", "profile") if hasattr(options, name)}
+
+
+def _chain(options: dict[str, Any]) -> "DefaultChain":
+    from .config import Config
+    from .credentials import DefaultChain
+
+    return DefaultChain(Config(**options), mfa_code=_ask_for_code)
+
+
+async def _ask_for_code(serial_number: str) -> str:
+    """Return the code of an MFA device, which whoever runs the command reads from it."""
+    import asyncio
+    from getpass import getpass
+
+    return (await asyncio.to_thread(getpass, f"MFA code of {serial_number}: ")).strip()
 
 
 async def _send(options: dict[str, Any], request: Any) -> Any:

@@ -1,24 +1,28 @@
 """The client: what it is made of, how it is closed, and `send`. Its eleven coroutines are in `calls`."""
 
+import threading
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import aiohttp
 import attrs
 
 from . import shapes as s
-from ._core import endpoints
+from ._assembly import endpoint_of, engine_of, transport_of
+from ._core.endpoints import Endpoint, check_region
 from ._core.secret import Unpicklable
 from ._engine import CredentialsProvider, Engine, RetryPolicy
-from ._transport import AiohttpTransport
+from ._flight import Flights, Tasks
 from .calls import Calls
-from .config import Config
-from .credentials import EnvironmentProvider, StaticProvider
-from .errors import ConfigurationError
+from .config import Config, Surroundings
+from .credentials.source import Source, provider_of
+from .errors import ClientClosedError, ConfigurationError
 from .operations import BY_REQUEST, Operation
-from .retries import StandardRetries
 from .sigv4 import PresignedUrl
+
+if TYPE_CHECKING:
+    from ._transport import AiohttpTransport
 
 R = TypeVar("R", bound=s.Response)
 
@@ -31,26 +35,31 @@ class STSClient(Unpicklable, Calls):
             response = await sts.assume_role(role_arn="arn:aws:iam::123456789012:role/demo", role_session_name="me")
 
     Make one and share it: it holds a pool of connections, and any number of tasks can call it at once. Making one
-    does no I/O. Without ``async with``, call `aclose` at the end.
+    does no I/O; ``async with``, or the first call, reads the shared config files. Without ``async with``, call `aclose`
+    at the end.
 
     Args:
         region: AWS region. Short for `Config.region`.
-        credentials: What signs: `Credentials`, or any object with a coroutine ``provide_credentials(transport)``.
-            None takes the environment variables.
+        credentials: What signs: `Credentials`, a provider (see `credentials`), any object with a coroutine
+            ``provide_credentials(lender)``, or a coroutine function without arguments that returns `Credentials`. None
+            finds what every AWS SDK finds on this machine: see `DefaultChain`.
+        profile: Profile of the shared files. Short for `Config.profile`.
         endpoint_url: Short for `Config.endpoint_url`.
         config: All other options.
         retries: Decides about retries; None retries what can succeed later, up to `Config.max_attempts`.
         session: An aiohttp session to use in place of one of our own. It is never closed here.
 
     Raises:
-        ConfigurationError: Options contradict each other, or there is neither region nor endpoint.
+        ConfigurationError: An option is not what it must be. What only shows together with environment and profile,
+            such as a region that is nowhere to be found, is raised by ``async with`` or the first call.
     """
 
     def __init__(
         self,
         *,
         region: str | None = None,
-        credentials: s.Credentials | CredentialsProvider | None = None,
+        credentials: Source | None = None,
+        profile: str | None = None,
         endpoint_url: str | None = None,
         config: Config | None = None,
         retries: RetryPolicy | None = None,
@@ -62,40 +71,82 @@ class STSClient(Unpicklable, Calls):
             raise ConfigurationError(
                 f"retries must be a policy such as StandardRetries(max_attempts=5), not {retries!r}"
             )
-        options: dict[str, Any] = {"region": region, "endpoint_url": endpoint_url}
+        options: dict[str, Any] = {"region": region, "profile": profile, "endpoint_url": endpoint_url}
         given = {name: value for name, value in options.items() if value is not None}
-        self._config = attrs.evolve(config or Config(), **given).resolve()
-        self._endpoint = _endpoint(self._config)
-        self._transport = AiohttpTransport(
-            session=session,
-            max_connections=self._config.max_connections,
-            connect_timeout=self._config.connect_timeout,
-            read_timeout=self._config.read_timeout,
-            max_response_bytes=self._config.max_response_bytes,
-        )
-        self._engine = Engine(
-            endpoint=self._endpoint,
-            transport=self._transport,
-            credentials=_provider(credentials),
-            retries=retries or StandardRetries(max_attempts=self._config.max_attempts or 1),
-            validate=self._config.validate_parameters,
-        )
+        config = attrs.evolve(config or Config(), **given)
+        self._endpoint: Endpoint | None = None
+        if config.endpoint_url is not None:
+            self._endpoint = endpoint_of(config)  # what is wrong with what is given here is said here
+        elif config.region is not None:
+            check_region(config.region)
+        self._surroundings = Surroundings(config)
+        self._default: CredentialsProvider | None = None
+        self._credentials = None if credentials is None else provider_of(credentials)
+        self._retries = retries
+        self._session = session
+        self._tasks = Tasks()
+        self._starting: Flights[Engine] = Flights()
+        self._start_once = threading.Lock()
+        self._transport: AiohttpTransport | None = None
+        self._engine: Engine | None = None
+        self._closed = False
 
     @property
     def region(self) -> str | None:
-        """The region that requests are signed for, or None when an endpoint was given without one."""
-        return self._endpoint.signing_region
+        """
+        The region that requests are signed for; None for an endpoint that was given without one.
+
+        Before ``async with`` or the first call it is known only when it was given in code.
+        """
+        endpoint = self._endpoint
+        return self._surroundings.config.region if endpoint is None else endpoint.signing_region
 
     @property
-    def endpoint_url(self) -> str:
-        """The URL that requests are sent to."""
-        return self._endpoint.url
+    def endpoint_url(self) -> str | None:
+        """The URL that requests are sent to; before ``async with`` or the first call as it was given in code."""
+        return self._surroundings.config.endpoint_url if self._endpoint is None else self._endpoint.url
+
+    async def _ready(self) -> Engine:
+        """Return the engine, which is made when it is first needed: what it takes stands in files."""
+        return self._engine or await self._starting.get(self._tasks, self._start)
+
+    async def _start(self) -> Engine:
+        config = await self._surroundings.resolve()
+        endpoint = endpoint_of(config)
+        transport = await transport_of(config, session=self._session)
+        with self._start_once:  # another thread's event loop may have been quicker
+            if self._closed:
+                raise _closed()
+            if self._engine is None:
+                self._transport, self._endpoint = transport, endpoint
+                self._engine = engine_of(
+                    config,
+                    endpoint=endpoint,
+                    transport=transport,
+                    credentials=self._credentials or self._default_chain(),
+                    retries=self._retries,
+                    tasks=self._tasks,
+                    default_credentials=self._default_chain,
+                )
+            return self._engine
+
+    def _default_chain(self) -> CredentialsProvider:
+        if self._default is None:
+            from .credentials.default import DefaultChain  # and with it every source, which few programs need
+
+            self._default = DefaultChain(surroundings=self._surroundings)
+        return self._default
 
     async def aclose(self) -> None:
         """Close the connections, in at most 5 s. Later calls raise `ClientClosedError`; closing again does nothing."""
-        await self._transport.aclose()
+        with self._start_once:
+            self._closed = True
+        await self._tasks.aclose()  # first: what has begun to renew a login may still send it
+        if self._transport is not None:
+            await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
+        await self._ready()
         return self
 
     async def __aexit__(
@@ -104,7 +155,7 @@ class STSClient(Unpicklable, Calls):
         await self.aclose()
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_endpoint"):  # in the traceback of an error in the constructor
+        if not hasattr(self, "_engine"):  # in the traceback of an error in the constructor
             return "<STSClient that was not made>"
         return f"STSClient({self.endpoint_url!r}, region={self.region!r})"
 
@@ -122,7 +173,13 @@ class STSClient(Unpicklable, Calls):
             ResponseParseError: The answer is not one of STS.
             ServiceError: STS refused; see the operation for the modelled errors.
         """
-        return self._engine.invoke(_operation(request), request)  # the engine's coroutine, and no frame around it
+        operation = _operation(request)
+        if self._engine is None:
+            return self._first(operation, request)
+        return self._engine.invoke(operation, request)  # the engine's coroutine, and no frame around it
+
+    async def _first(self, operation: Operation[R], request: s.Request[R]) -> R:
+        return await (await self._ready()).invoke(operation, request)
 
     async def presign(self, request: s.Request[Any], *, expires: int = 60) -> PresignedUrl:
         """
@@ -137,11 +194,13 @@ class STSClient(Unpicklable, Calls):
             ParamValidationError: Members break constraints.
             CredentialsError: There are no credentials, or they cannot be had.
         """
-        return await self._engine.presign(_operation(request), request, expires=expires)
+        operation = _operation(request)
+        return await (await self._ready()).presign(operation, request, expires=expires)
 
     def get_cached_response_metadata(self, request: s.Request[Any]) -> s.ResponseMetadata | None:
         """Return the metadata of the last response to a request equal to *request*, among the last 50, or None."""
-        return self._engine.metadata_of(_operation(request), request)
+        operation = _operation(request)
+        return None if self._engine is None else self._engine.metadata_of(operation, request)
 
 
 def _operation(request: s.Request[R]) -> Operation[R]:
@@ -156,25 +215,5 @@ def _expect(given: object, kind: type, name: str) -> None:
         raise ConfigurationError(f"{name} must be a {kind.__name__}, not a {type(given).__name__}")
 
 
-def _provider(credentials: s.Credentials | CredentialsProvider | None) -> CredentialsProvider:
-    if credentials is None:
-        return EnvironmentProvider()
-    if isinstance(credentials, s.Credentials):
-        return StaticProvider(credentials)
-    if not callable(getattr(credentials, "provide_credentials", None)):
-        raise ConfigurationError(
-            "credentials must be Credentials or an object with a coroutine provide_credentials(transport), "
-            f"not a {type(credentials).__name__}"
-        )
-    return credentials
-
-
-def _endpoint(config: Config) -> endpoints.Endpoint:
-    return endpoints.resolve(
-        region=config.region,
-        endpoint_url=config.endpoint_url,
-        use_fips=bool(config.use_fips_endpoint),
-        use_dualstack=bool(config.use_dualstack_endpoint),
-        use_global_endpoint=config.sts_regional_endpoints == "legacy",
-        allow_http=config.allow_http,
-    )
+def _closed() -> ClientClosedError:
+    return ClientClosedError("the client is closed")

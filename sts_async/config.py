@@ -1,52 +1,64 @@
-"""Options of a client: what is given explicitly, then the environment, then a default."""
+"""Options of a client: what is given explicitly, then the environment, then the profile, then a default."""
 
 import os
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
+from ._core import profile as grammar
+from ._core.endpoints import REGION_RULE, is_region
+from ._core.options import APP_ID, FLAG, METADATA, SECONDS, TEXT, WHOLE, Option, one_of, option, setting
+from ._core.profile import Section, SharedConfig
+from ._core.secret import HiddenMapping
 from ._limits import CONNECT_TIMEOUT, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
-from .errors import ConfigurationError
+from ._shared import HOME_VARIABLES, SharedFiles
+from .errors import ConfigurationError, InvalidConfigFile, InvalidRegion
 
-_ENVIRONMENT_SWITCHES = ("ignore_configured_endpoint_urls", "use_fips_endpoint", "use_dualstack_endpoint")
-
-REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
-ENDPOINT_URL = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL")
-VARIABLES = (
-    *REGION,
-    *ENDPOINT_URL,
-    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-    "AWS_USE_FIPS_ENDPOINT",
-    "AWS_USE_DUALSTACK_ENDPOINT",
-    "AWS_STS_REGIONAL_ENDPOINTS",
-    "AWS_MAX_ATTEMPTS",
-)
+DEFAULT_PROFILE = "default"
+# Source of the timeouts: AWS SDKs Reference Guide, "Smart configuration defaults".
+CONNECT_TIMEOUTS = {"legacy": CONNECT_TIMEOUT, "in-region": 1.1, "mobile": 30.0}  # s; in all other modes, the first
 
 
 @attrs.frozen(kw_only=True)
 class Config:
     """
-    Options of a client. None means: what the environment says, else the default.
+    Options of a client. None means: what the environment says, else the profile, else the default.
 
     Attributes:
-        region: AWS region, such as ``eu-west-1``. Environment: ``AWS_REGION``, ``AWS_DEFAULT_REGION``.
-        endpoint_url: URL to use in place of the region's own. Environment: ``AWS_ENDPOINT_URL_STS``,
-            ``AWS_ENDPOINT_URL``.
-        ignore_configured_endpoint_urls: Whether those two variables are passed over. Environment:
-            ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``. Default: False.
-        use_fips_endpoint: Environment: ``AWS_USE_FIPS_ENDPOINT``. Default: False.
-        use_dualstack_endpoint: Environment: ``AWS_USE_DUALSTACK_ENDPOINT``. Default: False.
+        profile: Profile of the shared files. When it is given here, keys in the environment are passed over.
+            Default: ``default``, which may be missing.
+        config_file: Path of the shared config file. Default: ``~/.aws/config``, which may be missing.
+        credentials_file: Path of the shared credentials file. Default: ``~/.aws/credentials``, which may be missing.
+        region: AWS region, such as ``eu-west-1``.
+        endpoint_url: URL to use in place of the region's own.
+        ignore_configured_endpoint_urls: Whether endpoints that environment or profile name are passed over.
+            Default: False.
+        use_fips_endpoint: Default: False.
+        use_dualstack_endpoint: Default: False.
         sts_regional_endpoints: ``legacy`` uses the global endpoint for fifteen regions, which
-            `endpoints.LEGACY_GLOBAL_REGIONS` lists. Environment: ``AWS_STS_REGIONAL_ENDPOINTS``. Default: ``regional``.
+            `endpoints.LEGACY_GLOBAL_REGIONS` lists. Default: ``regional``.
         allow_http: Whether an endpoint beyond this host may be reached without TLS.
         validate_parameters: Whether requests are checked against the API's constraints before they are sent.
-        max_attempts: Attempts per call, the first included. Environment: ``AWS_MAX_ATTEMPTS``. Default: 3.
+        retry_mode: ``legacy``, ``standard`` or ``adaptive``. Default: ``standard``.
+        max_attempts: Attempts per call, the first included. Default: 3, and 5 in the legacy mode.
+        defaults_mode: ``in-region`` takes 1.1 s as the default of *connect_timeout*, ``mobile`` 30. Default:
+            ``legacy``.
         connect_timeout: Seconds for a new connection to an address, TLS included, the look-up of addresses not.
             Default: 3.1.
         read_timeout: Seconds for an attempt, connection included, the wait for one's turn not. Default: 10.
         max_connections: Greatest number of connections, and of requests under way. Default: 50.
         max_response_bytes: Cap for the body of an answer. Default: 1 MiB.
+        ca_bundle: Path of a PEM file with the authorities to trust, in place of the system's.
+        app_id: Name of the application, for the User-Agent header; at most 50 characters.
+        ec2_metadata_disabled: Whether the instance metadata service is left alone. Default: False.
+        ec2_metadata_endpoint: URL of the instance metadata service.
+        ec2_metadata_endpoint_mode: ``IPv4`` or ``IPv6``: which of its own addresses is used. Default: ``IPv4``.
+        ec2_metadata_timeout: Seconds for each request to it. Default: 1.
+        ec2_metadata_attempts: Attempts for each request to it. Default: 1.
+        ec2_instance_profile_name: The role to ask it for; None asks for the name first.
+        imds_v1_fallback: Whether version 1 of the service, which any process on the host can be tricked into asking,
+            is asked when version 2 is not there.
 
     Raises:
         ConfigurationError: A value is out of its range.
@@ -54,93 +66,214 @@ class Config:
     Source: AWS SDKs and Tools Reference Guide, "Settings reference".
     """
 
-    region: str | None = None
-    endpoint_url: str | None = None
-    ignore_configured_endpoint_urls: bool | None = None
-    use_fips_endpoint: bool | None = None
-    use_dualstack_endpoint: bool | None = None
-    sts_regional_endpoints: Literal["regional", "legacy"] | None = None
-    allow_http: bool = False
-    validate_parameters: bool = True
-    max_attempts: int | None = None
-    connect_timeout: float = CONNECT_TIMEOUT
-    read_timeout: float = READ_TIMEOUT
-    max_connections: int = MAX_CONNECTIONS
-    max_response_bytes: int = MAX_RESPONSE_BYTES
+    profile: str | None = option(TEXT, variables=("AWS_PROFILE", "AWS_DEFAULT_PROFILE"))
+    config_file: str | None = option(TEXT, variables=("AWS_CONFIG_FILE",))
+    credentials_file: str | None = option(TEXT, variables=("AWS_SHARED_CREDENTIALS_FILE",))
+    region: str | None = option(TEXT, variables=("AWS_REGION", "AWS_DEFAULT_REGION"), key="region")
+    endpoint_url: str | None = option(TEXT, variables=("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"), key="endpoint_url")
+    ignore_configured_endpoint_urls: bool | None = option(
+        FLAG,
+        variables=("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",),
+        key="ignore_configured_endpoint_urls",
+        default=False,
+    )
+    use_fips_endpoint: bool | None = option(
+        FLAG, variables=("AWS_USE_FIPS_ENDPOINT",), key="use_fips_endpoint", default=False
+    )
+    use_dualstack_endpoint: bool | None = option(
+        FLAG, variables=("AWS_USE_DUALSTACK_ENDPOINT",), key="use_dualstack_endpoint", default=False
+    )
+    sts_regional_endpoints: Literal["regional", "legacy"] | None = option(
+        one_of("regional", "legacy"),
+        variables=("AWS_STS_REGIONAL_ENDPOINTS",),
+        key="sts_regional_endpoints",
+        default="regional",
+    )
+    allow_http: bool = setting(FLAG, False)
+    validate_parameters: bool = setting(FLAG, True)
+    retry_mode: Literal["legacy", "standard", "adaptive"] | None = option(
+        one_of("legacy", "standard", "adaptive"), variables=("AWS_RETRY_MODE",), key="retry_mode", default="standard"
+    )
+    max_attempts: int | None = option(WHOLE, variables=("AWS_MAX_ATTEMPTS",), key="max_attempts")
+    defaults_mode: Literal["legacy", "standard", "in-region", "cross-region", "mobile", "auto"] | None = option(
+        one_of("legacy", "standard", "in-region", "cross-region", "mobile", "auto"),
+        variables=("AWS_DEFAULTS_MODE",),
+        key="defaults_mode",
+        default="legacy",
+    )
+    connect_timeout: float | None = option(SECONDS)
+    read_timeout: float = setting(SECONDS, READ_TIMEOUT)
+    max_connections: int = setting(WHOLE, MAX_CONNECTIONS)
+    max_response_bytes: int = setting(WHOLE, MAX_RESPONSE_BYTES)
+    ca_bundle: str | None = option(TEXT, variables=("AWS_CA_BUNDLE",), key="ca_bundle")
+    app_id: str | None = option(APP_ID, variables=("AWS_SDK_UA_APP_ID",), key="sdk_ua_app_id")
+    ec2_metadata_disabled: bool | None = option(FLAG, variables=("AWS_EC2_METADATA_DISABLED",), default=False)
+    ec2_metadata_endpoint: str | None = option(
+        TEXT, variables=("AWS_EC2_METADATA_SERVICE_ENDPOINT",), key="ec2_metadata_service_endpoint"
+    )
+    ec2_metadata_endpoint_mode: Literal["IPv4", "IPv6"] | None = option(
+        one_of("IPv4", "IPv6"),
+        variables=("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",),
+        key="ec2_metadata_service_endpoint_mode",
+        default="IPv4",
+    )
+    ec2_metadata_timeout: float | None = option(
+        SECONDS, variables=("AWS_METADATA_SERVICE_TIMEOUT",), key="metadata_service_timeout", default=1.0
+    )
+    ec2_metadata_attempts: int | None = option(
+        WHOLE, variables=("AWS_METADATA_SERVICE_NUM_ATTEMPTS",), key="metadata_service_num_attempts", default=1
+    )
+    ec2_instance_profile_name: str | None = option(
+        TEXT, variables=("AWS_EC2_INSTANCE_PROFILE_NAME",), key="ec2_instance_profile_name"
+    )
+    imds_v1_fallback: bool = setting(FLAG, False)
 
     def __attrs_post_init__(self) -> None:
-        for name in ("region", "endpoint_url"):
-            if not isinstance(getattr(self, name), str | None):
-                raise ConfigurationError(f"{name} must be text")
-        for name in (*_ENVIRONMENT_SWITCHES, "allow_http", "validate_parameters"):
+        for name, known in OPTIONS.items():
             value = getattr(self, name)
-            if not (isinstance(value, bool) or (value is None and name in _ENVIRONMENT_SWITCHES)):
-                raise ConfigurationError(f"{name} must be True or False")
-        for name in ("max_connections", "max_response_bytes", "max_attempts"):
-            value = getattr(self, name)
-            if not ((_is_number(value, int) and value >= 1) or (value is None and name == "max_attempts")):
-                raise ConfigurationError(f"{name} must be a whole number of at least 1")
-        for name in ("connect_timeout", "read_timeout"):
-            value = getattr(self, name)
-            if not (_is_number(value, int, float) and value > 0):
-                raise ConfigurationError(f"{name} must be a number of seconds greater than 0")
-        if self.sts_regional_endpoints not in (None, "regional", "legacy"):
-            raise ConfigurationError("sts_regional_endpoints must be 'regional' or 'legacy'")
+            if not known.accepts(value):
+                raise ConfigurationError(f"{name} must be {known.kind.rule}")
 
-    def resolve(self, environ: Mapping[str, str] | None = None) -> "Config":
+    async def resolve(self, environ: Mapping[str, str] | None = None) -> "Config":
         """
-        Return these options with those that are None taken from *environ* (the process environment when None).
+        Return these options with those that are None taken from *environ* (the process environment when None), from
+        the profile, or from the defaults. The shared files are read in a thread.
 
         Raises:
-            ConfigurationError: A variable has a value that its option cannot have.
+            InvalidConfigFile: A shared file cannot be read, or there is no profile of a name that was given.
+            ConfigurationError: A variable or a key of the profile has a value that its option cannot have.
         """
-        everything = os.environ if environ is None else environ
-        environ = {name: everything[name] for name in VARIABLES if name in everything}
-        del everything  # it has keys in it, and a traceback that shows local variables must not
-        ignored = _either(self.ignore_configured_endpoint_urls, environ, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-        return attrs.evolve(
-            self,
-            region=_first(environ, *REGION) if self.region is None else self.region,
-            endpoint_url=_first(environ, *ENDPOINT_URL)
-            if self.endpoint_url is None and not ignored
-            else self.endpoint_url,
-            ignore_configured_endpoint_urls=ignored,
-            use_fips_endpoint=_either(self.use_fips_endpoint, environ, "AWS_USE_FIPS_ENDPOINT"),
-            use_dualstack_endpoint=_either(self.use_dualstack_endpoint, environ, "AWS_USE_DUALSTACK_ENDPOINT"),
-            sts_regional_endpoints=self.sts_regional_endpoints or _endpoint_mode(environ),
-            max_attempts=self.max_attempts or _attempts(environ),
+        return await Surroundings(self, environ).resolve()
+
+
+OPTIONS: dict[str, Option] = {field.name: field.metadata[METADATA] for field in attrs.fields(Config)}
+VARIABLES = tuple(variable for known in OPTIONS.values() for variable in known.variables)
+
+
+class Surroundings:
+    """
+    What surrounds the options of one client: the environment, and the shared files.
+
+    Args:
+        config: The options as they were given.
+        environ: The environment; that of the process when it is None.
+
+    Attributes:
+        environ: The environment as it is at any time, with all that it holds.
+        files: The shared files.
+
+    Raises:
+        ConfigurationError: A path begins with ``~/``, and there is no home directory.
+    """
+
+    def __init__(self, config: Config, environ: Mapping[str, str] | None = None) -> None:
+        self.config = config
+        self.environ = HiddenMapping(os.environ if environ is None else environ)
+        self.variables = own_variables(environ)
+        self.files = SharedFiles.at(
+            config=config.config_file or _from_variables(OPTIONS["config_file"], self.variables),
+            credentials=config.credentials_file or _from_variables(OPTIONS["credentials_file"], self.variables),
+            environ=self.variables,
         )
 
+    @property
+    def profile(self) -> tuple[str, str | None]:
+        """The name of the profile that is in force, and in words where it comes from, None for the default."""
+        return profile_name(self.config, self.variables)
 
-def _is_number(value: object, *kinds: type) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)
+    async def resolve(self) -> Config:
+        """Return the options with none missing; see `Config.resolve`."""
+        return resolved(self.config, self.variables, await self.files.load())
 
+    async def origins(self) -> dict[str, str]:
+        """Return in words where the value of each option comes from."""
+        sourced = found(self.config, self.variables, await self.files.load())
+        return {name: origin for name, (_, origin) in sourced.items()}
 
-def _first(environ: Mapping[str, str], *names: str) -> str | None:
-    """Return the first of the variables that is set; a blank one is not."""
-    return next((value for name in names if (value := environ.get(name, "").strip())), None)
-
-
-def _either(given: bool | None, environ: Mapping[str, str], name: str) -> bool:
-    if given is not None:
-        return given
-    text = (_first(environ, name) or "false").lower()
-    if text not in ("true", "false"):
-        raise ConfigurationError(f"{name} must be true or false")
-    return text == "true"
-
-
-def _endpoint_mode(environ: Mapping[str, str]) -> Literal["regional", "legacy"]:
-    mode = (_first(environ, "AWS_STS_REGIONAL_ENDPOINTS") or "regional").lower()
-    if mode == "regional":
-        return "regional"
-    if mode == "legacy":
-        return "legacy"
-    raise ConfigurationError("AWS_STS_REGIONAL_ENDPOINTS must be regional or legacy")
+    def __repr__(self) -> str:
+        return f"Surroundings({self.config!r})"
 
 
-def _attempts(environ: Mapping[str, str]) -> int:
-    text = _first(environ, "AWS_MAX_ATTEMPTS") or "3"
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-        raise ConfigurationError("AWS_MAX_ATTEMPTS must be a whole number of at least 1")
-    return int(text)
+def own_variables(environ: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """
+    Return a copy of the variables that options are read from, without the blank ones.
+
+    A copy, because the others hold keys, and a traceback that shows local variables must not.
+    """
+    environ = os.environ if environ is None else environ
+    return {name: value for name in (*VARIABLES, *HOME_VARIABLES) if (value := environ.get(name, "").strip())}
+
+
+def resolved(config: Config, environ: Mapping[str, str], shared: SharedConfig) -> Config:
+    """Return *config* with every option that is None filled from what is given beside it; see `Config.resolve`."""
+    values = {name: value for name, (value, _) in found(config, environ, shared).items()}
+    if values["max_attempts"] is None:
+        values["max_attempts"] = 5 if values["retry_mode"] == "legacy" else 3
+    if values["connect_timeout"] is None:
+        values["connect_timeout"] = CONNECT_TIMEOUTS.get(values["defaults_mode"], CONNECT_TIMEOUT)
+    return Config(**values)
+
+
+def found(config: Config, environ: Mapping[str, str], shared: SharedConfig) -> dict[str, tuple[Any, str]]:
+    """Return the value of each option, and in words where it comes from."""
+    section = section_of(config, environ, shared)
+    values: dict[str, tuple[Any, str]] = {}
+    for name, known in OPTIONS.items():
+        given = getattr(config, name)
+        values[name] = _look_up(known, environ, section) if given is None else (given, "given in code")
+    region, origin = values["region"]
+    if config.region is None and region is not None and not is_region(region):
+        raise InvalidRegion(f"{origin} is not a region: {REGION_RULE}")
+    if config.endpoint_url is None:
+        ignored = values["ignore_configured_endpoint_urls"][0]
+        values["endpoint_url"] = (None, "passed over") if ignored else _endpoint_url(environ, shared, section)
+    return values
+
+
+def section_of(config: Config, environ: Mapping[str, str], shared: SharedConfig) -> Section | None:
+    """
+    Return the profile that is in force, or None where it is the default one and missing.
+
+    Raises:
+        InvalidConfigFile: A profile that was named is missing.
+    """
+    name, origin = profile_name(config, environ)
+    section = shared.profiles.get(name)
+    if section is None and origin is not None:
+        raise InvalidConfigFile(f"profile {name!r}, {origin}, is neither in the config nor in the credentials file")
+    return section
+
+
+def profile_name(config: Config, environ: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return the name of the profile that is in force, and in words where it comes from, None for the default."""
+    if config.profile is not None:
+        return config.profile, "given in code"
+    for variable in OPTIONS["profile"].variables:
+        if variable in environ:
+            return environ[variable], f"named by {variable}"
+    return DEFAULT_PROFILE, None
+
+
+def _look_up(known: Option, environ: Mapping[str, str], section: Section | None) -> tuple[Any, str]:
+    for variable in known.variables:
+        if variable in environ:
+            return known.read(environ[variable], origin=variable), variable
+    text = section.get(known.key) if section is not None and known.key is not None else None
+    if section is None or text is None:
+        return known.default, "the default"
+    where = section.where(known.key)
+    return known.read(text, origin=where), where
+
+
+def _endpoint_url(environ: Mapping[str, str], shared: SharedConfig, section: Section | None) -> tuple[str | None, str]:
+    known = OPTIONS["endpoint_url"]
+    if section is not None and not any(variable in environ for variable in known.variables):
+        value = grammar.service_value(shared, section, service="sts", key="endpoint_url")
+        if value is not None:
+            where = f"services of profile {section.name!r} ({value.file}, line {value.line})"
+            return known.read(value.text, origin=where), where
+    return _look_up(known, environ, section)
+
+
+def _from_variables(known: Option, environ: Mapping[str, str]) -> str | None:
+    return next((environ[variable] for variable in known.variables if variable in environ), None)

@@ -1,4 +1,4 @@
-"""What every test gets: an empty environment, a bare server to script, and a watch over secrets."""
+"""What every test gets: an environment of its own, a bare server to script, and a watch over secrets."""
 
 import asyncio
 import logging
@@ -16,10 +16,11 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the tests from the real HOME, AWS variables and proxies."""
+    """Keep the tests from the real HOME, AWS variables and proxies, and from the metadata service of an instance."""
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy") or name == "NETRC":
             monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home", numbered=True)))
 
 

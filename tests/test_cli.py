@@ -96,8 +96,8 @@ def test_a_list_goes_on_when_its_option_comes_again(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["get-caller-identity"], 1, "sts-async: no region: pass region=... (or --region), or set AWS_REGION"),
-        (["get-caller-identity", "--region", "eu-west-1"], 1, "sts-async: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        (["get-caller-identity"], 1, "sts-async: no region: pass region=... (or --region), set AWS_REGION"),
+        (["get-caller-identity", "--region", "eu-west-1"], 1, "sts-async: no credentials found; environment: AWS_ACC"),
         (["get-caller-identity", "--region", "evil.com#"], 1, "sts-async: "),
         (["get-caller-identity", "--endpoint-url", "ftp://h/"], 1, "sts-async: endpoint_url must begin with https://"),
         ([*LOCAL, "--role-session-name", "a b"], 1, "sts-async: AssumeRoleRequest: role_session_name must match"),
@@ -222,3 +222,53 @@ def test_an_error_without_text_is_named_by_its_class() -> None:
     assert cli._in_one_line(ValueError()) == "ValueError"
     assert cli._in_one_line(ValueError("a\r\n b\t")) == "a b"
     assert logging.getLogger("sts_async").handlers == []
+
+
+# doctor
+
+
+def test_doctor_shows_the_chain_and_says_by_its_status_whether_it_has_credentials(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, out, err = run(capsys, "doctor", "--local")
+    lines = out.splitlines()
+
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in lines] == ["profile", "region", "endpoint", "1.", "2.", "3.", "4.", "5."]
+    assert lines[-1].startswith("5. EC2 instance metadata")
+    assert " used " in lines[-1]
+    assert run(capsys, "doctor")[0] == 1
+
+
+def test_doctor_shows_no_secret_and_takes_the_profile_that_it_is_given(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, write_file: Callable[[str, str], Path]
+) -> None:
+    keys = "aws_access_key_id = AKIAMINE\naws_secret_access_key = SENTINEL-mine\n"
+    config = write_file("config", f"[profile mine]\nregion = eu-west-1\n{keys}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    status, out, _ = run(capsys, "doctor", "--profile", "mine")
+
+    assert status == 0
+    assert "profile   mine (given in code)" in out
+    assert "1. profile 'mine'" in out
+    assert "AKIAMINE, does not end" in out
+    assert "SENTINEL" not in out
+
+
+def test_an_operation_asks_whoever_runs_it_for_the_mfa_code_of_a_profile(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, write_file: Callable[[str, str], Path]
+) -> None:
+    asked = []
+    monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(prompt) or "not a code ")
+    config = write_file(
+        "config",
+        f"[default]\nregion = eu-west-1\nendpoint_url = http://127.0.0.1:9/\nrole_arn = {ROLE}\n"
+        "source_profile = default\nmfa_serial = 123456789\n"
+        "aws_access_key_id = AKIAMINE\naws_secret_access_key = SENTINEL-mine\n",
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    status, _, err = run(capsys, "get-caller-identity")
+
+    assert asked == ["MFA code of 123456789: "]
+    assert status == 1
+    assert "token_code" in err

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import aiohttp
 import pytest
+import trustme
 from aioresponses import aioresponses
 from support import ANSWER, KEYS, ROLE, RawServer, http
 
@@ -112,7 +114,6 @@ async def test_making_a_client_does_no_input_or_output() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({}, errors.ConfigurationError, "AWS_REGION"),
         ({"region": "evil.com#"}, errors.InvalidRegion, "region"),
         ({"region": ""}, errors.InvalidRegion, "region"),
         ({"endpoint_url": "http://user:SENTINEL@h/"}, errors.InvalidEndpoint, "user name or password"),
@@ -126,7 +127,7 @@ async def test_making_a_client_does_no_input_or_output() -> None:
         (
             {"region": "eu-west-1", "credentials": {"aws_access_key_id": "SENTINEL"}},
             errors.ConfigurationError,
-            r"provide_credentials\(transport\), not a dict",
+            r"provide_credentials\(lender\) or a coroutine function, not a dict",
         ),
         ({"region": "eu-west-1", "config": {}}, errors.ConfigurationError, "config must be a Config, not a dict"),
         ({"region": "eu-west-1", "retries": 3}, errors.ConfigurationError, "retries must be a policy such as"),
@@ -143,26 +144,93 @@ def test_a_mistake_in_the_options_is_a_typed_error_that_says_what_to_do(
         STSClient(**options)
 
 
-def test_region_and_endpoint_from_the_environment_are_checked_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_region_that_is_nowhere_is_said_before_anything_is_sent() -> None:
+    """On entering, and without that at the first call, each time."""
+    with pytest.raises(errors.ConfigurationError, match="AWS_REGION"):
+        async with STSClient():
+            pass
+    sts = STSClient()
+    for _ in range(2):
+        with pytest.raises(errors.ConfigurationError, match="AWS_REGION"):
+            await sts.get_caller_identity()
+
+
+async def test_region_and_endpoint_from_outside_are_checked_like_any_other(
+    monkeypatch: pytest.MonkeyPatch, write_file: Callable[[str, str], Path]
+) -> None:
     """T2: whatever the source."""
     monkeypatch.setenv("AWS_REGION", "evil.com#")
     with pytest.raises(errors.InvalidRegion):
-        STSClient()
+        await STSClient().get_caller_identity()
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "https://h/#x")
     with pytest.raises(errors.InvalidEndpoint):
-        STSClient()
+        await STSClient().get_caller_identity()
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_ENDPOINT_URL_STS")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(write_file("config", "[default]\nregion = evil.com#\n")))
+    with pytest.raises(errors.InvalidRegion):
+        await STSClient().get_caller_identity()
 
 
-def test_the_options_choose_the_endpoint() -> None:
-    fips = STSClient(region="us-gov-west-1", config=Config(use_fips_endpoint=True))
-    legacy = STSClient(region="eu-west-1", config=Config(sts_regional_endpoints="legacy"))
-    far = STSClient(endpoint_url="http://sts.example:8080", config=Config(allow_http=True))
+async def test_the_options_choose_the_endpoint(
+    monkeypatch: pytest.MonkeyPatch, write_file: Callable[[str, str], Path]
+) -> None:
+    text = "[profile gov]\nregion = us-gov-west-1\nuse_fips_endpoint = true\n"
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(write_file("config", text)))
+    async with (
+        STSClient(region="us-gov-west-1", config=Config(use_fips_endpoint=True)) as fips,
+        STSClient(region="eu-west-1", config=Config(sts_regional_endpoints="legacy")) as legacy,
+        STSClient(endpoint_url="http://sts.example:8080", config=Config(allow_http=True)) as far,
+        STSClient(profile="gov") as gov,
+    ):
+        assert (fips.endpoint_url, fips.region) == ("https://sts.us-gov-west-1.amazonaws.com/", "us-gov-west-1")
+        assert (legacy.endpoint_url, legacy.region) == ("https://sts.amazonaws.com/", "us-east-1")
+        assert (far.endpoint_url, far.region) == ("http://sts.example:8080/", None)
+        assert (gov.endpoint_url, gov.region) == (fips.endpoint_url, fips.region)
+        assert repr(fips) == "STSClient('https://sts.us-gov-west-1.amazonaws.com/', region='us-gov-west-1')"
 
-    assert (fips.endpoint_url, fips.region) == ("https://sts.us-gov-west-1.amazonaws.com/", "us-gov-west-1")
-    assert (legacy.endpoint_url, legacy.region) == ("https://sts.amazonaws.com/", "us-east-1")
-    assert (far.endpoint_url, far.region) == ("http://sts.example:8080/", None)
-    assert repr(fips) == "STSClient('https://sts.us-gov-west-1.amazonaws.com/', region='us-gov-west-1')"
+
+def test_before_it_is_used_a_client_knows_what_it_was_given() -> None:
+    assert (STSClient().endpoint_url, STSClient().region) == (None, None)
+    assert STSClient(region="eu-west-1").region == "eu-west-1"
+    assert STSClient(endpoint_url="https://h/").endpoint_url == "https://h/"
+
+
+async def test_the_application_names_itself_and_trusts_its_own_authorities(
+    raw_server: Start, write_file: Callable[[str, str], Path]
+) -> None:
+    server = await raw_server(http(ANSWER))
+    authority = trustme.CA()
+    path = write_file("ca.pem", authority.cert_pem.bytes().decode())
+    async with client(server.url, config=Config(app_id="shop", ca_bundle=str(path))) as sts:
+        await sts.assume_role(**CALL)
+    broken = client(server.url, config=Config(ca_bundle=str(write_file("broken.pem", "no certificate"))))
+    missing = client(server.url, config=Config(ca_bundle=str(path.with_name("missing.pem"))))
+
+    assert b" app/shop\r\n" in server.requests[0]
+    for sts in (broken, missing):
+        with pytest.raises(errors.ConfigurationError, match=r"ca_bundle: .*(broken|missing)\.pem"):
+            await sts.assume_role(**CALL)
+
+
+async def test_an_engine_that_is_started_twice_at_once_is_one(raw_server: Start) -> None:
+    server = await raw_server(http(ANSWER))
+    sts = client(server.url)
+    await asyncio.gather(*(sts.assume_role(**CALL) for _ in range(20)))
+    await sts.aclose()
+
+    assert len(server.requests) == 20
+    assert server.connections <= 20
+
+
+async def test_a_client_that_is_closed_before_it_was_used_stays_closed() -> None:
+    """F56."""
+    sts = STSClient(region="eu-west-1")
+    await sts.aclose()
+
+    with pytest.raises(errors.ClientClosedError):
+        await sts.get_caller_identity()
 
 
 async def test_an_argument_that_is_no_request_is_named() -> None:

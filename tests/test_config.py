@@ -1,94 +1,258 @@
-"""Options: explicit, then the environment, then a default; and the values that are refused."""
+"""Options: given in code, then the environment, then the profile, then a default; and the values that are refused."""
 
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from sts_async import Config
-from sts_async.errors import ConfigurationError
+from sts_async._core.options import Option
+from sts_async.config import OPTIONS, VARIABLES, Surroundings
+from sts_async.errors import ConfigurationError, InvalidConfigFile
+
+WriteFile = Callable[[str, str], Path]
+
+# A text that each option can be, another, and what they mean.
+SAMPLES: dict[str, tuple[str, str, Any, Any]] = {
+    "profile": ("one", "two", "one", "two"),
+    "config_file": ("/nowhere/one", "/nowhere/two", "/nowhere/one", "/nowhere/two"),
+    "credentials_file": ("/nowhere/one", "/nowhere/two", "/nowhere/one", "/nowhere/two"),
+    "region": ("eu-west-1", "eu-west-2", "eu-west-1", "eu-west-2"),
+    "endpoint_url": ("https://a.example/", "https://b.example/", "https://a.example/", "https://b.example/"),
+    "ignore_configured_endpoint_urls": ("TRUE", "false", True, False),
+    "use_fips_endpoint": ("true", "False", True, False),
+    "use_dualstack_endpoint": ("true", "false", True, False),
+    "sts_regional_endpoints": ("Legacy", "regional", "legacy", "regional"),
+    "retry_mode": ("standard", "ADAPTIVE", "standard", "adaptive"),
+    "max_attempts": ("7", "8", 7, 8),
+    "defaults_mode": ("in-region", "mobile", "in-region", "mobile"),
+    "ca_bundle": ("/etc/ca.pem", "/etc/other.pem", "/etc/ca.pem", "/etc/other.pem"),
+    "app_id": ("shop", "till", "shop", "till"),
+    "ec2_metadata_disabled": ("true", "false", True, False),
+    "ec2_metadata_endpoint": ("http://[::1]/", "http://127.0.0.1/", "http://[::1]/", "http://127.0.0.1/"),
+    "ec2_metadata_endpoint_mode": ("ipv6", "IPv4", "IPv6", "IPv4"),
+    "ec2_metadata_timeout": ("2.5", "3", 2.5, 3.0),
+    "ec2_metadata_attempts": ("4", "5", 4, 5),
+    "ec2_instance_profile_name": ("role-a", "role-b", "role-a", "role-b"),
+}
+NAMED = {name: known for name, known in OPTIONS.items() if known.variables}
+IN_PROFILE = {name: known for name, known in OPTIONS.items() if known.key}
+each_named = pytest.mark.parametrize(("name", "known"), NAMED.items(), ids=NAMED.keys())
+each_in_profile = pytest.mark.parametrize(("name", "known"), IN_PROFILE.items(), ids=IN_PROFILE.keys())
 
 
-def test_the_environment_fills_what_was_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    environ = {
-        "AWS_REGION": "eu-west-1",
-        "AWS_DEFAULT_REGION": "eu-west-2",
-        "AWS_ENDPOINT_URL_STS": "https://sts.example/",
-        "AWS_ENDPOINT_URL": "https://all.example/",
-        "AWS_USE_FIPS_ENDPOINT": "TRUE",
-        "AWS_USE_DUALSTACK_ENDPOINT": "true",
-        "AWS_STS_REGIONAL_ENDPOINTS": "Legacy",
-        "AWS_MAX_ATTEMPTS": "7",
-    }
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-
-    found = Config().resolve()
-
-    assert found == Config(
-        region="eu-west-1",
-        endpoint_url="https://sts.example/",
-        ignore_configured_endpoint_urls=False,
-        use_fips_endpoint=True,
-        use_dualstack_endpoint=True,
-        sts_regional_endpoints="legacy",
-        max_attempts=7,
-    )
+@pytest.fixture
+def config_file(write_file: WriteFile) -> Callable[[str], dict[str, str]]:
+    """Return a function that writes a config file, and returns the variable that names it."""
+    return lambda text: {"AWS_CONFIG_FILE": str(write_file("config", text))}
 
 
-def test_what_is_given_wins() -> None:
-    given = Config(
-        region="us-east-1",
-        endpoint_url="https://mine.example/",
-        ignore_configured_endpoint_urls=False,
-        use_fips_endpoint=False,
-        use_dualstack_endpoint=False,
-        sts_regional_endpoints="regional",
-        max_attempts=1,
-    )
-    environ = {
-        "AWS_REGION": "eu-west-1",
-        "AWS_ENDPOINT_URL": "https://all.example/",
-        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
-        "AWS_USE_FIPS_ENDPOINT": "true",
-        "AWS_USE_DUALSTACK_ENDPOINT": "true",
-        "AWS_STS_REGIONAL_ENDPOINTS": "legacy",
-        "AWS_MAX_ATTEMPTS": "7",
-    }
-
-    assert given.resolve(environ) == given
+# Precedence
 
 
-def test_without_either_there_are_defaults() -> None:
-    assert Config().resolve({}) == Config(
-        ignore_configured_endpoint_urls=False,
-        use_fips_endpoint=False,
-        use_dualstack_endpoint=False,
-        sts_regional_endpoints="regional",
-        max_attempts=3,
-    )
+def test_there_is_a_sample_of_every_option_that_can_come_from_outside() -> None:
+    """Else the tests below would pass over one."""
+    assert {name for name, known in OPTIONS.items() if known.variables or known.key} == SAMPLES.keys()
+
+
+@each_named
+async def test_a_variable_fills_what_was_not_given(name: str, known: Option) -> None:
+    text, _, value, _ = SAMPLES[name]
+    for variable in known.variables:
+        if name == "profile":
+            assert Surroundings(Config(), {variable: text}).profile == (value, f"named by {variable}")
+        else:
+            assert getattr(await Config().resolve({variable: f" {text}\n"}), name) == value
 
 
 @pytest.mark.parametrize(
-    ("environ", "region"),
-    [
-        ({"AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
-        ({"AWS_REGION": " ", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
-        ({"AWS_REGION": " eu-west-1\n"}, "eu-west-1"),
-        ({}, None),
-    ],
+    ("name", "known"), [(n, known) for n, known in NAMED.items() if len(known.variables) == 2 and n != "profile"]
 )
-def test_the_region_comes_from_the_first_variable_that_is_not_blank(
-    environ: dict[str, str], region: str | None
+async def test_of_two_variables_the_first_that_is_not_blank_counts(name: str, known: Option) -> None:
+    text, other, value, other_value = SAMPLES[name]
+    first, second = known.variables
+
+    assert getattr(await Config().resolve({first: text, second: other}), name) == value
+    assert getattr(await Config().resolve({first: " ", second: other}), name) == other_value
+
+
+@each_in_profile
+async def test_the_profile_fills_what_the_environment_does_not(
+    name: str, known: Option, config_file: Callable[[str], dict[str, str]]
 ) -> None:
-    assert Config().resolve(environ).region == region
+    text, other, value, other_value = SAMPLES[name]
+    environ = config_file(f"[default]\n{known.key} = {text}\n")
+
+    assert getattr(await Config().resolve(environ), name) == value
+    if known.variables:
+        assert getattr(await Config().resolve({**environ, known.variables[0]: other}), name) == other_value
+        assert getattr(await Config().resolve({**environ, known.variables[0]: " "}), name) == value
 
 
-def test_endpoint_variables_can_be_ignored_but_not_an_explicit_endpoint() -> None:
-    environ = {"AWS_ENDPOINT_URL": "https://all.example/", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
+@each_named
+async def test_what_is_given_in_code_wins(
+    name: str, known: Option, config_file: Callable[[str], dict[str, str]]
+) -> None:
+    text, _, _, other_value = SAMPLES[name]
+    environ = config_file(f"[default]\n{known.key} = {text}\n[profile one]\n[profile two]\n")
+    given: Any = Config(**{name: other_value})
+    if name != "config_file":
+        environ |= dict.fromkeys(known.variables, text)
 
-    assert Config().resolve(environ).endpoint_url is None
-    assert Config(endpoint_url="https://mine.example/").resolve(environ).endpoint_url == "https://mine.example/"
-    assert Config().resolve({"AWS_ENDPOINT_URL": "https://all.example/"}).endpoint_url == "https://all.example/"
+    assert getattr(await given.resolve(environ), name) == other_value
+
+
+async def test_without_any_there_are_defaults() -> None:
+    resolved = await Config().resolve({})
+
+    assert attrs.asdict(resolved) == {
+        "profile": None,
+        "config_file": None,
+        "credentials_file": None,
+        "region": None,
+        "endpoint_url": None,
+        "ignore_configured_endpoint_urls": False,
+        "use_fips_endpoint": False,
+        "use_dualstack_endpoint": False,
+        "sts_regional_endpoints": "regional",
+        "allow_http": False,
+        "validate_parameters": True,
+        "retry_mode": "standard",
+        "max_attempts": 3,
+        "defaults_mode": "legacy",
+        "connect_timeout": 3.1,
+        "read_timeout": 10.0,
+        "max_connections": 50,
+        "max_response_bytes": 1 << 20,
+        "ca_bundle": None,
+        "app_id": None,
+        "ec2_metadata_disabled": False,
+        "ec2_metadata_endpoint": None,
+        "ec2_metadata_endpoint_mode": "IPv4",
+        "ec2_metadata_timeout": 1.0,
+        "ec2_metadata_attempts": 1,
+        "ec2_instance_profile_name": None,
+        "imds_v1_fallback": False,
+    }
+
+
+@pytest.mark.parametrize(("mode", "attempts"), [("legacy", 5), ("standard", 3), ("adaptive", 3)])
+async def test_the_mode_of_retries_says_how_many_attempts_there_are(mode: str, attempts: int) -> None:
+    assert (await Config().resolve({"AWS_RETRY_MODE": mode})).max_attempts == attempts
+    assert (await Config(max_attempts=2).resolve({"AWS_RETRY_MODE": mode})).max_attempts == 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "seconds"),
+    [("legacy", 3.1), ("standard", 3.1), ("cross-region", 3.1), ("in-region", 1.1), ("mobile", 30.0), ("auto", 3.1)],
+)
+async def test_the_mode_of_defaults_says_how_long_a_connection_may_take(mode: str, seconds: float) -> None:
+    assert (await Config().resolve({"AWS_DEFAULTS_MODE": mode})).connect_timeout == seconds
+    assert (await Config(connect_timeout=9).resolve({"AWS_DEFAULTS_MODE": mode})).connect_timeout == 9
+
+
+# Endpoints
+
+SERVICES = """
+[default]
+services = mine
+endpoint_url = https://all.example/
+[services mine]
+s3 =
+  endpoint_url = https://s3.example/
+sts =
+  endpoint_url = https://sts.example/
+"""
+
+
+async def test_the_endpoint_of_the_service_comes_before_that_of_all(
+    config_file: Callable[[str], dict[str, str]],
+) -> None:
+    environ = config_file(SERVICES)
+
+    assert (await Config().resolve(environ)).endpoint_url == "https://sts.example/"
+    assert (await Config().resolve({**environ, "AWS_ENDPOINT_URL": "https://env.example/"})).endpoint_url == (
+        "https://env.example/"
+    )
+    assert (await Config().resolve(config_file(SERVICES.replace("sts =", "iam =")))).endpoint_url == (
+        "https://all.example/"
+    )
+
+
+async def test_a_services_section_that_is_missing_is_an_error(config_file: Callable[[str], dict[str, str]]) -> None:
+    with pytest.raises(InvalidConfigFile, match=r"profile 'default', key services .*line 3"):
+        await Config().resolve(config_file(SERVICES.replace("[services mine]", "[services other]")))
+
+
+async def test_configured_endpoints_can_be_ignored_but_not_an_explicit_one(
+    config_file: Callable[[str], dict[str, str]],
+) -> None:
+    environ = {**config_file(SERVICES), "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
+
+    assert (await Config().resolve(environ)).endpoint_url is None
+    assert (await Config(endpoint_url="https://mine.example/").resolve(environ)).endpoint_url == "https://mine.example/"
+    assert (await Config().resolve({"AWS_ENDPOINT_URL": "https://all.example/"})).endpoint_url == "https://all.example/"
+
+
+# Profiles and files
+
+
+async def test_a_profile_that_was_named_must_be_there(config_file: Callable[[str], dict[str, str]]) -> None:
+    environ = config_file("[profile other]\nregion = eu-west-1\n")
+
+    assert (await Config(profile="other").resolve(environ)).region == "eu-west-1"
+    assert (await Config().resolve(environ)).region is None
+    with pytest.raises(InvalidConfigFile, match="profile 'missing', given in code, is neither in the config nor"):
+        await Config(profile="missing").resolve(environ)
+    with pytest.raises(InvalidConfigFile, match="profile 'missing', named by AWS_PROFILE"):
+        await Config().resolve({**environ, "AWS_PROFILE": "missing"})
+
+
+async def test_aws_profile_comes_before_aws_default_profile(config_file: Callable[[str], dict[str, str]]) -> None:
+    """As in every SDK but botocore."""
+    environ = config_file("[profile a]\nregion = eu-west-1\n[profile b]\nregion = eu-west-2\n")
+
+    assert (await Config().resolve({**environ, "AWS_PROFILE": "a", "AWS_DEFAULT_PROFILE": "b"})).region == "eu-west-1"
+    assert (await Config().resolve({**environ, "AWS_DEFAULT_PROFILE": "b"})).region == "eu-west-2"
+
+
+async def test_the_files_are_in_the_home_directory_unless_they_are_named(tmp_path: Path) -> None:
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text("[default]\nregion = eu-west-1\n")
+    (tmp_path / ".aws" / "credentials").write_text("[default]\nregion = eu-west-2\n")
+    (tmp_path / "mine").write_text("[default]\nregion = eu-west-3\n")
+    home = {"HOME": str(tmp_path)}
+
+    assert (await Config().resolve(home)).region == "eu-west-2"  # the credentials file wins
+    assert (await Config(credentials_file="~/missing").resolve(home)).region == "eu-west-1"
+    assert (await Config().resolve({**home, "AWS_SHARED_CREDENTIALS_FILE": "~/mine"})).region == "eu-west-3"
+
+
+async def test_without_a_home_directory_there_are_no_files_unless_they_are_named() -> None:
+    assert (await Config().resolve({})).region is None
+    with pytest.raises(ConfigurationError, match="HOME is not set"):
+        await Config(config_file="~/mine").resolve({})
+
+
+async def test_where_a_value_comes_from_can_be_told(config_file: Callable[[str], dict[str, str]]) -> None:
+    environ = config_file(f"{SERVICES}[profile two]\nregion = eu-west-1\n")
+    origins = await Surroundings(Config(profile="two"), {**environ, "AWS_MAX_ATTEMPTS": "2"}).origins()
+    services = await Surroundings(Config(), environ).origins()
+    ignored = await Surroundings(Config(ignore_configured_endpoint_urls=True), environ).origins()
+
+    assert re.fullmatch(r"profile 'two', key region \(.*config, line 11\)", origins["region"])
+    assert origins["max_attempts"] == "AWS_MAX_ATTEMPTS"
+    assert origins["profile"] == "given in code"
+    assert origins["use_fips_endpoint"] == "the default"
+    assert re.fullmatch(r"services of profile 'default' \(.*config, line 9\)", services["endpoint_url"])
+    assert ignored["endpoint_url"] == "passed over"
+
+
+# Refused
 
 
 @pytest.mark.parametrize(
@@ -98,16 +262,36 @@ def test_endpoint_variables_can_be_ignored_but_not_an_explicit_endpoint() -> Non
         ("AWS_USE_DUALSTACK_ENDPOINT", "1"),
         ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "on"),
         ("AWS_STS_REGIONAL_ENDPOINTS", "global"),
+        ("AWS_RETRY_MODE", "never"),
+        ("AWS_DEFAULTS_MODE", "fast"),
         ("AWS_MAX_ATTEMPTS", "0"),
         ("AWS_MAX_ATTEMPTS", "-1"),
         ("AWS_MAX_ATTEMPTS", "three"),
         ("AWS_MAX_ATTEMPTS", "٣"),
         ("AWS_MAX_ATTEMPTS", "9" * 5000),
+        ("AWS_METADATA_SERVICE_TIMEOUT", "-1"),
+        ("AWS_METADATA_SERVICE_TIMEOUT", "inf"),
+        ("AWS_METADATA_SERVICE_TIMEOUT", "1e3"),
+        ("AWS_METADATA_SERVICE_TIMEOUT", "9" * 400),
+        ("AWS_SDK_UA_APP_ID", "a b"),
+        ("AWS_SDK_UA_APP_ID", "a\r\nX-Evil: 1"),
+        ("AWS_SDK_UA_APP_ID", "x" * 51),
+        ("AWS_CA_BUNDLE", "/etc/\x1b[2J"),
     ],
 )
-def test_a_variable_with_a_value_that_makes_no_sense_is_an_error_that_names_it(name: str, value: str) -> None:
-    with pytest.raises(ConfigurationError, match=name):
-        Config().resolve({name: value})
+async def test_a_variable_with_a_value_that_makes_no_sense_is_an_error_that_names_it(name: str, value: str) -> None:
+    """T51 for the name of the application. The value is not shown."""
+    with pytest.raises(ConfigurationError, match=f"^{name} must be ") as caught:
+        await Config().resolve({name: value})
+
+    assert value not in str(caught.value).partition("must be")[0]
+
+
+async def test_a_key_with_a_value_that_makes_no_sense_is_an_error_that_says_where(
+    config_file: Callable[[str], dict[str, str]],
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"profile 'default', key max_attempts \(.*line 2\) must be a whole"):
+        await Config().resolve(config_file("[default]\nmax_attempts = SENTINEL\n"))
 
 
 @pytest.mark.parametrize(
@@ -116,6 +300,7 @@ def test_a_variable_with_a_value_that_makes_no_sense_is_an_error_that_names_it(n
         {"connect_timeout": 0},
         {"read_timeout": -1},
         {"read_timeout": float("nan")},
+        {"read_timeout": float("inf")},
         {"max_connections": 0},
         {"max_response_bytes": 0},
         {"max_attempts": 0},
@@ -130,9 +315,30 @@ def test_a_variable_with_a_value_that_makes_no_sense_is_an_error_that_names_it(n
         {"validate_parameters": None},
         {"use_fips_endpoint": "true"},
         {"sts_regional_endpoints": "global"},
+        {"retry_mode": "Standard"},
+        {"app_id": "a b"},
+        {"imds_v1_fallback": None},
     ],
     ids=str,
 )
 def test_an_option_out_of_range_is_an_error_that_names_it(option: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(option))):
         Config(**option)
+
+
+# Secrets and documentation
+
+
+def test_the_rest_of_the_environment_is_not_kept_with_the_options() -> None:
+    """T16: a traceback that shows local variables shows no keys."""
+    environ = {"AWS_REGION": "eu-west-1", "AWS_SECRET_ACCESS_KEY": "SENTINEL-secret", "AWS_CA_BUNDLE": ""}
+
+    assert Surroundings(Config(), environ).variables == {"AWS_REGION": "eu-west-1"}
+    assert "SENTINEL" not in repr(Surroundings(Config(), environ))
+
+
+def test_every_option_is_documented() -> None:
+    section = (inspect.getdoc(Config) or "").partition("Attributes:\n")[2].partition("Raises:")[0]
+
+    assert re.findall(r"^ {4}(\w+):", section, re.MULTILINE) == list(OPTIONS)
+    assert len(VARIABLES) == len(set(VARIABLES)) > 15

@@ -222,7 +222,7 @@ async def test_an_unsigned_operation_asks_for_no_credentials() -> None:
     assert "authorization" not in transport.sent[0].headers
 
 
-async def test_each_attempt_asks_for_credentials_again_and_lends_the_transport() -> None:
+async def test_each_attempt_asks_for_credentials_again_and_lends_the_engine() -> None:
     given: list[object] = []
 
     class Rotating:
@@ -232,9 +232,10 @@ async def test_each_attempt_asks_for_credentials_again_and_lends_the_transport()
 
     transport = Scripted([errors.ConnectionLost("x"), answer()])
 
-    await engine(transport, credentials=Rotating()).invoke(ASSUME_ROLE, REQUEST)
+    lender = engine(transport, credentials=Rotating())
+    await lender.invoke(ASSUME_ROLE, REQUEST)
 
-    assert given == [transport, transport]
+    assert given == [lender, lender]
     assert ["AKIA0000000000000001" in sent.headers["authorization"] for sent in transport.sent] == [True, False]
 
 

@@ -117,11 +117,24 @@ def test_the_errors_in_the_table_exist_and_the_tree_is_covered() -> None:
     assert unmodelled - named == set()
 
 
-def test_the_variables_in_the_text_are_those_that_are_read() -> None:
-    source = Path(config.__file__).read_text(encoding="utf-8")
+def test_every_option_is_in_the_table_with_its_variables_and_its_key() -> None:
     section = README.partition("## Configuration")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \| .+ \|$", section, re.MULTILINE)
 
-    assert set(re.findall(r"AWS_\w+", section)) == set(re.findall(r'"(AWS_\w+)"', source))
+    assert [name for name, _, _ in rows] == list(config.OPTIONS)
+    for name, variables, key in rows:
+        known = config.OPTIONS[name]
+        assert tuple(re.findall(r"`(\w+)`", variables)) == known.variables
+        assert (re.findall(r"`(\w+)`", key) or [None]) == [known.key]
+
+
+def test_the_variables_in_the_text_are_those_that_are_read() -> None:
+    """Anywhere in the library, and no others."""
+    package = Path(sts_async.__file__).parent
+    files = [package / "config.py", *(package / "credentials").glob("*.py"), package / "_core" / "tokens.py"]
+    read = {name for path in files for name in re.findall(r'"(AWS_[A-Z0-9_]+)"', path.read_text(encoding="utf-8"))}
+
+    assert set(re.findall(r"`(AWS_\w+)`", README)) == read
 
 
 def test_the_map_shows_every_room() -> None:

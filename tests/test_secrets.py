@@ -15,7 +15,7 @@ from support import ANSWER, KEYS, ROLE, RawServer, http
 
 import sts_async
 from sts_async import Config, Credentials, NoRetries, STSClient
-from sts_async.credentials import EnvironmentProvider, StaticProvider
+from sts_async.credentials import DefaultChain, StaticProvider
 from sts_async.errors import STSError
 from sts_async.sigv4 import Signer
 
@@ -184,7 +184,7 @@ async def test_a_request_that_is_refused_shows_no_secret(name: str, changes: dic
         ("AWS_ENDPOINT_URL", "ftp://h"),
     ],
 )
-def test_a_variable_that_is_refused_does_not_show_the_others(
+async def test_a_variable_that_is_refused_does_not_show_the_others(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     """T16: the environment has keys in it."""
@@ -192,7 +192,7 @@ def test_a_variable_that_is_refused_does_not_show_the_others(
     monkeypatch.setenv(variable, value)
 
     with pytest.raises(STSError) as caught:
-        STSClient()
+        await STSClient().get_caller_identity()
 
     assert_nothing_is_shown(caught.value)
 
@@ -221,11 +221,12 @@ def test_a_secret_given_as_bytes_is_hidden_too() -> None:
     assert "SENTINEL" not in f"{credentials} {credentials!r} {[credentials]}"
 
 
-def test_what_holds_secrets_does_not_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_holds_secrets_does_not_pickle() -> None:
     """T18: it says what does."""
     sts = STSClient(region="eu-west-1", credentials=KEYS)
+    await sts._ready()
     signer = Signer(KEYS, method="GET", url="https://h/", headers={}, service="sts", region="eu-west-1")
 
-    for thing in (sts, sts._engine, sts._transport, signer, StaticProvider(KEYS), EnvironmentProvider({})):
+    for thing in (sts, sts._engine, sts._transport, signer, StaticProvider(KEYS), DefaultChain()):
         with pytest.raises(TypeError, match=f"a {type(thing).__name__} cannot be pickled: pass its Credentials"):
             pickle.dumps(thing)

@@ -65,6 +65,10 @@ LEGACY_GLOBAL_REGIONS = frozenset({
 })
 # fmt: on
 
+REGION_RULE = "lower-case letters, digits and hyphens, 1 to 63 of them, no hyphen at either end, not only digits"
+NO_REGION = (
+    "no region: pass region=... (or --region), set AWS_REGION or AWS_DEFAULT_REGION, or set region in the profile"
+)
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 # Expressions are text, which `re` compiles at first use and keeps: importing is not the time for it.
@@ -147,7 +151,7 @@ def resolve(
             raise ConfigurationError("a custom endpoint_url excludes FIPS and dual-stack: name such a host in the URL")
         return _custom(endpoint_url, region=region, allow_http=allow_http)
     if region is None:
-        raise ConfigurationError("no region: pass region=... (or --region), or set AWS_REGION or AWS_DEFAULT_REGION")
+        raise ConfigurationError(NO_REGION)
     if not (use_fips or use_dualstack) and (
         region == GLOBAL_REGION or (use_global_endpoint and region in LEGACY_GLOBAL_REGIONS)
     ):
@@ -171,8 +175,13 @@ def check_region(region: str) -> None:
     Raises:
         InvalidRegion: It is not one host label, or only digits.
     """
-    if not re.fullmatch(_REGION, region):
+    if not is_region(region):
         raise _invalid_region(region)
+
+
+def is_region(text: str) -> bool:
+    """Say whether a text could be the name of a region: one host label, and not only digits."""
+    return re.fullmatch(_REGION, text) is not None
 
 
 def is_loopback(host: str) -> bool:
@@ -217,7 +226,4 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def _invalid_region(region: str) -> InvalidRegion:
-    return InvalidRegion(
-        f"{region[:64]!a} is not a region: lower-case letters, digits and hyphens, 1 to 63 of them, "
-        "no hyphen at either end, not only digits"
-    )
+    return InvalidRegion(f"{region[:64]!a} is not a region: {REGION_RULE}")

@@ -254,7 +254,7 @@ async def what_a_client_is_made_of() -> None:
             async with STSClient(config=config, credentials=provider, retries=policy) as sts:
                 assert_type(sts, STSClient)
                 assert_type(sts.region, str | None)
-                assert_type(sts.endpoint_url, str)
+                assert_type(sts.endpoint_url, str | None)
     STSClient(region="eu-west-1", credentials=NotAProvider())  # type: ignore[arg-type]
     STSClient(region="eu-west-1", retries=object())  # type: ignore[arg-type]
 

@@ -1,0 +1,78 @@
+"""What a client is made of, from its options: the endpoint, the transport and the engine."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+import aiohttp
+
+from ._core import endpoints
+from ._engine import CredentialsProvider, Engine, RetryPolicy
+from ._flight import Tasks
+from ._transport import AiohttpTransport
+from .config import Config
+from .errors import ConfigurationError
+from .retries import StandardRetries
+
+
+def endpoint_of(config: Config) -> endpoints.Endpoint:
+    """
+    Return where requests go, by options that are resolved.
+
+    Raises:
+        ConfigurationError: There is neither region nor endpoint, or they contradict other options.
+    """
+    return endpoints.resolve(
+        region=config.region,
+        endpoint_url=config.endpoint_url,
+        use_fips=bool(config.use_fips_endpoint),
+        use_dualstack=bool(config.use_dualstack_endpoint),
+        use_global_endpoint=config.sts_regional_endpoints == "legacy",
+        allow_http=config.allow_http,
+    )
+
+
+async def transport_of(config: Config, *, session: aiohttp.ClientSession | None = None) -> AiohttpTransport:
+    """
+    Return the transport, by options that are resolved. Certificates are read in a thread.
+
+    Raises:
+        ConfigurationError: The CA bundle cannot be read.
+    """
+    trusted = None
+    if config.ca_bundle is not None:
+        try:
+            trusted = await asyncio.to_thread(ssl.create_default_context, cafile=config.ca_bundle)
+        except OSError as error:  # which ssl.SSLError is, too
+            raise ConfigurationError(f"ca_bundle: {config.ca_bundle}: {error.strerror or error}") from None
+    return AiohttpTransport(
+        session=session,
+        max_connections=config.max_connections,
+        connect_timeout=config.connect_timeout or 0,
+        read_timeout=config.read_timeout,
+        max_response_bytes=config.max_response_bytes,
+        trusted=trusted,
+        app_id=config.app_id,
+    )
+
+
+def engine_of(
+    config: Config,
+    *,
+    endpoint: endpoints.Endpoint | None,
+    transport: AiohttpTransport,
+    credentials: CredentialsProvider,
+    retries: RetryPolicy | None = None,
+    tasks: Tasks | None = None,
+    default_credentials: Callable[[], CredentialsProvider] | None = None,
+) -> Engine:
+    """Return the engine, by options that are resolved. Without an endpoint it only lends itself to other sources."""
+    return Engine(
+        endpoint=endpoint,
+        transport=transport,
+        credentials=credentials,
+        retries=retries or StandardRetries(max_attempts=config.max_attempts or 1),
+        validate=config.validate_parameters,
+        tasks=tasks,
+        default_credentials=default_credentials,
+    )

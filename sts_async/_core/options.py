@@ -1,0 +1,132 @@
+"""What an option may be, where it may come from, and how its text is read. No message quotes a value."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from ..errors import ConfigurationError
+
+_HEADER_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,50}"  # Source: RFC 9110, 5.6.2
+METADATA = "sts_async.option"
+
+
+@attrs.frozen
+class Kind:
+    """
+    Values of one kind.
+
+    Attributes:
+        rule: What a value must be, to follow "must be".
+        accepts: Whether a value given in code is one.
+        parse: Returns the value that a text stands for; any ValueError means that it stands for none.
+    """
+
+    rule: str
+    accepts: Callable[[Any], bool]
+    parse: Callable[[str], Any]
+
+
+def _word(text: str) -> str:
+    if not re.fullmatch(_HEADER_WORD, text):
+        raise ValueError
+    return text
+
+
+def _text(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError
+    return str(text)  # of a profile it is a `Secret`
+
+
+def _flag(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        raise ValueError
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not (text.isascii() and text.replace(".", "", 1).isdigit() and 0 < float(text) < float("inf")):
+        raise ValueError
+    return float(text)
+
+
+def _is_number(value: object, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+TEXT = Kind("text", lambda value: isinstance(value, str), _text)
+FLAG = Kind("true or false", lambda value: isinstance(value, bool), _flag)
+WHOLE = Kind("a whole number of at least 1", lambda value: _is_number(value, int) and value >= 1, _whole)
+SECONDS = Kind(
+    "a number of seconds greater than 0",
+    lambda value: _is_number(value, int, float) and 0 < value < float("inf"),
+    _seconds,
+)
+APP_ID = Kind(
+    "at most 50 characters that a User-Agent header can hold",
+    lambda value: isinstance(value, str) and bool(re.fullmatch(_HEADER_WORD, value)),
+    _word,
+)
+
+
+def one_of(*words: str) -> Kind:
+    """Return the kind of one of some words, in any case where it is read as text."""
+    return Kind(
+        " or ".join(words) if len(words) == 2 else f"one of {', '.join(words)}",
+        lambda value: isinstance(value, str) and value in words,
+        lambda text: {word.lower(): word for word in words}[text.lower()],
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Option:
+    """
+    What an option may be, and where it may come from.
+
+    Attributes:
+        kind: What it may be.
+        variables: Environment variables; the first that is set wins.
+        key: Key of a profile.
+        default: What it is when nobody says.
+        optional: Whether None may be given, for: what the others say.
+    """
+
+    kind: Kind
+    variables: tuple[str, ...] = ()
+    key: str | None = None
+    default: Any = None
+    optional: bool = True
+
+    def accepts(self, value: object) -> bool:
+        """Say whether *value* can be given in code."""
+        return self.kind.accepts(value) or (value is None and self.optional)
+
+    def read(self, text: str, *, origin: str) -> Any:
+        """
+        Return the value that *text* stands for.
+
+        Raises:
+            ConfigurationError: It stands for none; the message says *origin* and the rule.
+        """
+        try:
+            return self.kind.parse(text)
+        except (ValueError, KeyError):
+            pass
+        raise ConfigurationError(f"{origin} must be {self.kind.rule}")
+
+
+def option(kind: Kind, *, variables: tuple[str, ...] = (), key: str | None = None, default: Any = None) -> Any:
+    """Return an attrs field for what environment and profile can say: None, unless it is given in code."""
+    known = Option(kind=kind, variables=variables, key=key, default=default)
+    return attrs.field(default=None, metadata={METADATA: known})
+
+
+def setting(kind: Kind, default: Any) -> Any:
+    """Return an attrs field for what only code can say."""
+    return attrs.field(default=default, metadata={METADATA: Option(kind=kind, optional=False)})

@@ -49,7 +49,7 @@ class Lender(Transport, Protocol):
 
     Attributes:
         tasks: Where work begins that ends with the client.
-        default_credentials: Returns the provider that the client takes when it is given none; or is None.
+        default_credentials: Returns, in a thread, the provider that the client takes when it is given none; or is None.
         wall_clock: Returns seconds since 1970.
         monotonic: Returns seconds that no setting of a clock changes.
         sleep: Waits for some seconds.

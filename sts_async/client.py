@@ -1,5 +1,6 @@
 """The client: what it is made of, how it is closed, and `send`. Its eleven coroutines are in `calls`."""
 
+import asyncio
 import threading
 from collections.abc import Coroutine
 from types import TracebackType
@@ -114,6 +115,7 @@ class STSClient(Unpicklable, Calls):
         config = await self._surroundings.resolve()
         endpoint = endpoint_of(config)
         transport = await transport_of(config, session=self._session)
+        credentials = self._credentials or await asyncio.to_thread(self._default_chain)
         with self._start_once:  # another thread's event loop may have been quicker
             if self._closed:
                 raise _closed()
@@ -123,7 +125,7 @@ class STSClient(Unpicklable, Calls):
                     config,
                     endpoint=endpoint,
                     transport=transport,
-                    credentials=self._credentials or self._default_chain(),
+                    credentials=credentials,
                     retries=self._retries,
                     tasks=self._tasks,
                     default_credentials=self._default_chain,
@@ -131,16 +133,17 @@ class STSClient(Unpicklable, Calls):
             return self._engine
 
     def _default_chain(self) -> CredentialsProvider:
-        if self._default is None:
-            from .credentials.default import DefaultChain  # and with it every source, which few programs need
+        """Return what finds credentials when none are given; called in a thread, because importing it reads files."""
+        from .credentials.default import DefaultChain
 
-            self._default = DefaultChain(surroundings=self._surroundings)
-        return self._default
+        with self._start_once:
+            self._default = self._default or DefaultChain(surroundings=self._surroundings)
+            return self._default
 
     async def aclose(self) -> None:
         """Close the connections, in at most 5 s. Later calls raise `ClientClosedError`; closing again does nothing."""
         with self._start_once:
-            self._closed = True
+            self._closed, self._engine = True, None
         await self._tasks.aclose()  # first: what has begun to renew a login may still send it
         if self._transport is not None:
             await self._transport.aclose()

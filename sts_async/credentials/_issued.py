@@ -1,5 +1,6 @@
 """What the sources share that call STS: their request, whose credentials sign it, and what people are asked for."""
 
+import asyncio
 import inspect
 import secrets
 from collections.abc import Awaitable, Callable
@@ -106,7 +107,7 @@ class SignedProvider(IssuedProvider):
             CredentialsError: The source has no credentials, or what asks for the MFA code fails.
             STSError: The call failed.
         """
-        signer = _Signer(self._signing_source(lender), lender, of=repr(self))
+        signer = _Signer(await self._signing_source(lender), lender, of=repr(self))
         if self._device is not None:
             return await self._fetch_attended(self._device, signer, lender)
         engine = lender.signed_by(signer)
@@ -142,15 +143,16 @@ class SignedProvider(IssuedProvider):
                 raise failure
             await lender.sleep(delay)
 
-    def _signing_source(self, lender: Lender) -> CredentialsProvider:
-        if self._source is None:
-            if lender.default_credentials is not None:
-                self._source = lender.default_credentials()
-            else:
-                from .default import DefaultChain  # it knows every source, this one too
-
-                self._source = DefaultChain()
+    async def _signing_source(self, lender: Lender) -> CredentialsProvider:
+        if self._source is None:  # in a thread: importing every source reads files
+            self._source = await asyncio.to_thread(lender.default_credentials or _default_chain)
         return self._source
+
+
+def _default_chain() -> CredentialsProvider:
+    from .default import DefaultChain  # it knows every source, this one too
+
+    return DefaultChain()
 
 
 class _Signer:

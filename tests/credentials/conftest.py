@@ -1,9 +1,10 @@
-"""What tests of sources share: an engine that lends itself, with clocks that a test moves."""
+"""What tests of sources share: an engine that lends itself, with clocks that a test moves; and a watch."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from credentials.watchdog import _the_loop_is_watched, pytest_runtest_protocol
 from support import KEYS, Clocks
 
 from sts_async._core.endpoints import Endpoint
@@ -11,6 +12,8 @@ from sts_async._engine import Engine
 from sts_async._transport import AiohttpTransport
 from sts_async.credentials import StaticProvider
 from sts_async.retries import NoRetries
+
+__all__ = ["_the_loop_is_watched", "pytest_runtest_protocol"]  # the watch, over every test here
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from support import Clocks
 
 from sts_async import Config, STSClient
-from sts_async.credentials import DefaultChain, StaticProvider
+from sts_async.credentials import AssumeRoleProvider, DefaultChain, StaticProvider
 from sts_async.errors import (
     ConfigurationError,
     CredentialsError,
@@ -517,3 +517,13 @@ async def test_what_is_given_to_a_client_is_not_searched_for(place: Place) -> No
     async with STSClient(credentials=given, config=Config(max_attempts=1)) as sts:
         assert (await sts.get_caller_identity()).arn.endswith("/given")
     place.server.declare(User("other"))
+
+
+async def test_a_role_without_a_source_is_assumed_as_whoever_the_client_would_be(place: Place) -> None:
+    """The profile and the options of the client count, also where only its role provider needs them."""
+    place.config(f"[profile mine]\n{in_profile(place.server.credentials)}")
+    place.variables(**in_environment(place.session("of-the-environment")))
+
+    async with STSClient(profile="mine", credentials=AssumeRoleProvider(role_arn=ROLE)) as sts:
+        await sts.get_caller_identity()
+    assert place.server.requests[0].principal == "arn:aws:iam::123456789012:user/developer"

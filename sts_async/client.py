@@ -137,8 +137,8 @@ class STSClient(Unpicklable, Calls):
         from .credentials.default import DefaultChain
 
         with self._start_once:
-            self._default = self._default or DefaultChain(surroundings=self._surroundings)
-            return self._default
+            chain = self._default = self._default or DefaultChain(surroundings=self._surroundings)
+            return chain
 
     async def aclose(self) -> None:
         """Close the connections, in at most 5 s. Later calls raise `ClientClosedError`; closing again does nothing."""

@@ -115,7 +115,9 @@ class STSClient(Unpicklable, Calls):
         config = await self._surroundings.resolve()
         endpoint = endpoint_of(config)
         transport = await transport_of(config, session=self._session)
-        credentials = self._credentials or await asyncio.to_thread(self._default_chain)
+        credentials = self._credentials
+        if credentials is None:
+            credentials = await asyncio.to_thread(self._default_chain)
         with self._start_once:  # another thread's event loop may have been quicker
             if self._closed:
                 raise _closed()

@@ -77,7 +77,7 @@ if TYPE_CHECKING:
         TLSError,
         TransportError,
     )
-    from .retries import NoRetries, StandardRetries
+    from .retries import AdaptiveRetries, NoRetries, StandardRetries
     from .shapes import (
         AssumedRoleUser,
         AssumeRoleRequest,
@@ -115,6 +115,7 @@ if TYPE_CHECKING:
     from .sigv4 import PresignedUrl
 
 __all__ = [
+    "AdaptiveRetries",
     "AssumeRoleProvider",
     "AssumeRoleRequest",
     "AssumeRoleResponse",

@@ -9,10 +9,11 @@ import aiohttp
 from ._core import endpoints
 from ._engine import CredentialsProvider, Engine, RetryPolicy
 from ._flight import Tasks
+from ._limits import CONNECT_TIMEOUT
 from ._transport import AiohttpTransport
 from .config import Config
 from .errors import ConfigurationError
-from .retries import StandardRetries
+from .retries import AdaptiveRetries, StandardRetries
 
 
 def endpoint_of(config: Config) -> endpoints.Endpoint:
@@ -48,12 +49,18 @@ async def transport_of(config: Config, *, session: aiohttp.ClientSession | None 
     return AiohttpTransport(
         session=session,
         max_connections=config.max_connections,
-        connect_timeout=config.connect_timeout or 0,
+        connect_timeout=config.connect_timeout or CONNECT_TIMEOUT,
         read_timeout=config.read_timeout,
         max_response_bytes=config.max_response_bytes,
         trusted=trusted,
         app_id=config.app_id,
     )
+
+
+def retries_of(config: Config) -> RetryPolicy:
+    """Return the retry policy, by options that are resolved; the legacy mode differs only in how often it tries."""
+    policy = AdaptiveRetries if config.retry_mode == "adaptive" else StandardRetries
+    return policy(max_attempts=config.max_attempts or 1)
 
 
 def engine_of(
@@ -71,7 +78,7 @@ def engine_of(
         endpoint=endpoint,
         transport=transport,
         credentials=credentials,
-        retries=retries or StandardRetries(max_attempts=config.max_attempts or 1),
+        retries=retries or retries_of(config),
         validate=config.validate_parameters,
         tasks=tasks,
         default_credentials=default_credentials,

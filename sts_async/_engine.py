@@ -20,6 +20,7 @@ from ._core import answer, query
 from ._core.constraints import violations
 from ._core.endpoints import NO_REGION, Endpoint
 from ._core.message import HttpRequest, HttpResponse
+from ._core.scope import scope_of
 from ._core.secret import Unpicklable
 from ._flight import Tasks
 from .errors import ConfigurationError, CredentialsError, ParamValidationError, STSError
@@ -49,7 +50,7 @@ class Lender(Transport, Protocol):
 
     Attributes:
         tasks: Where work begins that ends with the client.
-        default_credentials: Returns, in a thread, the provider that the client takes when it is given none; or is None.
+        default_credentials: To be called in a thread: returns what the client takes when it is given no credentials.
         wall_clock: Returns seconds since 1970.
         monotonic: Returns seconds that no setting of a clock changes.
         sleep: Waits for some seconds.
@@ -83,17 +84,22 @@ class CredentialsProvider(Protocol):
 
 
 class RetryPolicy(Protocol):
-    """Decides whether and when to send again. Never sleeps."""
+    """
+    Decides whether and when to send again. Never sleeps.
 
-    def admit(self, *, now: float) -> float:
-        """Return the seconds to wait before a request may be sent, 0 to send; *now* is monotonic."""
+    *scope* is whose limit a request counts against: the calling account and the region, "" for what is not signed.
+    *now* is monotonic, in seconds.
+    """
+
+    def admit(self, *, scope: str, now: float) -> float:
+        """Return 0 for a request that may be sent, or the seconds after which to ask again."""
         ...
 
-    def after_success(self, *, attempt: int) -> None:
-        """Learn that attempt number *attempt* succeeded."""
+    def after_success(self, *, scope: str, attempt: int, after: STSError | None, now: float) -> None:
+        """Learn that attempt number *attempt* succeeded, and what ended the one before."""
         ...
 
-    def after_failure(self, error: STSError, *, attempt: int, jitter: float) -> float | None:
+    def after_failure(self, error: STSError, *, scope: str, attempt: int, now: float, jitter: float) -> float | None:
         """Return the seconds to wait before the next attempt, or None to give up; *jitter* is random in [0, 1)."""
         ...
 
@@ -128,6 +134,7 @@ class Engine(Unpicklable):
         self._retries = retries
         self._validate = validate
         self._signer: sigv4.Signer | None = None
+        self._scope_of: tuple[Credentials, str] | None = None
         self._metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
 
     async def invoke(self, operation: Operation[R], request: Request[R]) -> R:
@@ -138,17 +145,19 @@ class Engine(Unpicklable):
         body = query.serialize(operation, request)
         digest = _digest(body)
         attempt = sent = 0
+        failure: STSError | None = None
         while True:
             attempt += 1
-            while (wait := self._retries.admit(now=self.monotonic())) > 0:
-                await self.sleep(wait)
-            credentials = None
+            credentials, scope = None, ""
             if operation.signed:  # a source that fails has tried what it could: it is not for us to try again
                 try:
                     credentials = await self._credentials.provide_credentials(self)
                 except STSError as error:
                     error.attempts = sent or error.attempts  # it may have a count of its own
                     raise
+                scope = self._scope(credentials, endpoint)
+            while (wait := self._retries.admit(scope=scope, now=self.monotonic())) > 0:
+                await self.sleep(wait)
             outcome: R | STSError
             try:
                 at = self._now()
@@ -168,13 +177,16 @@ class Engine(Unpicklable):
             if log.isEnabledFor(logging.DEBUG):
                 _log_attempt(operation, attempt, outcome)
             if not isinstance(outcome, STSError):
-                self._retries.after_success(attempt=attempt)
+                self._retries.after_success(scope=scope, attempt=attempt, after=failure, now=self.monotonic())
                 self._remember(digest, outcome.metadata)
                 return outcome
-            outcome.attempts = sent
-            delay = self._retries.after_failure(outcome, attempt=attempt, jitter=self.jitter())
+            failure = outcome
+            failure.attempts = sent
+            delay = self._retries.after_failure(
+                failure, scope=scope, attempt=attempt, now=self.monotonic(), jitter=self.jitter()
+            )
             if delay is None:
-                raise outcome
+                raise failure
             await self.sleep(delay)
 
     async def send(self, request: HttpRequest) -> HttpResponse:
@@ -187,7 +199,7 @@ class Engine(Unpicklable):
         view.__dict__.update(self.__dict__)
         view._credentials = credentials
         view._retries = retries or self._retries
-        view._signer = None
+        view._signer = view._scope_of = None
         view._metadata = OrderedDict()
         return view
 
@@ -209,6 +221,13 @@ class Engine(Unpicklable):
     def metadata_of(self, operation: Operation[Any], request: Request[Any]) -> ResponseMetadata | None:
         """Return what came with the last answer to a request equal to *request*, if it is among the last 50."""
         return self._metadata.get(_digest(query.serialize(operation, request)))
+
+    def _scope(self, credentials: Credentials, endpoint: Endpoint) -> str:
+        known = self._scope_of
+        if known is None or known[0] is not credentials:
+            access_key_id = self._checked(credentials).access_key_id
+            known = self._scope_of = (credentials, scope_of(access_key_id, endpoint.signing_region or ""))
+        return known[1]
 
     def _check(self, request: Request[Any]) -> None:
         broken = tuple(violations(request))

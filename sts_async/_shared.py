@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -69,7 +70,7 @@ class SharedFiles:
         stamps = []
         try:
             for _, path in self.paths:
-                stamps.append(None if path is None else _files.stamp(path))
+                stamps.append(None if path is None or str(path) == os.devnull else _files.stamp(path))
             if tuple(stamps) == last.stamps:
                 return last
             stamps.clear()
@@ -85,7 +86,7 @@ class SharedFiles:
 
 
 def _read(kind: Kind, path: Path | None) -> tuple[SharedConfig, _files.Stamp | None]:
-    if path is None:
+    if path is None or str(path) == os.devnull:  # how a program says that there are no files
         return grammar.EMPTY, None
     try:
         data, stamp = _files.read(path)

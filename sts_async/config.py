@@ -34,8 +34,9 @@ class Config:
         endpoint_url: URL to use in place of the region's own.
         ignore_configured_endpoint_urls: Whether endpoints that environment or profile name are passed over.
             Default: False.
-        use_fips_endpoint: Default: False.
-        use_dualstack_endpoint: Default: False.
+        use_fips_endpoint: Whether the host of STS is one with FIPS 140 validated cryptography. The hosts of SSO and
+            `aws login` are not chosen by it. Default: False.
+        use_dualstack_endpoint: Whether the host of STS is one that speaks IPv6 too. Default: False.
         sts_regional_endpoints: ``legacy`` uses the global endpoint for fifteen regions, which
             `endpoints.LEGACY_GLOBAL_REGIONS` lists. Default: ``regional``.
         allow_http: Whether an endpoint beyond this host may be reached without TLS.
@@ -43,7 +44,7 @@ class Config:
         retry_mode: ``legacy``, ``standard`` or ``adaptive``. Default: ``standard``.
         max_attempts: Attempts per call, the first included. Default: 3, and 5 in the legacy mode.
         defaults_mode: ``in-region`` takes 1.1 s as the default of *connect_timeout*, ``mobile`` 30. Default:
-            ``legacy``.
+            ``legacy``; the others change nothing here.
         connect_timeout: Seconds for a new connection to an address, TLS included, the look-up of addresses not.
             Default: 3.1.
         read_timeout: Seconds for an attempt, connection included, the wait for one's turn not. Default: 10.
@@ -89,8 +90,8 @@ class Config:
         key="sts_regional_endpoints",
         default="regional",
     )
-    allow_http: bool = setting(FLAG, False)
-    validate_parameters: bool = setting(FLAG, True)
+    allow_http: bool = setting(FLAG, default=False)
+    validate_parameters: bool = setting(FLAG, default=True)
     retry_mode: Literal["legacy", "standard", "adaptive"] | None = option(
         one_of("legacy", "standard", "adaptive"), variables=("AWS_RETRY_MODE",), key="retry_mode", default="standard"
     )
@@ -102,9 +103,9 @@ class Config:
         default="legacy",
     )
     connect_timeout: float | None = option(SECONDS)
-    read_timeout: float = setting(SECONDS, READ_TIMEOUT)
-    max_connections: int = setting(WHOLE, MAX_CONNECTIONS)
-    max_response_bytes: int = setting(WHOLE, MAX_RESPONSE_BYTES)
+    read_timeout: float = setting(SECONDS, default=READ_TIMEOUT)
+    max_connections: int = setting(WHOLE, default=MAX_CONNECTIONS)
+    max_response_bytes: int = setting(WHOLE, default=MAX_RESPONSE_BYTES)
     ca_bundle: str | None = option(TEXT, variables=("AWS_CA_BUNDLE",), key="ca_bundle")
     app_id: str | None = option(APP_ID, variables=("AWS_SDK_UA_APP_ID",), key="sdk_ua_app_id")
     ec2_metadata_disabled: bool | None = option(FLAG, variables=("AWS_EC2_METADATA_DISABLED",), default=False)
@@ -126,7 +127,7 @@ class Config:
     ec2_instance_profile_name: str | None = option(
         TEXT, variables=("AWS_EC2_INSTANCE_PROFILE_NAME",), key="ec2_instance_profile_name"
     )
-    imds_v1_fallback: bool = setting(FLAG, False)
+    imds_v1_fallback: bool = setting(FLAG, default=False)
 
     def __attrs_post_init__(self) -> None:
         for name, known in OPTIONS.items():
@@ -169,7 +170,7 @@ class Surroundings:
     def __init__(self, config: Config, environ: Mapping[str, str] | None = None) -> None:
         self.config = config
         self.environ = HiddenMapping(os.environ if environ is None else environ)
-        self.variables = own_variables(environ)
+        self.variables = _own_variables(environ)
         self.files = SharedFiles.at(
             config=config.config_file or _from_variables(OPTIONS["config_file"], self.variables),
             credentials=config.credentials_file or _from_variables(OPTIONS["credentials_file"], self.variables),
@@ -179,22 +180,22 @@ class Surroundings:
     @property
     def profile(self) -> tuple[str, str | None]:
         """The name of the profile that is in force, and in words where it comes from, None for the default."""
-        return profile_name(self.config, self.variables)
+        return _profile_name(self.config, self.variables)
 
     async def resolve(self) -> Config:
         """Return the options with none missing; see `Config.resolve`."""
-        return resolved(self.config, self.variables, await self.files.load())
+        return _resolved(self.config, self.variables, await self.files.load())
 
     async def origins(self) -> dict[str, str]:
         """Return in words where the value of each option comes from."""
-        sourced = found(self.config, self.variables, await self.files.load())
+        sourced = _sourced(self.config, self.variables, await self.files.load())
         return {name: origin for name, (_, origin) in sourced.items()}
 
     def __repr__(self) -> str:
         return f"Surroundings({self.config!r})"
 
 
-def own_variables(environ: Mapping[str, str] | None = None) -> Mapping[str, str]:
+def _own_variables(environ: Mapping[str, str] | None = None) -> Mapping[str, str]:
     """
     Return a copy of the variables that options are read from, without the blank ones.
 
@@ -204,9 +205,9 @@ def own_variables(environ: Mapping[str, str] | None = None) -> Mapping[str, str]
     return {name: value for name in (*VARIABLES, *HOME_VARIABLES) if (value := environ.get(name, "").strip())}
 
 
-def resolved(config: Config, environ: Mapping[str, str], shared: SharedConfig) -> Config:
+def _resolved(config: Config, environ: Mapping[str, str], shared: SharedConfig) -> Config:
     """Return *config* with every option that is None filled from what is given beside it; see `Config.resolve`."""
-    values = {name: value for name, (value, _) in found(config, environ, shared).items()}
+    values = {name: value for name, (value, _) in _sourced(config, environ, shared).items()}
     if values["max_attempts"] is None:
         values["max_attempts"] = 5 if values["retry_mode"] == "legacy" else 3
     if values["connect_timeout"] is None:
@@ -214,9 +215,9 @@ def resolved(config: Config, environ: Mapping[str, str], shared: SharedConfig) -
     return Config(**values)
 
 
-def found(config: Config, environ: Mapping[str, str], shared: SharedConfig) -> dict[str, tuple[Any, str]]:
+def _sourced(config: Config, environ: Mapping[str, str], shared: SharedConfig) -> dict[str, tuple[Any, str]]:
     """Return the value of each option, and in words where it comes from."""
-    section = section_of(config, environ, shared)
+    section = _section_of(config, environ, shared)
     values: dict[str, tuple[Any, str]] = {}
     for name, known in OPTIONS.items():
         given = getattr(config, name)
@@ -230,21 +231,21 @@ def found(config: Config, environ: Mapping[str, str], shared: SharedConfig) -> d
     return values
 
 
-def section_of(config: Config, environ: Mapping[str, str], shared: SharedConfig) -> Section | None:
+def _section_of(config: Config, environ: Mapping[str, str], shared: SharedConfig) -> Section | None:
     """
     Return the profile that is in force, or None where it is the default one and missing.
 
     Raises:
         InvalidConfigFile: A profile that was named is missing.
     """
-    name, origin = profile_name(config, environ)
+    name, origin = _profile_name(config, environ)
     section = shared.profiles.get(name)
     if section is None and origin is not None:
         raise InvalidConfigFile(f"profile {name!r}, {origin}, is neither in the config nor in the credentials file")
     return section
 
 
-def profile_name(config: Config, environ: Mapping[str, str]) -> tuple[str, str | None]:
+def _profile_name(config: Config, environ: Mapping[str, str]) -> tuple[str, str | None]:
     """Return the name of the profile that is in force, and in words where it comes from, None for the default."""
     if config.profile is not None:
         return config.profile, "given in code"

@@ -55,6 +55,9 @@ class STSError(Exception):
     recoverable: bool = True
     """Whether waiting may help, without anybody changing anything. What is cached is kept in use only then."""
 
+    retry_after: float | None = None
+    """Seconds after which the service asked to try again, or None."""
+
     attempts: int = 0
     """How many times the request had been sent when the error was raised."""
 

@@ -166,7 +166,7 @@ async def test_a_policy_may_hold_a_request_back() -> None:
     class Limiter(NoRetries):
         waits = [0.0, 0.0, 1.5, 0.25]
 
-        def admit(self, *, now: float) -> float:
+        def admit(self, *, scope: str, now: float) -> float:
             return self.waits.pop()
 
     transport = Scripted([answer()])

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sts_async import RetryPolicy
 from sts_async.errors import ConfigurationError, ConnectError, IDPCommunicationErrorException, STSError, ThrottlingError
 from sts_async.retries import NoRetries, StandardRetries
 
@@ -13,8 +14,16 @@ FATAL = STSError("no")
 ALMOST_ONE = 1 - 2**-53
 
 
+def fail(policy: RetryPolicy, error: STSError, *, attempt: int, jitter: float, now: float = 0.0) -> float | None:
+    return policy.after_failure(error, scope="a", attempt=attempt, now=now, jitter=jitter)
+
+
+def succeed(policy: RetryPolicy, *, after: STSError | None = None, now: float = 0.0) -> None:
+    policy.after_success(scope="a", attempt=1 if after is None else 2, after=after, now=now)
+
+
 def delays(policy: StandardRetries, error: STSError, *, attempts: int, jitter: float = ALMOST_ONE) -> list[Any]:
-    return [policy.after_failure(error, attempt=n, jitter=jitter) for n in range(1, attempts + 1)]
+    return [fail(policy, error, attempt=n, jitter=jitter) for n in range(1, attempts + 1)]
 
 
 def rounded(values: list[Any]) -> list[Any]:
@@ -41,8 +50,8 @@ def test_a_delay_is_a_random_part_of_its_bound(attempt: int, jitter: float, thro
     """Full jitter: callers that failed together do not come back together; a large attempt does not overflow."""
     policy = StandardRetries(max_attempts=10**7)
     error = THROTTLED if throttled else UNREACHABLE
-    bound = StandardRetries(max_attempts=10**7).after_failure(error, attempt=attempt, jitter=1.0)
-    delay = policy.after_failure(error, attempt=attempt, jitter=jitter)
+    bound = fail(StandardRetries(max_attempts=10**7), error, attempt=attempt, jitter=1.0)
+    delay = fail(policy, error, attempt=attempt, jitter=jitter)
 
     assert bound is not None
     assert 0 < bound <= 20
@@ -69,23 +78,23 @@ def test_what_cannot_succeed_later_is_not_retried() -> None:
     """And costs nothing."""
     policy = StandardRetries(quota=14)
 
-    assert policy.after_failure(FATAL, attempt=1, jitter=0.5) is None
-    assert policy.after_failure(UNREACHABLE, attempt=1, jitter=0.5) is not None
+    assert fail(policy, FATAL, attempt=1, jitter=0.5) is None
+    assert fail(policy, UNREACHABLE, attempt=1, jitter=0.5) is not None
 
 
 def test_a_last_attempt_costs_nothing() -> None:
     """The quota pays for retries, not for failures."""
     policy = StandardRetries(quota=14)
 
-    assert policy.after_failure(UNREACHABLE, attempt=3, jitter=0.5) is None
-    assert policy.after_failure(UNREACHABLE, attempt=1, jitter=0.5) is not None
+    assert fail(policy, UNREACHABLE, attempt=3, jitter=0.5) is None
+    assert fail(policy, UNREACHABLE, attempt=1, jitter=0.5) is not None
 
 
 @pytest.mark.parametrize(("error", "retries"), [(UNREACHABLE, 35), (THROTTLED, 100)])
 def test_an_empty_quota_stops_the_retries_of_every_call(error: STSError, retries: int) -> None:
     """F59: 500 tokens; 14 for a failure, 5 for throttling. One failing caller cannot start a storm."""
     policy = StandardRetries()
-    found = [policy.after_failure(error, attempt=1, jitter=0.5) for _ in range(retries + 5)]
+    found = [fail(policy, error, attempt=1, jitter=0.5) for _ in range(retries + 5)]
 
     assert [delay is None for delay in found] == [False] * retries + [True] * 5
 
@@ -95,23 +104,23 @@ def test_a_success_after_a_retry_gives_back_what_it_cost(error: STSError, cost: 
     """A service that recovers at the second attempt empties no quota."""
     policy = StandardRetries(quota=cost)
     for _ in range(9):
-        assert policy.after_failure(error, attempt=1, jitter=0.5) is not None
-        assert policy.after_failure(error, attempt=1, jitter=0.5) is None
-        policy.after_success(attempt=2)
+        assert fail(policy, error, attempt=1, jitter=0.5) is not None
+        assert fail(policy, error, attempt=1, jitter=0.5) is None
+        succeed(policy, after=error)
 
 
 def test_a_success_at_once_gives_back_one_token() -> None:
     """So an empty quota fills in time, and never beyond its capacity."""
     policy = StandardRetries(quota=5)
-    assert policy.after_failure(THROTTLED, attempt=1, jitter=0.5) is not None
+    assert fail(policy, THROTTLED, attempt=1, jitter=0.5) is not None
 
     for _ in range(4):
-        policy.after_success(attempt=1)
-        assert policy.after_failure(THROTTLED, attempt=1, jitter=0.5) is None
+        succeed(policy)
+        assert fail(policy, THROTTLED, attempt=1, jitter=0.5) is None
     for _ in range(99):
-        policy.after_success(attempt=1)
-    assert policy.after_failure(THROTTLED, attempt=1, jitter=0.5) is not None
-    assert policy.after_failure(THROTTLED, attempt=1, jitter=0.5) is None
+        succeed(policy)
+    assert fail(policy, THROTTLED, attempt=1, jitter=0.5) is not None
+    assert fail(policy, THROTTLED, attempt=1, jitter=0.5) is None
 
 
 @given(st.lists(st.sampled_from(["throttled", "unreachable", "success", "late success"])))
@@ -121,13 +130,13 @@ def test_the_quota_stays_between_nothing_and_its_capacity(events: list[str]) -> 
     for event in events:
         match event:
             case "throttled":
-                policy.after_failure(THROTTLED, attempt=1, jitter=0.5)
+                fail(policy, THROTTLED, attempt=1, jitter=0.5)
             case "unreachable":
-                policy.after_failure(UNREACHABLE, attempt=1, jitter=0.5)
+                fail(policy, UNREACHABLE, attempt=1, jitter=0.5)
             case "success":
-                policy.after_success(attempt=1)
+                succeed(policy)
             case _:
-                policy.after_success(attempt=2)
+                succeed(policy, after=UNREACHABLE)
 
         assert 0 <= policy._quota <= 30
 
@@ -136,19 +145,19 @@ def test_an_identity_provider_that_cannot_be_reached_is_retried() -> None:
     """F15: its API text asks for it; generated clients miss it."""
     error = IDPCommunicationErrorException("later", code="IDPCommunicationError", status=400)
 
-    assert StandardRetries().after_failure(error, attempt=1, jitter=1.0) == 0.05
+    assert fail(StandardRetries(), error, attempt=1, jitter=1.0) == 0.05
 
 
 def test_a_request_is_admitted_at_once() -> None:
     """Only an adaptive policy makes a first attempt wait."""
-    assert StandardRetries().admit(now=1e9) == 0
-    assert NoRetries().admit(now=1e9) == 0
+    assert StandardRetries().admit(scope="a", now=1e9) == 0
+    assert NoRetries().admit(scope="a", now=1e9) == 0
 
 
 @pytest.mark.parametrize("error", [UNREACHABLE, THROTTLED, FATAL])
 def test_without_retries_every_error_is_final(error: STSError) -> None:
     """Whatever came before."""
     policy = NoRetries()
-    policy.after_success(attempt=1)
+    succeed(policy)
 
-    assert policy.after_failure(error, attempt=1, jitter=0.5) is None
+    assert fail(policy, error, attempt=1, jitter=0.5) is None

@@ -28,6 +28,11 @@ async def test_missing_files_say_nothing(files: SharedFiles) -> None:
     assert (await SharedFiles(config=None, credentials=None).load()).profiles == {}
 
 
+async def test_the_null_device_says_nothing(tmp_path: Path) -> None:
+    """It is how programs switch the files off."""
+    assert (await SharedFiles(config=Path(os.devnull), credentials=Path(os.devnull)).load()).profiles == {}
+
+
 async def test_the_credentials_file_wins_per_key(files: SharedFiles, tmp_path: Path) -> None:
     (tmp_path / "config").write_text("[default]\nregion = eu-west-1\noutput = json\n")
     (tmp_path / "credentials").write_text("[default]\nregion = eu-west-2\n")

@@ -22,6 +22,7 @@ R = TypeVar("R", bound=Response)
 NAMESPACES = frozenset({"", NAMESPACE})
 REQUEST_ID_HEADERS = ("x-amzn-requestid", "x-amz-request-id")
 LONGEST_HOST = 253  # characters
+RETRY_AFTER = "x-amz-retry-after"
 FAULTS: dict[str, Fault] = {"Sender": "client", "Receiver": "server"}
 
 
@@ -96,13 +97,21 @@ def _service_error(tree: Tree, response: HttpResponse) -> ServiceError:
     message = _text(found, "Message") or _text(found, "message")
     if not message and not _text(found, "Code"):
         message = f"no error of STS in the answer ({what[:80]!a}, {len(response.body)} bytes)"
-    return ServiceError.of(code, response.status)(
+    error = ServiceError.of(code, response.status)(
         message,
         code=code,
         status=response.status,
         fault=FAULTS.get(_text(found, "Type")),
         request_id=_request_id(tree, response) or _text(found, "RequestId") or None,
     )
+    error.retry_after = _retry_after(response)
+    return error
+
+
+def _retry_after(response: HttpResponse) -> float | None:
+    """Return the seconds after which the service asked to try again; what is no number of milliseconds asks nothing."""
+    text = response.headers.get(RETRY_AFTER, "")
+    return int(text) / 1000 if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _request_id(tree: Tree, response: HttpResponse) -> str | None:

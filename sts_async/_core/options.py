@@ -20,7 +20,7 @@ class Kind:
     Attributes:
         rule: What a value must be, to follow "must be".
         accepts: Whether a value given in code is one.
-        parse: Returns the value that a text stands for; any ValueError means that it stands for none.
+        parse: Returns the value that a text stands for; a ValueError or KeyError means that it stands for none.
     """
 
     rule: str
@@ -127,6 +127,6 @@ def option(kind: Kind, *, variables: tuple[str, ...] = (), key: str | None = Non
     return attrs.field(default=None, metadata={METADATA: known})
 
 
-def setting(kind: Kind, default: Any) -> Any:
+def setting(kind: Kind, *, default: Any) -> Any:
     """Return an attrs field for what only code can say."""
     return attrs.field(default=default, metadata={METADATA: Option(kind=kind, optional=False)})

@@ -4,7 +4,7 @@ What the profiles of the shared files ask for: a profile becomes a plan, which s
 Plans are values: two are equal when they ask for the same, so that whoever reads the files again sees what has changed.
 
 Source: AWS SDKs and Tools Reference Guide, "Assume role credential provider" and its neighbours. Where a profile asks
-for several things, the order is role, web identity, SSO, keys, login, process.
+for several things, the order is web identity, role, SSO, keys, login, process.
 """
 
 from typing import Literal
@@ -156,7 +156,8 @@ def _source(shared: SharedConfig, section: Section, visited: tuple[str, ...]) ->
     following = shared.profiles.get(str(source))
     if following is None:
         raise InvalidConfigFile(f"{section.where('source_profile')} names a profile that does not exist")
-    found = _plan(shared, following, visited)
+    # Keys end a chain, also beside a role: only the first profile of a chain is asked for its role before its keys.
+    found = _keys(following) or _plan(shared, following, visited)
     if found is None:
         raise InvalidConfigFile(f"{section.where('source_profile')} names a profile that has none of {KINDS}")
     return found
@@ -178,7 +179,7 @@ def _sso(shared: SharedConfig, section: Section) -> SSOPlan:
         session = shared.sso_sessions.get(session_name)
         if session is None:
             raise InvalidConfigFile(f"{section.where('sso_session')} names an sso-session that does not exist")
-        for key in ("sso_start_url", "sso_region"):
+        for key in session.values:
             if section.get(key) not in (None, session.get(key)):
                 raise InvalidConfigFile(f"{section.where(key)} contradicts {session.where(key)}")
         settings = session

@@ -138,7 +138,9 @@ class SignedProvider(IssuedProvider):
                 failure = error
             delay = None
             if failure.throttled:  # after any other failure the code may have been used, and the person knows why
-                delay = policy.after_failure(failure, attempt=len(sent), jitter=lender.jitter())
+                delay = policy.after_failure(
+                    failure, scope="", attempt=len(sent), now=lender.monotonic(), jitter=lender.jitter()
+                )
             if delay is None:
                 raise failure
             await lender.sleep(delay)

@@ -139,7 +139,7 @@ async def exchange(
             if refusal is None or not (why := _passing(refusal)):
                 return response
             failure = CredentialsError(f"{who} answered {refusal}, {attempt} times")
-        delay = retries.after_failure(why, attempt=attempt, jitter=lender.jitter())
+        delay = retries.after_failure(why, scope="", attempt=attempt, now=lender.monotonic(), jitter=lender.jitter())
         if delay is None:
             failure.attempts = attempt
             raise failure

@@ -14,7 +14,7 @@ from .._core.freshness import Moment, Schedule, Step
 from .._core.secret import Unpicklable
 from .._engine import CredentialsProvider, Lender
 from .._flight import Flights, again
-from ..errors import CredentialsError, CredentialsExpired, STSError
+from ..errors import ConfigurationError, CredentialsError, CredentialsExpired, STSError
 from ..shapes import Credentials
 
 log = logging.getLogger("sts_async")
@@ -56,7 +56,7 @@ class RefreshingProvider(Unpicklable):
             STSError: It failed, and nothing in the cache will do.
         """
         held = self._held
-        if (
+        if (  # spelled out: on the way of every warm call no `Moment` is made
             lender.monotonic() < held.advisory.monotonic
             and lender.wall_clock() < held.advisory.wall
             and held.credentials is not None
@@ -127,13 +127,17 @@ class CachingProvider(RefreshingProvider):
 
     def __init__(self, source: CredentialsProvider | Callable[[], Awaitable[Credentials]]) -> None:
         super().__init__()
+        if isinstance(source, type) or not (hasattr(source, "provide_credentials") or callable(source)):
+            raise ConfigurationError(
+                f"a source must be a coroutine function or a provider, not a {type(source).__name__}"
+            )
         self._source = source
 
     async def fetch(self, lender: Lender) -> Credentials:
         """Return what the source provides."""
-        if callable(self._source):
-            return await self._source()
-        return await self._source.provide_credentials(lender)
+        if hasattr(self._source, "provide_credentials"):
+            return await self._source.provide_credentials(lender)
+        return await self._source()
 
     def __repr__(self) -> str:
         return f"CachingProvider({getattr(self._source, '__qualname__', type(self._source).__name__)})"

@@ -1,5 +1,6 @@
 """Several sources in order, and what each of them says when it is asked."""
 
+from datetime import UTC
 from typing import Literal
 
 import attrs
@@ -114,5 +115,5 @@ async def _ask(source: CredentialsProvider, lender: Lender) -> Finding:
     except STSError as error:
         return Finding(source=name, outcome="failed", detail=f"{type(error).__name__}: {error}")
     ends = credentials.expiration
-    until = "does not end" if ends is None else f"until {ends:%Y-%m-%d %H:%M:%S} UTC"
-    return Finding(source=name_of(source), outcome="found", detail=f"{credentials.access_key_id}, {until}")
+    until = "does not end" if ends is None else f"until {ends.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return Finding(source=name, outcome="found", detail=f"{credentials.access_key_id}, {until}")

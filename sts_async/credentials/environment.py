@@ -6,24 +6,24 @@ Source: AWS SDKs and Tools Reference Guide, "AWS access keys".
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
 
 from .._core.convert import timestamp
 from .._core.secret import Unpicklable, conceal
+from .._engine import Lender
 from ..errors import CredentialsError, CredentialsExpired, CredentialsNotFound
 from ..shapes import Credentials
 
 ACCESS_KEY_ID = "AWS_ACCESS_KEY_ID"
 SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - the name of the variable
 SESSION_TOKEN = "AWS_SESSION_TOKEN"  # noqa: S105 - the name of the variable
+SECURITY_TOKEN = "AWS_SECURITY_TOKEN"  # noqa: S105 - the older name of the same
 EXPIRATION = "AWS_CREDENTIAL_EXPIRATION"
-VARIABLES = (ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, EXPIRATION)
+VARIABLES = (ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, SECURITY_TOKEN, EXPIRATION)
 
 
 class EnvironmentProvider(Unpicklable):
     """
-    Provide what ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN`` and
+    Provide what ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN`` (or ``AWS_SECURITY_TOKEN``) and
     ``AWS_CREDENTIAL_EXPIRATION`` (ISO 8601) say at the time of each call. A blank variable counts as unset.
 
     Args:
@@ -36,30 +36,36 @@ class EnvironmentProvider(Unpicklable):
         self._environ = os.environ if environ is None else environ
         self._last: tuple[tuple[str | None, ...], Credentials] | None = None
 
-    async def provide_credentials(self, transport: Any) -> Credentials:
+    async def provide_credentials(self, lender: Lender) -> Credentials:
         """
-        Return the credentials. Nothing is sent over *transport*.
+        Return the credentials. Nothing is sent.
 
         Raises:
             CredentialsNotFound: Neither key variable is set.
             CredentialsError: One of the two is missing, or the expiration is no ISO 8601 time.
             CredentialsExpired: The expiration is past.
         """
-        seen = tuple(conceal((self._environ.get(name) or "").strip() or None) for name in VARIABLES)
-        last = self._last
-        if last is None or last[0] != seen:
-            self._last = None
-            last = self._last = (seen, _read(*seen))  # the same object while the variables stand, for its signer
-        credentials = last[1]
-        if credentials.is_expired(now=datetime.now(UTC)):
+        credentials = self._unchanged()
+        if credentials is None:
+            seen = tuple(conceal(self._environ.get(name)) for name in VARIABLES)
+            credentials = _read(*(conceal((value or "").strip() or None) for value in seen))
+            self._last = seen, credentials  # the same object while the variables stand, for its signer
+        if credentials.expiration is not None and credentials.expiration.timestamp() <= lender.wall_clock():
             raise CredentialsExpired(f"the credentials in the environment have expired: {EXPIRATION} is past")
         return credentials
+
+    def _unchanged(self) -> Credentials | None:
+        """Return the last credentials while the variables stand. Apart, so that no frame that raises has their text."""
+        last = self._last
+        return last[1] if last is not None and last[0] == tuple(map(self._environ.get, VARIABLES)) else None
 
     def __repr__(self) -> str:
         return "EnvironmentProvider()"
 
 
-def _read(key_id: str | None, secret: str | None, token: str | None, expires: str | None) -> Credentials:
+def _read(
+    key_id: str | None, secret: str | None, token: str | None, older: str | None, expires: str | None
+) -> Credentials:
     if key_id is None and secret is None:
         raise CredentialsNotFound(f"{ACCESS_KEY_ID} and {SECRET_ACCESS_KEY} are not set")
     if key_id is None or secret is None:
@@ -70,5 +76,7 @@ def _read(key_id: str | None, secret: str | None, token: str | None, expires: st
     except (ValueError, OverflowError):
         pass
     else:
-        return Credentials(access_key_id=key_id, secret_access_key=secret, session_token=token, expiration=expiration)
+        return Credentials(
+            access_key_id=key_id, secret_access_key=secret, session_token=token or older, expiration=expiration
+        )
     raise CredentialsError(f"{EXPIRATION} is not an ISO 8601 time such as 2026-01-01T00:00:00Z")

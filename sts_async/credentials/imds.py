@@ -99,7 +99,7 @@ class IMDSProvider(RefreshingProvider):
             CredentialsError: The service is there, and failed.
         """
         if self._disabled:
-            raise CredentialsNotFound("AWS_EC2_METADATA_DISABLED is true")
+            raise CredentialsNotFound("it is disabled: ec2_metadata_disabled, or AWS_EC2_METADATA_DISABLED")
         base = base_url(self._endpoint, mode=self._endpoint_mode)
         self._version_1 = False  # a token may be had this time
         if self._role_name is None:
@@ -181,7 +181,10 @@ class IMDSProvider(RefreshingProvider):
             return None
         if response.status in (403, 404, 405):
             if not self._v1_fallback:
-                raise CredentialsNotFound(f"{base} gives no session token: HTTP {response.status}")
+                raise CredentialsNotFound(
+                    f"{base} gives no session token (HTTP {response.status}), and version 1 is asked only with "
+                    "Config(imds_v1_fallback=True)"
+                )
             self._version_1 = True
             return None
         if response.status != 200:
@@ -273,9 +276,9 @@ def base_url(endpoint: str | None, *, mode: str) -> str:
     """
     if endpoint is None or not endpoint.strip():
         if mode.lower() not in ENDPOINTS:
-            raise ConfigurationError("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE must be IPv4 or IPv6")
+            raise ConfigurationError("the endpoint mode of the instance metadata service must be IPv4 or IPv6")
         return ENDPOINTS[mode.lower()]
-    what = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+    what = "the endpoint of the instance metadata service"
     place = hosts.take_apart(endpoint, what=what)
     if "?" in place.target:
         raise InvalidEndpoint(f"{what} must have no query")

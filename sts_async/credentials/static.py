@@ -1,8 +1,7 @@
 """Credentials that the program was given."""
 
-from typing import Any
-
 from .._core.secret import Unpicklable
+from .._engine import Lender
 from ..shapes import Credentials
 
 
@@ -14,8 +13,8 @@ class StaticProvider(Unpicklable):
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
 
-    async def provide_credentials(self, transport: Any) -> Credentials:
-        """Return the credentials. Nothing is sent over *transport*."""
+    async def provide_credentials(self, lender: Lender) -> Credentials:
+        """Return the credentials. Nothing is sent."""
         return self._credentials
 
     def __repr__(self) -> str:

@@ -90,11 +90,15 @@ CASES: dict[str, tuple[str, str, Plan]] = {
     ),
     "a chain of roles": (
         f"[profile x]\nrole_arn = {ROLE}\nsource_profile = y\n[profile y]\nrole_arn = {ROLE}2\nsource_profile = z\n"
-        f"[profile z]\nrole_arn = {ROLE}3\nsource_profile = z\n{KEYS}",
+        f"[profile z]\n{KEYS}",
         "",
-        RolePlan(
-            source=RolePlan(source=RolePlan(source=KEYS_PLAN, role_arn=f"{ROLE}3"), role_arn=f"{ROLE}2"), role_arn=ROLE
-        ),
+        RolePlan(source=RolePlan(source=KEYS_PLAN, role_arn=f"{ROLE}2"), role_arn=ROLE),
+    ),
+    "the keys of a source come before its role": (
+        f"[profile x]\nrole_arn = {ROLE}\nsource_profile = y\n"
+        f"[profile y]\nrole_arn = {ROLE}2\nsource_profile = z\n{KEYS}",
+        "",
+        RolePlan(source=KEYS_PLAN, role_arn=ROLE),
     ),
     "two roles with one source are no circle": (
         f"[profile x]\nrole_arn = {ROLE}\nsource_profile = base\n"
@@ -216,6 +220,10 @@ ERRORS: dict[str, tuple[str, str]] = {
     "SSO that contradicts its session": (
         f"{SSO}sso_session = corp\nsso_region = eu-west-2\n{SESSION}",
         r"profile 'x', key sso_region \(config, line 5\) contradicts sso-session 'corp', key sso_region",
+    ),
+    "SSO that asks for other scopes than its session": (
+        f"{SSO}sso_session = corp\nsso_registration_scopes = a\n{SESSION}sso_registration_scopes = b\n",
+        r"profile 'x', key sso_registration_scopes \(config, line 5\) contradicts sso-session 'corp'",
     ),
     "a session without a region": (
         f"{SSO}sso_session = corp\n[sso-session corp]\nsso_start_url = https://corp.example\n",

@@ -124,7 +124,8 @@ async def role_of_a_profile(place: Place) -> str:
 async def chain_of_roles(place: Place) -> str:
     place.config(
         f"[default]\nrole_arn = {ROLE}\nsource_profile = middle\nrole_session_name = me\n"
-        f"[profile middle]\nrole_arn = {OTHER_ROLE}\nsource_profile = middle\n{in_profile(place.server.credentials)}"
+        f"[profile middle]\nrole_arn = {OTHER_ROLE}\nsource_profile = last\n"
+        f"[profile last]\n{in_profile(place.server.credentials)}"
     )
     return "profile 'default'"
 

@@ -1,6 +1,9 @@
 """Credentials in environment variables: found, half set, expired, rotated."""
 
+import time
 from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support import KEYS
@@ -12,15 +15,18 @@ from sts_async.shapes import Credentials
 SET = {"AWS_ACCESS_KEY_ID": KEYS.access_key_id, "AWS_SECRET_ACCESS_KEY": KEYS.secret_access_key}
 
 
+LENDER: Any = SimpleNamespace(wall_clock=time.time)
+
+
 async def provide(environ: Mapping[str, str]) -> Credentials:
-    return await EnvironmentProvider(environ).provide_credentials(None)
+    return await EnvironmentProvider(environ).provide_credentials(LENDER)
 
 
 async def test_keys_and_token_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**SET, "AWS_SESSION_TOKEN": KEYS.session_token}.items():
         monkeypatch.setenv(name, value or "")
 
-    assert await EnvironmentProvider().provide_credentials(None) == KEYS
+    assert await EnvironmentProvider().provide_credentials(LENDER) == KEYS
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
@@ -69,9 +75,9 @@ async def test_variables_that_change_are_seen_and_those_that_stand_give_the_same
     environ = dict(SET)
     provider = EnvironmentProvider(environ)
 
-    first, again = [await provider.provide_credentials(None) for _ in range(2)]
+    first, again = [await provider.provide_credentials(LENDER) for _ in range(2)]
     environ["AWS_SECRET_ACCESS_KEY"] = "SENTINEL-another"
-    changed = await provider.provide_credentials(None)
+    changed = await provider.provide_credentials(LENDER)
 
     assert first is again
     assert changed.secret_access_key == "SENTINEL-another"

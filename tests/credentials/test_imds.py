@@ -264,7 +264,9 @@ async def test_a_role_without_credentials_is_an_error(lender: Engine, raw_server
 async def test_disabled_means_that_nothing_is_asked_for(lender: Engine, raw_server: Start) -> None:
     server = await raw_server(TOKEN)
     for endpoint in (server.url, "http://evil/"):
-        with pytest.raises(CredentialsNotFound, match=r"^AWS_EC2_METADATA_DISABLED is true$"):
+        with pytest.raises(
+            CredentialsNotFound, match=r"^it is disabled: ec2_metadata_disabled, or AWS_EC2_METADATA_DISABLED$"
+        ):
             await IMDSProvider(endpoint=endpoint, disabled=True).fetch(lender)
 
     assert server.connections == 0
@@ -307,7 +309,10 @@ async def test_no_token_is_not_found(lender: Engine, raw_server: Start, status: 
     error = await refusal_of(IMDSProvider(endpoint=server.url, attempts=3), lender)
 
     assert isinstance(error, CredentialsNotFound)
-    assert str(error) == f"{server.url.rstrip('/')} gives no session token: HTTP {status}"
+    assert str(error) == (
+        f"{server.url.rstrip('/')} gives no session token (HTTP {status}), and version 1 is asked only with "
+        "Config(imds_v1_fallback=True)"
+    )
     assert (len(server.requests), gets(server)) == (1, [])
     assert "SENTINEL" not in shown(error)
 
@@ -676,14 +681,14 @@ async def test_an_endpoint_elsewhere_is_refused(lend: Lend, endpoint: str) -> No
     error = await refusal_of(IMDSProvider(endpoint=endpoint), lend(transport=None))
 
     assert isinstance(error, InvalidEndpoint)
-    assert str(error).startswith("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+    assert str(error).startswith("the endpoint of the instance metadata service")
 
 
 async def test_a_mode_that_is_none_is_refused(lender: Engine) -> None:
     error = await refusal_of(IMDSProvider(endpoint_mode="IPv5"), lender)
 
     assert isinstance(error, ConfigurationError)
-    assert str(error) == "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE must be IPv4 or IPv6"
+    assert str(error) == "the endpoint mode of the instance metadata service must be IPv4 or IPv6"
 
 
 def test_it_says_what_it_is() -> None:

@@ -231,13 +231,11 @@ class NotAProvider:
 class MyRetries(StandardRetries):
     """A policy can change one decision."""
 
-    def after_failure(self, error: STSError, *, attempt: int, jitter: float) -> float | None:
+    def after_failure(self, error: STSError, *, scope: str, attempt: int, now: float, jitter: float) -> float | None:
         """Return the delay."""
-        return (
-            None
-            if isinstance(error, ExpiredTokenException)
-            else super().after_failure(error, attempt=attempt, jitter=jitter)
-        )
+        if isinstance(error, ExpiredTokenException):
+            return None
+        return super().after_failure(error, scope=scope, attempt=attempt, now=now, jitter=jitter)
 
 
 async def what_a_client_is_made_of() -> None:

@@ -1,0 +1,115 @@
+"""
+How fast a client may send: a bucket of tokens whose rate of filling falls when the service throttles, and recovers.
+
+Off until the first time that it throttles. The time is a parameter throughout, in seconds on one clock.
+
+Source: AWS SDKs Reference Guide, "Retry behavior", adaptive mode; the numbers are those of botocore and smithy.
+"""
+
+import math
+
+SMOOTHING = 0.8  # weight of the latest measurement
+MEASURED_OVER = 0.5  # s
+BETA = 0.7  # what is left of the rate after throttling
+SCALE = 0.4  # of the cubic curve on which it recovers
+LOWEST_RATE = 0.5  # tokens a second
+LOWEST_CAPACITY = 1.0  # tokens
+MOST_AHEAD = 2.0  # times the rate that was measured: what nobody asks for is not promised
+
+
+class Measured:
+    """The rate at which answers come, measured over half seconds and smoothed."""
+
+    __slots__ = ("_answers", "_since", "rate")
+
+    def __init__(self, *, now: float) -> None:
+        self.rate = 0.0
+        self._answers = 0
+        self._since = float(math.floor(now))
+
+    def answer(self, *, now: float) -> float:
+        """Count an answer, and return the rate, in answers a second."""
+        self._answers += 1
+        bucket = math.floor(now / MEASURED_OVER) * MEASURED_OVER
+        if bucket > self._since:
+            latest = self._answers / (bucket - self._since)
+            self.rate = SMOOTHING * latest + (1 - SMOOTHING) * self.rate
+            self._answers, self._since = 0, bucket
+        return self.rate
+
+
+class Limiter:
+    """
+    Admit requests at the rate that the service bears.
+
+        while (wait := limiter.admit(now=...)) > 0:
+            ...  # wait, and ask again
+
+    Attributes:
+        enabled: Whether the service has throttled yet.
+        rate: Tokens a second.
+        capacity: Tokens that the bucket can hold.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_filled_at",
+        "_last_throttle",
+        "_measured",
+        "_tokens",
+        "_turning_point",
+        "_w_max",
+        "capacity",
+        "enabled",
+        "rate",
+    )
+
+    def __init__(self, *, now: float) -> None:
+        self.enabled = False
+        self.rate = LOWEST_CAPACITY
+        self.capacity = LOWEST_CAPACITY
+        self._tokens = 0.0
+        self._filled_at = now
+        self._measured = Measured(now=now)
+        self._w_max = 0.0
+        self._turning_point = 0.0
+        self._last_throttle = now
+
+    @property
+    def tokens(self) -> float:
+        """Tokens in the bucket when it was last looked at: never less than none."""
+        return self._tokens
+
+    def admit(self, *, now: float) -> float:
+        """Take a token and return 0, or return the seconds after which to ask again."""
+        if not self.enabled:
+            return 0.0
+        self._fill(now)
+        if self._tokens >= 1:
+            self._tokens -= 1
+            return 0.0
+        return (1 - self._tokens) / self.rate
+
+    def answer(self, *, now: float, throttled: bool) -> None:
+        """Learn of an answer, from which the next rate follows."""
+        measured = self._measured.answer(now=now)
+        if throttled:
+            self._w_max = min(measured, self.rate) if self.enabled else measured
+            self._turning_point = math.cbrt(self._w_max * (1 - BETA) / SCALE)
+            self._last_throttle = now
+            self.enabled = True
+            rate = self._w_max * BETA
+        else:
+            rate = SCALE * (now - self._last_throttle - self._turning_point) ** 3 + self._w_max
+        self._set(min(rate, MOST_AHEAD * measured), now)
+
+    def _set(self, rate: float, now: float) -> None:
+        self._fill(now)
+        self.rate = max(rate, LOWEST_RATE)
+        self.capacity = max(rate, LOWEST_CAPACITY)
+        self._tokens = min(self._tokens, self.capacity)
+
+    def _fill(self, now: float) -> None:
+        passed = max(0.0, now - self._filled_at)
+        self._tokens = min(self.capacity, self._tokens + passed * self.rate)
+        self._filled_at = now

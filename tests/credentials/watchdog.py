@@ -1,0 +1,258 @@
+"""
+A watch over the event loops of a test: the library must not block one, not even for 20 ms.
+
+It has two layers. The first knows the calls that wait for a disk, a name server, a process or a clock, and reports
+every one that the library makes on a loop, however short it was. The second measures: a callback of a loop that is off
+the CPU for longer than the limit was blocked, whatever the call is named. A busy machine takes the CPU away as well,
+so what was only measured counts when it happens every time: such a test is run again, up to twice.
+
+The fault is the library's when its line is the innermost of the project on the stack: what a test, or
+`sts_async.testing`, does in a function that the library calls is their own affair.
+"""
+
+import asyncio.events
+import contextlib
+import functools
+import importlib
+import inspect
+import linecache
+import os
+import ssl
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, Self
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+import sts_async
+
+LIMIT = 0.020  # s off the CPU, in one callback of a loop
+ATTEMPTS = 3  # runs of a test of which each must be blocked
+STILL = 0.015  # s of them without a turn on the CPU, to tell a wait from a busy machine
+A_TURN = 0.0005  # s on the CPU that end a wait
+SAMPLE_PERIOD = 0.004  # s between two looks at what runs
+HAS_THREAD_CLOCKS = hasattr(time, "pthread_getcpuclockid")  # not on macOS, nor on Windows
+
+LIBRARY = Path(sts_async.__file__).parent
+TESTS = Path(__file__).parents[1]
+_IN_LIBRARY = f"{LIBRARY}{os.sep}"
+_IN_TESTS = (f"{TESTS}{os.sep}", f"{LIBRARY / 'testing'}{os.sep}")
+
+AUDITED = frozenset(
+    """
+    open os.chmod os.chown os.fork os.forkpty os.link os.listdir os.lockf os.mkdir os.posix_spawn os.remove os.rename
+    os.rmdir os.scandir os.symlink os.system os.truncate os.utime fcntl.flock fcntl.lockf subprocess.Popen
+    socket.connect socket.getaddrinfo socket.gethostbyaddr socket.gethostbyname socket.getnameinfo socket.sendto
+    """.split()
+)  # Source: Python's table of audit events.
+UNAUDITED: tuple[tuple[Any, str], ...] = (
+    (time, "sleep"),  # audited from Python 3.13
+    (os, "access"),
+    (os, "fsync"),
+    (os, "lstat"),
+    (os, "readlink"),
+    (os, "stat"),
+    (os, "waitpid"),
+    (ssl.SSLContext, "load_cert_chain"),
+    (ssl.SSLContext, "load_verify_locations"),
+    (ssl.SSLContext, "set_default_verify_paths"),
+)
+
+_PAUSES = pytest.StashKey[list[str]]()
+_watches: list["Watchdog"] = []
+
+
+class Watchdog:
+    """
+    What the library did on event loops, in any thread, while this context was entered; of two nested, the inner one.
+
+    Attributes:
+        calls: Calls that wait by their nature, each with the lines of the library that led to it. No argument is shown.
+        pauses: Callbacks that were off the CPU for more than `LIMIT`, each with the time and the line that waited.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.pauses: list[str] = []
+        self._running: dict[int, _Running] = {}  # by thread, its present callback
+        self._over = threading.Event()
+        self._sampler = threading.Thread(target=self._look, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Self:
+        _install()
+        _watches.append(self)
+        self._sampler.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _watches.remove(self)
+        self._over.set()
+        self._sampler.join()
+
+    def run(self, callback: Callable[[], None]) -> None:
+        """Run a callback of a loop, and note it if it was blocked."""
+        thread = threading.get_ident()
+        running = self._running[thread] = _Running()
+        try:
+            callback()
+        finally:
+            off_cpu = time.perf_counter() - running.began - (time.thread_time() - running.on_cpu)
+            del self._running[thread]
+            if running.waits and off_cpu > LIMIT and (where := Counter(running.waits).most_common(1)[0][0]):
+                self.pauses.append(f"{off_cpu * 1000:.0f} ms off the CPU, {where}")
+
+    def _look(self) -> None:
+        while not self._over.wait(SAMPLE_PERIOD):
+            for thread, running in list(self._running.items()):
+                if running.stands_still():
+                    running.waits.append(library_lines(sys._current_frames().get(thread)))
+
+
+class _Running:
+    """A callback that runs: since when, on whose CPU time, and where it was seen to wait."""
+
+    __slots__ = ("began", "clock", "on_cpu", "still_at", "still_since", "waits")
+
+    def __init__(self) -> None:
+        self.clock = time.pthread_getcpuclockid(threading.get_ident()) if HAS_THREAD_CLOCKS else None
+        self.still_since = self.began = time.perf_counter()
+        self.still_at = self.on_cpu = time.thread_time()
+        self.waits: list[str | None] = []
+
+    def stands_still(self) -> bool:
+        """
+        Whether it has had no CPU for `STILL`.
+
+        A callback that computes for long is off the CPU too if others want it, but has a turn every few milliseconds.
+        """
+        with contextlib.suppress(OSError):  # its thread has ended
+            on_cpu = time.clock_gettime(self.clock) if self.clock is not None else self.still_at
+            if on_cpu - self.still_at > A_TURN:
+                self.still_since, self.still_at = time.perf_counter(), on_cpu
+        return time.perf_counter() - self.still_since > STILL
+
+
+def library_lines(frame: FrameType | None) -> str | None:
+    """
+    Return the lines of the library on a stack, the innermost first, or None if the wait is not the library's doing.
+
+    If a test calls, on a loop, what the library itself calls in a thread, or imports the library there, that is the
+    test's doing. The lines of source that a traceback quotes, and what other packages import, are not ours either.
+    """
+    lines: list[str] = []
+    entry: CodeType | None = None
+    importing = False
+    while frame is not None and (code := frame.f_code) is not _timed_run.__code__:
+        if code.co_filename.startswith(_IN_TESTS) and code.co_filename != __file__:
+            if entry and _is_for_a_thread(entry):
+                return None
+            break
+        if code.co_filename.startswith(_IN_LIBRARY):
+            entry = code
+            lines.append(f"{_path(code)}:{frame.f_lineno} in {code.co_qualname}")
+        elif code.co_filename == linecache.__file__ or (importing and not _is_import(code) and not entry):
+            return None
+        importing = importing or _is_import(code)
+        frame = frame.f_back
+    return ", from ".join(lines) or None
+
+
+def _path(code: CodeType) -> Path:
+    return Path(code.co_filename).relative_to(LIBRARY.parent)
+
+
+def _is_for_a_thread(code: CodeType) -> bool:
+    """Whether whoever runs this code must see to it that it may wait: a private function, or a module at its import."""
+    words = [*_path(code).with_suffix("").parts, *code.co_qualname.split(".")]
+    private = any(word.startswith("_") and not word.endswith("__") for word in words)
+    return code.co_name == "<module>" or (private and not code.co_flags & inspect.CO_COROUTINE)
+
+
+def _is_import(code: CodeType) -> bool:
+    return code.co_filename.startswith("<frozen importlib") or code.co_filename == importlib.__file__
+
+
+def _note(call: str) -> None:
+    """Note a call in the present thread if the library makes it on a loop."""
+    if _watches and asyncio._get_running_loop() is not None and (where := library_lines(sys._getframe(1))):
+        _watches[-1].calls.append(f"{call} at {where}")
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    """Note an audit event, unless it is about what cannot wait: an open descriptor, a socket that does not block."""
+    if event not in AUDITED:
+        return
+    if event == "open" and isinstance(arguments[0], int):
+        return
+    if event.startswith("socket.") and hasattr(arguments[0], "gettimeout") and arguments[0].gettimeout() == 0:
+        return
+    _note(event)
+
+
+def _noting(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        _note(name)
+        return function(*args, **kwargs)
+
+    return noted
+
+
+_run = asyncio.events.Handle._run
+
+
+def _timed_run(handle: asyncio.events.Handle) -> None:
+    if _watches:
+        _watches[-1].run(functools.partial(_run, handle))
+    else:
+        _run(handle)
+
+
+@functools.cache
+def _install() -> None:
+    """
+    Put the ears in place, once and for good: an audit hook cannot be removed.
+
+    The rest stays as well. If it went with each watch, a test that replaces `os.stat` could put an old ear back.
+    """
+    for owner, name in UNAUDITED:
+        setattr(owner, name, _noting(f"{owner.__name__}.{name}", getattr(owner, name)))
+    asyncio.events.Handle._run = _timed_run  # type: ignore[assignment, method-assign]
+    sys.addaudithook(_hear)
+
+
+@pytest.fixture(autouse=True)
+def _the_loop_is_watched(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which the library makes a call that waits on a loop; keep what was measured for the runner."""
+    with Watchdog() as watch:
+        yield
+    request.node.stash[_PAUSES] = watch.pauses
+    if watch.calls:
+        pytest.fail("on the event loop: " + "\n".join(dict.fromkeys(watch.calls)), pytrace=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a watched test, and again if it passed but was blocked; it fails if it was blocked every time."""
+    if _the_loop_is_watched.__name__ not in getattr(item, "fixturenames", ()):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for _ in range(ATTEMPTS):
+        item.stash[_PAUSES] = []
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        pauses = item.stash[_PAUSES]
+        if not pauses or any(report.failed for report in reports):
+            break
+    else:
+        reports[-1].outcome = "failed"
+        reports[-1].longrepr = f"blocked in each of {ATTEMPTS} runs, in the last:\n" + "\n".join(pauses)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True

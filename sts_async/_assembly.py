@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import aiohttp
 
+from . import _files
 from ._core import endpoints
+from ._core.skew import ServiceClock
 from ._engine import CredentialsProvider, Engine, RetryPolicy
 from ._flight import Tasks
 from ._limits import CONNECT_TIMEOUT
@@ -14,6 +16,8 @@ from ._transport import AiohttpTransport
 from .config import Config
 from .errors import ConfigurationError
 from .retries import AdaptiveRetries, StandardRetries
+
+MOST_CERTIFICATES = 4 << 20  # bytes of a bundle
 
 
 def endpoint_of(config: Config) -> endpoints.Endpoint:
@@ -42,10 +46,7 @@ async def transport_of(config: Config, *, session: aiohttp.ClientSession | None 
     """
     trusted = None
     if config.ca_bundle is not None:
-        try:
-            trusted = await asyncio.to_thread(ssl.create_default_context, cafile=config.ca_bundle)
-        except OSError as error:  # which ssl.SSLError is, too
-            raise ConfigurationError(f"ca_bundle: {config.ca_bundle}: {error.strerror or error}") from None
+        trusted = await asyncio.to_thread(_trusting, config.ca_bundle)
     return AiohttpTransport(
         session=session,
         max_connections=config.max_connections,
@@ -55,6 +56,15 @@ async def transport_of(config: Config, *, session: aiohttp.ClientSession | None 
         trusted=trusted,
         app_id=config.app_id,
     )
+
+
+def _trusting(ca_bundle: str) -> ssl.SSLContext:
+    try:
+        data, _ = _files.read(ca_bundle, most=MOST_CERTIFICATES)
+        return ssl.create_default_context(cadata=data.decode("ascii"))
+    except (OSError, ValueError) as error:  # ssl.SSLError is the former
+        reason = getattr(error, "strerror", None) or "no certificates in PEM form"
+    raise ConfigurationError(f"ca_bundle: {ca_bundle!a}: {reason}")
 
 
 def retries_of(config: Config) -> RetryPolicy:
@@ -79,7 +89,9 @@ def engine_of(
         transport=transport,
         credentials=credentials,
         retries=retries or retries_of(config),
+        deadline=config.deadline,
         validate=config.validate_parameters,
+        clock=ServiceClock(offset=config.time_offset, corrects=not config.disable_clock_skew_correction),
         tasks=tasks,
         default_credentials=default_credentials,
     )

@@ -8,6 +8,7 @@ transport, credentials provider, retry policy.
 import asyncio
 import hashlib
 import logging
+import math
 import random
 import time
 from collections import OrderedDict
@@ -21,9 +22,18 @@ from ._core.constraints import violations
 from ._core.endpoints import NO_REGION, Endpoint
 from ._core.message import HttpRequest, HttpResponse
 from ._core.scope import scope_of
-from ._core.secret import Unpicklable
+from ._core.secret import SecretBytes, Unpicklable
+from ._core.skew import ServiceClock, is_reason
 from ._flight import Tasks
-from .errors import ConfigurationError, CredentialsError, ParamValidationError, STSError
+from ._limits import Gate, TimeLimits
+from .errors import (
+    ConfigurationError,
+    ConnectError,
+    CredentialsError,
+    DeadlineExceeded,
+    ParamValidationError,
+    STSError,
+)
 from .operations import Operation
 from .shapes import Credentials, Request, Response, ResponseMetadata
 
@@ -31,6 +41,7 @@ R = TypeVar("R", bound=Response)
 
 SERVICE = "sts"
 HEADERS = {"content-type": query.CONTENT_TYPE}  # all that is signed: what a proxy may change is not
+REFUSED_KEYS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidClientTokenId"})
 METADATA_KEPT = 50  # answers; as many as the 2015 Java client kept
 
 log = logging.getLogger("sts_async")
@@ -63,6 +74,10 @@ class Lender(Transport, Protocol):
     monotonic: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     jitter: Callable[[], float]
+
+    def now(self) -> datetime:
+        """Return the time by the service's clock, as far as it is known."""
+        ...
 
     def signed_by(self, credentials: "CredentialsProvider", *, retries: "RetryPolicy | None" = None) -> "Engine":
         """Return the client's engine with other credentials, and with other retries when they are given."""
@@ -104,8 +119,52 @@ class RetryPolicy(Protocol):
         ...
 
 
+class _Shared:
+    """What an engine and its views share, beside the parts that they lend."""
+
+    __slots__ = ("clock", "metadata", "time_limits", "transport", "turns", "validate")
+
+    def __init__(self, *, transport: Transport, validate: bool, clock: ServiceClock) -> None:
+        self.transport = transport
+        self.validate = validate
+        self.clock = clock
+        self.time_limits = TimeLimits()
+        self.turns: dict[object, Gate] = {}
+        self.metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
+
+
+class _Call:
+    """How far a call has come."""
+
+    __slots__ = ("attempt", "ends", "failure", "renewed", "sent")
+
+    def __init__(self, ends: float) -> None:
+        self.ends = ends  # on the monotonic clock
+        self.attempt = 0
+        self.sent = 0  # how often the request has been sent
+        self.failure: STSError | None = None  # of the last attempt
+        self.renewed = False  # whether credentials were fetched anew because the service refused them
+
+
 class Engine(Unpicklable):
     """Invoke operations at one endpoint. All parts are values or seams; none is made here."""
+
+    __slots__ = (
+        "_credentials",
+        "_deadline",
+        "_headers",
+        "_retries",
+        "_scope_of",
+        "_shared",
+        "_signer",
+        "default_credentials",
+        "endpoint",
+        "jitter",
+        "monotonic",
+        "sleep",
+        "tasks",
+        "wall_clock",
+    )
 
     def __init__(
         self,
@@ -114,7 +173,9 @@ class Engine(Unpicklable):
         transport: Transport,
         credentials: CredentialsProvider,
         retries: RetryPolicy,
+        deadline: float | None = None,
         validate: bool = True,
+        clock: ServiceClock | None = None,
         tasks: Tasks | None = None,
         default_credentials: Callable[[], CredentialsProvider] | None = None,
         wall_clock: Callable[[], float] = time.time,
@@ -122,91 +183,180 @@ class Engine(Unpicklable):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        self.endpoint = endpoint
         self.tasks = tasks or Tasks()
         self.default_credentials = default_credentials
         self.wall_clock = wall_clock
         self.monotonic = monotonic
         self.sleep = sleep
         self.jitter = jitter
-        self.endpoint = endpoint
-        self._transport = transport
+        self._shared = _Shared(transport=transport, validate=validate, clock=clock or ServiceClock())
         self._credentials = credentials
         self._retries = retries
-        self._validate = validate
+        self._deadline = deadline
+        self._headers: Mapping[str, str] = HEADERS
         self._signer: sigv4.Signer | None = None
         self._scope_of: tuple[Credentials, str] | None = None
-        self._metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
 
     async def invoke(self, operation: Operation[R], request: Request[R]) -> R:
-        """Send *request* until it succeeds or the retry policy gives up. Raises what `errors` lists."""
-        if self._validate:
-            self._check(request)
+        """Send *request* until it succeeds, the retry policy gives up, or its time is over; see `errors`."""
+        if self._shared.validate:
+            check(request)
         endpoint = self._where()
         body = query.serialize(operation, request)
+        if self._deadline is None:
+            return await self._attempts(_Call(math.inf), operation, request, endpoint, body)
+        call = _Call(self.monotonic() + self._deadline)
+        try:
+            with self._shared.time_limits.start(self._deadline):
+                return await self._attempts(call, operation, request, endpoint, body)
+        except TimeoutError as error:
+            if isinstance(error, STSError):
+                raise
+        raise self._too_late(call)
+
+    async def _attempts(
+        self, call: _Call, operation: Operation[R], request: Request[R], endpoint: Endpoint, body: SecretBytes
+    ) -> R:
         digest = _digest(body)
-        attempt = sent = 0
-        failure: STSError | None = None
+        shared = self._shared
         while True:
-            attempt += 1
+            call.attempt += 1
             credentials, scope = None, ""
-            if operation.signed:  # a source that fails has tried what it could: it is not for us to try again
-                try:
-                    credentials = await self._credentials.provide_credentials(self)
-                except STSError as error:
-                    error.attempts = sent or error.attempts  # it may have a count of its own
-                    raise
+            if operation.signed:
+                credentials = await self._provided(call)
                 scope = self._scope(credentials, endpoint)
-            while (wait := self._retries.admit(scope=scope, now=self.monotonic())) > 0:
-                await self.sleep(wait)
+            if shared.turns or self._retries.admit(scope=scope, now=self.monotonic()) > 0:
+                await self._turn(call, scope)
             outcome: R | STSError
+            signed_with = shared.clock.offset
+            skew = None
             try:
-                at = self._now()
-                headers = self._sign(credentials, digest, at) if operation.signed else HEADERS
-                sent = attempt
-                response = await self._transport.send(HttpRequest("POST", endpoint.url, headers, body))
+                begun = self.wall_clock()
+                at = datetime.fromtimestamp(begun + signed_with, UTC)
+                headers = self._sign(credentials, digest, at) if operation.signed else self._headers
+                call.sent = call.attempt
+                response = await shared.transport.send(HttpRequest("POST", endpoint.url, headers, body))
             except STSError as error:
                 outcome = error
             else:
+                skew = shared.clock.learn(response.headers, sent=begun, received=self.wall_clock())
                 outcome = answer.read(
                     operation,
                     response,
                     now=at,
                     requested=getattr(request, "duration_seconds", None),
-                    attempts=attempt,
+                    attempts=call.attempt,
                 )
             if log.isEnabledFor(logging.DEBUG):
-                _log_attempt(operation, attempt, outcome)
+                _log_attempt(operation, call.attempt, outcome)
             if not isinstance(outcome, STSError):
-                self._retries.after_success(scope=scope, attempt=attempt, after=failure, now=self.monotonic())
+                now = self.monotonic()
+                self._retries.after_success(scope=scope, attempt=call.attempt, after=call.failure, now=now)
                 self._remember(digest, outcome.metadata)
                 return outcome
-            failure = outcome
-            failure.attempts = sent
+            failure = call.failure = outcome
+            failure.attempts = call.sent
+            failure.retryable = failure.retryable or is_reason(failure, skew=skew, signed_with=signed_with)
+            if await self._renewed(call, credentials):
+                continue
             delay = self._retries.after_failure(
-                failure, scope=scope, attempt=attempt, now=self.monotonic(), jitter=self.jitter()
+                failure, scope=scope, attempt=call.attempt, now=self.monotonic(), jitter=self.jitter()
             )
-            if delay is None:
+            if delay is None or not _may_be_sent_again(request, failure):
                 raise failure
-            await self.sleep(delay)
+            await self._pause(call, delay)
+
+    async def _provided(self, call: _Call) -> Credentials:
+        try:  # a source that fails has tried what it could: it is not for us to try again
+            return self._checked(await self._credentials.provide_credentials(self))
+        except STSError as error:
+            error.attempts = call.sent or error.attempts  # it may have a count of its own
+            raise
+
+    async def _renewed(self, call: _Call, credentials: Credentials | None) -> bool:
+        """Say whether there are others, once in a call, in place of credentials that the service refused."""
+        refused = credentials is not None and getattr(call.failure, "code", None) in REFUSED_KEYS
+        invalidate = getattr(self._credentials, "invalidate", None)
+        if credentials is None or not refused or invalidate is None or call.renewed:
+            return False
+        call.renewed = True
+        invalidate(credentials.access_key_id)
+        return (await self._provided(call)).access_key_id != credentials.access_key_id
+
+    async def _turn(self, call: _Call, scope: str) -> None:
+        """Wait until the retry policy admits the request, behind those who came before."""
+        line = (asyncio.get_running_loop(), self._retries, scope)
+        turns = self._shared.turns
+        gate = turns.setdefault(line, Gate(1))
+        if not gate.take():
+            await gate.wait()
+        try:
+            while (wait := self._retries.admit(scope=scope, now=self.monotonic())) > 0:
+                await self._pause(call, wait)
+        finally:
+            gate.give_up()
+            if gate.idle:
+                turns.pop(line, None)
+
+    async def _pause(self, call: _Call, seconds: float) -> None:
+        """Wait, unless the call would be over by then."""
+        if self.monotonic() + seconds > call.ends:
+            raise self._too_late(call)
+        if seconds > 0:
+            await self.sleep(seconds)
+
+    def _too_late(self, call: _Call) -> STSError:
+        error = call.failure or DeadlineExceeded(f"the call was not over after {self._deadline:g} s")
+        error.attempts = call.sent
+        return error
+
+    async def get_credentials(self) -> Credentials:
+        """Return what a request would be signed with now."""
+        return self._checked(await self._credentials.provide_credentials(self))
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Send *request* once, whatever it is, over the client's connections."""
-        return await self._transport.send(request)
+        return await self._shared.transport.send(request)
+
+    def now(self) -> datetime:
+        """Return the time by the service's clock, as far as it is known."""
+        return datetime.fromtimestamp(self.wall_clock() + self._shared.clock.offset, UTC)
 
     def signed_by(self, credentials: CredentialsProvider, *, retries: RetryPolicy | None = None) -> "Engine":
         """Return a view of this engine that signs with other *credentials*, and shares everything else."""
-        view = object.__new__(type(self))
-        view.__dict__.update(self.__dict__)
-        view._credentials = credentials
-        view._retries = retries or self._retries
-        view._signer = view._scope_of = None
-        view._metadata = OrderedDict()
-        return view
+        return self.view(credentials=credentials, retries=retries)
+
+    def view(
+        self,
+        *,
+        credentials: CredentialsProvider | None = None,
+        retries: RetryPolicy | None = None,
+        endpoint: Endpoint | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+    ) -> "Engine":
+        """Return an engine with some parts replaced, that shares connections, clocks, limits and metadata with this."""
+        made = object.__new__(Engine)
+        made.endpoint = endpoint or self.endpoint
+        made.tasks = self.tasks
+        made.default_credentials = self.default_credentials
+        made.wall_clock = self.wall_clock
+        made.monotonic = self.monotonic
+        made.sleep = self.sleep
+        made.jitter = self.jitter
+        made._shared = self._shared
+        made._credentials = credentials or self._credentials
+        made._retries = retries or self._retries
+        made._deadline = deadline or self._deadline
+        made._headers = self._headers if headers is None else {**self._headers, **headers}
+        made._signer = made._scope_of = None
+        return made
 
     async def presign(self, operation: Operation[Any], request: Request[Any], *, expires: int) -> sigv4.PresignedUrl:
         """Return a URL that invokes *operation* when it is fetched, in place of invoking it."""
-        if self._validate:
-            self._check(request)
+        if self._shared.validate:
+            check(request)
         if request._has_secret():
             raise ConfigurationError(f"{operation.name} with a secret cannot be presigned: URLs end up in logs")
         return sigv4.presign(
@@ -214,13 +364,13 @@ class Engine(Unpicklable):
             url=f"{self._where().url}?{query.serialize(operation, request).decode()}",
             service=SERVICE,
             region=self._signing_region(),
-            at=self._now(),
+            at=self.now(),
             expires=expires,
         )
 
     def metadata_of(self, operation: Operation[Any], request: Request[Any]) -> ResponseMetadata | None:
         """Return what came with the last answer to a request equal to *request*, if it is among the last 50."""
-        return self._metadata.get(_digest(query.serialize(operation, request)))
+        return self._shared.metadata.get(_digest(query.serialize(operation, request)))
 
     def _scope(self, credentials: Credentials, endpoint: Endpoint) -> str:
         known = self._scope_of
@@ -228,11 +378,6 @@ class Engine(Unpicklable):
             access_key_id = self._checked(credentials).access_key_id
             known = self._scope_of = (credentials, scope_of(access_key_id, endpoint.signing_region or ""))
         return known[1]
-
-    def _check(self, request: Request[Any]) -> None:
-        broken = tuple(violations(request))
-        if broken:
-            raise ParamValidationError(type(request).__name__, broken)
 
     def _sign(self, credentials: Credentials | None, digest: str, at: datetime) -> Mapping[str, str]:
         signer = self._signer
@@ -242,7 +387,7 @@ class Engine(Unpicklable):
                 self._checked(credentials),
                 method="POST",
                 url=self._where().url,
-                headers=HEADERS,
+                headers=self._headers,
                 service=SERVICE,
                 region=self._signing_region(),
             )
@@ -267,15 +412,29 @@ class Engine(Unpicklable):
             raise ConfigurationError("a signed operation needs a region beside endpoint_url: pass region=...")
         return region
 
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self.wall_clock(), UTC)
-
     def _remember(self, digest: str, metadata: ResponseMetadata) -> None:
         # By the digest of what was sent, so that no request, and no secret in it, is kept.
-        self._metadata[digest] = metadata
-        self._metadata.move_to_end(digest)
-        if len(self._metadata) > METADATA_KEPT:
-            self._metadata.popitem(last=False)
+        self._shared.metadata[digest] = metadata
+        self._shared.metadata.move_to_end(digest)
+        if len(self._shared.metadata) > METADATA_KEPT:
+            self._shared.metadata.popitem(last=False)
+
+
+def check(request: Request[Any]) -> None:
+    """
+    Refuse a request that breaks constraints of the API.
+
+    Raises:
+        ParamValidationError: It does; all violations in one error.
+    """
+    broken = tuple(violations(request))
+    if broken:
+        raise ParamValidationError(type(request).__name__, broken)
+
+
+def _may_be_sent_again(request: Request[Any], failure: STSError) -> bool:
+    """Say whether a request may be repeated: one with an MFA code, which is good for once, only if it was not sent."""
+    return isinstance(failure, ConnectError) or getattr(request, "token_code", None) is None
 
 
 def _digest(body: bytes) -> str:

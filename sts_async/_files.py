@@ -2,7 +2,7 @@
 Files that hold secrets: read without being tricked, written so that nobody else reads them, locked between processes.
 
 Everything here blocks, and is called in a thread. What goes wrong is an `OSError`: those of the system as they come,
-`UnsuitableFile` for what is there but not to be used, `TimeoutError` for a lock.
+and `UnsuitableFile` for what is there but not to be used.
 """
 
 import contextlib
@@ -11,10 +11,9 @@ import os
 import stat as modes
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from ._core.secret import SecretBytes
 from .errors import ConfigurationError
@@ -41,7 +40,6 @@ else:
 
 MOST_BYTES = 1 << 20  # of a file that is read
 CHUNK = 1 << 16  # bytes that are read at a time
-SHORTEST_POLL, LONGEST_POLL = 0.001, 0.02  # s between two tries of a lock
 
 _WINDOWS = sys.platform == "win32"
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
@@ -160,50 +158,64 @@ def write_private(path: StrPath, data: bytes) -> None:
         raise
 
 
-@contextlib.contextmanager
-def locked(path: StrPath, *, seconds: float = 10.0) -> Iterator[None]:
+class Lock:
+    """A lock that is held. As a context manager it is given up at the end of the block."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    def release(self) -> None:
+        """Give the lock up; only the first time counts."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            try:
+                _unlock(descriptor)  # closing is not enough when a child was forked meanwhile
+            finally:
+                os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        self.release()  # whoever asked a thread for it may have been cancelled before he got it
+
+
+def take_lock(path: StrPath) -> Lock | None:
     """
-    Hold the lock of a file, while it is read, changed and written, against other processes and threads that ask for it.
+    Take the lock of a file, which is held while it is read, changed and written, and return at once.
 
     The lock is on a file beside it, with ``.lock`` after its name, that stays: removing it would let two in. The
     system gives it up when the process ends, however that happens. On Windows there is no lock.
 
     Args:
         path: The file, which may be missing. Directories that are missing are made with mode 0700.
-        seconds: How long to wait for the lock.
+
+    Returns:
+        The lock; None when another process or thread holds it.
 
     Raises:
-        TimeoutError: Somebody else held the lock all the time.
         UnsuitableFile: Somebody else owns the directory, or may write to it.
         OSError: As the system says.
     """
     target = Path(path)
     _private_directory(target.parent)
-    lock = target.with_name(target.name + ".lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | _NO_LINK | _FLAGS, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | _NO_LINK | _FLAGS
+    descriptor = os.open(target.with_name(f"{target.name}.lock"), flags, 0o600)
     try:
         _make_private(descriptor)
-        _wait_for(descriptor, lock, until=time.monotonic() + seconds)
-        try:
-            yield
-        finally:
-            _unlock(descriptor)  # closing is not enough when a child was forked meanwhile
-    finally:
+        _lock(descriptor)
+    except BlockingIOError:
         os.close(descriptor)
-
-
-def _wait_for(descriptor: int, lock: Path, *, until: float) -> None:
-    """Take a lock. The system's own waiting has no bound, so this asks again and again, ever less often."""
-    delay = SHORTEST_POLL
-    while True:
-        try:
-            return _lock(descriptor)
-        except BlockingIOError:
-            left = until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError(errno.ETIMEDOUT, "somebody else holds the lock", str(lock))
-        time.sleep(min(delay, left))
-        delay = min(2 * delay, LONGEST_POLL)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return Lock(descriptor)
 
 
 def _content(descriptor: int, *, most: int) -> SecretBytes:

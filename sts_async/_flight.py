@@ -7,6 +7,7 @@ A flight is a task of its own: whoever waits for it can be cancelled without end
 import asyncio
 import contextlib
 import copy
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -18,11 +19,12 @@ T = TypeVar("T")
 class Tasks:
     """Tasks that are ended together, in whichever event loops they run."""
 
-    __slots__ = ("_closed", "_running")
+    __slots__ = ("_closed", "_running", "flights")
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self.flights: weakref.WeakSet[_Flight[Any]] = weakref.WeakSet()
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """
@@ -54,6 +56,9 @@ class Tasks:
                     loop.call_soon_threadsafe(task.cancel)
         if ending:
             await asyncio.wait(ending, timeout=seconds)
+        for flight in list(self.flights):  # of a task that did not end, nobody waits for the end
+            if flight.task.get_loop() is here:
+                flight.land()
 
 
 class _Failed:
@@ -61,25 +66,26 @@ class _Failed:
 
     __slots__ = ("error",)
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error = error
 
-    def throw(self) -> Exception:
-        return again(self.error) if isinstance(self.error, STSError) else self.error
+    def throw(self) -> BaseException:
+        return again(self.error) if isinstance(self.error, STSError) else self.error.with_traceback(None)
 
 
 class _Flight(Generic[T]):
     """One piece of work, under way."""
 
-    __slots__ = ("begun_by", "task", "waiting")
+    __slots__ = ("__weakref__", "begun_by", "task", "waiting")
 
     def __init__(self, task: "asyncio.Task[T | _Failed]", begun_by: object) -> None:
         self.task = task
         self.begun_by = begun_by
         self.waiting: dict[asyncio.Future[None], None] = {}
-        task.add_done_callback(self._land)
+        task.add_done_callback(self.land)
 
-    def _land(self, task: object) -> None:
+    def land(self, task: object = None) -> None:
+        """Have those who wait look at what has become of the task."""
         for waiter in self.waiting:
             if not waiter.done():
                 waiter.set_result(None)
@@ -93,7 +99,7 @@ class _Flight(Generic[T]):
                 await waiter
             finally:
                 del self.waiting[waiter]
-        if self.task.cancelled():
+        if self.task.cancelled() or not self.task.done():
             raise ClientClosedError("the client that was to get it is closed")
         landed = self.task.result()
         if isinstance(landed, _Failed):
@@ -116,6 +122,7 @@ class Flights(Generic[T]):
         if flight is None or flight.task.done():
             flight = _Flight(tasks.spawn(_caught(work)), tasks)
             self._under_way[loop] = flight
+            tasks.flights.add(flight)
             flight.task.add_done_callback(lambda task: self._forget(loop, task))
             for ended in [other for other in list(self._under_way) if other.is_closed()]:
                 self._under_way.pop(ended, None)
@@ -141,7 +148,9 @@ class Flights(Generic[T]):
 async def _caught(work: Callable[[], Coroutine[Any, Any, T]]) -> "T | _Failed":
     try:
         return await work()
-    except Exception as error:  # noqa: BLE001 - raised by everybody who waits
+    except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - raised by everybody who waits
         return _Failed(error)
 
 
@@ -149,4 +158,6 @@ def again(error: STSError) -> STSError:
     """Return an equal error without the traceback of an earlier raise."""
     copied = copy.copy(error)
     copied.__cause__ = error.__cause__
+    if hasattr(error, "__notes__"):
+        copied.__notes__ = list(error.__notes__)
     return copied

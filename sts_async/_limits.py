@@ -11,8 +11,11 @@ from types import TracebackType
 
 CONNECT_TIMEOUT = 3.1  # s. Source: "Smart configuration defaults", AWS SDKs Reference Guide, standard mode
 READ_TIMEOUT = 10.0  # s
+CLOSE_GRACE = 5.0  # s that closing may take
+DEADLINE = 30.0  # s for a whole call
 MAX_CONNECTIONS = 50  # as the 2015 Java client
 MAX_RESPONSE_BYTES = 1 << 20
+LENGTHS_KEPT = 32  # of deadlines that nobody is running under
 
 
 class Gate:
@@ -27,11 +30,16 @@ class Gate:
             gate.give_up()
     """
 
-    __slots__ = ("_free", "_waiting")
+    __slots__ = ("_free", "_places", "_waiting")
 
     def __init__(self, places: int) -> None:
-        self._free = places
+        self._free = self._places = places
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def idle(self) -> bool:
+        """Whether all places are free."""
+        return self._free == self._places
 
     def take(self) -> bool:
         """Take a place if one is free, which none is while somebody waits."""
@@ -79,6 +87,11 @@ class Deadlines:
         self._running: dict[Deadline, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def running(self) -> bool:
+        """Whether a block is under way."""
+        return bool(self._running)
+
     def start(self) -> "Deadline":
         """Return a context manager for a block that begins now, in the current task."""
         return Deadline(self)
@@ -108,6 +121,30 @@ class Deadlines:
                 return
             self.remove(deadline)
             deadline.expire()
+
+
+class TimeLimits:
+    """Deadlines of any length, in any event loop; those of one length in one loop share a timer."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[asyncio.AbstractEventLoop, float], Deadlines] = {}
+
+    def start(self, seconds: float) -> "Deadline":
+        """Return a context manager for a block that begins now, in the current task."""
+        return (self._known.get((asyncio.get_running_loop(), seconds)) or self._new(seconds)).start()
+
+    def _new(self, seconds: float) -> Deadlines:
+        if len(self._known) >= LENGTHS_KEPT:
+            self._known = {key: known for key, known in self._known.items() if known.running and not key[0].is_closed()}
+        made = self._known[asyncio.get_running_loop(), seconds] = Deadlines(seconds)
+        return made
+
+    def close(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End all blocks of an event loop, from within it."""
+        for key in [key for key in self._known if key[0] is loop]:
+            self._known.pop(key).close()
 
 
 class Deadline:

@@ -12,6 +12,7 @@ import attrs
 from . import _files
 from ._core import profile as grammar
 from ._core.profile import Kind, SharedConfig
+from ._core.system import reason_of
 from .errors import ConfigurationError, InvalidConfigFile
 
 DEFAULT_CONFIG = "~/.aws/config"
@@ -81,8 +82,10 @@ class SharedFiles:
                 stamps.append(stamp)
             return _Snapshot(tuple(stamps), grammar.merge(*parts))
         except OSError as error:
-            reason = error.strerror or str(error)
-        raise InvalidConfigFile(f"{path}: {reason}")
+            reason = reason_of(error)
+        except ValueError:
+            reason = "not the name of a file"
+        raise InvalidConfigFile(f"{str(path)!a}: {reason}")
 
 
 def _read(kind: Kind, path: Path | None) -> tuple[SharedConfig, _files.Stamp | None]:

@@ -17,7 +17,16 @@ import yarl
 
 from ._core.message import HttpRequest, HttpResponse
 from ._core.secret import SecretBytes, Unpicklable
-from ._limits import CONNECT_TIMEOUT, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT, Deadline, Deadlines, Gate
+from ._limits import (
+    CLOSE_GRACE,
+    CONNECT_TIMEOUT,
+    MAX_CONNECTIONS,
+    MAX_RESPONSE_BYTES,
+    READ_TIMEOUT,
+    Deadline,
+    Deadlines,
+    Gate,
+)
 from ._version import VERSION
 from .errors import (
     AttemptTimeout,
@@ -32,7 +41,6 @@ from .errors import (
     TLSError,
 )
 
-CLOSE_GRACE = 5.0  # s that closing a session may take
 PYTHON_VERSION = ".".join(map(str, sys.version_info[:3]))
 USER_AGENT = f"sts-async/{VERSION} python/{PYTHON_VERSION} aiohttp/{aiohttp.__version__}"
 HEADERS = {
@@ -192,18 +200,18 @@ class AiohttpTransport(Unpicklable):
         if self._closed:
             raise _closed()
 
-    async def aclose(self) -> None:
+    async def aclose(self, *, grace: float = CLOSE_GRACE) -> None:
         """
-        Close the connections that are ours, in all event loops, in at most 5 s. Closing again does nothing.
+        Close the connections that are ours, in all event loops, in at most *grace* seconds. Closing again does nothing.
 
         Requests under way end with `ClientClosedError`.
         """
         self._closed = True
         parts, self._parts = self._parts, {}
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_GRACE):
+            async with asyncio.timeout(grace):
                 for loop, part in parts.items():
-                    if loop.is_closed():
+                    if loop is not asyncio.get_running_loop() and not loop.is_running():  # closed, or standing still
                         await part.close_session()
                     elif loop is asyncio.get_running_loop():
                         await part.close()

@@ -9,6 +9,7 @@ Options are generated from the table of operations. Only the operation that is c
 import argparse
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -80,7 +81,9 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.
     common.add_argument("--region", metavar="NAME", help="AWS region, such as eu-west-1")
     common.add_argument("--endpoint-url", metavar="URL", help="URL to use in place of the region's own")
     common.add_argument("--profile", metavar="NAME", help="profile of the shared config files")
-    common.add_argument("--local", action="store_true", help="run against an STS on this host, with its keys")
+    common.add_argument(
+        "--local", action="store_true", help="run against an STS on this host, with its keys and nothing of yours"
+    )
     parser = argparse.ArgumentParser(
         prog="sts-async", description="Call the AWS Security Token Service.", epilog=EPILOG, parents=[common]
     )
@@ -168,6 +171,7 @@ async def _run(options: argparse.Namespace, request: Any) -> Any:
         return unstructure(await _send({"credentials": _chain(given), **given}, request))
     from .testing import LocalSTS
 
+    _leave_the_machine_aside()
     async with LocalSTS() as server:
         keys = {"credentials": server.credentials, "region": server.region, "endpoint_url": server.url}
         return unstructure(await _send({**keys, **given}, request))
@@ -181,10 +185,21 @@ async def _explain(options: argparse.Namespace) -> tuple[bool, str]:
         return explanation.found, str(explanation)
     from .testing import LocalIMDS, LocalSTS
 
+    _leave_the_machine_aside()
     async with LocalSTS() as server, LocalIMDS(credentials=server.issue("arn:aws:iam::123456789012:role/demo")) as imds:
         here = {"region": server.region, "endpoint_url": server.url, "ec2_metadata_endpoint": imds.url}
-        explanation = await _chain({**here, "ec2_metadata_disabled": False, **given}).explain()
-        return explanation.found, str(explanation)
+        explanation = await _chain({**here, **given}).explain()
+        return (
+            explanation.found,
+            f"with stand-ins on this host in place of STS and of the metadata service\n{explanation}",
+        )
+
+
+def _leave_the_machine_aside() -> None:
+    """Have nothing that is set up on this machine change what --local does."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """The client: what it is made of, how it is closed, and `send`. Its eleven coroutines are in `calls`."""
 
 import asyncio
+import re
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, TypeVar
 
 import aiohttp
 import attrs
@@ -12,9 +13,11 @@ import attrs
 from . import shapes as s
 from ._assembly import endpoint_of, engine_of, transport_of
 from ._core.endpoints import Endpoint, check_region
+from ._core.options import SECONDS
 from ._core.secret import Unpicklable
 from ._engine import CredentialsProvider, Engine, RetryPolicy
 from ._flight import Flights, Tasks
+from ._limits import CLOSE_GRACE
 from .calls import Calls
 from .config import Config, Surroundings
 from .credentials.source import Source, provider_of
@@ -26,6 +29,15 @@ if TYPE_CHECKING:
     from ._transport import AiohttpTransport
 
 R = TypeVar("R", bound=s.Response)
+
+_HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"  # Source: RFC 9110, 5.6.2
+OWN_HEADERS = frozenset(
+    """
+    accept accept-encoding authorization connection content-encoding content-length content-type cookie expect host
+    keep-alive proxy-authorization te trailer transfer-encoding upgrade x-amz-date x-amz-security-token
+    """.split()
+)
+"""Headers that the library makes, or that are the connection's: nobody adds them to a request."""
 
 
 class STSClient(Unpicklable, Calls):
@@ -68,10 +80,8 @@ class STSClient(Unpicklable, Calls):
     ) -> None:
         _expect(config, Config, "config")
         _expect(session, aiohttp.ClientSession, "session")
-        if retries is not None and (isinstance(retries, type) or not hasattr(retries, "after_failure")):
-            raise ConfigurationError(
-                f"retries must be a policy such as StandardRetries(max_attempts=5), not {retries!r}"
-            )
+        if retries is not None:
+            _expect_policy(retries)
         options: dict[str, Any] = {"region": region, "profile": profile, "endpoint_url": endpoint_url}
         given = {name: value for name, value in options.items() if value is not None}
         config = attrs.evolve(config or Config(), **given)
@@ -89,6 +99,7 @@ class STSClient(Unpicklable, Calls):
         self._starting: Flights[Engine] = Flights()
         self._start_once = threading.Lock()
         self._transport: AiohttpTransport | None = None
+        self._resolved: Config | None = None
         self._engine: Engine | None = None
         self._closed = False
 
@@ -112,7 +123,7 @@ class STSClient(Unpicklable, Calls):
         return self._engine or await self._starting.get(self._tasks, self._start)
 
     async def _start(self) -> Engine:
-        config = await self._surroundings.resolve()
+        config = self._resolved = await self._surroundings.resolve()
         endpoint = endpoint_of(config)
         transport = await transport_of(config, session=self._session)
         credentials = self._credentials
@@ -146,9 +157,16 @@ class STSClient(Unpicklable, Calls):
         """Close the connections, in at most 5 s. Later calls raise `ClientClosedError`; closing again does nothing."""
         with self._start_once:
             self._closed, self._engine = True, None
+        ends = asyncio.get_running_loop().time() + CLOSE_GRACE
         await self._tasks.aclose()  # first: what has begun to renew a login may still send it
         if self._transport is not None:
-            await self._transport.aclose()
+            await self._transport.aclose(grace=ends - asyncio.get_running_loop().time())
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError("use `async with`: an STSClient is opened and closed in an event loop")
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: there is no `with`, only `async with`."""
 
     async def __aenter__(self) -> Self:
         await self._ready()
@@ -162,7 +180,8 @@ class STSClient(Unpicklable, Calls):
     def __repr__(self) -> str:
         if not hasattr(self, "_engine"):  # in the traceback of an error in the constructor
             return "<STSClient that was not made>"
-        return f"STSClient({self.endpoint_url!r}, region={self.region!r})"
+        where = "" if self.endpoint_url is None else f"{self.endpoint_url!r}, "
+        return f"STSClient({where}region={self.region!r})"
 
     def send(self, request: s.Request[R]) -> Coroutine[Any, Any, R]:
         """
@@ -186,6 +205,71 @@ class STSClient(Unpicklable, Calls):
     async def _first(self, operation: Operation[R], request: s.Request[R]) -> R:
         return await (await self._ready()).invoke(operation, request)
 
+    def with_options(
+        self,
+        *,
+        credentials: Source | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+        retries: RetryPolicy | None = None,
+        region: str | None = None,
+    ) -> "STSView":
+        """
+        Return a view of this client with other options for some calls: cheap, and made for one call if need be.
+
+            await sts.with_options(deadline=2).get_caller_identity()
+
+        It shares connections, limits and metadata with the client, and ends with it.
+
+        Args:
+            credentials: What signs, as for the client.
+            headers: Added to each request, and signed. Names are words of RFC 9110, values printable ASCII.
+            deadline: Seconds for a whole call, its retries included. A wait that does not fit is not begun.
+            retries: Decides about retries.
+            region: Signed for; without an endpoint of its own, the client's view calls that region's.
+
+        Raises:
+            ConfigurationError: An option is not what it must be.
+        """
+        if deadline is not None and not SECONDS.accepts(deadline):
+            raise ConfigurationError(f"deadline must be {SECONDS.rule}")
+        if retries is not None:
+            _expect_policy(retries)
+        if region is not None:
+            check_region(region)
+        return STSView(
+            self,
+            _Options(
+                None if credentials is None else provider_of(credentials),
+                None if headers is None else _checked_headers(headers),
+                deadline,
+                retries,
+                region,
+            ),
+        )
+
+    def _view(self, engine: Engine, options: "_Options") -> Engine:
+        endpoint = None
+        if options.region is not None and self._resolved is not None:
+            endpoint = endpoint_of(attrs.evolve(self._resolved, region=options.region))
+        return engine.view(
+            credentials=options.credentials,
+            retries=options.retries,
+            endpoint=endpoint,
+            headers=options.headers,
+            deadline=options.deadline,
+        )
+
+    async def get_credentials(self) -> s.Credentials:
+        """
+        Return the credentials that a call would be signed with now, for `sigv4` or another library.
+
+        Raises:
+            CredentialsError: There are none, or they cannot be had.
+            STSError: A source that calls STS failed.
+        """
+        return await (await self._ready()).get_credentials()
+
     async def presign(self, request: s.Request[Any], *, expires: int = 60) -> PresignedUrl:
         """
         Return a URL that performs *request* when it is fetched, by whoever fetches it.
@@ -208,11 +292,68 @@ class STSClient(Unpicklable, Calls):
         return None if self._engine is None else self._engine.metadata_of(operation, request)
 
 
+class _Options(NamedTuple):
+    """What a view has in place of its client's."""
+
+    credentials: CredentialsProvider | None
+    headers: Mapping[str, str] | None
+    deadline: float | None
+    retries: RetryPolicy | None
+    region: str | None
+
+
+class STSView(Unpicklable, Calls):
+    """A client's operations with other options; see `STSClient.with_options`."""
+
+    __slots__ = ("_client", "_engine", "_options")
+
+    def __init__(self, client: STSClient, options: _Options) -> None:
+        self._client = client
+        self._options = options
+        self._engine: Engine | None = None
+
+    def send(self, request: s.Request[R]) -> Coroutine[Any, Any, R]:
+        """Send a prepared request, and return the response of its type; see `STSClient.send`."""
+        operation = _operation(request)
+        if self._client._engine is None:  # not made yet, or closed
+            return self._first(operation, request)
+        return self._made(self._client._engine).invoke(operation, request)
+
+    async def _first(self, operation: Operation[R], request: s.Request[R]) -> R:
+        return await self._made(await self._client._ready()).invoke(operation, request)
+
+    def _made(self, engine: Engine) -> Engine:
+        if self._engine is None:
+            self._engine = self._client._view(engine, self._options)
+        return self._engine
+
+    def __repr__(self) -> str:
+        given = ", ".join(name for name, value in self._options._asdict().items() if value is not None)
+        return f"<{self._client!r} with other {given or 'options'}>"
+
+
 def _operation(request: s.Request[R]) -> Operation[R]:
     operation = BY_REQUEST.get(type(request))
     if operation is None:
         raise TypeError(f"expected a request such as AssumeRoleRequest, not a {type(request).__name__}")
     return operation
+
+
+def _expect_policy(retries: object) -> None:
+    if isinstance(retries, type) or not hasattr(retries, "after_failure"):
+        raise ConfigurationError(f"retries must be a policy such as StandardRetries(max_attempts=5), not {retries!r}")
+
+
+def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers by lower-case names, or refuse what could change another one; no value is shown."""
+    checked = {}
+    for name, value in headers.items():
+        if not isinstance(name, str) or not re.fullmatch(_HEADER_NAME, name) or name.lower() in OWN_HEADERS:
+            raise ConfigurationError(f"headers: {name!a} is not the name of a header that can be added")
+        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+            raise ConfigurationError(f"headers: the value of {name} must be printable ASCII")
+        checked[name.lower()] = value
+    return checked
 
 
 def _expect(given: object, kind: type, name: str) -> None:
@@ -221,4 +362,4 @@ def _expect(given: object, kind: type, name: str) -> None:
 
 
 def _closed() -> ClientClosedError:
-    return ClientClosedError("the client is closed")
+    return ClientClosedError("the client is closed: it cannot be used after `aclose`, or outside its `async with`")

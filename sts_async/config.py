@@ -8,10 +8,10 @@ import attrs
 
 from ._core import profile as grammar
 from ._core.endpoints import REGION_RULE, is_region
-from ._core.options import APP_ID, FLAG, METADATA, SECONDS, TEXT, WHOLE, Option, one_of, option, setting
+from ._core.options import APP_ID, FLAG, METADATA, NUMBER, SECONDS, TEXT, WHOLE, Option, one_of, option, setting
 from ._core.profile import Section, SharedConfig
 from ._core.secret import HiddenMapping
-from ._limits import CONNECT_TIMEOUT, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
+from ._limits import CONNECT_TIMEOUT, DEADLINE, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
 from ._shared import HOME_VARIABLES, SharedFiles
 from .errors import ConfigurationError, InvalidConfigFile, InvalidRegion
 
@@ -48,6 +48,9 @@ class Config:
         connect_timeout: Seconds for a new connection to an address, TLS included, the look-up of addresses not.
             Default: 3.1.
         read_timeout: Seconds for an attempt, connection included, the wait for one's turn not. Default: 10.
+        deadline: Seconds for a whole call, retries and the wait for credentials included. Default: 30.
+        time_offset: Seconds by which the service's clock is ahead of this host's; None to learn it from its answers.
+        disable_clock_skew_correction: Whether nothing is learnt from them. Default: False.
         max_connections: Greatest number of connections, and of requests under way. Default: 50.
         max_response_bytes: Cap for the body of an answer. Default: 1 MiB.
         ca_bundle: Path of a PEM file with the authorities to trust, in place of the system's.
@@ -104,6 +107,14 @@ class Config:
     )
     connect_timeout: float | None = option(SECONDS)
     read_timeout: float = setting(SECONDS, default=READ_TIMEOUT)
+    deadline: float = setting(SECONDS, default=DEADLINE)
+    time_offset: float | None = option(NUMBER)
+    disable_clock_skew_correction: bool | None = option(
+        FLAG,
+        variables=("AWS_DISABLE_CLOCK_SKEW_CORRECTION",),
+        key="disable_clock_skew_correction",
+        default=False,
+    )
     max_connections: int = setting(WHOLE, default=MAX_CONNECTIONS)
     max_response_bytes: int = setting(WHOLE, default=MAX_RESPONSE_BYTES)
     ca_bundle: str | None = option(TEXT, variables=("AWS_CA_BUNDLE",), key="ca_bundle")
@@ -144,7 +155,9 @@ class Config:
             InvalidConfigFile: A shared file cannot be read, or there is no profile of a name that was given.
             ConfigurationError: A variable or a key of the profile has a value that its option cannot have.
         """
-        return await Surroundings(self, environ).resolve()
+        here = Surroundings(self, environ)
+        del environ  # it has keys in it, and a traceback that shows local variables must not
+        return await here.resolve()
 
 
 OPTIONS: dict[str, Option] = {field.name: field.metadata[METADATA] for field in attrs.fields(Config)}
@@ -168,8 +181,8 @@ class Surroundings:
     """
 
     def __init__(self, config: Config, environ: Mapping[str, str] | None = None) -> None:
+        environ = self.environ = HiddenMapping(os.environ if environ is None else environ)
         self.config = config
-        self.environ = HiddenMapping(os.environ if environ is None else environ)
         self.variables = _own_variables(environ)
         self.files = SharedFiles.at(
             config=config.config_file or _from_variables(OPTIONS["config_file"], self.variables),

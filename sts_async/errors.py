@@ -19,6 +19,7 @@ Everything that the library raises.
         ConnectionLost                 the connection ended before the whole answer had come
         AttemptTimeout                 a connection, but no whole answer in time (also a TimeoutError)
         ResponseTooLarge               an answer beyond the cap
+      DeadlineExceeded                 the call's own time was over before any attempt had failed (also a TimeoutError)
       ResponseParseError               an answer that is not the protocol
         RedirectRefused                a 3xx; never followed
       ServiceError                     STS answered with an error: code, message, status, fault, request_id
@@ -163,6 +164,10 @@ class ResponseTooLarge(TransportError):
     """The answer is larger than the cap; the rest was not read."""
 
     retryable = False
+
+
+class DeadlineExceeded(STSError, TimeoutError):
+    """The call's own time was over. Where an attempt had failed before, its error is raised instead."""
 
 
 class ResponseParseError(STSError):

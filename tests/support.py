@@ -4,10 +4,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qsl
 
 import attrs
 
-from sts_async._core.secret import Secret
+from sts_async._core.endpoints import Endpoint
+from sts_async._core.message import HttpRequest, HttpResponse
+from sts_async._core.secret import Secret, SecretBytes
+from sts_async._engine import Engine
+from sts_async._files import Lock, StrPath, take_lock
+from sts_async.credentials import RefreshingProvider, StaticProvider
+from sts_async.retries import NoRetries
 from sts_async.shapes import Credentials
 
 KEYS = Credentials(
@@ -133,3 +140,48 @@ def http(body: bytes | str, *, status: int = 200, headers: str = "", length: int
     body = body.encode() if isinstance(body, str) else body
     size = len(body) if length is None else length
     return f"HTTP/1.1 {status} X\r\nContent-Length: {size}\r\n{headers}\r\n".encode() + body
+
+
+def held(path: StrPath) -> Lock:
+    """Return the lock of a file, which nobody else may hold."""
+    lock = take_lock(path)
+    assert lock is not None, "somebody else holds the lock"
+    return lock
+
+
+@attrs.define
+class Answering:
+    """A transport that answers every request alike, whatever the operation, and keeps them."""
+
+    body: str = ANSWER
+    status: int = 200
+    sent: list[HttpRequest] = attrs.field(factory=list)
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        self.sent.append(request)
+        operation = form_of(request)["Action"]
+        body = self.body.replace("AssumeRole", operation, 4)
+        return HttpResponse(self.status, {"content-type": "text/xml"}, SecretBytes(body.encode()))
+
+
+def form_of(request: HttpRequest) -> dict[str, str]:
+    """Return the parameters of a request."""
+    return dict(parse_qsl(request.body.decode(), keep_blank_values=True, strict_parsing=True))
+
+
+def engine_of(transport: Answering) -> Engine:
+    """Return an engine that signs with `KEYS` and sends by *transport*."""
+    return Engine(
+        endpoint=Endpoint("http://127.0.0.1/", "127.0.0.1", "us-east-1"),
+        transport=transport,
+        credentials=StaticProvider(KEYS),
+        retries=NoRetries(),
+    )
+
+
+async def request_of(provider: RefreshingProvider) -> HttpRequest:
+    """Return the one request that a provider sends."""
+    transport = Answering()
+    await provider.fetch(engine_of(transport))
+    (request,) = transport.sent
+    return request

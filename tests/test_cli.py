@@ -97,7 +97,11 @@ def test_a_list_goes_on_when_its_option_comes_again(capsys: pytest.CaptureFixtur
     ("arguments", "status", "message"),
     [
         (["get-caller-identity"], 1, "sts-async: no region: pass region=... (or --region), set AWS_REGION"),
-        (["get-caller-identity", "--region", "eu-west-1"], 1, "sts-async: no credentials found; environment: AWS_ACC"),
+        (
+            ["get-caller-identity", "--region", "eu-west-1"],
+            1,
+            "sts-async: no credentials found (`sts-async doctor` says more); environment",
+        ),
         (["get-caller-identity", "--region", "evil.com#"], 1, "sts-async: "),
         (["get-caller-identity", "--endpoint-url", "ftp://h/"], 1, "sts-async: endpoint_url must begin with https://"),
         ([*LOCAL, "--role-session-name", "a b"], 1, "sts-async: AssumeRoleRequest: role_session_name must match"),
@@ -234,10 +238,34 @@ def test_doctor_shows_the_chain_and_says_by_its_status_whether_it_has_credential
     lines = out.splitlines()
 
     assert (status, err) == (0, "")
-    assert [line.split()[0] for line in lines] == ["profile", "region", "endpoint", "1.", "2.", "3.", "4.", "5."]
+    assert [line.split()[0] for line in lines] == [
+        "with",
+        "profile",
+        "region",
+        "endpoint",
+        "1.",
+        "2.",
+        "3.",
+        "4.",
+        "5.",
+    ]
     assert lines[-1].startswith("5. EC2 instance metadata")
     assert " used " in lines[-1]
     assert run(capsys, "doctor")[0] == 1
+
+
+@pytest.mark.parametrize("command", ["doctor", "get-caller-identity"])
+def test_nothing_that_is_set_up_on_the_machine_changes_a_local_run(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    write_file: Callable[[str, str], Path],
+    command: str,
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "missing")
+    monkeypatch.setenv("AWS_RETRY_MODE", "never")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(write_file("config", "[broken\n")))
+
+    assert run(capsys, command, "--local")[0] == 0
 
 
 def test_doctor_shows_no_secret_and_takes_the_profile_that_it_is_given(

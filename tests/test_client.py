@@ -9,6 +9,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -305,7 +306,7 @@ async def test_a_retry_policy_of_ones_own_is_asked(raw_server: Start) -> None:
 
 
 async def test_credentials_that_were_returned_sign_the_next_call(raw_server: Start) -> None:
-    server = await raw_server(http(ANSWER))
+    server = await raw_server(http(ANSWER.replace("2026-01-01", "2099-01-01")))
 
     async with client(server.url) as sts:
         first = await sts.assume_role(**CALL)
@@ -313,6 +314,115 @@ async def test_credentials_that_were_returned_sign_the_next_call(raw_server: Sta
         await sts.assume_role(**CALL)
 
     assert b"x-amz-security-token: SENTINEL-issued-token" in server.requests[1]
+
+
+async def test_a_view_has_other_options_and_shares_the_rest(raw_server: Start) -> None:
+    server = await raw_server(http(ANSWER))
+    other = Credentials(access_key_id="AKIAOTHER", secret_access_key="SENTINEL-other")
+
+    async with client(server.url) as sts:
+        view = sts.with_options(credentials=other, headers={"X-Amz-Source-Account": "123456789012"}, region="eu-west-3")
+        await view.assume_role(**CALL)
+        await sts.assume_role(**CALL)
+        assert sts.get_cached_response_metadata(AssumeRoleRequest(**CALL)) is not None
+        assert repr(view) == f"<{sts!r} with other credentials, headers, region>"
+    first, second = server.requests
+
+    assert server.connections == 1
+    assert b"Credential=AKIAOTHER/" in first
+    assert b"/eu-west-3/sts/" in first
+    assert b"x-amz-source-account: 123456789012" in first
+    assert b"x-amz-source-account" in first.partition(b"SignedHeaders=")[2].partition(b",")[0]
+    assert b"/eu-west-1/sts/" in second
+    assert b"x-amz-source-account" not in second
+
+
+async def test_a_view_of_a_client_that_was_not_used_yet_starts_it_and_ends_with_it(raw_server: Start) -> None:
+    server = await raw_server(http(ANSWER))
+    sts = client(server.url)
+    view = sts.with_options(retries=NoRetries(), deadline=5)
+    await view.assume_role(**CALL)
+    await view.assume_role(**CALL)
+    await sts.aclose()
+
+    assert len(server.requests) == 2
+    with pytest.raises(errors.ClientClosedError):
+        await view.assume_role(**CALL)
+
+
+async def test_a_view_ends_a_call_by_its_own_deadline(raw_server: Start) -> None:
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    server = await raw_server(handler=never)
+    async with client(server.url) as sts:
+        with pytest.raises(errors.DeadlineExceeded):
+            await sts.with_options(deadline=0.05).assume_role(**CALL)
+
+
+def test_a_view_of_another_region_calls_that_region() -> None:
+    sts = STSClient(region="eu-west-1", credentials=KEYS)
+
+    async def urls() -> list[str]:
+        engine = await sts._ready()
+        return [sts._view(engine, sts.with_options(region=region)._options)._where().url for region in ("eu-west-3",)]
+
+    assert asyncio.run(urls()) == ["https://sts.eu-west-3.amazonaws.com/"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"headers": {"a b": "x"}}, "'a b' is not the name of a header"),
+        ({"headers": {"Host": "evil"}}, "'Host' is not the name of a header that can be added"),
+        ({"headers": {"x-amz-security-token": "SENTINEL"}}, "x-amz-security-token"),
+        ({"headers": {"x-a": "SENTINEL\r\nX-Evil: 1"}}, "the value of x-a must be printable ASCII"),
+        ({"headers": {"x-a": "SENTINEL\0"}}, "the value of x-a must be printable ASCII"),
+        ({"headers": {"x-a": "\xe9"}}, "the value of x-a must be printable ASCII"),
+        ({"headers": {"x-a": 1}}, "the value of x-a must be printable ASCII"),
+        ({"deadline": 0}, "deadline must be a number of seconds greater than 0"),
+        ({"deadline": float("inf")}, "deadline must be"),
+        ({"retries": 3}, "retries must be a policy"),
+        ({"region": "evil.com#"}, "is not a region"),
+        ({"credentials": "AKIA"}, "credentials must be"),
+    ],
+    ids=str,
+)
+def test_an_option_of_a_view_that_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+    """T5: no value is shown, and nothing was sent."""
+    with pytest.raises(errors.ConfigurationError, match=message):
+        client("http://127.0.0.1:9/").with_options(**options)
+
+
+async def test_the_credentials_of_a_client_can_be_had(raw_server: Start) -> None:
+    async with client("http://127.0.0.1:9/") as sts:
+        assert await sts.get_credentials() is KEYS
+
+
+async def test_credentials_that_have_ended_sign_nothing(raw_server: Start) -> None:
+    """T48: the program is told before the service is asked."""
+    server = await raw_server(http(ANSWER))
+    ended = Credentials(
+        access_key_id="ASIAENDED", secret_access_key="SENTINEL", expiration=datetime(2020, 1, 1, tzinfo=UTC)
+    )
+    async with client(server.url, credentials=ended) as sts:
+        with pytest.raises(errors.CredentialsExpired):
+            await sts.assume_role(**CALL)
+
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("expiration", [datetime(2030, 1, 1), "2030-01-01T00:00:00Z"])
+def test_an_expiration_that_is_no_point_in_time_is_refused(expiration: Any) -> None:
+    keys = Credentials(access_key_id="ASIA", secret_access_key="SENTINEL", expiration=expiration)
+
+    with pytest.raises(errors.ConfigurationError, match="time zone"):
+        client("http://127.0.0.1:9/", credentials=keys)
+
+
+def test_with_instead_of_async_with_says_so() -> None:
+    with pytest.raises(TypeError, match="async with"), STSClient():
+        pass
 
 
 def test_a_client_does_not_pickle_and_says_what_does() -> None:

@@ -199,7 +199,7 @@ def test_an_error_can_be_caught_as_the_built_in_one_that_it_is(builtin: type[Exc
     """Code that knows nothing of this library catches TimeoutError."""
     found = {
         ValueError: {e.ParamValidationError},
-        TimeoutError: {e.ConnectTimeout, e.AttemptTimeout},
+        TimeoutError: {e.ConnectTimeout, e.AttemptTimeout, e.DeadlineExceeded},
         RuntimeError: {e.ClientClosedError},
     }[builtin]
 

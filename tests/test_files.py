@@ -1,5 +1,6 @@
 import contextlib
 import errno
+import gc
 import json
 import os
 import stat
@@ -15,10 +16,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import held
 
 from sts_async import _files
 from sts_async._core.secret import SecretBytes
-from sts_async._files import Stamp, UnsuitableFile, expand, locked, read, stamp, write_private
+from sts_async._files import Stamp, UnsuitableFile, expand, read, stamp, take_lock, write_private
 from sts_async.errors import ConfigurationError
 
 SENTINEL = b"SENTINEL-e1f7"
@@ -193,8 +195,8 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
     for attempt in (lambda: read(tmp_path), lambda: read("/dev/zero"), lambda: write_private(tmp_path, b"")):
         with pytest.raises(OSError):
             attempt()
-    with locked(tmp_path / "x"), pytest.raises(TimeoutError), locked(tmp_path / "x", seconds=0):
-        pass
+    with held(tmp_path / "x"):
+        assert take_lock(tmp_path / "x") is None
 
     assert len(names(Path("/proc/self/fd"))) == before
 
@@ -291,7 +293,7 @@ def test_only_the_owner_can_read_what_is_written(tmp_path: Path, mask: int) -> N
     path = tmp_path / "a" / "b" / "file"
     with umask(mask):
         write_private(path, b"1")
-        with locked(path):
+        with held(path):
             write_private(path, b"2")
 
     assert path.read_bytes() == b"2"
@@ -330,8 +332,8 @@ def test_a_planted_link_is_not_locked(tmp_path: Path) -> None:
     """T39: opening it would make a file elsewhere."""
     (tmp_path / "file.lock").symlink_to(tmp_path / "victim")
 
-    with pytest.raises(OSError), locked(tmp_path / "file"):
-        pass
+    with pytest.raises(OSError):
+        take_lock(tmp_path / "file")
     assert not (tmp_path / "victim").exists()
 
 
@@ -344,8 +346,8 @@ def test_a_directory_that_others_may_write_to_is_refused(tmp_path: Path, permiss
 
     with pytest.raises(UnsuitableFile, match=f"mode {permissions:04o}: others may write.*shared"):
         write_private(directory / "file", b"x")
-    with pytest.raises(UnsuitableFile), locked(directory / "file"):
-        pass
+    with pytest.raises(UnsuitableFile):
+        take_lock(directory / "file")
     assert names(directory) == []
 
 
@@ -396,8 +398,8 @@ def test_a_read_only_directory_raises_what_the_system_says(powerless: Path) -> N
     for attempt in (powerless / "file", powerless / "a" / "file"):
         with pytest.raises(PermissionError):
             write_private(attempt, b"x")
-        with pytest.raises(PermissionError), locked(attempt):
-            pass
+        with pytest.raises(PermissionError):
+            take_lock(attempt)
     powerless.chmod(0o700)
     assert names(powerless) == []
 
@@ -479,11 +481,13 @@ def test_a_reader_never_sees_two_files_mixed(tmp_path: Path) -> None:
 
 
 COUNT = """
-import json, sys
-from sts_async._files import locked, read, write_private
+import json, sys, time
+from sts_async._files import read, take_lock, write_private
 path, who = sys.argv[1:]
 for _ in range(50):
-    with locked(path):
+    while (lock := take_lock(path)) is None:
+        time.sleep(0.001)
+    with lock:
         counts = json.loads(read(path)[0])
         counts[who] = counts.get(who, 0) + 1
         write_private(path, json.dumps(counts).encode())
@@ -502,57 +506,76 @@ def test_no_change_under_the_lock_is_lost(tmp_path: Path) -> None:
     assert names(tmp_path) == ["counts", "counts.lock"]
 
 
-def test_a_lock_that_cannot_be_had_is_waited_for_and_given_up(tmp_path: Path) -> None:
-    """Between threads as between processes. The waiting is bounded, and its error names the file."""
-    start = time.perf_counter()
-    with locked(tmp_path / "x"):
-        with pytest.raises(TimeoutError, match=r"x\.lock"), locked(tmp_path / "x", seconds=0.05):
-            pytest.fail("two at once")
-        with locked(tmp_path / "y", seconds=0):
+def test_a_lock_that_somebody_holds_is_not_had(tmp_path: Path) -> None:
+    """Between threads as between processes, and nobody is waited for. Other files have locks of their own."""
+    with held(tmp_path / "x"):
+        assert take_lock(tmp_path / "x") is None
+        with held(tmp_path / "y"):
             pass
-
-    assert 0.05 <= time.perf_counter() - start < 2
-
-
-def test_a_lock_is_had_once_the_other_gives_it_up(tmp_path: Path) -> None:
-    holds, give_up = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with locked(tmp_path / "x"):
-            holds.set()
-            give_up.wait(10)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert holds.wait(10)
-    threading.Timer(0.02, give_up.set).start()
-    with locked(tmp_path / "x"):
-        assert give_up.is_set()
-    holder.join()
+    with held(tmp_path / "x"):
+        pass
 
 
 def test_a_lock_is_given_up_when_its_body_fails(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), locked(tmp_path / "x"):
+    with pytest.raises(ZeroDivisionError), held(tmp_path / "x"):
         raise ZeroDivisionError
 
-    with locked(tmp_path / "x", seconds=0):
+    with held(tmp_path / "x"):
         pass
+
+
+def test_a_lock_is_given_up_once(tmp_path: Path) -> None:
+    """Its descriptor may long be that of another file."""
+    first = held(tmp_path / "x")
+    first.release()
+    with held(tmp_path / "x"):
+        first.release()
+
+        assert take_lock(tmp_path / "x") is None
+
+
+def test_a_lock_that_nobody_has_any_more_is_given_up(tmp_path: Path) -> None:
+    """As when whoever asked a thread for it is cancelled before he gets it."""
+    lock = held(tmp_path / "x")
+    del lock
+    gc.collect()
+
+    with held(tmp_path / "x"):
+        pass
+
+
+def test_a_lock_that_cannot_be_taken_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network file systems have no locks."""
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("no /proc")
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(_files, "_lock", refuse)
+    before = len(names(Path("/proc/self/fd")))
+    with pytest.raises(OSError, match="No locks available"):
+        take_lock(tmp_path / "x")
+
+    assert len(names(Path("/proc/self/fd"))) == before
 
 
 def test_a_lock_is_given_up_when_its_process_dies(tmp_path: Path) -> None:
     """A killed process must not keep the others from refreshing."""
     script = (
-        f"from sts_async._files import locked\nwith locked({str(tmp_path / 'x')!r}):\n print(1, flush=True)\n input()"
+        f"from sts_async._files import take_lock\n"
+        f"lock = take_lock({str(tmp_path / 'x')!r})\n"
+        f"print(1, flush=True)\n"
+        f"input()"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline()
-    with pytest.raises(TimeoutError), locked(tmp_path / "x", seconds=0):
-        pass
+    assert take_lock(tmp_path / "x") is None
     process.kill()
     process.communicate()
 
-    with locked(tmp_path / "x", seconds=1):
+    with held(tmp_path / "x"):
         pass
 
 
@@ -560,12 +583,12 @@ def test_a_lock_does_not_outlive_its_body_in_a_forked_child(tmp_path: Path) -> N
     """A child has what its parent has open, and would hold the lock for as long as it lives."""
     if not Path("/proc/self/fd").exists():
         pytest.skip("no /proc")
-    with locked(tmp_path / "x"):
+    with held(tmp_path / "x"):
         script = "import sys; sys.stdin.read()"
-        held = [int(link.name) for link in Path("/proc/self/fd").iterdir() if link.resolve().name == "x.lock"]
-        child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, pass_fds=held)
+        open_here = [int(link.name) for link in Path("/proc/self/fd").iterdir() if link.resolve().name == "x.lock"]
+        child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, pass_fds=open_here)
     try:
-        with locked(tmp_path / "x", seconds=0):
+        with held(tmp_path / "x"):
             pass
     finally:
         child.communicate()

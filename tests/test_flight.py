@@ -129,6 +129,43 @@ async def test_closing_the_client_that_began_leaves_the_work_to_another() -> Non
     assert work.begun == 2
 
 
+class Fatal(BaseException):
+    """Neither an Exception nor a cancellation."""
+
+
+async def test_what_is_no_exception_is_raised_where_it_is_waited_for() -> None:
+    """F57: and not lost in a task that nobody asks."""
+
+    async def fail() -> str:
+        raise Fatal
+
+    with pytest.raises(Fatal):
+        await Flights[str]().get(Tasks(), fail)
+
+
+async def test_work_that_does_not_end_is_not_waited_for_when_all_is_closed() -> None:
+    """F55: it swallows its cancellation; those who wait are told all the same."""
+    go_on = asyncio.Event()
+
+    async def stubborn() -> str:
+        while not go_on.is_set():
+            try:
+                await go_on.wait()
+            except asyncio.CancelledError:
+                pass
+        return "done"
+
+    flights, tasks = Flights[str](), Tasks()
+    waiter = asyncio.create_task(flights.get(tasks, stubborn))
+    await asyncio.sleep(0.01)
+    await tasks.aclose(seconds=0.01)
+
+    with pytest.raises(ClientClosedError):
+        await waiter
+    go_on.set()
+    await asyncio.sleep(0.01)
+
+
 def test_each_event_loop_has_its_own() -> None:
     """F53: nobody waits for a task of another loop, and no lock is held across threads."""
     flights, tasks = Flights[int](), Tasks()
@@ -201,11 +238,14 @@ async def test_closing_reaches_the_tasks_of_other_loops_without_waiting_for_them
 def test_an_error_raised_again_has_its_cause_and_no_traceback() -> None:
     error = ConnectError("refused")
     error.attempts = 3
+    error.add_note("theirs")
     try:
         raise error from ZeroDivisionError()
     except ConnectError as caught:
         copied = again(caught)
 
     assert (str(copied), copied.attempts, type(copied.__cause__)) == ("refused", 3, ZeroDivisionError)
+    copied.add_note("mine")
     assert copied.__traceback__ is None
+    assert again(error).__notes__ == ["theirs"]
     assert copied is not error

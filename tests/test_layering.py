@@ -27,6 +27,7 @@ LAYERS = {
     "_core.constraints": 0,
     "_core.message": 0,
     "_core.shape": 0,
+    "_core.system": 0,
     "errors": 1,
     "shapes": 1,
     "operations": 2,
@@ -37,7 +38,6 @@ LAYERS = {
     "_core.xml": 3,
     "_core.endpoints": 3,
     "_core.profile": 3,
-    "_core.skew": 3,
     "_core.freshness": 3,
     "_core.lifetime": 3,
     "_core.limiter": 3,
@@ -46,13 +46,16 @@ LAYERS = {
     "_core.hosts": 3,
     "_core.options": 3,
     "_core.plans": 3,
+    "_core.refusals": 3,
     "_core.scope": 3,
+    "_core.skew": 3,
     "_core.tokens": 3,
     "_core.answer": 3,
     "fleet.schedule": 3,
     "_files": 4,
     "_flight": 4,
     "_limits": 4,
+    "_process": 4,
     "_shared": 4,
     "_transport": 4,
     "_engine": 5,
@@ -74,9 +77,11 @@ OWN_LAYER = {
     # One grammar, one set of words, one reader: these build on each other in this order.
     "_core.shape": {"_core.secret", "_core.constraints"},
     "_core.message": {"_core.secret"},
-    "_core.answer": {"_core.convert", "_core.lifetime", "_core.xml"},
+    "_core.answer": {"_core.convert", "_core.lifetime", "_core.refusals", "_core.xml"},
     "_core.documents": {"_core.convert"},
+    "_core.hosts": {"_core.endpoints"},
     "_core.plans": {"_core.profile"},
+    "_core.refusals": {"_core.documents"},
     "_core.tokens": {"_core.convert", "_core.documents", "_core.endpoints"},
     "retries": {"_core.limiter"},
     "_shared": {"_files"},
@@ -140,7 +145,7 @@ def test_the_modules_are_found() -> None:
     """An empty list would satisfy every rule."""
     assert {"sts_async", "sts_async._engine", "sts_async._core.answer", "sts_async.credentials.static"} <= {*MODULES}
     found = {name for name, _ in imports("sts_async._core.answer")}
-    assert {"sts_async._core.convert", "sts_async.errors", "sts_async._core.xml", "urllib.parse"} <= found
+    assert {"sts_async._core.convert", "sts_async.errors", "sts_async._core.xml", "datetime"} <= found
 
 
 @each_module
@@ -268,14 +273,16 @@ def test_every_module_says_what_it_is(module: str) -> None:
 
 @each_module
 def test_no_cancellation_is_swallowed(module: str) -> None:
-    """F58: a handler that catches everything raises it again."""
+    """F58: a handler that catches one raises it again, if it was meant for the task."""
     wrong = []
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
-        if isinstance(node, ast.ExceptHandler):
-            caught = "BaseException" if node.type is None else ast.unparse(node.type)
-            if any(name in caught for name in ("BaseException", "CancelledError")):
-                last = node.body[-1]
-                if not (isinstance(last, ast.Raise) and last.exc is None):
-                    wrong.append(f"line {node.lineno}: except {caught}")
+        for handler in getattr(node, "handlers", ()) if isinstance(node, ast.Try) else ():
+            caught = "BaseException" if handler.type is None else ast.unparse(handler.type)
+            if not any(name in caught for name in ("BaseException", "CancelledError")):
+                continue
+            if not any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(handler)):
+                wrong.append(f"line {handler.lineno}: except {caught}")
+            if "CancelledError" in caught:
+                break  # none comes as far as the handlers below
 
     assert wrong == []

@@ -105,7 +105,7 @@ def test_the_table_of_operations_is_the_table_of_operations() -> None:
 
 
 def test_the_errors_in_the_table_exist_and_the_tree_is_covered() -> None:
-    endings = "Error|Exception|Lost|Timeout|Refused|Region|Endpoint|NotFound|Expired|Large|File|Required"
+    endings = "Error|Exception|Lost|Timeout|Refused|Region|Endpoint|NotFound|Expired|Large|File|Required|Exceeded"
     named = set(re.findall(rf"`([A-Z]\w+(?:{endings}))`", README))
     unmodelled = {
         name

@@ -1,12 +1,14 @@
+import gc
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sts_async import RetryPolicy
+from sts_async import RetryPolicy, retries
+from sts_async._core.limiter import Limiter
 from sts_async.errors import ConfigurationError, ConnectError, IDPCommunicationErrorException, STSError, ThrottlingError
-from sts_async.retries import NoRetries, StandardRetries
+from sts_async.retries import AdaptiveRetries, NoRetries, StandardRetries
 
 UNREACHABLE = ConnectError("no connection")
 THROTTLED = ThrottlingError("Rate exceeded", code="Throttling", status=400)
@@ -161,3 +163,99 @@ def test_without_retries_every_error_is_final(error: STSError) -> None:
     succeed(policy)
 
     assert fail(policy, error, attempt=1, jitter=0.5) is None
+
+
+# Hints of the service
+
+
+@pytest.mark.parametrize(("hint", "delay"), [(0.0, 0.025), (0.01, 0.025), (2.0, 2.0), (3600.0, 5.025)])
+def test_a_hint_of_the_service_is_kept_within_bounds(hint: float, delay: float) -> None:
+    """F14: never sooner than the delay of our own, never more than 5 s later."""
+    error = ConnectError("refused")
+    error.retry_after = hint
+
+    assert fail(StandardRetries(), error, attempt=1, jitter=0.5) == pytest.approx(delay)
+
+
+def test_a_hint_alone_does_not_make_an_error_retryable() -> None:
+    error = STSError("no")
+    error.retry_after = 1.0
+
+    assert fail(StandardRetries(), error, attempt=1, jitter=0.5) is None
+
+
+# Adaptive
+
+
+def adaptive(limiters: dict[str, Limiter] | None = None) -> AdaptiveRetries:
+    return AdaptiveRetries(limiters={} if limiters is None else limiters)
+
+
+def test_an_adaptive_policy_retries_as_the_standard_one() -> None:
+    """The limiter is beside it."""
+    for error in (UNREACHABLE, THROTTLED, FATAL):
+        assert [fail(adaptive(), error, attempt=n, jitter=0.5) for n in (1, 2, 3)] == [
+            fail(StandardRetries(), error, attempt=n, jitter=0.5) for n in (1, 2, 3)
+        ]
+
+
+def test_an_adaptive_policy_holds_requests_back_once_the_service_has_throttled() -> None:
+    policy = adaptive()
+    assert [policy.admit(scope="a", now=0.0) for _ in range(50)] == [0.0] * 50
+    fail(policy, THROTTLED, attempt=1, jitter=0.5, now=1.0)
+    policy.admit(scope="a", now=1.0)
+
+    assert policy.admit(scope="a", now=1.0) > 0
+    assert policy.admit(scope="b", now=1.0) == 0
+
+
+def test_an_adaptive_policy_learns_from_successes_too() -> None:
+    policy = adaptive()
+    fail(policy, THROTTLED, attempt=1, jitter=0.5, now=1.0)
+    waits = []
+    for second in range(2, 200):
+        waits.append(policy.admit(scope="a", now=float(second)))
+        succeed(policy, now=float(second))
+
+    assert waits[-1] == 0
+
+
+def test_two_policies_share_the_limiter_of_a_scope() -> None:
+    """STS counts what an account sends in a region, from whichever client it comes."""
+    limiters: dict[str, Limiter] = {}
+    one, other = adaptive(limiters), adaptive(limiters)
+    fail(one, THROTTLED, attempt=1, jitter=0.5, now=1.0)
+    one.admit(scope="a", now=1.0)
+
+    assert other.admit(scope="a", now=1.0) > 0
+    assert list(limiters) == ["a"]
+
+
+def test_what_is_not_signed_is_limited_by_each_policy_for_itself() -> None:
+    limiters: dict[str, Limiter] = {}
+    one, other = adaptive(limiters), adaptive(limiters)
+    one.after_failure(THROTTLED, scope="", attempt=1, now=1.0, jitter=0.5)
+    one.admit(scope="", now=1.0)
+
+    assert one.admit(scope="", now=1.0) > 0
+    assert other.admit(scope="", now=1.0) == 0
+    assert limiters == {}
+
+
+def test_the_limiters_of_the_process_go_with_the_policies_that_use_them() -> None:
+    scope = "test-of-the-process/us-east-1"
+    policy = AdaptiveRetries()
+    policy.admit(scope=scope, now=0.0)
+    assert scope in retries._LIMITERS
+    del policy
+    gc.collect()
+
+    assert scope not in retries._LIMITERS
+
+
+def test_a_policy_remembers_a_bounded_number_of_scopes() -> None:
+    policy = adaptive()
+    for number in range(1000):
+        policy.admit(scope=str(number), now=0.0)
+
+    assert len(policy._own) == retries.SCOPES_KEPT

@@ -7,7 +7,6 @@ than raised so that no traceback starts in a frame that holds the parsed answer,
 
 from datetime import datetime
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from ..errors import Fault, RedirectRefused, ResponseParseError, ServiceError
 from ..operations import NAMESPACE, Operation
@@ -15,13 +14,13 @@ from ..shapes import Response, ResponseMetadata
 from . import convert
 from .lifetime import bounded
 from .message import HttpResponse
+from .refusals import is_redirect, refusal
 from .xml import Tree, XMLRefused, parse
 
 R = TypeVar("R", bound=Response)
 
 NAMESPACES = frozenset({"", NAMESPACE})
 REQUEST_ID_HEADERS = ("x-amzn-requestid", "x-amz-request-id")
-LONGEST_HOST = 253  # characters
 RETRY_AFTER = "x-amz-retry-after"
 FAULTS: dict[str, Fault] = {"Sender": "client", "Receiver": "server"}
 
@@ -43,8 +42,8 @@ def read(
     document that another service has given.
     """
     status = response.status
-    if 300 <= status < 400:
-        return RedirectRefused(f"HTTP {status} to host {_location(response)}: not followed", status=status)
+    if is_redirect(status):
+        return RedirectRefused(refusal(response), status=status)
     if "content-encoding" in response.headers and response.headers["content-encoding"].lower() != "identity":
         compressed = "it is compressed, which was not asked for"
         return _unexpected(response, compressed) if status < 400 else _service_error({}, response)
@@ -128,11 +127,3 @@ def _child(tree: Any, name: str) -> Any:
 def _text(tree: Any, name: str) -> str:
     text = _child(tree, name)
     return text if isinstance(text, str) else ""
-
-
-def _location(response: HttpResponse) -> str:
-    try:
-        host = urlsplit(response.headers.get("location", "")).hostname or "of its own"
-        return ascii(host[:LONGEST_HOST])
-    except ValueError:
-        return "that cannot be read"

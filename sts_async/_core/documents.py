@@ -14,7 +14,7 @@ import attrs
 from ..errors import CredentialsError
 from ..shapes import Credentials
 from .convert import timestamp
-from .secret import Secret, SecretBytes
+from .secret import HiddenDocument, Secret, SecretBytes
 
 MOST_BYTES = 64 * 1024  # of a document
 
@@ -47,12 +47,12 @@ def read_object(body: bytes, *, what: str) -> dict[str, Any]:
     return found
 
 
-def _object(body: bytes) -> "_Hidden | None":
+def _object(body: bytes) -> HiddenDocument | None:
     try:
-        found = json.loads(body, object_hook=_Hidden)
+        found = json.loads(body, object_hook=HiddenDocument)
     except (ValueError, RecursionError):  # not to be the context of another: it quotes what was read
         return None
-    return found if isinstance(found, _Hidden) else None
+    return found if isinstance(found, HiddenDocument) else None
 
 
 def read_credentials(document: Mapping[str, Any], names: Names, *, what: str) -> Credentials:
@@ -62,18 +62,23 @@ def read_credentials(document: Mapping[str, Any], names: Names, *, what: str) ->
     Raises:
         CredentialsError: A member is missing or is not what it must be.
     """
-    token = _text(document, names.session_token, what=what, optional=not names.temporary)
+    # Some processes write an empty token for keys without one.
+    no_token = not names.temporary and document.get(names.session_token) in (None, "")
     return Credentials(
-        access_key_id=str(_text(document, names.access_key_id, what=what)),
-        secret_access_key=_text(document, names.secret_access_key, what=what),
-        session_token=token,
+        access_key_id=str(read_text(document, names.access_key_id, what=what)),
+        secret_access_key=read_text(document, names.secret_access_key, what=what),
+        session_token=None if no_token else read_text(document, names.session_token, what=what),
         expiration=_expiration(document, names, what=what),
     )
 
 
-def _text(document: Mapping[str, Any], name: str, *, what: str, optional: bool = False) -> Any:
-    if optional and document.get(name) in (None, ""):  # some processes write an empty token for keys without one
-        return None
+def read_text(document: Mapping[str, Any], name: str, *, what: str) -> Secret:
+    """
+    Return a member that is a text, hidden.
+
+    Raises:
+        CredentialsError: It is missing, or is not a text that a header can have; the message begins with *what*.
+    """
     fault = _fault(document.get(name))  # no value is in a local variable here: it may be anything
     if fault is not None:
         raise CredentialsError(f"{what}: {name} {fault}")
@@ -110,10 +115,3 @@ def _time(value: object, *, milliseconds: bool) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         pass
     return None
-
-
-class _Hidden(dict[str, Any]):
-    """A document that its ``repr`` hides: it is in local variables while it is read."""
-
-    def __repr__(self) -> str:
-        return f"<a document of {len(self)} members>"

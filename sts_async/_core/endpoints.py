@@ -5,7 +5,7 @@ The order of the rules is that of the endpoint rule set of STS; the tests compar
 """
 
 import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -65,16 +65,20 @@ LEGACY_GLOBAL_REGIONS = frozenset({
 })
 # fmt: on
 
+PARTITION_NAMES = frozenset(partition.name for partition in PARTITIONS)
+AWS_DOMAINS = tuple(
+    f".{suffix}" for partition in PARTITIONS for suffix in (partition.dns_suffix, partition.dual_stack_dns_suffix)
+)
+
 REGION_RULE = "lower-case letters, digits and hyphens, 1 to 63 of them, no hyphen at either end, not only digits"
 NO_REGION = (
     "no region: pass region=... (or --region), set AWS_REGION or AWS_DEFAULT_REGION, or set region in the profile"
 )
 DEFAULT_PORTS = {"https": 443, "http": 80}
+LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 # Expressions are text, which `re` compiles at first use and keeps: importing is not the time for it.
 _REGION = r"(?!-)(?![0-9]+\Z)[a-z0-9-]{1,63}(?<!-)"
-_LOOPBACK_IPV4 = IPv4Network("127.0.0.0/8")
-_LOOPBACK_IPV6 = IPv6Address("::1")
 
 # In this order: each may rely on the ones before it. The rules complete "endpoint_url must ...".
 _REFUSED = (
@@ -184,6 +188,28 @@ def is_region(text: str) -> bool:
     return re.fullmatch(_REGION, text) is not None
 
 
+def check_partition(endpoint: Endpoint | None, *, role_arn: str) -> None:
+    """
+    Refuse a role of another partition than that of an endpoint of AWS: nothing reaches across.
+
+    Args:
+        endpoint: Where the role would be assumed. None, one without a region, and hosts that are not of AWS, whose
+            ARNs are their own, are for any role.
+        role_arn: The role. A partition that is not known is not refused: there may be a new one.
+
+    Raises:
+        ConfigurationError: The role is of another partition.
+    """
+    if endpoint is None or endpoint.signing_region is None or not endpoint.host.endswith(AWS_DOMAINS):
+        return
+    here, there = partition_of(endpoint.signing_region).name, role_arn.partition(":")[2].partition(":")[0]
+    if there != here and there in PARTITION_NAMES:
+        raise ConfigurationError(
+            f"a role of the partition {there} cannot be had from {endpoint.host}, which is in {here}: "
+            "use a region of the role's partition"
+        )
+
+
 def is_loopback(host: str) -> bool:
     """
     Return True for ``localhost``, 127.0.0.0/8 and ::1 (in brackets or not): what is sent there stays on this machine.
@@ -193,7 +219,7 @@ def is_loopback(host: str) -> bool:
     address = _address(host)
     if address is None:
         return host.lower() == "localhost"
-    return address == _LOOPBACK_IPV6 or address in _LOOPBACK_IPV4
+    return "%" not in host and any(address in network for network in LOOPBACK)  # a zone is of a link
 
 
 def _custom(url: str, *, region: str | None, allow_http: bool) -> Endpoint:

@@ -20,6 +20,7 @@ from ..shapes import Credentials
 SHORT = 20 * 60.0  # s: up to this lifetime, 5 min before the end
 LONG = 90 * 60.0  # s: from this lifetime on, 60 min before the end; between the two, 15 min
 MANDATORY_WINDOW = 60.0  # s before the end in which every caller waits for new credentials
+LONGEST = 36 * 3600.0  # s
 PAUSE = (300.0, 600.0)  # s without an attempt after one that failed, while the old credentials are served
 MEMORY = (1.0, 5.0)  # s for which an error that waiting does not cure is raised again without an attempt
 MARGIN = 10.0  # s before the end for sources that are only cached
@@ -142,10 +143,11 @@ def after_success(credentials: Credentials, *, lifetime: float, now: Moment, sch
     """
     Return what is held after credentials came that have *lifetime* seconds left, more than 0.
 
-    *lifetime* counts from *now*; where the two came from clocks that differ is the caller's to correct.
+    *lifetime* counts from *now*, and is not believed beyond 36 hours, which is more than anybody issues.
     """
     if lifetime == math.inf:
         return Held(credentials=credentials, advisory=NEVER, mandatory=NEVER)
+    lifetime = min(lifetime, LONGEST)
     window = advisory_window(lifetime) if schedule.advisory is None else _within(lifetime, schedule.advisory)
     return Held(
         credentials=credentials,
@@ -177,7 +179,11 @@ def keeps_serving(held: Held, error: STSError, schedule: Schedule) -> bool:
 
 
 def invalidated(held: Held, *, access_key_id: str) -> Held:
-    """Return what is held after the service refused *access_key_id*: if it still is, it is refreshed before use."""
+    """
+    Return what is held after the service refused *access_key_id*: if it still is, it is refreshed before use.
+
+    A pause after a refresh that failed holds all the same: the rules prefer keys that may be refused to a storm.
+    """
     if held.credentials is None or held.credentials.access_key_id != access_key_id:
         return held
     return attrs.evolve(held, advisory=PAST, mandatory=PAST)

@@ -7,16 +7,14 @@ can disagree about its host. Names are not looked up here: whoever does checks e
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from urllib.parse import urlsplit
 
 import attrs
 
 from ..errors import InvalidEndpoint
-from .message import HttpResponse
+from .endpoints import LOOPBACK
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
-LOOPBACK: Networks = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 CONTAINER: Networks = (
     *LOOPBACK,
     IPv4Network("169.254.170.2/32"),  # ECS
@@ -29,7 +27,6 @@ INSTANCE: Networks = (
     IPv6Network("fe80::/10"),
     IPv6Network("fd00:ec2::254/128"),
 )
-LONGEST_HOST = 253  # characters
 
 # Text, which `re` compiles at first use and keeps: importing is not the time for it.
 _TARGET = r"[!-\[\]-~]*"  # ASCII that can be seen, without the backslash
@@ -119,14 +116,3 @@ def is_target(text: str) -> bool:
 def is_within(address: str, networks: Networks) -> bool:
     """Say whether an address is in one of *networks*. One with a zone, or one of IPv4 written as IPv6, never is."""
     return "%" not in address and any(ip_address(address) in network for network in networks)
-
-
-def refusal(response: HttpResponse) -> str:
-    """Return what may be said of an answer that is none: its status, and the host that a redirect names."""
-    if not 300 <= response.status < 400:
-        return f"HTTP {response.status}"
-    try:
-        host = ascii((urlsplit(response.headers.get("location", "")).hostname or "of its own")[:LONGEST_HOST])
-    except ValueError:
-        host = "that cannot be read"
-    return f"HTTP {response.status} to host {host}: not followed"

@@ -50,6 +50,11 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _number(text: str) -> float:
+    sign = -1 if text.startswith("-") else 1
+    return sign * _seconds(text.removeprefix("-"))
+
+
 def _seconds(text: str) -> float:
     if not (text.isascii() and text.replace(".", "", 1).isdigit() and 0 < float(text) < float("inf")):
         raise ValueError
@@ -73,6 +78,9 @@ APP_ID = Kind(
     lambda value: isinstance(value, str) and bool(re.fullmatch(_HEADER_WORD, value)),
     _word,
 )
+
+
+NUMBER = Kind("a number of seconds", lambda value: _is_number(value, int, float) and abs(value) < float("inf"), _number)
 
 
 def one_of(*words: str) -> Kind:

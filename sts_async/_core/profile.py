@@ -40,8 +40,8 @@ COMMENTS = "#;"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _COMMENT = r"[ \t][#;]"  # text, which `re` compiles at first use and keeps
 _SECTION_RULES: dict[Kind, str] = {
-    "config": "here are [default], [profile NAME], [sso-session NAME] and [services NAME], with names of letters, "
-    "digits and _-/.%@:+",
+    "config": "a profile is [profile NAME] here; others are [default], [sso-session NAME] and [services NAME], with "
+    "names of letters, digits and _-/.%@:+",
     "credentials": "here are [NAME] without a prefix, with names of letters, digits and _-/.%@:+",
 }
 _KEY_RULE = "keys consist of letters, digits and _-/.%@:+"

@@ -36,6 +36,18 @@ def conceal(value: Any) -> Any:
     return SecretBytes(value) if isinstance(value, bytes) else value
 
 
+class HiddenDocument(dict[str, Any]):
+    """A JSON object that its ``repr`` hides: it is in local variables while it is read."""
+
+    def __repr__(self) -> str:
+        return f"<a document of {len(self)} members>"
+
+    def __or__(self, other: Mapping[str, Any]) -> "HiddenDocument":  # type: ignore[override]
+        merged = HiddenDocument(self)
+        merged.update(other)
+        return merged
+
+
 class HiddenMapping(Mapping[str, str]):
     """A view of a mapping, such as the environment, that its ``repr`` hides."""
 
@@ -46,6 +58,10 @@ class HiddenMapping(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         return self._hidden[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return what is there under *name*, or *default*."""
+        return self._hidden.get(name, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._hidden)

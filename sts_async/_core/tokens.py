@@ -9,21 +9,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 
 from ..errors import CredentialsError
 from ..shapes import Credentials
 from .convert import timestamp
-from .documents import Names, read_credentials, read_object
+from .documents import Names, read_credentials, read_object, read_text
 from .endpoints import check_region, partition_of
-from .message import HttpResponse
-from .secret import Secret, SecretBytes, conceal
+from .secret import HiddenDocument, Secret, SecretBytes, conceal
 
 GRANT_TYPE = "refresh_token"
 LONGEST_LIFE = 10 * 365 * 86_400  # s; more is no lifetime but a mistake
-LONGEST_CODE = 64  # characters
 
 ROLE_CREDENTIALS = Names(
     access_key_id="accessKeyId",
@@ -114,10 +112,12 @@ class SSOToken:
             CredentialsError: *answer* lacks something; the message begins with *what* it is.
         """
         found = read_object(answer, what=what)
-        changes = _Hidden(accessToken=_secret(found, "accessToken", what=what), expiresAt=_end(found, at=at, what=what))
+        changes = HiddenDocument(
+            accessToken=read_text(found, "accessToken", what=what), expiresAt=_end(found, at=at, what=what)
+        )
         if found.get("refreshToken") is not None:
-            changes["refreshToken"] = _secret(found, "refreshToken", what=what)
-        return _dump(_Hidden(self.document) | changes)
+            changes["refreshToken"] = read_text(found, "refreshToken", what=what)
+        return _dump(HiddenDocument(self.document) | changes)
 
 
 @attrs.frozen(kw_only=True)
@@ -157,12 +157,12 @@ class LoginToken:
         """
         found = read_object(answer, what=what)
         access = _object(found, "accessToken", what=what)
-        issued = _Hidden(access) | _Hidden(expiresAt=_end(found, at=at, what=what))
+        issued = HiddenDocument(access) | HiddenDocument(expiresAt=_end(found, at=at, what=what))
         read_credentials(issued, LOGIN_CREDENTIALS, what=what)
-        changes = _Hidden(accessToken=_Hidden(self.document["accessToken"]) | issued)
+        changes = HiddenDocument(accessToken=HiddenDocument(self.document["accessToken"]) | issued)
         if found.get("refreshToken") is not None:
-            changes["refreshToken"] = _secret(found, "refreshToken", what=what)
-        return _dump(_Hidden(self.document) | changes)
+            changes["refreshToken"] = read_text(found, "refreshToken", what=what)
+        return _dump(HiddenDocument(self.document) | changes)
 
 
 def read_sso_token(data: bytes, *, what: str) -> SSOToken:
@@ -174,7 +174,7 @@ def read_sso_token(data: bytes, *, what: str) -> SSOToken:
     """
     document = read_object(data, what=what)
     return SSOToken(
-        access_token=_secret(document, "accessToken", what=what),
+        access_token=read_text(document, "accessToken", what=what),
         expires_at=_time(document, "expiresAt", what=what),
         document=document,
     )
@@ -207,42 +207,6 @@ def read_role_credentials(answer: bytes, *, what: str) -> Credentials:
     return read_credentials(found, ROLE_CREDENTIALS, what=what)
 
 
-class Refusal(NamedTuple):
-    """
-    How a service has refused.
-
-    Attributes:
-        status: HTTP status.
-        codes: Every name that the answer has for the error: of AWS, and of OAuth 2.0.
-    """
-
-    status: int
-    codes: tuple[str, ...]
-
-    @classmethod
-    def of(cls, response: HttpResponse) -> "Refusal":
-        """Return how *response* refuses."""
-        names = [response.headers.get("x-amzn-errortype")]
-        try:
-            found = read_object(response.body, what="the answer")
-        except CredentialsError:
-            pass  # a page of a proxy
-        else:
-            names += [found.get("__type"), found.get("code"), found.get("error")]
-        return cls(response.status, tuple(dict.fromkeys(filter(None, map(_code, names)))))
-
-    def __str__(self) -> str:
-        return f"{self.codes[0]} (HTTP {self.status})" if self.codes else f"HTTP {self.status}"
-
-
-def _code(name: object) -> str | None:
-    """Return an error code without its namespace, and None for what is not like one: it may be anything."""
-    if not isinstance(name, str):
-        return None
-    bare = name.rpartition("#")[2].partition(":")[0].strip()
-    return bare if len(bare) <= LONGEST_CODE and bare.isascii() and bare.replace("_", "").isalpha() else None
-
-
 # -- DPoP proofs (RFC 9449) -----------------------------------------------------------------------------------------
 
 
@@ -272,28 +236,16 @@ def encode(data: bytes) -> str:
 # -- Members --------------------------------------------------------------------------------------------------------
 
 
-class _Hidden(dict[str, Any]):
-    """A document that its ``repr`` hides."""
-
-    def __repr__(self) -> str:
-        return f"<a document of {len(self)} members>"
-
-    def __or__(self, other: Mapping[str, Any]) -> "_Hidden":  # type: ignore[override]
-        merged = _Hidden(self)
-        merged.update(other)
-        return merged
-
-
 def _missing(document: Mapping[str, Any], members: tuple[str, ...]) -> str | None:
     absent = [name for name in members if not isinstance(document.get(name), str) or not document[name]]
     return f"it has no {' and no '.join(absent)}" if absent else None
 
 
 def _body(document: Mapping[str, Any], *members: str) -> SecretBytes:
-    return _dump(_Hidden({name: document[name] for name in members}, grantType=GRANT_TYPE))
+    return _dump(HiddenDocument({name: document[name] for name in members}, grantType=GRANT_TYPE))
 
 
-def _dump(document: _Hidden) -> SecretBytes:
+def _dump(document: HiddenDocument) -> SecretBytes:
     return SecretBytes(json.dumps(document).encode())
 
 
@@ -301,15 +253,6 @@ def _object(document: Mapping[str, Any], name: str, *, what: str) -> dict[str, A
     if isinstance(document.get(name), dict):
         return document[name]  # type: ignore[no-any-return]
     raise CredentialsError(f"{what}: {name} is missing")
-
-
-def _secret(document: Mapping[str, Any], name: str, *, what: str) -> Secret:
-    if document.get(name) is None:
-        raise CredentialsError(f"{what}: {name} is missing")
-    value = Secret(document[name]) if isinstance(document[name], str) else None
-    if not value or not (value.isascii() and value.isprintable()):
-        raise CredentialsError(f"{what}: {name} is not a text that a header can have")
-    return value
 
 
 def _time(document: Mapping[str, Any], name: str, *, what: str) -> datetime:

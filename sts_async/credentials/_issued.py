@@ -10,7 +10,7 @@ import attrs
 
 from .._core import freshness
 from .._core.constraints import violations
-from .._core.endpoints import PARTITIONS, partition_of
+from .._core.endpoints import check_partition
 from .._core.secret import Secret, conceal
 from .._engine import CredentialsProvider, Engine, Lender
 from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, ParamValidationError, STSError
@@ -18,17 +18,12 @@ from ..operations import Operation
 from ..retries import NoRetries, StandardRetries
 from ..shapes import Credentials, Request
 from .cache import RefreshingProvider
-from .source import Source, provider_of
+from .source import MFACode, Source, provider_of
 from .static import StaticProvider
 
 CODES_ASKED = 3  # MFA codes for one fetch, at most: a new one after each time that STS asks to slow down
 TO_COME = "0000"  # in place of a token that each fetch gets anew: the shortest that the API takes
 REFUSED_KEYS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidClientTokenId"})
-
-_PARTITION_NAMES = frozenset(partition.name for partition in PARTITIONS)
-_AWS_DOMAINS = tuple(
-    f".{suffix}" for partition in PARTITIONS for suffix in (partition.dns_suffix, partition.dual_stack_dns_suffix)
-)
 
 
 class IssuedProvider(RefreshingProvider):
@@ -51,7 +46,8 @@ class IssuedProvider(RefreshingProvider):
     async def _issue(self, engine: Engine, **proof: Secret) -> Credentials:
         """Return what STS issues for the request together with a member that is new each time, such as a token."""
         request: Any = self._request
-        _check_partition(engine, getattr(request, "role_arn", ""))
+        if (role_arn := getattr(request, "role_arn", None)) is not None:
+            check_partition(engine.endpoint, role_arn=role_arn)
         credentials: Credentials = (await engine.invoke(self.operation, attrs.evolve(request, **proof))).credentials
         return credentials
 
@@ -65,7 +61,7 @@ class _Device:
     """An MFA device, and what asks for its codes."""
 
     serial_number: str
-    ask_for_code: Callable[[str], Awaitable[str]]
+    ask_for_code: MFACode
 
 
 class SignedProvider(IssuedProvider):
@@ -84,7 +80,7 @@ class SignedProvider(IssuedProvider):
         *,
         name: str,
         source: Source | None,
-        mfa_code: Callable[[str], Awaitable[str]] | None = None,
+        mfa_code: MFACode | None = None,
     ) -> None:
         super().__init__(request, name=name)
         self._source = None if source is None else provider_of(source)
@@ -107,26 +103,26 @@ class SignedProvider(IssuedProvider):
             CredentialsError: The source has no credentials, or what asks for the MFA code fails.
             STSError: The call failed.
         """
-        signer = _Signer(await self._signing_source(lender), lender, of=repr(self))
+        source = _SourceOfFetch(await self._signing_source(lender), lender, of=repr(self))
         if self._device is not None:
-            return await self._fetch_attended(self._device, signer, lender)
-        engine = lender.signed_by(signer)
+            return await self._fetch_attended(self._device, source, lender)
+        engine = lender.signed_by(source)
         try:
             return await self._issue(engine)
         except STSError as error:
             failure = error
-        if not await signer.renew_after(failure):
+        if not await source.renew_after(failure):
             raise failure
         return await self._issue(engine)
 
-    async def _fetch_attended(self, device: _Device, signer: "_Signer", lender: Lender) -> Credentials:
+    async def _fetch_attended(self, device: _Device, source: "_SourceOfFetch", lender: Lender) -> Credentials:
         """Return new credentials; each time that the request is sent, it has another code (T46)."""
         policy = StandardRetries(max_attempts=CODES_ASKED)
         sent: list[Secret] = []
         failure: STSError | None = None
         while True:
             # The source first: a code does not wait for it, and is not asked for in vain.
-            credentials = StaticProvider(await signer.provide_credentials(lender))
+            credentials = StaticProvider(await source.provide_credentials(lender))
             code = await ask(device.ask_for_code, device.serial_number, name=f"mfa_code of {self!r}")
             if failure is not None and code in sent:
                 failure.add_note("mfa_code returned a code again that had been sent; each is good for one request")
@@ -157,8 +153,8 @@ def _default_chain() -> CredentialsProvider:
     return DefaultChain()
 
 
-class _Signer:
-    """What signs one fetch: the source, asked with the lender of that fetch."""
+class _SourceOfFetch:
+    """Whose credentials sign one fetch: the source, asked with the lender of that fetch."""
 
     def __init__(self, source: CredentialsProvider, lender: Lender, *, of: str) -> None:
         self._source = source
@@ -267,16 +263,3 @@ def new_session_name() -> str:
 def _failed(name: str, error: Exception) -> CredentialsError:
     # The type alone: the program's own errors may quote what it was asked for.
     return CredentialsError(f"{name} failed with {type(error).__name__}")
-
-
-def _check_partition(engine: Engine, role_arn: str) -> None:
-    """Refuse a role of another partition than that of an AWS endpoint: nothing reaches across."""
-    endpoint = engine.endpoint
-    if endpoint is None or endpoint.signing_region is None or not endpoint.host.endswith(_AWS_DOMAINS):
-        return
-    here, there = partition_of(endpoint.signing_region).name, role_arn.partition(":")[2].partition(":")[0]
-    if there != here and there in _PARTITION_NAMES:
-        raise ConfigurationError(
-            f"a role of the partition {there} cannot be had from {endpoint.host}, which is in {here}: "
-            "use a region of the role's partition"
-        )

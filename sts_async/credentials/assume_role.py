@@ -5,14 +5,14 @@ Source: AWS SDKs and Tools Reference Guide, "Assume role credential provider".
 """
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from .. import shapes as s
 from ..errors import ConfigurationError
 from ..operations import ASSUME_ROLE
 from ._issued import SignedProvider, new_session_name
-from .source import Source
+from .source import MFACode, Source
 
 # Text, which `re` compiles at first use and keeps.
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::([0-9]{12}):role/[!-~]+"
@@ -70,7 +70,7 @@ class AssumeRoleProvider(SignedProvider):
         transitive_tag_keys: Sequence[str] = (),
         external_id: str | None = None,
         serial_number: str | None = None,
-        mfa_code: Callable[[str], Awaitable[str]] | None = None,
+        mfa_code: MFACode | None = None,
         source_identity: str | None = None,
         provided_contexts: Sequence[s.ProvidedContext] = (),
         minimum_session_token_size: int | None = None,

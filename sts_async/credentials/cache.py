@@ -4,10 +4,11 @@ What all sources share that fetch credentials: the cache in front of them, and o
 When to refresh is decided in `_core.freshness`; here it is done.
 """
 
+import asyncio
+import inspect
 import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 from .._core import freshness
 from .._core.freshness import Moment, Schedule, Step
@@ -16,6 +17,7 @@ from .._engine import CredentialsProvider, Lender
 from .._flight import Flights, again
 from ..errors import ConfigurationError, CredentialsError, CredentialsExpired, STSError
 from ..shapes import Credentials
+from .static import ends_at_some_time
 
 log = logging.getLogger("sts_async")
 
@@ -33,7 +35,12 @@ class RefreshingProvider(Unpicklable):
 
     schedule: Schedule = freshness.STANDARD
 
+    name: str
+    """What messages call the source: the name of its class, unless a subclass says otherwise."""
+
     def __init__(self) -> None:
+        if not hasattr(self, "name"):
+            self.name = type(self).__name__
         self._held = freshness.NOTHING
         self._flights: Flights[Credentials] = Flights()
 
@@ -81,34 +88,45 @@ class RefreshingProvider(Unpicklable):
         self._held = freshness.invalidated(self._held, access_key_id=access_key_id)
 
     async def _refresh(self, lender: Lender) -> Credentials:
+        failure: STSError
+        raised: Exception
         try:
             credentials = await self.fetch(lender)
             return self._accept(credentials, lender)
         except STSError as error:
-            failure = error
+            failure = raised = error
+        except Exception as error:  # noqa: BLE001 - of a source of the program's own
+            failure, raised = CredentialsError(f"{self.name} failed with {type(error).__name__}"), error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            failure = raised = CredentialsError(f"{self.name} was cancelled from within")
         held = self._held = freshness.after_failure(
             self._held, failure, now=_now(lender), jitter=lender.jitter(), schedule=self.schedule
         )
         if held.credentials is None:
-            raise failure
+            raise raised
         if not freshness.keeps_serving(held, failure, self.schedule):
-            log.warning("%s: could not refresh credentials, which end soon or have ended: %s", self, failure)
-            raise failure
-        log.warning("%s: could not refresh credentials, those of before stay in use: %s", self, failure)
+            log.warning("%s: could not refresh credentials, which end soon or have ended: %s", self.name, failure)
+            raise raised
+        log.warning("%s: could not refresh credentials, those of before stay in use: %s", self.name, failure)
         return held.credentials
 
     def _accept(self, credentials: Credentials, lender: Lender) -> Credentials:
         if not isinstance(credentials, Credentials):
-            raise CredentialsError(f"{self} gave no Credentials but a {type(credentials).__name__}")
+            raise CredentialsError(f"{self.name} gave no Credentials but a {type(credentials).__name__}")
+        if not ends_at_some_time(credentials):
+            raise CredentialsError(f"{self.name} gave credentials whose expiration is no datetime with a time zone")
         now = _now(lender)
-        lifetime = freshness.lifetime_of(credentials, at=datetime.fromtimestamp(now.wall, UTC))
+        lifetime = freshness.lifetime_of(credentials, at=lender.now())
         if lifetime > 0:
             self._held = freshness.after_success(credentials, lifetime=lifetime, now=now, schedule=self.schedule)
         elif self.schedule.accept_expired and self._held.credentials is None:
-            log.warning("%s: has only credentials that have expired; they are used until it has others", self)
+            log.warning("%s: has only credentials that have expired; they are used until it has others", self.name)
             self._held = freshness.after_expired(credentials, now=now, jitter=lender.jitter())
         else:
-            raise CredentialsExpired(f"{self} gave credentials that have already expired")
+            raise CredentialsExpired(f"{self.name} gave credentials that have already expired")
         return credentials
 
 
@@ -132,15 +150,25 @@ class CachingProvider(RefreshingProvider):
                 f"a source must be a coroutine function or a provider, not a {type(source).__name__}"
             )
         self._source = source
+        self.name = repr(self)
 
     async def fetch(self, lender: Lender) -> Credentials:
         """Return what the source provides."""
         if hasattr(self._source, "provide_credentials"):
             return await self._source.provide_credentials(lender)
-        return await self._source()
+        provided = self._source()
+        if not inspect.isawaitable(provided):
+            raise CredentialsError(
+                f"{self._called()} must be a coroutine function: it returned a {type(provided).__name__}, which cannot "
+                "be awaited"
+            )
+        return await provided
+
+    def _called(self) -> str:
+        return str(getattr(self._source, "__qualname__", type(self._source).__name__))
 
     def __repr__(self) -> str:
-        return f"CachingProvider({getattr(self._source, '__qualname__', type(self._source).__name__)})"
+        return f"CachingProvider({self._called()})"
 
 
 def _now(lender: Lender) -> Moment:

@@ -82,7 +82,7 @@ class ProviderChain(Unpicklable):
             else:
                 self._chosen = source
                 return credentials
-        raise CredentialsNotFound("no credentials found; " + "; ".join(looked_at))
+        raise CredentialsNotFound("no credentials found (`sts-async doctor` says more); " + "; ".join(looked_at))
 
     def invalidate(self, access_key_id: str) -> None:
         """Have the source that is in use fetch anew, if the service refused *access_key_id* and it still is its own."""
@@ -114,6 +114,10 @@ async def _ask(source: CredentialsProvider, lender: Lender) -> Finding:
         return Finding(source=name, outcome="not configured", detail=str(error))
     except STSError as error:
         return Finding(source=name, outcome="failed", detail=f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 - of a source of the program's own, whose text may hold anything
+        return Finding(source=name, outcome="failed", detail=type(error).__name__)
+    if not isinstance(credentials, Credentials):
+        return Finding(source=name, outcome="failed", detail=f"gave a {type(credentials).__name__}")
     ends = credentials.expiration
     until = "does not end" if ends is None else f"until {ends.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     return Finding(source=name, outcome="found", detail=f"{credentials.access_key_id}, {until}")

@@ -5,9 +5,7 @@ Source: AWS SDKs and Tools Reference Guide, "Container credential provider".
 """
 
 import asyncio
-import errno
 import os
-import re
 import socket
 from collections.abc import Mapping
 
@@ -18,7 +16,9 @@ from .._core import hosts
 from .._core.documents import Names, read_credentials, read_object
 from .._core.hosts import Place
 from .._core.message import HttpRequest, HttpResponse
+from .._core.refusals import Refusal, is_transient, refusal
 from .._core.secret import Secret
+from .._core.system import code_of, reason_of
 from .._engine import Lender
 from ..errors import ConnectError, CredentialsError, CredentialsNotFound, InvalidEndpoint, TransportError
 from ..shapes import Credentials
@@ -34,8 +34,6 @@ SECONDS = 2.0  # s for an attempt
 ATTEMPTS = 3
 PAUSE = 1.0  # s between two attempts
 MOST_TOKEN_BYTES = 16 * 1024
-
-_CODE = r"[A-Za-z0-9_.:-]{1,128}"
 
 
 class ContainerProvider(RefreshingProvider):
@@ -116,9 +114,9 @@ class ContainerProvider(RefreshingProvider):
         try:
             data, _ = await asyncio.to_thread(_files.read, path, most=MOST_TOKEN_BYTES)
         except _files.UnsuitableFile as error:
-            reason = str(error.strerror)
+            reason = reason_of(error)
         except (OSError, ValueError) as error:
-            reason = f"cannot be read: {errno.errorcode.get(getattr(error, 'errno', None) or 0, type(error).__name__)}"
+            reason = f"cannot be read: {code_of(error)}"
         else:
             # Editors end files with one line break, which is no part of the token.
             return self._checked(Secret(data.decode("latin-1").removesuffix("\n").removesuffix("\r")), what=TOKEN_FILE)
@@ -173,9 +171,10 @@ class ContainerProvider(RefreshingProvider):
                 return read_credentials(read_object(response.body, what="the answer"), Names(), what="the answer")
             except CredentialsError as error:
                 return _Passing(str(error))
-        if response.status == 429 or response.status >= 500:
+        if is_transient(response.status):
             return _Passing(f"HTTP {response.status}", throttled=response.status == 429)
-        raise self._error(f"{hosts.refusal(response)}{_code(response)}")
+        codes = Refusal.of(response).codes
+        raise self._error(f"{refusal(response)}{f', code {codes[0]}' if codes else ''}")
 
     def __repr__(self) -> str:
         return "ContainerProvider()"
@@ -187,12 +186,3 @@ class _Passing:
 
     reason: str
     throttled: bool = False
-
-
-def _code(response: HttpResponse) -> str:
-    """Return the error code in an answer, for a message; the rest of the answer may hold anything."""
-    try:
-        code = read_object(response.body, what="the answer").get("code")
-    except CredentialsError:
-        return ""
-    return f", code {code}" if isinstance(code, str) and re.fullmatch(_CODE, code) else ""

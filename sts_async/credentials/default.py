@@ -10,7 +10,9 @@ from ..errors import ConfigurationError
 from .chain import Finding, ProviderChain
 from .container import ContainerProvider
 from .environment import EnvironmentProvider
-from .profile import MFACode, ProfileProvider, imds_of
+from .imds import imds_of
+from .profile import ProfileProvider
+from .source import MFACode
 from .web_identity import WebIdentityProvider
 
 
@@ -109,8 +111,10 @@ class DefaultChain(ProviderChain):
             engine = engine_of(config, endpoint=endpoint, transport=transport, credentials=self)
             findings = await self.findings(lender or engine)
         finally:
-            await transport.aclose()
-            await engine.tasks.aclose()
+            try:
+                await engine.tasks.aclose()  # first, as for a client: what renews a login may still send it
+            finally:
+                await transport.aclose()
         return Explanation(
             profile=f"{name} ({why or 'the default'})",
             region=config.region,

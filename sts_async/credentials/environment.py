@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 
 from .._core.convert import timestamp
-from .._core.secret import Unpicklable, conceal
+from .._core.secret import HiddenMapping, Unpicklable, conceal
 from .._engine import Lender
 from ..errors import CredentialsError, CredentialsExpired, CredentialsNotFound
 from ..shapes import Credentials
@@ -33,7 +33,7 @@ class EnvironmentProvider(Unpicklable):
     name = "environment"
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        self._environ = os.environ if environ is None else environ
+        self._environ = HiddenMapping(os.environ if environ is None else environ)
         self._last: tuple[tuple[str | None, ...], Credentials] | None = None
 
     async def provide_credentials(self, lender: Lender) -> Credentials:

@@ -11,8 +11,10 @@ import attrs
 from .._core import freshness, hosts
 from .._core.documents import Names, read_credentials, read_object
 from .._core.message import HttpRequest, HttpResponse
+from .._core.refusals import is_transient, readable_code, refusal
 from .._core.secret import Secret
 from .._engine import Lender
+from ..config import Config
 from ..errors import (
     AttemptTimeout,
     ConfigurationError,
@@ -40,7 +42,6 @@ PAUSE = 1.0  # s, the longest between two attempts
 _TTL = r"[0-9]{1,5}"
 _TOKEN = rf"[!-~]{{1,{MOST_TOKEN_BYTES}}}"
 _ROLE = r"[A-Za-z0-9_+=,.@/-]{1,256}"
-_CODE = r"[A-Za-z0-9_.-]{1,128}"
 
 
 class IMDSProvider(RefreshingProvider):
@@ -151,7 +152,7 @@ class IMDSProvider(RefreshingProvider):
             self._token = None
             response = await self._get_once(lender, base, path)
         if response.status not in (200, 404):
-            raise CredentialsError(f"{self.name}: {hosts.refusal(response)}, for {path}")
+            raise CredentialsError(f"{self.name}: {refusal(response)}, for {path}")
         return response
 
     async def _get_once(self, lender: Lender, base: str, path: str) -> HttpResponse:
@@ -188,7 +189,7 @@ class IMDSProvider(RefreshingProvider):
             self._version_1 = True
             return None
         if response.status != 200:
-            raise CredentialsError(f"{self.name}: no session token: {hosts.refusal(response)}")
+            raise CredentialsError(f"{self.name}: no session token: {refusal(response)}")
         token = Secret(response.body.decode("latin-1"))
         if re.fullmatch(_TOKEN, token) is None:
             raise CredentialsError(f"{self.name}: the session token is not one that a header can have")
@@ -213,7 +214,7 @@ class IMDSProvider(RefreshingProvider):
         while True:
             try:
                 response = await lender.send(request)
-                if response.status not in TRANSIENT or attempt == self._attempts:
+                if not is_transient(response.status) or attempt == self._attempts:
                     return response
             except TransportError as error:
                 if not error.retryable or attempt == self._attempts:
@@ -230,9 +231,6 @@ class IMDSProvider(RefreshingProvider):
 
     def __repr__(self) -> str:
         return "IMDSProvider()"
-
-
-TRANSIENT = frozenset({429, *range(500, 600)})
 
 
 def _usable_seconds(response: HttpResponse) -> float:
@@ -257,8 +255,7 @@ def _problem(code: object) -> str | None:
             "EC2 may not assume the role that is attached (AssumeRoleUnauthorizedAccess): its trust policy must allow "
             "sts:AssumeRole to ec2.amazonaws.com"
         )
-    readable = isinstance(code, str) and re.fullmatch(_CODE, code)
-    return f"no credentials, but the code {code if readable else 'that came cannot be read'}"
+    return f"no credentials, but the code {readable_code(code) or 'that came cannot be read'}"
 
 
 def is_role_name(name: str) -> bool:
@@ -288,3 +285,16 @@ def base_url(endpoint: str | None, *, mode: str) -> str:
     if not (attrs.evolve(place, host=host).is_address and hosts.is_within(host, hosts.INSTANCE)):
         raise InvalidEndpoint(f"{what}: {host} is neither a loopback nor a link-local address, so it must be https")
     return place.at(host).rstrip("/")
+
+
+def imds_of(config: Config) -> IMDSProvider:
+    """Return the provider of the instance metadata service, by options that are resolved."""
+    return IMDSProvider(
+        endpoint=config.ec2_metadata_endpoint,
+        endpoint_mode=config.ec2_metadata_endpoint_mode or "IPv4",
+        seconds=config.ec2_metadata_timeout or 1.0,
+        attempts=config.ec2_metadata_attempts or 1,
+        role_name=config.ec2_instance_profile_name,
+        disabled=bool(config.ec2_metadata_disabled),
+        v1_fallback=config.imds_v1_fallback,
+    )

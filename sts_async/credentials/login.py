@@ -15,12 +15,14 @@ from .. import _files
 from .._core import tokens
 from .._core.endpoints import check_region
 from .._core.message import HttpRequest
+from .._core.refusals import Refusal
 from .._core.secret import Secret, SecretBytes
-from .._core.tokens import LoginToken, Refusal
+from .._core.tokens import LoginToken
 from .._engine import Lender
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
 from ..shapes import Credentials
-from ._signin import TokenFile, exchange, is_over, now, service_url
+from ._signin import exchange, service_url
+from ._token_file import TokenFile, is_over, now
 from .cache import RefreshingProvider
 
 CACHE_DIRECTORY = "~/.aws/login/cache"

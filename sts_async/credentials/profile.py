@@ -5,7 +5,6 @@ What the profile asks for is decided in `_core.plans`; here its sources are made
 """
 
 import logging
-from collections.abc import Awaitable, Callable
 
 import attrs
 
@@ -20,17 +19,15 @@ from ..shapes import Credentials
 from .assume_role import AssumeRoleProvider
 from .container import ContainerProvider
 from .environment import EnvironmentProvider
-from .imds import IMDSProvider
+from .imds import imds_of
 from .login import LoginProvider
 from .process import ProcessProvider
+from .source import MFACode
 from .sso import SSOProvider
 from .static import StaticProvider
 from .web_identity import WebIdentityProvider
 
 LOOK_AGAIN = 10.0  # s between two looks at whether the files have changed
-
-MFACode = Callable[[str], Awaitable[str]]
-"""A coroutine function that is given the serial number of an MFA device, and returns the code that it shows."""
 
 log = logging.getLogger("sts_async")
 
@@ -115,15 +112,7 @@ class ProfileProvider(Unpicklable):
             case plans.KeysPlan():
                 return StaticProvider(plan.credentials)
             case plans.RolePlan():
-                return AssumeRoleProvider(
-                    role_arn=plan.role_arn,
-                    source=await self._provider(plan.source),
-                    role_session_name=plan.role_session_name,
-                    external_id=plan.external_id,
-                    duration_seconds=plan.duration_seconds,
-                    serial_number=plan.mfa_serial,
-                    mfa_code=self._mfa_code or self._no_mfa_code if plan.mfa_serial else None,
-                )
+                return await self._role(plan)
             case plans.WebIdentityPlan():
                 return WebIdentityProvider(
                     role_arn=plan.role_arn, token_file=plan.token_file, role_session_name=plan.role_session_name
@@ -151,6 +140,17 @@ class ProfileProvider(Unpicklable):
             case _:
                 return imds_of(await self._surroundings.resolve())
 
+    async def _role(self, plan: plans.RolePlan) -> AssumeRoleProvider:
+        return AssumeRoleProvider(
+            role_arn=plan.role_arn,
+            source=await self._provider(plan.source),
+            role_session_name=plan.role_session_name,
+            external_id=plan.external_id,
+            duration_seconds=plan.duration_seconds,
+            serial_number=plan.mfa_serial,
+            mfa_code=(self._mfa_code or self._no_mfa_code) if plan.mfa_serial else None,
+        )
+
     async def _no_mfa_code(self, serial_number: str) -> str:
         raise CredentialsError(
             f"{self.name} needs a code of its MFA device: pass mfa_code=..., a coroutine function that is given the "
@@ -167,16 +167,3 @@ class ProfileProvider(Unpicklable):
 
     def __repr__(self) -> str:
         return f"ProfileProvider({self._profile!r})"
-
-
-def imds_of(config: Config) -> IMDSProvider:
-    """Return the provider of the instance metadata service, by options that are resolved."""
-    return IMDSProvider(
-        endpoint=config.ec2_metadata_endpoint,
-        endpoint_mode=config.ec2_metadata_endpoint_mode or "IPv4",
-        seconds=config.ec2_metadata_timeout or 1.0,
-        attempts=config.ec2_metadata_attempts or 1,
-        role_name=config.ec2_instance_profile_name,
-        disabled=bool(config.ec2_metadata_disabled),
-        v1_fallback=config.imds_v1_fallback,
-    )

@@ -1,11 +1,9 @@
 """Temporary credentials of an IAM user, usually to prove MFA: GetSessionToken."""
 
-from collections.abc import Awaitable, Callable
-
 from ..operations import GET_SESSION_TOKEN
 from ..shapes import GetSessionTokenRequest
 from ._issued import SignedProvider
-from .source import Source
+from .source import MFACode, Source
 
 
 class SessionTokenProvider(SignedProvider):
@@ -38,7 +36,7 @@ class SessionTokenProvider(SignedProvider):
         source: Source | None = None,
         duration_seconds: int | None = None,
         serial_number: str | None = None,
-        mfa_code: Callable[[str], Awaitable[str]] | None = None,
+        mfa_code: MFACode | None = None,
         minimum_session_token_size: int | None = None,
     ) -> None:
         request = GetSessionTokenRequest(

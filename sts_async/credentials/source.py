@@ -11,6 +11,9 @@ from .static import StaticProvider
 Source = Credentials | CredentialsProvider | Callable[[], Awaitable[Credentials]]
 """`Credentials`, an object with a coroutine ``provide_credentials(lender)``, or a coroutine function."""
 
+MFACode = Callable[[str], Awaitable[str]]
+"""A coroutine function that is given the serial number of an MFA device, and returns the code that it shows."""
+
 
 def provider_of(source: Source) -> CredentialsProvider:
     """

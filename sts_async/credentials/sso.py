@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,12 +16,14 @@ from .. import _files
 from .._core import tokens
 from .._core.endpoints import check_region
 from .._core.message import HttpRequest
+from .._core.refusals import Refusal
 from .._core.secret import SecretBytes
-from .._core.tokens import Refusal, SSOToken
+from .._core.tokens import SSOToken
 from .._engine import Lender
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
 from ..shapes import Credentials
-from ._signin import TokenFile, exchange, is_over, now, service_url
+from ._signin import exchange, service_url
+from ._token_file import TokenFile, is_over, now
 from .cache import RefreshingProvider
 
 CACHE_DIRECTORY = "~/.aws/sso/cache"
@@ -54,7 +56,6 @@ class SSOProvider(RefreshingProvider):
         region: Region of the Identity Center.
         session_name: The sso-session of the config file.
         start_url: Start URL of the access portal; needed without *session_name*.
-        registration_scopes: Those of the sso-session. A token that is refreshed keeps those that it has.
         cache_directory: Where the token files are; None for ``~/.aws/sso/cache``.
         environ: Where to look for ``HOME``, ``AWS_ENDPOINT_URL_SSO``, ``AWS_ENDPOINT_URL_SSO_OIDC`` and
             ``AWS_ENDPOINT_URL``; the process environment when it is None.
@@ -71,7 +72,6 @@ class SSOProvider(RefreshingProvider):
         region: str,
         session_name: str | None = None,
         start_url: str | None = None,
-        registration_scopes: Iterable[str] = (),
         cache_directory: Path | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
@@ -89,7 +89,6 @@ class SSOProvider(RefreshingProvider):
         self.region = region
         self.session_name = session_name
         self.start_url = start_url
-        self.registration_scopes = tuple(registration_scopes)
         self.name = f"SSO session {session_name!r}" if session_name is not None else f"SSO at {start_url}"
         self._cache_directory = cache_directory
         self._environ = os.environ if environ is None else environ
@@ -107,10 +106,10 @@ class SSOProvider(RefreshingProvider):
         """
         portal = service_url("AWS_ENDPOINT_URL_SSO", host=tokens.portal_host(self.region), environ=self._environ)
         token = await self._token(lender)
-        role, account = quote(self.role_name, safe=""), quote(self.account_id, safe="")
+        role = quote(self.role_name, safe="")
         request = HttpRequest(
             "GET",
-            f"{portal}/federation/credentials?role_name={role}&account_id={account}",
+            f"{portal}/federation/credentials?role_name={role}&account_id={self.account_id}",
             {BEARER_HEADER: token.access_token, "accept": "application/json"},
         )
         response = await exchange(lender, request, who=PORTAL)

@@ -13,6 +13,7 @@ from typing import Any
 from .. import _files
 from .. import shapes as s
 from .._core.secret import Secret
+from .._core.system import reason_of
 from .._engine import Lender
 from ..errors import (
     ConfigurationError,
@@ -196,7 +197,7 @@ def _read_token(path: Path, *, dots: int) -> tuple[Secret | None, str]:
     except FileNotFoundError:
         return None, "does not exist"
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = reason_of(error)
     else:
         token = Secret(data.decode("utf-8", "replace").strip())
         if not token:

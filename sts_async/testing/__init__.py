@@ -22,8 +22,9 @@ imds        LocalIMDS: metadata of an instance      container   LocalContainer: 
 sso         LocalSSO: access portal and OIDC        signin      LocalSignIn: what refreshes `aws login`
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .._lazy import lazily
 
 if TYPE_CHECKING:
     from .container import LocalContainer
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from .signin import LocalSignIn
     from .sso import LocalSSO
     from .vending import Exchange
-
-# LocalSTS last: no other needs lxml.
-_HOMES = ("directory", "faults", "vending", "container", "imds", "sso", "signin", "service", "server")
 
 __all__ = [
     "Account",
@@ -62,17 +60,10 @@ __all__ = [
     "User",
 ]
 
-
 if not TYPE_CHECKING:  # else every misspelt name would be of type Any
-
-    def __getattr__(name: str) -> Any:
-        """Import what is asked for when it is asked for: the pytest plugin is loaded in programs that never use it."""
-        if name in __all__:
-            for home in _HOMES:
-                module = import_module(f".{home}", __name__)
-                if hasattr(module, name):
-                    return globals().setdefault(name, getattr(module, name))
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-    def __dir__() -> list[str]:
-        return [*globals(), *__all__]
+    # The pytest plugin is loaded in programs that never use it. LocalSTS last: no other needs lxml.
+    __getattr__, __dir__ = lazily(
+        __name__,
+        names=__all__,
+        homes="directory faults vending container imds sso signin service server".split(),
+    )

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from .._core.secret import Secret
+from .._files import write_private
 from ..shapes import Credentials
 from .base import Reply
 from .refusals import Refusal
-from .vending import CredentialsServer, Tokens, TokenState, in_json, iso, object_in, write_private
+from .vending import CredentialsServer, Tokens, TokenState, in_json, iso, object_in
 from .verify import Received
 
 TOKEN_PATH = "/v1/token"  # noqa: S105
@@ -116,7 +117,9 @@ class LocalSignIn(CredentialsServer):
             "dpopKey": pem,
         }
         name = hashlib.sha256(login_session.strip().encode()).hexdigest()
-        return write_private(directory / f"{name}.json", content)
+        path = directory / f"{name}.json"
+        write_private(path, json.dumps(content).encode())
+        return path
 
     def log_out(self) -> None:
         """End every login: the refresh tokens that were issued are refused, as TOKEN_EXPIRED."""

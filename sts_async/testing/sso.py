@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import json
 import secrets
 import time
 from collections.abc import Callable, Collection
@@ -11,10 +12,11 @@ from urllib.parse import parse_qs
 import attrs
 
 from .._core.secret import Secret
+from .._files import write_private
 from ..shapes import Credentials
 from .base import Reply
 from .refusals import Refusal
-from .vending import CredentialsServer, Tokens, TokenState, in_json, iso, object_in, write_private
+from .vending import CredentialsServer, Tokens, TokenState, in_json, iso, object_in
 from .verify import Received
 
 PORTAL_PATH = "/federation/credentials"
@@ -154,7 +156,9 @@ class LocalSSO(CredentialsServer):
                 "refreshToken": self._new_refresh_token(registration),
             }
         name = hashlib.sha1((session or start_url or "").encode(), usedforsecurity=False).hexdigest()
-        return write_private(directory / f"{name}.json", content)
+        path = directory / f"{name}.json"
+        write_private(path, json.dumps(content).encode())
+        return path
 
     def log_out(self) -> None:
         """End every login: neither the access tokens nor the refresh tokens that were issued are taken any more."""

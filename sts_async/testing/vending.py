@@ -1,13 +1,11 @@
-"""What the servers that hand out credentials share: where those come from, tokens, JSON, records, private files."""
+"""What the servers that hand out credentials share: where those come from, tokens, JSON, records."""
 
 import json
-import os
 import secrets
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -174,18 +172,3 @@ def object_in(received: Received) -> dict[str, str]:
 def iso(seconds: float) -> str:
     """Return a time, given in seconds since 1970, in whole seconds and UTC: ``2026-01-31T23:59:59Z``."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def write_private(path: Path, content: Mapping[str, Any]) -> Path:
-    """
-    Write *content* to *path* as JSON, whole or not at all, with mode 0600, and return the path.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - of a descriptor
-        json.dump(content, file)
-    return unfinished.replace(path)

@@ -15,7 +15,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sts_async._core import endpoints
-from sts_async._core.endpoints import PARTITIONS, Endpoint, Partition, check_region, is_loopback, partition_of, resolve
+from sts_async._core.endpoints import (
+    PARTITIONS,
+    Endpoint,
+    Partition,
+    check_partition,
+    check_region,
+    is_loopback,
+    partition_of,
+    resolve,
+)
 from sts_async.errors import ConfigurationError, InvalidEndpoint, InvalidRegion
 
 DATA = Loader().load_data("partitions")["partitions"]
@@ -559,3 +568,36 @@ def test_any_url_is_refused_or_the_same_to_every_parser(scheme: str, authority: 
     assert (below.scheme, below.host, below.raw_path) == (parsed.scheme, parsed.hostname, parsed.path)
     assert below.port == (parsed.port or {"http": 80, "https": 443}[parsed.scheme])
     assert resolve(region=None, endpoint_url=found.url, allow_http=True) == found
+
+
+# Roles of other partitions
+
+
+@pytest.mark.parametrize("options", [{}, {"use_dualstack": True}, {"use_fips": True}], ids=str)
+@pytest.mark.parametrize("there", PARTITIONS, ids=lambda partition: partition.name)
+@pytest.mark.parametrize("here", PARTITIONS, ids=lambda partition: partition.name)
+def test_a_role_is_had_in_its_own_partition_only(here: Partition, there: Partition, options: dict[str, bool]) -> None:
+    """Nothing reaches across partitions of AWS."""
+    endpoint = resolve(region=here.implicit_global_region, **options)
+    role_arn = f"arn:{there.name}:iam::123456789012:role/demo"
+
+    if here == there:
+        check_partition(endpoint, role_arn=role_arn)
+    else:
+        with pytest.raises(ConfigurationError, match=f"of the partition {there.name} cannot be had .* in {here.name}:"):
+            check_partition(endpoint, role_arn=role_arn)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "role_arn"),
+    [
+        (None, "arn:aws-cn:iam::123456789012:role/demo"),
+        (resolve(region=None, endpoint_url="https://sts.us-east-1.amazonaws.com"), "arn:aws-cn:iam::1:role/demo"),
+        (resolve(region="us-east-1", endpoint_url="https://minio.example"), "arn:aws-cn:iam::1:role/demo"),
+        (resolve(region="us-east-1"), "arn:aws-new:iam::123456789012:role/demo"),
+        (resolve(region="us-east-1"), "demo"),
+    ],
+    ids=["no endpoint", "no region", "another service", "a new partition", "no ARN"],
+)
+def test_what_may_be_possible_is_not_refused(endpoint: Endpoint | None, role_arn: str) -> None:
+    check_partition(endpoint, role_arn=role_arn)

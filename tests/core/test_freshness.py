@@ -19,7 +19,7 @@ KEYS = Credentials(access_key_id="AKIAIOSFODNN7EXAMPLE", secret_access_key="SENT
 PASSING = ConnectError("refused")
 FINAL = ServiceError("no", code="AccessDenied", status=403)
 
-lifetimes = st.floats(1, 200_000)
+lifetimes = st.floats(1, 36 * 3600)
 jitters = st.floats(0, 0.999_999)
 moments = st.builds(Moment, st.floats(0, 1e10), st.floats(0, 1e7))
 

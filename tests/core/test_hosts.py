@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sts_async._core import hosts
-from sts_async._core.hosts import Place, is_target, is_within, refusal, take_apart
-from sts_async._core.message import HttpResponse
-from sts_async._core.secret import SecretBytes
+from sts_async._core.hosts import Place, is_target, is_within, take_apart
 from sts_async.errors import InvalidEndpoint
 
 
@@ -182,19 +180,3 @@ def test_botocore_admits_the_same_addresses_of_a_container(address: str) -> None
     theirs = oracle._is_loopback_address(address) or oracle._check_if_whitelisted_host(address)
 
     assert is_within(address, hosts.CONTAINER) == theirs
-
-
-@pytest.mark.parametrize(
-    ("status", "headers", "said"),
-    [
-        (404, {"location": "http://a"}, "HTTP 404"),
-        (302, {"location": "https://u:SENTINEL@Evil.com/SENTINEL?x"}, "HTTP 302 to host 'evil.com': not followed"),
-        (307, {}, "HTTP 307 to host 'of its own': not followed"),
-        (301, {"location": "/SENTINEL"}, "HTTP 301 to host 'of its own': not followed"),
-        (308, {"location": "http://[SENTINEL"}, "HTTP 308 to host that cannot be read: not followed"),
-        (302, {"location": f"http://{'a' * 400}/"}, f"HTTP 302 to host '{'a' * 253}': not followed"),
-    ],
-)
-def test_a_refusal_names_a_status_and_a_host(status: int, headers: dict[str, str], said: str) -> None:
-    """T4."""
-    assert refusal(HttpResponse(status, headers, SecretBytes(b"SENTINEL"))) == said

@@ -111,6 +111,15 @@ def test_after_the_wait_that_was_said_a_request_is_admitted() -> None:
     assert limiter.admit(now=10.0 + waits[1] * 1.000_001) == 0
 
 
+def test_a_wait_is_long_enough_to_move_a_clock() -> None:
+    """What is missing of a token can be less than a clock's resolution."""
+    limiter = Limiter(now=0.0)
+    limiter.answer(now=0.0, throttled=True)
+    limiter._tokens, limiter._filled_at = 1 - 2**-53, 1e9
+
+    assert limiter.admit(now=1e9) == 0.001
+
+
 def test_a_clock_that_goes_back_takes_no_tokens() -> None:
     limiter = Limiter(now=100.0)
     limiter.answer(now=100.0, throttled=True)

@@ -6,11 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sts_async._core.options import APP_ID, FLAG, SECONDS, TEXT, WHOLE, Kind, Option, one_of
+from sts_async._core.options import APP_ID, FLAG, NUMBER, SECONDS, TEXT, WHOLE, Kind, Option, one_of
 from sts_async._core.secret import Secret
 from sts_async.errors import ConfigurationError
 
-KINDS = {"text": TEXT, "flag": FLAG, "whole": WHOLE, "seconds": SECONDS, "app id": APP_ID, "words": one_of("IPv4", "b")}
+KINDS = {
+    "text": TEXT,
+    "flag": FLAG,
+    "whole": WHOLE,
+    "seconds": SECONDS,
+    "number": NUMBER,
+    "app id": APP_ID,
+    "words": one_of("IPv4", "b"),
+}
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
@@ -40,6 +48,8 @@ def test_what_a_text_stands_for_could_have_been_given_in_code(kind: Kind, text: 
         (SECONDS, "3", 3.0),
         (one_of("IPv4", "IPv6"), "IPV6", "IPv6"),
         (TEXT, "a b", "a b"),
+        (NUMBER, "-1.5", -1.5),
+        (NUMBER, "2", 2.0),
         (APP_ID, "shop+till", "shop+till"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sts_async._core.secret import HiddenMapping, Secret, SecretBytes, conceal
+from sts_async._core.secret import HiddenDocument, HiddenMapping, Secret, SecretBytes, conceal
 
 SENTINEL = "SENTINEL-71aa"
 
@@ -72,3 +72,10 @@ def test_a_mapping_is_hidden_and_can_be_read() -> None:
     assert "SENTINEL" not in f"{hidden!r} {hidden} {[hidden]}"
     assert dict(hidden) == {"AWS_SECRET_ACCESS_KEY": "SENTINEL-secret"}
     assert len(hidden) == 1
+
+
+def test_a_document_is_hidden_and_stays_hidden_when_it_is_merged() -> None:
+    merged = HiddenDocument(a="SENTINEL", b=1) | {"a": "SENTINEL-2"}
+
+    assert merged == {"a": "SENTINEL-2", "b": 1}
+    assert f"{merged!r} {merged}" == "<a document of 2 members> <a document of 2 members>"

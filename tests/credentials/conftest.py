@@ -8,6 +8,7 @@ from credentials.watchdog import _the_loop_is_watched, pytest_runtest_protocol
 from support import KEYS, Clocks
 
 from sts_async._core.endpoints import Endpoint
+from sts_async._core.skew import ServiceClock
 from sts_async._engine import Engine
 from sts_async._transport import AiohttpTransport
 from sts_async.credentials import StaticProvider
@@ -37,6 +38,7 @@ async def lend(clocks: Clocks) -> AsyncIterator[Callable[..., Engine]]:
             "monotonic": lambda: clocks.monotonic,
             "sleep": clocks.sleep,
             "jitter": lambda: 0.5,
+            "clock": ServiceClock(corrects=False),  # the wall clock is not this host's
         }
         engine = Engine(**{**defaults, **options})
         made.append((engine, transport))

@@ -5,23 +5,19 @@ import random
 import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
-from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ANSWER, KEYS, ROLE
+from support import KEYS, ROLE, Answering, engine_of, form_of, request_of
 
 from sts_async import errors
 from sts_async._core import freshness
-from sts_async._core.endpoints import Endpoint
 from sts_async._core.message import HttpRequest, HttpResponse
-from sts_async._core.secret import SecretBytes
 from sts_async._engine import Engine
-from sts_async.credentials import StaticProvider
 from sts_async.credentials.assume_role import AssumeRoleProvider
 from sts_async.operations import ASSUME_ROLE, GET_CALLER_IDENTITY
-from sts_async.retries import NoRetries, StandardRetries
+from sts_async.retries import StandardRetries
 from sts_async.shapes import (
     AssumeRoleRequest,
     Credentials,
@@ -271,7 +267,7 @@ async def test_a_throttled_call_is_repeated_with_a_new_code(server: LocalSTS, le
     server.declare(Role(ROLE))
     sent: list[bytes] = []
     lender = lend(f"{server.url}/", retries=StandardRetries(max_attempts=5))
-    lender._transport = Watched(lender._transport, sent)
+    lender._shared.transport = Watched(lender._shared.transport, sent)
     codes = Codes("111111", "222222", "123456")
     server.faults.add(Throttle(times=2))
 
@@ -461,27 +457,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 WIRE = {member.name: member.wire for member in AssumeRoleRequest.__members__}
 
 
-class Recorder:
-    """A transport that keeps what is sent."""
-
-    def __init__(self) -> None:
-        self.sent: list[HttpRequest] = []
-
-    async def send(self, request: HttpRequest) -> HttpResponse:
-        self.sent.append(request)
-        return HttpResponse(200, {"content-type": "text/xml"}, SecretBytes(ANSWER.encode()))
-
-
 async def on_the_wire(members: dict[str, Any]) -> dict[str, str]:
-    recorder = Recorder()
-    engine = Engine(
-        endpoint=Endpoint("http://127.0.0.1/", "127.0.0.1", "us-east-1"),
-        transport=recorder,
-        credentials=StaticProvider(KEYS),
-        retries=NoRetries(),
-    )
-    await AssumeRoleProvider(**members, source=KEYS, mfa_code=Codes("123456")).fetch(engine)
-    return dict(parse_qsl(recorder.sent[0].body.decode(), keep_blank_values=True, strict_parsing=True))
+    return form_of(await request_of(AssumeRoleProvider(**members, source=KEYS, mfa_code=Codes("123456"))))
 
 
 @given(members=st.fixed_dictionaries(VALUES), data=st.data())
@@ -500,14 +477,7 @@ async def test_whatever_member_differs_reaches_the_wire(members: dict[str, Any],
 @given(members=st.fixed_dictionaries(VALUES))
 async def test_what_is_sent_is_what_the_operation_would_send(members: dict[str, Any]) -> None:
     """The provider adds nothing of its own, and leaves nothing out."""
-    recorder = Recorder()
-    engine = Engine(
-        endpoint=Endpoint("http://127.0.0.1/", "127.0.0.1", "us-east-1"),
-        transport=recorder,
-        credentials=StaticProvider(KEYS),
-        retries=NoRetries(),
-    )
-    await engine.invoke(ASSUME_ROLE, AssumeRoleRequest(**members, token_code="123456"))
+    transport = Answering()
+    await engine_of(transport).invoke(ASSUME_ROLE, AssumeRoleRequest(**members, token_code="123456"))
 
-    expected = dict(parse_qsl(recorder.sent[0].body.decode(), keep_blank_values=True, strict_parsing=True))
-    assert await on_the_wire(members) == expected
+    assert await on_the_wire(members) == form_of(transport.sent[0])

@@ -45,7 +45,7 @@ class Source(RefreshingProvider):
         if self.go_on is not None:
             await self.go_on.wait()
         outcome: Any = self.outcomes[min(self.fetched, len(self.outcomes)) - 1]
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             raise outcome
         if not isinstance(outcome, int | float):
             return outcome  # type: ignore[no-any-return]
@@ -220,8 +220,31 @@ async def test_an_answer_that_has_already_expired_is_a_failure(lender: Engine, c
     clocks.advance(3600)
     assert await key(source, lender) == 1
 
-    with pytest.raises(CredentialsExpired, match=r"Source\(\) gave credentials that have already expired"):
+    with pytest.raises(CredentialsExpired, match=r"^Source gave credentials that have already expired"):
         await key(Source(clocks, lifetime), lender)
+
+
+@pytest.mark.parametrize("name", [None, "the vault"])
+async def test_messages_call_a_source_by_its_name(
+    lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture, name: str | None
+) -> None:
+    """As a chain does; the name of its class, unless it has one of its own."""
+    kind = type("Named", (Source,), {} if name is None else {"name": name})
+    source = kind(clocks, 3600.0, -1.0)
+    await key(source, lender)
+    clocks.advance(3600)
+    await key(source, lender)
+    called = name or "Named"
+
+    assert (source.name, name_of(source)) == (called, called)
+    assert f"{called}: could not refresh credentials, those of before stay in use: {called} gave" in caplog.text
+
+
+def test_a_cache_is_called_by_what_it_asks() -> None:
+    async def from_vault() -> Credentials:
+        raise NotImplementedError
+
+    assert name_of(CachingProvider(from_vault)).endswith("from_vault)")
 
 
 async def test_only_a_source_that_says_so_serves_expired_credentials_for_want_of_others(
@@ -329,6 +352,37 @@ def test_one_provider_serves_event_loops_one_after_the_other(clocks: Clocks) -> 
     assert asyncio.run(in_a_loop()) == 2
 
 
+@pytest.mark.parametrize("error", [ValueError("SENTINEL"), ZeroDivisionError()], ids=repr)
+async def test_whatever_a_refresh_fails_with_what_is_held_stays_in_use(
+    lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    """F57: with a pause and a warning, which does not show the text of an error that is not ours."""
+    source = Source(clocks, 3600.0, error)
+    await key(source, lender)
+    clocks.advance(2700)
+    for _ in range(20):
+        assert await key(source, lender) == 1
+        await settle()
+
+    assert source.fetched == 2
+    assert f"Source failed with {type(error).__name__}" in caplog.text
+
+
+async def test_a_source_that_is_cancelled_from_within_has_failed(lender: Engine, clocks: Clocks) -> None:
+    """F58: nobody cancelled those who wait."""
+    with pytest.raises(CredentialsError, match="cancelled from within"):
+        await key(Source(clocks, asyncio.CancelledError()), lender)
+
+
+async def test_a_lifetime_beyond_what_anybody_issues_is_not_believed(lender: Engine, clocks: Clocks) -> None:
+    """F50: the year 9999 is looked at again within 36 hours."""
+    source = Source(clocks, 250_000_000_000.0)
+    await key(source, lender)
+    clocks.advance(36 * 3600)
+
+    assert await key(source, lender) == 2
+
+
 # Sources of a program's own
 
 
@@ -365,6 +419,18 @@ async def test_an_error_of_a_source_of_ones_own_comes_as_it_is(lender: Engine) -
 def test_what_cannot_provide_is_refused_when_it_is_given(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="credentials must be"):
         provider_of(wrong)
+
+
+async def test_a_function_that_is_no_coroutine_function_is_named(lender: Engine) -> None:
+    with pytest.raises(CredentialsError, match="must be a coroutine function: it returned a Credentials"):
+        await CachingProvider(lambda: Credentials(access_key_id="A", secret_access_key="SENTINEL")).fetch(lender)  # type: ignore[arg-type,return-value]
+
+
+async def test_an_expiration_that_is_no_point_in_time_is_named(lender: Engine, clocks: Clocks) -> None:
+    naive = Credentials(access_key_id="A", secret_access_key="SENTINEL", expiration=datetime(2030, 1, 1))
+
+    with pytest.raises(CredentialsError, match="no datetime with a time zone"):
+        await key(Source(clocks, naive), lender)
 
 
 def test_a_source_has_a_name_for_people(clocks: Clocks) -> None:

@@ -71,7 +71,8 @@ async def test_with_nothing_anywhere_the_error_says_what_was_looked_at(lender: E
     with pytest.raises(CredentialsNotFound) as caught:
         await chain.provide_credentials(lender)
     assert str(caught.value) == (
-        "no credentials found; environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set; empty: no file"
+        "no credentials found (`sts-async doctor` says more); "
+        "environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set; empty: no file"
     )
 
 

@@ -2,22 +2,16 @@
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
-from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ANSWER, KEYS
+from support import KEYS, form_of, request_of
 
 from sts_async import errors
-from sts_async._core.endpoints import Endpoint
-from sts_async._core.message import HttpRequest, HttpResponse
-from sts_async._core.secret import SecretBytes
 from sts_async._engine import Engine
-from sts_async.credentials import StaticProvider
 from sts_async.credentials.assume_role import AssumeRoleProvider
 from sts_async.credentials.federation_token import FederationTokenProvider
-from sts_async.retries import NoRetries
 from sts_async.shapes import PolicyDescriptorType, Tag
 from sts_async.testing import LocalSTS
 
@@ -72,21 +66,7 @@ async def test_every_member_reaches_the_wire(
     name: str, policy: str | None, arns: list[str], tags: list[tuple[str, str]], seconds: int | None, size: int | None
 ) -> None:
     """T42."""
-    sent: list[HttpRequest] = []
-
-    class Recorder:
-        async def send(self, request: HttpRequest) -> HttpResponse:
-            sent.append(request)
-            body = ANSWER.replace("AssumeRole", "GetFederationToken")
-            return HttpResponse(200, {"content-type": "text/xml"}, SecretBytes(body.encode()))
-
-    engine = Engine(
-        endpoint=Endpoint("http://127.0.0.1/", "127.0.0.1", "us-east-1"),
-        transport=Recorder(),
-        credentials=StaticProvider(KEYS),
-        retries=NoRetries(),
-    )
-    await FederationTokenProvider(
+    provider = FederationTokenProvider(
         name=name,
         source=KEYS,
         policy=policy,
@@ -94,7 +74,8 @@ async def test_every_member_reaches_the_wire(
         tags=[Tag(key=key, value=value) for key, value in tags],
         duration_seconds=seconds,
         minimum_session_token_size=size,
-    ).fetch(engine)
+    )
+    request = await request_of(provider)
 
     expected: dict[str, Any] = {
         "Name": name,
@@ -105,7 +86,7 @@ async def test_every_member_reaches_the_wire(
         **{f"Tags.member.{number}.Key": key for number, (key, _) in enumerate(tags, 1)},
         **{f"Tags.member.{number}.Value": value for number, (_, value) in enumerate(tags, 1)},
     }
-    assert dict(parse_qsl(sent[0].body.decode(), strict_parsing=True)) == {
+    assert form_of(request) == {
         "Action": "GetFederationToken",
         "Version": "2011-06-15",
         **{key: str(value) for key, value in expected.items() if value is not None},

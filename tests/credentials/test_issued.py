@@ -9,12 +9,11 @@ from typing import Any, get_type_hints
 
 import attrs
 import pytest
-from support import ANSWER, KEYS, ROLE
+from support import KEYS, ROLE, Answering
 from test_calls import bare
 
 from sts_async import errors
 from sts_async._core.message import HttpRequest, HttpResponse
-from sts_async._core.secret import SecretBytes
 from sts_async._engine import Engine, Lender
 from sts_async.credentials._issued import IssuedProvider, Nobody, SignedProvider
 from sts_async.credentials.assume_role import AssumeRoleProvider
@@ -71,24 +70,6 @@ def asking(question: str, function: Any = None) -> IssuedProvider:
     name = question.partition(" ")[0]
     provider: IssuedProvider = ASKING[question](**{name: function or ANSWERS[name]})
     return provider
-
-
-@attrs.define
-class Answering:
-    """A transport that answers every request alike, and keeps them."""
-
-    body: str = ANSWER
-    status: int = 200
-    sent: list[HttpRequest] = attrs.field(factory=list)
-
-    async def send(self, request: HttpRequest) -> HttpResponse:
-        self.sent.append(request)
-        operation = re.findall(rb"Action=(\w+)", request.body)[0].decode()
-        return HttpResponse(
-            self.status,
-            {"content-type": "text/xml"},
-            SecretBytes(self.body.replace("AssumeRole", operation, 4).encode()),
-        )
 
 
 def parameters(provider: type) -> dict[str, inspect.Parameter]:

@@ -4,21 +4,15 @@ import base64
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ANSWER, KEYS, ROLE
+from support import ROLE, form_of, request_of
 
 from sts_async import errors
-from sts_async._core.endpoints import Endpoint
-from sts_async._core.message import HttpRequest, HttpResponse
-from sts_async._core.secret import SecretBytes
 from sts_async._engine import Engine
-from sts_async.credentials import StaticProvider
 from sts_async.credentials.saml import SAMLProvider
-from sts_async.retries import NoRetries
 from sts_async.shapes import PolicyDescriptorType
 from sts_async.testing import LocalSTS, Unavailable
 
@@ -135,24 +129,11 @@ async def test_every_member_reaches_the_wire(
     policy: str | None, arns: list[str], seconds: int | None, size: int | None, text: str
 ) -> None:
     """T42."""
-    sent: list[HttpRequest] = []
-
-    class Recorder:
-        async def send(self, request: HttpRequest) -> HttpResponse:
-            sent.append(request)
-            body = ANSWER.replace("AssumeRoleRes", "AssumeRoleWithSAMLRes")
-            return HttpResponse(200, {"content-type": "text/xml"}, SecretBytes(body.encode()))
 
     async def assertion() -> str:
         return text
 
-    engine = Engine(
-        endpoint=Endpoint("http://127.0.0.1/", "127.0.0.1", "us-east-1"),
-        transport=Recorder(),
-        credentials=StaticProvider(KEYS),
-        retries=NoRetries(),
-    )
-    await SAMLProvider(
+    provider = SAMLProvider(
         role_arn=ROLE,
         principal_arn=PROVIDER,
         assertion=assertion,
@@ -160,7 +141,8 @@ async def test_every_member_reaches_the_wire(
         policy_arns=[PolicyDescriptorType(arn=arn) for arn in arns],
         duration_seconds=seconds,
         minimum_session_token_size=size,
-    ).fetch(engine)
+    )
+    request = await request_of(provider)
 
     expected: dict[str, Any] = {
         "RoleArn": ROLE,
@@ -171,9 +153,9 @@ async def test_every_member_reaches_the_wire(
         "MinimumSessionTokenSize": size,
         **{f"PolicyArns.member.{number}.arn": arn for number, arn in enumerate(arns, 1)},
     }
-    assert dict(parse_qsl(sent[0].body.decode(), strict_parsing=True)) == {
+    assert form_of(request) == {
         "Action": "AssumeRoleWithSAML",
         "Version": "2011-06-15",
         **{key: str(value) for key, value in expected.items() if value is not None},
     }
-    assert "authorization" not in sent[0].headers
+    assert "authorization" not in request.headers

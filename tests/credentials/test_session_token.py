@@ -2,23 +2,17 @@
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
-from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ANSWER, KEYS
+from support import KEYS, form_of, request_of
 
 from sts_async import errors
 from sts_async._core import freshness
-from sts_async._core.endpoints import Endpoint
-from sts_async._core.message import HttpRequest, HttpResponse
-from sts_async._core.secret import SecretBytes
 from sts_async._engine import Engine
-from sts_async.credentials import StaticProvider
 from sts_async.credentials.assume_role import AssumeRoleProvider
 from sts_async.credentials.session_token import SessionTokenProvider
-from sts_async.retries import NoRetries
 from sts_async.testing import LocalSTS, Role, Throttle
 
 
@@ -107,24 +101,9 @@ def test_a_device_and_its_code_belong_together(options: dict[str, Any]) -> None:
 )
 async def test_every_member_reaches_the_wire(seconds: int | None, size: int | None, serial: str | None) -> None:
     """T42."""
-    sent: list[HttpRequest] = []
-
-    class Recorder:
-        async def send(self, request: HttpRequest) -> HttpResponse:
-            sent.append(request)
-            body = ANSWER.replace("AssumeRole", "GetSessionToken")
-            return HttpResponse(200, {"content-type": "text/xml"}, SecretBytes(body.encode()))
-
-    engine = Engine(
-        endpoint=Endpoint("http://127.0.0.1/", "127.0.0.1", "us-east-1"),
-        transport=Recorder(),
-        credentials=StaticProvider(KEYS),
-        retries=NoRetries(),
-    )
     device: dict[str, Any] = {} if serial is None else {"serial_number": serial, "mfa_code": code}
-    await SessionTokenProvider(source=KEYS, duration_seconds=seconds, minimum_session_token_size=size, **device).fetch(
-        engine
-    )
+    provider = SessionTokenProvider(source=KEYS, duration_seconds=seconds, minimum_session_token_size=size, **device)
+    request = await request_of(provider)
 
     expected = {
         "DurationSeconds": seconds,
@@ -132,7 +111,7 @@ async def test_every_member_reaches_the_wire(seconds: int | None, size: int | No
         "SerialNumber": serial,
         "TokenCode": serial and "123456",
     }
-    assert dict(parse_qsl(sent[0].body.decode(), strict_parsing=True)) == {
+    assert form_of(request) == {
         "Action": "GetSessionToken",
         "Version": "2011-06-15",
         **{name: str(value) for name, value in expected.items() if value is not None},

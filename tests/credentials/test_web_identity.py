@@ -9,22 +9,17 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ANSWER, KEYS, ROLE
+from support import ROLE, form_of, request_of
 
 from sts_async import errors
-from sts_async._core.endpoints import Endpoint
 from sts_async._core.message import HttpRequest, HttpResponse
-from sts_async._core.secret import SecretBytes
 from sts_async._engine import Engine
-from sts_async.credentials import StaticProvider
 from sts_async.credentials._issued import Nobody
 from sts_async.credentials.web_identity import MOST_BYTES, WebIdentityProvider
-from sts_async.retries import NoRetries
 from sts_async.shapes import PolicyDescriptorType
 from sts_async.testing import LocalSTS, Refuse, Unavailable
 
@@ -290,7 +285,9 @@ async def test_a_refused_token_is_read_again_and_a_new_one_sent(
     """F17: it was replaced between reading and sending."""
     put(token_file, jwt(expires_at=clocks.wall - 1))
     lender = lend(f"{server.url}/")
-    lender._transport = Acting(lender._transport, lambda: token_file.write_text(jwt(expires_at=clocks.wall + 600)))
+    lender._shared.transport = Acting(
+        lender._shared.transport, lambda: token_file.write_text(jwt(expires_at=clocks.wall + 600))
+    )
 
     await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
 
@@ -321,7 +318,7 @@ async def test_a_new_token_that_is_refused_too_is_the_end(
     server.faults.add(Refuse("InvalidIdentityToken", times=9))
     lender = lend(f"{server.url}/")
     acts = [lambda number=number: token_file.write_text(jwt(expires_at=clocks.wall + number)) for number in range(1, 9)]
-    lender._transport = Acting(lender._transport, *acts)
+    lender._shared.transport = Acting(lender._shared.transport, *acts)
 
     with pytest.raises(errors.InvalidIdentityTokenException):
         await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
@@ -490,24 +487,11 @@ async def test_every_member_reaches_the_wire(
     text: str,
 ) -> None:
     """T42."""
-    sent: list[HttpRequest] = []
-
-    class Recorder:
-        async def send(self, request: HttpRequest) -> HttpResponse:
-            sent.append(request)
-            body = ANSWER.replace("AssumeRoleRes", "AssumeRoleWithWebIdentityRes")
-            return HttpResponse(200, {"content-type": "text/xml"}, SecretBytes(body.encode()))
 
     async def given_token() -> str:
         return text
 
-    engine = Engine(
-        endpoint=Endpoint("http://127.0.0.1/", "127.0.0.1", "us-east-1"),
-        transport=Recorder(),
-        credentials=StaticProvider(KEYS),
-        retries=NoRetries(),
-    )
-    await WebIdentityProvider(
+    provider = WebIdentityProvider(
         role_arn=ROLE,
         token=given_token,
         role_session_name=name,
@@ -516,7 +500,8 @@ async def test_every_member_reaches_the_wire(
         policy_arns=[PolicyDescriptorType(arn=arn) for arn in arns],
         duration_seconds=seconds,
         minimum_session_token_size=size,
-    ).fetch(engine)
+    )
+    request = await request_of(provider)
 
     expected: dict[str, Any] = {
         "RoleArn": ROLE,
@@ -528,9 +513,9 @@ async def test_every_member_reaches_the_wire(
         "MinimumSessionTokenSize": size,
         **{f"PolicyArns.member.{number}.arn": arn for number, arn in enumerate(arns, 1)},
     }
-    assert dict(parse_qsl(sent[0].body.decode(), strict_parsing=True)) == {
+    assert form_of(request) == {
         "Action": "AssumeRoleWithWebIdentity",
         "Version": "2011-06-15",
         **{key: str(value) for key, value in expected.items() if value is not None},
     }
-    assert "authorization" not in sent[0].headers
+    assert "authorization" not in request.headers

@@ -1,0 +1,86 @@
+"""
+How far the clock of this host is from that of the service, from the Date header of its answers.
+
+Source: the AWS SDKs' common rules for clock skew, 2026.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from ..errors import ServiceError, STSError
+
+LONGEST_ROUND_TRIP = 15 * 60.0  # s; a Date that came later says nothing
+LEAST = 4 * 60.0  # s by which an answer must differ from what was signed, to be the reason for an error
+MOST = 24 * 3600.0  # s; nobody's clock is further off, but whoever wants a signature for next year may say so
+
+CODES = frozenset(
+    """
+    RequestTimeTooSkewed RequestExpired RequestInTheFuture InvalidSignatureException SignatureDoesNotMatch AuthFailure
+    AccessDeniedException
+    """.split()
+)
+
+
+class ServiceClock:
+    """
+    By how much the service's clock is ahead of this host's.
+
+    Args:
+        offset: Seconds that somebody has set, which then stay; None to learn from every answer.
+        corrects: Whether anything is learnt.
+
+    Attributes:
+        offset: Seconds to add to this host's time.
+    """
+
+    __slots__ = ("_corrects", "_date", "_seconds", "offset")
+
+    def __init__(self, *, offset: float | None = None, corrects: bool = True) -> None:
+        self.offset = offset or 0.0
+        self._corrects = corrects and offset is None
+        self._date = ""
+        self._seconds: float | None = None
+
+    def learn(self, headers: Mapping[str, str], *, sent: float, received: float) -> float | None:
+        """
+        Learn from an answer, and return by how much the service's clock is ahead, or None when it does not tell.
+
+        Args:
+            headers: Those of the answer.
+            sent: When the request was sent, by this host's clock, in seconds since 1970.
+            received: When the answer had come, likewise.
+        """
+        if not self._corrects or "date" not in headers or "age" in headers or received - sent > LONGEST_ROUND_TRIP:
+            return None
+        if headers["date"] != self._date:  # most answers have the date of the one before
+            self._date, self._seconds = headers["date"], _seconds(headers["date"])
+        if self._seconds is None:
+            return None
+        skew = self._seconds - (sent + received) / 2
+        if not -MOST <= skew <= MOST:
+            return None
+        self.offset = skew
+        return skew
+
+
+def is_reason(error: STSError, *, skew: float | None, signed_with: float) -> bool:
+    """
+    Say whether *error* came because the request was signed for another time than the service's.
+
+    Args:
+        error: What the service answered.
+        skew: By how much its clock is ahead, in seconds, or None when that is not known.
+        signed_with: By how much it was thought to be ahead when the request was signed.
+    """
+    return (
+        isinstance(error, ServiceError) and error.code in CODES and skew is not None and abs(skew - signed_with) > LEAST
+    )
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        date = parsedate_to_datetime(text[:64])
+        return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None

@@ -1,0 +1,241 @@
+"""
+The file of somebody who has signed in: read, and refreshed by whoever comes first, in whatever process.
+
+A refresh token may be good for one use only. So whoever refreshes holds the lock of the file, reads it again under the
+lock, and writes what came before anything else can happen to it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from .. import _files
+from .._core.documents import MOST_BYTES
+from .._core.secret import SecretBytes
+from .._core.system import reason_of
+from .._engine import Lender
+from .._files import Lock
+from ..errors import CredentialsError, LoginRequired, STSError
+
+REFRESH_BEFORE = 300.0  # s of its life that a token has left when it is refreshed. Source: aws-sdk-rust
+BETWEEN_TRIES = 30.0  # s between two tries to refresh a token that is still valid. Source: aws-sdk-rust
+LOCK_SECONDS = 30.0  # for which another process may hold the lock: all its attempts
+LOCK_POLL = 0.03  # s between two tries of the lock
+GRACE = 4.0  # s that a refresh under way gets to end well, when whoever waits for it is cancelled
+
+log = logging.getLogger("sts_async")
+
+
+class Token(Protocol):
+    """What a token file holds."""
+
+    @property
+    def expires_at(self) -> datetime:
+        """When it ends."""
+        ...
+
+    def hindrance(self, *, at: datetime) -> str | None:
+        """Return why it cannot be refreshed at *at*, or None when it can."""
+        ...
+
+
+T = TypeVar("T", bound=Token)
+R = TypeVar("R")
+
+
+def now(lender: Lender) -> datetime:
+    """Return what time it is for *lender*."""
+    return datetime.fromtimestamp(lender.wall_clock(), UTC)
+
+
+class Latest(NamedTuple, Generic[T]):
+    """
+    The best token that there is.
+
+    Attributes:
+        token: It may have ended, when there is a *failure*.
+        failure: Why it was not refreshed although that is due, or None.
+    """
+
+    token: T
+    failure: STSError | None = None
+
+
+class TokenFile(Generic[T]):
+    """
+    A file with a token, which whoever comes first refreshes, in whatever process.
+
+    Args:
+        parse: Returns the token in the content of a file, or raises `CredentialsError`.
+        advice: What a person has to do when there is no token: a command.
+    """
+
+    def __init__(self, *, parse: Callable[..., T], advice: str) -> None:
+        self._parse = parse
+        self._advice = advice
+        self._unsaved: tuple[Path, T] | None = None  # what could not be written: nobody else knows it
+        self._next_try = float("-inf")
+        self._warned = False
+
+    async def latest(
+        self, path: Path, lender: Lender, *, refresh: Callable[[T], Awaitable[SecretBytes]] | None
+    ) -> Latest[T]:
+        """
+        Return the token in the file at *path*, refreshed when no more than 5 min of its life are left.
+
+        While the token is still valid, there is at most one try each 30 s.
+
+        Args:
+            path: The file.
+            lender: What tells the time.
+            refresh: Returns the new content of the file; None when this kind of token cannot be refreshed.
+
+        Raises:
+            LoginRequired: There is no token.
+            CredentialsError: The file cannot be used.
+        """
+        token = await self._load(path)
+        if not is_due(token, lender):
+            return Latest(token)
+        hindrance = "it is of a profile without sso-session" if refresh is None else token.hindrance(at=now(lender))
+        if refresh is None or hindrance is not None:
+            return Latest(token, self._not_refreshable(hindrance))
+        if not is_over(token, lender) and lender.monotonic() < self._next_try:
+            return Latest(token)
+        self._next_try = lender.monotonic() + BETWEEN_TRIES
+        try:
+            return Latest(await _to_the_end(self._refresh(path, lender, refresh)))
+        except STSError as error:
+            return Latest(token, error)
+
+    def _login_required(self, reason: str) -> LoginRequired:
+        return LoginRequired(f"{reason}; run: {self._advice}")
+
+    def _not_refreshable(self, hindrance: str | None) -> LoginRequired:
+        return self._login_required(f"the token cannot be refreshed: {hindrance}")
+
+    async def _load(self, path: Path) -> T:
+        """Return the token that the file holds, or that it would hold if it could have been written."""
+        token = await asyncio.to_thread(self._read, path)
+        if self._unsaved is not None and self._unsaved[0] == path:
+            if self._unsaved[1].expires_at > token.expires_at:
+                return self._unsaved[1]
+            self._unsaved = None
+        return token
+
+    def _read(self, path: Path) -> T:
+        try:
+            data, _ = _files.read(path, most=MOST_BYTES, private=True)
+            return self._parse(data, what=f"the token file {path}")
+        except FileNotFoundError:
+            failure: STSError = self._login_required(f"there is no token file {path}")
+        except OSError as error:
+            failure = CredentialsError(f"the token file {path} cannot be used: {reason_of(error)}")
+        except CredentialsError as error:
+            failure = self._login_required(str(error))
+        raise failure  # outside: what was read is in the frames of the other
+
+    async def _refresh(self, path: Path, lender: Lender, refresh: Callable[[T], Awaitable[SecretBytes]]) -> T:
+        lock = await self._lock(path)
+        try:
+            token = await self._load(path)  # again: another process may have refreshed it meanwhile
+            if not is_due(token, lender):
+                return token
+            if (hindrance := token.hindrance(at=now(lender))) is not None:
+                raise self._not_refreshable(hindrance)
+            if isinstance(lock, OSError):
+                self._check_worth_it(token, lender, f"the token file {path} cannot be locked: {reason_of(lock)}")
+            content = await refresh(token)
+            token = self._parse(content, what="the new token")
+            self._unsaved = (path, token)
+            if complaint := await asyncio.to_thread(_write, path, content):
+                self._warn(f"the new token cannot be written to {path}: {complaint}")
+            else:
+                self._unsaved = None
+            return token
+        finally:
+            if isinstance(lock, Lock):
+                await asyncio.to_thread(lock.release)
+
+    async def _lock(self, path: Path) -> Lock | OSError:
+        """
+        Take the lock of the file; return why there cannot be one where there cannot.
+
+        Each try returns at once: were threads to wait here, a few sources would take all there are, and whoever holds
+        the lock would have none to write with.
+        """
+        try:
+            async with asyncio.timeout(LOCK_SECONDS):
+                while True:
+                    lock = await asyncio.to_thread(_take, path)
+                    if lock is not None:
+                        return lock
+                    await asyncio.sleep(LOCK_POLL)
+        except TimeoutError:
+            pass
+        raise CredentialsError(f"somebody else has held the lock of {path} for {LOCK_SECONDS:.0f} s")
+
+    def _check_worth_it(self, token: T, lender: Lender, complaint: str) -> None:
+        """Refuse to use up a refresh token, when the next one cannot be kept, for as long as the token is valid."""
+        if not is_over(token, lender):
+            raise CredentialsError(complaint)
+        self._warn(complaint)
+
+    def _warn(self, complaint: str) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning("%s; the token is kept in memory, and other processes may need a new login", complaint)
+
+
+def is_due(token: Token, lender: Lender) -> bool:
+    """Say whether *token* is to be refreshed."""
+    return _seconds_left(token, lender) <= REFRESH_BEFORE
+
+
+def is_over(token: Token, lender: Lender) -> bool:
+    """Say whether *token* has ended."""
+    return _seconds_left(token, lender) <= 0
+
+
+def _seconds_left(token: Token, lender: Lender) -> float:
+    return token.expires_at.timestamp() - lender.wall_clock()
+
+
+def _take(path: Path) -> Lock | OSError | None:
+    try:
+        return _files.take_lock(path)
+    except OSError as error:
+        return error
+
+
+def _write(path: Path, content: bytes) -> str | None:
+    """Write the file; return why that failed, or None."""
+    try:
+        _files.write_private(path, content)
+    except OSError as error:
+        return reason_of(error)
+    return None
+
+
+async def _to_the_end(work: Coroutine[Any, Any, R]) -> R:
+    """Return what *work* returns. It is not ended with whoever waits for it: what it gets may come only once."""
+    task = asyncio.get_running_loop().create_task(_settled(work))
+    try:
+        outcome = await asyncio.shield(task)
+    finally:
+        if not task.done():
+            await asyncio.wait([task], timeout=GRACE)
+            task.cancel()
+    if isinstance(outcome, STSError):
+        raise outcome
+    return outcome
+
+
+async def _settled(work: Coroutine[Any, Any, R]) -> R | STSError:
+    try:
+        return await work
+    except STSError as error:
+        return error

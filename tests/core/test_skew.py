@@ -1,0 +1,94 @@
+"""The service's clock, from the Date of its answers: the cases that the SDKs share, and what must not be believed."""
+
+from email.utils import formatdate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sts_async._core.skew import CODES, ServiceClock, is_reason
+from sts_async.errors import ConnectError, ServiceError
+
+START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
+
+
+def date(seconds: float) -> dict[str, str]:
+    return {"date": formatdate(seconds, usegmt=True)}
+
+
+def test_the_skew_is_the_date_less_the_middle_of_the_round_trip() -> None:
+    """The worked case: sent at 0 s, received at 2 s, dated 301 s."""
+    clock = ServiceClock()
+
+    assert clock.learn(date(START + 301), sent=START, received=START + 2) == 300
+    assert clock.offset == 300
+
+
+def test_an_answer_that_is_aligned_heals_it() -> None:
+    clock = ServiceClock()
+    clock.learn(date(START + 301), sent=START, received=START + 2)
+    clock.learn(date(START + 11), sent=START + 10, received=START + 12)
+
+    assert clock.offset == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "received"),
+    [
+        ({}, START + 1),
+        ({"date": "yesterday"}, START + 1),
+        ({"date": ""}, START + 1),
+        ({"date": "x" * 100_000}, START + 1),
+        ({"date": "Thu, 99 Jan 2026 00:00:00 GMT"}, START + 1),
+        ({**date(START + 600), "age": "10"}, START + 1),
+        (date(START + 600), START + 901),
+        (date(START + 366 * 86_400), START + 1),
+        (date(START - 366 * 86_400), START + 1),
+    ],
+    ids=str,
+)
+def test_what_says_nothing_or_cannot_be_so_is_not_believed(headers: dict[str, str], received: float) -> None:
+    """T23: a year ahead is somebody who wants signatures for next year."""
+    clock = ServiceClock()
+    clock.offset = 7.0
+
+    assert clock.learn(headers, sent=START, received=received) is None
+    assert clock.offset == 7.0
+
+
+@given(st.floats(-86_000, 86_000), st.floats(0, 899))
+def test_whatever_the_skew_it_is_found_to_the_second(skew: float, round_trip: float) -> None:
+    """A Date has whole seconds."""
+    clock = ServiceClock()
+    found = clock.learn(date(START + skew + round_trip / 2), sent=START, received=START + round_trip)
+
+    assert found is not None
+    assert skew - 1.001 <= found <= skew + 0.001
+
+
+@pytest.mark.parametrize("clock", [ServiceClock(offset=-120.0), ServiceClock(offset=0.0), ServiceClock(corrects=False)])
+def test_what_somebody_has_set_stays(clock: ServiceClock) -> None:
+    """As the 2015 Java client's time offset did."""
+    before = clock.offset
+
+    assert clock.learn(date(START + 600), sent=START, received=START) is None
+    assert clock.offset == before
+
+
+def refusal(code: str) -> ServiceError:
+    return ServiceError.of(code, 403)("no", code=code, status=403)
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_a_refusal_is_of_the_clock_beyond_four_minutes(code: str) -> None:
+    """From the time that it was signed for: others may have corrected the clock meanwhile."""
+    assert is_reason(refusal(code), skew=241.0, signed_with=0.0)
+    assert is_reason(refusal(code), skew=0.0, signed_with=-241.0)
+    assert not is_reason(refusal(code), skew=239.0, signed_with=0.0)
+    assert not is_reason(refusal(code), skew=600.0, signed_with=600.0)
+    assert not is_reason(refusal(code), skew=None, signed_with=0.0)
+
+
+def test_other_errors_are_not() -> None:
+    assert not is_reason(refusal("AccessDenied"), skew=600.0, signed_with=0.0)
+    assert not is_reason(ConnectError("refused"), skew=600.0, signed_with=0.0)

@@ -1,0 +1,366 @@
+"""The file of somebody who has signed in: when it is refreshed, by whom, and what becomes of what came."""
+
+import asyncio
+import json
+import logging
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from support import START, Clocks, held
+
+from sts_async import _files
+from sts_async._core import tokens
+from sts_async._core.secret import SecretBytes
+from sts_async._engine import Engine
+from sts_async.credentials import _token_file
+from sts_async.credentials._token_file import TokenFile
+from sts_async.errors import CredentialsError, LoginRequired
+
+
+def content(serial: int, *, ends: float) -> SecretBytes:
+    """Return a token file of SSO with a number in its tokens, that ends at *ends*."""
+    document = {
+        "accessToken": f"SENTINEL-access-{serial}",
+        "refreshToken": f"SENTINEL-refresh-{serial}",
+        "expiresAt": datetime.fromtimestamp(ends).astimezone().isoformat(),
+        "clientId": "SENTINEL-client",
+        "clientSecret": "SENTINEL-client-secret",
+        "registrationExpiresAt": "2027-01-01T00:00:00Z",
+    }
+    return SecretBytes(json.dumps(document).encode())
+
+
+@attrs.define
+class Issuer:
+    """Rotates the refresh token at each use, and refuses one that was used."""
+
+    clocks: Clocks
+    life: float = 3600.0
+    serial: int = 0
+    asked: int = 0
+    failure: CredentialsError | None = None
+    pause: float = 0.0
+
+    async def refresh(self, token: tokens.SSOToken) -> SecretBytes:
+        self.asked += 1
+        if self.pause:
+            await asyncio.sleep(self.pause)
+        if self.failure:
+            raise self.failure
+        if json.loads(token.request())["refreshToken"] != f"SENTINEL-refresh-{self.serial}":
+            raise LoginRequired("this refresh token was used before")
+        self.serial += 1
+        return content(self.serial, ends=self.clocks.wall + self.life)
+
+
+@pytest.fixture
+def issuer(clocks: Clocks) -> Issuer:
+    return Issuer(clocks)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "token.json"
+
+
+def token_file() -> TokenFile[tokens.SSOToken]:
+    return TokenFile(parse=tokens.read_sso_token, advice="sign in")
+
+
+def on_disk(path: Path) -> tuple[bytes, int]:
+    """Return what is in a file, and its mode."""
+    return path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
+
+
+def serial(latest: _token_file.Latest[tokens.SSOToken]) -> int:
+    return int(latest.token.access_token.rpartition("-")[2])
+
+
+@pytest.mark.parametrize(("left", "refreshes"), [(301, 0), (300, 1), (1, 1), (-5, 1)])
+async def test_a_token_is_refreshed_in_its_last_five_minutes(
+    lender: Engine, issuer: Issuer, path: Path, left: float, refreshes: int
+) -> None:
+    _files.write_private(path, content(0, ends=START + left))
+    latest = await token_file().latest(path, lender, refresh=issuer.refresh)
+
+    assert (serial(latest), issuer.asked, latest.failure) == (refreshes, refreshes, None)
+    assert on_disk(path) == (content(1, ends=START + 3600) if refreshes else content(0, ends=START + left), 0o600)
+
+
+async def test_while_the_token_is_valid_there_is_one_try_in_thirty_seconds(
+    lender: Engine, issuer: Issuer, path: Path, clocks: Clocks
+) -> None:
+    _files.write_private(path, content(0, ends=START + 40))
+    issuer.failure = CredentialsError("not now")
+    file = token_file()
+    failures = [(await file.latest(path, lender, refresh=issuer.refresh)).failure for _ in range(3)]
+    asked = issuer.asked
+    clocks.advance(31)
+    await file.latest(path, lender, refresh=issuer.refresh)
+    clocks.advance(10)
+    last = [await file.latest(path, lender, refresh=issuer.refresh) for _ in range(2)]
+
+    assert [failure is None for failure in failures] == [False, True, True]
+    assert (asked, issuer.asked) == (1, 4)
+    assert all(latest.failure is not None for latest in last)
+
+
+async def test_many_refresh_once(lend: Callable[..., Engine], issuer: Issuer, path: Path) -> None:
+    """F39: 40 sources, which are more than there are threads; the issuer takes a refresh token once."""
+    _files.write_private(path, content(0, ends=START + 10))
+    issuer.pause = 0.05
+    lender = lend()
+    found = await asyncio.gather(*(token_file().latest(path, lender, refresh=issuer.refresh) for _ in range(40)))
+
+    assert {(serial(latest), latest.failure) for latest in found} == {(1, None)}
+    assert issuer.asked == 1
+
+
+PROCESS = """
+    import asyncio, json, sys, time
+    from datetime import datetime
+    from pathlib import Path
+    from sts_async import _files
+    from sts_async._core import tokens
+    from sts_async._core.secret import SecretBytes
+    from sts_async.credentials._token_file import TokenFile
+
+    path, server = Path(sys.argv[1]), Path(sys.argv[2])
+
+    class Lender:
+        wall_clock, monotonic = time.time, time.monotonic
+
+    async def refresh(token):
+        # the server: a file that knows which refresh token is good
+        given = json.loads(token.request())["refreshToken"]
+        assert given == server.read_text(), "a refresh token was used twice"
+        number = int(given.rpartition("-")[2]) + 1
+        await asyncio.sleep(0.002)
+        server.write_text(f"refresh-{number}")
+        ends = datetime.fromtimestamp(time.time() + 300.2).astimezone().isoformat()  # due again in 0.2 s
+        changes = {"refreshToken": f"refresh-{number}", "expiresAt": ends}
+        return SecretBytes(json.dumps({**token.document, **changes}).encode())
+
+    async def main():
+        file = TokenFile(parse=tokens.read_sso_token, advice="sign in")
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            file._next_try = 0.0
+            latest = await file.latest(path, Lender, refresh=refresh)
+            if latest.failure is not None:
+                raise latest.failure
+
+    asyncio.run(main())
+"""
+
+
+async def test_processes_lose_no_token(path: Path, tmp_path: Path) -> None:
+    """F39: each takes its turn, and what the other has written."""
+    server = tmp_path / "server"
+    server.write_text("refresh-0")
+    document = json.loads(content(0, ends=0))
+    _files.write_private(path, json.dumps({**document, "refreshToken": "refresh-0"}).encode())
+    command = [sys.executable, "-c", textwrap.dedent(PROCESS), str(path), str(server)]
+    processes = [await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE) for _ in range(3)]
+    errors = [(await process.communicate())[1].decode() for process in processes]
+
+    assert errors == ["", "", ""]
+    assert json.loads(on_disk(path)[0])["refreshToken"] == on_disk(server)[0].decode()
+    assert int(on_disk(server)[0].rpartition(b"-")[2]) >= 3
+
+
+async def test_what_another_process_refreshed_meanwhile_is_taken(lender: Engine, issuer: Issuer, path: Path) -> None:
+    """F39: the file is read again under the lock."""
+    _files.write_private(path, content(0, ends=START + 10))
+    with held(path):
+        waiting = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
+        await asyncio.sleep(0.1)
+        _files.write_private(path, content(7, ends=START + 3600))
+    latest = await waiting
+
+    assert (serial(latest), issuer.asked) == (7, 0)
+
+
+async def test_what_cannot_be_refreshed_any_more_is_found_out_under_the_lock(
+    lender: Engine, issuer: Issuer, path: Path
+) -> None:
+    """F39: another program has written a file of its own form."""
+    _files.write_private(path, content(0, ends=START - 10))
+    with held(path):
+        waiting = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
+        await asyncio.sleep(0.1)
+        changed = {**json.loads(content(7, ends=START - 5)), "clientId": None}
+        _files.write_private(path, json.dumps(changed).encode())
+    latest = await waiting
+
+    assert issuer.asked == 0
+    assert isinstance(latest.failure, LoginRequired)
+    assert "it has no clientId; run: sign in" in str(latest.failure)
+
+
+async def test_a_lock_that_is_never_given_up_is_an_error(
+    lender: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_token_file, "LOCK_SECONDS", 0.1)
+    _files.write_private(path, content(0, ends=START - 10))
+    with held(path):
+        latest = await token_file().latest(path, lender, refresh=issuer.refresh)
+
+    assert issuer.asked == 0
+    assert isinstance(latest.failure, CredentialsError)
+    assert "somebody else has held the lock" in str(latest.failure)
+
+
+async def test_no_lock_stays_behind(lender: Engine, issuer: Issuer, path: Path) -> None:
+    """Whether the refresh succeeds or fails."""
+    _files.write_private(path, content(0, ends=START - 10))
+    issuer.failure = CredentialsError("not now")
+    await token_file().latest(path, lender, refresh=issuer.refresh)
+    with held(path):
+        pass
+    issuer.failure = None
+    await token_file().latest(path, lender, refresh=issuer.refresh)
+    with held(path):
+        pass
+
+
+async def test_a_refresh_that_is_cancelled_is_still_written(lender: Engine, issuer: Issuer, path: Path) -> None:
+    """F39, F58: the service may have taken the old refresh token already."""
+    _files.write_private(path, content(0, ends=START - 10))
+    issuer.pause = 0.1
+    task = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
+    while not issuer.asked:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert on_disk(path) == (content(1, ends=START + 3600), 0o600)
+    with held(path):
+        pass
+
+
+async def test_a_refresh_that_never_ends_is_cancelled_in_the_end(
+    lender: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_token_file, "GRACE", 0.05)
+    _files.write_private(path, content(0, ends=START - 10))
+    issuer.pause = 60
+    task = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
+    while not issuer.asked:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0.05)
+
+    assert len(asyncio.all_tasks()) == 1
+    with held(path):
+        pass
+
+
+async def test_a_token_that_cannot_be_written_is_kept(
+    lender: Engine, issuer: Issuer, path: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """F38: with one warning; the next refresh uses the rotated token, not the one in the file."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    _files.write_private(path, content(0, ends=START + 10))
+    monkeypatch.setattr(_files, "write_private", full)
+    file = token_file()
+    found = [serial(await file.latest(path, lender, refresh=issuer.refresh)) for _ in range(2)]
+    clocks.advance(3600)
+    found.append(serial(await file.latest(path, lender, refresh=issuer.refresh)))
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+    assert found == [1, 1, 2]
+    assert len(warnings) == 1
+    assert "No space left on device; the token is kept in memory" in warnings[0]
+
+
+async def test_a_newer_file_is_taken_over_what_could_not_be_written(
+    lender: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F38: somebody has signed in again."""
+    _files.write_private(path, content(0, ends=START + 10))
+    file = token_file()
+    with monkeypatch.context() as patch:
+        patch.setattr(_token_file, "_write", lambda *_: "disk full")
+        await file.latest(path, lender, refresh=issuer.refresh)
+    _files.write_private(path, content(9, ends=START + 7200))
+
+    assert serial(await file.latest(path, lender, refresh=issuer.refresh)) == 9
+
+
+async def test_where_nothing_can_be_written_a_refresh_token_is_used_only_at_the_end(
+    lender: Engine, issuer: Issuer, path: Path, clocks: Clocks, caplog: Any
+) -> None:
+    """F38, T39: what cannot be kept is lost to everybody else, so it waits until there is no other way."""
+    _files.write_private(path, content(0, ends=START + 10))
+    path.parent.chmod(0o777)
+    file = token_file()
+    first = await file.latest(path, lender, refresh=issuer.refresh)
+    clocks.advance(11)
+    second = await file.latest(path, lender, refresh=issuer.refresh)
+
+    assert (serial(first), "others may write to it" in str(first.failure)) == (0, True)
+    assert (serial(second), second.failure) == (1, None)
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+
+
+async def test_without_a_file_somebody_has_to_sign_in(lender: Engine, path: Path) -> None:
+    """F40."""
+    with pytest.raises(LoginRequired, match=f"there is no token file {path}; run: sign in"):
+        await token_file().latest(path, lender, refresh=None)
+
+
+@pytest.mark.parametrize("data", [b"", b'{"accessToken": "SENTINEL', b"[]", b"{}", b"\x00\xff"])
+async def test_a_file_that_is_no_token_is_none(lender: Engine, path: Path, data: bytes) -> None:
+    """F37, T15."""
+    _files.write_private(path, data)
+    with pytest.raises(LoginRequired, match=r"the token file .*; run: sign in") as caught:
+        await token_file().latest(path, lender, refresh=None)
+
+    assert caught.value.__context__ is None
+
+
+async def test_a_token_that_cannot_be_refreshed_is_used_to_its_end(lender: Engine, path: Path) -> None:
+    _files.write_private(path, content(0, ends=START + 10))
+    latest = await token_file().latest(path, lender, refresh=None)
+
+    assert serial(latest) == 0
+    assert isinstance(latest.failure, LoginRequired)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda path: path.mkdir(), "is a directory"),
+        (os.mkfifo, "is a FIFO"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a device"),
+        (lambda path: path.write_bytes(b" " * 70_000), "is larger than 65,536 bytes"),
+        (lambda path: (path.write_bytes(b"{}"), path.chmod(0o666)), "others may write to it"),
+    ],
+    ids=["directory", "FIFO", "device", "large", "writable"],
+)
+async def test_what_is_no_private_file_is_refused(
+    lender: Engine, path: Path, spoil: Callable[[Path], Any], reason: str
+) -> None:
+    """T38, T40."""
+    path.parent.mkdir()
+    spoil(path)
+    with pytest.raises(CredentialsError, match=reason) as caught:
+        await token_file().latest(path, lender, refresh=None)
+
+    assert not isinstance(caught.value, LoginRequired)

@@ -1,0 +1,320 @@
+"""Processes that are run for what they write: how, for how long, and that nothing of them is left."""
+
+import asyncio
+import gc
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import HANG, SOON, children, descriptors, echo, gone, nothing_is_left, pids_in, python, shell
+from test_secrets import shown
+
+from sts_async import _process
+from sts_async._core.secret import SecretBytes
+from sts_async._process import Ended, NotRun
+
+__all__ = ["nothing_is_left"]  # the watch, over every test here
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc, for what is left")
+
+MOST = 64 * 1024  # bytes
+WORD = SecretBytes(b"SENTINEL")
+
+
+async def run(command: str, *, seconds: float = 60, most: int = MOST) -> Ended | NotRun:
+    return await _process.run(shlex.split(command), seconds=seconds, most=most)
+
+
+async def ended(command: str, **options: Any) -> Ended:
+    """Return what a process left that could be begun."""
+    found = await run(command, **options)
+    assert isinstance(found, Ended)
+    return found
+
+
+async def test_what_it_writes_is_returned_and_not_shown() -> None:
+    found = await ended(echo("SENTINEL", then="echo SENTINEL >&2; exit 3"))
+
+    assert found == Ended(stdout=WORD, stderr=SecretBytes(b"SENTINEL\n"), returncode=3, fault=None)
+    assert "SENTINEL" not in repr(found)
+
+
+async def test_it_has_no_standard_input_and_a_session_of_its_own() -> None:
+    """T34: it can neither wait for somebody to type nor reach the terminal; and it inherits no open file."""
+    with socket.socket() as other:
+        other.set_inheritable(True)
+        code = (
+            "import json, os, sys\n"
+            "open_files = [int(name) for name in os.listdir('/proc/self/fd')]\n"
+            "own = os.getsid(0) == os.getpid() == os.getpgid(0)\n"
+            "print(json.dumps([sys.stdin.read(), own, max(open_files) <= 3]))"
+        )
+        found = await ended(python(code))
+
+    assert json.loads(found.stdout) == ["", True, True]
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [("/SENTINEL/helper", "ENOENT"), ("/tmp", "EACCES"), ("'SENTINEL\x00'", "ValueError")],
+    ids=repr,
+)
+async def test_what_cannot_be_run_is_told_by_the_name_of_the_systems_error(program: str, reason: str) -> None:
+    """T36: its text would name the program."""
+    assert await run(program) == NotRun(reason=reason)
+
+
+# -- How much, and how long ---------------------------------------------------------------------------------------
+
+
+async def test_a_flood_is_cut_off() -> None:
+    """T35: at once and without being kept."""
+    began = time.monotonic()
+    found = await ended("yes SENTINEL")
+
+    assert (found.fault, found.returncode, len(found.stdout)) == ("large", -signal.SIGKILL, MOST)
+    assert time.monotonic() - began < SOON
+
+
+@pytest.mark.parametrize(("size", "fault"), [(MOST, None), (MOST + 1, "large")])
+async def test_as_much_as_it_may_write_is_no_flood(size: int, fault: str | None) -> None:
+    """T35."""
+    found = await ended(f"head -c {size} /dev/zero")
+
+    assert (found.fault, len(found.stdout)) == (fault, MOST)
+
+
+async def test_a_flood_of_messages_is_drained() -> None:
+    """T35: a process that writes much to stderr is not stopped by a full pipe, and 4 KiB of it are kept."""
+    found = await ended(echo("x", then="head -c 1000000 /dev/zero >&2"))
+
+    assert found == Ended(stdout=SecretBytes(b"x"), stderr=SecretBytes(4096), returncode=0, fault=None)
+
+
+async def test_a_slow_process_has_its_time() -> None:
+    """F41."""
+    assert (await ended(shell("sleep 0.3; printf x"))).stdout == b"x"
+
+
+async def test_a_process_that_hangs_is_killed_with_all_that_it_began(tmp_path: Path) -> None:
+    """T35: both are gone less than a second after the deadline."""
+    pids = tmp_path / "pids"
+    began = time.monotonic()
+    found = await ended(shell(HANG.format(pids)), seconds=0.5)
+    took = time.monotonic() - began
+
+    assert (found.fault, found.returncode) == ("slow", -signal.SIGKILL)
+    assert 0.5 <= took < 1.5
+    assert all([await gone(pid) for pid in await pids_in(pids, count=2)])
+
+
+async def test_a_process_that_closes_its_output_and_hangs_is_killed() -> None:
+    """T35: an output that has ended says nothing of the process."""
+    found = await ended(echo("x", then="exec >&- 2>&-; sleep 1000"), seconds=0.5)
+
+    assert (found.fault, found.returncode) == ("slow", -signal.SIGKILL)
+
+
+async def test_cancellation_kills_it_with_all_that_it_began(tmp_path: Path) -> None:
+    """T35, F41: when this returns, it is gone."""
+    pids = tmp_path / "pids"
+    task = asyncio.create_task(run(shell(HANG.format(pids))))
+    found = await pids_in(pids, count=2)
+    task.cancel()
+    began = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert time.monotonic() - began < SOON
+    assert all([await gone(pid) for pid in found])
+
+
+# -- What it leaves behind ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", ["1", "2"])
+async def test_a_grandchild_that_holds_the_output_is_not_waited_for(tmp_path: Path, stream: str) -> None:
+    """F41: the process has ended and has written all; what it left behind is killed."""
+    pids = tmp_path / "pids"
+    other = {"1": "2", "2": "1"}[stream]
+    left = f"sh -c 'echo $$ >> {pids}; exec sleep 1000' {other}>/dev/null &"
+    began = time.monotonic()
+    found = await ended(echo("x", then=left))
+
+    assert (found.stdout, found.returncode, found.fault) == (b"x", 0, None)
+    assert time.monotonic() - began < SOON
+    assert all([await gone(pid) for pid in await pids_in(pids, count=1)])
+
+
+async def test_a_grandchild_that_has_left_the_group_is_not_waited_for(tmp_path: Path) -> None:
+    """F41: it cannot be killed with the group, but it cannot hold us up either."""
+    pids = tmp_path / "pids"
+    code = (
+        "import os, sys, time\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        f"    open({str(pids)!r}, 'w').write(str(os.getpid()))\n"
+        "    time.sleep(1000)\n"
+        f"while not os.path.exists({str(pids)!r}): time.sleep(0.01)\n"
+        "print('x', flush=True)\n"
+        "os._exit(0)"
+    )
+    began = time.monotonic()
+    found = await ended(python(code))
+    took = time.monotonic() - began
+    os.kill((await pids_in(pids, count=1))[0], signal.SIGKILL)
+
+    assert found.stdout == b"x\n"
+    assert took < SOON
+
+
+async def test_a_grandchild_that_holds_nothing_lives_on(tmp_path: Path) -> None:
+    """Some processes begin an agent that keeps a session, as they may."""
+    pids = tmp_path / "pids"
+    await run(echo("x", then=f"sh -c 'echo $$ >> {pids}; exec sleep 1000' >/dev/null 2>&1 &"))
+    (pid,) = await pids_in(pids, count=1)
+    os.kill(pid, 0)
+    os.kill(pid, signal.SIGKILL)
+
+    assert await gone(pid)
+
+
+async def test_no_pipe_is_left_open() -> None:
+    """F41."""
+    before = descriptors()
+    await run(echo("x"))
+    await run("/missing")
+    await run("yes")
+    await run("sleep 1000", seconds=0.1)
+
+    assert descriptors() == before
+
+
+# -- Threads and event loops --------------------------------------------------------------------------------------
+
+
+async def test_the_event_loop_goes_on_meanwhile() -> None:
+    """Beginning a process on the loop's own thread would hold it up for as long as the program takes to load."""
+    worst = 0.0
+    done = asyncio.Event()
+
+    async def watch() -> None:
+        nonlocal worst
+        while not done.is_set():
+            at = time.perf_counter()
+            await asyncio.sleep(0.001)
+            worst = max(worst, time.perf_counter() - at)
+
+    watching = asyncio.create_task(watch())
+    for _ in range(5):
+        await run(echo("x"))
+    done.set()
+    await watching
+
+    assert worst < 0.1
+
+
+async def test_debug_mode_finds_nothing_to_complain_about(
+    recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F41: no transport, no callback that is slow, no exception that nobody has asked for."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    try:
+        await run(echo("x"))
+        await run("sleep 1000", seconds=0.1)
+    finally:
+        loop.set_debug(False)
+    gc.collect()
+
+    assert [str(warning.message) for warning in recwarn] == []
+    assert [record for record in caplog.records if record.name == "asyncio" and record.levelname != "DEBUG"] == []
+
+
+def test_it_runs_in_an_event_loop_that_is_not_of_the_main_thread() -> None:
+    """Which asyncio's own processes cannot do everywhere."""
+    found: list[Ended] = []
+    thread = threading.Thread(target=lambda: found.append(asyncio.run(ended(echo("x")))))
+    thread.start()
+    thread.join()
+
+    assert found[0].stdout == b"x"
+
+
+async def test_an_error_of_our_own_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that fails has to be heard of."""
+
+    def broken(*args: Any, **options: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(_process, "_run", broken)
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        await run("true")
+    assert children() == set()
+    assert "SENTINEL" not in shown(caught.value)
+
+
+# -- What the system may do to us ---------------------------------------------------------------------------------
+
+
+async def test_a_child_that_somebody_else_reaps_is_no_trouble() -> None:
+    """A program that ignores SIGCHLD has its children reaped by the system: the output decides."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        found = await ended(echo("x", then="sleep 0.2 &"))
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+    assert (found.stdout, found.fault) == (b"x", None)
+
+
+async def test_systems_without_waitid_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "waitid")
+    found = await ended(echo("x", then="sleep 1000 &"))
+
+    assert (found.stdout, found.fault) == (b"x", None)
+
+
+# -- Where pipes cannot be waited for -----------------------------------------------------------------------------
+
+
+def run_whole(command: str, *, seconds: float = 60, unwanted: bool = False, most: int = MOST) -> Ended:
+    """Run a command as it is run where pipes cannot be waited for."""
+    event = threading.Event()
+    if unwanted:
+        event.set()
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(shlex.split(command), bufsize=0, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+    return _process._attend_whole(child, _process._Watch(seconds, event), most=most)
+
+
+def test_elsewhere_the_output_is_read_whole() -> None:
+    found = run_whole(echo("SENTINEL", then="sleep 0.2; head -c 5000 /dev/zero >&2; exit 2"))
+
+    assert found == Ended(stdout=WORD, stderr=SecretBytes(4096), returncode=2, fault=None)
+
+
+@pytest.mark.parametrize(("most", "fault", "kept"), [(8, None, WORD), (7, "large", WORD[:7])])
+def test_elsewhere_too_much_is_found_out_too(most: int, fault: str | None, kept: bytes) -> None:
+    """T35."""
+    found = run_whole(echo("SENTINEL"), most=most)
+
+    assert (found.fault, found.stdout) == (fault, kept)
+
+
+@pytest.mark.parametrize(("options", "fault"), [({"seconds": 0.2}, "slow"), ({"unwanted": True}, "unwanted")])
+def test_elsewhere_it_is_killed_too(options: dict[str, Any], fault: str) -> None:
+    """T35."""
+    found = run_whole("sleep 1000", **options)
+
+    assert (found.returncode, found.fault) == (-signal.SIGKILL, fault)

@@ -29,6 +29,7 @@ from ._limits import Gate, TimeLimits
 from .errors import (
     ConfigurationError,
     ConnectError,
+    ConnectionLost,
     CredentialsError,
     DeadlineExceeded,
     ParamValidationError,
@@ -42,6 +43,7 @@ R = TypeVar("R", bound=Response)
 SERVICE = "sts"
 HEADERS = {"content-type": query.CONTENT_TYPE}  # all that is signed: what a proxy may change is not
 REFUSED_KEYS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidClientTokenId"})
+MOST_DIED = 50  # connections found dead in a call: as many as are kept
 METADATA_KEPT = 50  # answers; as many as the 2015 Java client kept
 
 log = logging.getLogger("sts_async")
@@ -136,13 +138,14 @@ class _Shared:
 class _Call:
     """How far a call has come."""
 
-    __slots__ = ("attempt", "ends", "failure", "renewed", "sent")
+    __slots__ = ("attempt", "died", "ends", "failure", "renewed", "sent")
 
     def __init__(self, ends: float) -> None:
         self.ends = ends  # on the monotonic clock
         self.attempt = 0
         self.sent = 0  # how often the request has been sent
         self.failure: STSError | None = None  # of the last attempt
+        self.died = 0  # connections that had ended while nobody used them
         self.renewed = False  # whether credentials were fetched anew because the service refused them
 
 
@@ -258,7 +261,7 @@ class Engine(Unpicklable):
             failure = call.failure = outcome
             failure.attempts = call.sent
             failure.retryable = failure.retryable or is_reason(failure, skew=skew, signed_with=signed_with)
-            if await self._renewed(call, credentials):
+            if await self._renewed(call, credentials) or _died_idle(call, request):
                 continue
             delay = self._retries.after_failure(
                 failure, scope=scope, attempt=call.attempt, now=self.monotonic(), jitter=self.jitter()
@@ -430,6 +433,16 @@ def check(request: Request[Any]) -> None:
     broken = tuple(violations(request))
     if broken:
         raise ParamValidationError(type(request).__name__, broken)
+
+
+def _died_idle(call: _Call, request: Request[Any]) -> bool:
+    """Say whether all that failed is a connection that the server had closed meanwhile: another costs nothing."""
+    if not (
+        isinstance(call.failure, ConnectionLost) and call.failure.stale and _may_be_sent_again(request, call.failure)
+    ):
+        return False
+    call.died += 1
+    return call.died <= MOST_DIED
 
 
 def _may_be_sent_again(request: Request[Any], failure: STSError) -> bool:

@@ -10,6 +10,8 @@ import contextlib
 import errno
 import ssl
 import sys
+from contextvars import ContextVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -48,6 +50,21 @@ HEADERS = {
     "accept-encoding": "identity",
     "user-agent": USER_AGENT,
 }
+
+
+_reused: ContextVar[bool] = ContextVar("reused", default=False)
+"""Whether the connection of the request that the current task is sending had served before."""
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Notes which connections have served before, which aiohttp keeps to itself."""
+
+    async def connect(self, *arguments: Any, **more: Any) -> "aiohttp.connector.Connection":
+        connection = await super().connect(*arguments, **more)
+        served: dict[str, Any] = vars(connection.protocol)
+        _reused.set(served.get("sts_async_served", False))
+        served["sts_async_served"] = True
+        return connection
 
 
 class _LoopPart:
@@ -133,6 +150,7 @@ class AiohttpTransport(Unpicklable):
         if not part.gate.take():
             await part.gate.wait()
         response = None
+        _reused.set(False)
         try:
             self._check_open()
             with part.deadline(request.timeout):
@@ -151,6 +169,8 @@ class AiohttpTransport(Unpicklable):
         except (aiohttp.ClientError, OSError, RuntimeError, STSError, ValueError) as error:
             closed = self._closed and isinstance(error, TimeoutError)
             failure = _closed() if closed else _failure(error, request, part.session)
+            if isinstance(failure, ConnectionLost):
+                failure.stale = response is None and _reused.get()
         finally:
             if response is not None:
                 response.close()  # its connection is back in the pool when the whole answer was read
@@ -188,7 +208,7 @@ class AiohttpTransport(Unpicklable):
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._trusted or True),  # the gate is the limit
+            connector=_Connector(limit=0, ssl=self._trusted or True),  # the gate is the limit
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,

@@ -153,7 +153,15 @@ class TLSError(TransportError):
 
 
 class ConnectionLost(TransportError):
-    """The connection ended before the whole answer had come."""
+    """
+    The connection ended before the whole answer had come.
+
+    Attributes:
+        stale: Whether it had served before, and ended before any of this answer had come: the server had closed it
+            meanwhile.
+    """
+
+    stale: bool = False
 
 
 class AttemptTimeout(TransportError, TimeoutError):

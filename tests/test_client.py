@@ -316,6 +316,71 @@ async def test_credentials_that_were_returned_sign_the_next_call(raw_server: Sta
     assert b"x-amz-security-token: SENTINEL-issued-token" in server.requests[1]
 
 
+def closing_after(answers: int, server: list[RawServer]) -> Callable[..., Awaitable[None]]:
+    """Return a handler that ends each connection when one more request has come than it answers."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(answers):
+            await server[0].read_request(reader)
+            writer.write(http(ANSWER))
+            await writer.drain()
+        await server[0].read_request(reader)
+        writer.transport.abort()
+
+    return handle
+
+
+async def test_a_connection_that_died_while_nobody_used_it_costs_no_retry(raw_server: Start) -> None:
+    """F3: also where nothing is retried; it is signed again all the same."""
+    holder: list[RawServer] = []
+    server = await raw_server(handler=closing_after(1, holder))
+    holder.append(server)
+
+    async with client(server.url, retries=NoRetries()) as sts:
+        responses = [await sts.assume_role(**CALL) for _ in range(4)]
+
+    assert [response.metadata.attempts for response in responses] == [1, 2, 2, 2]
+    assert server.connections == 4
+
+
+async def test_many_connections_that_died_together_are_all_replaced(raw_server: Start) -> None:
+    """F3: a server that was restarted."""
+    holder: list[RawServer] = []
+    server = await raw_server(handler=closing_after(1, holder))
+    holder.append(server)
+
+    async with client(server.url, retries=NoRetries()) as sts:
+        await asyncio.gather(*(sts.assume_role(**CALL) for _ in range(10)))
+        responses = await asyncio.gather(*(sts.assume_role(**CALL) for _ in range(10)))
+
+    assert len(responses) == 10
+
+
+async def test_a_fresh_connection_that_dies_is_a_failure(raw_server: Start) -> None:
+    """F2: it counts, and a policy decides."""
+    holder: list[RawServer] = []
+    server = await raw_server(handler=closing_after(0, holder))
+    holder.append(server)
+
+    async with client(server.url, retries=NoRetries()) as sts:
+        with pytest.raises(errors.ConnectionLost):
+            await sts.assume_role(**CALL)
+    assert len(server.requests) == 1
+
+
+async def test_a_code_is_not_sent_again_over_another_connection(raw_server: Start) -> None:
+    """T46: the service may have had it."""
+    holder: list[RawServer] = []
+    server = await raw_server(handler=closing_after(1, holder))
+    holder.append(server)
+
+    async with client(server.url) as sts:
+        await sts.assume_role(**CALL)
+        with pytest.raises(errors.ConnectionLost):
+            await sts.assume_role(**CALL, serial_number="arn:aws:iam::123456789012:mfa/me", token_code="123456")
+    assert len(server.requests) == 2
+
+
 async def test_a_view_has_other_options_and_shares_the_rest(raw_server: Start) -> None:
     server = await raw_server(http(ANSWER))
     other = Credentials(access_key_id="AKIAOTHER", secret_access_key="SENTINEL-other")

@@ -8,7 +8,8 @@ client        STSClient: how it is made and closed       calls       its eleven 
 config        Config: every option                       operations  the table behind them
 shapes        requests, responses, Credentials           errors      everything that is raised, as a tree
 credentials   where credentials come from                retries     when a call is sent again
-sigv4         signing for any service                    testing     LocalSTS, an STS on this host, and fixtures
+sigv4         signing for any service                    events      what observers are told
+testing       LocalSTS, an STS on this host, and fixtures
 """
 
 from typing import TYPE_CHECKING
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
         OutboundWebIdentityFederationDisabledException,
         PackedPolicyTooLargeException,
         ParamValidationError,
+        ProxyError,
         RedirectRefused,
         RegionDisabledException,
         ResponseParseError,
@@ -77,6 +79,16 @@ if TYPE_CHECKING:
         ThrottlingError,
         TLSError,
         TransportError,
+    )
+    from .events import (
+        AttemptFinished,
+        CallFinished,
+        CredentialsInvalidated,
+        CredentialsKept,
+        CredentialsRefreshed,
+        Event,
+        Observer,
+        RetryScheduled,
     )
     from .retries import AdaptiveRetries, NoRetries, StandardRetries
     from .shapes import (
@@ -127,8 +139,10 @@ __all__ = [
     "AssumeRootRequest",
     "AssumeRootResponse",
     "AssumedRoleUser",
+    "AttemptFinished",
     "AttemptTimeout",
     "CachingProvider",
+    "CallFinished",
     "ClientClosedError",
     "Config",
     "ConfigurationError",
@@ -139,13 +153,17 @@ __all__ = [
     "Credentials",
     "CredentialsError",
     "CredentialsExpired",
+    "CredentialsInvalidated",
+    "CredentialsKept",
     "CredentialsNotFound",
     "CredentialsProvider",
+    "CredentialsRefreshed",
     "DeadlineExceeded",
     "DecodeAuthorizationMessageRequest",
     "DecodeAuthorizationMessageResponse",
     "DefaultChain",
     "EnvironmentProvider",
+    "Event",
     "ExpiredTokenException",
     "ExpiredTradeInTokenException",
     "Explanation",
@@ -178,6 +196,7 @@ __all__ = [
     "LoginRequired",
     "MalformedPolicyDocumentException",
     "NoRetries",
+    "Observer",
     "OutboundWebIdentityFederationDisabledException",
     "PackedPolicyTooLargeException",
     "ParamValidationError",
@@ -187,6 +206,7 @@ __all__ = [
     "ProfileProvider",
     "ProvidedContext",
     "ProviderChain",
+    "ProxyError",
     "RedirectRefused",
     "RefreshingProvider",
     "RegionDisabledException",
@@ -196,6 +216,7 @@ __all__ = [
     "ResponseParseError",
     "ResponseTooLarge",
     "RetryPolicy",
+    "RetryScheduled",
     "SAMLProvider",
     "SSOProvider",
     "STSClient",
@@ -220,5 +241,5 @@ if not TYPE_CHECKING:  # else every misspelt name would be of type Any
     __getattr__, __dir__ = lazily(
         __name__,
         names=__all__,
-        homes=("errors", "shapes", "retries", "sigv4", "config", "_engine", "credentials", "client"),
+        homes=("errors", "shapes", "events", "retries", "sigv4", "config", "_engine", "credentials", "client"),
     )

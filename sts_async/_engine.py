@@ -12,9 +12,9 @@ import math
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from . import sigv4
 from ._core import answer, query
@@ -22,10 +22,15 @@ from ._core.constraints import violations
 from ._core.endpoints import NO_REGION, Endpoint
 from ._core.message import HttpRequest, HttpResponse
 from ._core.scope import scope_of
-from ._core.secret import SecretBytes, Unpicklable
+from ._core.secret import Unpicklable
 from ._core.skew import ServiceClock, is_reason
 from ._flight import Tasks
 from ._limits import Gate, TimeLimits
+from ._meter import Meter, notify
+from ._seams import CredentialsProvider as CredentialsProvider
+from ._seams import Lender as Lender
+from ._seams import RetryPolicy as RetryPolicy
+from ._seams import Transport as Transport
 from .errors import (
     ConfigurationError,
     ConnectError,
@@ -35,6 +40,7 @@ from .errors import (
     ParamValidationError,
     STSError,
 )
+from .events import Event, Observer
 from .operations import Operation
 from .shapes import Credentials, Request, Response, ResponseMetadata
 
@@ -47,78 +53,6 @@ MOST_DIED = 50  # connections found dead in a call: as many as are kept
 METADATA_KEPT = 50  # answers; as many as the 2015 Java client kept
 
 log = logging.getLogger("sts_async")
-
-
-class Transport(Protocol):
-    """Sends a request once."""
-
-    async def send(self, request: HttpRequest) -> HttpResponse:
-        """Return the whole answer, or raise a `TransportError`."""
-        ...
-
-
-class Lender(Transport, Protocol):
-    """
-    What a client lends to the sources of its credentials: its connections, its STS, its clocks.
-
-    Attributes:
-        tasks: Where work begins that ends with the client.
-        default_credentials: To be called in a thread: returns what the client takes when it is given no credentials.
-        wall_clock: Returns seconds since 1970.
-        monotonic: Returns seconds that no setting of a clock changes.
-        sleep: Waits for some seconds.
-        jitter: Returns a random number in [0, 1).
-    """
-
-    tasks: Tasks
-    default_credentials: "Callable[[], CredentialsProvider] | None"
-    wall_clock: Callable[[], float]
-    monotonic: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]]
-    jitter: Callable[[], float]
-
-    def now(self) -> datetime:
-        """Return the time by the service's clock, as far as it is known."""
-        ...
-
-    def signed_by(self, credentials: "CredentialsProvider", *, retries: "RetryPolicy | None" = None) -> "Engine":
-        """Return the client's engine with other credentials, and with other retries when they are given."""
-        ...
-
-
-class CredentialsProvider(Protocol):
-    """Finds credentials, and refreshes them when it must: asked anew before every attempt."""
-
-    async def provide_credentials(self, lender: Lender, /) -> Credentials:
-        """
-        Return credentials that are valid now; *lender* has a coroutine ``send``, for sources that answer over HTTP.
-
-        Raises:
-            CredentialsNotFound: There are none here.
-            CredentialsError: There should be, but they cannot be had.
-        """
-        ...
-
-
-class RetryPolicy(Protocol):
-    """
-    Decides whether and when to send again. Never sleeps.
-
-    *scope* is whose limit a request counts against: the calling account and the region, "" for what is not signed.
-    *now* is monotonic, in seconds.
-    """
-
-    def admit(self, *, scope: str, now: float) -> float:
-        """Return 0 for a request that may be sent, or the seconds after which to ask again."""
-        ...
-
-    def after_success(self, *, scope: str, attempt: int, after: STSError | None, now: float) -> None:
-        """Learn that attempt number *attempt* succeeded, and what ended the one before."""
-        ...
-
-    def after_failure(self, error: STSError, *, scope: str, attempt: int, now: float, jitter: float) -> float | None:
-        """Return the seconds to wait before the next attempt, or None to give up; *jitter* is random in [0, 1)."""
-        ...
 
 
 class _Shared:
@@ -138,10 +72,11 @@ class _Shared:
 class _Call:
     """How far a call has come."""
 
-    __slots__ = ("attempt", "died", "ends", "failure", "renewed", "sent")
+    __slots__ = ("attempt", "died", "ends", "failure", "meter", "renewed", "sent")
 
-    def __init__(self, ends: float) -> None:
-        self.ends = ends  # on the monotonic clock
+    def __init__(self, meter: Meter | None) -> None:
+        self.meter = meter  # where somebody observes
+        self.ends = math.inf  # on the monotonic clock
         self.attempt = 0
         self.sent = 0  # how often the request has been sent
         self.failure: STSError | None = None  # of the last attempt
@@ -156,6 +91,7 @@ class Engine(Unpicklable):
         "_credentials",
         "_deadline",
         "_headers",
+        "_observers",
         "_retries",
         "_scope_of",
         "_shared",
@@ -168,6 +104,11 @@ class Engine(Unpicklable):
         "tasks",
         "wall_clock",
     )
+    # Functions, but not methods, for which pyright takes a function in a class with slots.
+    jitter: Any
+    monotonic: Any
+    sleep: Any
+    wall_clock: Any
 
     def __init__(
         self,
@@ -177,6 +118,7 @@ class Engine(Unpicklable):
         credentials: CredentialsProvider,
         retries: RetryPolicy,
         deadline: float | None = None,
+        observers: Sequence[Observer] = (),
         validate: bool = True,
         clock: ServiceClock | None = None,
         tasks: Tasks | None = None,
@@ -197,40 +139,55 @@ class Engine(Unpicklable):
         self._credentials = credentials
         self._retries = retries
         self._deadline = deadline
+        self._observers = tuple(observers)
         self._headers: Mapping[str, str] = HEADERS
         self._signer: sigv4.Signer | None = None
         self._scope_of: tuple[Credentials, str] | None = None
 
     async def invoke(self, operation: Operation[R], request: Request[R]) -> R:
         """Send *request* until it succeeds, the retry policy gives up, or its time is over; see `errors`."""
-        if self._shared.validate:
+        call = _Call(Meter(self._observers, operation=operation.name) if self._observers else None)
+        outcome: R | STSError
+        try:
+            if self._deadline is None:
+                outcome = await self._attempts(call, operation, request)
+            else:
+                call.ends = self.monotonic() + self._deadline
+                with self._shared.time_limits.start(self._deadline):
+                    outcome = await self._attempts(call, operation, request)
+        except STSError as error:
+            outcome = error
+        except TimeoutError:
+            outcome = self._too_late(call)
+        if call.meter is not None:
+            call.meter.finished(outcome, quota=getattr(self._retries, "quota", None))
+        if isinstance(outcome, STSError):
+            raise outcome
+        return outcome
+
+    async def _attempts(self, call: _Call, operation: Operation[R], request: Request[R]) -> R:
+        shared, meter = self._shared, call.meter
+        if shared.validate:
             check(request)
         endpoint = self._where()
         body = query.serialize(operation, request)
-        if self._deadline is None:
-            return await self._attempts(_Call(math.inf), operation, request, endpoint, body)
-        call = _Call(self.monotonic() + self._deadline)
-        try:
-            with self._shared.time_limits.start(self._deadline):
-                return await self._attempts(call, operation, request, endpoint, body)
-        except TimeoutError as error:
-            if isinstance(error, STSError):
-                raise
-        raise self._too_late(call)
-
-    async def _attempts(
-        self, call: _Call, operation: Operation[R], request: Request[R], endpoint: Endpoint, body: SecretBytes
-    ) -> R:
         digest = _digest(body)
-        shared = self._shared
+        if meter is not None:
+            meter.marshalled(endpoint.url)
         while True:
             call.attempt += 1
+            if meter is not None:
+                meter.attempt_began(call.attempt)
             credentials, scope = None, ""
             if operation.signed:
                 credentials = await self._provided(call)
                 scope = self._scope(credentials, endpoint)
+            if meter is not None:
+                meter.over("credentials")
             if shared.turns or self._retries.admit(scope=scope, now=self.monotonic()) > 0:
                 await self._turn(call, scope)
+            if meter is not None:
+                meter.over("limiter")
             outcome: R | STSError
             signed_with = shared.clock.offset
             skew = None
@@ -239,10 +196,16 @@ class Engine(Unpicklable):
                 at = datetime.fromtimestamp(begun + signed_with, UTC)
                 headers = self._sign(credentials, digest, at) if operation.signed else self._headers
                 call.sent = call.attempt
+                if meter is not None:
+                    meter.over("signing")
                 response = await shared.transport.send(HttpRequest("POST", endpoint.url, headers, body))
             except STSError as error:
                 outcome = error
+                if meter is not None:
+                    meter.over("send")
             else:
+                if meter is not None:
+                    meter.answered(response.status)
                 skew = shared.clock.learn(response.headers, sent=begun, received=self.wall_clock())
                 outcome = answer.read(
                     operation,
@@ -251,6 +214,8 @@ class Engine(Unpicklable):
                     requested=getattr(request, "duration_seconds", None),
                     attempts=call.attempt,
                 )
+            if meter is not None:
+                meter.attempt_finished(outcome)
             if log.isEnabledFor(logging.DEBUG):
                 _log_attempt(operation, call.attempt, outcome)
             if not isinstance(outcome, STSError):
@@ -268,6 +233,8 @@ class Engine(Unpicklable):
             )
             if delay is None or not _may_be_sent_again(request, failure):
                 raise failure
+            if meter is not None:
+                meter.retry(failure, delay=delay, quota=getattr(self._retries, "quota", None))
             await self._pause(call, delay)
 
     async def _provided(self, call: _Call) -> Credentials:
@@ -284,6 +251,8 @@ class Engine(Unpicklable):
         if credentials is None or not refused or invalidate is None or call.renewed:
             return False
         call.renewed = True
+        if call.meter is not None and call.failure is not None:
+            call.meter.invalidated(credentials.access_key_id, call.failure)
         invalidate(credentials.access_key_id)
         return (await self._provided(call)).access_key_id != credentials.access_key_id
 
@@ -314,6 +283,10 @@ class Engine(Unpicklable):
         error.attempts = call.sent
         return error
 
+    def notify(self, event: Event) -> None:
+        """Tell the observers."""
+        notify(self._observers, event)
+
     async def get_credentials(self) -> Credentials:
         """Return what a request would be signed with now."""
         return self._checked(await self._credentials.provide_credentials(self))
@@ -338,6 +311,7 @@ class Engine(Unpicklable):
         endpoint: Endpoint | None = None,
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
+        observers: Sequence[Observer] = (),
     ) -> "Engine":
         """Return an engine with some parts replaced, that shares connections, clocks, limits and metadata with this."""
         made = object.__new__(Engine)
@@ -352,6 +326,7 @@ class Engine(Unpicklable):
         made._credentials = credentials or self._credentials
         made._retries = retries or self._retries
         made._deadline = deadline or self._deadline
+        made._observers = (*self._observers, *observers) if observers else self._observers
         made._headers = self._headers if headers is None else {**self._headers, **headers}
         made._signer = made._scope_of = None
         return made

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from ._core.secret import SecretBytes
+from ._core.secret import HiddenMapping, SecretBytes
 from .errors import ConfigurationError
 
 if sys.platform == "win32":
@@ -78,6 +78,7 @@ def expand(path: str, environ: Mapping[str, str]) -> Path:
     Raises:
         ConfigurationError: The home directory is needed, and not known.
     """
+    environ = HiddenMapping(environ)  # in the frame of the error below
     if not path.startswith("~/"):
         return Path(path)
     homes = [environ.get("HOME", "")]
@@ -86,14 +87,14 @@ def expand(path: str, environ: Mapping[str, str]) -> Path:
     home = next((home for home in homes if home.strip()), None)
     if home is None:
         names = "HOME, USERPROFILE, HOMEDRIVE and HOMEPATH are" if _WINDOWS else "HOME is"
-        raise ConfigurationError(f"{path} is in the home directory, which is not known: {names} not set")
+        raise ConfigurationError(f"{path!a} is in the home directory, which is not known: {names} not set")
     return Path(home, path[2:])
 
 
 def stamp(path: StrPath) -> Stamp | None:
     """Return the stamp of the file that *path* leads to, or None when there is none."""
     try:
-        return Stamp.of(Path(path).stat())
+        return Stamp.of(_path(path).stat())
     except FileNotFoundError:
         return None
 
@@ -114,7 +115,7 @@ def read(path: StrPath, *, most: int = MOST_BYTES, private: bool = False) -> tup
         UnsuitableFile: It is not a regular file, too large, or not private.
         FileNotFoundError: There is none. Any other `OSError`: as the system says.
     """
-    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    descriptor = os.open(_path(path), os.O_RDONLY | _FLAGS)
     try:
         status = os.fstat(descriptor)
         if not modes.S_ISREG(status.st_mode):
@@ -141,7 +142,7 @@ def write_private(path: StrPath, data: bytes) -> None:
         OSError: As the system says. What was at *path* is still there, and nothing else.
     """
     data = SecretBytes(data)
-    target = Path(path)
+    target = _path(path)
     _private_directory(target.parent)
     descriptor, name = tempfile.mkstemp(prefix=".sts-async-", suffix=".tmp", dir=target.parent)
     temporary = Path(name)
@@ -202,7 +203,7 @@ def take_lock(path: StrPath) -> Lock | None:
         UnsuitableFile: Somebody else owns the directory, or may write to it.
         OSError: As the system says.
     """
-    target = Path(path)
+    target = _path(path)
     _private_directory(target.parent)
     flags = os.O_RDWR | os.O_CREAT | _NO_LINK | _FLAGS
     descriptor = os.open(target.with_name(f"{target.name}.lock"), flags, 0o600)
@@ -216,6 +217,19 @@ def take_lock(path: StrPath) -> Lock | None:
         os.close(descriptor)
         raise
     return Lock(descriptor)
+
+
+def _path(path: StrPath) -> Path:
+    """Return a path that the system can be asked about; it says otherwise with a ValueError."""
+    text = os.fspath(path)
+    fits = "\0" not in text
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        fits = False
+    if not fits:
+        raise _unsuitable(text, "has characters that no path can have")
+    return Path(text)
 
 
 def _content(descriptor: int, *, most: int) -> SecretBytes:

@@ -3,13 +3,15 @@ A process that is run for what it writes: to its end, for so long at most, and n
 
 It is begun and attended to in a thread of its own. A call that begins a process returns only when the program is
 loaded, which takes some milliseconds, and longer when a directory of ``PATH`` is slow: the event loop cannot wait for
-that. One way serves all event loops and systems, and the default threads, which also look up names, stay free.
+that, nor while a long command is split into words. One way serves all event loops and systems, and the default
+threads, which also look up names, stay free.
 """
 
 import asyncio
 import contextlib
 import os
 import selectors
+import shlex
 import signal
 import subprocess
 import threading
@@ -28,6 +30,7 @@ CHUNK = 64 * 1024  # bytes that are read at a time
 LINGER = 0.5  # s after the end of the process in which what it began may still write
 GRACE = 2.0  # s for what was killed to be gone
 POLL = 0.05  # s between two looks at whether the process has ended or is to be ended
+FIRST_POLL = 0.0005  # s before the second look; each pause after it is twice as long, up to `POLL`
 
 POSIX = os.name == "posix"
 
@@ -37,9 +40,14 @@ Fault = Literal["slow", "large", "unwanted"]
 
 @attrs.frozen(kw_only=True)
 class NotRun:
-    """Why a process could not be begun: the name of the system's error."""
+    """Why a process could not be begun: the name of the system's error, or that there is no thread for it."""
 
     reason: str
+
+
+@attrs.frozen
+class NoCommand:
+    """The command is empty, or a quotation in it does not end."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +58,8 @@ class Ended:
     Attributes:
         stdout: What it wrote, up to as much as it may.
         stderr: What it wrote there, up to 4 KiB.
-        returncode: Exit code, a signal when negative; None when it could not be ended.
+        returncode: Exit code, a signal when negative; None when it could not be ended, or somebody else took the code,
+            as the system does for a program that ignores SIGCHLD.
         fault: Why it was ended or is not to be believed: it was too slow, wrote too much, or was no longer wanted;
             None when it ended by itself.
     """
@@ -61,7 +70,10 @@ class Ended:
     fault: Fault | None
 
 
-async def run(command: Command, *, seconds: float, most: int) -> Ended | NotRun:
+Outcome = Ended | NotRun | NoCommand
+
+
+async def run(command: Command, *, seconds: float, most: int) -> Outcome:
     """
     Run a process until it ends, and return what it left, or why it could not be begun.
 
@@ -70,12 +82,16 @@ async def run(command: Command, *, seconds: float, most: int) -> Ended | NotRun:
     Windows only the process itself can be killed, and too large an output is found out only at its end.
 
     Args:
-        command: The program, which is looked up in ``PATH``, and its arguments; on Windows their text.
+        command: The program, which is looked up in ``PATH``, and its arguments. A text is split into words as a POSIX
+            shell does it, which takes time with the square of its length; on Windows it is passed on as it is.
         seconds: How long it may take.
         most: How much it may write to standard output, in bytes.
     """
     unwanted = threading.Event()
-    running = asyncio.wrap_future(_in_thread(lambda: _run(command, _Watch(seconds, unwanted), most=most)))
+    begun = _in_thread(lambda: _run(command, _Watch(seconds, unwanted), most=most))
+    if begun is None:
+        return NotRun(reason="no thread can be started")
+    running = asyncio.wrap_future(begun)
     try:
         return await asyncio.shield(running)
     finally:
@@ -84,9 +100,9 @@ async def run(command: Command, *, seconds: float, most: int) -> Ended | NotRun:
             await asyncio.wait([running], timeout=2 * GRACE)
 
 
-def _in_thread(work: "Callable[[], Ended | NotRun]") -> "Future[Ended | NotRun]":
-    """Begin *work* in a thread that does not keep the interpreter from ending."""
-    future: Future[Ended | NotRun] = Future()
+def _in_thread(work: Callable[[], Outcome]) -> Future[Outcome] | None:
+    """Begin *work* in a thread that does not keep the interpreter from ending; return None when there can be none."""
+    future: Future[Outcome] = Future()
     future.set_running_or_notify_cancel()
 
     def do() -> None:
@@ -97,7 +113,10 @@ def _in_thread(work: "Callable[[], Ended | NotRun]") -> "Future[Ended | NotRun]"
         else:
             future.set_result(outcome)
 
-    threading.Thread(target=do, name="sts_async credential_process", daemon=True).start()
+    try:
+        threading.Thread(target=do, name="sts_async credential_process", daemon=True).start()
+    except RuntimeError:  # the system's limit is reached
+        return None
     return future
 
 
@@ -143,8 +162,12 @@ class _Written:
         return SecretBytes(b"".join(self._chunks))
 
 
-def _run(command: Command, watch: _Watch, *, most: int) -> Ended | NotRun:
+def _run(command: Command, watch: _Watch, *, most: int) -> Outcome:
     """Do what `run` does. Blocks."""
+    if POSIX and isinstance(command, str):
+        command = words_of(command)
+        if not command:
+            return NoCommand()
     try:
         process = subprocess.Popen(  # noqa: S603 - the point of it
             command,
@@ -157,6 +180,14 @@ def _run(command: Command, watch: _Watch, *, most: int) -> Ended | NotRun:
     except (OSError, ValueError) as error:  # their texts name the program
         return NotRun(reason=code_of(error))
     return (_attend if POSIX else _attend_whole)(process, watch, most=most)
+
+
+def words_of(command: str) -> list[Secret]:
+    """Return the words of a command, as a POSIX shell splits it: none when a quotation in it does not end."""
+    words = []
+    with contextlib.suppress(ValueError):  # which would quote a part of the command
+        words = [Secret(word) for word in shlex.split(command)]
+    return words
 
 
 # -- Where pipes can be waited for ----------------------------------------------------------------------------------
@@ -229,10 +260,15 @@ def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
 
 
 def _ends_within(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return False
+    """Wait for the end of a process. It stays a zombie, unlike with `subprocess`, which takes a lost code for 0."""
+    until = time.monotonic() + seconds
+    pause = FIRST_POLL
+    while not _has_ended(process):
+        left = until - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, POLL)
     return True
 
 
@@ -242,8 +278,25 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _reap(process: "subprocess.Popen[bytes]") -> int | None:
-    _ends_within(process, GRACE)
-    return process.returncode
+    """Return how a process has ended, or None when that is not known, and leave nothing of it."""
+    if not _ends_within(process, GRACE):
+        return None
+    lost = _is_lost(process)
+    code = process.poll()
+    return None if lost else code
+
+
+def _is_lost(process: "subprocess.Popen[bytes]") -> bool:
+    """Say whether somebody else was told how a process has ended: `subprocess` then says 0."""
+    if not hasattr(os, "waitid"):
+        return POSIX and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    if process.returncode is not None:
+        return False
+    try:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return True
+    return False
 
 
 # -- Where they cannot ----------------------------------------------------------------------------------------------

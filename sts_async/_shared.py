@@ -69,6 +69,7 @@ class SharedFiles:
 
     def _look(self, last: _Snapshot) -> _Snapshot:
         stamps = []
+        path = None
         try:
             for _, path in self.paths:
                 stamps.append(None if path is None or str(path) == os.devnull else _files.stamp(path))

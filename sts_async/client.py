@@ -3,7 +3,7 @@
 import asyncio
 import re
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, TypeVar
 
@@ -22,6 +22,7 @@ from .calls import Calls
 from .config import Config, Surroundings
 from .credentials.source import Source, provider_of
 from .errors import ClientClosedError, ConfigurationError
+from .events import Observer
 from .operations import BY_REQUEST, Operation
 from .sigv4 import PresignedUrl
 
@@ -60,6 +61,7 @@ class STSClient(Unpicklable, Calls):
         endpoint_url: Short for `Config.endpoint_url`.
         config: All other options.
         retries: Decides about retries; None retries what can succeed later, up to `Config.max_attempts`.
+        observers: Functions that are told what happens: see `events`. They must not block.
         session: An aiohttp session to use in place of one of our own. It is never closed here.
 
     Raises:
@@ -76,6 +78,7 @@ class STSClient(Unpicklable, Calls):
         endpoint_url: str | None = None,
         config: Config | None = None,
         retries: RetryPolicy | None = None,
+        observers: Sequence[Observer] = (),
         session: aiohttp.ClientSession | None = None,
     ) -> None:
         _expect(config, Config, "config")
@@ -94,6 +97,7 @@ class STSClient(Unpicklable, Calls):
         self._default: CredentialsProvider | None = None
         self._credentials = None if credentials is None else provider_of(credentials)
         self._retries = retries
+        self._observers = _checked_observers(observers)
         self._session = session
         self._tasks = Tasks()
         self._starting: Flights[Engine] = Flights()
@@ -142,7 +146,7 @@ class STSClient(Unpicklable, Calls):
                     retries=self._retries,
                     tasks=self._tasks,
                     default_credentials=self._default_chain,
-                )
+                ).view(observers=self._observers)
             return self._engine
 
     def _default_chain(self) -> CredentialsProvider:
@@ -213,6 +217,7 @@ class STSClient(Unpicklable, Calls):
         deadline: float | None = None,
         retries: RetryPolicy | None = None,
         region: str | None = None,
+        observer: Observer | None = None,
     ) -> "STSView":
         """
         Return a view of this client with other options for some calls: cheap, and made for one call if need be.
@@ -227,6 +232,7 @@ class STSClient(Unpicklable, Calls):
             deadline: Seconds for a whole call, its retries included. A wait that does not fit is not begun.
             retries: Decides about retries.
             region: Signed for; without an endpoint of its own, the client's view calls that region's.
+            observer: Told what happens, beside those of the client.
 
         Raises:
             ConfigurationError: An option is not what it must be.
@@ -245,6 +251,7 @@ class STSClient(Unpicklable, Calls):
                 deadline,
                 retries,
                 region,
+                () if observer is None else _checked_observers([observer]),
             ),
         )
 
@@ -258,6 +265,7 @@ class STSClient(Unpicklable, Calls):
             endpoint=endpoint,
             headers=options.headers,
             deadline=options.deadline,
+            observers=options.observers,
         )
 
     async def get_credentials(self) -> s.Credentials:
@@ -300,6 +308,7 @@ class _Options(NamedTuple):
     deadline: float | None
     retries: RetryPolicy | None
     region: str | None
+    observers: tuple[Observer, ...]
 
 
 class STSView(Unpicklable, Calls):
@@ -328,7 +337,7 @@ class STSView(Unpicklable, Calls):
         return self._engine
 
     def __repr__(self) -> str:
-        given = ", ".join(name for name, value in self._options._asdict().items() if value is not None)
+        given = ", ".join(name for name, value in self._options._asdict().items() if value)
         return f"<{self._client!r} with other {given or 'options'}>"
 
 
@@ -337,6 +346,12 @@ def _operation(request: s.Request[R]) -> Operation[R]:
     if operation is None:
         raise TypeError(f"expected a request such as AssumeRoleRequest, not a {type(request).__name__}")
     return operation
+
+
+def _checked_observers(observers: Sequence[Observer]) -> tuple[Observer, ...]:
+    if not isinstance(observers, list | tuple) or not all(map(callable, observers)):
+        raise ConfigurationError("observers must be a list of functions that take an event")
+    return tuple(observers)
 
 
 def _expect_policy(retries: object) -> None:

@@ -15,6 +15,7 @@ Everything that the library raises.
       TransportError                   no answer
         ConnectError                   no connection: refused, no such host, unreachable
           ConnectTimeout               no connection in time (also a TimeoutError)
+          ProxyError                   the proxy cannot be reached, or refused to connect
         TLSError                       the peer's certificate or handshake was refused; never retried
         ConnectionLost                 the connection ended before the whole answer had come
         AttemptTimeout                 a connection, but no whole answer in time (also a TimeoutError)
@@ -144,6 +145,21 @@ class ConnectError(TransportError):
 
 class ConnectTimeout(ConnectError, TimeoutError):
     """No connection could be made in time, so nothing was sent."""
+
+
+class ProxyError(ConnectError):
+    """
+    The proxy cannot be reached, or refused to connect; the service got nothing.
+
+    Attributes:
+        status: HTTP status of the proxy's answer, such as 407 when it wants a user and a password, or None.
+        retryable: False for a refusal, True for a proxy that is away, or cannot reach the service.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retryable = status is None or status >= 500 or status in (408, 429)
 
 
 class TLSError(TransportError):

@@ -101,8 +101,17 @@ def test_windows_knows_more_names_for_it(
 @pytest.mark.parametrize("environ", [{}, {"HOME": ""}, {"HOME": " "}, {"USERPROFILE": "/users/me"}])
 def test_no_home_is_an_error_that_says_so(environ: dict[str, str]) -> None:
     """F38: containers run without one. A path without a tilde needs none."""
-    with pytest.raises(ConfigurationError, match="~/x is in the home directory, which is not known: HOME is not set"):
+    with pytest.raises(ConfigurationError, match="'~/x' is in the home directory, which is not known: HOME is not set"):
         expand("~/x", environ)
+
+
+def test_an_error_about_the_home_directory_shows_nothing_else() -> None:
+    """T16, T45: the environment is a local variable there, and the path may come from it."""
+    with pytest.raises(ConfigurationError, match=r"'~/\\x1b\[2J' is in the home directory") as caught:
+        expand("~/\x1b[2J", {"AWS_SECRET_ACCESS_KEY": "SENTINEL"})
+
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+    assert "SENTINEL" not in repr(frames[-1].locals)
 
 
 def test_no_home_on_windows_names_all_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +194,21 @@ def test_what_is_no_file_is_refused_at_once(
 
     assert str(path) in str(caught.value)
     assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\udfff", "a\0b/c", "\ud800/c"], ids=ascii)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_what_no_path_can_have_is_refused_like_any_other_file(
+    tmp_path: Path, kind: Callable[[str], str | Path], name: str
+) -> None:
+    """T38: the system's own errors would be a ValueError and a UnicodeEncodeError."""
+    path = kind(f"{tmp_path}/{name}")
+    for attempt in (read, stamp, take_lock, lambda path: write_private(path, b"SENTINEL")):
+        with pytest.raises(UnsuitableFile, match="has characters that no path can have") as caught:
+            attempt(path)
+
+        assert str(caught.value).isprintable()
+    assert names(tmp_path) == []
 
 
 def test_nothing_stays_open(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from processes import HANG, SOON, children, descriptors, echo, gone, nothing_is_
 from test_secrets import shown
 
 from sts_async import _process
-from sts_async._core.secret import SecretBytes
+from sts_async._core.secret import Secret, SecretBytes
 from sts_async._process import Ended, NotRun
 
 __all__ = ["nothing_is_left"]  # the watch, over every test here
@@ -71,6 +71,27 @@ async def test_it_has_no_standard_input_and_a_session_of_its_own() -> None:
 async def test_what_cannot_be_run_is_told_by_the_name_of_the_systems_error(program: str, reason: str) -> None:
     """T36: its text would name the program."""
     assert await run(program) == NotRun(reason=reason)
+
+
+@pytest.mark.parametrize("command", ["", " ", "echo 'SENTINEL"], ids=repr)
+async def test_a_text_without_words_is_no_command(command: str) -> None:
+    """T36: the splitter's own error quotes it."""
+    assert await _process.run(Secret(command), seconds=60, most=MOST) == _process.NoCommand()
+
+
+async def test_the_loop_goes_on_while_a_long_command_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T37: splitting takes time with the square of the length, so it is done where the process is begun."""
+    where: list[str] = []
+
+    def split(command: str) -> list[Secret]:
+        where.append(threading.current_thread().name)
+        return [Secret(command)]
+
+    monkeypatch.setattr(_process, "words_of", split)
+    found = await _process.run(Secret("true"), seconds=60, most=MOST)
+
+    assert isinstance(found, Ended)
+    assert where == ["sts_async credential_process"]
 
 
 # -- How much, and how long ---------------------------------------------------------------------------------------
@@ -267,22 +288,39 @@ async def test_an_error_of_our_own_is_raised(monkeypatch: pytest.MonkeyPatch) ->
 # -- What the system may do to us ---------------------------------------------------------------------------------
 
 
-async def test_a_child_that_somebody_else_reaps_is_no_trouble() -> None:
-    """A program that ignores SIGCHLD has its children reaped by the system: the output decides."""
+@pytest.mark.parametrize("waitid", [True, False])
+@pytest.mark.parametrize("then", ["sleep 0.2 &", "exit 3", "exec >&- 2>&-; sleep 0.1"])
+async def test_how_a_child_ended_that_somebody_else_reaped_is_not_known(
+    monkeypatch: pytest.MonkeyPatch, then: str, *, waitid: bool
+) -> None:
+    """F41: a program that ignores SIGCHLD has its children reaped by the system; `subprocess` would say 0."""
+    if not waitid:
+        monkeypatch.delattr(os, "waitid")
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        found = await ended(echo("x", then="sleep 0.2 &"))
+        found = await ended(echo("x", then=then))
     finally:
         signal.signal(signal.SIGCHLD, before)
 
-    assert (found.stdout, found.fault) == (b"x", None)
+    assert (found.stdout, found.fault, found.returncode) == (b"x", None, None)
+
+
+async def test_a_thread_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F41: the system's limit of threads is reached."""
+
+    def full(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", full)
+
+    assert await run("true") == NotRun(reason="no thread can be started")
 
 
 async def test_systems_without_waitid_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "waitid")
     found = await ended(echo("x", then="sleep 1000 &"))
 
-    assert (found.stdout, found.fault) == (b"x", None)
+    assert (found.stdout, found.fault, found.returncode) == (b"x", None, 0)
 
 
 # -- Where pipes cannot be waited for -----------------------------------------------------------------------------

@@ -7,6 +7,7 @@ No value of a document is ever quoted, and no document shows itself.
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from .endpoints import check_region, partition_of
 from .secret import HiddenDocument, Secret, SecretBytes, conceal
 
 GRANT_TYPE = "refresh_token"
+_ARN_WITH_ACCOUNT = r"arn:[a-z-]+:[a-z]+::([0-9]{12}):"
 LONGEST_LIFE = 10 * 365 * 86_400  # s; more is no lifetime but a mistake
 
 ROLE_CREDENTIALS = Names(
@@ -165,14 +167,22 @@ class LoginToken:
         return _dump(HiddenDocument(self.document) | changes)
 
 
-def read_sso_token(data: bytes, *, what: str) -> SSOToken:
+def read_sso_token(data: bytes, *, what: str, start_url: str | None = None, region: str | None = None) -> SSOToken:
     """
     Return what a token file of ``aws sso login`` holds.
 
+    Args:
+        data: The content of the file.
+        what: What messages call it.
+        start_url: Start URL that the file must be of when it says one; None for any.
+        region: Likewise, the region.
+
     Raises:
-        CredentialsError: It is none; the message begins with *what* it is.
+        CredentialsError: It is none, or of something else; the message begins with *what* it is.
     """
     document = read_object(data, what=what)
+    _check_is_of(start_url, document, "startUrl", what=what)
+    _check_is_of(region, document, "region", what=what)
     return SSOToken(
         access_token=read_text(document, "accessToken", what=what),
         expires_at=_time(document, "expiresAt", what=what),
@@ -180,15 +190,22 @@ def read_sso_token(data: bytes, *, what: str) -> SSOToken:
     )
 
 
-def read_login_token(data: bytes, *, what: str) -> LoginToken:
+def read_login_token(data: bytes, *, what: str, login_session: str | None = None) -> LoginToken:
     """
     Return what a token file of ``aws login`` holds.
 
+    Args:
+        data: The content of the file.
+        what: What messages call it.
+        login_session: ARN whose account the file must be of when it says one; None for any.
+
     Raises:
-        CredentialsError: It is none; the message begins with *what* it is.
+        CredentialsError: It is none, or of another account; the message begins with *what* it is.
     """
     document = read_object(data, what=what)
     access = _object(document, "accessToken", what=what)
+    account = re.match(_ARN_WITH_ACCOUNT, login_session or "")
+    _check_is_of(account and account[1], access, "accountId", what=what)
     return LoginToken(
         credentials=read_credentials(access, LOGIN_CREDENTIALS, what=what),
         expires_at=_time(access, "expiresAt", what=what),
@@ -231,6 +248,24 @@ def proof_message(*, x: bytes, y: bytes, method: str, url: str, at: float, proof
 def encode(data: bytes) -> str:
     """Return *data* in base64 as URLs have it, without padding."""
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+# -- Whose file it is -----------------------------------------------------------------------------------------------
+
+
+def _check_is_of(wanted: str | None, document: Mapping[str, Any], name: str, *, what: str) -> None:
+    """Refuse the file of something else, which may have been put in the place of the right one (T40)."""
+    if wanted is not None and _differs(document.get(name), wanted):
+        raise CredentialsError(f"{what}: {name} is not the one that was asked for")
+
+
+def _differs(found: object, wanted: str) -> bool:
+    return found is not None and (not isinstance(found, str) or _bare(found) != _bare(wanted))
+
+
+def _bare(text: str) -> str:
+    """Return a text as it is compared: start URLs are written with or without ``/`` and ``#/`` at their end."""
+    return text.rstrip("/").removesuffix("#").rstrip("/").casefold()
 
 
 # -- Members --------------------------------------------------------------------------------------------------------

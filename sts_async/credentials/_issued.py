@@ -12,12 +12,13 @@ from .._core import freshness
 from .._core.constraints import violations
 from .._core.endpoints import check_partition
 from .._core.secret import Secret, conceal
-from .._engine import CredentialsProvider, Engine, Lender
+from .._seams import CredentialsProvider, Invoker, Lender
 from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, ParamValidationError, STSError
 from ..operations import Operation
 from ..retries import NoRetries, StandardRetries
 from ..shapes import Credentials, Request
 from .cache import RefreshingProvider
+from .chain import ProviderChain
 from .source import MFACode, Source, provider_of
 from .static import StaticProvider
 
@@ -39,11 +40,11 @@ class IssuedProvider(RefreshingProvider):
 
     def __init__(self, request: Request[Any], *, name: str) -> None:
         super().__init__()
-        check(request)
         self.name = name
         self._request = request
+        check(request)
 
-    async def _issue(self, engine: Engine, **proof: Secret) -> Credentials:
+    async def _issue(self, engine: Invoker, **proof: Secret) -> Credentials:
         """Return what STS issues for the request together with a member that is new each time, such as a token."""
         request: Any = self._request
         if (role_arn := getattr(request, "role_arn", None)) is not None:
@@ -52,7 +53,8 @@ class IssuedProvider(RefreshingProvider):
         return credentials
 
     def __repr__(self) -> str:
-        subject = getattr(self._request, "role_arn", None) or getattr(self._request, "name", None)
+        request = getattr(self, "_request", None)  # a crash reporter may show one that could not be made
+        subject = getattr(request, "role_arn", None) or getattr(request, "name", None)
         return f"{type(self).__name__}({'' if subject is None else ascii(subject)})"
 
 
@@ -72,6 +74,8 @@ class SignedProvider(IssuedProvider):
         request: What is asked for, without an MFA code.
         source: Whose credentials sign; None for the default chain.
         mfa_code: Asked for the code of the request's MFA device, before each fetch.
+
+    Where a person is asked for a code, here or by the source, nothing is refreshed in the background (T46).
     """
 
     def __init__(
@@ -94,6 +98,12 @@ class SignedProvider(IssuedProvider):
             raise ConfigurationError(
                 "serial_number and mfa_code belong together: the MFA device, and what asks for its code"
             )
+        self._keep_attended(self._source)
+
+    def _keep_attended(self, source: CredentialsProvider | None) -> None:
+        """Have nothing refreshed in the background whose source would then ask a person."""
+        if is_attended(source):
+            self.schedule = freshness.ATTENDED
 
     async def fetch(self, lender: Lender) -> Credentials:
         """
@@ -103,9 +113,15 @@ class SignedProvider(IssuedProvider):
             CredentialsError: The source has no credentials, or what asks for the MFA code fails.
             STSError: The call failed.
         """
-        source = _SourceOfFetch(await self._signing_source(lender), lender, of=repr(self))
+        signing = await self._signing_source(lender)
+        source = _SourceOfFetch(signing, lender, of=repr(self))
         if self._device is not None:
             return await self._fetch_attended(self._device, source, lender)
+        issued = await self._fetch_signed(source, lender)
+        self._keep_attended(signing)  # what a profile or a chain asks for is known only now
+        return issued
+
+    async def _fetch_signed(self, source: "_SourceOfFetch", lender: Lender) -> Credentials:
         engine = lender.signed_by(source)
         try:
             return await self._issue(engine)
@@ -142,15 +158,19 @@ class SignedProvider(IssuedProvider):
             await lender.sleep(delay)
 
     async def _signing_source(self, lender: Lender) -> CredentialsProvider:
-        if self._source is None:  # in a thread: importing every source reads files
-            self._source = await asyncio.to_thread(lender.default_credentials or _default_chain)
+        if self._source is None:
+            if lender.default_credentials is None:
+                raise ConfigurationError(f"{self!r} needs source=...: nothing here finds credentials by default")
+            # In a thread: importing every source reads files.
+            self._source = await asyncio.to_thread(lender.default_credentials)
         return self._source
 
 
-def _default_chain() -> CredentialsProvider:
-    from .default import DefaultChain  # it knows every source, this one too
-
-    return DefaultChain()
+def is_attended(source: CredentialsProvider | None) -> bool:
+    """Say whether *source* asks a person, as far as is known: a chain does when one of its sources does."""
+    if isinstance(source, ProviderChain):
+        return any(map(is_attended, source.sources))
+    return getattr(source, "schedule", None) == freshness.ATTENDED
 
 
 class _SourceOfFetch:

@@ -6,6 +6,7 @@ from .._core import endpoints
 from .._core.message import HttpRequest, HttpResponse
 from .._core.options import FLAG, Option
 from .._core.refusals import Refusal, is_redirect, refusal
+from .._core.secret import HiddenMapping
 from .._engine import Lender
 from ..errors import (
     CredentialsError,
@@ -37,6 +38,7 @@ def service_url(variable: str, *, host: str, environ: Mapping[str, str]) -> str:
         InvalidEndpoint: A variable says a URL that cannot be used.
         ConfigurationError: ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS`` is neither true nor false.
     """
+    environ = HiddenMapping(environ)  # in the frames of the errors below
     ignored = environ.get(IGNORE_ENDPOINTS, "").strip()
     if not (ignored and Option(kind=FLAG).read(ignored, origin=IGNORE_ENDPOINTS)):
         for name in (variable, ENDPOINT_URL):

@@ -127,13 +127,14 @@ class TokenFile(Generic[T]):
         return token
 
     def _read(self, path: Path) -> T:
+        file = f"token file {_shown(path)}"
         try:
             data, _ = _files.read(path, most=MOST_BYTES, private=True)
-            return self._parse(data, what=f"the token file {path}")
+            return self._parse(data, what=f"the {file}")
         except FileNotFoundError:
-            failure: STSError = self._login_required(f"there is no token file {path}")
+            failure: STSError = self._login_required(f"there is no {file}")
         except OSError as error:
-            failure = CredentialsError(f"the token file {path} cannot be used: {reason_of(error)}")
+            failure = CredentialsError(f"the {file} cannot be used: {reason_of(error)}")
         except CredentialsError as error:
             failure = self._login_required(str(error))
         raise failure  # outside: what was read is in the frames of the other
@@ -147,12 +148,14 @@ class TokenFile(Generic[T]):
             if (hindrance := token.hindrance(at=now(lender))) is not None:
                 raise self._not_refreshable(hindrance)
             if isinstance(lock, OSError):
-                self._check_worth_it(token, lender, f"the token file {path} cannot be locked: {reason_of(lock)}")
+                self._check_worth_it(
+                    token, lender, f"the token file {_shown(path)} cannot be locked: {reason_of(lock)}"
+                )
             content = await refresh(token)
             token = self._parse(content, what="the new token")
             self._unsaved = (path, token)
             if complaint := await asyncio.to_thread(_write, path, content):
-                self._warn(f"the new token cannot be written to {path}: {complaint}")
+                self._warn(f"the new token cannot be written to {_shown(path)}: {complaint}")
             else:
                 self._unsaved = None
             return token
@@ -176,7 +179,7 @@ class TokenFile(Generic[T]):
                     await asyncio.sleep(LOCK_POLL)
         except TimeoutError:
             pass
-        raise CredentialsError(f"somebody else has held the lock of {path} for {LOCK_SECONDS:.0f} s")
+        raise CredentialsError(f"somebody else has held the lock of {_shown(path)} for {LOCK_SECONDS:.0f} s")
 
     def _check_worth_it(self, token: T, lender: Lender, complaint: str) -> None:
         """Refuse to use up a refresh token, when the next one cannot be kept, for as long as the token is valid."""
@@ -220,15 +223,22 @@ def _write(path: Path, content: bytes) -> str | None:
     return None
 
 
+def _shown(path: Path) -> str:
+    """Return a path as messages have it: parts of it may come from the environment."""
+    return ascii(str(path))
+
+
 async def _to_the_end(work: Coroutine[Any, Any, R]) -> R:
     """Return what *work* returns. It is not ended with whoever waits for it: what it gets may come only once."""
     task = asyncio.get_running_loop().create_task(_settled(work))
     try:
         outcome = await asyncio.shield(task)
     finally:
-        if not task.done():
-            await asyncio.wait([task], timeout=GRACE)
-            task.cancel()
+        try:
+            if not task.done():
+                await asyncio.wait([task], timeout=GRACE)
+        finally:
+            task.cancel()  # also when this is cancelled again: it may hold the lock
     if isinstance(outcome, STSError):
         raise outcome
     return outcome

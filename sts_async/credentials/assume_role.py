@@ -26,7 +26,8 @@ class AssumeRoleProvider(SignedProvider):
         STSClient(credentials=AssumeRoleProvider(role_arn="arn:aws:iam::123456789012:role/demo"))
 
     A role can be the source of the next one. With an MFA device the code is asked for at each fetch, never in the
-    background, and anew when STS asks to slow down: no code is sent twice.
+    background, and anew when STS asks to slow down: no code is sent twice. A role whose source asks for a code is not
+    refreshed in the background either; that a function or provider of the program's own does so is not seen.
 
     Args:
         role_arn: ARN of the role, 20 to 2,048 characters.

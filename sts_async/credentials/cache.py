@@ -9,6 +9,7 @@ import inspect
 import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from .._core import freshness
 from .._core.freshness import Moment, Schedule, Step
@@ -16,6 +17,7 @@ from .._core.secret import Unpicklable
 from .._engine import CredentialsProvider, Lender
 from .._flight import Flights, again
 from ..errors import ConfigurationError, CredentialsError, CredentialsExpired, STSError
+from ..events import CredentialsKept, CredentialsRefreshed
 from ..shapes import Credentials
 from .static import ends_at_some_time
 
@@ -90,9 +92,18 @@ class RefreshingProvider(Unpicklable):
     async def _refresh(self, lender: Lender) -> Credentials:
         failure: STSError
         raised: Exception
+        begun = lender.monotonic()
         try:
-            credentials = await self.fetch(lender)
-            return self._accept(credentials, lender)
+            credentials = self._accept(await self.fetch(lender), lender)
+            lender.notify(
+                CredentialsRefreshed(
+                    source=self.name,
+                    access_key_id=credentials.access_key_id,
+                    expiration=credentials.expiration,
+                    seconds=lender.monotonic() - begun,
+                )
+            )
+            return credentials
         except STSError as error:
             failure = raised = error
         except Exception as error:  # noqa: BLE001 - of a source of the program's own
@@ -111,6 +122,14 @@ class RefreshingProvider(Unpicklable):
             log.warning("%s: could not refresh credentials, which end soon or have ended: %s", self.name, failure)
             raise raised
         log.warning("%s: could not refresh credentials, those of before stay in use: %s", self.name, failure)
+        lender.notify(
+            CredentialsKept(
+                source=self.name,
+                access_key_id=held.credentials.access_key_id,
+                expiration=held.credentials.expiration,
+                error=failure,
+            )
+        )
         return held.credentials
 
     def _accept(self, credentials: Credentials, lender: Lender) -> Credentials:
@@ -145,24 +164,26 @@ class CachingProvider(RefreshingProvider):
 
     def __init__(self, source: CredentialsProvider | Callable[[], Awaitable[Credentials]]) -> None:
         super().__init__()
+        self._source = source
         if isinstance(source, type) or not (hasattr(source, "provide_credentials") or callable(source)):
             raise ConfigurationError(
                 f"a source must be a coroutine function or a provider, not a {type(source).__name__}"
             )
-        self._source = source
         self.name = repr(self)
 
     async def fetch(self, lender: Lender) -> Credentials:
         """Return what the source provides."""
-        if hasattr(self._source, "provide_credentials"):
-            return await self._source.provide_credentials(lender)
-        provided = self._source()
+        source: Any = self._source
+        if hasattr(source, "provide_credentials"):
+            credentials: Credentials = await source.provide_credentials(lender)
+            return credentials
+        provided = source()
         if not inspect.isawaitable(provided):
             raise CredentialsError(
                 f"{self._called()} must be a coroutine function: it returned a {type(provided).__name__}, which cannot "
                 "be awaited"
             )
-        return await provided
+        return await provided  # type: ignore[no-any-return]
 
     def _called(self) -> str:
         return str(getattr(self._source, "__qualname__", type(self._source).__name__))

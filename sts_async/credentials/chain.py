@@ -47,6 +47,7 @@ class ProviderChain(Unpicklable):
     """
 
     def __init__(self, *sources: Source) -> None:
+        self.sources: tuple[CredentialsProvider, ...] = ()  # for the traceback of an error here
         if not sources:
             raise ConfigurationError("a chain needs at least one source")
         self.sources = tuple(map(provider_of, sources))

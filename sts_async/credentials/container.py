@@ -17,7 +17,7 @@ from .._core.documents import Names, read_credentials, read_object
 from .._core.hosts import Place
 from .._core.message import HttpRequest, HttpResponse
 from .._core.refusals import Refusal, is_transient, refusal
-from .._core.secret import Secret
+from .._core.secret import HiddenMapping, Secret
 from .._core.system import code_of, reason_of
 from .._engine import Lender
 from ..errors import ConnectError, CredentialsError, CredentialsNotFound, InvalidEndpoint, TransportError
@@ -56,7 +56,7 @@ class ContainerProvider(RefreshingProvider):
 
     def __init__(self, *, environ: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        self._environ = environ
+        self._environ = HiddenMapping(os.environ if environ is None else environ)
 
     async def fetch(self, lender: Lender) -> Credentials:
         """
@@ -85,7 +85,7 @@ class ContainerProvider(RefreshingProvider):
         return outcome
 
     def _variable(self, name: str) -> Secret | None:
-        value = Secret((os.environ if self._environ is None else self._environ).get(name, ""))
+        value = Secret(self._environ.get(name, ""))
         return value if value.strip() else None
 
     def _error(self, text: str) -> CredentialsError:
@@ -115,7 +115,7 @@ class ContainerProvider(RefreshingProvider):
             data, _ = await asyncio.to_thread(_files.read, path, most=MOST_TOKEN_BYTES)
         except _files.UnsuitableFile as error:
             reason = reason_of(error)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             reason = f"cannot be read: {code_of(error)}"
         else:
             # Editors end files with one line break, which is no part of the token.

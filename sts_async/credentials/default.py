@@ -107,8 +107,10 @@ class DefaultChain(ProviderChain):
         name, why = self._surroundings.profile
         endpoint, problem = _endpoint(config)
         transport = await transport_of(config)
+        engine = engine_of(
+            config, endpoint=endpoint, transport=transport, credentials=self, default_credentials=lambda: self
+        )
         try:
-            engine = engine_of(config, endpoint=endpoint, transport=transport, credentials=self)
             findings = await self.findings(lender or engine)
         finally:
             try:
@@ -125,7 +127,8 @@ class DefaultChain(ProviderChain):
         )
 
     def __repr__(self) -> str:
-        return f"DefaultChain(profile={self._surroundings.profile[0]!r})"
+        here = getattr(self, "_surroundings", None)  # there is none in the traceback of an error in the constructor
+        return f"DefaultChain({f'profile={here.profile[0]!r}' if isinstance(here, Surroundings) else ''})"
 
 
 def _endpoint(config: Config) -> tuple[Endpoint | None, str | None]:

@@ -12,7 +12,7 @@ from .._core import freshness, hosts
 from .._core.documents import Names, read_credentials, read_object
 from .._core.message import HttpRequest, HttpResponse
 from .._core.refusals import is_transient, readable_code, refusal
-from .._core.secret import Secret
+from .._core.secret import Secret, SecretBytes
 from .._engine import Lender
 from ..config import Config
 from ..errors import (
@@ -172,6 +172,7 @@ class IMDSProvider(RefreshingProvider):
             return None
         asked_at = lender.monotonic()
         failure: TransportError | None = None
+        response = HttpResponse(0, {}, SecretBytes())
         try:
             response = await self._send(lender, "PUT", base + TOKEN_PATH, {TTL_HEADER: str(TOKEN_TTL)})
         except TransportError as error:

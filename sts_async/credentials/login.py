@@ -9,6 +9,7 @@ import logging
 import os
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from .. import _files
@@ -16,7 +17,7 @@ from .._core import tokens
 from .._core.endpoints import check_region
 from .._core.message import HttpRequest
 from .._core.refusals import Refusal
-from .._core.secret import Secret, SecretBytes
+from .._core.secret import HiddenMapping, Secret, SecretBytes
 from .._core.tokens import LoginToken
 from .._engine import Lender
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
@@ -72,15 +73,18 @@ class LoginProvider(RefreshingProvider):
         environ: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
+        environ = HiddenMapping(os.environ if environ is None else environ)
+        self.login_session = login_session
+        self.region = region
         if not (login_session.strip() and login_session.strip().isprintable()):
             raise ConfigurationError("login_session must be printable text")
         check_region(region)
         self.login_session = login_session.strip()
-        self.region = region
         self.name = f"login session {self.login_session!r}"
         self._cache_directory = cache_directory
-        self._environ = os.environ if environ is None else environ
-        self._file = TokenFile(parse=tokens.read_login_token, advice=COMMAND)
+        self._environ = environ
+        read = partial(tokens.read_login_token, login_session=self.login_session)
+        self._file = TokenFile(parse=read, advice=COMMAND)
 
     async def fetch(self, lender: Lender) -> Credentials:
         """

@@ -4,19 +4,18 @@ Credentials that a process writes to its standard output.
 Source: AWS SDKs and Tools Reference Guide, "Process credential provider".
 """
 
-import contextlib
-import shlex
 import signal
 
 from .. import _process
 from .._core import freshness
 from .._core.documents import MOST_BYTES, Names, read_credentials, read_object
-from .._core.secret import Secret, SecretBytes
+from .._core.secret import Secret, SecretBytes, conceal
 from .._engine import Lender
 from ..errors import ConfigurationError, CredentialsError
 from ..shapes import Credentials
 from .cache import RefreshingProvider
 
+MOST_CHARACTERS = 32_767  # of a command. Source: CreateProcess of Windows; a longer one takes long to split
 SECONDS = 60.0  # s for the whole process
 
 NAMES = Names(session_token="SessionToken", temporary=False)  # noqa: S106 - the name of a member
@@ -34,9 +33,12 @@ class ProcessProvider(RefreshingProvider):
     too large an output is found out only at its end.
 
     Args:
-        command: The command. Never shown, for it may hold passwords.
+        command: The command, up to 32,767 characters. Never shown, for it may hold passwords.
         name: What messages call it.
         seconds: How long it may take.
+
+    Raises:
+        ConfigurationError: The command is too long, has a NUL, or is no text.
 
     Attributes:
         name: What messages call it.
@@ -49,8 +51,13 @@ class ProcessProvider(RefreshingProvider):
         super().__init__()
         self.name = name
         self.stderr = SecretBytes()
-        self._command = Secret(command)
         self._seconds = seconds
+        command = conceal(command)  # the frames of the errors below have it
+        if not isinstance(command, Secret) or len(command) > MOST_CHARACTERS or "\0" in command:
+            raise ConfigurationError(
+                f"{name}: a command must be text without NUL, of up to {MOST_CHARACTERS:,} characters"
+            )
+        self._command = command
 
     async def fetch(self, lender: Lender) -> Credentials:
         """
@@ -60,18 +67,11 @@ class ProcessProvider(RefreshingProvider):
             ConfigurationError: The command is empty, or a quotation in it does not end.
             CredentialsError: The process cannot be run, fails, takes too long, or writes something else.
         """
-        command = self._words() if _process.POSIX else self._command
-        return self._read(await _process.run(command, seconds=self._seconds, most=MOST_BYTES))
+        return self._read(await _process.run(self._command, seconds=self._seconds, most=MOST_BYTES))
 
-    def _words(self) -> list[Secret]:
-        words = []
-        with contextlib.suppress(ValueError):  # which would quote a part of the command
-            words = [Secret(word) for word in shlex.split(self._command)]
-        if not words:
+    def _read(self, ended: _process.Outcome) -> Credentials:
+        if isinstance(ended, _process.NoCommand):
             raise ConfigurationError(f"{self.name}: the command is empty, or a quotation in it does not end")
-        return words
-
-    def _read(self, ended: _process.Ended | _process.NotRun) -> Credentials:
         if isinstance(ended, _process.NotRun):
             raise CredentialsError(f"{self.name}: the program cannot be run ({ended.reason})")
         self.stderr = ended.stderr
@@ -81,13 +81,17 @@ class ProcessProvider(RefreshingProvider):
             raise CredentialsError(f"{self.name}: wrote more than {MOST_BYTES:,} bytes")
         if ended.returncode:
             raise CredentialsError(f"{self.name}: {_failure(ended.returncode)}")
+        if ended.returncode is None:
+            raise CredentialsError(
+                f"{self.name}: whether it succeeded is not known: SIGCHLD is ignored, or it still runs"
+            )
         document = read_object(ended.stdout, what=f"{self.name}: the output")
         if type(document.get("Version")) is not int or document["Version"] != 1:
             raise CredentialsError(f"{self.name}: the output has a Version other than 1, or none")
         return read_credentials(document, NAMES, what=f"{self.name}: the output")
 
     def __repr__(self) -> str:
-        return f"ProcessProvider({self.name!r})"
+        return f"ProcessProvider({getattr(self, 'name', None)!r})"
 
 
 def _failure(returncode: int) -> str:

@@ -8,7 +8,8 @@ import logging
 
 import attrs
 
-from .._core import plans
+from .._core import freshness, plans
+from .._core.freshness import Schedule
 from .._core.plans import Plan
 from .._core.secret import Unpicklable
 from .._engine import CredentialsProvider, Lender
@@ -61,14 +62,23 @@ class ProfileProvider(Unpicklable):
         mfa_code: MFACode | None = None,
         surroundings: Surroundings | None = None,
     ) -> None:
+        self._profile = profile or ""  # for `repr`, until it is known
         self._surroundings = surroundings or Surroundings(Config(profile=profile))
-        self._profile, _ = self._surroundings.profile if profile is None else (profile, None)
+        if profile is None:
+            self._profile, _ = self._surroundings.profile
         self._mfa_code = mfa_code
         self._current: _Current | None = None
         self._look_again_at = 0.0
         self._complaint = ""  # of the files, said once
         self._looks: Flights[CredentialsProvider] = Flights()
         self.name = f"profile {self._profile!r}"
+
+    @property
+    def schedule(self) -> Schedule:
+        """How the credentials are refreshed, by what the files asked for when they were last read."""
+        current = self._current
+        schedule = None if current is None else getattr(current.provider, "schedule", None)
+        return schedule if isinstance(schedule, Schedule) else freshness.STANDARD
 
     async def provide_credentials(self, lender: Lender) -> Credentials:
         """

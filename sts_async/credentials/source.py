@@ -1,6 +1,7 @@
 """What a program can give where credentials are wanted."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from .._engine import CredentialsProvider
 from ..errors import ConfigurationError
@@ -26,7 +27,8 @@ def provider_of(source: Source) -> CredentialsProvider:
         return StaticProvider(source)
     if not isinstance(source, type):
         if hasattr(source, "provide_credentials"):
-            return source
+            provider: Any = source
+            return provider  # type: ignore[no-any-return]
         if callable(source):
             return CachingProvider(source)
     raise ConfigurationError(

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ from .._core import tokens
 from .._core.endpoints import check_region
 from .._core.message import HttpRequest
 from .._core.refusals import Refusal
-from .._core.secret import SecretBytes
+from .._core.secret import HiddenMapping, SecretBytes
 from .._core.tokens import SSOToken
 from .._engine import Lender
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
@@ -76,6 +77,12 @@ class SSOProvider(RefreshingProvider):
         environ: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
+        environ = HiddenMapping(os.environ if environ is None else environ)
+        self.account_id = account_id
+        self.role_name = role_name
+        self.region = region
+        self.session_name = session_name
+        self.start_url = start_url
         if not re.fullmatch("[0-9]{12}", account_id):
             raise ConfigurationError("account_id must be 12 digits")
         for name, value in (("role_name", role_name), ("session_name", session_name), ("start_url", start_url)):
@@ -84,15 +91,11 @@ class SSOProvider(RefreshingProvider):
         if session_name is None and start_url is None:
             raise ConfigurationError("give session_name, of an sso-session, or else start_url")
         check_region(region)
-        self.account_id = account_id
-        self.role_name = role_name
-        self.region = region
-        self.session_name = session_name
-        self.start_url = start_url
         self.name = f"SSO session {session_name!r}" if session_name is not None else f"SSO at {start_url}"
         self._cache_directory = cache_directory
-        self._environ = os.environ if environ is None else environ
-        self._file = TokenFile(parse=tokens.read_sso_token, advice=_login_command(session_name))
+        self._environ = environ
+        read = partial(tokens.read_sso_token, start_url=start_url, region=region)
+        self._file = TokenFile(parse=read, advice=_login_command(session_name))
 
     async def fetch(self, lender: Lender) -> Credentials:
         """

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import _files
 from .. import shapes as s
-from .._core.secret import Secret
+from .._core.secret import HiddenMapping, Secret
 from .._core.system import reason_of
 from .._engine import Lender
 from ..errors import (
@@ -127,7 +127,7 @@ class WebIdentityProvider(IssuedProvider):
                 return await self._issue(engine, web_identity_token=newer)
             if not failure.retryable:  # which it is when STS could not fetch the key that verifies the token
                 failure.add_note(
-                    f"{self._file} still holds the token that was refused: whoever writes it must renew it"
+                    f"{str(self._file)!a} still holds the token that was refused: whoever writes it must renew it"
                 )
         raise failure
 
@@ -143,7 +143,7 @@ class WebIdentityProvider(IssuedProvider):
                 return token
             pause = next(pauses, None)
             if pause is None:
-                raise CredentialsError(f"no web identity token: {self._file} {problem}")
+                raise CredentialsError(f"no web identity token: {str(self._file)!a} {problem}")
             await lender.sleep(pause)
 
 
@@ -154,7 +154,7 @@ class _FromEnvironment(RefreshingProvider):
 
     def __init__(self, environ: Mapping[str, str] | None) -> None:
         super().__init__()
-        self._environ = os.environ if environ is None else environ
+        self._environ = HiddenMapping(os.environ if environ is None else environ)
         self._session_name = new_session_name()
 
     async def fetch(self, lender: Lender) -> s.Credentials:
@@ -205,4 +205,4 @@ def _read_token(path: Path, *, dots: int) -> tuple[Secret | None, str]:
         if token.count(".") < dots:
             return None, "does not hold a whole JSON web token"
         return token, ""
-    raise CredentialsError(f"no web identity token: {path}: {reason}")
+    raise CredentialsError(f"no web identity token: {str(path)!a}: {reason}")

@@ -322,3 +322,56 @@ def test_a_proof_says_what_botocore_says(monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert f"{ours}." == theirs
     assert signed == [hashlib.sha256(ours.encode()).digest()]
+
+
+# -- Whose file it is -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"startUrl": "https://other.awsapps.com/start"},
+        {"startUrl": "https://demo.awsapps.com/"},
+        {"startUrl": ["SENTINEL"]},
+        {"region": "us-east-2"},
+        {"region": ""},
+    ],
+    ids=str,
+)
+def test_a_token_of_another_portal_is_refused(changes: dict[str, Any]) -> None:
+    """T40: its file may have been put in the place of the right one."""
+    (name,) = changes
+    with pytest.raises(CredentialsError) as caught:
+        tokens.read_sso_token(dumped(SSO, **changes), what="x", start_url=SSO["startUrl"], region=SSO["region"])
+
+    assert str(caught.value) == f"x: {name} is not the one that was asked for"
+    assert tokens.read_sso_token(dumped(SSO, **changes), what="x")
+
+
+@pytest.mark.parametrize("tail", ["", "/", "#", "/#/", "#/"])
+@pytest.mark.parametrize("start_url", ["https://demo.awsapps.com/start", "https://Demo.awsapps.com/start/", None])
+def test_start_urls_may_end_as_people_write_them(start_url: str | None, tail: str) -> None:
+    """T40."""
+    data = dumped(SSO, startUrl=SSO["startUrl"] + tail)
+
+    assert tokens.read_sso_token(data, what="x", start_url=start_url, region="us-east-1")
+
+
+def test_a_file_that_does_not_say_whose_it_is_is_believed() -> None:
+    """T40: not every program writes it."""
+    sparse = dumped(SSO, startUrl=None, region=None)
+    login = dumped(LOGIN, accessToken={**LOGIN["accessToken"], "accountId": None})  # type: ignore[dict-item]
+
+    assert tokens.read_sso_token(sparse, what="x", start_url="https://h/start", region="us-east-1")
+    assert tokens.read_login_token(login, what="x", login_session="arn:aws:iam::210987654321:user/me")
+
+
+@pytest.mark.parametrize("kind", ["iam::{}:user/me", "iam::{}:root", "sts::{}:assumed-role/demo/me"])
+def test_a_login_of_another_account_is_refused(kind: str) -> None:
+    """T40."""
+    ours, other = (f"arn:aws:{kind.format(account)}" for account in ("123456789012", "210987654321"))
+
+    assert tokens.read_login_token(dumped(LOGIN), what="x", login_session=ours)
+    assert tokens.read_login_token(dumped(LOGIN), what="x", login_session="of some other form")
+    with pytest.raises(CredentialsError, match=r"^x: accountId is not the one that was asked for$"):
+        tokens.read_login_token(dumped(LOGIN), what="x", login_session=other)

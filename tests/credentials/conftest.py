@@ -11,7 +11,7 @@ from sts_async._core.endpoints import Endpoint
 from sts_async._core.skew import ServiceClock
 from sts_async._engine import Engine
 from sts_async._transport import AiohttpTransport
-from sts_async.credentials import StaticProvider
+from sts_async.credentials import DefaultChain, StaticProvider
 from sts_async.retries import NoRetries
 
 __all__ = ["_the_loop_is_watched", "pytest_runtest_protocol"]  # the watch, over every test here
@@ -38,6 +38,7 @@ async def lend(clocks: Clocks) -> AsyncIterator[Callable[..., Engine]]:
             "monotonic": lambda: clocks.monotonic,
             "sleep": clocks.sleep,
             "jitter": lambda: 0.5,
+            "default_credentials": DefaultChain,
             "clock": ServiceClock(corrects=False),  # the wall clock is not this host's
         }
         engine = Engine(**{**defaults, **options})

@@ -13,11 +13,16 @@ from support import KEYS, ROLE, Answering
 from test_calls import bare
 
 from sts_async import errors
+from sts_async._core import freshness, plans
 from sts_async._core.message import HttpRequest, HttpResponse
+from sts_async._core.secret import Secret
 from sts_async._engine import Engine, Lender
 from sts_async.credentials._issued import IssuedProvider, Nobody, SignedProvider
 from sts_async.credentials.assume_role import AssumeRoleProvider
+from sts_async.credentials.chain import ProviderChain
+from sts_async.credentials.environment import EnvironmentProvider
 from sts_async.credentials.federation_token import FederationTokenProvider
+from sts_async.credentials.profile import ProfileProvider, _Current
 from sts_async.credentials.saml import SAMLProvider
 from sts_async.credentials.session_token import SessionTokenProvider
 from sts_async.credentials.web_identity import WebIdentityProvider
@@ -405,6 +410,65 @@ async def test_what_another_key_would_not_cure_is_sent_once(code: str, source: A
     assert len(refusing.sent) == 1
 
 
+def attended_role(asked: list[float], clocks: Any) -> AssumeRoleProvider:
+    """Return a role whose code is asked for; *asked* keeps when."""
+
+    async def code(serial_number: str) -> str:
+        asked.append(clocks.monotonic)
+        return f"{len(asked):06}"
+
+    return AssumeRoleProvider(role_arn=ROLE, source=KEYS, serial_number=SERIAL, mfa_code=code)
+
+
+def of_a_profile(attended: AssumeRoleProvider) -> ProfileProvider:
+    """Return a profile whose plan is that role."""
+    provider = ProfileProvider()
+    provider._current = _Current(plans.ProcessPlan(command=Secret("x")), attended)
+    provider._look_again_at = float("inf")
+    return provider
+
+
+SOURCES_THAT_ASK: dict[str, Callable[[AssumeRoleProvider], Any]] = {
+    "role": lambda attended: attended,
+    "role of a role": lambda attended: AssumeRoleProvider(role_arn=ROLE, source=attended),
+    "chain": ProviderChain,
+    "chain that has it as its second": lambda attended: ProviderChain(EnvironmentProvider({}), attended),
+    "profile": of_a_profile,
+    "chain with a profile": lambda attended: ProviderChain(of_a_profile(attended)),
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES_THAT_ASK)
+@each_sourced
+async def test_nobody_is_asked_for_a_code_behind_their_back(
+    make: Callable[..., SignedProvider], kind: str, lend: Lend, clocks: Any
+) -> None:
+    """T46: what a source with MFA signs for is refreshed while a caller waits, and not in the background either."""
+    asked: list[float] = []
+    answering = Answering()  # with sessions that end after an hour
+    lender = lend(transport=answering)
+    provider = make(source=SOURCES_THAT_ASK[kind](attended_role(asked, clocks)))
+    first = await provider.provide_credentials(lender)
+    sent = len(answering.sent)
+    clocks.advance(3539)
+
+    assert await provider.provide_credentials(lender) is first
+    await asyncio.sleep(0.01)
+    assert len(answering.sent) == sent
+    assert len(asked) == 1
+    assert provider.schedule == freshness.ATTENDED
+
+
+def test_what_is_known_to_ask_is_known_at_once(clocks: Any) -> None:
+    """T46."""
+    attended = attended_role([], clocks)
+
+    assert AssumeRoleProvider(role_arn=ROLE, source=attended).schedule == freshness.ATTENDED
+    assert AssumeRoleProvider(role_arn=ROLE, source=ProviderChain(KEYS, attended)).schedule == freshness.ATTENDED
+    assert AssumeRoleProvider(role_arn=ROLE, source=ProviderChain(KEYS)).schedule == freshness.STANDARD
+    assert AssumeRoleProvider(role_arn=ROLE, source=ProfileProvider()).schedule == freshness.STANDARD
+
+
 async def test_a_call_that_is_not_signed_never_asks_for_credentials(lend: Lend) -> None:
     """A default chain that asked itself would wait for itself for ever."""
     for question in ("token", "assertion"):
@@ -479,3 +543,8 @@ def test_a_context_assertion_is_not_shown() -> None:
     provider = AssumeRoleProvider(role_arn=ROLE, source=KEYS, provided_contexts=[context])
 
     assert "SENTINEL" not in repr(vars(provider))
+
+
+async def test_where_nothing_is_found_by_default_a_source_must_be_given(lend: Callable[..., Engine]) -> None:
+    with pytest.raises(errors.ConfigurationError, match=r"needs source=\.\.\."):
+        await AssumeRoleProvider(role_arn=ROLE).provide_credentials(lend(default_credentials=None))

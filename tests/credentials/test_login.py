@@ -355,7 +355,7 @@ def pem(kind: str) -> str:
 
 async def test_without_a_token_file_the_message_says_the_command(lender: Engine, provide: Provide) -> None:
     """F40."""
-    with pytest.raises(LoginRequired, match=r"there is no token file .*\.json; run: aws login$"):
+    with pytest.raises(LoginRequired, match=r"there is no token file .*\.json'; run: aws login$"):
         await provide().provide_credentials(lender)
 
 
@@ -515,4 +515,15 @@ async def test_botocore_refuses_what_we_refuse(
     with pytest.raises(LoginRefreshRequired):
         await boto()
     with pytest.raises(LoginRequired):
+        await provide().fetch(lender)
+
+
+async def test_a_login_of_another_account_is_not_used(
+    lender: Engine, cache: Path, provide: Provide, clocks: Clocks
+) -> None:
+    """T40: the file is named, and what to run."""
+    path = put(cache, seconds=900, clocks=clocks)
+    change = {**read(path)["accessToken"], "accountId": "210987654321"}
+    put(cache, seconds=900, clocks=clocks, accessToken=change)
+    with pytest.raises(LoginRequired, match=f"the token file '{path}': accountId is not the one that was"):
         await provide().fetch(lender)

@@ -124,6 +124,19 @@ async def test_credentials_are_cached(lender: Engine, server: LocalSSO, cache: P
     assert asked(server) == ["credentials"]
 
 
+@pytest.mark.parametrize("changes", [{"startUrl": "https://other.awsapps.com/start"}, {"region": "eu-west-1"}], ids=str)
+async def test_a_token_of_another_portal_is_not_sent(
+    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, changes: dict[str, str]
+) -> None:
+    """T40: it is named, and what to run."""
+    path = server.login(cache, session="corp")
+    change(path, **changes)
+    with pytest.raises(LoginRequired, match=f"the token file '{path}': .* is not the one that was .*; {COMMAND}"):
+        await provide(start_url=URL, session_name="corp").fetch(lender)
+
+    assert asked(server) == []
+
+
 async def test_a_directory_can_be_given(lender: Engine, server: LocalSSO, tmp_path: Path, provide: Provide) -> None:
     server.login(tmp_path / "other", session="corp")
 

@@ -268,6 +268,27 @@ async def test_a_refresh_that_never_ends_is_cancelled_in_the_end(
         pass
 
 
+async def test_a_refresh_that_nobody_waits_for_any_more_gives_the_lock_up(
+    lender: Engine, issuer: Issuer, path: Path
+) -> None:
+    """F58: whoever waits is cancelled, and again while the refresh may still end well."""
+    _files.write_private(path, content(0, ends=START - 10))
+    issuer.pause = 60
+    task = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
+    while not issuer.asked:
+        await asyncio.sleep(0.01)
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0.01)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0.05)
+
+    assert len(asyncio.all_tasks()) == 1
+    with held(path):
+        pass
+
+
 async def test_a_token_that_cannot_be_written_is_kept(
     lender: Engine, issuer: Issuer, path: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
@@ -321,8 +342,17 @@ async def test_where_nothing_can_be_written_a_refresh_token_is_used_only_at_the_
 
 async def test_without_a_file_somebody_has_to_sign_in(lender: Engine, path: Path) -> None:
     """F40."""
-    with pytest.raises(LoginRequired, match=f"there is no token file {path}; run: sign in"):
+    with pytest.raises(LoginRequired, match=f"there is no token file '{path}'; run: sign in"):
         await token_file().latest(path, lender, refresh=None)
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "\u2028", "a\0b", "\udfff"], ids=ascii)
+async def test_a_path_is_shown_on_one_line(lender: Engine, tmp_path: Path, name: str) -> None:
+    """T45, T38: its directory may come from the environment."""
+    with pytest.raises(CredentialsError, match="token file '") as caught:
+        await token_file().latest(tmp_path / name, lender, refresh=None)
+
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("data", [b"", b'{"accessToken": "SENTINEL', b"[]", b"{}", b"\x00\xff"])

@@ -157,7 +157,7 @@ async def test_a_file_that_stays_incomplete_is_read_four_times_and_named(
     """F35: 50 ms apart; the error has the path and nothing of the content."""
     put(token_file, text)
 
-    with pytest.raises(errors.CredentialsError, match=re.escape(f"{token_file} {message}")) as caught:
+    with pytest.raises(errors.CredentialsError, match=re.escape(f"'{token_file}' {message}")) as caught:
         await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
 
     assert type(caught.value) is errors.CredentialsError
@@ -211,11 +211,20 @@ async def test_what_is_no_token_file_is_refused_at_once(kind: str, lender: Engin
             path = path / "below" / "a" / "file"
             (tmp_path / kind).write_text("")
 
-    with pytest.raises(errors.CredentialsError, match=re.escape(f"no web identity token: {path}: ")):
+    with pytest.raises(errors.CredentialsError, match=re.escape(f"no web identity token: '{path}': ")):
         async with asyncio.timeout(10):
             await WebIdentityProvider(role_arn=ROLE, token_file=path).provide_credentials(lender)
 
     assert clocks.slept == []
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "\u2028", "\udfff"], ids=ascii)
+async def test_the_path_is_shown_on_one_line(lender: Engine, tmp_path: Path, name: str) -> None:
+    """T45, T38: it may come from the environment."""
+    with pytest.raises(errors.CredentialsError, match="no web identity token: '") as caught:
+        await WebIdentityProvider(role_arn=ROLE, token_file=tmp_path / name).provide_credentials(lender)
+
+    assert str(caught.value).isprintable()
 
 
 async def test_a_token_that_is_too_long_is_not_sent(server: LocalSTS, lender: Engine, token_file: Path) -> None:
@@ -306,7 +315,7 @@ async def test_a_refused_token_that_stays_is_sent_once_and_the_error_says_what_t
 
     assert caught.value.code == code
     assert caught.value.__notes__ == [
-        f"{token_file} still holds the token that was refused: whoever writes it must renew it"
+        f"'{token_file}' still holds the token that was refused: whoever writes it must renew it"
     ]
     assert len(server.requests) == 1
 
@@ -431,7 +440,7 @@ async def test_without_a_token_file_there_is_nothing_to_provide(path: str | None
         ({"AWS_ROLE_ARN": " "}, "AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not"),
         ({"AWS_ROLE_ARN": "short"}, "AWS_ROLE_ARN or AWS_ROLE_SESSION_NAME cannot be used: .*role_arn must"),
         ({"AWS_ROLE_SESSION_NAME": "a b"}, "cannot be used: .*role_session_name must"),
-        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent/token"}, "/nonexistent/token does not exist"),
+        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent/token"}, "'/nonexistent/token' does not exist"),
     ],
     ids=str,
 )

@@ -1,0 +1,136 @@
+"""How long the parts of a call take, measured only when somebody observes it."""
+
+import logging
+import time
+from collections.abc import Sequence
+
+from .errors import ServiceError, STSError
+from .events import AttemptFinished, CallFinished, CredentialsInvalidated, Event, Observer, RetryScheduled
+from .shapes import Response
+
+log = logging.getLogger("sts_async")
+
+
+def notify(observers: Sequence[Observer], event: Event) -> None:
+    """Tell each observer; what one raises is logged, and breaks nothing."""
+    for observer in observers:
+        try:
+            observer(event)
+        except Exception:
+            log.exception("an observer failed on a %s", type(event).__name__)
+
+
+class Meter:
+    """Watches one call: each method is told when a part of it is over."""
+
+    __slots__ = (
+        "_attempt",
+        "_begun",
+        "_endpoint",
+        "_last",
+        "_limiter",
+        "_marshalling",
+        "_observers",
+        "_operation",
+        "_parts",
+        "_pause",
+        "_status",
+    )
+
+    def __init__(self, observers: Sequence[Observer], *, operation: str) -> None:
+        self._observers = observers
+        self._operation = operation
+        self._endpoint = ""
+        self._begun = self._last = time.perf_counter()
+        self._marshalling = self._limiter = self._pause = 0.0
+        self._attempt = 0
+        self._parts: dict[str, float] = {}
+        self._status: int | None = None
+
+    def _lap(self) -> float:
+        now = time.perf_counter()
+        passed, self._last = now - self._last, now
+        return passed
+
+    def marshalled(self, endpoint: str) -> None:
+        """Know that the body is written."""
+        self._endpoint = endpoint
+        self._marshalling = self._lap()
+
+    def attempt_began(self, attempt: int) -> None:
+        """Know that an attempt begins."""
+        self._attempt, self._parts, self._status = attempt, {}, None
+        self._lap()
+
+    def over(self, part: str) -> None:
+        """Know that a part of the attempt is over: credentials, limiter, signing, send or parse."""
+        passed = self._parts[f"{part}_seconds"] = self._lap()
+        if part == "limiter":
+            self._limiter += passed
+
+    def answered(self, status: int) -> None:
+        """Know the HTTP status of the answer."""
+        self._status = status
+        self.over("send")
+
+    def attempt_finished(self, outcome: Response | STSError) -> None:
+        """Know that the answer is read, if there is one, and tell of the attempt."""
+        if self._status is not None:
+            self.over("parse")
+        error = outcome if isinstance(outcome, STSError) else None
+        notify(
+            self._observers,
+            AttemptFinished(
+                operation=self._operation,
+                attempt=self._attempt,
+                endpoint=self._endpoint,
+                status=self._status,
+                code=getattr(error, "code", None),
+                request_id=_request_id(outcome),
+                error=error,
+                **self._parts,
+            ),
+        )
+
+    def retry(self, error: STSError, *, delay: float, quota: int | None) -> None:
+        """Tell of a retry to come, and count its delay."""
+        self._pause += delay
+        scheduled = RetryScheduled(
+            operation=self._operation, attempt=self._attempt, delay=delay, error=error, quota=quota
+        )
+        notify(self._observers, scheduled)
+
+    def invalidated(self, access_key_id: str, error: STSError) -> None:
+        """Tell of credentials that the service refused."""
+        code = str(getattr(error, "code", ""))
+        notify(
+            self._observers,
+            CredentialsInvalidated(operation=self._operation, access_key_id=access_key_id, code=code),
+        )
+
+    def finished(self, outcome: Response | STSError, *, quota: int | None) -> None:
+        """Tell of the call."""
+        error = outcome if isinstance(outcome, STSError) else None
+        notify(
+            self._observers,
+            CallFinished(
+                operation=self._operation,
+                endpoint=self._endpoint,
+                attempts=self._attempt,
+                status=self._status,
+                code=getattr(error, "code", None),
+                request_id=_request_id(outcome),
+                error=error,
+                seconds=time.perf_counter() - self._begun,
+                marshalling_seconds=self._marshalling,
+                pause_seconds=self._pause,
+                limiter_seconds=self._limiter,
+                quota=quota,
+            ),
+        )
+
+
+def _request_id(outcome: Response | STSError) -> str | None:
+    if isinstance(outcome, ServiceError):
+        return outcome.request_id
+    return None if isinstance(outcome, STSError) else outcome.metadata.request_id

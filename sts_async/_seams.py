@@ -1,0 +1,105 @@
+"""
+The seams of a client, as protocols: transport, credentials provider, retry policy, and what a client lends.
+
+Whatever has these methods can be put in.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from ._core.endpoints import Endpoint
+from ._core.message import HttpRequest, HttpResponse
+from ._flight import Tasks
+from .errors import STSError
+from .events import Event
+from .operations import Operation
+from .shapes import Credentials, Request, Response
+
+R = TypeVar("R", bound=Response)
+
+
+class Transport(Protocol):
+    """Sends a request once."""
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Return the whole answer, or raise a `TransportError`."""
+        ...
+
+
+class Invoker(Protocol):
+    """Calls STS, at an endpoint."""
+
+    endpoint: Endpoint | None
+
+    async def invoke(self, operation: Operation[R], request: Request[R]) -> R:
+        """Return the answer, or raise what `errors` lists."""
+        ...
+
+
+class Lender(Transport, Protocol):
+    """
+    What a client lends to the sources of its credentials: its connections, its STS, its clocks.
+
+    Attributes:
+        tasks: Where work begins that ends with the client.
+        default_credentials: To be called in a thread: returns what the client takes when it is given no credentials.
+        wall_clock: Returns seconds since 1970.
+        monotonic: Returns seconds that no setting of a clock changes.
+        sleep: Waits for some seconds.
+        jitter: Returns a random number in [0, 1).
+    """
+
+    tasks: Tasks
+    default_credentials: "Callable[[], CredentialsProvider] | None"
+    wall_clock: Callable[[], float]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    jitter: Callable[[], float]
+
+    def notify(self, event: Event) -> None:
+        """Tell the client's observers."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the time by the service's clock, as far as it is known."""
+        ...
+
+    def signed_by(self, credentials: "CredentialsProvider", *, retries: "RetryPolicy | None" = None) -> "Invoker":
+        """Return the client's engine with other credentials, and with other retries when they are given."""
+        ...
+
+
+class CredentialsProvider(Protocol):
+    """Finds credentials, and refreshes them when it must: asked anew before every attempt."""
+
+    async def provide_credentials(self, lender: Lender, /) -> Credentials:
+        """
+        Return credentials that are valid now; *lender* has a coroutine ``send``, for sources that answer over HTTP.
+
+        Raises:
+            CredentialsNotFound: There are none here.
+            CredentialsError: There should be, but they cannot be had.
+        """
+        ...
+
+
+class RetryPolicy(Protocol):
+    """
+    Decides whether and when to send again. Never sleeps.
+
+    *scope* is whose limit a request counts against: the calling account and the region, "" for what is not signed.
+    *now* is monotonic, in seconds.
+    """
+
+    def admit(self, *, scope: str, now: float) -> float:
+        """Return 0 for a request that may be sent, or the seconds after which to ask again."""
+        ...
+
+    def after_success(self, *, scope: str, attempt: int, after: STSError | None, now: float) -> None:
+        """Learn that attempt number *attempt* succeeded, and what ended the one before."""
+        ...
+
+    def after_failure(self, error: STSError, *, scope: str, attempt: int, now: float, jitter: float) -> float | None:
+        """Return the seconds to wait before the next attempt, or None to give up; *jitter* is random in [0, 1)."""
+        ...

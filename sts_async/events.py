@@ -1,0 +1,170 @@
+"""
+What happened, as records for an observer: frozen, with timings in seconds, and without secrets.
+
+An observer is a function that takes one of these. It is called where the thing happened, in the event loop, so it must
+not block; what it raises is logged and goes no further.
+
+    def observer(event: Event) -> None:
+        match event:
+            case CallFinished(operation=name, seconds=seconds, error=None): ...
+"""
+
+from datetime import datetime
+from typing import Protocol
+
+import attrs
+
+from .errors import STSError
+
+
+@attrs.frozen(kw_only=True)
+class AttemptFinished:
+    """
+    A request was sent once, or could not be.
+
+    Attributes:
+        operation: Name of the operation.
+        attempt: Which attempt it was. The first is 1.
+        endpoint: The URL that it was sent to.
+        status: HTTP status, or None when no answer came.
+        code: Error code of the service, or None.
+        request_id: What AWS support asks for, or None.
+        error: What ended the attempt, or None.
+        credentials_seconds: Until credentials were there.
+        limiter_seconds: Until the retry policy admitted it.
+        signing_seconds: Signing.
+        send_seconds: From there until the whole answer had come.
+        parse_seconds: Reading the answer.
+    """
+
+    operation: str
+    attempt: int
+    endpoint: str
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+    error: STSError | None = None
+    credentials_seconds: float = 0.0
+    limiter_seconds: float = 0.0
+    signing_seconds: float = 0.0
+    send_seconds: float = 0.0
+    parse_seconds: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class RetryScheduled:
+    """
+    A failed attempt will be followed by another.
+
+    Attributes:
+        operation: Name of the operation.
+        attempt: Which attempt failed.
+        delay: Seconds until the next.
+        error: What ended it.
+        quota: Tokens that are left for retries; None for a policy that has none.
+    """
+
+    operation: str
+    attempt: int
+    delay: float
+    error: STSError
+    quota: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class CallFinished:
+    """
+    A call is over.
+
+    Attributes:
+        operation: Name of the operation.
+        endpoint: The URL that it was sent to.
+        attempts: How often it was tried.
+        status: HTTP status of the last answer, or None when none came.
+        code: Error code of the service, or None.
+        request_id: Of the last answer, or None.
+        error: What was raised, or None.
+        seconds: From the call to its end.
+        marshalling_seconds: Checking the request and writing its body.
+        pause_seconds: Waiting between attempts.
+        limiter_seconds: Waiting to be admitted.
+        quota: Tokens that are left for retries; None for a policy that has none.
+    """
+
+    operation: str
+    endpoint: str
+    attempts: int
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+    error: STSError | None = None
+    seconds: float = 0.0
+    marshalling_seconds: float = 0.0
+    pause_seconds: float = 0.0
+    limiter_seconds: float = 0.0
+    quota: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class CredentialsRefreshed:
+    """
+    A source has new credentials.
+
+    Attributes:
+        source: Name of the source.
+        access_key_id: Their id.
+        expiration: When they end, or None.
+        seconds: How long fetching them took.
+    """
+
+    source: str
+    access_key_id: str
+    expiration: datetime | None
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class CredentialsKept:
+    """
+    A source could not be asked for new credentials, and those of before stay in use.
+
+    Attributes:
+        source: Name of the source.
+        access_key_id: The id of those of before.
+        expiration: When they end, or ended.
+        error: Why there are no others.
+    """
+
+    source: str
+    access_key_id: str
+    expiration: datetime | None
+    error: STSError
+
+
+@attrs.frozen(kw_only=True)
+class CredentialsInvalidated:
+    """
+    The service refused credentials, which are fetched anew.
+
+    Attributes:
+        operation: Name of the operation that it refused.
+        access_key_id: Their id.
+        code: The error code of the service.
+    """
+
+    operation: str
+    access_key_id: str
+    code: str
+
+
+Event = (
+    AttemptFinished | RetryScheduled | CallFinished | CredentialsRefreshed | CredentialsKept | CredentialsInvalidated
+)
+
+
+class Observer(Protocol):
+    """A function that is told what happens."""
+
+    def __call__(self, event: Event, /) -> None:
+        """Learn of an event."""
+        ...

@@ -1,0 +1,116 @@
+"""One provider that several threads and event loops read while it is refreshed."""
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import attrs
+import pytest
+from support import START
+
+from sts_async._core import freshness
+from sts_async._core.freshness import Held, Moment
+from sts_async.credentials import RefreshingProvider
+from sts_async.shapes import Credentials
+
+SWAPS = 100_000
+THREADS = 8
+LOOPS = 2
+DIFFERENT = 1000
+
+
+class Source(RefreshingProvider):
+    """A source whose cache is filled from outside."""
+
+    async def fetch(self, lender: Any) -> NoReturn:
+        raise AssertionError("the cache is always full")
+
+    def hold(self, held: Held) -> None:
+        self._held = held
+
+
+def held(number: int) -> Held:
+    """Return what a cache holds after the *number*-th refresh."""
+    credentials = Credentials(
+        access_key_id=f"ASIA-{number}",
+        secret_access_key=f"SENTINEL-secret-{number}",
+        session_token=f"SENTINEL-token-{number}",
+    )
+    return freshness.after_success(credentials, lifetime=3600.0, now=Moment(START, 0.0))
+
+
+@pytest.fixture
+def _impatient_threads() -> Iterator[None]:
+    """Have threads take turns far more often than they do, so that they meet in the middle of things."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@attrs.define
+class Lender:
+    """What a provider asks whose cache is full."""
+
+    mixed: int = 0
+    read: int = 0
+    changes: int = 0
+    last: str = ""
+
+    def wall_clock(self) -> float:
+        return START
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def look_at(self, credentials: Credentials) -> None:
+        assert credentials.session_token is not None
+        texts = (credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
+        numbers = {text.rpartition("-")[2] for text in texts}
+        self.read += 1
+        self.changes += self.last != credentials.access_key_id
+        self.last = credentials.access_key_id
+        self.mixed += len(numbers) != 1
+
+
+def by_hand(source: Source, lender: Any, done: threading.Event) -> None:
+    """Read without an event loop: a cache that is full never waits."""
+    while not done.is_set():
+        reading = source.provide_credentials(lender)
+        try:
+            reading.send(None)
+        except StopIteration as stop:
+            lender.look_at(stop.value)
+
+
+async def in_a_loop(source: Source, lender: Any, done: threading.Event) -> None:
+    while not done.is_set():
+        lender.look_at(await source.provide_credentials(lender))
+        await asyncio.sleep(0)
+
+
+@pytest.mark.usefixtures("_impatient_threads")
+def test_no_reader_sees_the_key_of_one_and_the_secret_of_another() -> None:
+    """T49: what is cached is one value, exchanged as a whole."""
+    source, done = Source(), threading.Event()
+    values = [held(number) for number in range(DIFFERENT)]
+    source.hold(values[0])
+    lenders = [Lender() for _ in range(THREADS + LOOPS)]
+    reading: list[Callable[[Lender], Any]] = [lambda lender: by_hand(source, lender, done)] * THREADS
+    reading += [lambda lender: asyncio.run(in_a_loop(source, lender, done))] * LOOPS
+    threads = [threading.Thread(target=read, args=(lender,)) for read, lender in zip(reading, lenders, strict=True)]
+    for thread in threads:
+        thread.start()
+    while not all(lender.read for lender in lenders):
+        time.sleep(0.001)
+    for number in range(SWAPS):
+        source.hold(values[number % DIFFERENT])
+    done.set()
+    for thread in threads:
+        thread.join()
+
+    assert [lender.mixed for lender in lenders] == [0] * (THREADS + LOOPS)
+    assert sum(lender.changes for lender in lenders) > 100

@@ -1,6 +1,7 @@
 """What a client is made of, from its options: the endpoint, the transport and the engine."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable
 
@@ -8,6 +9,7 @@ import aiohttp
 
 from . import _files
 from ._core import endpoints
+from ._core.proxies import Proxies, Proxy
 from ._core.skew import ServiceClock
 from ._engine import CredentialsProvider, Engine, RetryPolicy
 from ._flight import Tasks
@@ -18,6 +20,8 @@ from .errors import ConfigurationError
 from .retries import AdaptiveRetries, StandardRetries
 
 MOST_CERTIFICATES = 4 << 20  # bytes of a bundle
+
+log = logging.getLogger("sts_async")
 
 
 def endpoint_of(config: Config) -> endpoints.Endpoint:
@@ -42,11 +46,15 @@ async def transport_of(config: Config, *, session: aiohttp.ClientSession | None 
     Return the transport, by options that are resolved. Certificates are read in a thread.
 
     Raises:
-        ConfigurationError: The CA bundle cannot be read.
+        ConfigurationError: The CA bundle, the client's certificate or its key cannot be read.
     """
+    if config.client_key is not None and config.client_certificate is None:
+        raise ConfigurationError("client_key needs client_certificate")
     trusted = None
-    if config.ca_bundle is not None:
-        trusted = await asyncio.to_thread(_trusting, config.ca_bundle)
+    if session is None and not (config.verify and config.ca_bundle is None and config.client_certificate is None):
+        trusted = await asyncio.to_thread(_trusting, config)
+        if not config.verify:
+            log.warning("TLS peers need not prove who they are (verify=False): keys can be read on the way")
     return AiohttpTransport(
         session=session,
         max_connections=config.max_connections,
@@ -55,16 +63,69 @@ async def transport_of(config: Config, *, session: aiohttp.ClientSession | None 
         max_response_bytes=config.max_response_bytes,
         trusted=trusted,
         app_id=config.app_id,
+        user_agent_suffix=config.user_agent_suffix,
+        proxies=proxies_of(config),
+        keepalive_timeout=config.keepalive_timeout,
+        tcp_keepalive=bool(config.tcp_keepalive),
+        local_address=config.local_address,
+        dns_cache_ttl=config.dns_cache_ttl,
     )
 
 
-def _trusting(ca_bundle: str) -> ssl.SSLContext:
+def proxies_of(config: Config) -> Proxies:
+    """Return the proxies, by options that are resolved."""
+    https, http = config.proxy or config.https_proxy, config.proxy or config.http_proxy
+    return Proxies(
+        https=None if https is None else Proxy.at(https),
+        http=None if http is None else Proxy.at(http),
+        exceptions=config.no_proxy or "",
+    )
+
+
+def _trusting(config: Config) -> ssl.SSLContext:
+    """Return how TLS peers prove who they are, and what is shown to them; reads files."""
+    context = _authorities(config.ca_bundle)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not config.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if config.client_certificate is not None:
+        _show(context, config.client_certificate, config.client_key)
+    return context
+
+
+def _authorities(ca_bundle: str | None) -> ssl.SSLContext:
+    if ca_bundle is None:
+        return ssl.create_default_context()
     try:
         data, _ = _files.read(ca_bundle, most=MOST_CERTIFICATES)
         return ssl.create_default_context(cadata=data.decode("ascii"))
     except (OSError, ValueError) as error:  # ssl.SSLError is the former
         reason = getattr(error, "strerror", None) or "no certificates in PEM form"
     raise ConfigurationError(f"ca_bundle: {ca_bundle!a}: {reason}")
+
+
+def _show(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
+    """Have *context* show a client's certificate. The module `ssl` takes paths only."""
+    option, path = "client_certificate", certificate
+    try:
+        _files.read(certificate, most=MOST_CERTIFICATES)
+        if key is not None:
+            option, path = "client_key", key
+            _files.read(key, most=MOST_CERTIFICATES)
+        context.load_cert_chain(certificate, key, password=_no_password)
+        return
+    except ssl.SSLError:
+        reason = "not a certificate and its private key in PEM form"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except ValueError:
+        reason = "the private key is encrypted"
+    raise ConfigurationError(f"{option}: {path!a}: {reason}")
+
+
+def _no_password() -> str:
+    raise ValueError  # else OpenSSL asks for it at the terminal
 
 
 def retries_of(config: Config) -> RetryPolicy:

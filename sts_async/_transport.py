@@ -2,22 +2,29 @@
 The wire: aiohttp, with the defaults that a client of signed requests needs, and the mapping of its exceptions.
 
 No redirect is followed, no cookie kept, no body decompressed; nothing is read from netrc or the environment; bodies
-are read up to a cap. Sessions are made at first use, one for each event loop.
+are read up to a cap. Sessions are made at first use, one for each event loop, and anew in a process that was forked.
 """
 
 import asyncio
 import contextlib
 import errno
+import os
+import socket
 import ssl
 import sys
+import weakref
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
 import yarl
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ._core.message import HttpRequest, HttpResponse
+from ._core.options import DNS_CACHE_TTL, KEEPALIVE_TIMEOUT
+from ._core.proxies import Proxies, Proxy, is_near
 from ._core.secret import SecretBytes, Unpicklable
 from ._limits import (
     CLOSE_GRACE,
@@ -29,6 +36,7 @@ from ._limits import (
     Deadlines,
     Gate,
 )
+from ._resolver import LOOK_UPS
 from ._version import VERSION
 from .errors import (
     AttemptTimeout,
@@ -37,6 +45,7 @@ from .errors import (
     ConnectError,
     ConnectionLost,
     ConnectTimeout,
+    ProxyError,
     ResponseParseError,
     ResponseTooLarge,
     STSError,
@@ -50,6 +59,10 @@ HEADERS = {
     "accept-encoding": "identity",
     "user-agent": USER_AGENT,
 }
+DIRECTLY = yarl.URL()  # for aiohttp no proxy at all, whatever its session says
+PROXY_AUTHENTICATION_REQUIRED = 407
+MOST_ROUTES = 1000  # that are kept, as many as aiohttp keeps addresses of hosts
+LOOK_UP_SHARE = 0.9  # of the seconds for an attempt, so that what was not looked up is told from what was not answered
 
 
 _reused: ContextVar[bool] = ContextVar("reused", default=False)
@@ -59,12 +72,71 @@ _reused: ContextVar[bool] = ContextVar("reused", default=False)
 class _Connector(aiohttp.TCPConnector):
     """Notes which connections have served before, which aiohttp keeps to itself."""
 
+    inherited = False
+
+    def __del__(self, *arguments: Any) -> None:
+        if not self.inherited:  # else closing would take the connections from the parent's event loop
+            super().__del__(*arguments)
+
     async def connect(self, *arguments: Any, **more: Any) -> "aiohttp.connector.Connection":
         connection = await super().connect(*arguments, **more)
         served: dict[str, Any] = vars(connection.protocol)
         _reused.set(served.get("sts_async_served", False))
         served["sts_async_served"] = True
         return connection
+
+
+class _Resolver(AbstractResolver):
+    """Looks names up in threads of our own."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await LOOK_UPS.addresses(host, port, family=family, seconds=self._seconds)
+        digits = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address.host,
+                port=address.port,
+                family=address.family,
+                proto=address.protocol,
+                flags=digits,
+            )
+            for address in found
+        ]
+
+    async def close(self) -> None:
+        """Do nothing: the threads end by themselves."""
+
+
+def _probed(address: "aiohttp.connector.AddrInfoType") -> socket.socket:
+    """Return a socket that the system probes while nobody uses it."""
+    made = socket.socket(*address[:3])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return made
+
+
+class _Route(NamedTuple):
+    """
+    How the requests for one URL go.
+
+    Attributes:
+        url: As it is sent.
+        by: The proxy, or None.
+        proxy: What aiohttp is told about it.
+        tunnel_headers: For the proxy alone, when it is asked for a connection.
+        headers: To be sent with each request, or None.
+    """
+
+    url: yarl.URL
+    by: Proxy | None
+    proxy: yarl.URL | None
+    tunnel_headers: Mapping[str, str] | None
+    headers: Mapping[str, str] | None
 
 
 class _LoopPart:
@@ -105,13 +177,20 @@ class AiohttpTransport(Unpicklable):
 
     Args:
         session: A session to use instead of one of our own, in its own event loop only; it is never closed here. Its
-            cookie jar, default headers, `trust_env` and connector stay as they are.
+            cookie jar, default headers, `trust_env` and connector stay as they are, and its proxies, too, but for this
+            host, its link and the metadata services. Of *trusted* and what follows, only the User-Agent reaches it.
         max_connections: Greatest number of connections, and of requests under way.
         connect_timeout: Seconds for a new connection to an address, TLS included, the look-up of addresses not.
         read_timeout: Seconds for a whole attempt, connection included, the wait for one's turn not.
         max_response_bytes: Cap for the body of an answer.
         trusted: How a TLS peer must prove itself; None for aiohttp's default, the system's authorities.
         app_id: Name of the application, for the User-Agent header.
+        user_agent_suffix: What that ends with.
+        proxies: The proxies; None for none.
+        keepalive_timeout: Seconds for which a connection that nobody uses is kept.
+        tcp_keepalive: Whether the system probes connections that nobody uses.
+        local_address: Address of this host that connections begin at; None for the system's choice.
+        dns_cache_ttl: Seconds for which the addresses of a host are kept.
     """
 
     def __init__(
@@ -124,9 +203,24 @@ class AiohttpTransport(Unpicklable):
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         trusted: ssl.SSLContext | None = None,
         app_id: str | None = None,
+        user_agent_suffix: str | None = None,
+        proxies: Proxies | None = None,
+        keepalive_timeout: float = KEEPALIVE_TIMEOUT,
+        tcp_keepalive: bool = False,
+        local_address: str | None = None,
+        dns_cache_ttl: float = DNS_CACHE_TTL,
     ) -> None:
-        self._trusted = trusted
-        self._headers = HEADERS if app_id is None else {**HEADERS, "user-agent": f"{USER_AGENT} app/{app_id}"}
+        agent = [USER_AGENT, app_id and f"app/{app_id}", user_agent_suffix]
+        self._headers = {**HEADERS, "user-agent": " ".join(filter(None, agent))}
+        self._proxies = proxies or Proxies()
+        self._connecting: dict[str, Any] = {
+            "limit": 0,  # the gate is the limit
+            "ssl": trusted or True,
+            "keepalive_timeout": keepalive_timeout,
+            "local_addr": None if local_address is None else (local_address, 0),
+            "ttl_dns_cache": dns_cache_ttl,
+            "socket_factory": _probed if tcp_keepalive else None,
+        }
         self._session = session
         self._max_connections = max_connections
         self._read_timeout = read_timeout
@@ -134,8 +228,9 @@ class AiohttpTransport(Unpicklable):
         # aiohttp arms a timer for every request that has another limit; one of our own covers the attempt.
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
         self._parts: dict[asyncio.AbstractEventLoop, _LoopPart] = {}
-        self._urls: dict[str, yarl.URL] = {}
+        self._routes: dict[str, _Route] = {}
         self._closed = False
+        _TRANSPORTS.add(self)
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """
@@ -149,26 +244,33 @@ class AiohttpTransport(Unpicklable):
         part = self._parts.get(asyncio.get_running_loop()) or await self._open()
         if not part.gate.take():
             await part.gate.wait()
+        route = self._routes.get(request.url)
         response = None
         _reused.set(False)
         try:
             self._check_open()
+            if route is None:
+                route = self._new_route(request.url)
             with part.deadline(request.timeout):
                 response = await part.session.request(
                     request.method,
-                    self._url(request.url),
+                    route.url,
                     # Made here, because aiohttp finds the payload of a subclass of bytes by searching a list.
                     data=aiohttp.BytesPayload(request.body) if request.body else None,
-                    headers=request.headers if part.owned else {**self._headers, **request.headers},
+                    headers=request.headers if route.headers is None else {**route.headers, **request.headers},
+                    proxy=route.proxy,
+                    proxy_headers=route.tunnel_headers,
                     allow_redirects=False,
                     raise_for_status=False,
                     auto_decompress=False,
                     timeout=self._timeout,
                 )
+                if response.status == PROXY_AUTHENTICATION_REQUIRED and route.by is not None:
+                    raise _refused(request.url, route.by, status=response.status)
                 return HttpResponse(response.status, response.headers, await _read(response.content, self._cap))
         except (aiohttp.ClientError, OSError, RuntimeError, STSError, ValueError) as error:
             closed = self._closed and isinstance(error, TimeoutError)
-            failure = _closed() if closed else _failure(error, request, part.session)
+            failure = _closed() if closed else _failure(error, request, part.session, by=route.by if route else None)
             if isinstance(failure, ConnectionLost):
                 failure.stale = response is None and _reused.get()
         finally:
@@ -177,13 +279,29 @@ class AiohttpTransport(Unpicklable):
             part.gate.give_up()
         raise failure  # outside: aiohttp's frames and messages can quote what was sent
 
-    def _url(self, url: str) -> yarl.URL:
-        if "?" in url:
-            return yarl.URL(url, encoded=True)
-        known = self._urls.get(url)
-        if known is None:
-            known = self._urls[url] = yarl.URL(url, encoded=True)  # encoded: sent as it was signed
-        return known
+    def _new_route(self, url: str) -> _Route:
+        """Choose how to reach *url*, once for each that is used again."""
+        by, proxy = None, None
+        tunnel_headers: Mapping[str, str] | None = None
+        headers: Mapping[str, str] | None = None
+        if self._session is not None:
+            headers = self._headers  # ours are the defaults of our own sessions only
+            proxy = DIRECTLY if is_near(urlsplit(url).hostname or "") else None
+        elif (by := self._proxies.of(url)) is not None:
+            proxy = yarl.URL(by.url)
+            if by.authorization is not None:  # headers of a request with TLS go to the service, through the tunnel
+                authorization = {"Proxy-Authorization": by.authorization}
+                if url.startswith("https:"):
+                    tunnel_headers = authorization
+                else:
+                    headers = authorization
+        as_signed = yarl.URL(url, encoded=True)
+        route = _Route(as_signed, by, proxy, tunnel_headers, headers)
+        if "?" not in url:
+            if len(self._routes) >= MOST_ROUTES:
+                self._routes.clear()
+            self._routes[url] = route
+        return route
 
     async def _open(self) -> _LoopPart:
         """Make, at first use in a loop, what belongs to it, and let go of what belonged to loops that have ended."""
@@ -208,13 +326,26 @@ class AiohttpTransport(Unpicklable):
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=_Connector(limit=0, ssl=self._trusted or True),  # the gate is the limit
+            connector=_Connector(resolver=_Resolver(self._read_timeout * LOOK_UP_SHARE), **self._connecting),
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
             timeout=self._timeout,
         )
+
+    def start_afresh(self) -> None:
+        """
+        Forget all connections, in a process that was forked: they are its parent's, and so is what watches over them.
+
+        Nothing is closed, because closing one here would take it from the parent's event loop, too.
+        """
+        for part in self._parts.values():
+            if isinstance(connector := part.session.connector, _Connector):
+                connector.inherited = True
+                _INHERITED.append(connector)
+                part.session.detach()
+        self._parts = {}
 
     def _check_open(self) -> None:
         if self._closed:
@@ -239,6 +370,20 @@ class AiohttpTransport(Unpicklable):
                         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(part.close(), loop))
 
 
+_TRANSPORTS: "weakref.WeakSet[AiohttpTransport]" = weakref.WeakSet()
+_INHERITED: list[object] = []
+"""Connections of the process that this one was forked from: kept, because they would be closed when they are let go."""
+
+
+def _start_afresh() -> None:
+    for transport in list(_TRANSPORTS):
+        transport.start_afresh()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
+
+
 async def _read(content: aiohttp.StreamReader, cap: int) -> SecretBytes:
     body = b""
     try:
@@ -255,12 +400,25 @@ def _closed() -> ClientClosedError:
     return ClientClosedError("the client is closed")
 
 
-def _failure(error: Exception, request: HttpRequest, session: aiohttp.ClientSession) -> STSError:
+def _place(url: str, by: Proxy | None) -> str:
+    where = urlsplit(url).netloc
+    return where if by is None else f"{where} by the proxy {by.authority}"
+
+
+def _refused(url: str, by: Proxy, *, status: int) -> ProxyError:
+    return ProxyError(f"no connection to {_place(url, by)}: it answered with HTTP {status}", status=status)
+
+
+def _failure(
+    error: Exception, request: HttpRequest, session: aiohttp.ClientSession, *, by: Proxy | None = None
+) -> STSError:
     """Return our error for one of aiohttp's. Its text is ours, too: theirs can quote what was sent or received."""
-    where = urlsplit(request.url).netloc
+    where = _place(request.url, by)
     match error:
         case STSError():
             return error
+        case aiohttp.ClientHttpProxyError() if by is not None:
+            return _refused(request.url, by, status=error.status)
         case aiohttp.ConnectionTimeoutError() | aiohttp.SocketTimeoutError():
             return ConnectTimeout(f"no connection to {where} in time")
         case TimeoutError():
@@ -269,8 +427,12 @@ def _failure(error: Exception, request: HttpRequest, session: aiohttp.ClientSess
             return TLSError(f"TLS with {where} failed: {_tls_reason(error)}")
         case aiohttp.ClientOSError() if isinstance(error.__cause__, ssl.SSLError):  # an alert after the handshake
             return TLSError(f"TLS with {where} failed: {_tls_reason(error.__cause__)}")
+        case aiohttp.ClientConnectorDNSError() if by is not None:
+            return ProxyError(f"no connection to {where}: no address is known for it")
         case aiohttp.ClientConnectorDNSError():
             return ConnectError(f"no address is known for {where}")
+        case aiohttp.ClientProxyConnectionError():
+            return ProxyError(f"no connection to {where}: {_os_reason(error.os_error)}")
         case aiohttp.ClientConnectorError():
             return ConnectError(f"no connection to {where}: {_os_reason(error.os_error)}")
         case aiohttp.ClientResponseError():

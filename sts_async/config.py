@@ -8,9 +8,26 @@ import attrs
 
 from ._core import profile as grammar
 from ._core.endpoints import REGION_RULE, is_region
-from ._core.options import APP_ID, FLAG, METADATA, NUMBER, SECONDS, TEXT, WHOLE, Option, one_of, option, setting
+from ._core.options import (
+    ADDRESS,
+    APP_ID,
+    DNS_CACHE_TTL,
+    FLAG,
+    KEEPALIVE_TIMEOUT,
+    METADATA,
+    NUMBER,
+    PRODUCTS,
+    PROXY,
+    SECONDS,
+    TEXT,
+    WHOLE,
+    Option,
+    one_of,
+    option,
+    setting,
+)
 from ._core.profile import Section, SharedConfig
-from ._core.secret import HiddenMapping
+from ._core.secret import HiddenMapping, conceal
 from ._limits import CONNECT_TIMEOUT, DEADLINE, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
 from ._shared import HOME_VARIABLES, SharedFiles
 from .errors import ConfigurationError, InvalidConfigFile, InvalidRegion
@@ -53,8 +70,25 @@ class Config:
         disable_clock_skew_correction: Whether nothing is learnt from them. Default: False.
         max_connections: Greatest number of connections, and of requests under way. Default: 50.
         max_response_bytes: Cap for the body of an answer. Default: 1 MiB.
+        keepalive_timeout: Seconds for which a connection that nobody uses is kept. Default: 15.
+        tcp_keepalive: Whether the system probes connections that nobody uses. Default: False.
+        local_address: IPv4 or IPv6 address of this host that connections begin at. Default: the system's choice.
+        dns_cache_ttl: Seconds for which the addresses of a host are kept. Default: 10.
+        proxy: URL of the proxy for all requests, such as ``http://user:password@host:3128``; ``https://`` when it is
+            to be reached by TLS. It is hidden in every ``repr``. This host, its link, and what serves credentials to
+            instances and containers are always reached directly.
+        https_proxy: The same for requests with TLS, where *proxy* is not given.
+        http_proxy: The same for requests without. Under CGI, where a request could set it, HTTP_PROXY is not read.
+        no_proxy: Hosts that are reached directly, whichever the proxy: names (which stand for all below them),
+            addresses, networks such as ``10.0.0.0/8``, each with a port if need be, or ``*`` for all; between commas.
         ca_bundle: Path of a PEM file with the authorities to trust, in place of the system's.
+        verify: Whether a TLS peer must prove who it is. Without, whoever is in between reads and changes everything,
+            keys included, and a warning is logged. Default: True.
+        client_certificate: Path of a PEM file with a certificate to show to TLS peers, with those that it needs
+            behind it.
+        client_key: Path of a PEM file with its private key, not encrypted. Default: it is in the same file.
         app_id: Name of the application, for the User-Agent header; at most 50 characters.
+        user_agent_suffix: What the User-Agent header ends with, such as ``shop/1.0``; at most 128 characters.
         ec2_metadata_disabled: Whether the instance metadata service is left alone. Default: False.
         ec2_metadata_endpoint: URL of the instance metadata service.
         ec2_metadata_endpoint_mode: ``IPv4`` or ``IPv6``: which of its own addresses is used. Default: ``IPv4``.
@@ -117,8 +151,20 @@ class Config:
     )
     max_connections: int = setting(WHOLE, default=MAX_CONNECTIONS)
     max_response_bytes: int = setting(WHOLE, default=MAX_RESPONSE_BYTES)
+    keepalive_timeout: float = setting(SECONDS, default=KEEPALIVE_TIMEOUT)
+    tcp_keepalive: bool | None = option(FLAG, variables=("BOTOCORE_TCP_KEEPALIVE",), key="tcp_keepalive", default=False)
+    local_address: str | None = option(ADDRESS)
+    dns_cache_ttl: float = setting(SECONDS, default=DNS_CACHE_TTL)
+    proxy: str | None = option(PROXY)
+    https_proxy: str | None = option(PROXY, variables=("https_proxy", "HTTPS_PROXY"))
+    http_proxy: str | None = option(PROXY, variables=("http_proxy", "HTTP_PROXY"))
+    no_proxy: str | None = option(TEXT, variables=("no_proxy", "NO_PROXY"))
     ca_bundle: str | None = option(TEXT, variables=("AWS_CA_BUNDLE",), key="ca_bundle")
+    verify: bool = setting(FLAG, default=True)
+    client_certificate: str | None = option(TEXT)
+    client_key: str | None = option(TEXT)
     app_id: str | None = option(APP_ID, variables=("AWS_SDK_UA_APP_ID",), key="sdk_ua_app_id")
+    user_agent_suffix: str | None = option(PRODUCTS)
     ec2_metadata_disabled: bool | None = option(FLAG, variables=("AWS_EC2_METADATA_DISABLED",), default=False)
     ec2_metadata_endpoint: str | None = option(
         TEXT, variables=("AWS_EC2_METADATA_SERVICE_ENDPOINT",), key="ec2_metadata_service_endpoint"
@@ -162,6 +208,7 @@ class Config:
 
 OPTIONS: dict[str, Option] = {field.name: field.metadata[METADATA] for field in attrs.fields(Config)}
 VARIABLES = tuple(variable for known in OPTIONS.values() for variable in known.variables)
+HIDDEN = frozenset(variable for known in OPTIONS.values() if known.kind.secret for variable in known.variables)
 
 
 class Surroundings:
@@ -215,7 +262,12 @@ def _own_variables(environ: Mapping[str, str] | None = None) -> Mapping[str, str
     A copy, because the others hold keys, and a traceback that shows local variables must not.
     """
     environ = os.environ if environ is None else environ
-    return {name: value for name in (*VARIABLES, *HOME_VARIABLES) if (value := environ.get(name, "").strip())}
+    names = [*VARIABLES, *HOME_VARIABLES]
+    if "REQUEST_METHOD" in environ:
+        names.remove("HTTP_PROXY")  # CVE-2016-1000110: under CGI, a request's Proxy header sets it
+    return {
+        name: conceal(value) if name in HIDDEN else value for name in names if (value := environ.get(name, "").strip())
+    }
 
 
 def _resolved(config: Config, environ: Mapping[str, str], shared: SharedConfig) -> Config:

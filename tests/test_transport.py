@@ -141,17 +141,10 @@ async def test_nobody_listening_is_a_connect_error() -> None:
 async def test_an_unknown_host_is_a_connect_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """F24: the look-up itself is replaced, so that the test asks no name server."""
 
-    class Ignorant(aiohttp.abc.AbstractResolver):
-        def __init__(self, **options: object) -> None:
-            pass
+    def ignorant(*address: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-        async def resolve(self, *address: object, **family: object) -> list[aiohttp.abc.ResolveResult]:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-        async def close(self) -> None:
-            pass
-
-    monkeypatch.setattr("aiohttp.connector.DefaultResolver", Ignorant)
+    monkeypatch.setattr("socket.getaddrinfo", ignorant)
     with pytest.raises(errors.ConnectError, match=r"no address is known for sts\.invalid"):
         await send("http://sts.invalid/")
 

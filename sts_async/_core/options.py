@@ -2,14 +2,20 @@
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 import attrs
 
 from ..errors import ConfigurationError
+from .proxies import is_proxy
+from .secret import Secret, conceal
 
 _HEADER_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,50}"  # Source: RFC 9110, 5.6.2
+_PRODUCTS = r"(?=.{1,128}\Z)[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:[ /][A-Za-z0-9!#$%&'*+.^_`|~-]+)*"  # as there, 10.1.5
 METADATA = "sts_async.option"
+KEEPALIVE_TIMEOUT = 15.0  # s that a connection is kept while nobody uses it, as aiohttp
+DNS_CACHE_TTL = 10.0  # s, as aiohttp
 
 
 @attrs.frozen
@@ -21,16 +27,42 @@ class Kind:
         rule: What a value must be, to follow "must be".
         accepts: Whether a value given in code is one.
         parse: Returns the value that a text stands for; a ValueError or KeyError means that it stands for none.
+        secret: Whether values are hidden.
     """
 
     rule: str
     accepts: Callable[[Any], bool]
     parse: Callable[[str], Any]
+    secret: bool = False
 
 
 def _word(text: str) -> str:
     if not re.fullmatch(_HEADER_WORD, text):
         raise ValueError
+    return text
+
+
+def _products(text: str) -> str:
+    if not re.fullmatch(_PRODUCTS, text):
+        raise ValueError
+    return text
+
+
+def _proxy(text: str) -> Secret:
+    if not is_proxy(text):
+        raise ValueError
+    return Secret(text)
+
+
+def _is_address(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(_address(value))
+    except ValueError:
+        return False
+
+
+def _address(text: str) -> str:
+    ip_address(text)
     return text
 
 
@@ -78,8 +110,18 @@ APP_ID = Kind(
     lambda value: isinstance(value, str) and bool(re.fullmatch(_HEADER_WORD, value)),
     _word,
 )
-
-
+PRODUCTS = Kind(
+    "at most 128 characters of names with versions, such as shop/1.0, with one space between them",
+    lambda value: isinstance(value, str) and bool(re.fullmatch(_PRODUCTS, value)),
+    _products,
+)
+PROXY = Kind(
+    "a URL such as http://user:password@host:port, of http or https",
+    lambda value: isinstance(value, str) and is_proxy(value),
+    _proxy,
+    secret=True,
+)
+ADDRESS = Kind("an IPv4 or IPv6 address", _is_address, _address)
 NUMBER = Kind("a number of seconds", lambda value: _is_number(value, int, float) and abs(value) < float("inf"), _number)
 
 
@@ -132,7 +174,7 @@ class Option:
 def option(kind: Kind, *, variables: tuple[str, ...] = (), key: str | None = None, default: Any = None) -> Any:
     """Return an attrs field for what environment and profile can say: None, unless it is given in code."""
     known = Option(kind=kind, variables=variables, key=key, default=default)
-    return attrs.field(default=None, metadata={METADATA: known})
+    return attrs.field(default=None, metadata={METADATA: known}, converter=conceal if kind.secret else None)
 
 
 def setting(kind: Kind, *, default: Any) -> Any:

@@ -54,7 +54,7 @@ class HiddenMapping(Mapping[str, str]):
     __slots__ = ("_hidden",)
 
     def __init__(self, hidden: Mapping[str, str]) -> None:
-        self._hidden = hidden
+        self._hidden: Mapping[str, str] = hidden._hidden if isinstance(hidden, HiddenMapping) else hidden
 
     def __getitem__(self, name: str) -> str:
         return self._hidden[name]

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, TypeVar
@@ -94,14 +93,14 @@ class STSClient(Unpicklable, Calls):
         elif config.region is not None:
             check_region(config.region)
         self._surroundings = Surroundings(config)
-        self._default: CredentialsProvider | None = None
+        self._defaults: dict[str, CredentialsProvider] = {}
         self._credentials = None if credentials is None else provider_of(credentials)
         self._retries = retries
         self._observers = _checked_observers(observers)
         self._session = session
         self._tasks = Tasks()
         self._starting: Flights[Engine] = Flights()
-        self._start_once = threading.Lock()
+        self._started: dict[str, tuple[AiohttpTransport, Endpoint, Engine]] = {}
         self._transport: AiohttpTransport | None = None
         self._resolved: Config | None = None
         self._engine: Engine | None = None
@@ -133,34 +132,31 @@ class STSClient(Unpicklable, Calls):
         credentials = self._credentials
         if credentials is None:
             credentials = await asyncio.to_thread(self._default_chain)
-        with self._start_once:  # another thread's event loop may have been quicker
-            if self._closed:
-                raise _closed()
-            if self._engine is None:
-                self._transport, self._endpoint = transport, endpoint
-                self._engine = engine_of(
-                    config,
-                    endpoint=endpoint,
-                    transport=transport,
-                    credentials=credentials,
-                    retries=self._retries,
-                    tasks=self._tasks,
-                    default_credentials=self._default_chain,
-                ).view(observers=self._observers)
-            return self._engine
+        engine = engine_of(
+            config,
+            endpoint=endpoint,
+            transport=transport,
+            credentials=credentials,
+            retries=self._retries,
+            tasks=self._tasks,
+            default_credentials=self._default_chain,
+        ).view(observers=self._observers)
+        # Another thread's event loop may have been quicker. No lock: one that is held at a fork stays so in the child.
+        self._transport, self._endpoint, engine = self._started.setdefault("parts", (transport, endpoint, engine))
+        if self._closed:
+            raise _closed()
+        self._engine = engine
+        return engine
 
     def _default_chain(self) -> CredentialsProvider:
         """Return what finds credentials when none are given; called in a thread, because importing it reads files."""
         from .credentials.default import DefaultChain
 
-        with self._start_once:
-            chain = self._default = self._default or DefaultChain(surroundings=self._surroundings)
-            return chain
+        return self._defaults.setdefault("chain", DefaultChain(surroundings=self._surroundings))
 
     async def aclose(self) -> None:
         """Close the connections, in at most 5 s. Later calls raise `ClientClosedError`; closing again does nothing."""
-        with self._start_once:
-            self._closed, self._engine = True, None
+        self._closed, self._engine = True, None
         ends = asyncio.get_running_loop().time() + CLOSE_GRACE
         await self._tasks.aclose()  # first: what has begun to renew a login may still send it
         if self._transport is not None:

@@ -6,7 +6,6 @@ Source: AWS SDKs and Tools Reference Guide, "Container credential provider".
 
 import asyncio
 import os
-import socket
 from collections.abc import Mapping
 
 import attrs
@@ -20,6 +19,7 @@ from .._core.refusals import Refusal, is_transient, refusal
 from .._core.secret import HiddenMapping, Secret
 from .._core.system import code_of, reason_of
 from .._engine import Lender
+from .._resolver import LOOK_UPS
 from ..errors import ConnectError, CredentialsError, CredentialsNotFound, InvalidEndpoint, TransportError
 from ..shapes import Credentials
 from .cache import RefreshingProvider
@@ -153,11 +153,10 @@ class ContainerProvider(RefreshingProvider):
         if place.scheme == "https" or place.is_address:
             return [place.url]
         try:
-            async with asyncio.timeout(SECONDS):
-                found = await asyncio.get_running_loop().getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+            found = await LOOK_UPS.addresses(place.host, place.port or 80, seconds=SECONDS)
         except (OSError, UnicodeError):
             return []
-        addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+        addresses = list(dict.fromkeys(address.host for address in found))
         if not all(hosts.is_within(address, hosts.CONTAINER) for address in addresses):
             raise self._error(
                 f"{place.host} has an address that is neither loopback nor that of an agent of ECS or EKS, "

@@ -20,6 +20,7 @@ from botocore.utils import ContainerMetadataFetcher
 from support import Clocks, RawServer, http
 from test_secrets import shown
 
+from sts_async import _resolver
 from sts_async._core.message import HttpRequest, HttpResponse
 from sts_async._core.secret import SecretBytes
 from sts_async._engine import Engine
@@ -59,18 +60,18 @@ class Recorder:
 
 
 class Names:
-    """A resolver to script, in place of the event loop's."""
+    """A resolver to script, in place of our own."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
 
-    async def getaddrinfo(self, loop: Any, host: str, port: int | None, **options: Any) -> list[Any]:
+    async def addresses(self, host: str, port: int, *, seconds: float) -> list[_resolver.Address]:
         self.asked.append(host)
         found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "SENTINEL")
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+        return [_resolver.Address(address, port, socket.AF_INET, 6) for address in found]
 
 
 @pytest.fixture
@@ -80,9 +81,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Names]:
     def script(*answers: list[str]) -> Names:
         resolver = Names(*answers)
         monkeypatch.setattr(
-            asyncio.BaseEventLoop,
-            "getaddrinfo",
-            lambda loop, host, port, **options: resolver.getaddrinfo(loop, host, port, **options),
+            _resolver.LookUps, "addresses", lambda _, host, port, **options: resolver.addresses(host, port, **options)
         )
         return resolver
 

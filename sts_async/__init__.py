@@ -18,7 +18,7 @@ from ._lazy import lazily
 from ._version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from ._engine import CredentialsProvider, Lender, RetryPolicy, Transport
+    from ._seams import CredentialsProvider, Lender, RetryPolicy, Transport
     from .client import STSClient
     from .config import Config
     from .credentials import (
@@ -241,5 +241,5 @@ if not TYPE_CHECKING:  # else every misspelt name would be of type Any
     __getattr__, __dir__ = lazily(
         __name__,
         names=__all__,
-        homes=("errors", "shapes", "events", "retries", "sigv4", "config", "_engine", "credentials", "client"),
+        homes=("errors", "shapes", "events", "retries", "sigv4", "config", "_seams", "credentials", "client"),
     )

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import aiohttp
 
@@ -11,12 +11,14 @@ from . import _files
 from ._core import endpoints
 from ._core.proxies import Proxies, Proxy
 from ._core.skew import ServiceClock
-from ._engine import CredentialsProvider, Engine, RetryPolicy
+from ._engine import Engine
 from ._flight import Tasks
 from ._limits import CONNECT_TIMEOUT
+from ._seams import CredentialsProvider, RetryPolicy
 from ._transport import AiohttpTransport
 from .config import Config
 from .errors import ConfigurationError
+from .events import Observer
 from .retries import AdaptiveRetries, StandardRetries
 
 MOST_CERTIFICATES = 4 << 20  # bytes of a bundle
@@ -143,6 +145,7 @@ def engine_of(
     retries: RetryPolicy | None = None,
     tasks: Tasks | None = None,
     default_credentials: Callable[[], CredentialsProvider] | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Engine:
     """Return the engine, by options that are resolved. Without an endpoint it only lends itself to other sources."""
     return Engine(
@@ -151,6 +154,7 @@ def engine_of(
         credentials=credentials,
         retries=retries or retries_of(config),
         deadline=config.deadline,
+        observers=observers,
         validate=config.validate_parameters,
         clock=ServiceClock(offset=config.time_offset, corrects=not config.disable_clock_skew_correction),
         tasks=tasks,

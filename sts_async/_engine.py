@@ -27,10 +27,7 @@ from ._core.skew import ServiceClock, is_reason
 from ._flight import Tasks
 from ._limits import Gate, TimeLimits
 from ._meter import Meter, notify
-from ._seams import CredentialsProvider as CredentialsProvider
-from ._seams import Lender as Lender
-from ._seams import RetryPolicy as RetryPolicy
-from ._seams import Transport as Transport
+from ._seams import CredentialsProvider, RetryPolicy, Transport
 from .errors import (
     ConfigurationError,
     ConnectError,
@@ -194,7 +191,7 @@ class Engine(Unpicklable):
             try:
                 begun = self.wall_clock()
                 at = datetime.fromtimestamp(begun + signed_with, UTC)
-                headers = self._sign(credentials, digest, at) if operation.signed else self._headers
+                headers = self._headers if credentials is None else self._sign(credentials, digest, at)
                 call.sent = call.attempt
                 if meter is not None:
                     meter.over("signing")
@@ -239,7 +236,7 @@ class Engine(Unpicklable):
 
     async def _provided(self, call: _Call) -> Credentials:
         try:  # a source that fails has tried what it could: it is not for us to try again
-            return self._checked(await self._credentials.provide_credentials(self))
+            return await self.get_credentials()
         except STSError as error:
             error.attempts = call.sent or error.attempts  # it may have a count of its own
             raise
@@ -338,7 +335,7 @@ class Engine(Unpicklable):
         if request._has_secret():
             raise ConfigurationError(f"{operation.name} with a secret cannot be presigned: URLs end up in logs")
         return sigv4.presign(
-            self._checked(await self._credentials.provide_credentials(self)),
+            await self.get_credentials(),
             url=f"{self._where().url}?{query.serialize(operation, request).decode()}",
             service=SERVICE,
             region=self._signing_region(),
@@ -353,16 +350,16 @@ class Engine(Unpicklable):
     def _scope(self, credentials: Credentials, endpoint: Endpoint) -> str:
         known = self._scope_of
         if known is None or known[0] is not credentials:
-            access_key_id = self._checked(credentials).access_key_id
-            known = self._scope_of = (credentials, scope_of(access_key_id, endpoint.signing_region or ""))
+            scope = scope_of(credentials.access_key_id, endpoint.signing_region or "")
+            known = self._scope_of = (credentials, scope)
         return known[1]
 
-    def _sign(self, credentials: Credentials | None, digest: str, at: datetime) -> Mapping[str, str]:
+    def _sign(self, credentials: Credentials, digest: str, at: datetime) -> Mapping[str, str]:
         signer = self._signer
         if signer is None or signer.credentials is not credentials:
             # One is kept, for the credentials in use: what they supersede is let go, and their derived keys with it.
             signer = self._signer = sigv4.Signer(
-                self._checked(credentials),
+                credentials,
                 method="POST",
                 url=self._where().url,
                 headers=self._headers,

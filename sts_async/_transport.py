@@ -35,6 +35,7 @@ from ._limits import (
     Deadline,
     Deadlines,
     Gate,
+    TimeLimits,
 )
 from ._resolver import LOOK_UPS
 from ._version import VERSION
@@ -146,7 +147,7 @@ class _LoopPart:
 
     def __init__(self, session: aiohttp.ClientSession, *, owned: bool, connections: int, seconds: float) -> None:
         self.deadlines = Deadlines(seconds)
-        self._others: dict[float, Deadlines] = {}
+        self._others = TimeLimits()
         self.session = session
         self.owned = owned
         # aiohttp's connector starves queued callers; with as many admitted as it has connections, none queues there.
@@ -156,14 +157,11 @@ class _LoopPart:
         """Return the deadline of an attempt that begins now."""
         if seconds is None:
             return self.deadlines.start()
-        others = self._others.get(seconds)
-        if others is None:
-            others = self._others[seconds] = Deadlines(seconds)
-        return others.start()
+        return self._others.start(seconds)
 
     async def close(self) -> None:
-        for deadlines in (self.deadlines, *self._others.values()):
-            deadlines.close()
+        self.deadlines.close()
+        self._others.close(self.deadlines.loop)
         await self.close_session()
 
     async def close_session(self) -> None:

@@ -14,9 +14,10 @@ from ._assembly import endpoint_of, engine_of, transport_of
 from ._core.endpoints import Endpoint, check_region
 from ._core.options import SECONDS
 from ._core.secret import Unpicklable
-from ._engine import CredentialsProvider, Engine, RetryPolicy
+from ._engine import Engine
 from ._flight import Flights, Tasks
 from ._limits import CLOSE_GRACE
+from ._seams import CredentialsProvider, RetryPolicy
 from .calls import Calls
 from .config import Config, Surroundings
 from .credentials.source import Source, provider_of
@@ -140,7 +141,8 @@ class STSClient(Unpicklable, Calls):
             retries=self._retries,
             tasks=self._tasks,
             default_credentials=self._default_chain,
-        ).view(observers=self._observers)
+            observers=self._observers,
+        )
         # Another thread's event loop may have been quicker. No lock: one that is held at a fork stays so in the child.
         self._transport, self._endpoint, engine = self._started.setdefault("parts", (transport, endpoint, engine))
         if self._closed:

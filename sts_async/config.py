@@ -255,13 +255,12 @@ class Surroundings:
         return f"Surroundings({self.config!r})"
 
 
-def _own_variables(environ: Mapping[str, str] | None = None) -> Mapping[str, str]:
+def _own_variables(environ: Mapping[str, str]) -> Mapping[str, str]:
     """
     Return a copy of the variables that options are read from, without the blank ones.
 
     A copy, because the others hold keys, and a traceback that shows local variables must not.
     """
-    environ = os.environ if environ is None else environ
     names = [*VARIABLES, *HOME_VARIABLES]
     if "REQUEST_METHOD" in environ:
         names.remove("HTTP_PROXY")  # CVE-2016-1000110: under CGI, a request's Proxy header sets it

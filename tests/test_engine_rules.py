@@ -14,7 +14,8 @@ from sts_async._core.endpoints import Endpoint
 from sts_async._core.message import HttpRequest, HttpResponse
 from sts_async._core.secret import SecretBytes
 from sts_async._core.skew import ServiceClock
-from sts_async._engine import Engine, Lender
+from sts_async._engine import Engine
+from sts_async._seams import Lender
 from sts_async.credentials import StaticProvider
 from sts_async.operations import ASSUME_ROLE, GET_SESSION_TOKEN
 from sts_async.retries import AdaptiveRetries, NoRetries, StandardRetries

@@ -24,7 +24,6 @@ from .static import StaticProvider
 
 CODES_ASKED = 3  # MFA codes for one fetch, at most: a new one after each time that STS asks to slow down
 TO_COME = "0000"  # in place of a token that each fetch gets anew: the shortest that the API takes
-REFUSED_KEYS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidClientTokenId"})
 
 
 class IssuedProvider(RefreshingProvider):
@@ -117,19 +116,9 @@ class SignedProvider(IssuedProvider):
         source = _SourceOfFetch(signing, lender, of=repr(self))
         if self._device is not None:
             return await self._fetch_attended(self._device, source, lender)
-        issued = await self._fetch_signed(source, lender)
+        issued = await self._issue(lender.signed_by(source))
         self._keep_attended(signing)  # what a profile or a chain asks for is known only now
         return issued
-
-    async def _fetch_signed(self, source: "_SourceOfFetch", lender: Lender) -> Credentials:
-        engine = lender.signed_by(source)
-        try:
-            return await self._issue(engine)
-        except STSError as error:
-            failure = error
-        if not await source.renew_after(failure):
-            raise failure
-        return await self._issue(engine)
 
     async def _fetch_attended(self, device: _Device, source: "_SourceOfFetch", lender: Lender) -> Credentials:
         """Return new credentials; each time that the request is sent, it has another code (T46)."""
@@ -180,7 +169,6 @@ class _SourceOfFetch:
         self._source = source
         self._lender = lender
         self._of = of
-        self._used: str | None = None
 
     async def provide_credentials(self, _: Lender) -> Credentials:
         # With the lender that was lent, not the view of it that asks: its retries are not those of the source.
@@ -195,18 +183,13 @@ class _SourceOfFetch:
             raise _failed(f"the source of {self._of}", error) from error
         if not isinstance(credentials, Credentials):
             raise CredentialsError(f"the source of {self._of} gave no Credentials but a {type(credentials).__name__}")
-        self._used = credentials.access_key_id
         return credentials
 
-    async def renew_after(self, failure: STSError) -> bool:
-        """Say whether the source has others, once, in place of credentials that the service refused (F16)."""
+    def invalidate(self, access_key_id: str) -> None:
+        """Have the source fetch anew, if it can, after the service refused *access_key_id* (F16)."""
         invalidate = getattr(self._source, "invalidate", None)
-        refused = self._used
-        if invalidate is None or refused is None or getattr(failure, "code", None) not in REFUSED_KEYS:
-            return False
-        invalidate(refused)
-        await self.provide_credentials(self._lender)
-        return self._used != refused
+        if invalidate is not None:
+            invalidate(access_key_id)
 
 
 class Nobody:

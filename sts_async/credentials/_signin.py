@@ -7,7 +7,7 @@ from .._core.message import HttpRequest, HttpResponse
 from .._core.options import FLAG, Option
 from .._core.refusals import Refusal, is_redirect, refusal
 from .._core.secret import HiddenMapping
-from .._engine import Lender
+from .._seams import Lender
 from ..errors import (
     CredentialsError,
     InvalidEndpoint,

@@ -16,8 +16,8 @@ from .. import _files
 from .._core.documents import MOST_BYTES
 from .._core.secret import SecretBytes
 from .._core.system import reason_of
-from .._engine import Lender
 from .._files import Lock
+from .._seams import Lender
 from ..errors import CredentialsError, LoginRequired, STSError
 
 REFRESH_BEFORE = 300.0  # s of its life that a token has left when it is refreshed. Source: aws-sdk-rust

@@ -14,8 +14,8 @@ from typing import Any
 from .._core import freshness
 from .._core.freshness import Moment, Schedule, Step
 from .._core.secret import Unpicklable
-from .._engine import CredentialsProvider, Lender
 from .._flight import Flights, again
+from .._seams import CredentialsProvider, Lender
 from ..errors import ConfigurationError, CredentialsError, CredentialsExpired, STSError
 from ..events import CredentialsKept, CredentialsRefreshed
 from ..shapes import Credentials

@@ -6,8 +6,8 @@ from typing import Literal
 import attrs
 
 from .._core.secret import Unpicklable
-from .._engine import CredentialsProvider, Lender
 from .._flight import Flights
+from .._seams import CredentialsProvider, Lender
 from ..errors import ConfigurationError, CredentialsNotFound, STSError
 from ..shapes import Credentials
 from .source import Source, name_of, provider_of

@@ -18,8 +18,8 @@ from .._core.message import HttpRequest, HttpResponse
 from .._core.refusals import Refusal, is_transient, refusal
 from .._core.secret import HiddenMapping, Secret
 from .._core.system import code_of, reason_of
-from .._engine import Lender
 from .._resolver import LOOK_UPS
+from .._seams import Lender
 from ..errors import ConnectError, CredentialsError, CredentialsNotFound, InvalidEndpoint, TransportError
 from ..shapes import Credentials
 from .cache import RefreshingProvider

@@ -4,7 +4,7 @@ import attrs
 
 from .._assembly import endpoint_of, engine_of, transport_of
 from .._core.endpoints import Endpoint
-from .._engine import CredentialsProvider, Lender
+from .._seams import CredentialsProvider
 from ..config import Config, Surroundings
 from ..errors import ConfigurationError
 from .chain import Finding, ProviderChain
@@ -92,12 +92,11 @@ class DefaultChain(ProviderChain):
             self._instance = imds_of(await self._surroundings.resolve())
         return (*self.sources, self._instance)
 
-    async def explain(self, lender: Lender | None = None) -> Explanation:
+    async def explain(self) -> Explanation:
         """
         Ask every source, also those that come after the one that is taken, and return what each said.
 
-        Sources that ask AWS do so, and processes are run. *lender* is what a client lends; None makes connections for
-        this alone.
+        Sources that ask AWS do so, over connections for this alone, and processes are run.
 
         Raises:
             ConfigurationError: Environment or files say what an option cannot be.
@@ -111,7 +110,7 @@ class DefaultChain(ProviderChain):
             config, endpoint=endpoint, transport=transport, credentials=self, default_credentials=lambda: self
         )
         try:
-            findings = await self.findings(lender or engine)
+            findings = await self.findings(engine)
         finally:
             try:
                 await engine.tasks.aclose()  # first, as for a client: what renews a login may still send it

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from .._core.convert import timestamp
 from .._core.secret import HiddenMapping, Unpicklable, conceal
-from .._engine import Lender
+from .._seams import Lender
 from ..errors import CredentialsError, CredentialsExpired, CredentialsNotFound
 from ..shapes import Credentials
 

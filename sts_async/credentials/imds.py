@@ -13,7 +13,7 @@ from .._core.documents import Names, read_credentials, read_object
 from .._core.message import HttpRequest, HttpResponse
 from .._core.refusals import is_transient, readable_code, refusal
 from .._core.secret import Secret, SecretBytes
-from .._engine import Lender
+from .._seams import Lender
 from ..config import Config
 from ..errors import (
     AttemptTimeout,

@@ -19,7 +19,7 @@ from .._core.message import HttpRequest
 from .._core.refusals import Refusal
 from .._core.secret import HiddenMapping, Secret, SecretBytes
 from .._core.tokens import LoginToken
-from .._engine import Lender
+from .._seams import Lender
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
 from ..shapes import Credentials
 from ._signin import exchange, service_url

@@ -10,7 +10,7 @@ from .. import _process
 from .._core import freshness
 from .._core.documents import MOST_BYTES, Names, read_credentials, read_object
 from .._core.secret import Secret, SecretBytes, conceal
-from .._engine import Lender
+from .._seams import Lender
 from ..errors import ConfigurationError, CredentialsError
 from ..shapes import Credentials
 from .cache import RefreshingProvider

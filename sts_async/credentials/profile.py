@@ -12,8 +12,8 @@ from .._core import freshness, plans
 from .._core.freshness import Schedule
 from .._core.plans import Plan
 from .._core.secret import Unpicklable
-from .._engine import CredentialsProvider, Lender
 from .._flight import Flights
+from .._seams import CredentialsProvider, Lender
 from ..config import Config, Surroundings
 from ..errors import CredentialsError, STSError
 from ..shapes import Credentials

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from .. import shapes as s
-from .._engine import Lender
+from .._seams import Lender
 from ..operations import ASSUME_ROLE_WITH_SAML
 from ._issued import TO_COME, IssuedProvider, Nobody, ask, check_callable
 

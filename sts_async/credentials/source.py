@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .._engine import CredentialsProvider
+from .._seams import CredentialsProvider
 from ..errors import ConfigurationError
 from ..shapes import Credentials
 from .cache import CachingProvider

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from .._core.secret import Unpicklable
-from .._engine import Lender
+from .._seams import Lender
 from ..errors import ConfigurationError, CredentialsExpired
 from ..shapes import Credentials
 

@@ -14,7 +14,7 @@ from .. import _files
 from .. import shapes as s
 from .._core.secret import HiddenMapping, Secret
 from .._core.system import reason_of
-from .._engine import Lender
+from .._seams import Lender
 from ..errors import (
     ConfigurationError,
     CredentialsError,

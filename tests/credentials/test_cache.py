@@ -13,7 +13,8 @@ import attrs
 import pytest
 from support import START, Clocks
 
-from sts_async._engine import Engine, Lender
+from sts_async._engine import Engine
+from sts_async._seams import Lender
 from sts_async.credentials import CachingProvider, RefreshingProvider
 from sts_async.credentials.source import name_of, provider_of
 from sts_async.errors import (

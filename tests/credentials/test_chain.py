@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from support import KEYS
 
-from sts_async._engine import Engine, Lender
+from sts_async._engine import Engine
+from sts_async._seams import Lender
 from sts_async.credentials import EnvironmentProvider, Finding, ProviderChain, RefreshingProvider
 from sts_async.errors import (
     ConfigurationError,

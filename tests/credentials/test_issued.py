@@ -16,7 +16,8 @@ from sts_async import errors
 from sts_async._core import freshness, plans
 from sts_async._core.message import HttpRequest, HttpResponse
 from sts_async._core.secret import Secret
-from sts_async._engine import Engine, Lender
+from sts_async._engine import Engine
+from sts_async._seams import Lender
 from sts_async.credentials._issued import IssuedProvider, Nobody, SignedProvider
 from sts_async.credentials.assume_role import AssumeRoleProvider
 from sts_async.credentials.chain import ProviderChain

@@ -66,8 +66,8 @@ MOST_ROUTES = 1000  # that are kept, as many as aiohttp keeps addresses of hosts
 LOOK_UP_SHARE = 0.9  # of the seconds for an attempt, so that what was not looked up is told from what was not answered
 
 
-_reused: ContextVar[bool] = ContextVar("reused", default=False)
-"""Whether the connection of the request that the current task is sending had served before."""
+_reused: ContextVar[bool | None] = ContextVar("reused", default=None)
+"""Whether the connection of what the current task sends had served before; None while there is none."""
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -244,7 +244,7 @@ class AiohttpTransport(Unpicklable):
             await part.gate.wait()
         route = self._routes.get(request.url)
         response = None
-        _reused.set(False)
+        _reused.set(None)
         try:
             self._check_open()
             if route is None:
@@ -269,8 +269,11 @@ class AiohttpTransport(Unpicklable):
         except (aiohttp.ClientError, OSError, RuntimeError, STSError, ValueError) as error:
             closed = self._closed and isinstance(error, TimeoutError)
             failure = _closed() if closed else _failure(error, request, part.session, by=route.by if route else None)
+            reused = _reused.get()
             if isinstance(failure, ConnectionLost):
-                failure.stale = response is None and _reused.get()
+                failure.stale = response is None and bool(reused)
+            elif isinstance(failure, AttemptTimeout) and reused is None and part.owned:
+                failure = ConnectTimeout(f"no connection to {_place(request.url, route and route.by)} in time")
         finally:
             if response is not None:
                 response.close()  # its connection is back in the pool when the whole answer was read

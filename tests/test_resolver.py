@@ -198,22 +198,23 @@ async def test_localhost_is_known_without_a_configured_address(monkeypatch: pyte
 
 async def test_a_name_that_is_not_looked_up_in_time_is_a_connect_error(names: Names) -> None:
     """F24: nothing was sent; and the event loop's own threads are left to others."""
-    transport = AiohttpTransport(read_timeout=2)
-
-    async with asyncio.TaskGroup() as group:
-        calls = [
-            group.create_task(refused(transport, f"http://slow-{number}.example/")) for number in range(2 * THREADS)
-        ]
+    transport = AiohttpTransport(read_timeout=1)
+    try:
+        async with asyncio.TaskGroup() as group:
+            calls = [
+                group.create_task(refused(transport, f"http://slow-{number}.example/")) for number in range(2 * THREADS)
+            ]
+    finally:
+        await transport.aclose()
+        names.release.set()
     loop: Any = asyncio.get_running_loop()
-    await transport.aclose()
-    names.release.set()
     await until_idle(LOOK_UPS)
 
-    assert [type(call.result()) for call in calls] == [errors.ConnectError] * 2 * THREADS
+    assert all("slow-" in str(call.result()) for call in calls)
     assert loop._default_executor is None
 
 
-async def refused(transport: AiohttpTransport, url: str) -> errors.TransportError:
-    with pytest.raises(errors.TransportError, match="no address is known for slow") as caught:
+async def refused(transport: AiohttpTransport, url: str) -> errors.ConnectError:
+    with pytest.raises(errors.ConnectError) as caught:
         await transport.send(HttpRequest("GET", url, {}))
     return caught.value

@@ -272,7 +272,7 @@ async def test_a_proxy_that_hangs_is_a_timeout(raw_server: Start) -> None:
 
     proxy = await raw_server(handler=silent)
 
-    with pytest.raises(errors.AttemptTimeout, match="by the proxy"):
+    with pytest.raises(errors.ConnectTimeout, match="by the proxy"):
         await send(f"https://{HOST}/", proxy=with_password(proxy), read_timeout=0.1)
 
 

@@ -8,7 +8,8 @@ client        STSClient: how it is made and closed       calls       its eleven 
 config        Config: every option                       operations  the table behind them
 shapes        requests, responses, Credentials           errors      everything that is raised, as a tree
 credentials   where credentials come from                retries     when a call is sent again
-sigv4         signing for any service                    events      what observers are told
+sigv4         signing for any service                    handlers    code of yours in the path of requests
+events        what observers are told                    observers   logging, OpenTelemetry, Prometheus
 testing       LocalSTS, an STS on this host, and fixtures
 """
 
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
         Observer,
         RetryScheduled,
     )
+    from .handlers import OutgoingRequest, RequestHandler
     from .retries import AdaptiveRetries, NoRetries, StandardRetries
     from .shapes import (
         AssumedRoleUser,
@@ -198,6 +200,7 @@ __all__ = [
     "NoRetries",
     "Observer",
     "OutboundWebIdentityFederationDisabledException",
+    "OutgoingRequest",
     "PackedPolicyTooLargeException",
     "ParamValidationError",
     "PolicyDescriptorType",
@@ -211,6 +214,7 @@ __all__ = [
     "RefreshingProvider",
     "RegionDisabledException",
     "Request",
+    "RequestHandler",
     "Response",
     "ResponseMetadata",
     "ResponseParseError",
@@ -241,5 +245,16 @@ if not TYPE_CHECKING:  # else every misspelt name would be of type Any
     __getattr__, __dir__ = lazily(
         __name__,
         names=__all__,
-        homes=("errors", "shapes", "events", "retries", "sigv4", "config", "_seams", "credentials", "client"),
+        homes=(
+            "errors",
+            "shapes",
+            "events",
+            "handlers",
+            "retries",
+            "sigv4",
+            "config",
+            "_seams",
+            "credentials",
+            "client",
+        ),
     )

@@ -33,13 +33,17 @@ def endpoint_of(config: Config) -> endpoints.Endpoint:
     Raises:
         ConfigurationError: There is neither region nor endpoint, or they contradict other options.
     """
-    return endpoints.resolve(
+    endpoint = endpoints.resolve(
         region=config.region,
         endpoint_url=config.endpoint_url,
         use_fips=bool(config.use_fips_endpoint),
         use_dualstack=bool(config.use_dualstack_endpoint),
         use_global_endpoint=config.sts_regional_endpoints == "legacy",
         allow_http=config.allow_http,
+    )
+    return endpoint._replace(
+        signing_region=config.signing_region or endpoint.signing_region,
+        signing_name=config.signing_name or endpoint.signing_name,
     )
 
 
@@ -132,7 +136,7 @@ def _no_password() -> str:
 
 def retries_of(config: Config) -> RetryPolicy:
     """Return the retry policy, by options that are resolved; the legacy mode differs only in how often it tries."""
-    policy = AdaptiveRetries if config.retry_mode == "adaptive" else StandardRetries
+    policy = StandardRetries if config.retry_mode in ("standard", "legacy") else AdaptiveRetries
     return policy(max_attempts=config.max_attempts or 1)
 
 
@@ -155,6 +159,7 @@ def engine_of(
         retries=retries or retries_of(config),
         deadline=config.deadline,
         observers=observers,
+        handlers=config.handlers,
         validate=config.validate_parameters,
         clock=ServiceClock(offset=config.time_offset, corrects=not config.disable_clock_skew_correction),
         tasks=tasks,

@@ -8,7 +8,6 @@ transport, credentials provider, retry policy.
 import asyncio
 import hashlib
 import logging
-import math
 import random
 import time
 from collections import OrderedDict
@@ -16,10 +15,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+import attrs
+
 from . import sigv4
+from ._call import Call, may_be_sent_again
 from ._core import answer, query
 from ._core.constraints import violations
 from ._core.endpoints import NO_REGION, Endpoint
+from ._core.headers import checked_headers
 from ._core.message import HttpRequest, HttpResponse
 from ._core.scope import scope_of
 from ._core.secret import Unpicklable
@@ -30,23 +33,20 @@ from ._meter import Meter, notify
 from ._seams import CredentialsProvider, RetryPolicy, Transport
 from .errors import (
     ConfigurationError,
-    ConnectError,
-    ConnectionLost,
     CredentialsError,
     DeadlineExceeded,
     ParamValidationError,
     STSError,
 )
 from .events import Event, Observer
+from .handlers import OutgoingRequest, RequestHandler
 from .operations import Operation
 from .shapes import Credentials, Request, Response, ResponseMetadata
 
 R = TypeVar("R", bound=Response)
 
-SERVICE = "sts"
 HEADERS = {"content-type": query.CONTENT_TYPE}  # all that is signed: what a proxy may change is not
 REFUSED_KEYS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidClientTokenId"})
-MOST_DIED = 50  # connections found dead in a call: as many as are kept
 METADATA_KEPT = 50  # answers; as many as the 2015 Java client kept
 
 log = logging.getLogger("sts_async")
@@ -66,27 +66,13 @@ class _Shared:
         self.metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
 
 
-class _Call:
-    """How far a call has come."""
-
-    __slots__ = ("attempt", "died", "ends", "failure", "meter", "renewed", "sent")
-
-    def __init__(self, meter: Meter | None) -> None:
-        self.meter = meter  # where somebody observes
-        self.ends = math.inf  # on the monotonic clock
-        self.attempt = 0
-        self.sent = 0  # how often the request has been sent
-        self.failure: STSError | None = None  # of the last attempt
-        self.died = 0  # connections that had ended while nobody used them
-        self.renewed = False  # whether credentials were fetched anew because the service refused them
-
-
 class Engine(Unpicklable):
     """Invoke operations at one endpoint. All parts are values or seams; none is made here."""
 
     __slots__ = (
         "_credentials",
         "_deadline",
+        "_handlers",
         "_headers",
         "_observers",
         "_retries",
@@ -116,6 +102,7 @@ class Engine(Unpicklable):
         retries: RetryPolicy,
         deadline: float | None = None,
         observers: Sequence[Observer] = (),
+        handlers: Sequence[RequestHandler] = (),
         validate: bool = True,
         clock: ServiceClock | None = None,
         tasks: Tasks | None = None,
@@ -137,13 +124,14 @@ class Engine(Unpicklable):
         self._retries = retries
         self._deadline = deadline
         self._observers = tuple(observers)
+        self._handlers = tuple(handlers)
         self._headers: Mapping[str, str] = HEADERS
         self._signer: sigv4.Signer | None = None
         self._scope_of: tuple[Credentials, str] | None = None
 
     async def invoke(self, operation: Operation[R], request: Request[R]) -> R:
         """Send *request* until it succeeds, the retry policy gives up, or its time is over; see `errors`."""
-        call = _Call(Meter(self._observers, operation=operation.name) if self._observers else None)
+        call = Call(Meter(self._observers, operation=operation.name) if self._observers else None)
         outcome: R | STSError
         try:
             if self._deadline is None:
@@ -157,12 +145,12 @@ class Engine(Unpicklable):
         except TimeoutError:
             outcome = self._too_late(call)
         if call.meter is not None:
-            call.meter.finished(outcome, quota=getattr(self._retries, "quota", None))
+            call.meter.finished(outcome, quota_left=self._quota())
         if isinstance(outcome, STSError):
             raise outcome
         return outcome
 
-    async def _attempts(self, call: _Call, operation: Operation[R], request: Request[R]) -> R:
+    async def _attempts(self, call: Call, operation: Operation[R], request: Request[R]) -> R:
         shared, meter = self._shared, call.meter
         if shared.validate:
             check(request)
@@ -185,13 +173,16 @@ class Engine(Unpicklable):
                 await self._turn(call, scope)
             if meter is not None:
                 meter.over("limiter")
+            outgoing = self._handled(call, operation, request) if self._handlers else None
             outcome: R | STSError
             signed_with = shared.clock.offset
             skew = None
             try:
                 begun = self.wall_clock()
                 at = datetime.fromtimestamp(begun + signed_with, UTC)
-                headers = self._headers if credentials is None else self._sign(credentials, digest, at)
+                headers = self._headers if outgoing is None else outgoing.headers
+                if credentials is not None:
+                    headers = self._sign(credentials, digest, at, headers)
                 call.sent = call.attempt
                 if meter is not None:
                     meter.over("signing")
@@ -202,7 +193,7 @@ class Engine(Unpicklable):
                     meter.over("send")
             else:
                 if meter is not None:
-                    meter.answered(response.status)
+                    meter.answered(response)
                 skew = shared.clock.learn(response.headers, sent=begun, received=self.wall_clock())
                 outcome = answer.read(
                     operation,
@@ -213,6 +204,9 @@ class Engine(Unpicklable):
                 )
             if meter is not None:
                 meter.attempt_finished(outcome)
+            if outgoing is not None:
+                for handler in self._handlers:
+                    handler.after_attempt(outgoing, outcome)
             if log.isEnabledFor(logging.DEBUG):
                 _log_attempt(operation, call.attempt, outcome)
             if not isinstance(outcome, STSError):
@@ -223,25 +217,29 @@ class Engine(Unpicklable):
             failure = call.failure = outcome
             failure.attempts = call.sent
             failure.retryable = failure.retryable or is_reason(failure, skew=skew, signed_with=signed_with)
-            if await self._renewed(call, credentials) or _died_idle(call, request):
+            if await self._renewed(call, credentials) or call.died_idle(request):
                 continue
+            quota = self._quota()
             delay = self._retries.after_failure(
                 failure, scope=scope, attempt=call.attempt, now=self.monotonic(), jitter=self.jitter()
             )
-            if delay is None or not _may_be_sent_again(request, failure):
+            if delay is None or not may_be_sent_again(request, failure):
                 raise failure
             if meter is not None:
-                meter.retry(failure, delay=delay, quota=getattr(self._retries, "quota", None))
+                meter.retry(failure, delay=delay, quota_before=quota, quota_left=self._quota())
             await self._pause(call, delay)
 
-    async def _provided(self, call: _Call) -> Credentials:
+    def _quota(self) -> int | None:
+        return getattr(self._retries, "quota", None)
+
+    async def _provided(self, call: Call) -> Credentials:
         try:  # a source that fails has tried what it could: it is not for us to try again
             return await self.get_credentials()
         except STSError as error:
             error.attempts = call.sent or error.attempts  # it may have a count of its own
             raise
 
-    async def _renewed(self, call: _Call, credentials: Credentials | None) -> bool:
+    async def _renewed(self, call: Call, credentials: Credentials | None) -> bool:
         """Say whether there are others, once in a call, in place of credentials that the service refused."""
         refused = credentials is not None and getattr(call.failure, "code", None) in REFUSED_KEYS
         invalidate = getattr(self._credentials, "invalidate", None)
@@ -253,7 +251,7 @@ class Engine(Unpicklable):
         invalidate(credentials.access_key_id)
         return (await self._provided(call)).access_key_id != credentials.access_key_id
 
-    async def _turn(self, call: _Call, scope: str) -> None:
+    async def _turn(self, call: Call, scope: str) -> None:
         """Wait until the retry policy admits the request, behind those who came before."""
         line = (asyncio.get_running_loop(), self._retries, scope)
         turns = self._shared.turns
@@ -268,14 +266,14 @@ class Engine(Unpicklable):
             if gate.idle:
                 turns.pop(line, None)
 
-    async def _pause(self, call: _Call, seconds: float) -> None:
+    async def _pause(self, call: Call, seconds: float) -> None:
         """Wait, unless the call would be over by then."""
         if self.monotonic() + seconds > call.ends:
             raise self._too_late(call)
         if seconds > 0:
             await self.sleep(seconds)
 
-    def _too_late(self, call: _Call) -> STSError:
+    def _too_late(self, call: Call) -> STSError:
         error = call.failure or DeadlineExceeded(f"the call was not over after {self._deadline:g} s")
         error.attempts = call.sent
         return error
@@ -309,6 +307,7 @@ class Engine(Unpicklable):
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
         observers: Sequence[Observer] = (),
+        handlers: Sequence[RequestHandler] = (),
     ) -> "Engine":
         """Return an engine with some parts replaced, that shares connections, clocks, limits and metadata with this."""
         made = object.__new__(Engine)
@@ -324,6 +323,7 @@ class Engine(Unpicklable):
         made._retries = retries or self._retries
         made._deadline = deadline or self._deadline
         made._observers = (*self._observers, *observers) if observers else self._observers
+        made._handlers = (*self._handlers, *handlers) if handlers else self._handlers
         made._headers = self._headers if headers is None else {**self._headers, **headers}
         made._signer = made._scope_of = None
         return made
@@ -337,7 +337,7 @@ class Engine(Unpicklable):
         return sigv4.presign(
             await self.get_credentials(),
             url=f"{self._where().url}?{query.serialize(operation, request).decode()}",
-            service=SERVICE,
+            service=self._where().signing_name,
             region=self._signing_region(),
             at=self.now(),
             expires=expires,
@@ -354,16 +354,34 @@ class Engine(Unpicklable):
             known = self._scope_of = (credentials, scope)
         return known[1]
 
-    def _sign(self, credentials: Credentials, digest: str, at: datetime) -> Mapping[str, str]:
+    def _handled(self, call: Call, operation: Operation[R], request: Request[R]) -> OutgoingRequest:
+        """Have the handlers add headers, and return what they saw last."""
+        endpoint = self._where()
+        outgoing = OutgoingRequest(
+            operation=operation.name,
+            attempt=call.attempt,
+            endpoint=endpoint.url,
+            region=endpoint.signing_region,
+            request=request,
+            headers=self._headers,
+        )
+        for handler in self._handlers:
+            added = checked_headers(handler.before_signing(outgoing))
+            outgoing = attrs.evolve(outgoing, headers={**outgoing.headers, **added})
+        return outgoing
+
+    def _sign(
+        self, credentials: Credentials, digest: str, at: datetime, headers: Mapping[str, str]
+    ) -> Mapping[str, str]:
         signer = self._signer
-        if signer is None or signer.credentials is not credentials:
+        if signer is None or signer.credentials is not credentials or signer.headers != headers:
             # One is kept, for the credentials in use: what they supersede is let go, and their derived keys with it.
             signer = self._signer = sigv4.Signer(
                 credentials,
                 method="POST",
                 url=self._where().url,
-                headers=self._headers,
-                service=SERVICE,
+                headers=headers,
+                service=self._where().signing_name,
                 region=self._signing_region(),
             )
         return signer.sign(payload_hash=digest, at=at)
@@ -405,21 +423,6 @@ def check(request: Request[Any]) -> None:
     broken = tuple(violations(request))
     if broken:
         raise ParamValidationError(type(request).__name__, broken)
-
-
-def _died_idle(call: _Call, request: Request[Any]) -> bool:
-    """Say whether all that failed is a connection that the server had closed meanwhile: another costs nothing."""
-    if not (
-        isinstance(call.failure, ConnectionLost) and call.failure.stale and _may_be_sent_again(request, call.failure)
-    ):
-        return False
-    call.died += 1
-    return call.died <= MOST_DIED
-
-
-def _may_be_sent_again(request: Request[Any], failure: STSError) -> bool:
-    """Say whether a request may be repeated: one with an MFA code, which is good for once, only if it was not sent."""
-    return isinstance(failure, ConnectError) or getattr(request, "token_code", None) is None
 
 
 def _digest(body: bytes) -> str:

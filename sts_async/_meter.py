@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from ._core.message import HttpResponse
 from .errors import ServiceError, STSError
 from .events import AttemptFinished, CallFinished, CredentialsInvalidated, Event, Observer, RetryScheduled
 from .shapes import Response
@@ -34,6 +35,8 @@ class Meter:
         "_operation",
         "_parts",
         "_pause",
+        "_quota_used",
+        "_reused",
         "_status",
     )
 
@@ -46,6 +49,8 @@ class Meter:
         self._attempt = 0
         self._parts: dict[str, float] = {}
         self._status: int | None = None
+        self._reused: bool | None = None
+        self._quota_used = 0
 
     def _lap(self) -> float:
         now = time.perf_counter()
@@ -59,7 +64,7 @@ class Meter:
 
     def attempt_began(self, attempt: int) -> None:
         """Know that an attempt begins."""
-        self._attempt, self._parts, self._status = attempt, {}, None
+        self._attempt, self._parts, self._status, self._reused = attempt, {}, None, None
         self._lap()
 
     def over(self, part: str) -> None:
@@ -68,10 +73,12 @@ class Meter:
         if part == "limiter":
             self._limiter += passed
 
-    def answered(self, status: int) -> None:
-        """Know the HTTP status of the answer."""
-        self._status = status
+    def answered(self, response: HttpResponse) -> None:
+        """Know that an answer has come."""
+        self._status, self._reused = response.status, response.reused
         self.over("send")
+        self._parts["receive_seconds"] = response.receive_seconds
+        self._parts["send_seconds"] -= response.receive_seconds
 
     def attempt_finished(self, outcome: Response | STSError) -> None:
         """Know that the answer is read, if there is one, and tell of the attempt."""
@@ -88,17 +95,27 @@ class Meter:
                 code=getattr(error, "code", None),
                 request_id=_request_id(outcome),
                 error=error,
+                connection_reused=self._reused,
                 **self._parts,
             ),
         )
 
-    def retry(self, error: STSError, *, delay: float, quota: int | None) -> None:
-        """Tell of a retry to come, and count its delay."""
+    def retry(self, error: STSError, *, delay: float, quota_before: int | None, quota_left: int | None) -> None:
+        """Tell of a retry to come, and count its delay and its cost."""
+        used = (quota_before or 0) - (quota_left or 0)
         self._pause += delay
-        scheduled = RetryScheduled(
-            operation=self._operation, attempt=self._attempt, delay=delay, error=error, quota=quota
+        self._quota_used += used
+        notify(
+            self._observers,
+            RetryScheduled(
+                operation=self._operation,
+                attempt=self._attempt,
+                delay=delay,
+                error=error,
+                quota_used=used,
+                quota_left=quota_left,
+            ),
         )
-        notify(self._observers, scheduled)
 
     def invalidated(self, access_key_id: str, error: STSError) -> None:
         """Tell of credentials that the service refused."""
@@ -108,7 +125,7 @@ class Meter:
             CredentialsInvalidated(operation=self._operation, access_key_id=access_key_id, code=code),
         )
 
-    def finished(self, outcome: Response | STSError, *, quota: int | None) -> None:
+    def finished(self, outcome: Response | STSError, *, quota_left: int | None) -> None:
         """Tell of the call."""
         error = outcome if isinstance(outcome, STSError) else None
         notify(
@@ -125,7 +142,8 @@ class Meter:
                 marshalling_seconds=self._marshalling,
                 pause_seconds=self._pause,
                 limiter_seconds=self._limiter,
-                quota=quota,
+                quota_used=self._quota_used,
+                quota_left=quota_left,
             ),
         )
 

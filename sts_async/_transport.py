@@ -7,11 +7,11 @@ are read up to a cap. Sessions are made at first use, one for each event loop, a
 
 import asyncio
 import contextlib
-import errno
 import os
 import socket
 import ssl
 import sys
+import time
 import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -26,6 +26,7 @@ from ._core.message import HttpRequest, HttpResponse
 from ._core.options import DNS_CACHE_TTL, KEEPALIVE_TIMEOUT
 from ._core.proxies import Proxies, Proxy, is_near
 from ._core.secret import SecretBytes, Unpicklable
+from ._failures import client_closed, failure_of, place, refused
 from ._limits import (
     CLOSE_GRACE,
     CONNECT_TIMEOUT,
@@ -41,16 +42,11 @@ from ._resolver import LOOK_UPS
 from ._version import VERSION
 from .errors import (
     AttemptTimeout,
-    ClientClosedError,
     ConfigurationError,
-    ConnectError,
     ConnectionLost,
     ConnectTimeout,
-    ProxyError,
-    ResponseParseError,
     ResponseTooLarge,
     STSError,
-    TLSError,
 )
 
 PYTHON_VERSION = ".".join(map(str, sys.version_info[:3]))
@@ -264,16 +260,19 @@ class AiohttpTransport(Unpicklable):
                     timeout=self._timeout,
                 )
                 if response.status == PROXY_AUTHENTICATION_REQUIRED and route.by is not None:
-                    raise _refused(request.url, route.by, status=response.status)
-                return HttpResponse(response.status, response.headers, await _read(response.content, self._cap))
+                    raise refused(request.url, route.by, status=response.status)
+                begun = time.perf_counter()
+                body = await _read(response.content, self._cap)
+                return HttpResponse(response.status, response.headers, body, _reused.get(), time.perf_counter() - begun)
         except (aiohttp.ClientError, OSError, RuntimeError, STSError, ValueError) as error:
-            closed = self._closed and isinstance(error, TimeoutError)
-            failure = _closed() if closed else _failure(error, request, part.session, by=route.by if route else None)
-            reused = _reused.get()
-            if isinstance(failure, ConnectionLost):
+            by, reused = route and route.by, _reused.get()
+            failure = failure_of(error, request, part.session, by=by)
+            if self._closed and isinstance(error, TimeoutError):
+                failure = client_closed()
+            elif isinstance(failure, ConnectionLost):
                 failure.stale = response is None and bool(reused)
             elif isinstance(failure, AttemptTimeout) and reused is None and part.owned:
-                failure = ConnectTimeout(f"no connection to {_place(request.url, route and route.by)} in time")
+                failure = ConnectTimeout(f"no connection to {place(request.url, by)} in time")
         finally:
             if response is not None:
                 response.close()  # its connection is back in the pool when the whole answer was read
@@ -350,7 +349,7 @@ class AiohttpTransport(Unpicklable):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise _closed()
+            raise client_closed()
 
     async def aclose(self, *, grace: float = CLOSE_GRACE) -> None:
         """
@@ -395,61 +394,3 @@ async def _read(content: aiohttp.StreamReader, cap: int) -> SecretBytes:
         return SecretBytes(body)
     finally:
         body = b""  # no traceback shows part of an answer
-
-
-def _closed() -> ClientClosedError:
-    return ClientClosedError("the client is closed")
-
-
-def _place(url: str, by: Proxy | None) -> str:
-    where = urlsplit(url).netloc
-    return where if by is None else f"{where} by the proxy {by.authority}"
-
-
-def _refused(url: str, by: Proxy, *, status: int) -> ProxyError:
-    return ProxyError(f"no connection to {_place(url, by)}: it answered with HTTP {status}", status=status)
-
-
-def _failure(
-    error: Exception, request: HttpRequest, session: aiohttp.ClientSession, *, by: Proxy | None = None
-) -> STSError:
-    """Return our error for one of aiohttp's. Its text is ours, too: theirs can quote what was sent or received."""
-    where = _place(request.url, by)
-    match error:
-        case STSError():
-            return error
-        case aiohttp.ClientHttpProxyError() if by is not None:
-            return _refused(request.url, by, status=error.status)
-        case aiohttp.ConnectionTimeoutError() | aiohttp.SocketTimeoutError():
-            return ConnectTimeout(f"no connection to {where} in time")
-        case TimeoutError():
-            return AttemptTimeout(f"no whole answer from {where} in time")
-        case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch() | ssl.SSLError():
-            return TLSError(f"TLS with {where} failed: {_tls_reason(error)}")
-        case aiohttp.ClientOSError() if isinstance(error.__cause__, ssl.SSLError):  # an alert after the handshake
-            return TLSError(f"TLS with {where} failed: {_tls_reason(error.__cause__)}")
-        case aiohttp.ClientConnectorDNSError() if by is not None:
-            return ProxyError(f"no connection to {where}: no address is known for it")
-        case aiohttp.ClientConnectorDNSError():
-            return ConnectError(f"no address is known for {where}")
-        case aiohttp.ClientProxyConnectionError():
-            return ProxyError(f"no connection to {where}: {_os_reason(error.os_error)}")
-        case aiohttp.ClientConnectorError():
-            return ConnectError(f"no connection to {where}: {_os_reason(error.os_error)}")
-        case aiohttp.ClientResponseError():
-            return ResponseParseError(f"the answer of {where} is not HTTP that can be read", status=0)
-        case aiohttp.ClientError() | OSError():
-            return ConnectionLost(f"the connection to {where} ended before the whole answer had come")
-        case RuntimeError() if session.closed:
-            return ClientClosedError("the aiohttp session is closed")
-        case _:
-            return ConfigurationError(f"the HTTP client refused to send the request: {type(error).__name__}")
-
-
-def _os_reason(error: OSError) -> str:
-    return errno.errorcode.get(error.errno or 0, type(error).__name__)
-
-
-def _tls_reason(error: Exception) -> str:
-    cause = getattr(error, "os_error", error)
-    return getattr(cause, "verify_message", None) or getattr(cause, "reason", None) or type(cause).__name__

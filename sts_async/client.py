@@ -1,7 +1,6 @@
 """The client: what it is made of, how it is closed, and `send`. Its eleven coroutines are in `calls`."""
 
 import asyncio
-import re
 from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, TypeVar
@@ -12,7 +11,8 @@ import attrs
 from . import shapes as s
 from ._assembly import endpoint_of, engine_of, transport_of
 from ._core.endpoints import Endpoint, check_region
-from ._core.options import SECONDS
+from ._core.headers import checked_headers
+from ._core.options import HANDLERS, SECONDS
 from ._core.secret import Unpicklable
 from ._engine import Engine
 from ._flight import Flights, Tasks
@@ -23,6 +23,7 @@ from .config import Config, Surroundings
 from .credentials.source import Source, provider_of
 from .errors import ClientClosedError, ConfigurationError
 from .events import Observer
+from .handlers import RequestHandler
 from .operations import BY_REQUEST, Operation
 from .sigv4 import PresignedUrl
 
@@ -30,15 +31,6 @@ if TYPE_CHECKING:
     from ._transport import AiohttpTransport
 
 R = TypeVar("R", bound=s.Response)
-
-_HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"  # Source: RFC 9110, 5.6.2
-OWN_HEADERS = frozenset(
-    """
-    accept accept-encoding authorization connection content-encoding content-length content-type cookie expect host
-    keep-alive proxy-authorization te trailer transfer-encoding upgrade x-amz-date x-amz-security-token
-    """.split()
-)
-"""Headers that the library makes, or that are the connection's: nobody adds them to a request."""
 
 
 class STSClient(Unpicklable, Calls):
@@ -216,6 +208,7 @@ class STSClient(Unpicklable, Calls):
         retries: RetryPolicy | None = None,
         region: str | None = None,
         observer: Observer | None = None,
+        handlers: Sequence[RequestHandler] = (),
     ) -> "STSView":
         """
         Return a view of this client with other options for some calls: cheap, and made for one call if need be.
@@ -231,6 +224,7 @@ class STSClient(Unpicklable, Calls):
             retries: Decides about retries.
             region: Signed for; without an endpoint of its own, the client's view calls that region's.
             observer: Told what happens, beside those of the client.
+            handlers: Take part in each request, after those of the client: see `handlers`.
 
         Raises:
             ConfigurationError: An option is not what it must be.
@@ -241,15 +235,18 @@ class STSClient(Unpicklable, Calls):
             _expect_policy(retries)
         if region is not None:
             check_region(region)
+        if handlers and not HANDLERS.accepts(handlers := tuple(handlers)):
+            raise ConfigurationError(f"handlers must be {HANDLERS.rule}")
         return STSView(
             self,
             _Options(
                 None if credentials is None else provider_of(credentials),
-                None if headers is None else _checked_headers(headers),
+                None if headers is None else checked_headers(headers),
                 deadline,
                 retries,
                 region,
                 () if observer is None else _checked_observers([observer]),
+                handlers,
             ),
         )
 
@@ -264,6 +261,7 @@ class STSClient(Unpicklable, Calls):
             headers=options.headers,
             deadline=options.deadline,
             observers=options.observers,
+            handlers=options.handlers,
         )
 
     async def get_credentials(self) -> s.Credentials:
@@ -307,6 +305,7 @@ class _Options(NamedTuple):
     retries: RetryPolicy | None
     region: str | None
     observers: tuple[Observer, ...]
+    handlers: Sequence[RequestHandler]
 
 
 class STSView(Unpicklable, Calls):
@@ -355,18 +354,6 @@ def _checked_observers(observers: Sequence[Observer]) -> tuple[Observer, ...]:
 def _expect_policy(retries: object) -> None:
     if isinstance(retries, type) or not hasattr(retries, "after_failure"):
         raise ConfigurationError(f"retries must be a policy such as StandardRetries(max_attempts=5), not {retries!r}")
-
-
-def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers by lower-case names, or refuse what could change another one; no value is shown."""
-    checked = {}
-    for name, value in headers.items():
-        if not isinstance(name, str) or not re.fullmatch(_HEADER_NAME, name) or name.lower() in OWN_HEADERS:
-            raise ConfigurationError(f"headers: {name!a} is not the name of a header that can be added")
-        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
-            raise ConfigurationError(f"headers: the value of {name} must be printable ASCII")
-        checked[name.lower()] = value
-    return checked
 
 
 def _expect(given: object, kind: type, name: str) -> None:

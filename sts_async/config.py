@@ -1,7 +1,7 @@
 """Options of a client: what is given explicitly, then the environment, then the profile, then a default."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -13,12 +13,15 @@ from ._core.options import (
     APP_ID,
     DNS_CACHE_TTL,
     FLAG,
+    HANDLERS,
     KEEPALIVE_TIMEOUT,
     METADATA,
     NUMBER,
     PRODUCTS,
     PROXY,
+    REGION,
     SECONDS,
+    SERVICE_NAME,
     TEXT,
     WHOLE,
     Option,
@@ -31,6 +34,7 @@ from ._core.secret import HiddenMapping, conceal
 from ._limits import CONNECT_TIMEOUT, DEADLINE, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
 from ._shared import HOME_VARIABLES, SharedFiles
 from .errors import ConfigurationError, InvalidConfigFile, InvalidRegion
+from .handlers import RequestHandler
 
 DEFAULT_PROFILE = "default"
 # Source of the timeouts: AWS SDKs Reference Guide, "Smart configuration defaults".
@@ -56,9 +60,11 @@ class Config:
         use_dualstack_endpoint: Whether the host of STS is one that speaks IPv6 too. Default: False.
         sts_regional_endpoints: ``legacy`` uses the global endpoint for fifteen regions, which
             `endpoints.LEGACY_GLOBAL_REGIONS` lists. Default: ``regional``.
+        signing_region: The region that requests are signed for, where it is not that of the endpoint.
+        signing_name: The name of the service that requests are signed for. Default: ``sts``.
         allow_http: Whether an endpoint beyond this host may be reached without TLS.
         validate_parameters: Whether requests are checked against the API's constraints before they are sent.
-        retry_mode: ``legacy``, ``standard`` or ``adaptive``. Default: ``standard``.
+        retry_mode: ``legacy``, ``standard`` or ``adaptive``. Default: ``adaptive``.
         max_attempts: Attempts per call, the first included. Default: 3, and 5 in the legacy mode.
         defaults_mode: ``in-region`` takes 1.1 s as the default of *connect_timeout*, ``mobile`` 30. Default:
             ``legacy``; the others change nothing here.
@@ -68,6 +74,7 @@ class Config:
         deadline: Seconds for a whole call, retries and the wait for credentials included. Default: 30.
         time_offset: Seconds by which the service's clock is ahead of this host's; None to learn it from its answers.
         disable_clock_skew_correction: Whether nothing is learnt from them. Default: False.
+        handlers: What takes part in every request: see `handlers`.
         max_connections: Greatest number of connections, and of requests under way. Default: 50.
         max_response_bytes: Cap for the body of an answer. Default: 1 MiB.
         keepalive_timeout: Seconds for which a connection that nobody uses is kept. Default: 15.
@@ -127,10 +134,12 @@ class Config:
         key="sts_regional_endpoints",
         default="regional",
     )
+    signing_region: str | None = option(REGION)
+    signing_name: str | None = option(SERVICE_NAME)
     allow_http: bool = setting(FLAG, default=False)
     validate_parameters: bool = setting(FLAG, default=True)
     retry_mode: Literal["legacy", "standard", "adaptive"] | None = option(
-        one_of("legacy", "standard", "adaptive"), variables=("AWS_RETRY_MODE",), key="retry_mode", default="standard"
+        one_of("legacy", "standard", "adaptive"), variables=("AWS_RETRY_MODE",), key="retry_mode", default="adaptive"
     )
     max_attempts: int | None = option(WHOLE, variables=("AWS_MAX_ATTEMPTS",), key="max_attempts")
     defaults_mode: Literal["legacy", "standard", "in-region", "cross-region", "mobile", "auto"] | None = option(
@@ -149,6 +158,7 @@ class Config:
         key="disable_clock_skew_correction",
         default=False,
     )
+    handlers: Sequence[RequestHandler] = setting(HANDLERS, default=())
     max_connections: int = setting(WHOLE, default=MAX_CONNECTIONS)
     max_response_bytes: int = setting(WHOLE, default=MAX_RESPONSE_BYTES)
     keepalive_timeout: float = setting(SECONDS, default=KEEPALIVE_TIMEOUT)

@@ -30,10 +30,12 @@ class AttemptFinished:
         code: Error code of the service, or None.
         request_id: What AWS support asks for, or None.
         error: What ended the attempt, or None.
+        connection_reused: Whether its connection had served before; None when no answer came, or who knows.
         credentials_seconds: Until credentials were there.
         limiter_seconds: Until the retry policy admitted it.
         signing_seconds: Signing.
-        send_seconds: From there until the whole answer had come.
+        send_seconds: From there until the head of the answer had come, the wait for a connection included.
+        receive_seconds: From there until the whole answer had come.
         parse_seconds: Reading the answer.
     """
 
@@ -44,10 +46,12 @@ class AttemptFinished:
     code: str | None = None
     request_id: str | None = None
     error: STSError | None = None
+    connection_reused: bool | None = None
     credentials_seconds: float = 0.0
     limiter_seconds: float = 0.0
     signing_seconds: float = 0.0
     send_seconds: float = 0.0
+    receive_seconds: float = 0.0
     parse_seconds: float = 0.0
 
 
@@ -61,14 +65,16 @@ class RetryScheduled:
         attempt: Which attempt failed.
         delay: Seconds until the next.
         error: What ended it.
-        quota: Tokens that are left for retries; None for a policy that has none.
+        quota_used: Tokens that it takes from the quota of the retry policy.
+        quota_left: Tokens that are left for retries; None for a policy that has none.
     """
 
     operation: str
     attempt: int
     delay: float
     error: STSError
-    quota: int | None = None
+    quota_used: int = 0
+    quota_left: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -88,7 +94,8 @@ class CallFinished:
         marshalling_seconds: Checking the request and writing its body.
         pause_seconds: Waiting between attempts.
         limiter_seconds: Waiting to be admitted.
-        quota: Tokens that are left for retries; None for a policy that has none.
+        quota_used: Tokens that its retries took from the quota of the retry policy.
+        quota_left: Tokens that are left for retries; None for a policy that has none.
     """
 
     operation: str
@@ -102,7 +109,8 @@ class CallFinished:
     marshalling_seconds: float = 0.0
     pause_seconds: float = 0.0
     limiter_seconds: float = 0.0
-    quota: int | None = None
+    quota_used: int = 0
+    quota_left: int | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -122,9 +122,10 @@ class Signer(Unpicklable):
 
     Attributes:
         credentials: What it signs with.
+        headers: Those that it was made for.
     """
 
-    __slots__ = ("_credential", "_head", "_key", "_names", "_scope", "_sent", "_tail", "credentials")
+    __slots__ = ("_credential", "_head", "_key", "_names", "_scope", "_sent", "_tail", "credentials", "headers")
 
     def __init__(
         self,
@@ -142,6 +143,7 @@ class Signer(Unpicklable):
         address, _, query = url.partition("?")
         host, path = _target(address, normalize=normalize_path, double_encode=double_encode)
         self.credentials = credentials
+        self.headers = headers
         self._scope = _scope(region, service)
         self._credential = f"{ALGORITHM} Credential={credentials.access_key_id}/"
         self._sent = {name: value for name, value in headers.items() if _lower(name) not in OURS}

@@ -402,6 +402,35 @@ async def test_a_view_has_other_options_and_shares_the_rest(raw_server: Start) -
     assert b"x-amz-source-account" not in second
 
 
+@pytest.mark.parametrize(
+    ("options", "scope"),
+    [
+        ({}, b"/eu-west-1/sts/aws4_request"),
+        ({"signing_region": "us-gov-west-1"}, b"/us-gov-west-1/sts/aws4_request"),
+        ({"signing_name": "execute-api"}, b"/eu-west-1/execute-api/aws4_request"),
+    ],
+    ids=str,
+)
+async def test_what_requests_are_signed_for_can_be_given(
+    raw_server: Start, options: dict[str, Any], scope: bytes
+) -> None:
+    server = await raw_server(http(ANSWER))
+    async with client(server.url, config=Config(**options)) as sts:
+        await sts.assume_role(**CALL)
+        url = await sts.presign(GetCallerIdentityRequest())
+
+    assert scope + b"," in server.requests[0]
+    assert scope.replace(b"/", b"%2F").decode() in url.reveal()
+
+
+async def test_a_region_to_sign_for_stands_in_for_that_of_an_endpoint_without_one(raw_server: Start) -> None:
+    server = await raw_server(http(ANSWER))
+    async with client(server.url, region=None, config=Config(signing_region="eu-west-9")) as sts:
+        await sts.assume_role(**CALL)
+
+    assert b"/eu-west-9/sts/aws4_request" in server.requests[0]
+
+
 async def test_a_view_of_a_client_that_was_not_used_yet_starts_it_and_ends_with_it(raw_server: Start) -> None:
     server = await raw_server(http(ANSWER))
     sts = client(server.url)

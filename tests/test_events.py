@@ -54,9 +54,16 @@ async def test_a_call_that_succeeds_is_an_attempt_and_a_call(raw_server: Start) 
     assert (attempt.endpoint, attempt.error, attempt.code) == (server.url, None, None)
     assert attempt.request_id == "c6104cbe-af31-11e0-8154-cbc7ccf896c7"
     assert isinstance(call, CallFinished)
-    assert (call.operation, call.attempts, call.status, call.error, call.quota) == ("AssumeRole", 1, 200, None, 500)
+    assert (call.operation, call.attempts, call.status, call.error, call.quota_left) == (
+        "AssumeRole",
+        1,
+        200,
+        None,
+        500,
+    )
     parts = [value for name, value in attrs.asdict(attempt).items() if name.endswith("_seconds")]
-    assert len(parts) == 5
+    assert attempt.connection_reused is False
+    assert len(parts) == 6
     assert all(part > 0 for part in parts)
     assert sum(parts) + call.marshalling_seconds <= call.seconds
 
@@ -72,12 +79,13 @@ async def test_a_retry_is_told_with_its_delay_and_what_is_left_to_pay_with(raw_s
     assert isinstance(failed, AttemptFinished)
     assert (failed.status, failed.code, failed.request_id) == (400, "Throttling", "r-1")
     assert isinstance(retry, RetryScheduled)
-    assert (retry.attempt, retry.delay, retry.quota) == (1, 0.001, 495)
+    assert (retry.attempt, retry.delay, retry.quota_used, retry.quota_left) == (1, 0.001, 5, 495)
     assert isinstance(retry.error, errors.ThrottlingError)
     assert isinstance(attempt, AttemptFinished)
     assert attempt.attempt == 2
     assert isinstance(call, CallFinished)
-    assert (call.attempts, call.pause_seconds, call.quota) == (2, 0.001, 500)
+    assert (call.attempts, call.pause_seconds, call.quota_used, call.quota_left) == (2, 0.001, 5, 500)
+    assert attempt.connection_reused is True
 
 
 async def test_a_call_that_fails_is_told_with_its_error() -> None:

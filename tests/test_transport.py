@@ -14,7 +14,8 @@ from support import ANSWER, RawServer, http
 from sts_async import errors
 from sts_async._core.message import HttpRequest, HttpResponse
 from sts_async._core.secret import Secret, SecretBytes
-from sts_async._transport import AiohttpTransport, _failure
+from sts_async._failures import failure_of
+from sts_async._transport import AiohttpTransport
 
 Start = Callable[..., Awaitable[RawServer]]
 
@@ -519,7 +520,7 @@ def test_an_alert_after_the_handshake_is_a_tls_error() -> None:
     alert = aiohttp.ClientOSError()
     alert.__cause__ = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required")
 
-    failure = _failure(alert, post("https://127.0.0.1:1/"), None)  # type: ignore[arg-type]
+    failure = failure_of(alert, post("https://127.0.0.1:1/"), None)  # type: ignore[arg-type]
 
     assert type(failure) is errors.TLSError
     assert not failure.retryable

@@ -105,11 +105,13 @@ class Endpoint(NamedTuple):
         url: With a path: ``https://sts.eu-west-1.amazonaws.com/``.
         host: The Host header as it is sent: without a default port, an IPv6 address in brackets.
         signing_region: The region of the signature's scope; None when a custom endpoint came without a region.
+        signing_name: The service of the signature's scope.
     """
 
     url: str
     host: str
     signing_region: str | None
+    signing_name: str = "sts"
 
 
 def partition_of(region: str) -> Partition:

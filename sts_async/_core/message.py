@@ -38,11 +38,15 @@ class HttpResponse(NamedTuple):
         status: HTTP status.
         headers: Found by names in any case, or else names are in lower case.
         body: As it came, not decompressed.
+        reused: Whether its connection had served before; None when the transport does not know.
+        receive_seconds: From its head to its end.
     """
 
     status: int
     headers: Mapping[str, str]
     body: SecretBytes
+    reused: bool | None = None
+    receive_seconds: float = 0.0
 
     def __repr__(self) -> str:
         return f"<HttpResponse {self.status}, {len(self.body)} bytes>"

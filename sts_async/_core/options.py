@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from ..errors import ConfigurationError
+from .endpoints import is_region
 from .proxies import is_proxy
 from .secret import Secret, conceal
 
@@ -66,6 +67,11 @@ def _address(text: str) -> str:
     return text
 
 
+def _is_handler(value: object) -> bool:
+    methods = [getattr(value, name, None) for name in ("before_signing", "after_attempt")]
+    return not isinstance(value, type) and all(map(callable, methods))
+
+
 def _text(text: str) -> str:
     if not text.isprintable():
         raise ValueError
@@ -122,6 +128,17 @@ PROXY = Kind(
     secret=True,
 )
 ADDRESS = Kind("an IPv4 or IPv6 address", _is_address, _address)
+REGION = Kind("the name of a region", lambda value: isinstance(value, str) and is_region(value), _text)
+SERVICE_NAME = Kind(
+    "the name of a service, of at most 64 lower-case letters, digits and hyphens",
+    lambda value: isinstance(value, str) and bool(re.fullmatch(r"[a-z0-9-]{1,64}", value)),
+    _text,
+)
+HANDLERS = Kind(
+    "a list of objects with the methods before_signing and after_attempt",
+    lambda value: isinstance(value, tuple) and all(map(_is_handler, value)),
+    _text,
+)
 NUMBER = Kind("a number of seconds", lambda value: _is_number(value, int, float) and abs(value) < float("inf"), _number)
 
 
@@ -179,4 +196,9 @@ def option(kind: Kind, *, variables: tuple[str, ...] = (), key: str | None = Non
 
 def setting(kind: Kind, *, default: Any) -> Any:
     """Return an attrs field for what only code can say."""
-    return attrs.field(default=default, metadata={METADATA: Option(kind=kind, optional=False)})
+    known = Option(kind=kind, default=default, optional=False)
+    return attrs.field(default=default, metadata={METADATA: known}, converter=_kept)
+
+
+def _kept(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,51 @@
+"""How far a call has come, and whether what failed may be sent again."""
+
+import math
+from typing import Any
+
+from ._meter import Meter
+from .errors import ConnectError, ConnectionLost, STSError
+from .shapes import Request
+
+MOST_DIED = 50  # connections found dead in a call: as many as are kept
+
+
+class Call:
+    """
+    How far a call has come.
+
+    Args:
+        meter: What watches it, where somebody observes.
+
+    Attributes:
+        ends: When it must be over, on the monotonic clock.
+        attempt: Number of the attempt; the first is 1.
+        sent: How often the request has been sent.
+        failure: What ended the last attempt.
+        died: How many connections had ended while nobody used them.
+        renewed: Whether credentials were fetched anew because the service refused them.
+    """
+
+    __slots__ = ("attempt", "died", "ends", "failure", "meter", "renewed", "sent")
+
+    def __init__(self, meter: Meter | None) -> None:
+        self.meter = meter
+        self.ends = math.inf
+        self.attempt = 0
+        self.sent = 0
+        self.failure: STSError | None = None
+        self.died = 0
+        self.renewed = False
+
+    def died_idle(self, request: Request[Any]) -> bool:
+        """Say whether all that failed is a connection that the server had closed meanwhile: another costs nothing."""
+        failure = self.failure
+        if not (isinstance(failure, ConnectionLost) and failure.stale and may_be_sent_again(request, failure)):
+            return False
+        self.died += 1
+        return self.died <= MOST_DIED
+
+
+def may_be_sent_again(request: Request[Any], failure: STSError) -> bool:
+    """Say whether a request may be repeated: one with an MFA code, which is good for once, only if it was not sent."""
+    return isinstance(failure, ConnectError) or getattr(request, "token_code", None) is None

@@ -44,6 +44,7 @@ def endpoint_of(config: Config) -> endpoints.Endpoint:
     return endpoint._replace(
         signing_region=config.signing_region or endpoint.signing_region,
         signing_name=config.signing_name or endpoint.signing_name,
+        secure=endpoint.secure and (config.verify or endpoint.url.startswith("http:")),
     )
 
 

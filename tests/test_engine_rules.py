@@ -196,6 +196,17 @@ async def test_a_skew_is_learnt_from_success_and_heals() -> None:
     assert [request.headers["x-amz-date"][9:] for request in world.sent] == ["000000Z", "000200Z", "000000Z"]
 
 
+async def test_a_clock_is_not_set_by_an_answer_that_anybody_in_between_could_have_written() -> None:
+    """T23: an endpoint without TLS that is not on this host."""
+    world = World([])
+    world.outcomes = [refusal("SignatureDoesNotMatch", 403, **at(world, 1200)), answer()]
+    engine = world.engine(endpoint=ENDPOINT._replace(secure=False))
+
+    with pytest.raises(errors.ServiceError, match="SignatureDoesNotMatch"):
+        await engine.invoke(ASSUME_ROLE, REQUEST)
+    assert engine.now().timestamp() == world.now
+
+
 async def test_a_date_a_year_ahead_is_not_believed() -> None:
     """T23: nothing is kept, and nothing signed for it."""
     world = World([])

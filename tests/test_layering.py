@@ -109,8 +109,8 @@ THIRD_PARTY = {
     "aiohttp": {"_assembly", "_failures", "_transport", "client", "testing", "credentials", "fleet", "cli"},
     "yarl": {"_transport", "testing"},
     "cryptography": {"credentials.login", "testing.signin"},
-    "opentelemetry": {"observers"},
-    "prometheus_client": {"observers"},
+    "opentelemetry": {"observers.opentelemetry"},
+    "prometheus_client": {"observers.prometheus"},
     "pytest": {"testing"},
     "pytest_asyncio": {"testing"},
 }

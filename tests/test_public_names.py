@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import sts_async
-from sts_async import errors, shapes, testing
+from sts_async import errors, observers, shapes, testing
 
 TREE = ast.parse(Path(sts_async.__file__).read_text())
 
@@ -113,5 +113,5 @@ def test_the_map_in_the_docstring_names_modules_that_exist() -> None:
 
 def test_the_names_are_listed_before_they_are_imported() -> None:
     """For `help`, and for whoever completes names at a prompt."""
-    for module in (sts_async, testing):
+    for module in (sts_async, observers, testing):
         assert set(module.__all__) <= set(dir(module))

@@ -21,6 +21,7 @@ R = TypeVar("R", bound=Response)
 
 NAMESPACES = frozenset({"", NAMESPACE})
 REQUEST_ID_HEADERS = ("x-amzn-requestid", "x-amz-request-id")
+HTML = b"<!doctype html"
 RETRY_AFTER = "x-amz-retry-after"
 FAULTS: dict[str, Fault] = {"Sender": "client", "Receiver": "server"}
 
@@ -75,7 +76,8 @@ def _not_xml(response: HttpResponse, reason: str) -> ServiceError | ResponsePars
         return _service_error({}, response)
     if not response.body:
         return _unexpected(response, "it is empty", retryable=True)
-    other_service = response.body.lstrip()[:1] in (b"{", b"[") or "DOCTYPE" in reason
+    beginning = response.body.lstrip()[:14].lower()
+    other_service = beginning[:1] in (b"{", b"[") or ("DOCTYPE" in reason and not beginning.startswith(HTML))
     return _unexpected(response, reason, retryable=not other_service)
 
 

@@ -106,12 +106,14 @@ class Endpoint(NamedTuple):
         host: The Host header as it is sent: without a default port, an IPv6 address in brackets.
         signing_region: The region of the signature's scope; None when a custom endpoint came without a region.
         signing_name: The service of the signature's scope.
+        secure: Whether nobody else can answer in its place: there is TLS, or it is on this host.
     """
 
     url: str
     host: str
     signing_region: str | None
     signing_name: str = "sts"
+    secure: bool = True
 
 
 def partition_of(region: str) -> Partition:
@@ -237,13 +239,14 @@ def _custom(url: str, *, region: str | None, allow_http: bool) -> Endpoint:
     port = int(parts["port"] or DEFAULT_PORTS[scheme])
     if not 1 <= port <= 65_535:
         raise InvalidEndpoint("endpoint_url must have a port of 1 to 65535")
-    if scheme == "http" and not allow_http and not is_loopback(host):
+    secure = scheme == "https" or is_loopback(host)
+    if not secure and not allow_http:
         raise InvalidEndpoint(
             f"http://{host} would get tokens and keys unencrypted: use https, or accept it with allow_http=True"
         )
     if port != DEFAULT_PORTS[scheme]:
         host = f"{host}:{port}"
-    return Endpoint(f"{scheme}://{host}{parts['path'] or '/'}", host, region)
+    return Endpoint(f"{scheme}://{host}{parts['path'] or '/'}", host, region, secure=secure)
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:

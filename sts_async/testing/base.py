@@ -16,7 +16,7 @@ import attrs
 from aiohttp import web
 
 from .._core.secret import SecretBytes
-from .faults import Answer, Delay, Fault, Refuse, Reset, Script, Skew, Throttle, Truncate, Unavailable
+from .faults import Answer, Delay, Fault, Quota, Refuse, Reset, Script, Skew, Throttle, Truncate, Unavailable
 from .refusals import Refusal
 from .verify import Received
 
@@ -53,6 +53,7 @@ class LocalServer(ABC, Generic[Record]):
         clock: Returns the time, in seconds since 1970. Lifetimes and the Date header follow it.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
+        rate: Requests a second that are answered, others get `Throttle`; None for any number.
 
     Attributes:
         faults: The script of faults: see `faults`.
@@ -62,8 +63,16 @@ class LocalServer(ABC, Generic[Record]):
     _throttled: ClassVar[tuple[str, int]] = (Throttle.code, Throttle.status)
     """Error code and HTTP status with which the service asks to slow down."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        rate: float | None = None,
+    ) -> None:
         self.faults = Script()
+        self._quota = Quota(rate)
         self.requests: deque[Record] = deque(maxlen=RECORDS_KEPT)
         self._clock = clock
         self._host = host
@@ -134,6 +143,8 @@ class LocalServer(ABC, Generic[Record]):
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         received = _received(request, await request.read())
         fault = self.faults.take(received.path)
+        if fault is None and not self._quota.admits(now=self._clock()):
+            fault = Throttle()
         if isinstance(fault, Delay):
             await self._pause(fault.seconds)
         now = self._clock() + (fault.seconds if isinstance(fault, Skew) else 0)

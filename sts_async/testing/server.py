@@ -46,6 +46,7 @@ class LocalSTS(LocalServer[Served]):
         honor_expires: Whether a presigned URL ends with its X-Amz-Expires. STS itself takes it for 15 minutes.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
+        rate: Requests a second that are answered, others are throttled; None for any number.
 
     Attributes:
         user: The user that `credentials` belong to. Its MFA device is ``arn:...:mfa/developer`` and shows 123456.
@@ -66,9 +67,10 @@ class LocalSTS(LocalServer[Served]):
         honor_expires: bool = False,
         host: str = "127.0.0.1",
         port: int = 0,
+        rate: float | None = None,
     ) -> None:
         check_region(region)
-        super().__init__(clock=clock, host=host, port=port)
+        super().__init__(clock=clock, host=host, port=port, rate=rate)
         home = Account(account) if isinstance(account, str) else account
         partition = partition_of(region).name
         self.region = region

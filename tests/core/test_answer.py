@@ -441,6 +441,8 @@ def test_an_empty_answer_is_transient(status: int) -> None:
     [
         "<html><body>Log in<br>to the network",
         "<html><body>Log in</body></html>",
+        "<!DOCTYPE html>\n<html><body>Log in</body></html>",
+        "\n<!doctype HTML><html><body>Log in</body></html>",
         "<HTML/>",
         "Log in",
         "\n <p>x</p></p>",

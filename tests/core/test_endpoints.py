@@ -494,7 +494,7 @@ def test_plain_http_to_another_machine_needs_consent() -> None:
         resolve(region="us-east-1", endpoint_url="http://sts.example:8080/x")
 
     allowed = resolve(region="us-east-1", endpoint_url="http://sts.example:8080/x", allow_http=True)
-    assert allowed == Endpoint("http://sts.example:8080/x", "sts.example:8080", "us-east-1")
+    assert allowed == Endpoint("http://sts.example:8080/x", "sts.example:8080", "us-east-1", secure=False)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,28 @@
+"""
+Observers to use as they are: what happens as log records, as traces and metrics of OpenTelemetry, for Prometheus.
+
+    STSClient(observers=[LoggingObserver(), PrometheusObserver()])
+
+One observer can serve any number of clients. None of them shows a secret, or the text of an error.
+
+log             LoggingObserver         opentelemetry   OpenTelemetryObserver: sts-async[opentelemetry]
+prometheus      PrometheusObserver: sts-async[prometheus]
+"""
+
+from typing import TYPE_CHECKING
+
+from .._lazy import lazily
+
+if TYPE_CHECKING:
+    from .log import LoggingObserver
+    from .opentelemetry import OpenTelemetryObserver
+    from .prometheus import PrometheusObserver
+
+__all__ = [
+    "LoggingObserver",
+    "OpenTelemetryObserver",
+    "PrometheusObserver",
+]
+
+if not TYPE_CHECKING:  # else every misspelt name would be of type Any
+    __getattr__, __dir__ = lazily(__name__, names=__all__, homes=("log", "opentelemetry", "prometheus"))

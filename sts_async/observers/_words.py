@@ -1,0 +1,76 @@
+"""How an event ended, in a word, and in words few enough to tell series of metrics apart."""
+
+from .. import errors
+from ..errors import FINAL_CODES, THROTTLING_CODES, TRANSIENT_CODES, ServiceError, STSError
+from ..operations import OPERATIONS
+
+SUCCESS = "success"
+OTHER = "other"
+MOST_SOURCES = 1000  # names of credentials sources that are told apart, as a program may have one for each customer
+
+# Seconds. Source: OpenTelemetry semantic conventions, rpc.client.call.duration.
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+
+# Source: STS API Reference, "Common Error Types", in its present and its former edition, and what STS answers beside.
+COMMON_CODES = frozenset(
+    """
+    AccessDeniedException ExpiredToken IncompleteSignature InternalError InternalServerError InvalidAction
+    InvalidClientTokenId InvalidParameterCombination InvalidParameterValue InvalidQueryParameter InvalidToken
+    MalformedHttpRequestException MalformedInput MalformedQueryString MissingAction MissingAuthenticationToken
+    MissingAuthenticationTokenException MissingParameter NotAuthorized OptInRequired RequestAbortedException
+    RequestEntityTooLargeException RequestExpired RequestTimeoutException ServiceUnavailable SignatureDoesNotMatch
+    UnrecognizedClientException UnknownOperationException ValidationError ValidationException
+    """.split()
+)
+KNOWN_CODES = COMMON_CODES | THROTTLING_CODES | TRANSIENT_CODES | FINAL_CODES | frozenset(ServiceError.by_code)
+KNOWN_OPERATIONS = frozenset(operation.name for operation in OPERATIONS)
+STATUSES = {3: "http_3xx", 4: "http_4xx", 5: "http_5xx"}
+
+
+def error_type(error: STSError) -> str:
+    """Return the service's error code on one line, or the name of the error's class where no service gave a code."""
+    return printable(error.code) if isinstance(error, ServiceError) else type(error).__name__
+
+
+def outcome(error: STSError | None) -> str:
+    """
+    Return a word for how something ended that is one of a bounded set, whatever a server sends.
+
+    Returns:
+        ``success``; a known error code; for any other code ``http_4xx`` or the like; the name of a class of `errors`.
+    """
+    if error is None:
+        return SUCCESS
+    if isinstance(error, ServiceError):
+        return error.code if error.code in KNOWN_CODES else STATUSES.get(error.status // 100, OTHER)
+    return next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ == errors.__name__)
+
+
+def known_code(code: str) -> str:
+    """Return an error code that is known, or ``other``."""
+    return code if code in KNOWN_CODES else OTHER
+
+
+def known_operation(name: str) -> str:
+    """Return the name of one of the eleven operations, or ``other``."""
+    return name if name in KNOWN_OPERATIONS else OTHER
+
+
+def printable(text: str) -> str:
+    """Return *text*, which a server may have chosen, on one line: control characters can forge records."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+class Sources:
+    """The names of credentials sources, up to a thousand; those beyond are ``other``."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+
+    def known(self, name: str) -> str:
+        """Return *name*, or ``other``."""
+        if name not in self._names:
+            if len(self._names) >= MOST_SOURCES:
+                return OTHER
+            self._names.add(name)
+        return name

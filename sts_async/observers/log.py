@@ -1,0 +1,171 @@
+"""What happens, as log records with fields."""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from ..errors import ConfigurationError, STSError
+from ..events import (
+    AttemptFinished,
+    CallFinished,
+    CredentialsInvalidated,
+    CredentialsKept,
+    CredentialsRefreshed,
+    Event,
+    RetryScheduled,
+)
+from ._words import MOST_SOURCES, error_type, printable
+
+LOGGER = "sts_async.calls"
+PREFIX = "sts_"  # of the fields: no attribute of a LogRecord begins so
+
+
+class LoggingObserver:
+    """
+    Log what happens.
+
+        logging.getLogger("sts_async.calls").setLevel(logging.DEBUG)
+        STSClient(observers=[LoggingObserver()])
+
+    ============================  =======  =============================================================
+    event                         level
+    ============================  =======  =============================================================
+    `AttemptFinished`             DEBUG    one for each request
+    `RetryScheduled`              DEBUG
+    `CallFinished`                DEBUG
+    `CredentialsKept`             WARNING  when it begins, for each source; DEBUG while it goes on
+    `CredentialsRefreshed`        INFO     when it ends that; DEBUG otherwise
+    `CredentialsInvalidated`      INFO
+    ============================  =======  =============================================================
+
+    Each record has ``sts_event``, the name of the event's class, and the fields of the event with ``sts_`` before their
+    names, such as ``sts_operation``, ``sts_status``, ``sts_request_id`` and, in seconds, ``sts_send_seconds``. Of an
+    error only the class (``sts_error``) and the code are logged, not the text. ``sts_expiration`` is ISO 8601 text.
+
+    The library itself logs one line for each attempt at DEBUG to ``sts_async``. Whoever wants these records only leaves
+    that logger at INFO, and sets ``sts_async.calls`` to DEBUG.
+
+    Args:
+        logger: Where to; ``sts_async.calls`` when it is left out.
+
+    Raises:
+        ConfigurationError: *logger* is not a `logging.Logger`.
+    """
+
+    def __init__(self, logger: logging.Logger | None = None) -> None:
+        if logger is not None and not isinstance(logger, logging.Logger):
+            raise ConfigurationError(
+                f"logger must be a logging.Logger, not a {type(logger).__name__}: logging.getLogger(name) returns one"
+            )
+        self._logger = logger or logging.getLogger(LOGGER)
+        self._kept: dict[str, None] = {}  # sources whose credentials of before stay in use, in order
+
+    def __call__(self, event: Event, /) -> None:
+        """Log *event*. Of a kind that is not known, nothing."""
+        level = self._level(event)
+        if level and self._logger.isEnabledFor(level):
+            message, args = _message(event)
+            self._logger.log(level, message, *args, extra=_fields(event))
+
+    def _level(self, event: Event) -> int:
+        match event:
+            case AttemptFinished() | RetryScheduled() | CallFinished():
+                return logging.DEBUG
+            case CredentialsInvalidated():
+                return logging.INFO
+            case CredentialsKept(source=source):
+                return self._began(source)
+            case CredentialsRefreshed(source=source):
+                return self._ended(source)
+        return logging.NOTSET
+
+    def _began(self, source: str) -> int:
+        if source in self._kept:
+            return logging.DEBUG
+        self._kept[source] = None
+        if len(self._kept) > MOST_SOURCES:
+            del self._kept[next(iter(self._kept))]
+        return logging.WARNING
+
+    def _ended(self, source: str) -> int:
+        if source not in self._kept:
+            return logging.DEBUG
+        del self._kept[source]
+        return logging.INFO
+
+
+def _message(event: Event) -> tuple[str, tuple[object, ...]]:
+    match event:
+        case AttemptFinished():
+            seconds = sum(getattr(event, name) for name in _names(event) if name.endswith("_seconds"))
+            return "%s, attempt %d: %s, request %s, %.3f s", (
+                event.operation,
+                event.attempt,
+                _ending(event),
+                _shown(event.request_id),
+                seconds,
+            )
+        case RetryScheduled():
+            return "%s, attempt %d: %s, another follows in %.3f s", (
+                event.operation,
+                event.attempt,
+                error_type(event.error),
+                event.delay,
+            )
+        case CallFinished():
+            return "%s: %s, request %s, attempts: %d, %.3f s", (
+                event.operation,
+                _ending(event),
+                _shown(event.request_id),
+                event.attempts,
+                event.seconds,
+            )
+        case CredentialsRefreshed():
+            return "%s: has new credentials, %s, which end %s; fetched in %.3f s", (
+                event.source,
+                _shown(event.access_key_id),
+                _end(event.expiration),
+                event.seconds,
+            )
+        case CredentialsKept():
+            return "%s: %s; credentials %s, which end %s, stay in use", (
+                event.source,
+                error_type(event.error),
+                _shown(event.access_key_id),
+                _end(event.expiration),
+            )
+    return "%s: credentials %s were refused: %s", (event.operation, _shown(event.access_key_id), _shown(event.code))
+
+
+def _ending(event: AttemptFinished | CallFinished) -> str:
+    words = [f"HTTP {event.status}"] if event.status is not None else []
+    words += [error_type(event.error)] if event.error is not None else []
+    return " ".join(words)
+
+
+def _end(expiration: datetime | None) -> str:
+    return "never" if expiration is None else expiration.isoformat()
+
+
+def _fields(event: Event) -> dict[str, object]:
+    fields: dict[str, object] = {f"{PREFIX}event": type(event).__name__}
+    for name in _names(event):
+        fields[PREFIX + name] = _shown(getattr(event, name))
+    return fields
+
+
+def _names(event: Event) -> list[str]:
+    return [field.name for field in attrs.fields(type(event))]
+
+
+def _shown(value: Any) -> Any:
+    match value:
+        case str():
+            return printable(value)
+        case STSError():
+            return type(value).__name__
+        case datetime():
+            return value.isoformat()
+    return value

@@ -1,0 +1,34 @@
+"""What tests of observers share: an STS on this host, and clients of it whose retries come at once."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from sts_async import Observer, StandardRetries, STSClient
+from sts_async.testing import LocalSTS
+
+Connect = Callable[..., Awaitable[STSClient]]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LocalSTS]:
+    async with LocalSTS() as server:
+        yield server
+
+
+@pytest.fixture
+async def connect(server: LocalSTS) -> AsyncIterator[Connect]:
+    """Return a function that makes a client with an observer; the clients are closed in the end."""
+    made: list[STSClient] = []
+
+    async def connect(*observers: Observer, **options: Any) -> STSClient:
+        client = server.client(**{"observers": observers, "retries": StandardRetries(), **options})
+        made.append(client)
+        engine = await client._ready()
+        engine.jitter = lambda: 0.001
+        return client
+
+    yield connect
+    for client in made:
+        await client.aclose()

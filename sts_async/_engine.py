@@ -7,7 +7,6 @@ transport, credentials provider, retry policy.
 
 import asyncio
 import hashlib
-import logging
 import random
 import time
 from collections import OrderedDict
@@ -29,9 +28,10 @@ from ._core.secret import Unpicklable
 from ._core.skew import ServiceClock, is_reason
 from ._flight import Tasks
 from ._limits import Gate, TimeLimits
-from ._meter import Meter, notify
+from ._meter import Meter, log_attempt, notify
 from ._seams import CredentialsProvider, RetryPolicy, Transport
 from .errors import (
+    ClientClosedError,
     ConfigurationError,
     CredentialsError,
     DeadlineExceeded,
@@ -49,19 +49,18 @@ HEADERS = {"content-type": query.CONTENT_TYPE}  # all that is signed: what a pro
 REFUSED_KEYS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidClientTokenId"})
 METADATA_KEPT = 50  # answers; as many as the 2015 Java client kept
 
-log = logging.getLogger("sts_async")
-
 
 class _Shared:
     """What an engine and its views share, beside the parts that they lend."""
 
-    __slots__ = ("clock", "metadata", "time_limits", "transport", "turns", "validate")
+    __slots__ = ("clock", "closed", "metadata", "time_limits", "transport", "turns", "validate")
 
     def __init__(self, *, transport: Transport, validate: bool, clock: ServiceClock) -> None:
         self.transport = transport
         self.validate = validate
         self.clock = clock
         self.time_limits = TimeLimits()
+        self.closed = False
         self.turns: dict[object, Gate] = {}
         self.metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
 
@@ -133,17 +132,21 @@ class Engine(Unpicklable):
         """Send *request* until it succeeds, the retry policy gives up, or its time is over; see `errors`."""
         call = Call(Meter(self._observers, operation=operation.name) if self._observers else None)
         outcome: R | STSError
+        limit = None
         try:
             if self._deadline is None:
                 outcome = await self._attempts(call, operation, request)
             else:
                 call.ends = self.monotonic() + self._deadline
-                with self._shared.time_limits.start(self._deadline):
+                limit = self._shared.time_limits.start(self._deadline)
+                with limit:
                     outcome = await self._attempts(call, operation, request)
         except STSError as error:
             outcome = error
         except TimeoutError:
-            outcome = self._too_late(call)
+            if limit is None or not limit.expired:  # of somebody else's code
+                raise
+            outcome = ClientClosedError("the client is closed") if self._shared.closed else self._too_late(call)
         if call.meter is not None:
             call.meter.finished(outcome, quota_left=self._quota())
         if isinstance(outcome, STSError):
@@ -208,8 +211,7 @@ class Engine(Unpicklable):
             if outgoing is not None:
                 for handler in self._handlers:
                     handler.after_attempt(outgoing, outcome)
-            if log.isEnabledFor(logging.DEBUG):
-                _log_attempt(operation, call.attempt, outcome)
+            log_attempt(operation.name, call.attempt, outcome)
             if not isinstance(outcome, STSError):
                 now = self.monotonic()
                 self._retries.after_success(scope=scope, attempt=call.attempt, after=call.failure, now=now)
@@ -217,7 +219,8 @@ class Engine(Unpicklable):
                 return outcome
             failure = call.failure = outcome
             failure.attempts = call.sent
-            failure.retryable = failure.retryable or is_reason(failure, skew=skew, signed_with=signed_with)
+            failure.skewed = is_reason(failure, skew=skew, signed_with=signed_with)
+            failure.retryable = failure.retryable or failure.skewed
             if await self._renewed(call, credentials) or call.died_idle(request):
                 continue
             quota = self._quota()
@@ -257,13 +260,15 @@ class Engine(Unpicklable):
         line = (asyncio.get_running_loop(), self._retries, scope)
         turns = self._shared.turns
         gate = turns.setdefault(line, Gate(1))
-        if not gate.take():
-            await gate.wait()
         try:
-            while (wait := self._retries.admit(scope=scope, now=self.monotonic())) > 0:
-                await self._pause(call, wait)
+            if not gate.take():
+                await gate.wait()
+            try:
+                while (wait := self._retries.admit(scope=scope, now=self.monotonic())) > 0:
+                    await self._pause(call, wait)
+            finally:
+                gate.give_up()
         finally:
-            gate.give_up()
             if gate.idle:
                 turns.pop(line, None)
 
@@ -278,6 +283,11 @@ class Engine(Unpicklable):
         error = call.failure or DeadlineExceeded(f"the call was not over after {self._deadline:g} s")
         error.attempts = call.sent
         return error
+
+    def close(self) -> None:
+        """End all calls that have a deadline, in all event loops."""
+        self._shared.closed = True
+        self._shared.time_limits.close_all()
 
     def notify(self, event: Event) -> None:
         """Tell the observers."""
@@ -428,16 +438,3 @@ def check(request: Request[Any]) -> None:
 
 def _digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
-
-
-def _log_attempt(operation: Operation[Any], attempt: int, outcome: Response | STSError) -> None:
-    if isinstance(outcome, STSError):
-        log.debug("%s, attempt %d: %s", operation.name, attempt, outcome)
-    else:
-        log.debug(
-            "%s, attempt %d: HTTP %d, request %s",
-            operation.name,
-            attempt,
-            outcome.metadata.status,
-            outcome.metadata.request_id,
-        )

@@ -7,7 +7,6 @@ A flight is a task of its own: whoever waits for it can be cancelled without end
 import asyncio
 import contextlib
 import copy
-import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -24,7 +23,7 @@ class Tasks:
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
-        self.flights: weakref.WeakSet[_Flight[Any]] = weakref.WeakSet()
+        self.flights: set[_Flight[Any]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """
@@ -76,9 +75,9 @@ class _Failed:
 class _Flight(Generic[T]):
     """One piece of work, under way."""
 
-    __slots__ = ("__weakref__", "begun_by", "task", "waiting")
+    __slots__ = ("begun_by", "task", "waiting")
 
-    def __init__(self, task: "asyncio.Task[T | _Failed]", begun_by: object) -> None:
+    def __init__(self, task: "asyncio.Task[T | _Failed]", begun_by: Tasks) -> None:
         self.task = task
         self.begun_by = begun_by
         self.waiting: dict[asyncio.Future[None], None] = {}
@@ -123,14 +122,14 @@ class Flights(Generic[T]):
             flight = _Flight(tasks.spawn(_caught(work)), tasks)
             self._under_way[loop] = flight
             tasks.flights.add(flight)
-            flight.task.add_done_callback(lambda task: self._forget(loop, task))
+            flight.task.add_done_callback(lambda _: self._forget(loop, flight))
             for ended in [other for other in list(self._under_way) if other.is_closed()]:
-                self._under_way.pop(ended, None)
+                self._forget(ended, self._under_way[ended])
         return flight
 
-    def _forget(self, loop: asyncio.AbstractEventLoop, task: object) -> None:
-        flight = self._under_way.get(loop)
-        if flight is not None and flight.task is task:
+    def _forget(self, loop: asyncio.AbstractEventLoop, flight: _Flight[T]) -> None:
+        flight.begun_by.flights.discard(flight)
+        if self._under_way.get(loop) is flight:
             del self._under_way[loop]
 
     async def get(self, tasks: Tasks, work: Callable[[], Coroutine[Any, Any, T]]) -> T:

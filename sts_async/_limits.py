@@ -6,6 +6,7 @@ belongs to one event loop.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from types import TracebackType
 
@@ -143,14 +144,30 @@ class TimeLimits:
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
         """End all blocks of an event loop, from within it."""
-        for key in [key for key in self._known if key[0] is loop]:
+        for key in [key for key in list(self._known) if key[0] is loop]:
             self._known.pop(key).close()
+
+    def close_all(self) -> None:
+        """End all blocks, those of other event loops at their next turn."""
+        here = asyncio.get_running_loop()
+        for loop in {loop for loop, _ in list(self._known)}:
+            if loop is here:
+                self.close(loop)
+            else:
+                with contextlib.suppress(RuntimeError):  # that loop is closed
+                    loop.call_soon_threadsafe(self.close, loop)
 
 
 class Deadline:
-    """The time that one block has; tells its own cancellation from others as `asyncio.Timeout` does."""
+    """
+    The time that one block has; tells its own cancellation from others as `asyncio.Timeout` does.
 
-    __slots__ = ("_cancelling", "_expired", "_owner", "_task", "when")
+    Attributes:
+        when: When it is over, by the clock of the event loop.
+        expired: Whether it is.
+    """
+
+    __slots__ = ("_cancelling", "_owner", "_task", "expired", "when")
 
     def __init__(self, owner: Deadlines) -> None:
         task = asyncio.current_task()
@@ -159,11 +176,11 @@ class Deadline:
         self._owner = owner
         self._task = task
         self._cancelling = task.cancelling()
-        self._expired = False
+        self.expired = False
         self.when = owner.loop.time() + owner.seconds
 
     def expire(self) -> None:
-        self._expired = True
+        self.expired = True
         self._task.cancel()
 
     def __enter__(self) -> None:
@@ -173,5 +190,5 @@ class Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._owner.remove(self)
-        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if self.expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error

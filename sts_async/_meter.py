@@ -1,4 +1,4 @@
-"""How long the parts of a call take, measured only when somebody observes it."""
+"""What a call tells: how long its parts take, measured only when somebody observes it, and a line in the log."""
 
 import logging
 import time
@@ -19,6 +19,17 @@ def notify(observers: Sequence[Observer], event: Event) -> None:
             observer(event)
         except Exception:
             log.exception("an observer failed on a %s", type(event).__name__)
+
+
+def log_attempt(operation: str, attempt: int, outcome: Response | STSError) -> None:
+    """Log an attempt at DEBUG."""
+    if not log.isEnabledFor(logging.DEBUG):
+        return
+    if isinstance(outcome, STSError):
+        log.debug("%s, attempt %d: %s", operation, attempt, outcome)
+    else:
+        metadata = outcome.metadata
+        log.debug("%s, attempt %d: HTTP %d, request %s", operation, attempt, metadata.status, metadata.request_id)
 
 
 class Meter:

@@ -12,7 +12,7 @@ import attrs
 from . import _files
 from ._core import profile as grammar
 from ._core.profile import Kind, SharedConfig
-from ._core.system import reason_of
+from ._core.system import PASSING, reason_of
 from .errors import ConfigurationError, InvalidConfigFile
 
 DEFAULT_CONFIG = "~/.aws/config"
@@ -83,10 +83,12 @@ class SharedFiles:
                 stamps.append(stamp)
             return _Snapshot(tuple(stamps), grammar.merge(*parts))
         except OSError as error:
-            reason = reason_of(error)
+            reason, recoverable = reason_of(error), error.errno in PASSING
         except ValueError:
-            reason = "not the name of a file"
-        raise InvalidConfigFile(f"{str(path)!a}: {reason}")
+            reason, recoverable = "not the name of a file", False
+        failure = InvalidConfigFile(f"{str(path)!a}: {reason}")
+        failure.recoverable = recoverable
+        raise failure
 
 
 def _read(kind: Kind, path: Path | None) -> tuple[SharedConfig, _files.Stamp | None]:

@@ -15,12 +15,14 @@ import time
 import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
 import yarl
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 
 from ._core.message import HttpRequest, HttpResponse
 from ._core.options import DNS_CACHE_TTL, KEEPALIVE_TIMEOUT
@@ -62,24 +64,76 @@ MOST_ROUTES = 1000  # that are kept, as many as aiohttp keeps addresses of hosts
 LOOK_UP_SHARE = 0.9  # of the seconds for an attempt, so that what was not looked up is told from what was not answered
 
 
-_reused: ContextVar[bool | None] = ContextVar("reused", default=None)
-"""Whether the connection of what the current task sends had served before; None while there is none."""
+class _Use:
+    """
+    One request over one connection.
+
+    Attributes:
+        again: Whether the connection had served before.
+        answered: Whether anything has come since.
+    """
+
+    __slots__ = ("again", "answered")
+
+    def __init__(self, *, again: bool) -> None:
+        self.again = again
+        self.answered = False
+
+
+_use: ContextVar[_Use | None] = ContextVar("use", default=None)
+"""What the current task sends over a connection; None while it has none."""
+
+
+class _Protocol(ResponseHandler):
+    """Notes what aiohttp keeps to itself: whether the connection has served before, and whether an answer began."""
+
+    use: _Use | None = None
+
+    def data_received(self, data: bytes) -> None:
+        if self.use is not None:
+            self.use.answered = True
+        super().data_received(data)
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Notes which connections have served before, which aiohttp keeps to itself."""
+    """Makes connections that take notes, and knows their sockets."""
 
-    inherited = False
+    def __init__(self, *, probes: bool, **options: Any) -> None:
+        super().__init__(socket_factory=self._new_socket, **options)
+        self._factory: Any = partial(_Protocol, loop=self._loop)
+        self._probes = probes
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._let_go = False
 
     def __del__(self, *arguments: Any) -> None:
-        if not self.inherited:  # else closing would take the connections from the parent's event loop
+        if not self._let_go:  # else closing would take the connections from an event loop that may yet run
             super().__del__(*arguments)
+
+    def _new_socket(self, address: "aiohttp.connector.AddrInfoType") -> socket.socket:
+        made = socket.socket(*address[:3])
+        if self._probes:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._sockets.add(made)
+        return made
+
+    def let_go(self) -> None:
+        """Be nobody's: what is open is not closed, now or at the end."""
+        self._let_go = True
+
+    def hang_up(self) -> None:
+        """End the connections from outside of the event loop that they belong to, which does not run."""
+        for one in list(self._sockets):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            if self._loop.is_closed():
+                one.close()
 
     async def connect(self, *arguments: Any, **more: Any) -> "aiohttp.connector.Connection":
         connection = await super().connect(*arguments, **more)
-        served: dict[str, Any] = vars(connection.protocol)
-        _reused.set(served.get("sts_async_served", False))
-        served["sts_async_served"] = True
+        protocol = connection.protocol
+        if isinstance(protocol, _Protocol):
+            protocol.use = _Use(again=protocol.use is not None)
+            _use.set(protocol.use)
         return connection
 
 
@@ -108,13 +162,6 @@ class _Resolver(AbstractResolver):
 
     async def close(self) -> None:
         """Do nothing: the threads end by themselves."""
-
-
-def _probed(address: "aiohttp.connector.AddrInfoType") -> socket.socket:
-    """Return a socket that the system probes while nobody uses it."""
-    made = socket.socket(*address[:3])
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return made
 
 
 class _Route(NamedTuple):
@@ -158,11 +205,28 @@ class _LoopPart:
     async def close(self) -> None:
         self.deadlines.close()
         self._others.close(self.deadlines.loop)
-        await self.close_session()
-
-    async def close_session(self) -> None:
         if self.owned:
             await self.session.close()
+
+    def begin_to_close(self) -> "asyncio.Future[None] | None":
+        """Close from another event loop: return what is done then, or None when this one does not run."""
+        closing = self.close()
+        if self.deadlines.loop.is_running():
+            with contextlib.suppress(RuntimeError):  # it has just ended
+                return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(closing, self.deadlines.loop))
+        closing.close()
+        return None
+
+    def abandon(self, *, hang_up: bool = True) -> None:
+        """Let go of a session whose event loop does not run."""
+        connector = self.session.connector
+        if self.owned and isinstance(connector, _Connector):
+            connector.let_go()
+            self.session.detach()
+            if hang_up:
+                connector.hang_up()
+            else:
+                _INHERITED.append(connector)
 
 
 class AiohttpTransport(Unpicklable):
@@ -213,7 +277,7 @@ class AiohttpTransport(Unpicklable):
             "keepalive_timeout": keepalive_timeout,
             "local_addr": None if local_address is None else (local_address, 0),
             "ttl_dns_cache": dns_cache_ttl,
-            "socket_factory": _probed if tcp_keepalive else None,
+            "probes": tcp_keepalive,
         }
         self._session = session
         self._max_connections = max_connections
@@ -240,7 +304,7 @@ class AiohttpTransport(Unpicklable):
             await part.gate.wait()
         route = self._routes.get(request.url)
         response = None
-        _reused.set(None)
+        _use.set(None)
         try:
             self._check_open()
             if route is None:
@@ -261,17 +325,20 @@ class AiohttpTransport(Unpicklable):
                 )
                 if response.status == PROXY_AUTHENTICATION_REQUIRED and route.by is not None:
                     raise refused(request.url, route.by, status=response.status)
-                begun = time.perf_counter()
+                begun, use = time.perf_counter(), _use.get()
                 body = await _read(response.content, self._cap)
-                return HttpResponse(response.status, response.headers, body, _reused.get(), time.perf_counter() - begun)
+                seconds = time.perf_counter() - begun
+                return HttpResponse(
+                    response.status, response.headers, body, None if use is None else use.again, seconds
+                )
         except (aiohttp.ClientError, OSError, RuntimeError, STSError, ValueError) as error:
-            by, reused = route and route.by, _reused.get()
+            by, use = route and route.by, _use.get()
             failure = failure_of(error, request, part.session, by=by)
             if self._closed and isinstance(error, TimeoutError):
                 failure = client_closed()
             elif isinstance(failure, ConnectionLost):
-                failure.stale = response is None and bool(reused)
-            elif isinstance(failure, AttemptTimeout) and reused is None and part.owned:
+                failure.stale = use is not None and use.again and not use.answered
+            elif isinstance(failure, AttemptTimeout) and use is None and part.owned:
                 failure = ConnectTimeout(f"no connection to {place(request.url, by)} in time")
         finally:
             if response is not None:
@@ -319,9 +386,12 @@ class AiohttpTransport(Unpicklable):
                 self._session, owned=False, connections=limit or self._max_connections, seconds=self._read_timeout
             )
         self._parts[loop] = part  # before any await: whoever comes next finds it
+        if self._closed:  # meanwhile, in another thread
+            await part.close()
+        self._check_open()
         for ended in [other for other in list(self._parts) if other.is_closed()]:
             if gone := self._parts.pop(ended, None):
-                await gone.close_session()
+                gone.abandon()
         return part
 
     def _new_session(self) -> aiohttp.ClientSession:
@@ -341,10 +411,7 @@ class AiohttpTransport(Unpicklable):
         Nothing is closed, because closing one here would take it from the parent's event loop, too.
         """
         for part in self._parts.values():
-            if isinstance(connector := part.session.connector, _Connector):
-                connector.inherited = True
-                _INHERITED.append(connector)
-                part.session.detach()
+            part.abandon(hang_up=False)
         self._parts = {}
 
     def _check_open(self) -> None:
@@ -358,16 +425,25 @@ class AiohttpTransport(Unpicklable):
         Requests under way end with `ClientClosedError`.
         """
         self._closed = True
-        parts, self._parts = self._parts, {}
+        here = self._parts.get(asyncio.get_running_loop())
+        elsewhere = {}
+        for loop, part in list(self._parts.items()):
+            if part is here:
+                continue
+            if closing := part.begin_to_close():
+                elsewhere[closing] = loop
+            else:
+                self._parts.pop(loop).abandon()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                for loop, part in parts.items():
-                    if loop is not asyncio.get_running_loop() and not loop.is_running():  # closed, or standing still
-                        await part.close_session()
-                    elif loop is asyncio.get_running_loop():
-                        await part.close()
-                    else:  # it runs in another thread
-                        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(part.close(), loop))
+                if here is not None:
+                    await here.close()
+                    self._parts.pop(here.deadlines.loop, None)  # not before: closing can be cancelled, and begun again
+                if elsewhere:
+                    await asyncio.wait(elsewhere)
+        for closing, loop in elsewhere.items():
+            if closing.done():
+                self._parts.pop(loop, None)
 
 
 _TRANSPORTS: "weakref.WeakSet[AiohttpTransport]" = weakref.WeakSet()

@@ -150,7 +150,9 @@ class STSClient(Unpicklable, Calls):
 
     async def aclose(self) -> None:
         """Close the connections, in at most 5 s. Later calls raise `ClientClosedError`; closing again does nothing."""
-        self._closed, self._engine = True, None
+        engine, self._closed, self._engine = self._engine, True, None
+        if engine is not None:
+            engine.close()
         ends = asyncio.get_running_loop().time() + CLOSE_GRACE
         await self._tasks.aclose()  # first: what has begun to renew a login may still send it
         if self._transport is not None:

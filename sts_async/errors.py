@@ -57,6 +57,9 @@ class STSError(Exception):
     recoverable: bool = True
     """Whether waiting may help, without anybody changing anything. What is cached is kept in use only then."""
 
+    skewed: bool = False
+    """Whether the service refused the time that the request was signed for, which it has told by now."""
+
     retry_after: float | None = None
     """Seconds after which the service asked to try again, or None."""
 

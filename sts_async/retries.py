@@ -79,7 +79,7 @@ class StandardRetries:
             after: What ended the attempt before, or None for the first.
             now: Monotonic time in seconds.
         """
-        refund = SUCCESS_REFUND if after is None else RETRY_COST[after.throttled]
+        refund = SUCCESS_REFUND if after is None else _cost(after)
         self._quota = min(self._capacity, self._quota + refund)
 
     def after_failure(self, error: STSError, *, scope: str, attempt: int, now: float, jitter: float) -> float | None:
@@ -98,7 +98,7 @@ class StandardRetries:
 
         Source: AWS SDKs Reference Guide, "Retry behavior", standard mode.
         """
-        cost = RETRY_COST[error.throttled]
+        cost = _cost(error)
         if not error.retryable or attempt >= self._max_attempts or cost > self._quota:
             return None
         self._quota -= cost
@@ -106,6 +106,11 @@ class StandardRetries:
         if error.retry_after is None:
             return delay
         return min(max(error.retry_after, delay), delay + MOST_HINT)
+
+
+def _cost(error: STSError) -> int:
+    """Return the tokens for a retry: none where only the time was wrong, as it is for every call until it is learnt."""
+    return 0 if error.skewed else RETRY_COST[error.throttled]
 
 
 class AdaptiveRetries(StandardRetries):

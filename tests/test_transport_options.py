@@ -551,7 +551,7 @@ async def test_what_a_forked_process_inherits_is_not_closed_in_it(raw_server: St
     connector: Any = _transport._INHERITED.pop()
 
     assert server.connections == 2
-    assert connector.inherited
+    assert connector._let_go
     assert not connector.closed
     await connector.close()
 

@@ -169,13 +169,16 @@ def after_failure(held: Held, error: STSError, *, now: Moment, jitter: float, sc
     """
     if not error.recoverable:
         return attrs.evolve(held, quiet_until=now.monotonic + _between(MEMORY, jitter), error=error)
-    quiet_until = now.monotonic + _between(PAUSE, jitter) if keeps_serving(held, error, schedule) else -math.inf
+    kept = keeps_serving(held, error, now=now, schedule=schedule)
+    quiet_until = now.monotonic + _between(PAUSE, jitter) if kept else -math.inf
     return attrs.evolve(held, quiet_until=quiet_until, error=None)
 
 
-def keeps_serving(held: Held, error: STSError, schedule: Schedule) -> bool:
-    """Say whether those who waited for a refresh that failed with *error* get what is held."""
-    return held.credentials is not None and error.recoverable and schedule.keep_stale
+def keeps_serving(held: Held, error: STSError, *, now: Moment, schedule: Schedule) -> bool:
+    """Say whether what is held stays in use after a refresh failed with *error*."""
+    if held.credentials is None:
+        return False
+    return not held.mandatory.reached(now) or (error.recoverable and schedule.keep_stale)
 
 
 def invalidated(held: Held, *, access_key_id: str) -> Held:

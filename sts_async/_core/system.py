@@ -2,6 +2,9 @@
 
 import errno
 
+PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Numbers of errors that pass by themselves: the system is short of something."""
+
 
 def reason_of(error: OSError) -> str:
     """Return why something failed, in the system's words, such as ``No such file or directory``: without the path."""

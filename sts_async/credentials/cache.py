@@ -91,7 +91,7 @@ class RefreshingProvider(Unpicklable):
 
     async def _refresh(self, lender: Lender) -> Credentials:
         failure: STSError
-        raised: Exception
+        raised: BaseException
         begun = lender.monotonic()
         try:
             credentials = self._accept(await self.fetch(lender), lender)
@@ -106,19 +106,22 @@ class RefreshingProvider(Unpicklable):
             return credentials
         except STSError as error:
             failure = raised = error
-        except Exception as error:  # noqa: BLE001 - of a source of the program's own
-            failure, raised = CredentialsError(f"{self.name} failed with {type(error).__name__}"), error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             failure = raised = CredentialsError(f"{self.name} was cancelled from within")
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - of a source of the program's own
+            failure, raised = CredentialsError(f"{self.name} failed with {type(error).__name__}"), error
+        now = _now(lender)
         held = self._held = freshness.after_failure(
-            self._held, failure, now=_now(lender), jitter=lender.jitter(), schedule=self.schedule
+            self._held, failure, now=now, jitter=lender.jitter(), schedule=self.schedule
         )
         if held.credentials is None:
             raise raised
-        if not freshness.keeps_serving(held, failure, self.schedule):
+        if not freshness.keeps_serving(held, failure, now=now, schedule=self.schedule):
             log.warning("%s: could not refresh credentials, which end soon or have ended: %s", self.name, failure)
             raise raised
         log.warning("%s: could not refresh credentials, those of before stay in use: %s", self.name, failure)

@@ -146,7 +146,7 @@ def test_with_nothing_held_a_failure_leaves_nothing_behind() -> None:
     """The first fetch: raised, and the next caller tries again."""
     state = freshness.after_failure(NOTHING, PASSING, now=START, jitter=0.5)
 
-    assert not freshness.keeps_serving(state, PASSING, STANDARD)
+    assert not freshness.keeps_serving(state, PASSING, now=START, schedule=STANDARD)
     assert step(state, 0) is Step.REFRESH
 
 
@@ -156,7 +156,7 @@ def test_a_failure_that_may_pass_keeps_what_is_held_and_pauses(since: float) -> 
     failed = START.plus(since)
     state = freshness.after_failure(held(3600), PASSING, now=failed, jitter=0.5)
 
-    assert freshness.keeps_serving(state, PASSING, STANDARD)
+    assert freshness.keeps_serving(state, PASSING, now=failed, schedule=STANDARD)
     assert step(state, since) is Step.SERVE
     assert step(state, since + 449.9) is Step.SERVE
     assert step(state, max(since, 3540) + 450.1) is Step.REFRESH
@@ -175,7 +175,7 @@ def test_an_error_that_waiting_does_not_cure_is_remembered_for_1_to_5_seconds(ji
     before = NOTHING if first else held(3600)
     state = freshness.after_failure(before, FINAL, now=now, jitter=jitter)
 
-    assert not freshness.keeps_serving(state, FINAL, STANDARD)
+    assert not freshness.keeps_serving(state, FINAL, now=now, schedule=STANDARD)
     assert 1 <= state.quiet_until - now.monotonic < 5
     assert state.error is FINAL
     assert freshness.next_step(state, now=now) is Step.RAISE
@@ -186,6 +186,7 @@ def test_an_error_that_waiting_does_not_cure_leaves_unexpired_credentials_in_use
     """F18: a role that is refused now was not refused when these were issued, and they are still good."""
     state = freshness.after_failure(held(3600), FINAL, now=START.plus(2700), jitter=0.5)
 
+    assert freshness.keeps_serving(state, FINAL, now=START.plus(2700), schedule=STANDARD)
     assert step(state, 2700) is Step.SERVE
     assert step(state, 2704) is Step.REFRESH_BEHIND
 
@@ -195,7 +196,7 @@ def test_what_is_only_cached_is_not_kept_beyond_its_end() -> None:
         held(3600, schedule=CACHED), PASSING, now=START.plus(3595), jitter=0.5, schedule=CACHED
     )
 
-    assert not freshness.keeps_serving(state, PASSING, CACHED)
+    assert not freshness.keeps_serving(state, PASSING, now=START.plus(3595), schedule=CACHED)
     assert step(state, 3595) is Step.REFRESH
 
 

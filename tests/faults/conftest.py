@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from faults.leaks import Leaks
 
+from sts_async.testing import LocalSTS
+
 FRAMES = 1
 
 
@@ -39,3 +41,10 @@ async def _nothing_is_left(_short_stacks: None) -> AsyncIterator[None]:
     leaks = Leaks()
     yield
     assert await leaks.found() == []
+
+
+@pytest.fixture
+async def server(_nothing_is_left: None) -> AsyncIterator[LocalSTS]:
+    """Return an STS that runs."""
+    async with LocalSTS() as running:
+        yield running

@@ -6,7 +6,7 @@ its connections: one place that were lost would let the calls after it hang.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -33,12 +33,6 @@ from sts_async.testing import Delay, LocalSTS, Reset, Throttle, Unavailable
 
 PLACES = 2  # connections of each client here
 Prepare = Callable[[STSClient, LocalSTS], Awaitable[None]]
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[LocalSTS]:
-    async with LocalSTS() as running:
-        yield running
 
 
 async def call(sts: STSClient) -> str:

@@ -437,9 +437,8 @@ async def test_closing_is_bounded(raw_server: Start, monkeypatch: pytest.MonkeyP
     session = next(iter(transport._parts.values())).session
     close = session.close
     monkeypatch.setattr(session, "close", asyncio.Event().wait)
-    monkeypatch.setattr("sts_async._transport.CLOSE_GRACE", 0.01)
 
-    await transport.aclose()
+    await transport.aclose(grace=0.01)
     await close()
 
     assert session.closed

@@ -149,11 +149,15 @@ class Engine(Unpicklable):
             outcome = ClientClosedError("the client is closed") if self._shared.closed else self._too_late(call)
         if call.meter is not None:
             call.meter.finished(outcome, quota_left=self._quota())
-        if isinstance(outcome, STSError):
+        if not isinstance(outcome, STSError):
+            return outcome
+        try:
             raise outcome
-        return outcome
+        finally:  # else the error and this frame keep each other until garbage is collected
+            call.failure = None
+            del outcome
 
-    async def _attempts(self, call: Call, operation: Operation[R], request: Request[R]) -> R:
+    async def _attempts(self, call: Call, operation: Operation[R], request: Request[R]) -> R | STSError:
         shared, meter = self._shared, call.meter
         if shared.validate:
             check(request)
@@ -191,7 +195,7 @@ class Engine(Unpicklable):
                     meter.over("signing")
                 response = await shared.transport.send(HttpRequest("POST", endpoint.url, headers, body))
             except STSError as error:
-                outcome = error
+                outcome = error.with_traceback(None)  # else it and this frame keep each other
                 if meter is not None:
                     meter.over("send")
             else:
@@ -228,7 +232,7 @@ class Engine(Unpicklable):
                 failure, scope=scope, attempt=call.attempt, now=self.monotonic(), jitter=self.jitter()
             )
             if delay is None or not may_be_sent_again(request, failure):
-                raise failure
+                return failure
             if meter is not None:
                 meter.retry(failure, delay=delay, quota_before=quota, quota_left=self._quota())
             await self._pause(call, delay)

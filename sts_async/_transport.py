@@ -344,7 +344,10 @@ class AiohttpTransport(Unpicklable):
             if response is not None:
                 response.close()  # its connection is back in the pool when the whole answer was read
             part.gate.give_up()
-        raise failure  # outside: aiohttp's frames and messages can quote what was sent
+        try:
+            raise failure  # outside: aiohttp's frames and messages can quote what was sent
+        finally:
+            del failure  # else this frame and the error keep each other
 
     def _new_route(self, url: str) -> _Route:
         """Choose how to reach *url*, once for each that is used again."""
@@ -461,12 +464,14 @@ if hasattr(os, "register_at_fork"):
 
 
 async def _read(content: aiohttp.StreamReader, cap: int) -> SecretBytes:
-    body = b""
+    parts: list[SecretBytes] = []  # joined once: a body that grows leaves its former selves all over the heap
+    size = 0
     try:
         while not content.at_eof():
-            body += await content.readany()
-            if len(body) > cap:
+            parts.append(SecretBytes(await content.readany()))
+            size += len(parts[-1])
+            if size > cap:
                 raise ResponseTooLarge(f"the answer is larger than {cap} bytes")
-        return SecretBytes(body)
+        return parts[0] if len(parts) == 1 else SecretBytes(b"".join(parts))
     finally:
-        body = b""  # no traceback shows part of an answer
+        parts = []  # no traceback shows part of an answer

@@ -1,8 +1,10 @@
 """The client as a program sees it: made without I/O, shared, closed, and clear about what it was given wrong."""
 
 import asyncio
+import contextlib
 import copy
 import gc
+import logging
 import pickle
 import re
 import subprocess
@@ -29,6 +31,7 @@ from sts_async import (
     STSClient,
     errors,
 )
+from sts_async._assembly import endpoint_of
 
 Start = Callable[..., Awaitable[RawServer]]
 CALL = {"role_arn": ROLE, "role_session_name": "me"}
@@ -564,3 +567,50 @@ async def test_the_secret_of_a_superseded_credential_is_let_go(raw_server: Start
         gc.collect()
 
         assert old() is None
+
+
+@pytest.mark.parametrize(
+    ("options", "secure"),
+    [
+        ({"region": "eu-west-1"}, True),
+        ({"endpoint_url": "https://sts.example/"}, True),
+        ({"endpoint_url": "https://sts.example/", "verify": False}, False),
+        ({"endpoint_url": "http://sts.example/", "allow_http": True}, False),
+        ({"endpoint_url": "http://127.0.0.1:9/", "verify": False}, True),
+    ],
+    ids=str,
+)
+def test_only_an_endpoint_that_nobody_else_can_answer_for_is_secure(options: dict[str, Any], *, secure: bool) -> None:
+    """T23: from such alone the time is learnt."""
+    assert endpoint_of(Config(**options)).secure is secure
+
+
+def known_errors() -> list[errors.STSError]:
+    return [thing for thing in gc.get_objects() if isinstance(thing, errors.STSError)]
+
+
+@pytest.mark.parametrize("answer", [http("<ErrorResponse/>", status=403), http("SENTINEL" * 9), b"", b"HTTP/1.1 2"])
+async def test_an_error_that_nobody_keeps_is_gone_at_once(
+    raw_server: Start, caplog: pytest.LogCaptureFixture, answer: bytes
+) -> None:
+    """And with it the answer: a flood of large ones does not wait in memory for the garbage collector."""
+    caplog.set_level(logging.INFO, "sts_async")  # pytest keeps what is logged
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.read_request(reader)
+        writer.write(answer)
+        writer.close()
+
+    server = await raw_server(handler=handler)
+    async with client(server.url, retries=NoRetries()) as sts:
+        gc.collect()
+        gc.disable()
+        before = {id(error) for error in known_errors()}
+        try:
+            with contextlib.suppress(errors.STSError):
+                await sts.assume_role(**CALL)
+            found = [error for error in known_errors() if id(error) not in before]
+        finally:
+            gc.enable()
+
+    assert found == []

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from sts_async import RetryPolicy, retries
 from sts_async._core.limiter import Limiter
-from sts_async.errors import ConfigurationError, ConnectError, IDPCommunicationErrorException, STSError, ThrottlingError
+from sts_async.errors import (
+    ConfigurationError,
+    ConnectError,
+    IDPCommunicationErrorException,
+    ServiceError,
+    STSError,
+    ThrottlingError,
+)
 from sts_async.retries import AdaptiveRetries, NoRetries, StandardRetries
 
 UNREACHABLE = ConnectError("no connection")
@@ -109,6 +116,21 @@ def test_a_success_after_a_retry_gives_back_what_it_cost(error: STSError, cost: 
         assert fail(policy, error, attempt=1, jitter=0.5) is not None
         assert fail(policy, error, attempt=1, jitter=0.5) is None
         succeed(policy, after=error)
+
+
+def test_a_retry_because_of_the_time_costs_nothing_and_gives_nothing_back() -> None:
+    """F20: the service is well, and every call before the first answer was signed for the wrong time."""
+    error = ServiceError("Signature expired", code="SignatureDoesNotMatch", status=403)
+    error.skewed = error.retryable = True
+    policy = StandardRetries(quota=100)
+    delays = [fail(policy, error, attempt=1, jitter=ALMOST_ONE) for _ in range(50)]
+
+    assert rounded(delays) == [0.05] * 50
+    assert policy.quota == 100
+    assert fail(policy, UNREACHABLE, attempt=1, jitter=0.0) == 0
+    succeed(policy, after=error)
+    assert policy.quota == 86
+    assert fail(policy, error, attempt=3, jitter=0.0) is None
 
 
 def test_a_success_at_once_gives_back_one_token() -> None:

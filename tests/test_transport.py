@@ -523,3 +523,23 @@ def test_an_alert_after_the_handshake_is_a_tls_error() -> None:
 
     assert type(failure) is errors.TLSError
     assert not failure.retryable
+
+
+async def test_a_transport_that_is_closed_while_a_loop_begins_to_use_it_leaves_nothing_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """F56: another thread may close it between the look and the leap."""
+    transport = AiohttpTransport()
+    made: list[aiohttp.ClientSession] = []
+
+    def closing() -> aiohttp.ClientSession:
+        made.append(session := new_session())
+        transport._closed = True
+        return session
+
+    new_session = transport._new_session
+    monkeypatch.setattr(transport, "_new_session", closing)
+    with pytest.raises(errors.ClientClosedError):
+        await transport.send(post("http://127.0.0.1:9/"))
+
+    assert [session.closed for session in made] == [True]

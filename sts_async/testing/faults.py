@@ -192,9 +192,9 @@ class Quota:
         passed = 0.0 if self._filled_at is None else max(0.0, now - self._filled_at)
         self._left = min(self._most, self._left + passed * self._rate)
         self._filled_at = now
-        if self._left < 1:
+        if self._left < 1 - 1e-6:  # a sum of parts is not exact
             return False
-        self._left -= 1
+        self._left = max(0.0, self._left - 1)
         return True
 
 

@@ -1,0 +1,170 @@
+"""
+What hostile answers cost: memory, and time in which the event loop does nothing else.
+
+    python benchmarks/bench_hostile.py [--calls 20]
+
+Each answer is served by a process of its own to a fresh client process, which first makes some good calls, then some
+that get the hostile answer, one after the other. Shown is how much the peak of its memory (RSS) grew meanwhile, how
+long the event loop halted at most, above what it halts idle, and the error. Linux only.
+"""
+
+import argparse
+import asyncio
+import gc
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import _loopback
+
+from sts_async import Config, Credentials, NoRetries, STSClient, STSError
+
+BEAT = 0.001  # s
+MIB = 1 << 20
+
+
+def head(length: int | None, more: str = "") -> bytes:
+    size = "" if length is None else f"Content-Length: {length}\r\n"
+    return f"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n{size}{more}\r\n".encode()
+
+
+def answers() -> dict[str, bytes]:
+    """Return the hostile answers, by name; what ends with nothing of its length is followed by more, for ever."""
+    bomb = gzip.compress(b"<a>" + b"x" * 100 * MIB)
+    deep = b"<a>" * 300_000
+    wide = b"<r>" + b"<a/>" * 250_000 + b"</r>"
+    attributes = b"<r " + b" ".join(b'a%d="x"' % number for number in range(80_000)) + b"/>"
+    entities = b'<!DOCTYPE r [<!ENTITY a "xxxxxxxxxx">' + b"".join(
+        b'<!ENTITY a%d "%s">' % (n, b"&a;" * 10) for n in range(1000)
+    )
+    return {
+        "a good answer": _loopback.prepared_answer(),
+        "gzip, 100 MiB in 100 kB": head(len(bomb), "Content-Encoding: gzip\r\n") + bomb,
+        "the same, unsaid": head(len(bomb)) + bomb,
+        "without end": head(None),
+        "Content-Length of 1 TB": head(1 << 40),
+        "XML 300,000 deep": head(len(deep)) + deep,
+        "XML with 250,000 children": head(len(wide)) + wide,
+        "80,000 attributes": head(len(attributes)) + attributes,
+        "entities": head(len(entities)) + entities,
+        "1 MiB of text": head(MIB) + b"x" * MIB,
+    }
+
+
+ENDLESS = ("without end", "Content-Length of 1 TB")
+
+
+async def serve(name: str) -> None:
+    """Answer the first ten requests well and the others with hostility, until standard input ends."""
+    good, hostile, ended = _loopback.prepared_answer(), answers()[name], asyncio.Event()
+    served = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        try:
+            while request := await reader.readuntil(b"\r\n\r\n"):
+                await reader.readexactly(int(request.lower().partition(b"content-length:")[2].split(b"\r\n")[0]))
+                served += 1
+                writer.write(good if served <= WARM else hostile)
+                while served > WARM and name in ENDLESS:
+                    writer.write(b"x" * 65_536)
+                    await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    asyncio.get_running_loop().add_reader(0, ended.set)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await ended.wait()
+    server.close()
+
+
+WARM = 10
+
+
+async def halts(work: Any) -> float:
+    """Return the longest time, in seconds, for which the loop did nothing but *work*, or what it did without."""
+    loop, longest = asyncio.get_running_loop(), 0.0
+    done = asyncio.ensure_future(work)
+    last = loop.time()
+    while not done.done():
+        await asyncio.sleep(BEAT)
+        now = loop.time()
+        longest, last = max(longest, now - last - BEAT), now
+    await done
+    return longest
+
+
+def count_afresh() -> None:
+    """Forget the peak of memory so far."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def memory(kind: str) -> int:
+    """Return the resident memory of this process in KiB: VmRSS now, VmHWM at most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(kind))
+
+
+async def suffer(url: str, calls: int) -> None:
+    """Call, and print what it cost."""
+    keys = Credentials(access_key_id=_loopback.ACCESS_KEY_ID, secret_access_key=_loopback.SECRET_ACCESS_KEY)
+    outcome = "no error"
+    config = Config(read_timeout=5)
+    options: dict[str, Any] = {"credentials": keys, "config": config, "retries": NoRetries()}
+
+    async def call(times: int) -> None:
+        nonlocal outcome
+        for _ in range(times):
+            try:
+                await sts.assume_role(role_arn=_loopback.ROLE_ARN, role_session_name="me")
+            except STSError as error:
+                outcome = type(error).__name__
+
+    async with STSClient(region=_loopback.REGION, endpoint_url=url, **options) as sts:
+        await call(WARM)
+        idle = await halts(asyncio.sleep(0.5))
+        gc.collect()
+        count_afresh()
+        before = memory("VmRSS")
+        halted = await halts(call(calls))
+        after = memory("VmHWM")
+    print(json.dumps({"grown": (after - before) / 1024, "halted": (halted - idle) * 1e3, "outcome": outcome}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=20)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        asyncio.run(serve(options.serve))
+    elif options.url:
+        asyncio.run(suffer(options.url, options.calls))
+    else:
+        compete(options)
+
+
+def compete(options: argparse.Namespace) -> None:
+    print(f"{'':28}{'RSS, MB':>10}{'loop, ms':>10}   outcome")
+    for name in answers():
+        command = [sys.executable, __file__, "--serve", name]
+        with subprocess.Popen(
+            command, env=_loopback.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as server:
+            assert server.stdin
+            assert server.stdout
+            url = f"http://127.0.0.1:{int(server.stdout.readline())}/"
+            cost = json.loads(_loopback.run(__file__, "--url", url, "--calls", options.calls))
+            server.stdin.close()
+        print(f"{name:28}{cost['grown']:>10.1f}{cost['halted']:>10.1f}   {cost['outcome']}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

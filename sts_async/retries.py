@@ -79,8 +79,9 @@ class StandardRetries:
             after: What ended the attempt before, or None for the first.
             now: Monotonic time in seconds.
         """
-        refund = SUCCESS_REFUND if after is None else _cost(after)
-        self._quota = min(self._capacity, self._quota + refund)
+        if self._quota < self._capacity:
+            refund = SUCCESS_REFUND if after is None else _cost(after)
+            self._quota = min(self._capacity, self._quota + refund)
 
     def after_failure(self, error: STSError, *, scope: str, attempt: int, now: float, jitter: float) -> float | None:
         """
@@ -138,11 +139,11 @@ class AdaptiveRetries(StandardRetries):
 
     def admit(self, *, scope: str, now: float) -> float:
         """Return 0 and take a token, or return the seconds after which to ask again; see `StandardRetries.admit`."""
-        return self._limiter(scope, now).admit(now=now)
+        return (self._own.get(scope) or self._limiter(scope, now)).admit(now=now)
 
     def after_success(self, *, scope: str, attempt: int, after: STSError | None, now: float) -> None:
         """Learn that the service bears the rate, beside what `StandardRetries.after_success` does."""
-        self._limiter(scope, now).answer(now=now, throttled=False)
+        (self._own.get(scope) or self._limiter(scope, now)).answer(now=now, throttled=False)
         super().after_success(scope=scope, attempt=attempt, after=after, now=now)
 
     def after_failure(self, error: STSError, *, scope: str, attempt: int, now: float, jitter: float) -> float | None:

@@ -340,7 +340,9 @@ class Engine(Unpicklable):
         made._observers = (*self._observers, *observers) if observers else self._observers
         made._handlers = (*self._handlers, *handlers) if handlers else self._handlers
         made._headers = self._headers if headers is None else {**self._headers, **headers}
-        made._signer = made._scope_of = None
+        alike = credentials is None and endpoint is None  # then what was derived from them is as good here
+        made._signer = self._signer if alike else None
+        made._scope_of = self._scope_of if alike else None
         return made
 
     async def presign(self, operation: Operation[Any], request: Request[Any], *, expires: int) -> sigv4.PresignedUrl:

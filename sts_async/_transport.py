@@ -8,22 +8,18 @@ are read up to a cap. Sessions are made at first use, one for each event loop, a
 import asyncio
 import contextlib
 import os
-import socket
 import ssl
 import sys
 import time
 import weakref
 from collections.abc import Mapping
-from contextvars import ContextVar
-from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
 import yarl
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
 
+from ._connector import Connector, Resolver, in_use
 from ._core.message import HttpRequest, HttpResponse
 from ._core.options import DNS_CACHE_TTL, KEEPALIVE_TIMEOUT
 from ._core.proxies import Proxies, Proxy, is_near
@@ -40,7 +36,6 @@ from ._limits import (
     Gate,
     TimeLimits,
 )
-from ._resolver import LOOK_UPS
 from ._version import VERSION
 from .errors import (
     AttemptTimeout,
@@ -62,106 +57,6 @@ DIRECTLY = yarl.URL()  # for aiohttp no proxy at all, whatever its session says
 PROXY_AUTHENTICATION_REQUIRED = 407
 MOST_ROUTES = 1000  # that are kept, as many as aiohttp keeps addresses of hosts
 LOOK_UP_SHARE = 0.9  # of the seconds for an attempt, so that what was not looked up is told from what was not answered
-
-
-class _Use:
-    """
-    One request over one connection.
-
-    Attributes:
-        again: Whether the connection had served before.
-        answered: Whether anything has come since.
-    """
-
-    __slots__ = ("again", "answered")
-
-    def __init__(self, *, again: bool) -> None:
-        self.again = again
-        self.answered = False
-
-
-_use: ContextVar[_Use | None] = ContextVar("use", default=None)
-"""What the current task sends over a connection; None while it has none."""
-
-
-class _Protocol(ResponseHandler):
-    """Notes what aiohttp keeps to itself: whether the connection has served before, and whether an answer began."""
-
-    use: _Use | None = None
-
-    def data_received(self, data: bytes) -> None:
-        if self.use is not None:
-            self.use.answered = True
-        super().data_received(data)
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Makes connections that take notes, and knows their sockets."""
-
-    def __init__(self, *, probes: bool, **options: Any) -> None:
-        super().__init__(socket_factory=self._new_socket, **options)
-        self._factory: Any = partial(_Protocol, loop=self._loop)
-        self._probes = probes
-        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        self._let_go = False
-
-    def __del__(self, *arguments: Any) -> None:
-        if not self._let_go:  # else closing would take the connections from an event loop that may yet run
-            super().__del__(*arguments)
-
-    def _new_socket(self, address: "aiohttp.connector.AddrInfoType") -> socket.socket:
-        made = socket.socket(*address[:3])
-        if self._probes:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._sockets.add(made)
-        return made
-
-    def let_go(self) -> None:
-        """Be nobody's: what is open is not closed, now or at the end."""
-        self._let_go = True
-
-    def hang_up(self) -> None:
-        """End the connections from outside of the event loop that they belong to, which does not run."""
-        for one in list(self._sockets):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            if self._loop.is_closed():
-                one.close()
-
-    async def connect(self, *arguments: Any, **more: Any) -> "aiohttp.connector.Connection":
-        connection = await super().connect(*arguments, **more)
-        protocol = connection.protocol
-        if isinstance(protocol, _Protocol):
-            protocol.use = _Use(again=protocol.use is not None)
-            _use.set(protocol.use)
-        return connection
-
-
-class _Resolver(AbstractResolver):
-    """Looks names up in threads of our own."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await LOOK_UPS.addresses(host, port, family=family, seconds=self._seconds)
-        digits = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address.host,
-                port=address.port,
-                family=address.family,
-                proto=address.protocol,
-                flags=digits,
-            )
-            for address in found
-        ]
-
-    async def close(self) -> None:
-        """Do nothing: the threads end by themselves."""
 
 
 class _Route(NamedTuple):
@@ -220,7 +115,7 @@ class _LoopPart:
     def abandon(self, *, hang_up: bool = True) -> None:
         """Let go of a session whose event loop does not run."""
         connector = self.session.connector
-        if self.owned and isinstance(connector, _Connector):
+        if self.owned and isinstance(connector, Connector):
             connector.let_go()
             self.session.detach()
             if hang_up:
@@ -304,7 +199,7 @@ class AiohttpTransport(Unpicklable):
             await part.gate.wait()
         route = self._routes.get(request.url)
         response = None
-        _use.set(None)
+        in_use.set(None)
         try:
             self._check_open()
             if route is None:
@@ -325,14 +220,14 @@ class AiohttpTransport(Unpicklable):
                 )
                 if response.status == PROXY_AUTHENTICATION_REQUIRED and route.by is not None:
                     raise refused(request.url, route.by, status=response.status)
-                begun, use = time.perf_counter(), _use.get()
+                begun, use = time.perf_counter(), in_use.get()
                 body = await _read(response.content, self._cap)
                 seconds = time.perf_counter() - begun
                 return HttpResponse(
                     response.status, response.headers, body, None if use is None else use.again, seconds
                 )
         except (aiohttp.ClientError, OSError, RuntimeError, STSError, ValueError) as error:
-            by, use = route and route.by, _use.get()
+            by, use = route and route.by, in_use.get()
             failure = failure_of(error, request, part.session, by=by)
             if self._closed and isinstance(error, TimeoutError):
                 failure = client_closed()
@@ -399,7 +294,7 @@ class AiohttpTransport(Unpicklable):
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=_Connector(resolver=_Resolver(self._read_timeout * LOOK_UP_SHARE), **self._connecting),
+            connector=Connector(resolver=Resolver(self._read_timeout * LOOK_UP_SHARE), **self._connecting),
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,

@@ -107,13 +107,13 @@ class Limiter:
         if rate > MOST_AHEAD * measured:
             rate = MOST_AHEAD * measured
         self._fill(now)
-        self.rate = rate if rate > LOWEST_RATE else LOWEST_RATE
-        self.capacity = rate if rate > LOWEST_CAPACITY else LOWEST_CAPACITY
+        self.rate = max(LOWEST_RATE, rate)
+        self.capacity = max(LOWEST_CAPACITY, rate)
         if self._tokens > self.capacity:
             self._tokens = self.capacity
 
     def _fill(self, now: float) -> None:
         passed = now - self._filled_at
         tokens = self._tokens + passed * self.rate if passed > 0 else self._tokens
-        self._tokens = tokens if tokens < self.capacity else self.capacity
+        self._tokens = min(self.capacity, tokens)
         self._filled_at = now

@@ -23,6 +23,8 @@ import _loopback
 from sts_async import Config, Credentials, NoRetries, STSClient, STSError
 
 BEAT = 0.001  # s
+WARM = 10  # good calls first
+ENDLESS = ("without end", "Content-Length of 1 TB")
 MIB = 1 << 20
 
 
@@ -32,7 +34,7 @@ def head(length: int | None, more: str = "") -> bytes:
 
 
 def answers() -> dict[str, bytes]:
-    """Return the hostile answers, by name; what ends with nothing of its length is followed by more, for ever."""
+    """Return the hostile answers, by name. Those in `ENDLESS` are followed by more, for ever."""
     bomb = gzip.compress(b"<a>" + b"x" * 100 * MIB)
     deep = b"<a>" * 300_000
     wide = b"<r>" + b"<a/>" * 250_000 + b"</r>"
@@ -54,11 +56,8 @@ def answers() -> dict[str, bytes]:
     }
 
 
-ENDLESS = ("without end", "Content-Length of 1 TB")
-
-
 async def serve(name: str) -> None:
-    """Answer the first ten requests well and the others with hostility, until standard input ends."""
+    """Answer the first `WARM` requests well and the others with hostility, until standard input ends."""
     good, hostile, ended = _loopback.prepared_answer(), answers()[name], asyncio.Event()
     served = 0
 
@@ -84,11 +83,8 @@ async def serve(name: str) -> None:
     server.close()
 
 
-WARM = 10
-
-
 async def halts(work: Any) -> float:
-    """Return the longest time, in seconds, for which the loop did nothing but *work*, or what it did without."""
+    """Return the longest time, in seconds, for which *work* kept the event loop from everything else."""
     loop, longest = asyncio.get_running_loop(), 0.0
     done = asyncio.ensure_future(work)
     last = loop.time()
@@ -152,7 +148,7 @@ def main() -> None:
 
 
 def compete(options: argparse.Namespace) -> None:
-    print(f"{'':28}{'RSS, MB':>10}{'loop, ms':>10}   outcome")
+    print(f"{'':28}{'RSS, MiB':>10}{'loop, ms':>10}   outcome")
     for name in answers():
         command = [sys.executable, __file__, "--serve", name]
         with subprocess.Popen(

@@ -14,7 +14,7 @@ import gc
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import _loopback
@@ -42,7 +42,7 @@ def nothing(calls: int) -> None:
 
 
 def best(work: Callable[[], object], *, calls: int, rounds: int) -> float:
-    """Return the microseconds of CPU that a call took in the best round."""
+    """Return the microseconds of CPU for each of the *calls* that *work* makes, in the best round."""
     taken = []
     for _ in range(rounds):
         begun = time.process_time()
@@ -51,12 +51,12 @@ def best(work: Callable[[], object], *, calls: int, rounds: int) -> float:
     return min(taken) / calls * 1e6
 
 
-class Answering:
+class OneAnswer:
     """A transport that has one answer."""
 
     def __init__(self) -> None:
         body = _loopback.prepared_answer().partition(b"\r\n\r\n")[2]
-        date = f"{datetime.now(UTC) + timedelta(0):%a, %d %b %Y %H:%M:%S GMT}"
+        date = f"{datetime.now(UTC):%a, %d %b %Y %H:%M:%S GMT}"
         self._response = HttpResponse(200, {"date": date}, SecretBytes(body))
 
     async def send(self, request: HttpRequest) -> HttpResponse:
@@ -64,7 +64,7 @@ class Answering:
 
 
 async def per_call(call: Callable[[], Awaitable[object]], *, calls: int, rounds: int) -> float:
-    """Return the microseconds of CPU that a call took in the best round."""
+    """Return what `best` does, of a coroutine function that is awaited for each call."""
     taken = []
     for _ in range(rounds):
         begun = time.process_time()
@@ -81,7 +81,7 @@ def show(what: str, value: float, unit: str = "us") -> None:
 async def calls_with(sts: STSClient, options: argparse.Namespace) -> None:
     """Show what an observer, a handler and a view add to a call."""
     engine = await sts._ready()
-    engine._shared.transport = Answering()
+    engine._shared.transport = OneAnswer()
     role: dict[str, Any] = {"role_arn": _loopback.ROLE_ARN, "role_session_name": "me"}
     variants = {
         "a call, without sending": sts,
@@ -103,7 +103,10 @@ async def main_async(options: argparse.Namespace) -> None:
         show(f"decisions of {type(policy).__name__}", cost - idle)
     limiting = AdaptiveRetries()
     limiting._limiter("123456789012/eu-west-1", 0.0).answer(now=0.0, throttled=True)
-    show("of AdaptiveRetries that limits", best(lambda: decisions(limiting, calls), calls=calls, rounds=rounds) - idle)
+    show(
+        "decisions of AdaptiveRetries that limits",
+        best(lambda: decisions(limiting, calls), calls=calls, rounds=rounds) - idle,
+    )
 
     async with STSClient(region="eu-west-1", credentials=KEYS, config=Config(max_attempts=3)) as sts:
 

@@ -33,7 +33,7 @@ def _ours(mode: str) -> Callable[[str], AbstractAsyncContextManager[_contenders.
     async def enter(url: str) -> AsyncIterator[_contenders.Call]:
         from sts_async import Config, Credentials, STSClient
 
-        key, secret = _keys()
+        key, secret = read_keys()
         keys = Credentials(access_key_id=key, secret_access_key=secret)
         config = Config(max_connections=CONNECTIONS, retry_mode=mode)  # type: ignore[arg-type]
         async with STSClient(region=_loopback.REGION, endpoint_url=url, credentials=keys, config=config) as sts:
@@ -52,7 +52,7 @@ def _aiobotocore(mode: str) -> Callable[[str], AbstractAsyncContextManager[_cont
         from aiobotocore.config import AioConfig
         from aiobotocore.session import get_session
 
-        key, secret = _keys()
+        key, secret = read_keys()
         async with get_session().create_client(
             "sts",
             region_name=_loopback.REGION,
@@ -78,7 +78,8 @@ CONTENDERS = {
 }
 
 
-def _keys() -> tuple[str, str]:
+def read_keys() -> tuple[str, str]:
+    """Return the id and the secret of the server's user, from standard input."""
     key, secret = sys.stdin.readline().split()
     return key, secret
 

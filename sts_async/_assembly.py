@@ -26,9 +26,9 @@ MOST_CERTIFICATES = 4 << 20  # bytes of a bundle
 log = logging.getLogger("sts_async")
 
 
-def endpoint_of(config: Config) -> endpoints.Endpoint:
+def endpoint_of(config: Config, *, session: aiohttp.ClientSession | None = None) -> endpoints.Endpoint:
     """
-    Return where requests go, by options that are resolved.
+    Return where requests go, by options that are resolved, and over *session*, if it is the user's.
 
     Raises:
         ConfigurationError: There is neither region nor endpoint, or they contradict other options.
@@ -44,8 +44,16 @@ def endpoint_of(config: Config) -> endpoints.Endpoint:
     return endpoint._replace(
         signing_region=config.signing_region or endpoint.signing_region,
         signing_name=config.signing_name or endpoint.signing_name,
-        secure=endpoint.secure and (config.verify or endpoint.url.startswith("http:")),
+        secure=endpoint.secure and (_verifies(config, session) or endpoint.url.startswith("http:")),
     )
+
+
+def _verifies(config: Config, session: aiohttp.ClientSession | None) -> bool:
+    """Say whether TLS peers must prove who they are."""
+    if session is None:
+        return config.verify
+    trusted = getattr(session.connector, "_ssl", True)  # aiohttp has no public name for it
+    return trusted.verify_mode is ssl.CERT_REQUIRED if isinstance(trusted, ssl.SSLContext) else trusted is not False
 
 
 async def transport_of(config: Config, *, session: aiohttp.ClientSession | None = None) -> AiohttpTransport:
@@ -136,7 +144,11 @@ def _no_password() -> str:
 
 
 def retries_of(config: Config) -> RetryPolicy:
-    """Return the retry policy, by options that are resolved; the legacy mode differs only in how often it tries."""
+    """
+    Return the retry policy, by options that are resolved: adaptive, or standard.
+
+    The legacy mode differs from standard in the number of attempts only.
+    """
     policy = StandardRetries if config.retry_mode in ("standard", "legacy") else AdaptiveRetries
     return policy(max_attempts=config.max_attempts or 1)
 

@@ -7,8 +7,6 @@ from ._meter import Meter
 from .errors import ConnectError, ConnectionLost, STSError
 from .shapes import Request
 
-MOST_DIED = 50  # connections found dead in a call: as many as are kept
-
 
 class Call:
     """
@@ -22,11 +20,12 @@ class Call:
         attempt: Number of the attempt; the first is 1.
         sent: How often the request has been sent.
         failure: What ended the last attempt.
+        free: How many attempts were no fault of the service, and do not count.
         died: How many connections had ended while nobody used them.
         renewed: Whether credentials were fetched anew because the service refused them.
     """
 
-    __slots__ = ("attempt", "died", "ends", "failure", "meter", "renewed", "sent")
+    __slots__ = ("attempt", "died", "ends", "failure", "free", "meter", "renewed", "sent")
 
     def __init__(self, meter: Meter | None) -> None:
         self.meter = meter
@@ -34,16 +33,22 @@ class Call:
         self.attempt = 0
         self.sent = 0
         self.failure: STSError | None = None
+        self.free = 0
         self.died = 0
         self.renewed = False
 
+    @property
+    def paid(self) -> int:
+        """The number of the attempt, as the retry policy counts them."""
+        return self.attempt - self.free
+
     def died_idle(self, request: Request[Any]) -> bool:
-        """Say whether all that failed is a connection that the server had closed meanwhile: another costs nothing."""
+        """Say whether all that failed is a connection that the server had closed meanwhile: a new one costs nothing."""
         failure = self.failure
         if not (isinstance(failure, ConnectionLost) and failure.stale and may_be_sent_again(request, failure)):
             return False
         self.died += 1
-        return self.died <= MOST_DIED
+        return self.died == 1
 
 
 def may_be_sent_again(request: Request[Any], failure: STSError) -> bool:

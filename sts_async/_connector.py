@@ -33,6 +33,9 @@ class Use:
 in_use: ContextVar[Use | None] = ContextVar("use", default=None)
 """What the current task sends over a connection; None while it has none."""
 
+fresh: ContextVar[bool] = ContextVar("fresh", default=False)
+"""Whether the current task wants a connection that has not served before."""
+
 
 class Protocol(ResponseHandler):
     """Notes what aiohttp keeps to itself: whether the connection has served before, and whether an answer began."""
@@ -80,6 +83,9 @@ class Connector(aiohttp.TCPConnector):
 
     async def connect(self, *arguments: Any, **more: Any) -> "aiohttp.connector.Connection":
         connection = await super().connect(*arguments, **more)
+        while fresh.get() and isinstance(connection.protocol, Protocol) and connection.protocol.use is not None:
+            connection.close()  # it may have died, too
+            connection = await super().connect(*arguments, **more)
         protocol = connection.protocol
         if isinstance(protocol, Protocol):
             protocol.use = Use(again=protocol.use is not None)

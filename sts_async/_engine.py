@@ -1,8 +1,8 @@
 """
-The engine: what every call does, and the three seams where something else can be put in.
+The engine: what every call does, and where something else can be put in.
 
-`Engine.invoke` holds the only loop of a call. What it calls is pure and returns a value, or is one of the seams:
-transport, credentials provider, retry policy.
+`Engine._attempts` holds the loop of a call. What it calls is pure and returns a value, or is one of the three seams
+(transport, credentials provider, retry policy), or a request handler.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import attrs
@@ -45,7 +46,9 @@ from .shapes import Credentials, Request, Response, ResponseMetadata
 
 R = TypeVar("R", bound=Response)
 
-HEADERS = {"content-type": query.CONTENT_TYPE}  # all that is signed: what a proxy may change is not
+HEADERS: Mapping[str, str] = MappingProxyType(
+    {"content-type": query.CONTENT_TYPE}
+)  # what the engine itself has signed: nothing that a proxy may change
 REFUSED_KEYS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidClientTokenId"})
 METADATA_KEPT = 50  # answers; as many as the 2015 Java client kept
 
@@ -146,7 +149,7 @@ class Engine(Unpicklable):
         except TimeoutError:
             if limit is None or not limit.expired:  # of somebody else's code
                 raise
-            outcome = ClientClosedError("the client is closed") if self._shared.closed else self._too_late(call)
+            outcome = ClientClosedError() if self._shared.closed else self._too_late(call)
         if call.meter is not None:
             call.meter.finished(outcome, quota_left=self._quota())
         if not isinstance(outcome, STSError):
@@ -193,7 +196,9 @@ class Engine(Unpicklable):
                 call.sent = call.attempt
                 if meter is not None:
                     meter.over("signing")
-                response = await shared.transport.send(HttpRequest("POST", endpoint.url, headers, body))
+                response = await shared.transport.send(
+                    HttpRequest("POST", endpoint.url, headers, body, fresh=call.died > 0)
+                )
             except STSError as error:
                 outcome = error.with_traceback(None)  # else it and this frame keep each other
                 if meter is not None:
@@ -218,18 +223,19 @@ class Engine(Unpicklable):
             log_attempt(operation.name, call.attempt, outcome)
             if not isinstance(outcome, STSError):
                 now = self.monotonic()
-                self._retries.after_success(scope=scope, attempt=call.attempt, after=call.failure, now=now)
+                self._retries.after_success(scope=scope, attempt=call.paid, after=call.failure, now=now)
                 self._remember(digest, outcome.metadata)
                 return outcome
             failure = call.failure = outcome
             failure.attempts = call.sent
             failure.skewed = is_reason(failure, skew=skew, signed_with=signed_with)
             failure.retryable = failure.retryable or failure.skewed
-            if await self._renewed(call, credentials) or call.died_idle(request):
+            if await self._renewed(call, request, credentials) or call.died_idle(request):
+                call.free += 1
                 continue
             quota = self._quota()
             delay = self._retries.after_failure(
-                failure, scope=scope, attempt=call.attempt, now=self.monotonic(), jitter=self.jitter()
+                failure, scope=scope, attempt=call.paid, now=self.monotonic(), jitter=self.jitter()
             )
             if delay is None or not may_be_sent_again(request, failure):
                 return failure
@@ -247,16 +253,18 @@ class Engine(Unpicklable):
             error.attempts = call.sent or error.attempts  # it may have a count of its own
             raise
 
-    async def _renewed(self, call: Call, credentials: Credentials | None) -> bool:
+    async def _renewed(self, call: Call, request: Request[Any], credentials: Credentials | None) -> bool:
         """Say whether there are others, once in a call, in place of credentials that the service refused."""
         refused = credentials is not None and getattr(call.failure, "code", None) in REFUSED_KEYS
         invalidate = getattr(self._credentials, "invalidate", None)
-        if credentials is None or not refused or invalidate is None or call.renewed:
+        if credentials is None or call.failure is None or not refused or invalidate is None or call.renewed:
             return False
         call.renewed = True
-        if call.meter is not None and call.failure is not None:
+        if call.meter is not None:
             call.meter.invalidated(credentials.access_key_id, call.failure)
         invalidate(credentials.access_key_id)
+        if not may_be_sent_again(request, call.failure):
+            return False
         return (await self._provided(call)).access_key_id != credentials.access_key_id
 
     async def _turn(self, call: Call, scope: str) -> None:
@@ -354,6 +362,7 @@ class Engine(Unpicklable):
         return sigv4.presign(
             await self.get_credentials(),
             url=f"{self._where().url}?{query.serialize(operation, request).decode()}",
+            headers={name: value for name, value in self._headers.items() if name not in HEADERS},
             service=self._where().signing_name,
             region=self._signing_region(),
             at=self.now(),
@@ -367,12 +376,12 @@ class Engine(Unpicklable):
     def _scope(self, credentials: Credentials, endpoint: Endpoint) -> str:
         known = self._scope_of
         if known is None or known[0] is not credentials:
-            scope = scope_of(credentials.access_key_id, endpoint.signing_region or "")
+            scope = scope_of(credentials.access_key_id, endpoint)
             known = self._scope_of = (credentials, scope)
         return known[1]
 
     def _handled(self, call: Call, operation: Operation[R], request: Request[R]) -> OutgoingRequest:
-        """Have the handlers add headers, and return what they saw last."""
+        """Return the request with what the handlers add: as it will be signed, and as they are shown it afterwards."""
         endpoint = self._where()
         outgoing = OutgoingRequest(
             operation=operation.name,
@@ -380,11 +389,11 @@ class Engine(Unpicklable):
             endpoint=endpoint.url,
             region=endpoint.signing_region,
             request=request,
-            headers=self._headers,
+            headers=MappingProxyType(self._headers),
         )
         for handler in self._handlers:
             added = checked_headers(handler.before_signing(outgoing))
-            outgoing = attrs.evolve(outgoing, headers={**outgoing.headers, **added})
+            outgoing = attrs.evolve(outgoing, headers=MappingProxyType({**outgoing.headers, **added}))
         return outgoing
 
     def _sign(

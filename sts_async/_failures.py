@@ -22,11 +22,6 @@ from .errors import (
 )
 
 
-def client_closed() -> ClientClosedError:
-    """Return the error of a client that is used after its end."""
-    return ClientClosedError("the client is closed")
-
-
 def place(url: str, by: Proxy | None) -> str:
     """Return in words where requests for *url* go."""
     where = urlsplit(url).netloc

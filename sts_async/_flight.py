@@ -34,19 +34,21 @@ class Tasks:
         """
         if self._closed:
             work.close()
-            raise ClientClosedError("the client is closed")
+            raise ClientClosedError
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
 
-    async def aclose(self, *, seconds: float = 4.5) -> None:
-        """Cancel all, and wait until those of the running event loop have ended, at most some *seconds*."""
+    async def aclose(self, *, grace: float) -> None:
+        """Cancel all, and wait until those of the running event loop have ended, at most *grace* seconds."""
         self._closed = True
         here = asyncio.get_running_loop()
         ending = []
         for task in list(self._running):
             loop = task.get_loop()
+            if task is asyncio.current_task():  # a source that closes its own client
+                continue
             if loop is here:
                 task.cancel()
                 ending.append(task)
@@ -54,7 +56,7 @@ class Tasks:
                 with contextlib.suppress(RuntimeError):  # that loop is closed
                     loop.call_soon_threadsafe(task.cancel)
         if ending:
-            await asyncio.wait(ending, timeout=seconds)
+            await asyncio.wait(ending, timeout=grace)
         for flight in list(self.flights):  # of a task that did not end, nobody waits for the end
             if flight.task.get_loop() is here:
                 flight.land()

@@ -13,6 +13,7 @@ from types import TracebackType
 CONNECT_TIMEOUT = 3.1  # s. Source: "Smart configuration defaults", AWS SDKs Reference Guide, standard mode
 READ_TIMEOUT = 10.0  # s
 CLOSE_GRACE = 5.0  # s that closing may take
+TASKS_GRACE = 4.5  # s of those, for tasks: the rest is for connections
 DEADLINE = 30.0  # s for a whole call
 MAX_CONNECTIONS = 50  # as the 2015 Java client
 MAX_RESPONSE_BYTES = 1 << 20
@@ -106,12 +107,13 @@ class Deadlines:
         self._running.pop(deadline, None)
 
     def close(self) -> None:
-        """End all blocks now, as if their time were over."""
+        """End all blocks now, as if their time were over, but for those that the caller itself is in."""
         if self._timer is not None:
             self._timer.cancel()
         running, self._running = self._running, {}
         for deadline in running:
-            deadline.expire()
+            if deadline.task is not asyncio.current_task():
+                deadline.expire()
 
     def _sweep(self) -> None:
         self._timer = None
@@ -165,23 +167,24 @@ class Deadline:
     Attributes:
         when: When it is over, by the clock of the event loop.
         expired: Whether it is.
+        task: What runs it.
     """
 
-    __slots__ = ("_cancelling", "_owner", "_task", "expired", "when")
+    __slots__ = ("_cancelling", "_owner", "expired", "task", "when")
 
     def __init__(self, owner: Deadlines) -> None:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a deadline needs a task to cancel")
         self._owner = owner
-        self._task = task
+        self.task = task
         self._cancelling = task.cancelling()
         self.expired = False
         self.when = owner.loop.time() + owner.seconds
 
     def expire(self) -> None:
         self.expired = True
-        self._task.cancel()
+        self.task.cancel()
 
     def __enter__(self) -> None:
         self._owner.add(self)
@@ -190,5 +193,5 @@ class Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._owner.remove(self)
-        if self.expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if self.expired and self.task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error

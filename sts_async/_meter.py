@@ -18,7 +18,8 @@ def notify(observers: Sequence[Observer], event: Event) -> None:
         try:
             observer(event)
         except Exception:
-            log.exception("an observer failed on a %s", type(event).__name__)
+            name = getattr(observer, "__qualname__", type(observer).__qualname__)
+            log.exception("observer %s failed on %s", name, type(event).__name__)
 
 
 def log_attempt(operation: str, attempt: int, outcome: Response | STSError) -> None:
@@ -29,7 +30,9 @@ def log_attempt(operation: str, attempt: int, outcome: Response | STSError) -> N
         log.debug("%s, attempt %d: %s", operation, attempt, outcome)
     else:
         metadata = outcome.metadata
-        log.debug("%s, attempt %d: HTTP %d, request %s", operation, attempt, metadata.status, metadata.request_id)
+        log.debug(
+            "%s, attempt %d: HTTP %d, request %s", operation, attempt, metadata.status, metadata.request_id
+        )
 
 
 class Meter:

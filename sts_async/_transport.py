@@ -1,5 +1,5 @@
 """
-The wire: aiohttp, with the defaults that a client of signed requests needs, and the mapping of its exceptions.
+The wire: aiohttp, with the defaults that a client of signed requests needs. Its exceptions become ours in `_failures`.
 
 No redirect is followed, no cookie kept, no body decompressed; nothing is read from netrc or the environment; bodies
 are read up to a cap. Sessions are made at first use, one for each event loop, and anew in a process that was forked.
@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 import aiohttp
 import yarl
 
-from ._connector import Connector, Resolver, in_use
+from ._connector import Connector, Resolver, fresh, in_use
 from ._core.message import HttpRequest, HttpResponse
 from ._core.options import DNS_CACHE_TTL, KEEPALIVE_TIMEOUT
 from ._core.proxies import Proxies, Proxy, is_near
 from ._core.secret import SecretBytes, Unpicklable
-from ._failures import client_closed, failure_of, place, refused
+from ._failures import failure_of, place, refused
 from ._limits import (
     CLOSE_GRACE,
     CONNECT_TIMEOUT,
@@ -39,6 +39,7 @@ from ._limits import (
 from ._version import VERSION
 from .errors import (
     AttemptTimeout,
+    ClientClosedError,
     ConfigurationError,
     ConnectionLost,
     ConnectTimeout,
@@ -200,6 +201,7 @@ class AiohttpTransport(Unpicklable):
         route = self._routes.get(request.url)
         response = None
         in_use.set(None)
+        fresh.set(request.fresh)
         try:
             self._check_open()
             if route is None:
@@ -230,7 +232,7 @@ class AiohttpTransport(Unpicklable):
             by, use = route and route.by, in_use.get()
             failure = failure_of(error, request, part.session, by=by)
             if self._closed and isinstance(error, TimeoutError):
-                failure = client_closed()
+                failure = ClientClosedError()
             elif isinstance(failure, ConnectionLost):
                 failure.stale = use is not None and use.again and not use.answered
             elif isinstance(failure, AttemptTimeout) and use is None and part.owned:
@@ -314,7 +316,7 @@ class AiohttpTransport(Unpicklable):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise client_closed()
+            raise ClientClosedError
 
     async def aclose(self, *, grace: float = CLOSE_GRACE) -> None:
         """

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
+from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, TypeVar
 
@@ -12,11 +13,11 @@ from . import shapes as s
 from ._assembly import endpoint_of, engine_of, transport_of
 from ._core.endpoints import Endpoint, check_region
 from ._core.headers import checked_headers
-from ._core.options import HANDLERS, SECONDS
+from ._core.options import HANDLERS, SECONDS, as_tuple
 from ._core.secret import Unpicklable
 from ._engine import Engine
 from ._flight import Flights, Tasks
-from ._limits import CLOSE_GRACE
+from ._limits import CLOSE_GRACE, TASKS_GRACE
 from ._seams import CredentialsProvider, RetryPolicy
 from .calls import Calls
 from .config import Config, Surroundings
@@ -120,7 +121,7 @@ class STSClient(Unpicklable, Calls):
 
     async def _start(self) -> Engine:
         config = self._resolved = await self._surroundings.resolve()
-        endpoint = endpoint_of(config)
+        endpoint = endpoint_of(config, session=self._session)
         transport = await transport_of(config, session=self._session)
         credentials = self._credentials
         if credentials is None:
@@ -149,12 +150,16 @@ class STSClient(Unpicklable, Calls):
         return self._defaults.setdefault("chain", DefaultChain(surroundings=self._surroundings))
 
     async def aclose(self) -> None:
-        """Close the connections, in at most 5 s. Later calls raise `ClientClosedError`; closing again does nothing."""
+        """
+        End the calls under way with `ClientClosedError`, and close the connections, in at most 5 s.
+
+        Later calls raise it, too; closing again does nothing.
+        """
         engine, self._closed, self._engine = self._engine, True, None
         if engine is not None:
             engine.close()
         ends = asyncio.get_running_loop().time() + CLOSE_GRACE
-        await self._tasks.aclose()  # first: what has begun to renew a login may still send it
+        await self._tasks.aclose(grace=TASKS_GRACE)  # first: what has begun to renew a login may still send it
         if self._transport is not None:
             await self._transport.aclose(grace=ends - asyncio.get_running_loop().time())
 
@@ -237,7 +242,8 @@ class STSClient(Unpicklable, Calls):
             _expect_policy(retries)
         if region is not None:
             check_region(region)
-        if handlers and not HANDLERS.accepts(handlers := tuple(handlers)):
+        handlers = as_tuple(handlers)
+        if not HANDLERS.accepts(handlers):
             raise ConfigurationError(f"handlers must be {HANDLERS.rule}")
         return STSView(
             self,
@@ -255,7 +261,7 @@ class STSClient(Unpicklable, Calls):
     def _view(self, engine: Engine, options: "_Options") -> Engine:
         endpoint = None
         if options.region is not None and self._resolved is not None:
-            endpoint = endpoint_of(attrs.evolve(self._resolved, region=options.region))
+            endpoint = endpoint_of(attrs.evolve(self._resolved, region=options.region), session=self._session)
         return engine.view(
             credentials=options.credentials,
             retries=options.retries,
@@ -279,6 +285,10 @@ class STSClient(Unpicklable, Calls):
     async def presign(self, request: s.Request[Any], *, expires: int = 60) -> PresignedUrl:
         """
         Return a URL that performs *request* when it is fetched, by whoever fetches it.
+
+        Of a view with headers, it is good for a request with these headers only, as EKS wants it:
+
+            await sts.with_options(headers={"x-k8s-aws-id": cluster}).presign(GetCallerIdentityRequest())
 
         Args:
             request: A request of a signed operation, with nothing secret in it.
@@ -335,6 +345,15 @@ class STSView(Unpicklable, Calls):
             self._engine = self._client._view(engine, self._options)
         return self._engine
 
+    async def presign(self, request: s.Request[Any], *, expires: int = 60) -> PresignedUrl:
+        """Return a URL that performs *request*, with the headers of the view signed: see `STSClient.presign`."""
+        operation = _operation(request)
+        return await self._made(await self._client._ready()).presign(operation, request, expires=expires)
+
+    async def get_credentials(self) -> s.Credentials:
+        """Return the credentials that a call would be signed with now; see `STSClient.get_credentials`."""
+        return await self._made(await self._client._ready()).get_credentials()
+
     def __repr__(self) -> str:
         given = ", ".join(name for name, value in self._options._asdict().items() if value)
         return f"<{self._client!r} with other {given or 'options'}>"
@@ -348,9 +367,13 @@ def _operation(request: s.Request[R]) -> Operation[R]:
 
 
 def _checked_observers(observers: Sequence[Observer]) -> tuple[Observer, ...]:
-    if not isinstance(observers, list | tuple) or not all(map(callable, observers)):
-        raise ConfigurationError("observers must be a list of functions that take an event")
+    if not isinstance(observers, list | tuple) or not all(map(_is_observer, observers)):
+        raise ConfigurationError("observers must be a list of functions that take an event, and are not coroutines")
     return tuple(observers)
+
+
+def _is_observer(value: object) -> bool:
+    return callable(value) and not iscoroutinefunction(value) and not iscoroutinefunction(type(value).__call__)
 
 
 def _expect_policy(retries: object) -> None:

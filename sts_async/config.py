@@ -61,6 +61,7 @@ class Config:
         sts_regional_endpoints: ``legacy`` uses the global endpoint for fifteen regions, which
             `endpoints.LEGACY_GLOBAL_REGIONS` lists. Default: ``regional``.
         signing_region: The region that requests are signed for, where it is not that of the endpoint.
+            Default: the endpoint's.
         signing_name: The name of the service that requests are signed for. Default: ``sts``.
         allow_http: Whether an endpoint beyond this host may be reached without TLS.
         validate_parameters: Whether requests are checked against the API's constraints before they are sent.
@@ -72,9 +73,10 @@ class Config:
             Default: 3.1.
         read_timeout: Seconds for an attempt, connection included, the wait for one's turn not. Default: 10.
         deadline: Seconds for a whole call, retries and the wait for credentials included. Default: 30.
-        time_offset: Seconds by which the service's clock is ahead of this host's; None to learn it from its answers.
+        time_offset: Seconds by which the service's clock is ahead of this host's; None to learn it from its answers,
+            where they come over TLS or from this host.
         disable_clock_skew_correction: Whether nothing is learnt from them. Default: False.
-        handlers: What takes part in every request: see `handlers`.
+        handlers: What takes part in every request, in this order: see `handlers`. Default: none.
         max_connections: Greatest number of connections, and of requests under way. Default: 50.
         max_response_bytes: Cap for the body of an answer. Default: 1 MiB.
         keepalive_timeout: Seconds for which a connection that nobody uses is kept. Default: 15.

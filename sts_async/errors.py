@@ -36,6 +36,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from ._core.secret import Secret
+from ._core.words import printable
 
 MAX_MESSAGE = 2048  # characters of a service's message that are kept
 MAX_CODE = 256  # characters of its error code and request id
@@ -55,10 +56,14 @@ class STSError(Exception):
     """Whether the service asked to slow down."""
 
     recoverable: bool = True
-    """Whether waiting may help, without anybody changing anything. What is cached is kept in use only then."""
+    """
+    Whether waiting may help, without anybody changing anything.
+
+    Only then is what is cached kept in use beyond its last minute.
+    """
 
     skewed: bool = False
-    """Whether the service refused the time that the request was signed for, which it has told by now."""
+    """Whether the service refused the time that the request was signed for; the next is signed for its own."""
 
     retry_after: float | None = None
     """Seconds after which the service asked to try again, or None."""
@@ -133,7 +138,10 @@ class LoginRequired(CredentialsExpired):
 
 
 class ClientClosedError(STSError, RuntimeError):
-    """The client was used after it was closed."""
+    """The client was used after it was closed, or closed while it was used."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(args or ("the client is closed",)))
 
 
 class TransportError(STSError):
@@ -279,8 +287,8 @@ class ServiceError(STSError):
         return self.status in TRANSIENT_STATUSES or self.code in TRANSIENT_CODES
 
     def __str__(self) -> str:
-        request = f", request {_printable(self.request_id)}" if self.request_id else ""
-        return f"{_printable(self.code)}: {_printable(self.message)} (HTTP {self.status}{request})"
+        request = f", request {printable(self.request_id)}" if self.request_id else ""
+        return f"{printable(self.code)}: {printable(self.message)} (HTTP {self.status}{request})"
 
     @classmethod
     def of(cls, code: str, status: int) -> type["ServiceError"]:
@@ -288,11 +296,6 @@ class ServiceError(STSError):
         if code in THROTTLING_CODES or status == 429:
             return ThrottlingError
         return cls.by_code.get(code, ServiceError)
-
-
-def _printable(text: str) -> str:
-    """Return *text* on one line: control characters, which can forge log lines, are escaped."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 # Source: AWS SDKs Reference Guide, "Retry behavior".

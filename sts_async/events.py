@@ -30,11 +30,13 @@ class AttemptFinished:
         code: Error code of the service, or None.
         request_id: What AWS support asks for, or None.
         error: What ended the attempt, or None.
-        connection_reused: Whether its connection had served before; None when no answer came, or who knows.
+        connection_reused: Whether its connection had served before; None when no answer came, or the
+            transport does not know.
         credentials_seconds: Until credentials were there.
         limiter_seconds: Until the retry policy admitted it.
         signing_seconds: Signing.
-        send_seconds: From there until the head of the answer had come, the wait for a connection included.
+        send_seconds: From there until the head of the answer had come, or the attempt had failed; the wait for a
+            connection included.
         receive_seconds: From there until the whole answer had come.
         parse_seconds: Reading the answer.
     """
@@ -134,7 +136,7 @@ class CredentialsRefreshed:
 @attrs.frozen(kw_only=True)
 class CredentialsKept:
     """
-    A source could not be asked for new credentials, and those of before stay in use.
+    A source gave no new credentials, and those of before stay in use.
 
     Attributes:
         source: Name of the source.

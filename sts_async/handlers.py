@@ -36,7 +36,7 @@ class OutgoingRequest:
     endpoint: str
     region: str | None
     request: Request[Any]
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = attrs.field(repr=lambda headers: f"<{', '.join(headers)}>")
 
 
 class RequestHandler:

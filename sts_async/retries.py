@@ -159,5 +159,7 @@ class AdaptiveRetries(StandardRetries):
                 limiter = self._shared.setdefault(scope, limiter)
             self._own[scope] = limiter
             if len(self._own) > SCOPES_KEPT:
-                self._own.popitem(last=False)
+                self._own.pop(
+                    next((known for known, one in self._own.items() if not one.enabled), next(iter(self._own)))
+                )
         return limiter

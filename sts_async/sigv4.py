@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import SplitResult, quote, urlsplit
 
+from ._core.headers import TCHAR
 from ._core.secret import Secret, SecretBytes, Unpicklable
 from .errors import ConfigurationError, CredentialsError
 from .shapes import Credentials
@@ -179,7 +180,7 @@ class Signer(Unpicklable):
         proof = signature(key, text)
         return self._sent | {
             "x-amz-date": stamp,
-            "authorization": f"{self._credential}{scope}, SignedHeaders={self._names}, Signature={proof}",
+            "authorization": Secret(f"{self._credential}{scope}, SignedHeaders={self._names}, Signature={proof}"),
         }
 
 
@@ -217,7 +218,7 @@ def presign(
         ConfigurationError: *expires* is out of range, or as for `sign`.
         CredentialsError, ValueError: As for `sign`.
     """
-    if not 1 <= expires <= MAX_EXPIRES:
+    if not isinstance(expires, int) or not 1 <= expires <= MAX_EXPIRES:
         raise ConfigurationError(f"a presigned URL is good for 1 to {MAX_EXPIRES} s")
     stamp = _stamp(at)
     scope = stamp[:8] + _scope(region, service)
@@ -351,7 +352,7 @@ def _target(address: str, *, normalize: bool, double_encode: bool) -> tuple[str,
 
 def _lower(name: str) -> str:
     """Return the name of a header in lower case."""
-    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+    if not re.fullmatch(rf"{TCHAR}+", name):
         raise ConfigurationError(f"header {name[:80]!a} has characters that a header cannot carry")
     return name.lower()
 

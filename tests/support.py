@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import logging
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
 
@@ -185,3 +188,12 @@ async def request_of(provider: RefreshingProvider) -> HttpRequest:
     await provider.fetch(engine_of(transport))
     (request,) = transport.sent
     return request
+
+
+def modules_after(statement: str) -> set[str]:
+    """Return the top-level modules that a fresh process has after a statement."""
+    code = (
+        f"import json, sys\n{statement}\nprint(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {*json.loads(done.stdout.splitlines()[-1])}

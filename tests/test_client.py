@@ -7,6 +7,7 @@ import gc
 import logging
 import pickle
 import re
+import ssl
 import subprocess
 import sys
 import weakref
@@ -19,6 +20,7 @@ from unittest.mock import Mock
 import aiohttp
 import pytest
 import trustme
+import yarl
 from aioresponses import aioresponses
 from support import ANSWER, KEYS, ROLE, RawServer, http
 
@@ -32,6 +34,7 @@ from sts_async import (
     errors,
 )
 from sts_async._assembly import endpoint_of
+from sts_async.testing import LocalSTS
 
 Start = Callable[..., Awaitable[RawServer]]
 CALL = {"role_arn": ROLE, "role_session_name": "me"}
@@ -471,7 +474,7 @@ def test_a_view_of_another_region_calls_that_region() -> None:
     ("options", "message"),
     [
         ({"headers": {"a b": "x"}}, "'a b' is not the name of a header"),
-        ({"headers": {"Host": "evil"}}, "'Host' is not the name of a header that can be added"),
+        ({"headers": {"Host": "evil"}}, "'Host' is made by the library"),
         ({"headers": {"x-amz-security-token": "SENTINEL"}}, "x-amz-security-token"),
         ({"headers": {"x-a": "SENTINEL\r\nX-Evil: 1"}}, "the value of x-a must be printable ASCII"),
         ({"headers": {"x-a": "SENTINEL\0"}}, "the value of x-a must be printable ASCII"),
@@ -614,3 +617,66 @@ async def test_an_error_that_nobody_keeps_is_gone_at_once(
             gc.enable()
 
     assert found == []
+
+
+@pytest.mark.parametrize(("trusted", "secure"), [(True, True), (False, False), (ssl.create_default_context(), True)])
+async def test_a_session_that_trusts_everybody_is_not_believed_about_the_time(trusted: Any, *, secure: bool) -> None:
+    """T23."""
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted)) as session,
+        client("https://sts.example/", session=session) as sts,
+    ):
+        engine = await sts._ready()
+        view = sts._view(engine, sts.with_options(region="eu-west-2")._options)
+
+        assert [part._where().secure for part in (engine, view)] == [secure] * 2
+
+
+async def test_a_view_presigns_with_its_headers_and_credentials() -> None:
+    """As EKS wants it: the name of the cluster is signed."""
+    async with LocalSTS() as server, server.client() as sts:
+        view = sts.with_options(headers={"x-k8s-aws-id": "cluster"})
+        url = (await view.presign(GetCallerIdentityRequest(), expires=60)).reveal()
+        async with aiohttp.ClientSession() as session:
+            statuses = []
+            for headers in ({"x-k8s-aws-id": "cluster"}, {"x-k8s-aws-id": "another"}):
+                async with session.get(yarl.URL(url, encoded=True), headers=headers) as response:
+                    statuses.append(response.status)
+
+        assert "X-Amz-SignedHeaders=host%3Bx-k8s-aws-id" in url
+        assert statuses == [200, 403]
+        assert await view.get_credentials() is server.credentials
+
+
+@pytest.mark.parametrize("expires", [0, -1, 604_801, "60", 1.5, None])
+async def test_a_url_is_good_for_some_seconds(expires: Any) -> None:
+    async with client("http://127.0.0.1:9/") as sts:
+        with pytest.raises(errors.ConfigurationError, match="good for 1 to 604800 s"):
+            await sts.presign(GetCallerIdentityRequest(), expires=expires)
+
+
+async def an_observer_that_waits(event: object) -> None:
+    """Nobody would wait for it."""
+
+
+@pytest.mark.parametrize("observers", [[an_observer_that_waits], [1], print, "x"], ids=str)
+def test_what_is_no_observer_is_refused(observers: Any) -> None:
+    with pytest.raises(errors.ConfigurationError, match="observers must be a list of functions"):
+        client("http://127.0.0.1:9/", observers=observers)
+
+
+async def test_a_source_can_close_its_own_client(raw_server: Start) -> None:
+    """F55: closing does not end whoever closes."""
+    server = await raw_server(http(ANSWER))
+
+    class Closing:
+        async def provide_credentials(self, lender: object) -> Credentials:
+            await sts.aclose()
+            return KEYS
+
+    async with client(server.url) as sts:
+        await sts.assume_role(**CALL)
+        with pytest.raises(errors.ClientClosedError):
+            await sts.with_options(credentials=Closing()).assume_role(**CALL)
+        assert sts._transport is not None
+        assert sts._transport._parts == {}

@@ -171,8 +171,8 @@ async def test_an_observer_that_fails_breaks_nothing_and_is_logged(
 
     assert kinds(seen) == [AttemptFinished, CallFinished]
     assert [record.getMessage() for record in caplog.records] == [
-        "an observer failed on a AttemptFinished",
-        "an observer failed on a CallFinished",
+        f"observer {broken.__qualname__} failed on AttemptFinished",
+        f"observer {broken.__qualname__} failed on CallFinished",
     ]
 
 

@@ -106,7 +106,7 @@ async def test_closing_ends_the_work_and_tells_those_who_wait() -> None:
     """F55."""
     flights, tasks, work = Flights[str](), Tasks(), Work()
     callers = await waiting(3, flights, tasks, work)
-    await tasks.aclose()
+    await tasks.aclose(grace=1)
     results = await asyncio.gather(*callers, return_exceptions=True)
 
     assert {type(result) for result in results} == {ClientClosedError}
@@ -119,7 +119,7 @@ async def test_closing_the_client_that_began_leaves_the_work_to_another() -> Non
     flights, one, other, work = Flights[str](), Tasks(), Tasks(), Work()
     (first,) = await waiting(1, flights, one, work)
     (second,) = await waiting(1, flights, other, work)
-    await one.aclose()
+    await one.aclose(grace=1)
     await asyncio.sleep(0)
     work.may_end.set()
 
@@ -158,7 +158,7 @@ async def test_work_that_does_not_end_is_not_waited_for_when_all_is_closed() -> 
     flights, tasks = Flights[str](), Tasks()
     waiter = asyncio.create_task(flights.get(tasks, stubborn))
     await asyncio.sleep(0.01)
-    await tasks.aclose(seconds=0.01)
+    await tasks.aclose(grace=0.01)
 
     with pytest.raises(ClientClosedError):
         await waiter
@@ -229,7 +229,7 @@ async def test_closing_reaches_the_tasks_of_other_loops_without_waiting_for_them
     thread = threading.Thread(target=run)
     thread.start()
     await asyncio.to_thread(started.wait, 10)
-    await tasks.aclose()
+    await tasks.aclose(grace=1)
     await asyncio.to_thread(thread.join, 10)
 
     assert ended.is_set()

@@ -137,14 +137,51 @@ async def test_a_header_that_could_change_another_is_refused_before_anything_is_
     assert server.requests == []
 
 
-@pytest.mark.parametrize("handlers", [5, "x", [RequestHandler], [object()], [lambda request: {}]], ids=str)
+class Waiting:
+    """Would never be waited for."""
+
+    async def before_signing(self, outgoing: OutgoingRequest) -> Mapping[str, str]:
+        return {}
+
+    async def after_attempt(self, outgoing: OutgoingRequest, outcome: Response | STSError) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "handlers", [5, "x", RequestHandler(), [RequestHandler], [object()], [lambda request: {}], [Waiting()]], ids=str
+)
 def test_what_is_no_handler_is_refused(handlers: Any) -> None:
-    with pytest.raises(errors.ConfigurationError, match="before_signing and after_attempt"):
+    """Of a client and of a view."""
+    with pytest.raises(errors.ConfigurationError, match="handlers must be a list of objects"):
         Config(handlers=handlers)
-
-
-def test_what_is_no_handler_of_a_view_is_refused() -> None:
-    handlers: Any = [object()]
-
     with pytest.raises(errors.ConfigurationError, match="handlers must be a list of objects"):
         client("http://127.0.0.1:9/").with_options(handlers=handlers)
+
+
+async def test_a_handler_cannot_change_what_it_is_shown(raw_server: Start) -> None:
+    """T5: nothing gets around the check, and nothing into the requests of another client."""
+
+    class Changing(RequestHandler):
+        def before_signing(self, outgoing: OutgoingRequest) -> Mapping[str, str]:
+            headers: Any = outgoing.headers
+            headers["connection"] = "close"
+            return {}
+
+    server = await raw_server(http(ANSWER))
+    for first in ([], [Adding({"x-a": "1"})]):
+        async with client(server.url, *first, Changing()) as sts:
+            with pytest.raises(TypeError, match="does not support item assignment"):
+                await sts.assume_role(**CALL)
+
+    assert server.requests == []
+
+
+async def test_the_values_of_headers_are_not_shown(raw_server: Start) -> None:
+    """T16: an API key for a gateway is as secret as any."""
+    server, handler = await raw_server(http(ANSWER)), Adding({"x-api-key": "SENTINEL"})
+    async with client(server.url, handler, Adding({})) as sts:
+        await sts.assume_role(**CALL)
+
+    assert b"x-api-key: SENTINEL" in server.requests[0]
+    assert "x-api-key" in repr(handler.after)
+    assert "SENTINEL" not in repr(handler.after) + repr(handler.before)

@@ -14,7 +14,6 @@ MODULES = {
     ".".join(["sts_async", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-PATHS = {path: name for name, path in MODULES.items()}
 MOST_LINES = 480
 
 # Layer of each module, by its longest prefix here; a module may import those of lower layers only, and of its own
@@ -28,10 +27,12 @@ LAYERS = {
     "_core.message": 0,
     "_core.shape": 0,
     "_core.system": 0,
+    "_core.words": 0,
     "errors": 1,
     "shapes": 1,
     "operations": 2,
     "events": 2,
+    "_core.headers": 2,
     "handlers": 2,
     "sigv4": 3,
     "retries": 3,
@@ -40,7 +41,6 @@ LAYERS = {
     "_core.endpoints": 3,
     "_core.profile": 3,
     "_core.freshness": 3,
-    "_core.headers": 3,
     "_core.lifetime": 3,
     "_core.limiter": 3,
     "_core.convert": 3,
@@ -94,6 +94,7 @@ OWN_LAYER = {
     "_core.plans": {"_core.profile"},
     "_core.proxies": {"_core.endpoints", "_core.hosts"},
     "_core.refusals": {"_core.documents"},
+    "_core.scope": {"_core.endpoints"},
     "_core.tokens": {"_core.convert", "_core.documents", "_core.endpoints"},
     "retries": {"_core.limiter"},
     "_shared": {"_files"},

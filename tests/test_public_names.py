@@ -1,11 +1,9 @@
 import ast
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import modules_after
 
 import sts_async
 from sts_async import errors, observers, shapes, testing
@@ -77,15 +75,6 @@ def test_an_unknown_name_is_an_attribute_error(name: str) -> None:
 def test_a_name_is_looked_up_once() -> None:
     assert sts_async.STSClient is sts_async.STSClient
     assert vars(sts_async)["STSClient"] is sts_async.STSClient
-
-
-def modules_after(statement: str) -> set[str]:
-    """Return the top-level modules that a fresh process has after a statement."""
-    code = (
-        f"import json, sys\n{statement}\nprint(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return {*json.loads(done.stdout.splitlines()[-1])}
 
 
 def test_the_package_alone_imports_nothing_heavy() -> None:

@@ -281,3 +281,13 @@ def test_a_policy_remembers_a_bounded_number_of_scopes() -> None:
         policy.admit(scope=str(number), now=0.0)
 
     assert len(policy._own) == retries.SCOPES_KEPT
+
+
+def test_a_scope_that_is_held_back_is_not_forgotten_for_one_that_is_not() -> None:
+    policy = adaptive()
+    policy.admit(scope="held back", now=0.0)
+    policy.after_failure(THROTTLED, scope="held back", attempt=1, now=0.0, jitter=0.0)
+    for number in range(1000):
+        policy.admit(scope=str(number), now=0.0)
+
+    assert policy.admit(scope="held back", now=0.0) > 0

@@ -8,20 +8,21 @@ than raised so that no traceback starts in a frame that holds the parsed answer,
 from datetime import datetime
 from typing import Any, TypeVar
 
-from ..errors import Fault, RedirectRefused, ResponseParseError, ServiceError
+from ..errors import MAX_CODE, Fault, RedirectRefused, ResponseParseError, ServiceError
 from ..operations import NAMESPACE, Operation
 from ..shapes import Response, ResponseMetadata
 from . import convert
 from .lifetime import bounded
 from .message import HttpResponse
 from .refusals import is_redirect, refusal
+from .words import printable
 from .xml import Tree, XMLRefused, parse
 
 R = TypeVar("R", bound=Response)
 
 NAMESPACES = frozenset({"", NAMESPACE})
 REQUEST_ID_HEADERS = ("x-amzn-requestid", "x-amz-request-id")
-HTML = b"<!doctype html"
+HTML = b"<!doctype html"  # how a page of a proxy begins, in any case
 RETRY_AFTER = "x-amz-retry-after"
 FAULTS: dict[str, Fault] = {"Sender": "client", "Receiver": "server"}
 
@@ -76,7 +77,7 @@ def _not_xml(response: HttpResponse, reason: str) -> ServiceError | ResponsePars
         return _service_error({}, response)
     if not response.body:
         return _unexpected(response, "it is empty", retryable=True)
-    beginning = response.body.lstrip()[:14].lower()
+    beginning = response.body.lstrip()[: len(HTML)].lower()
     other_service = beginning[:1] in (b"{", b"[") or ("DOCTYPE" in reason and not beginning.startswith(HTML))
     return _unexpected(response, reason, retryable=not other_service)
 
@@ -119,7 +120,8 @@ def _request_id(tree: Tree, response: HttpResponse) -> str | None:
     in_body = (
         _text(_child(tree, "ResponseMetadata"), "RequestId") or _text(tree, "RequestId") or _text(tree, "RequestID")
     )
-    return in_body or next((response.headers[h] for h in REQUEST_ID_HEADERS if h in response.headers), None)
+    found = in_body or next((response.headers[h] for h in REQUEST_ID_HEADERS if h in response.headers), None)
+    return None if found is None else printable(found[:MAX_CODE])
 
 
 def _child(tree: Any, name: str) -> Any:

@@ -175,7 +175,7 @@ def after_failure(held: Held, error: STSError, *, now: Moment, jitter: float, sc
 
 
 def keeps_serving(held: Held, error: STSError, *, now: Moment, schedule: Schedule) -> bool:
-    """Say whether what is held stays in use after a refresh failed with *error*."""
+    """Say whether what is held stays in use after *error*: until callers must wait, always; then if it may pass."""
     if held.credentials is None:
         return False
     return not held.mandatory.reached(now) or (error.recoverable and schedule.keep_stale)

@@ -4,12 +4,14 @@ import re
 from collections.abc import Mapping
 
 from ..errors import ConfigurationError
+from .secret import HiddenMapping, Secret
 
-_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"  # Source: RFC 9110, 5.6.2
+TCHAR = r"[A-Za-z0-9!#$%&'*+.^_`|~-]"  # a character of one. Source: RFC 9110, 5.6.2
+LONGEST = 8000  # characters of a value: what servers take of a line
 OWN_HEADERS = frozenset(
     """
     accept accept-encoding authorization connection content-encoding content-length content-type cookie expect host
-    keep-alive proxy-authorization te trailer transfer-encoding upgrade x-amz-date x-amz-security-token
+    keep-alive proxy-authorization proxy-connection te trailer transfer-encoding upgrade x-amz-date x-amz-security-token
     """.split()
 )
 """Headers that the library makes, or that are the connection's: nobody adds them to a request."""
@@ -25,11 +27,16 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """
     if not isinstance(headers, Mapping):
         raise ConfigurationError(f"headers must be a mapping of names to values, not a {type(headers).__name__}")
-    checked = {}
+    headers = HiddenMapping(headers)
+    checked: dict[str, str] = {}
     for name, value in headers.items():
-        if not isinstance(name, str) or not re.fullmatch(_NAME, name) or name.lower() in OWN_HEADERS:
-            raise ConfigurationError(f"headers: {name!a} is not the name of a header that can be added")
-        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
-            raise ConfigurationError(f"headers: the value of {name} must be printable ASCII")
-        checked[name.lower()] = value
+        if not isinstance(name, str) or not re.fullmatch(rf"{TCHAR}{{1,128}}", name):
+            raise ConfigurationError(f"headers: {str(name)[:128]!a} is not the name of a header")
+        if name.lower() in OWN_HEADERS:
+            raise ConfigurationError(f"headers: {name!a} is made by the library, and cannot be added")
+        if not (isinstance(value, str) and value.isascii() and value.isprintable() and len(value) <= LONGEST):
+            raise ConfigurationError(
+                f"headers: the value of {name} must be printable ASCII, of at most {LONGEST} characters"
+            )
+        checked[name.lower()] = Secret(value)
     return checked

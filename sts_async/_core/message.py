@@ -18,6 +18,7 @@ class HttpRequest(NamedTuple):
         headers: Names in any case; values that are secret are `Secret`.
         body: Sent as it is.
         timeout: Seconds for the whole attempt; None for as many as the transport gives.
+        fresh: Whether it goes over a connection that has not served before.
     """
 
     method: str
@@ -25,6 +26,7 @@ class HttpRequest(NamedTuple):
     headers: Mapping[str, str]
     body: SecretBytes = NOTHING
     timeout: float | None = None
+    fresh: bool = False
 
     def __repr__(self) -> str:
         return f"<HttpRequest {self.method} {self.url.partition('?')[0]}, {len(self.body)} bytes>"
@@ -39,7 +41,7 @@ class HttpResponse(NamedTuple):
         headers: Found by names in any case, or else names are in lower case.
         body: As it came, not decompressed.
         reused: Whether its connection had served before; None when the transport does not know.
-        receive_seconds: From its head to its end.
+        receive_seconds: Seconds from its head to its end.
     """
 
     status: int

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from ipaddress import ip_address
 from typing import Any
 
@@ -9,14 +10,19 @@ import attrs
 
 from ..errors import ConfigurationError
 from .endpoints import is_region
+from .headers import TCHAR
 from .proxies import is_proxy
 from .secret import Secret, conceal
 
-_HEADER_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,50}"  # Source: RFC 9110, 5.6.2
-_PRODUCTS = r"(?=.{1,128}\Z)[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:[ /][A-Za-z0-9!#$%&'*+.^_`|~-]+)*"  # as there, 10.1.5
+_HEADER_WORD = rf"{TCHAR}{{1,50}}"
+_PRODUCTS = rf"(?=.{{1,128}}\Z){TCHAR}+(?:[ /]{TCHAR}+)*"  # Source: RFC 9110, 10.1.5
 METADATA = "sts_async.option"
 KEEPALIVE_TIMEOUT = 15.0  # s that a connection is kept while nobody uses it, as aiohttp
 DNS_CACHE_TTL = 10.0  # s, as aiohttp
+
+
+def _nothing(text: str) -> Any:
+    raise ValueError  # what only code can say
 
 
 @attrs.frozen
@@ -33,7 +39,7 @@ class Kind:
 
     rule: str
     accepts: Callable[[Any], bool]
-    parse: Callable[[str], Any]
+    parse: Callable[[str], Any] = _nothing
     secret: bool = False
 
 
@@ -68,8 +74,9 @@ def _address(text: str) -> str:
 
 
 def _is_handler(value: object) -> bool:
+    # No `isinstance`: whatever has both methods will do.
     methods = [getattr(value, name, None) for name in ("before_signing", "after_attempt")]
-    return not isinstance(value, type) and all(map(callable, methods))
+    return not isinstance(value, type) and all(callable(one) and not iscoroutinefunction(one) for one in methods)
 
 
 def _text(text: str) -> str:
@@ -135,9 +142,8 @@ SERVICE_NAME = Kind(
     _text,
 )
 HANDLERS = Kind(
-    "a list of objects with the methods before_signing and after_attempt",
+    "a list of objects with the methods before_signing and after_attempt, which are not coroutines",
     lambda value: isinstance(value, tuple) and all(map(_is_handler, value)),
-    _text,
 )
 NUMBER = Kind("a number of seconds", lambda value: _is_number(value, int, float) and abs(value) < float("inf"), _number)
 
@@ -197,8 +203,9 @@ def option(kind: Kind, *, variables: tuple[str, ...] = (), key: str | None = Non
 def setting(kind: Kind, *, default: Any) -> Any:
     """Return an attrs field for what only code can say."""
     known = Option(kind=kind, default=default, optional=False)
-    return attrs.field(default=default, metadata={METADATA: known}, converter=_kept)
+    return attrs.field(default=default, metadata={METADATA: known}, converter=as_tuple)
 
 
-def _kept(value: object) -> object:
+def as_tuple(value: Any) -> Any:
+    """Return a list as a tuple, and anything else as it is."""
     return tuple(value) if isinstance(value, list) else value

@@ -3,14 +3,20 @@
 import base64
 import binascii
 
+from .endpoints import AWS_DOMAINS, Endpoint
 
-def scope_of(access_key_id: str, region: str) -> str:
+
+def scope_of(access_key_id: str, endpoint: Endpoint) -> str:
     """
     Return what tells the limits of two callers apart: STS limits each account in each region.
 
-    An access key id holds its account; of one that does not, the id itself stands for it.
+    An access key id holds its account; of one that does not, the id itself stands for it. A host that is not of AWS has
+    limits of its own.
     """
-    return f"{account_of(access_key_id) or access_key_id}/{region}"
+    where = endpoint.signing_region or ""
+    if not endpoint.host.endswith(AWS_DOMAINS):
+        where = f"{endpoint.host}/{where}"
+    return f"{account_of(access_key_id) or access_key_id}/{where}"
 
 
 def account_of(access_key_id: str) -> str | None:

@@ -5,8 +5,9 @@ Observers to use as they are: what happens as log records, as traces and metrics
 
 One observer can serve any number of clients. None of them shows a secret, or the text of an error.
 
-log             LoggingObserver         opentelemetry   OpenTelemetryObserver: sts-async[opentelemetry]
-prometheus      PrometheusObserver: sts-async[prometheus]
+log             LoggingObserver
+opentelemetry   OpenTelemetryObserver, with sts-async[opentelemetry]
+prometheus      PrometheusObserver, with sts-async[prometheus]
 """
 
 from typing import TYPE_CHECKING

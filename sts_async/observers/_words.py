@@ -1,6 +1,7 @@
 """How an event ended, in a word, and in words few enough to tell series of metrics apart."""
 
 from .. import errors
+from .._core.words import printable
 from ..errors import FINAL_CODES, THROTTLING_CODES, TRANSIENT_CODES, ServiceError, STSError
 from ..operations import OPERATIONS
 
@@ -54,11 +55,6 @@ def known_code(code: str) -> str:
 def known_operation(name: str) -> str:
     """Return the name of one of the eleven operations, or ``other``."""
     return name if name in KNOWN_OPERATIONS else OTHER
-
-
-def printable(text: str) -> str:
-    """Return *text*, which a server may have chosen, on one line: control characters can forge records."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 class Sources:

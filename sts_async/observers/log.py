@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from .._core.words import printable
 from ..errors import ConfigurationError, STSError
 from ..events import (
     AttemptFinished,
@@ -16,7 +17,7 @@ from ..events import (
     Event,
     RetryScheduled,
 )
-from ._words import MOST_SOURCES, error_type, printable
+from ._words import MOST_SOURCES, error_type
 
 LOGGER = "sts_async.calls"
 PREFIX = "sts_"  # of the fields: no attribute of a LogRecord begins so

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from .._core.words import printable
 from .._version import VERSION
 from ..errors import ConfigurationError, STSError
 from ..events import (
@@ -22,7 +23,7 @@ from ..events import (
     Event,
     RetryScheduled,
 )
-from ._words import BUCKETS, Sources, error_type, known_code, known_operation, outcome, printable
+from ._words import BUCKETS, Sources, error_type, known_code, known_operation, outcome
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter, MeterProvider

@@ -16,7 +16,8 @@ import attrs
 from aiohttp import web
 
 from .._core.secret import SecretBytes
-from .faults import Answer, Delay, Fault, Quota, Refuse, Reset, Script, Skew, Throttle, Truncate, Unavailable
+from .faults import Answer, Delay, Fault, Refuse, Reset, Script, Skew, Throttle, Truncate, Unavailable
+from .limits import RateLimit
 from .refusals import Refusal
 from .verify import Received
 
@@ -72,7 +73,7 @@ class LocalServer(ABC, Generic[Record]):
         rate: float | None = None,
     ) -> None:
         self.faults = Script()
-        self._quota = Quota(rate)
+        self._limit = RateLimit(rate)
         self.requests: deque[Record] = deque(maxlen=RECORDS_KEPT)
         self._clock = clock
         self._host = host
@@ -143,7 +144,7 @@ class LocalServer(ABC, Generic[Record]):
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         received = _received(request, await request.read())
         fault = self.faults.take(received.path)
-        if fault is None and not self._quota.admits(now=self._clock()):
+        if fault is None and not self._limit.admits(now=self._clock()):
             fault = Throttle()
         if isinstance(fault, Delay):
             await self._pause(fault.seconds)

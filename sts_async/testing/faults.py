@@ -167,37 +167,6 @@ class Skew(Fault):
     seconds: float = attrs.field(validator=_at_least(-1e9))
 
 
-class Quota:
-    """
-    How many requests a service answers; it begins with those of a second.
-
-    Args:
-        rate: Requests a second, greater than 0; None for any number.
-
-    Raises:
-        ValueError: *rate* is out of its range.
-    """
-
-    def __init__(self, rate: float | None) -> None:
-        if rate is not None and not 0 < rate < float("inf"):
-            raise ValueError("rate must be a number of requests a second that is greater than 0, or None")
-        self._rate = rate
-        self._left = self._most = max(1.0, rate or 0.0)
-        self._filled_at: float | None = None
-
-    def admits(self, *, now: float) -> bool:
-        """Say whether a request that comes at *now*, in seconds, is answered, and count it if so."""
-        if self._rate is None:
-            return True
-        passed = 0.0 if self._filled_at is None else max(0.0, now - self._filled_at)
-        self._left = min(self._most, self._left + passed * self._rate)
-        self._filled_at = now
-        if self._left < 1 - 1e-6:  # a sum of parts is not exact
-            return False
-        self._left = max(0.0, self._left - 1)
-        return True
-
-
 class Script:
     """Faults that wait for requests."""
 

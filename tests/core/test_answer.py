@@ -719,3 +719,12 @@ def test_an_error_never_carries_the_answer() -> None:
     found = refusal(ASSUME_ROLE, json.dumps({"Credentials": {"SecretAccessKey": SENTINEL}}))
 
     assert SENTINEL not in repr(vars(found)) + repr(found) + str(found)
+
+
+def test_a_request_id_is_short_and_on_one_line() -> None:
+    """T15: it ends up in logs, and the answer may be somebody else's."""
+    forged = f"<ResponseMetadata><RequestId>x\nCRITICAL forged{'x' * 900}</RequestId></ResponseMetadata>"
+    found = ask(ASSUME_ROLE, wrap("AssumeRole", GOOD["AssumeRole"], after=forged))
+
+    assert found.metadata.request_id.startswith("x\\x0aCRITICAL forged")
+    assert len(found.metadata.request_id) < 300

@@ -116,13 +116,12 @@ async def test_no_option_makes_a_dead_address_cost_more(
     assert time.monotonic() - begun < MOST
 
 
-@pytest.mark.parametrize("callers", [50])
-async def test_where_all_addresses_are_silent_the_wait_is_bounded(know: Know, port: int, callers: int) -> None:
+async def test_where_all_addresses_are_silent_the_wait_is_bounded(know: Know, port: int) -> None:
     """F1, F25: nothing was sent, and it can be tried again."""
     know(*SILENT[:2])
     begun = time.monotonic()
     async with client_at(f"http://{NAME}:{port}", allow_http=True, connect_timeout=0.3, max_attempts=1) as client:
-        caught = await failures(client, callers=callers)
+        caught = await failures(client, callers=50)
 
     assert {(type(error), error.retryable, error.attempts) for error in caught} == {(errors.ConnectTimeout, True, 1)}
     assert time.monotonic() - begun < 5

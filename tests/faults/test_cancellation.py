@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
+from faults.clients import Loop, call
 from faults.stepping import (
     Cancelled,
     Moment,
@@ -33,10 +34,6 @@ from sts_async.testing import Delay, LocalSTS, Reset, Throttle, Unavailable
 
 PLACES = 2  # connections of each client here
 Prepare = Callable[[STSClient, LocalSTS], Awaitable[None]]
-
-
-async def call(sts: STSClient) -> str:
-    return (await sts.get_caller_identity()).arn
 
 
 async def left_after(sts: STSClient, server: LocalSTS) -> list[str]:
@@ -424,30 +421,6 @@ async def test_closing_can_be_cancelled_anywhere_and_done_again(server: LocalSTS
     assert sweep.left == []
 
 
-class Elsewhere:
-    """A client that is in use in an event loop of another thread, too, until the end of the block."""
-
-    def __init__(self, sts: STSClient) -> None:
-        self._sts = sts
-
-    async def __aenter__(self) -> None:
-        here, used = asyncio.get_running_loop(), asyncio.Event()
-        self._done = asyncio.Event()
-
-        async def use() -> None:
-            await call(self._sts)
-            here.call_soon_threadsafe(used.set)
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._done.wait(), here))
-            await asyncio.sleep(0.01)  # what is closed in this loop closes at its next turns
-
-        self._thread = asyncio.create_task(asyncio.to_thread(asyncio.run, use()))
-        await soon(used.wait())
-
-    async def __aexit__(self, *_: object) -> None:
-        self._done.set()
-        await soon(self._thread)
-
-
 @pytest.mark.parametrize("here_first", [True, False])
 async def test_closing_in_two_loops_can_be_cancelled_anywhere_and_done_again(
     server: LocalSTS, here_first: bool
@@ -458,7 +431,8 @@ async def test_closing_in_two_loops_can_be_cancelled_anywhere_and_done_again(
         sts = server.client(config=Config(max_connections=PLACES))
         if here_first:
             await call(sts)
-        async with Elsewhere(sts):
+        async with Loop(lambda sts=sts: call(sts)) as other:
+            await other.used()
             await call(sts)
             sessions = sessions_of(sts)
             closing = Cancelled(sts.aclose, at=at, moment=moment)

@@ -12,7 +12,6 @@ from faults.stepping import held_by, left_by, sessions_of, settled, soon
 from support import KEYS, ROLE
 
 from sts_async import Config, STSClient
-from sts_async._flight import Tasks
 from sts_async.credentials import AssumeRoleProvider, RefreshingProvider
 from sts_async.errors import ClientClosedError, STSError
 from sts_async.shapes import Credentials, GetCallerIdentityRequest
@@ -64,7 +63,7 @@ class Stubborn(RefreshingProvider):
 
 async def test_closing_is_bounded_by_no_source(server: LocalSTS, monkeypatch: pytest.MonkeyPatch) -> None:
     """F55: one that does not end when it is cancelled is left behind; closing twice at once is closing."""
-    monkeypatch.setattr(Tasks.aclose, "__kwdefaults__", {"seconds": GRACE})
+    monkeypatch.setattr("sts_async.client.TASKS_GRACE", GRACE)
     source = Stubborn()
     sts = server.client(credentials=source)
     calls = [asyncio.create_task(call(sts)) for _ in range(3)]

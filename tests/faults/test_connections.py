@@ -88,7 +88,8 @@ FATES = {
         Succeeds(attempts=1),
     ),
 )
-async def test_a_connection_that_ends(row: Row, callers: int) -> None:
+async def test_a_connection_that_ends_is_tried_again_or_told(row: Row, callers: int) -> None:
+    """F1 to F5, F63."""
     await play(row, callers=callers)
 
 

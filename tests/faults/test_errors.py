@@ -104,7 +104,8 @@ def refused(code: str, *, error: type[ServiceError] = ServiceError, **attributes
         call=assume_role_with_web_identity,
     ),
 )
-async def test_a_refusal_that_is_final(row: Row, callers: int) -> None:
+async def test_a_refusal_that_is_final_is_not_sent_again(row: Row, callers: int) -> None:
+    """F18, F19."""
     await play(row, callers=callers)
 
 

@@ -4,11 +4,11 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from faults.clients import call, keys_of, run_script
+from faults.clients import Loop, call, keys_of, run_script
 from faults.stepping import sessions_of, settled, soon
 from support import ROLE
 
@@ -76,32 +76,6 @@ async def test_the_connections_of_a_loop_that_has_ended_are_closed_with_the_next
         await settled(lambda: len(server._runner.server.connections) == 1, seconds=0.5)  # type: ignore[union-attr]
     finally:
         await sts.aclose()
-
-
-class Loop:
-    """An event loop in a thread, which uses a client and then stays until the end of the block."""
-
-    def __init__(self, use: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        self._use = use
-
-    async def __aenter__(self) -> "Loop":
-        self._here, self._used, self._done = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-        self._ended = asyncio.create_task(asyncio.to_thread(asyncio.run, self._main()))
-        return self
-
-    async def _main(self) -> Any:
-        outcome = await self._use()
-        self._here.call_soon_threadsafe(self._used.set)
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._done.wait(), self._here))
-        await asyncio.sleep(0.01)  # what is closed in this loop closes at its next turns
-        return outcome
-
-    async def used(self) -> None:
-        await soon(self._used.wait())
-
-    async def __aexit__(self, *_: object) -> None:
-        self._done.set()
-        self.outcome = await soon(self._ended)
 
 
 async def test_a_client_serves_three_threads_at_once_and_is_closed_from_one(server: LocalSTS) -> None:

@@ -86,7 +86,8 @@ LATE: dict[str, Any] = {"retryable": True, "throttled": False, "recoverable": Tr
         within=SHORT,
     ),
 )
-async def test_an_attempt_that_takes_too_long(row: Row, callers: int) -> None:
+async def test_an_attempt_ends_in_its_time(row: Row, callers: int) -> None:
+    """F21, F22."""
     await play(row, callers=callers)
 
 

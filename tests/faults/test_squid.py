@@ -339,15 +339,14 @@ async def test_a_proxy_that_is_down_is_tried_again(by: By, ports: Ports, scheme:
     assert max(error.attempts for error in caught) == 2
 
 
-@pytest.mark.parametrize("callers", [50])
 @pytest.mark.parametrize("scheme", ["https", "http"])
-async def test_a_proxy_that_hangs_is_a_timeout(by: By, proxy: Daemon, ports: Ports, scheme: str, callers: int) -> None:
+async def test_a_proxy_that_hangs_is_a_timeout(by: By, proxy: Daemon, ports: Ports, scheme: str) -> None:
     """F28: with TLS, nothing was sent by then."""
     begun = time.monotonic()
     locked = at(ports, "locked", user=known())
     with proxy.hanging():
         async with by(scheme=scheme, proxy=locked, read_timeout=0.5, max_attempts=1) as client:
-            caught = await failures(client, callers=callers)
+            caught = await failures(client, callers=50)
 
     timeouts = errors.ConnectTimeout if scheme == "https" else errors.ConnectTimeout | errors.AttemptTimeout
     assert {isinstance(error, timeouts) for error in caught} == {True}

@@ -445,8 +445,8 @@ def test_events_of_another_kind_are_ignored(exported: Exported) -> None:
     assert exported.points() == {}
 
 
-def test_the_global_providers_are_used_when_none_are_given() -> None:
-    """Without an SDK, OpenTelemetry does nothing with what it gets."""
+def test_without_an_sdk_nothing_happens_and_nothing_fails() -> None:
+    """The global providers do nothing with what they get."""
     OpenTelemetryObserver()(CallFinished(operation="AssumeRole", endpoint="", attempts=1))
 
 

@@ -1,22 +1,14 @@
 """What importing the observers brings along, and what is said when a package is missing."""
 
-import json
-import subprocess
 import sys
 from typing import Any
 
 import pytest
+from support import modules_after
 
 from sts_async import ConfigurationError, observers
 
 OPTIONAL = {"opentelemetry", "prometheus_client"}
-
-
-def modules_after(statement: str) -> set[str]:
-    """Return the top-level modules that a fresh process has after a statement."""
-    code = f"import json, sys\n{statement}\nprint(json.dumps([name for name in sys.modules if '.' not in name]))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return {*json.loads(done.stdout.splitlines()[-1])}
 
 
 def test_importing_the_observers_imports_no_optional_package() -> None:
@@ -44,7 +36,6 @@ def test_a_missing_package_is_said_with_how_to_install_it(
 
 def test_the_public_names_are_listed_and_documented() -> None:
     assert observers.__all__ == sorted(observers.__all__)
-    assert {*observers.__all__} <= {*dir(observers)}
     for name in observers.__all__:
         made: Any = getattr(observers, name)
 

@@ -3,6 +3,7 @@
 # mypy warns about an ignore comment that is not needed, so each one below is a claim: here is an error.
 # pyright: reportUnnecessaryTypeIgnoreComment=error
 
+import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -38,11 +39,14 @@ from sts_async import (
     GetWebIdentityTokenRequest,
     GetWebIdentityTokenResponse,
     NoRetries,
+    Observer,
+    OutgoingRequest,
     ParamValidationError,
     PolicyDescriptorType,
     PresignedUrl,
     ProvidedContext,
     Request,
+    RequestHandler,
     Response,
     ResponseMetadata,
     RetryPolicy,
@@ -58,6 +62,7 @@ from sts_async import (
     sigv4,
 )
 from sts_async.calls import Calls
+from sts_async.observers import LoggingObserver, OpenTelemetryObserver, PrometheusObserver
 from sts_async.operations import ASSUME_ROLE, Operation
 
 R = TypeVar("R", bound=Response)
@@ -311,3 +316,31 @@ def the_table_is_typed() -> None:
 def a_misspelt_name_is_an_error() -> Any:
     """The package's own `__getattr__` must not make every name an Any."""
     return sts_async.STSCleint  # type: ignore[attr-defined]
+
+
+class Gateway(RequestHandler):
+    """Both methods, with their types."""
+
+    def before_signing(self, outgoing: OutgoingRequest) -> Mapping[str, str]:
+        """Add a header."""
+        assert_type(outgoing.operation, str)
+        assert_type(outgoing.region, str | None)
+        assert_type(outgoing.headers, Mapping[str, str])
+        return {"x-attempt": str(outgoing.attempt)}
+
+    def after_attempt(self, outgoing: OutgoingRequest, outcome: Response | STSError) -> None:
+        """Tell responses from errors."""
+        if not isinstance(outcome, STSError):
+            assert_type(outcome.metadata.status, int)
+
+
+async def calls_are_observed_and_handled(sts: STSClient, logger: logging.Logger) -> None:
+    """By a client, and by a view of it."""
+    observers: list[Observer] = [LoggingObserver(logger), OpenTelemetryObserver(), PrometheusObserver()]
+    STSClient(observers=observers, config=Config(handlers=[Gateway()], signing_region="eu-west-1", signing_name="sts"))
+    view = sts.with_options(handlers=[Gateway()], observer=observers[0], headers={"a": "b"}, deadline=2)
+    assert_type(await view.get_caller_identity(), GetCallerIdentityResponse)
+    assert_type(await view.presign(GetCallerIdentityRequest()), PresignedUrl)
+    assert_type(await view.get_credentials(), Credentials)
+    sts.with_options(handlers=[object()])  # type: ignore[list-item]
+    STSClient(observers=[1])  # type: ignore[list-item]

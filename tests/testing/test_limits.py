@@ -8,30 +8,30 @@ from hypothesis import strategies as st
 
 from sts_async import NoRetries, errors
 from sts_async.testing import LocalSTS
-from sts_async.testing.faults import Quota
+from sts_async.testing.limits import RateLimit
 
 
 @given(rate=st.floats(0.1, 1000), gaps=st.lists(st.floats(0, 5), min_size=1, max_size=200))
 def test_no_more_are_answered_than_the_rate_allows(rate: float, gaps: list[float]) -> None:
-    quota, now, answered = Quota(rate), 0.0, 0
+    limit, now, answered = RateLimit(rate), 0.0, 0
     for gap in gaps:
         now += gap
-        answered += quota.admits(now=now)
+        answered += limit.admits(now=now)
 
     assert answered <= max(1.0, rate) + now * rate + 1e-6
 
 
 @given(rate=st.floats(1, 1000))
 def test_whoever_keeps_to_the_rate_is_answered(rate: float) -> None:
-    quota = Quota(rate)
+    limit = RateLimit(rate)
 
-    assert all(quota.admits(now=number / rate) for number in range(2000))
+    assert all(limit.admits(now=number / rate) for number in range(2000))
 
 
 def test_without_a_rate_everything_is_answered() -> None:
-    quota = Quota(None)
+    limit = RateLimit(None)
 
-    assert all(quota.admits(now=0.0) for _ in range(1000))
+    assert all(limit.admits(now=0.0) for _ in range(1000))
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("inf"), float("nan")])

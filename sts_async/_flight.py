@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from ._limits import TASKS_GRACE
 from .errors import ClientClosedError, STSError
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ class Tasks:
         task.add_done_callback(self._running.discard)
         return task
 
-    async def aclose(self, *, grace: float) -> None:
+    async def aclose(self, *, grace: float = TASKS_GRACE) -> None:
         """Cancel all, and wait until those of the running event loop have ended, at most *grace* seconds."""
         self._closed = True
         here = asyncio.get_running_loop()

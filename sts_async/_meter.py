@@ -30,9 +30,7 @@ def log_attempt(operation: str, attempt: int, outcome: Response | STSError) -> N
         log.debug("%s, attempt %d: %s", operation, attempt, outcome)
     else:
         metadata = outcome.metadata
-        log.debug(
-            "%s, attempt %d: HTTP %d, request %s", operation, attempt, metadata.status, metadata.request_id
-        )
+        log.debug("%s, attempt %d: HTTP %d, request %s", operation, attempt, metadata.status, metadata.request_id)
 
 
 class Meter:

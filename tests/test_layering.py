@@ -101,6 +101,7 @@ OWN_LAYER = {
     "_transport": {"_connector", "_failures", "_limits"},
     "_connector": {"_resolver"},
     "_call": {"_meter"},
+    "_flight": {"_limits"},
     "_engine": {"_seams"},
     "client": {"calls"},
 }

@@ -4,7 +4,6 @@ import attrs
 
 from .._assembly import endpoint_of, engine_of, transport_of
 from .._core.endpoints import Endpoint
-from .._limits import TASKS_GRACE
 from .._seams import CredentialsProvider
 from ..config import Config, Surroundings
 from ..errors import ConfigurationError
@@ -114,9 +113,7 @@ class DefaultChain(ProviderChain):
             findings = await self.findings(engine)
         finally:
             try:
-                await engine.tasks.aclose(
-                    grace=TASKS_GRACE
-                )  # first, as for a client: what renews a login may still send it
+                await engine.tasks.aclose()  # first, as for a client: what renews a login may still send it
             finally:
                 await transport.aclose()
         return Explanation(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sts_async._core.options import APP_ID, FLAG, NUMBER, SECONDS, TEXT, WHOLE, Kind, Option, one_of
+from sts_async._core.options import APP_ID, FLAG, HANDLERS, NUMBER, SECONDS, TEXT, WHOLE, Kind, Option, one_of
 from sts_async._core.secret import Secret
 from sts_async.errors import ConfigurationError
 
@@ -70,3 +70,8 @@ def test_only_options_that_others_can_fill_may_be_none() -> None:
 def test_a_rule_reads_well() -> None:
     assert one_of("regional", "legacy").rule == "regional or legacy"
     assert one_of("a", "b", "c").rule == "one of a, b, c"
+
+
+def test_no_text_stands_for_what_only_code_can_say() -> None:
+    with pytest.raises(ConfigurationError, match="X must be a list of objects"):
+        Option(kind=HANDLERS).read("handler", origin="X")

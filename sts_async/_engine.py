@@ -238,7 +238,10 @@ class Engine(Unpicklable):
                 failure, scope=scope, attempt=call.paid, now=self.monotonic(), jitter=self.jitter()
             )
             if delay is None or not may_be_sent_again(request, failure):
-                return failure
+                try:
+                    return failure
+                finally:  # a frame that an exception went through may be kept, and with it what it holds
+                    del failure, outcome
             if meter is not None:
                 meter.retry(failure, delay=delay, quota_before=quota, quota_left=self._quota())
             await self._pause(call, delay)

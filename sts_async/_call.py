@@ -21,7 +21,7 @@ class Call:
         sent: How often the request has been sent.
         failure: What ended the last attempt.
         free: How many attempts were no fault of the service, and do not count.
-        died: How many connections had ended while nobody used them.
+        died: Whether a connection had ended while nobody used it.
         renewed: Whether credentials were fetched anew because the service refused them.
     """
 
@@ -34,7 +34,7 @@ class Call:
         self.sent = 0
         self.failure: STSError | None = None
         self.free = 0
-        self.died = 0
+        self.died = False
         self.renewed = False
 
     @property
@@ -45,10 +45,12 @@ class Call:
     def died_idle(self, request: Request[Any]) -> bool:
         """Say whether all that failed is a connection that the server had closed meanwhile: a new one costs nothing."""
         failure = self.failure
-        if not (isinstance(failure, ConnectionLost) and failure.stale and may_be_sent_again(request, failure)):
+        if self.died or not (isinstance(failure, ConnectionLost) and failure.stale):
             return False
-        self.died += 1
-        return self.died == 1
+        if not may_be_sent_again(request, failure):
+            return False
+        self.died = True
+        return True
 
 
 def may_be_sent_again(request: Request[Any], failure: STSError) -> bool:

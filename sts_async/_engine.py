@@ -46,9 +46,8 @@ from .shapes import Credentials, Request, Response, ResponseMetadata
 
 R = TypeVar("R", bound=Response)
 
-HEADERS: Mapping[str, str] = MappingProxyType(
-    {"content-type": query.CONTENT_TYPE}
-)  # what the engine itself has signed: nothing that a proxy may change
+# What the engine itself has signed: nothing that a proxy may change.
+HEADERS: Mapping[str, str] = MappingProxyType({"content-type": query.CONTENT_TYPE})
 REFUSED_KEYS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidClientTokenId"})
 METADATA_KEPT = 50  # answers; as many as the 2015 Java client kept
 
@@ -197,7 +196,7 @@ class Engine(Unpicklable):
                 if meter is not None:
                     meter.over("signing")
                 response = await shared.transport.send(
-                    HttpRequest("POST", endpoint.url, headers, body, fresh=call.died > 0)
+                    HttpRequest("POST", endpoint.url, headers, body, fresh=call.died)
                 )
             except STSError as error:
                 outcome = error.with_traceback(None)  # else it and this frame keep each other
@@ -258,15 +257,16 @@ class Engine(Unpicklable):
 
     async def _renewed(self, call: Call, request: Request[Any], credentials: Credentials | None) -> bool:
         """Say whether there are others, once in a call, in place of credentials that the service refused."""
-        refused = credentials is not None and getattr(call.failure, "code", None) in REFUSED_KEYS
-        invalidate = getattr(self._credentials, "invalidate", None)
-        if credentials is None or call.failure is None or not refused or invalidate is None or call.renewed:
+        failure, invalidate = call.failure, getattr(self._credentials, "invalidate", None)
+        if credentials is None or failure is None or invalidate is None or call.renewed:
+            return False
+        if getattr(failure, "code", None) not in REFUSED_KEYS:
             return False
         call.renewed = True
         if call.meter is not None:
-            call.meter.invalidated(credentials.access_key_id, call.failure)
+            call.meter.invalidated(credentials.access_key_id, failure)
         invalidate(credentials.access_key_id)
-        if not may_be_sent_again(request, call.failure):
+        if not may_be_sent_again(request, failure):
             return False
         return (await self._provided(call)).access_key_id != credentials.access_key_id
 

@@ -1,6 +1,7 @@
 """Connections of aiohttp that take notes: what came over them, which sockets they have, who looks names up."""
 
 import contextlib
+import select
 import socket
 import weakref
 from contextvars import ContextVar
@@ -21,13 +22,19 @@ class Use:
     Attributes:
         again: Whether the connection had served before.
         answered: Whether anything has come since.
+        over: Whether the answer has been read, or given up: whatever comes now answers nothing.
     """
 
-    __slots__ = ("again", "answered")
+    __slots__ = ("again", "answered", "over")
 
     def __init__(self, *, again: bool) -> None:
         self.again = again
         self.answered = False
+        self.over = False
+
+    def end(self) -> None:
+        """Know that the connection is back in the pool, or closed."""
+        self.over = True
 
 
 in_use: ContextVar[Use | None] = ContextVar("use", default=None)
@@ -38,14 +45,49 @@ fresh: ContextVar[bool] = ContextVar("fresh", default=False)
 
 
 class Protocol(ResponseHandler):
-    """Notes what aiohttp keeps to itself: whether the connection has served before, and whether an answer began."""
+    """
+    A connection that notes whether it has served before, and whether an answer began.
+
+    HTTP/1.1 does not say which request an answer belongs to. So bytes that come while no request is outstanding end
+    the connection: read later, they would pass for the answer to the next caller's request (RFC 9112, section 9.2).
+    """
 
     use: Use | None = None
 
     def data_received(self, data: bytes) -> None:
-        if self.use is not None:
-            self.use.answered = True
+        use = self.use
+        if use is None or not data:  # what a proxy answers to CONNECT; or aiohttp itself, which goes on with its parser
+            super().data_received(data)
+            return
+        if use.over:
+            self.end()
+            return
+        use.answered = True
         super().data_received(data)
+        if use.over and self.should_close:  # more came than the answer that was asked for
+            self.end()
+
+    def end(self) -> None:
+        """Close the connection, which takes it out of the pool."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def is_quiet(self) -> bool:
+        """Say whether the connection is open, and nothing has come since its last answer, not even to the system."""
+        sending = self.transport
+        if sending is None or self.should_close:
+            return False
+        where = sending.get_extra_info("socket")
+        return where is not None and where.fileno() >= 0 and not _is_readable(where.fileno())
+
+
+def _is_readable(descriptor: int) -> bool:
+    """Say whether a read would return at once: bytes, or the end of the connection."""
+    if not hasattr(select, "poll"):  # on Windows, where `select` takes any descriptor
+        return bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Connector(aiohttp.TCPConnector):
@@ -82,14 +124,27 @@ class Connector(aiohttp.TCPConnector):
                 one.close()
 
     async def connect(self, *arguments: Any, **more: Any) -> "aiohttp.connector.Connection":
-        connection = await super().connect(*arguments, **more)
-        while fresh.get() and isinstance(connection.protocol, Protocol) and connection.protocol.use is not None:
-            connection.close()  # it may have died, too
-            connection = await super().connect(*arguments, **more)
-        protocol = connection.protocol
-        if isinstance(protocol, Protocol):
-            protocol.use = Use(again=protocol.use is not None)
-            in_use.set(protocol.use)
+        """Return a connection on which nothing is outstanding: one of the pool, or a new one where `fresh` is set."""
+        aside = []
+        try:
+            while True:
+                connection = await super().connect(*arguments, **more)
+                protocol = connection.protocol
+                if not isinstance(protocol, Protocol):
+                    return connection
+                again = protocol.use is not None
+                if again and not protocol.is_quiet():
+                    connection.close()
+                elif again and fresh.get():
+                    aside.append(connection)
+                else:
+                    break
+        finally:
+            for one in aside:
+                one.release()
+        protocol.use = use = Use(again=again)
+        connection.add_callback(use.end)
+        in_use.set(use)
         return connection
 
 

@@ -1,0 +1,144 @@
+"""Bytes that answer no request: they end their connection, and are given to no caller (RFC 9112, section 9.2)."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+import trustme
+from support import KEYS, RawServer, http
+
+from sts_async import STSClient
+from sts_async._core.message import HttpRequest
+from sts_async._transport import AiohttpTransport
+
+Start = Callable[..., Awaitable[RawServer]]
+OWN, STRAY = http(b"own"), http(b"stray")
+PIECES = [
+    pytest.param([OWN + STRAY], [], id="in one piece with the answer before"),
+    pytest.param([OWN[:-1], OWN[-1:] + STRAY], [], id="in one piece with its last byte"),
+    pytest.param([OWN[:20], OWN[20:] + STRAY[:30]], [STRAY[30:]], id="in part"),
+    pytest.param([OWN], [STRAY], id="on an idle connection"),
+    pytest.param([OWN], [STRAY[:10], STRAY[10:]], id="on an idle connection, in two pieces"),
+    pytest.param([OWN], [b"\r\n"], id="an empty line"),
+]
+
+
+async def quiet() -> None:
+    """Have the event loop look at its sockets some times."""
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize(("answer", "later"), PIECES)
+async def test_a_stray_answer_is_not_given_to_the_next_request(
+    raw_server: Start, answer: list[bytes], later: list[bytes]
+) -> None:
+    """B2: the next request goes over a new connection, and gets its own answer."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.read_request(reader)
+        pieces = answer if server.connections == 1 else [OWN]
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await quiet()
+        if server.connections == 1:
+            for piece in later:
+                writer.write(piece)
+                await writer.drain()
+                await quiet()
+        await reader.read()
+
+    server = await raw_server(handler=handle)
+    transport = AiohttpTransport()
+    bodies = []
+    for _ in range(2):
+        bodies.append((await transport.send(HttpRequest("GET", server.url, {}))).body)
+        await asyncio.sleep(0.2)
+    await transport.aclose()
+
+    assert bodies == [b"own", b"own"]
+    assert server.connections == 2
+
+
+class BlockingServer:
+    """A server in a thread: on its first connection it writes a stray answer when it is told to, and says when."""
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        self._context = context
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self.go_astray = threading.Event()
+        self.gone_astray = threading.Event()
+        self.connections = 0
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listening.accept()
+                self.connections += 1
+                threading.Thread(target=self._answer, args=(connection, self.connections), daemon=True).start()
+
+    def _answer(self, connection: socket.socket, number: int) -> None:
+        if self._context is not None:
+            connection = self._context.wrap_socket(connection, server_side=True)
+        with contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(OWN)
+            if number == 1:
+                self.go_astray.wait(10)
+                connection.sendall(STRAY)
+                self.gone_astray.set()
+            connection.recv(65536)
+        connection.close()
+
+    def stop(self) -> None:
+        self._listening.close()
+
+
+AUTHORITY = trustme.CA()
+
+
+@pytest.fixture(params=["http", "https"])
+def blocking(request: pytest.FixtureRequest) -> Iterator[tuple[BlockingServer, str]]:
+    context = None
+    if request.param == "https":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
+    server = BlockingServer(context)
+    yield server, f"{request.param}://127.0.0.1:{server.port}/"
+    server.stop()
+
+
+async def test_what_the_system_has_received_and_the_event_loop_has_not_seen_is_astray_too(
+    blocking: tuple[BlockingServer, str],
+) -> None:
+    """B2: the loop was busy when it came, and the next request is sent before the loop looks at its sockets."""
+    server, url = blocking
+    trusting = ssl.create_default_context()
+    AUTHORITY.configure_trust(trusting)
+    transport = AiohttpTransport(trusted=trusting)
+    first = await transport.send(HttpRequest("GET", url, {}))
+    server.go_astray.set()
+    assert server.gone_astray.wait(10)  # the event loop waits too
+    second = await transport.send(HttpRequest("GET", url, {}))
+    await transport.aclose()
+
+    assert (first.body, second.body) == (b"own", b"own")
+    assert server.connections == 2
+
+
+async def test_what_sources_ask_for_goes_over_the_same_connections(raw_server: Start) -> None:
+    """B2: the answers of every source come the way of those of STS; no other module sends (`test_layering`)."""
+    server = await raw_server(http(b"own"), http(b"own"))
+    async with STSClient(endpoint_url=server.url, region="eu-west-1", credentials=KEYS) as sts:
+        engine = await sts._ready()
+
+        assert engine.context.shared.transport is sts._transport
+        assert (await engine.context.send(HttpRequest("GET", server.url, {}))).body == b"own"

@@ -19,7 +19,7 @@ from ._lazy import lazily
 from ._version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from ._seams import CredentialsProvider, Lender, RetryPolicy, Transport
+    from ._seams import Clock, CredentialsProvider, Lender, RetryPolicy, Transport
     from .client import STSClient
     from .config import Config
     from .credentials import (
@@ -146,6 +146,7 @@ __all__ = [
     "CachingProvider",
     "CallFinished",
     "ClientClosedError",
+    "Clock",
     "Config",
     "ConfigurationError",
     "ConnectError",

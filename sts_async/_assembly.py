@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 import aiohttp
 
 from . import _files
+from ._clock import SystemClock
 from ._core import endpoints
 from ._core.proxies import Proxies, Proxy
 from ._core.skew import ServiceClock
-from ._engine import Engine
+from ._engine import Engine, new_engine
 from ._flight import Tasks
-from ._limits import CONNECT_TIMEOUT
-from ._seams import CredentialsProvider, RetryPolicy
+from ._limits import CONNECT_TIMEOUT, TimeLimits
+from ._seams import Clock, CredentialsProvider, RetryPolicy
 from ._transport import AiohttpTransport
 from .config import Config
 from .errors import ConfigurationError
@@ -163,9 +164,12 @@ def engine_of(
     tasks: Tasks | None = None,
     default_credentials: Callable[[], CredentialsProvider] | None = None,
     observers: Sequence[Observer] = (),
+    time_limits: TimeLimits | None = None,
+    clock: Clock | None = None,
 ) -> Engine:
     """Return the engine, by options that are resolved. Without an endpoint it only lends itself to other sources."""
-    return Engine(
+    clock = clock or SystemClock()
+    return new_engine(
         endpoint=endpoint,
         transport=transport,
         credentials=credentials,
@@ -177,4 +181,8 @@ def engine_of(
         clock=ServiceClock(offset=config.time_offset, corrects=not config.disable_clock_skew_correction),
         tasks=tasks,
         default_credentials=default_credentials,
+        time_limits=time_limits,
+        wall_clock=clock.time,
+        monotonic=clock.monotonic,
+        sleep=clock.sleep,
     )

@@ -22,10 +22,11 @@ class Call:
         failure: What ended the last attempt.
         free: How many attempts were no fault of the service, and do not count.
         died: Whether a connection had ended while nobody used it.
+        unsent: What ended the last attempt, and its scope, while the retry that was paid for has not been sent.
         renewed: Whether credentials were fetched anew because the service refused them.
     """
 
-    __slots__ = ("attempt", "died", "ends", "failure", "free", "meter", "renewed", "sent")
+    __slots__ = ("attempt", "died", "ends", "failure", "free", "meter", "renewed", "sent", "unsent")
 
     def __init__(self, meter: Meter | None) -> None:
         self.meter = meter
@@ -35,6 +36,7 @@ class Call:
         self.failure: STSError | None = None
         self.free = 0
         self.died = False
+        self.unsent: tuple[STSError, str] | None = None
         self.renewed = False
 
     @property
@@ -53,6 +55,11 @@ class Call:
         return True
 
 
+def cannot_be_repeated(request: Request[Any]) -> bool:
+    """Say whether a request is good for once: it has an MFA code."""
+    return getattr(request, "token_code", None) is not None
+
+
 def may_be_sent_again(request: Request[Any], failure: STSError) -> bool:
     """Say whether a request may be repeated: one with an MFA code, which is good for once, only if it was not sent."""
-    return isinstance(failure, ConnectError) or getattr(request, "token_code", None) is None
+    return isinstance(failure, ConnectError) or not cannot_be_repeated(request)

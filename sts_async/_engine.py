@@ -2,15 +2,13 @@
 The engine: what every call does, and where something else can be put in.
 
 `Engine._attempts` holds the loop of a call. What it calls is pure and returns a value, or is one of the three seams
-(transport, credentials provider, retry policy), or a request handler.
+(transport, credentials provider, retry policy), or a request handler. A call signs with what its provider has; what
+the provider does for that is the client's own work, and not the call's: see `_context`.
 """
 
 import asyncio
 import hashlib
-import random
-import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -18,19 +16,21 @@ from typing import Any, TypeVar
 import attrs
 
 from . import sigv4
-from ._call import Call, may_be_sent_again
+from ._call import Call, cannot_be_repeated, may_be_sent_again
+from ._context import ClientContext
 from ._core import answer, query
 from ._core.constraints import violations
-from ._core.endpoints import NO_REGION, Endpoint
+from ._core.endpoints import Endpoint
 from ._core.headers import checked_headers
-from ._core.message import HttpRequest, HttpResponse
-from ._core.scope import scope_of
+from ._core.message import HttpRequest
 from ._core.secret import Unpicklable
-from ._core.skew import ServiceClock, is_reason
+from ._core.skew import is_reason
 from ._flight import Tasks
-from ._limits import Gate, TimeLimits
-from ._meter import Meter, log_attempt, notify
+from ._limits import Gate
+from ._meter import Meter, log_attempt
+from ._parts import HEADERS, CallOptions, Shared
 from ._seams import CredentialsProvider, RetryPolicy, Transport
+from ._signing import EndpointSigner, Signing
 from .errors import (
     ClientClosedError,
     ConfigurationError,
@@ -39,32 +39,16 @@ from .errors import (
     ParamValidationError,
     STSError,
 )
-from .events import Event, Observer
+from .events import Observer
 from .handlers import OutgoingRequest, RequestHandler
 from .operations import Operation
 from .shapes import Credentials, Request, Response, ResponseMetadata
 
+T = TypeVar("T")
 R = TypeVar("R", bound=Response)
 
-# What the engine itself has signed: nothing that a proxy may change.
-HEADERS: Mapping[str, str] = MappingProxyType({"content-type": query.CONTENT_TYPE})
 REFUSED_KEYS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidClientTokenId"})
 METADATA_KEPT = 50  # answers; as many as the 2015 Java client kept
-
-
-class _Shared:
-    """What an engine and its views share, beside the parts that they lend."""
-
-    __slots__ = ("clock", "closed", "metadata", "time_limits", "transport", "turns", "validate")
-
-    def __init__(self, *, transport: Transport, validate: bool, clock: ServiceClock) -> None:
-        self.transport = transport
-        self.validate = validate
-        self.clock = clock
-        self.time_limits = TimeLimits()
-        self.closed = False
-        self.turns: dict[object, Gate] = {}
-        self.metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
 
 
 class Engine(Unpicklable):
@@ -76,62 +60,36 @@ class Engine(Unpicklable):
         "_handlers",
         "_headers",
         "_observers",
+        "_options",
         "_retries",
-        "_scope_of",
         "_shared",
         "_signer",
-        "default_credentials",
+        "context",
         "endpoint",
-        "jitter",
-        "monotonic",
-        "sleep",
-        "tasks",
-        "wall_clock",
     )
-    # Functions, but not methods, for which pyright takes a function in a class with slots.
-    jitter: Any
-    monotonic: Any
-    sleep: Any
-    wall_clock: Any
 
-    def __init__(
-        self,
-        *,
-        endpoint: Endpoint | None,
-        transport: Transport,
-        credentials: CredentialsProvider,
-        retries: RetryPolicy,
-        deadline: float | None = None,
-        observers: Sequence[Observer] = (),
-        handlers: Sequence[RequestHandler] = (),
-        validate: bool = True,
-        clock: ServiceClock | None = None,
-        tasks: Tasks | None = None,
-        default_credentials: Callable[[], CredentialsProvider] | None = None,
-        wall_clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        self.endpoint = endpoint
-        self.tasks = tasks or Tasks()
-        self.default_credentials = default_credentials
-        self.wall_clock = wall_clock
-        self.monotonic = monotonic
-        self.sleep = sleep
-        self.jitter = jitter
-        self._shared = _Shared(transport=transport, validate=validate, clock=clock or ServiceClock())
-        self._credentials = credentials
-        self._retries = retries
-        self._deadline = deadline
-        self._observers = tuple(observers)
-        self._handlers = tuple(handlers)
-        self._headers: Mapping[str, str] = HEADERS
-        self._signer: sigv4.Signer | None = None
-        self._scope_of: tuple[Credentials, str] | None = None
+    def __init__(self, context: ClientContext, options: CallOptions) -> None:
+        self.context = context
+        self.endpoint = options.endpoint
+        self._shared = context.shared
+        self._options = options
+        self._credentials = options.credentials
+        self._retries = options.retries
+        self._deadline = options.deadline
+        self._observers = options.observers
+        self._handlers = options.handlers
+        self._headers = options.headers
+        self._signer = EndpointSigner(options.endpoint)
 
-    async def invoke(self, operation: Operation[R], request: Request[R]) -> R:
-        """Send *request* until it succeeds, the retry policy gives up, or its time is over; see `errors`."""
+    async def invoke(self, operation: Operation[R], request: Request[R], *, spent: float = 0.0) -> R:
+        """
+        Send *request* until it succeeds, the retry policy gives up, or its time is over; see `errors`.
+
+        Args:
+            operation: What is called.
+            request: Its input.
+            spent: Seconds of the deadline that are over already.
+        """
         call = Call(Meter(self._observers, operation=operation.name) if self._observers else None)
         outcome: R | STSError
         limit = None
@@ -139,8 +97,9 @@ class Engine(Unpicklable):
             if self._deadline is None:
                 outcome = await self._attempts(call, operation, request)
             else:
-                call.ends = self.monotonic() + self._deadline
-                limit = self._shared.time_limits.start(self._deadline)
+                seconds = self._deadline if not spent else max(self._deadline - spent, 0.0)
+                call.ends = self._shared.monotonic() + seconds
+                limit = self._shared.time_limits.start(seconds)
                 with limit:
                     outcome = await self._attempts(call, operation, request)
         except STSError as error:
@@ -149,6 +108,12 @@ class Engine(Unpicklable):
             if limit is None or not limit.expired:  # of somebody else's code
                 raise
             outcome = ClientClosedError() if self._shared.closed else self._too_late(call)
+        finally:
+            if call.unsent is not None:
+                failure, scope = call.unsent
+                call.unsent = None
+                self._give_back(failure, scope=scope, meter=call.meter)
+                del failure
         if call.meter is not None:
             call.meter.finished(outcome, quota_left=self._quota())
         if not isinstance(outcome, STSError):
@@ -163,9 +128,10 @@ class Engine(Unpicklable):
         shared, meter = self._shared, call.meter
         if shared.validate:
             check(request)
-        endpoint = self._where()
+        endpoint = self._signer.endpoint
         body = query.serialize(operation, request)
         digest = _digest(body)
+        only_once = cannot_be_repeated(request)
         if meter is not None:
             meter.marshalled(endpoint.url)
         while True:
@@ -175,42 +141,43 @@ class Engine(Unpicklable):
             credentials, scope = None, ""
             if operation.signed:
                 credentials = await self._provided(call)
-                scope = self._scope(credentials, endpoint)
+                scope = self._signer.scope(credentials)
             if meter is not None:
                 meter.over("credentials")
-            if shared.turns or self._retries.admit(scope=scope, now=self.monotonic()) > 0:
+            if shared.turns or self._retries.admit(scope=scope, now=shared.monotonic()) > 0:
                 await self._turn(call, scope)
             if meter is not None:
                 meter.over("limiter")
             outgoing = self._handled(call, operation, request) if self._handlers else None
+            sign = Signing(
+                self._signer,
+                shared,
+                call,
+                credentials=credentials,
+                digest=digest,
+                headers=self._headers if outgoing is None else outgoing.headers,
+            )
             outcome: R | STSError
-            signed_with = shared.clock.offset
             skew = None
             try:
-                begun = self.wall_clock()
-                at = datetime.fromtimestamp(begun + signed_with, UTC)
-                headers = self._headers if outgoing is None else outgoing.headers
-                if credentials is not None:
-                    headers = self._sign(credentials, digest, at, headers)
-                call.sent = call.attempt
-                if meter is not None:
-                    meter.over("signing")
                 response = await shared.transport.send(
-                    HttpRequest("POST", endpoint.url, headers, body, fresh=call.died)
+                    HttpRequest("POST", endpoint.url, sign, body, fresh=call.died or only_once)
                 )
             except STSError as error:
                 outcome = error.with_traceback(None)  # else it and this frame keep each other
+                call.sent, call.unsent = call.attempt, None
                 if meter is not None:
                     meter.over("send")
             else:
+                call.sent, call.unsent = call.attempt, None
                 if meter is not None:
                     meter.answered(response)
                 if endpoint.secure:  # else whoever is in between could have us sign for next year
-                    skew = shared.clock.learn(response.headers, sent=begun, received=self.wall_clock())
+                    skew = shared.clock.learn(response.headers, sent=sign.at, received=shared.wall_clock())
                 outcome = answer.read(
                     operation,
                     response,
-                    now=at,
+                    now=datetime.fromtimestamp(sign.at + shared.clock.offset, UTC),
                     requested=getattr(request, "duration_seconds", None),
                     attempts=call.attempt,
                 )
@@ -221,26 +188,29 @@ class Engine(Unpicklable):
                     handler.after_attempt(outgoing, outcome)
             log_attempt(operation.name, call.attempt, outcome)
             if not isinstance(outcome, STSError):
-                now = self.monotonic()
+                now = shared.monotonic()
                 self._retries.after_success(scope=scope, attempt=call.paid, after=call.failure, now=now)
                 self._remember(digest, outcome.metadata)
                 return outcome
             failure = call.failure = outcome
             failure.attempts = call.sent
-            failure.skewed = is_reason(failure, skew=skew, signed_with=signed_with)
+            failure.skewed = is_reason(failure, skew=skew, signed_with=sign.ahead)
             failure.retryable = failure.retryable or failure.skewed
             if await self._renewed(call, request, credentials) or call.died_idle(request):
                 call.free += 1
                 continue
             quota = self._quota()
             delay = self._retries.after_failure(
-                failure, scope=scope, attempt=call.paid, now=self.monotonic(), jitter=self.jitter()
+                failure, scope=scope, attempt=call.paid, now=shared.monotonic(), jitter=shared.jitter()
             )
+            if delay is not None:
+                call.unsent = (failure, scope)
             if delay is None or not may_be_sent_again(request, failure):
                 try:
                     return failure
                 finally:  # a frame that an exception went through may be kept, and with it what it holds
                     del failure, outcome
+            self._check_time(call, delay)
             if meter is not None:
                 meter.retry(failure, delay=delay, quota_before=quota, quota_left=self._quota())
             await self._pause(call, delay)
@@ -248,9 +218,17 @@ class Engine(Unpicklable):
     def _quota(self) -> int | None:
         return getattr(self._retries, "quota", None)
 
+    def _give_back(self, failure: STSError, *, scope: str, meter: Meter | None) -> None:
+        """Return to the quota what a retry has cost that was not sent."""
+        give_back = getattr(self._retries, "after_unsent", None)
+        if give_back is not None:
+            give_back(failure, scope=scope, now=self._shared.monotonic())
+            if meter is not None:
+                meter.given_back()
+
     async def _provided(self, call: Call) -> Credentials:
         try:  # a source that fails has tried what it could: it is not for us to try again
-            return await self.get_credentials()
+            return self._checked(await self._credentials.provide_credentials(self.context))
         except STSError as error:
             error.attempts = call.sent or error.attempts  # it may have a count of its own
             raise
@@ -279,7 +257,7 @@ class Engine(Unpicklable):
             if not gate.take():
                 await gate.wait()
             try:
-                while (wait := self._retries.admit(scope=scope, now=self.monotonic())) > 0:
+                while (wait := self._retries.admit(scope=scope, now=self._shared.monotonic())) > 0:
                     await self._pause(call, wait)
             finally:
                 gate.give_up()
@@ -287,12 +265,15 @@ class Engine(Unpicklable):
             if gate.idle:
                 turns.pop(line, None)
 
-    async def _pause(self, call: Call, seconds: float) -> None:
-        """Wait, unless the call would be over by then."""
-        if self.monotonic() + seconds > call.ends:
+    def _check_time(self, call: Call, seconds: float) -> None:
+        """Raise the call's error if it would be over after a pause."""
+        if self._shared.monotonic() + seconds > call.ends:
             raise self._too_late(call)
+
+    async def _pause(self, call: Call, seconds: float) -> None:
+        self._check_time(call, seconds)
         if seconds > 0:
-            await self.sleep(seconds)
+            await self._shared.sleep(seconds)
 
     def _too_late(self, call: Call) -> STSError:
         error = call.failure or DeadlineExceeded(f"the call was not over after {self._deadline:g} s")
@@ -304,71 +285,56 @@ class Engine(Unpicklable):
         self._shared.closed = True
         self._shared.time_limits.close_all()
 
-    def notify(self, event: Event) -> None:
-        """Tell the observers."""
-        notify(self._observers, event)
+    async def get_credentials(self, *, spent: float = 0.0) -> Credentials:
+        """Return what a request would be signed with now; *spent* is as for `invoke`."""
+        return self._checked(await self._in_time(self._credentials.provide_credentials(self.context), spent=spent))
 
-    async def get_credentials(self) -> Credentials:
-        """Return what a request would be signed with now."""
-        return self._checked(await self._credentials.provide_credentials(self))
+    async def _in_time(self, work: Coroutine[Any, Any, T], *, spent: float) -> T:
+        """Return what *work* returns, within the deadline of a call."""
+        if self._deadline is None:
+            return await work
+        limit = self._shared.time_limits.start(max(self._deadline - spent, 0.0))
+        try:
+            with limit:
+                return await work
+        except TimeoutError:
+            if not limit.expired:
+                raise
+        raise ClientClosedError if self._shared.closed else self._too_late(Call(None))
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
-        """Send *request* once, whatever it is, over the client's connections."""
-        return await self._shared.transport.send(request)
+    def view(self, **changed: Any) -> "Engine":
+        """
+        Return an engine with some options replaced, that shares everything else with this one.
 
-    def now(self) -> datetime:
-        """Return the time by the service's clock, as far as it is known."""
-        return datetime.fromtimestamp(self.wall_clock() + self._shared.clock.offset, UTC)
-
-    def signed_by(self, credentials: CredentialsProvider, *, retries: RetryPolicy | None = None) -> "Engine":
-        """Return a view of this engine that signs with other *credentials*, and shares everything else."""
-        return self.view(credentials=credentials, retries=retries)
-
-    def view(
-        self,
-        *,
-        credentials: CredentialsProvider | None = None,
-        retries: RetryPolicy | None = None,
-        endpoint: Endpoint | None = None,
-        headers: Mapping[str, str] | None = None,
-        deadline: float | None = None,
-        observers: Sequence[Observer] = (),
-        handlers: Sequence[RequestHandler] = (),
-    ) -> "Engine":
-        """Return an engine with some parts replaced, that shares connections, clocks, limits and metadata with this."""
-        made = object.__new__(Engine)
-        made.endpoint = endpoint or self.endpoint
-        made.tasks = self.tasks
-        made.default_credentials = self.default_credentials
-        made.wall_clock = self.wall_clock
-        made.monotonic = self.monotonic
-        made.sleep = self.sleep
-        made.jitter = self.jitter
-        made._shared = self._shared
-        made._credentials = credentials or self._credentials
-        made._retries = retries or self._retries
-        made._deadline = deadline or self._deadline
-        made._observers = (*self._observers, *observers) if observers else self._observers
-        made._handlers = (*self._handlers, *handlers) if handlers else self._handlers
-        made._headers = self._headers if headers is None else {**self._headers, **headers}
-        alike = credentials is None and endpoint is None  # then what was derived from them is as good here
-        made._signer = self._signer if alike else None
-        made._scope_of = self._scope_of if alike else None
+        Args:
+            changed: As in `CallOptions`; observers, handlers and headers come after those of this engine.
+        """
+        own = self._options
+        for several in ("observers", "handlers"):
+            if several in changed:
+                changed[several] = (*getattr(own, several), *changed[several])
+        if "headers" in changed:
+            changed["headers"] = {**own.headers, **changed["headers"]}
+        made = Engine(self.context, own.replaced(**changed))
+        if changed.keys().isdisjoint({"credentials", "endpoint", "headers"}):
+            made._signer = self._signer  # what was derived from them is as good here
         return made
 
-    async def presign(self, operation: Operation[Any], request: Request[Any], *, expires: int) -> sigv4.PresignedUrl:
-        """Return a URL that invokes *operation* when it is fetched, in place of invoking it."""
+    async def presign(
+        self, operation: Operation[Any], request: Request[Any], *, expires: int, spent: float = 0.0
+    ) -> sigv4.PresignedUrl:
+        """Return a URL that invokes *operation* when it is fetched; *spent* is as for `invoke`."""
         if self._shared.validate:
             check(request)
         if request._has_secret():
             raise ConfigurationError(f"{operation.name} with a secret cannot be presigned: URLs end up in logs")
         return sigv4.presign(
-            await self.get_credentials(),
-            url=f"{self._where().url}?{query.serialize(operation, request).decode()}",
+            await self.get_credentials(spent=spent),
+            url=f"{self._signer.endpoint.url}?{query.serialize(operation, request).decode()}",
             headers={name: value for name, value in self._headers.items() if name not in HEADERS},
-            service=self._where().signing_name,
-            region=self._signing_region(),
-            at=self.now(),
+            service=self._signer.endpoint.signing_name,
+            region=self._signer.region,
+            at=self._shared.signing_time(),
             expires=expires,
         )
 
@@ -376,16 +342,9 @@ class Engine(Unpicklable):
         """Return what came with the last answer to a request equal to *request*, if it is among the last 50."""
         return self._shared.metadata.get(_digest(query.serialize(operation, request)))
 
-    def _scope(self, credentials: Credentials, endpoint: Endpoint) -> str:
-        known = self._scope_of
-        if known is None or known[0] is not credentials:
-            scope = scope_of(credentials.access_key_id, endpoint)
-            known = self._scope_of = (credentials, scope)
-        return known[1]
-
     def _handled(self, call: Call, operation: Operation[R], request: Request[R]) -> OutgoingRequest:
         """Return the request with what the handlers add: as it will be signed, and as they are shown it afterwards."""
-        endpoint = self._where()
+        endpoint = self._signer.endpoint
         outgoing = OutgoingRequest(
             operation=operation.name,
             attempt=call.attempt,
@@ -399,22 +358,6 @@ class Engine(Unpicklable):
             outgoing = attrs.evolve(outgoing, headers=MappingProxyType({**outgoing.headers, **added}))
         return outgoing
 
-    def _sign(
-        self, credentials: Credentials, digest: str, at: datetime, headers: Mapping[str, str]
-    ) -> Mapping[str, str]:
-        signer = self._signer
-        if signer is None or signer.credentials is not credentials or signer.headers != headers:
-            # One is kept, for the credentials in use: what they supersede is let go, and their derived keys with it.
-            signer = self._signer = sigv4.Signer(
-                credentials,
-                method="POST",
-                url=self._where().url,
-                headers=headers,
-                service=self._where().signing_name,
-                region=self._signing_region(),
-            )
-        return signer.sign(payload_hash=digest, at=at)
-
     def _checked(self, credentials: Credentials | None) -> Credentials:
         if not isinstance(credentials, Credentials):
             raise CredentialsError(
@@ -423,23 +366,44 @@ class Engine(Unpicklable):
             )
         return credentials
 
-    def _where(self) -> Endpoint:
-        if self.endpoint is None:
-            raise ConfigurationError(NO_REGION)
-        return self.endpoint
-
-    def _signing_region(self) -> str:
-        region = self._where().signing_region
-        if region is None:
-            raise ConfigurationError("a signed operation needs a region beside endpoint_url: pass region=...")
-        return region
-
     def _remember(self, digest: str, metadata: ResponseMetadata) -> None:
         # By the digest of what was sent, so that no request, and no secret in it, is kept.
         self._shared.metadata[digest] = metadata
         self._shared.metadata.move_to_end(digest)
         if len(self._shared.metadata) > METADATA_KEPT:
             self._shared.metadata.popitem(last=False)
+
+
+def new_engine(
+    *,
+    endpoint: Endpoint | None,
+    transport: Transport,
+    credentials: CredentialsProvider,
+    retries: RetryPolicy,
+    deadline: float | None = None,
+    observers: Sequence[Observer] = (),
+    handlers: Sequence[RequestHandler] = (),
+    tasks: Tasks | None = None,
+    default_credentials: Callable[[], CredentialsProvider] | None = None,
+    **shared: Any,
+) -> Engine:
+    """Return a client's own engine; for *shared*, see `Shared`."""
+    options = CallOptions(
+        endpoint=endpoint,
+        credentials=credentials,
+        retries=retries,
+        deadline=deadline,
+        observers=tuple(observers),
+        handlers=tuple(handlers),
+    )
+    context = ClientContext(
+        Shared(transport=transport, **shared),
+        options,
+        engine=Engine,
+        tasks=tasks or Tasks(),
+        default_credentials=default_credentials,
+    )
+    return Engine(context, options)
 
 
 def check(request: Request[Any]) -> None:

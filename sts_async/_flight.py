@@ -1,17 +1,19 @@
 """
-Work that many wait for and one does, and the tasks that a client has begun.
+Work that many wait for and one task does, and the tasks that a client has begun.
 
-A flight is a task of its own: whoever waits for it can be cancelled without ending it, and whoever comes later joins.
+A flight is a task of its own. Cancelling a caller that waits for it does not end it, and later callers join it. It
+belongs to no caller: it sees none of a caller's context variables, and its time is bounded by itself alone.
 """
 
 import asyncio
 import contextlib
+import contextvars
 import copy
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from ._limits import TASKS_GRACE
-from .errors import ClientClosedError, STSError
+from .errors import ClientClosedError, DeadlineExceeded, STSError
 
 T = TypeVar("T")
 
@@ -28,7 +30,7 @@ class Tasks:
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """
-        Begin *work* in the running event loop.
+        Begin *work* in the running event loop, in an empty context: what a caller has set for itself stays there.
 
         Raises:
             ClientClosedError: All were ended.
@@ -36,7 +38,7 @@ class Tasks:
         if self._closed:
             work.close()
             raise ClientClosedError
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
@@ -78,29 +80,50 @@ class _Failed:
 class _Flight(Generic[T]):
     """One piece of work, under way."""
 
-    __slots__ = ("begun_by", "task", "waiting")
+    __slots__ = ("_timer", "begun_by", "late", "task", "waiting")
 
     def __init__(self, task: "asyncio.Task[T | _Failed]", begun_by: Tasks) -> None:
         self.task = task
         self.begun_by = begun_by
+        self.late: STSError | None = None
         self.waiting: dict[asyncio.Future[None], None] = {}
+        self._timer: asyncio.TimerHandle | None = None
         task.add_done_callback(self.land)
+
+    def end_after(self, seconds: float, late: Callable[[float], STSError]) -> None:
+        """Give up the work after *seconds*, even if it does not let itself be cancelled."""
+
+        def give_up() -> None:
+            self.late = late(seconds)
+            self.task.cancel()
+            self.land()
+
+        self._timer = self.task.get_loop().call_later(seconds, give_up)
+
+    @property
+    def over(self) -> bool:
+        """Whether later callers must begin another flight."""
+        return self.late is not None or self.task.done()
 
     def land(self, task: object = None) -> None:
         """Have those who wait look at what has become of the task."""
+        if self._timer is not None:
+            self._timer.cancel()
         for waiter in self.waiting:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def wait(self) -> T:
         """Return what the work returned, or raise what it raised, as a new exception for each who waits."""
-        if not self.task.done():
+        if not self.over:
             waiter = asyncio.get_running_loop().create_future()
             self.waiting[waiter] = None
             try:
                 await waiter
             finally:
                 del self.waiting[waiter]
+        if self.late is not None:
+            raise again(self.late)
         if self.task.cancelled() or not self.task.done():
             raise ClientClosedError("the client that was to get it is closed")
         landed = self.task.result()
@@ -109,20 +132,42 @@ class _Flight(Generic[T]):
         return landed
 
 
+def _given_up(seconds: float) -> STSError:
+    return DeadlineExceeded(f"the work that the client began was not done within {seconds:g} s")
+
+
 class Flights(Generic[T]):
-    """At most one flight in each event loop."""
+    """
+    At most one flight in each event loop.
 
-    __slots__ = ("_under_way",)
+    Args:
+        late: Returns the error for those who wait for a flight that is given up after some seconds.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_late", "_under_way")
+
+    def __init__(self, *, late: Callable[[float], STSError] = _given_up) -> None:
+        self._late = late
         self._under_way: dict[asyncio.AbstractEventLoop, _Flight[T]] = {}
 
-    def join(self, tasks: Tasks, work: Callable[[], Coroutine[Any, Any, T]]) -> _Flight[T]:
-        """Return the flight that is under way in this event loop, or begin one among *tasks*."""
+    def join(
+        self, tasks: Tasks, work: Callable[[], Coroutine[Any, Any, T]], *, seconds: float | None = None
+    ) -> _Flight[T]:
+        """
+        Return the flight that is under way in this event loop, or begin one among *tasks*.
+
+        Args:
+            tasks: Those of the client.
+            work: Called when a flight begins.
+            seconds: After which the flight is given up, so that the next caller begins another; None for work that
+                bounds itself.
+        """
         loop = asyncio.get_running_loop()
         flight = self._under_way.get(loop)
-        if flight is None or flight.task.done():
+        if flight is None or flight.over:
             flight = _Flight(tasks.spawn(_caught(work)), tasks)
+            if seconds is not None:
+                flight.end_after(seconds, self._late)
             self._under_way[loop] = flight
             tasks.flights.add(flight)
             flight.task.add_done_callback(lambda _: self._forget(loop, flight))
@@ -135,10 +180,10 @@ class Flights(Generic[T]):
         if self._under_way.get(loop) is flight:
             del self._under_way[loop]
 
-    async def get(self, tasks: Tasks, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what one flight brings for everybody who asks meanwhile, or raise its error."""
+    async def get(self, tasks: Tasks, work: Callable[[], Coroutine[Any, Any, T]], *, seconds: float | None = None) -> T:
+        """Return what one flight brings for everybody who asks while it is under way, or raise its error."""
         while True:
-            flight = self.join(tasks, work)
+            flight = self.join(tasks, work, seconds=seconds)
             try:
                 return await flight.wait()
             except ClientClosedError:

@@ -7,7 +7,7 @@ belongs to one event loop.
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import OrderedDict, deque
 from types import TracebackType
 
 CONNECT_TIMEOUT = 3.1  # s. Source: "Smart configuration defaults", AWS SDKs Reference Guide, standard mode
@@ -15,6 +15,10 @@ READ_TIMEOUT = 10.0  # s
 CLOSE_GRACE = 5.0  # s that closing may take
 TASKS_GRACE = 4.5  # s of those, for tasks: the rest is for connections
 DEADLINE = 30.0  # s for a whole call
+START_SECONDS = 60.0  # s in which a client has to be ready: it reads files
+FETCH_SECONDS = 60.0  # s for one fetch of credentials, whose source has not said otherwise
+ATTENDED_SECONDS = 300.0  # s for one that asks a person
+LOGIN_SECONDS = 120.0  # s for one that may have to wait for another process, and then to renew a token
 MAX_CONNECTIONS = 50  # as the 2015 Java client
 MAX_RESPONSE_BYTES = 1 << 20
 LENGTHS_KEPT = 32  # of deadlines that nobody is running under
@@ -78,16 +82,23 @@ class Deadlines:
         with deadlines.start():
             ...  # raises TimeoutError when the seconds are over
 
-    Blocks are due in the order in which they began, so the timer is only ever set for the oldest.
+    Blocks are due in the order in which they began, so the timer is only ever set for the oldest. Every step costs the
+    same, however many blocks are under way.
+
+    Args:
+        seconds: For each block.
+        lengths: Where `TimeLimits` keeps this object, under *seconds*; it leaves when it is idle and there are many.
     """
 
-    __slots__ = ("_running", "_timer", "loop", "seconds")
+    __slots__ = ("_lengths", "_running", "_timer", "loop", "seconds")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, lengths: "dict[float, Deadlines] | None" = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.seconds = seconds
-        self._running: dict[Deadline, None] = {}
+        # Not a dict: finding its first key takes longer with each key that was deleted before that one.
+        self._running: OrderedDict[Deadline, None] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
+        self._lengths = lengths
 
     @property
     def running(self) -> bool:
@@ -104,21 +115,31 @@ class Deadlines:
             self._timer = self.loop.call_at(deadline.when, self._sweep)
 
     def remove(self, deadline: "Deadline") -> None:
-        self._running.pop(deadline, None)
+        running, lengths = self._running, self._lengths
+        running.pop(deadline, None)
+        if lengths is not None and not running and len(lengths) > LENGTHS_KEPT:
+            self._stop_timer()
+            if lengths.get(self.seconds) is self:
+                del lengths[self.seconds]
 
     def close(self) -> None:
         """End all blocks now, as if their time were over, but for those that the caller itself is in."""
-        if self._timer is not None:
-            self._timer.cancel()
-        running, self._running = self._running, {}
+        self._stop_timer()
+        running, self._running = self._running, OrderedDict()
         for deadline in running:
             if deadline.task is not asyncio.current_task():
                 deadline.expire()
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _sweep(self) -> None:
         self._timer = None
         now = self.loop.time()
-        for deadline in list(self._running):
+        while self._running:
+            deadline = next(iter(self._running))
             if deadline.when > now:
                 self._timer = self.loop.call_at(deadline.when, self._sweep)
                 return
@@ -127,32 +148,46 @@ class Deadlines:
 
 
 class TimeLimits:
-    """Deadlines of any length, in any event loop; those of one length in one loop share a timer."""
+    """
+    Deadlines of any length, in any event loop; those of one length in one loop share a timer.
+
+    Up to 32 lengths are kept for the next block. Where there are more, each is forgotten with its last block.
+    """
 
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[tuple[asyncio.AbstractEventLoop, float], Deadlines] = {}
+        self._known: dict[asyncio.AbstractEventLoop, dict[float, Deadlines]] = {}
 
     def start(self, seconds: float) -> "Deadline":
         """Return a context manager for a block that begins now, in the current task."""
-        return (self._known.get((asyncio.get_running_loop(), seconds)) or self._new(seconds)).start()
+        lengths = self._known.get(asyncio.get_running_loop())
+        if lengths is None:
+            lengths = self._new_loop()
+        deadlines = lengths.get(seconds)
+        if deadlines is None:
+            deadlines = lengths[seconds] = Deadlines(seconds, lengths=lengths)
+        return deadlines.start()
 
-    def _new(self, seconds: float) -> Deadlines:
-        if len(self._known) >= LENGTHS_KEPT:
-            self._known = {key: known for key, known in self._known.items() if known.running and not key[0].is_closed()}
-        made = self._known[asyncio.get_running_loop(), seconds] = Deadlines(seconds)
-        return made
+    def _new_loop(self) -> dict[float, Deadlines]:
+        for ended in [loop for loop in list(self._known) if loop.is_closed()]:
+            self._known.pop(ended, None)
+        return self._known.setdefault(asyncio.get_running_loop(), {})
+
+    def running(self) -> list[float]:
+        """Return the lengths, in seconds, under which blocks are under way."""
+        every = [known for lengths in list(self._known.values()) for known in list(lengths.values())]
+        return [known.seconds for known in every if known.running]
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
         """End all blocks of an event loop, from within it."""
-        for key in [key for key in list(self._known) if key[0] is loop]:
-            self._known.pop(key).close()
+        for deadlines in list(self._known.pop(loop, {}).values()):
+            deadlines.close()
 
     def close_all(self) -> None:
         """End all blocks, those of other event loops at their next turn."""
         here = asyncio.get_running_loop()
-        for loop in {loop for loop, _ in list(self._known)}:
+        for loop in list(self._known):
             if loop is here:
                 self.close(loop)
             else:

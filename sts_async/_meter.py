@@ -37,6 +37,7 @@ class Meter:
     """Watches one call: each method is told when a part of it is over."""
 
     __slots__ = (
+        "_announced",
         "_attempt",
         "_begun",
         "_endpoint",
@@ -62,7 +63,7 @@ class Meter:
         self._parts: dict[str, float] = {}
         self._status: int | None = None
         self._reused: bool | None = None
-        self._quota_used = 0
+        self._quota_used = self._announced = 0
 
     def _lap(self) -> float:
         now = time.perf_counter()
@@ -80,7 +81,7 @@ class Meter:
         self._lap()
 
     def over(self, part: str) -> None:
-        """Know that a part of the attempt is over: credentials, limiter, signing, send or parse."""
+        """Know that a part of the attempt is over: credentials, limiter, queue, signing, send or parse."""
         passed = self._parts[f"{part}_seconds"] = self._lap()
         if part == "limiter":
             self._limiter += passed
@@ -94,6 +95,7 @@ class Meter:
 
     def attempt_finished(self, outcome: Response | STSError) -> None:
         """Know that the answer is read, if there is one, and tell of the attempt."""
+        self._announced = 0
         if self._status is not None:
             self.over("parse")
         error = outcome if isinstance(outcome, STSError) else None
@@ -117,6 +119,7 @@ class Meter:
         used = (quota_before or 0) - (quota_left or 0)
         self._pause += delay
         self._quota_used += used
+        self._announced = used
         notify(
             self._observers,
             RetryScheduled(
@@ -128,6 +131,10 @@ class Meter:
                 quota_left=quota_left,
             ),
         )
+
+    def given_back(self) -> None:
+        """Know that the retry that was told of last is not sent, and costs nothing."""
+        self._quota_used -= self._announced
 
     def invalidated(self, access_key_id: str, error: STSError) -> None:
         """Tell of credentials that the service refused."""

@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import threading
+from collections import OrderedDict
 from typing import Any, NamedTuple
 
 THREADS = 8  # of one process; as many look-ups can hang before others have to wait for one of them
@@ -74,7 +75,8 @@ class LookUps:
     def start_afresh(self) -> None:
         """Forget all threads, as a process that was forked must: it has none of them."""
         self._lock = threading.Lock()
-        self._waiting: dict[_LookUp, None] = {}
+        # Not a dict: finding its first key takes longer with each key that was deleted before that one.
+        self._waiting: OrderedDict[_LookUp, None] = OrderedDict()
         self.running = 0
 
     async def addresses(self, host: str, port: int, *, family: int = socket.AF_UNSPEC, seconds: float) -> list[Address]:
@@ -121,11 +123,11 @@ class LookUps:
         while look_up is not None:
             look_up.run()
             with self._lock:
-                look_up = next(iter(self._waiting), None)
-                if look_up is None:
-                    self.running -= 1
+                if self._waiting:
+                    look_up, _ = self._waiting.popitem(last=False)
                 else:
-                    del self._waiting[look_up]
+                    look_up = None
+                    self.running -= 1
 
 
 def _addresses(host: str, port: int, family: int) -> list[Address]:

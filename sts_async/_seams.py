@@ -41,6 +41,9 @@ class Lender(Transport, Protocol):
     """
     What a client lends to the sources of its credentials: its connections, its STS, its clocks.
 
+    All of it is the client's own. Nothing of the call that happens to need credentials is in it, because what a source
+    provides is shared by all callers.
+
     Attributes:
         tasks: Where work begins that ends with the client.
         default_credentials: To be called in a thread: returns what the client takes when it is given no credentials.
@@ -67,6 +70,22 @@ class Lender(Transport, Protocol):
 
     def signed_by(self, credentials: "CredentialsProvider", *, retries: "RetryPolicy | None" = None) -> "Invoker":
         """Return the client's engine with other credentials, and with other retries when they are given."""
+        ...
+
+
+class Clock(Protocol):
+    """What tells the time and waits; `testing.VirtualClock` is one that a test moves."""
+
+    def time(self) -> float:
+        """Return seconds since 1970."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds from some moment on, which no setting of a clock changes."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until `monotonic` has moved by this many seconds."""
         ...
 
 
@@ -102,4 +121,8 @@ class RetryPolicy(Protocol):
 
     def after_failure(self, error: STSError, *, scope: str, attempt: int, now: float, jitter: float) -> float | None:
         """Return the seconds to wait before the next attempt, or None to give up; *jitter* is random in [0, 1)."""
+        ...
+
+    def after_unsent(self, error: STSError, *, scope: str, now: float) -> None:
+        """Learn that the retry after *error*, for which `after_failure` returned a delay, will not be sent."""
         ...

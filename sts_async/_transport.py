@@ -206,13 +206,14 @@ class AiohttpTransport(Unpicklable):
             self._check_open()
             if route is None:
                 route = self._new_route(request.url)
+            headers = request.headers  # signed now, and not while others had their turn
             with part.deadline(request.timeout):
                 response = await part.session.request(
                     request.method,
                     route.url,
                     # Made here, because aiohttp finds the payload of a subclass of bytes by searching a list.
                     data=aiohttp.BytesPayload(request.body) if request.body else None,
-                    headers=request.headers if route.headers is None else {**route.headers, **request.headers},
+                    headers=headers if route.headers is None else {**route.headers, **headers},
                     proxy=route.proxy,
                     proxy_headers=route.tunnel_headers,
                     allow_redirects=False,

@@ -11,18 +11,19 @@ import attrs
 
 from . import shapes as s
 from ._assembly import endpoint_of, engine_of, transport_of
+from ._clock import SystemClock
 from ._core.endpoints import Endpoint, check_region
 from ._core.headers import checked_headers
 from ._core.options import HANDLERS, SECONDS, as_tuple
 from ._core.secret import Unpicklable
 from ._engine import Engine
 from ._flight import Flights, Tasks
-from ._limits import CLOSE_GRACE, TASKS_GRACE
-from ._seams import CredentialsProvider, RetryPolicy
+from ._limits import CLOSE_GRACE, START_SECONDS, TASKS_GRACE, TimeLimits
+from ._seams import Clock, CredentialsProvider, RetryPolicy
 from .calls import Calls
 from .config import Config, Surroundings
 from .credentials.source import Source, provider_of
-from .errors import ClientClosedError, ConfigurationError
+from .errors import ClientClosedError, ConfigurationError, DeadlineExceeded
 from .events import Observer
 from .handlers import RequestHandler
 from .operations import BY_REQUEST, Operation
@@ -56,6 +57,7 @@ class STSClient(Unpicklable, Calls):
         retries: Decides about retries; None retries what can succeed later, up to `Config.max_attempts`.
         observers: Functions that are told what happens: see `events`. They must not block.
         session: An aiohttp session to use in place of one of our own. It is never closed here.
+        clock: What tells the time and waits, for tests: see `testing.VirtualClock`. None for the clocks of this host.
 
     Raises:
         ConfigurationError: An option is not what it must be. What only shows together with environment and profile,
@@ -73,6 +75,7 @@ class STSClient(Unpicklable, Calls):
         retries: RetryPolicy | None = None,
         observers: Sequence[Observer] = (),
         session: aiohttp.ClientSession | None = None,
+        clock: Clock | None = None,
     ) -> None:
         _expect(config, Config, "config")
         _expect(session, aiohttp.ClientSession, "session")
@@ -92,7 +95,9 @@ class STSClient(Unpicklable, Calls):
         self._retries = retries
         self._observers = _checked_observers(observers)
         self._session = session
+        self._clock = clock or SystemClock()
         self._tasks = Tasks()
+        self._time_limits = TimeLimits()
         self._starting: Flights[Engine] = Flights()
         self._started: dict[str, tuple[AiohttpTransport, Endpoint, Engine]] = {}
         self._transport: AiohttpTransport | None = None
@@ -116,8 +121,23 @@ class STSClient(Unpicklable, Calls):
         return self._surroundings.config.endpoint_url if self._endpoint is None else self._endpoint.url
 
     async def _ready(self) -> Engine:
-        """Return the engine, which is made when it is first needed: what it takes stands in files."""
-        return self._engine or await self._starting.get(self._tasks, self._start)
+        """Return the engine, which is made when it is first needed, from files: the client's own work."""
+        return self._engine or await self._starting.get(self._tasks, self._start, seconds=START_SECONDS)
+
+    async def _ready_within(self, deadline: float | None) -> tuple[Engine, float]:
+        """Return the engine and how many seconds that took, for a caller that waits no more than *deadline* seconds."""
+        if self._engine is not None or deadline is None:
+            return await self._ready(), 0.0
+        began = self._clock.monotonic()
+        limit = self._time_limits.start(deadline)
+        try:
+            with limit:
+                engine = await self._ready()
+        except TimeoutError:
+            if not limit.expired:
+                raise
+            raise _closed() if self._closed else _not_started(deadline) from None
+        return engine, self._clock.monotonic() - began
 
     async def _start(self) -> Engine:
         config = self._resolved = await self._surroundings.resolve()
@@ -135,6 +155,8 @@ class STSClient(Unpicklable, Calls):
             tasks=self._tasks,
             default_credentials=self._default_chain,
             observers=self._observers,
+            time_limits=self._time_limits,
+            clock=self._clock,
         )
         # Another thread's event loop may have been quicker. No lock: one that is held at a fork stays so in the child.
         self._transport, self._endpoint, engine = self._started.setdefault("parts", (transport, endpoint, engine))
@@ -158,6 +180,8 @@ class STSClient(Unpicklable, Calls):
         engine, self._closed, self._engine = self._engine, True, None
         if engine is not None:
             engine.close()
+        else:
+            self._time_limits.close_all()
         ends = asyncio.get_running_loop().time() + CLOSE_GRACE
         await self._tasks.aclose(grace=TASKS_GRACE)  # first: what has begun to renew a login may still send it
         if self._transport is not None:
@@ -204,7 +228,8 @@ class STSClient(Unpicklable, Calls):
         return self._engine.invoke(operation, request)  # the engine's coroutine, and no frame around it
 
     async def _first(self, operation: Operation[R], request: s.Request[R]) -> R:
-        return await (await self._ready()).invoke(operation, request)
+        engine, spent = await self._ready_within(self._surroundings.config.deadline)
+        return await engine.invoke(operation, request, spent=spent)
 
     def with_options(
         self,
@@ -259,18 +284,10 @@ class STSClient(Unpicklable, Calls):
         )
 
     def _view(self, engine: Engine, options: "_Options") -> Engine:
-        endpoint = None
-        if options.region is not None and self._resolved is not None:
-            endpoint = endpoint_of(attrs.evolve(self._resolved, region=options.region), session=self._session)
-        return engine.view(
-            credentials=options.credentials,
-            retries=options.retries,
-            endpoint=endpoint,
-            headers=options.headers,
-            deadline=options.deadline,
-            observers=options.observers,
-            handlers=options.handlers,
-        )
+        changed = {name: value for name, value in options._asdict().items() if value is not None and value != ()}
+        if (region := changed.pop("region", None)) is not None and self._resolved is not None:
+            changed["endpoint"] = endpoint_of(attrs.evolve(self._resolved, region=region), session=self._session)
+        return engine.view(**changed)
 
     async def get_credentials(self) -> s.Credentials:
         """
@@ -278,9 +295,11 @@ class STSClient(Unpicklable, Calls):
 
         Raises:
             CredentialsError: There are none, or they cannot be had.
+            DeadlineExceeded: They were not there within the deadline of a call.
             STSError: A source that calls STS failed.
         """
-        return await (await self._ready()).get_credentials()
+        engine, spent = await self._ready_within(self._surroundings.config.deadline)
+        return await engine.get_credentials(spent=spent)
 
     async def presign(self, request: s.Request[Any], *, expires: int = 60) -> PresignedUrl:
         """
@@ -300,7 +319,8 @@ class STSClient(Unpicklable, Calls):
             CredentialsError: There are no credentials, or they cannot be had.
         """
         operation = _operation(request)
-        return await (await self._ready()).presign(operation, request, expires=expires)
+        engine, spent = await self._ready_within(self._surroundings.config.deadline)
+        return await engine.presign(operation, request, expires=expires, spent=spent)
 
     def get_cached_response_metadata(self, request: s.Request[Any]) -> s.ResponseMetadata | None:
         """Return the metadata of the last response to a request equal to *request*, among the last 50, or None."""
@@ -338,7 +358,13 @@ class STSView(Unpicklable, Calls):
         return self._made(self._client._engine).invoke(operation, request)
 
     async def _first(self, operation: Operation[R], request: s.Request[R]) -> R:
-        return await self._made(await self._client._ready()).invoke(operation, request)
+        engine, spent = await self._ready()
+        return await engine.invoke(operation, request, spent=spent)
+
+    async def _ready(self) -> tuple[Engine, float]:
+        deadline = self._options.deadline or self._client._surroundings.config.deadline
+        engine, spent = await self._client._ready_within(deadline)
+        return self._made(engine), spent
 
     def _made(self, engine: Engine) -> Engine:
         if self._engine is None:
@@ -348,11 +374,13 @@ class STSView(Unpicklable, Calls):
     async def presign(self, request: s.Request[Any], *, expires: int = 60) -> PresignedUrl:
         """Return a URL that performs *request*, with the headers of the view signed: see `STSClient.presign`."""
         operation = _operation(request)
-        return await self._made(await self._client._ready()).presign(operation, request, expires=expires)
+        engine, spent = await self._ready()
+        return await engine.presign(operation, request, expires=expires, spent=spent)
 
     async def get_credentials(self) -> s.Credentials:
         """Return the credentials that a call would be signed with now; see `STSClient.get_credentials`."""
-        return await self._made(await self._client._ready()).get_credentials()
+        engine, spent = await self._ready()
+        return await engine.get_credentials(spent=spent)
 
     def __repr__(self) -> str:
         given = ", ".join(name for name, value in self._options._asdict().items() if value)
@@ -384,6 +412,10 @@ def _expect_policy(retries: object) -> None:
 def _expect(given: object, kind: type, name: str) -> None:
     if not isinstance(given, kind | None):
         raise ConfigurationError(f"{name} must be a {kind.__name__}, not a {type(given).__name__}")
+
+
+def _not_started(deadline: float) -> DeadlineExceeded:
+    return DeadlineExceeded(f"the client was not ready within {deadline:g} s: it still reads its configuration")
 
 
 def _closed() -> ClientClosedError:

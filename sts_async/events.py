@@ -34,9 +34,10 @@ class AttemptFinished:
             transport does not know.
         credentials_seconds: Until credentials were there.
         limiter_seconds: Until the retry policy admitted it.
+        queue_seconds: Until the request's turn had come, when all connections were in use.
         signing_seconds: Signing.
-        send_seconds: From there until the head of the answer had come, or the attempt had failed; the wait for a
-            connection included.
+        send_seconds: From there until the head of the answer had come, or the attempt had failed; making a connection
+            included.
         receive_seconds: From there until the whole answer had come.
         parse_seconds: Reading the answer.
     """
@@ -51,6 +52,7 @@ class AttemptFinished:
     connection_reused: bool | None = None
     credentials_seconds: float = 0.0
     limiter_seconds: float = 0.0
+    queue_seconds: float = 0.0
     signing_seconds: float = 0.0
     send_seconds: float = 0.0
     receive_seconds: float = 0.0

@@ -38,6 +38,9 @@ class NoRetries:
         """Return None: give up."""
         return None
 
+    def after_unsent(self, error: STSError, *, scope: str, now: float) -> None:
+        """Learn nothing."""
+
 
 class StandardRetries:
     """
@@ -107,6 +110,17 @@ class StandardRetries:
         if error.retry_after is None:
             return delay
         return min(max(error.retry_after, delay), delay + MOST_HINT)
+
+    def after_unsent(self, error: STSError, *, scope: str, now: float) -> None:
+        """
+        Take back what a retry cost that was not sent: the call ended before.
+
+        Args:
+            error: What ended the attempt before it; see `after_failure`.
+            scope: As in `admit`.
+            now: Monotonic time in seconds.
+        """
+        self._quota = min(self._capacity, self._quota + _cost(error))
 
 
 def _cost(error: STSError) -> int:

@@ -7,14 +7,16 @@ import logging
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import parse_qsl
 
 import attrs
 
+from sts_async import STSClient
 from sts_async._core.endpoints import Endpoint
 from sts_async._core.message import HttpRequest, HttpResponse
 from sts_async._core.secret import Secret, SecretBytes
-from sts_async._engine import Engine
+from sts_async._engine import Engine, new_engine
 from sts_async._files import Lock, StrPath, take_lock
 from sts_async.credentials import RefreshingProvider, StaticProvider
 from sts_async.retries import NoRetries
@@ -161,10 +163,21 @@ class Answering:
     sent: list[HttpRequest] = attrs.field(factory=list)
 
     async def send(self, request: HttpRequest) -> HttpResponse:
+        _ = request.headers  # signed now
         self.sent.append(request)
         operation = form_of(request)["Action"]
         body = self.body.replace("AssumeRole", operation, 4)
         return HttpResponse(self.status, {"content-type": "text/xml"}, SecretBytes(body.encode()))
+
+
+def put_into(sts: STSClient, **functions: Any) -> None:
+    """Replace what tells a started client the time, waits for it, or draws its random numbers."""
+    engine = sts._engine
+    assert engine is not None, "the client has not started"
+    for name, function in functions.items():
+        assert hasattr(engine.context, name), f"a client has no {name}"
+        setattr(engine.context, name, function)
+        setattr(engine.context.shared, name, function)
 
 
 def form_of(request: HttpRequest) -> dict[str, str]:
@@ -174,7 +187,7 @@ def form_of(request: HttpRequest) -> dict[str, str]:
 
 def engine_of(transport: Answering) -> Engine:
     """Return an engine that signs with `KEYS` and sends by *transport*."""
-    return Engine(
+    return new_engine(
         endpoint=Endpoint("http://127.0.0.1/", "127.0.0.1", "us-east-1"),
         transport=transport,
         credentials=StaticProvider(KEYS),
@@ -185,7 +198,7 @@ def engine_of(transport: Answering) -> Engine:
 async def request_of(provider: RefreshingProvider) -> HttpRequest:
     """Return the one request that a provider sends."""
     transport = Answering()
-    await provider.fetch(engine_of(transport))
+    await provider.fetch(engine_of(transport).context)
     (request,) = transport.sent
     return request
 

@@ -14,11 +14,11 @@ from sts_async._core.endpoints import Endpoint
 from sts_async._core.message import HttpRequest, HttpResponse
 from sts_async._core.secret import SecretBytes
 from sts_async._core.skew import ServiceClock
-from sts_async._engine import Engine
+from sts_async._engine import Engine, new_engine
 from sts_async._seams import Lender
 from sts_async.credentials import StaticProvider
 from sts_async.operations import ASSUME_ROLE, GET_SESSION_TOKEN
-from sts_async.retries import AdaptiveRetries, NoRetries, StandardRetries
+from sts_async.retries import QUOTA, RETRY_COST, AdaptiveRetries, NoRetries, StandardRetries
 from sts_async.shapes import AssumeRoleRequest, Credentials, GetSessionTokenRequest
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
@@ -46,6 +46,7 @@ class World:
     slept: list[float] = attrs.field(factory=list)
 
     async def send(self, request: HttpRequest) -> HttpResponse:
+        _ = request.headers  # signed now
         self.sent.append(request)
         outcome = self.outcomes[min(len(self.sent), len(self.outcomes)) - 1]
         if callable(outcome):
@@ -70,7 +71,7 @@ class World:
             "sleep": self.sleep,
             "jitter": lambda: 0.5,
         }
-        return Engine(**{**defaults, **options})
+        return new_engine(**{**defaults, **options})
 
 
 LOST = errors.ConnectionLost("lost")
@@ -125,6 +126,7 @@ async def test_what_hangs_ends_with_the_deadline(part: str) -> None:
 async def test_the_error_of_an_earlier_attempt_says_more_than_a_deadline() -> None:
     async def hang(request: HttpRequest) -> HttpResponse:
         if len(world.sent) == 1:
+            _ = request.headers
             await asyncio.Event().wait()
         return await World.send(world, request)
 
@@ -160,7 +162,8 @@ async def test_deadlines_of_many_lengths_are_not_kept() -> None:
         with limits.start(float(number)):
             pass
 
-    assert len(limits._known) <= _limits.LENGTHS_KEPT + 1
+    (lengths,) = limits._known.values()
+    assert len(lengths) <= _limits.LENGTHS_KEPT + 1
 
 
 # The service's clock
@@ -183,7 +186,7 @@ async def test_a_request_that_was_refused_for_its_time_is_signed_again_for_the_s
 
         dates = [request.headers["x-amz-date"] for request in world.sent]
         assert dates == ["20260101T000000Z", {1200.0: "20260101T002000Z", -1200.0: "20251231T234000Z"}[ahead]]
-        assert engine.now().timestamp() == pytest.approx(world.now + ahead, abs=1)
+        assert engine.context.shared.signing_time().timestamp() == pytest.approx(world.now + ahead, abs=1)
 
 
 async def test_a_skew_is_learnt_from_success_and_heals() -> None:
@@ -204,7 +207,7 @@ async def test_a_clock_is_not_set_by_an_answer_that_anybody_in_between_could_hav
 
     with pytest.raises(errors.ServiceError, match="SignatureDoesNotMatch"):
         await engine.invoke(ASSUME_ROLE, REQUEST)
-    assert engine.now().timestamp() == world.now
+    assert engine.context.shared.signing_time().timestamp() == world.now
 
 
 async def test_a_date_a_year_ahead_is_not_believed() -> None:
@@ -392,7 +395,7 @@ async def test_the_limit_of_one_account_holds_nobody_else_back() -> None:
     engine = world.engine(retries=Tenant())
     other = Credentials(access_key_id="ASIAQNZGKIQY56JQ7WML", secret_access_key="SENTINEL-secret")
     await engine.invoke(ASSUME_ROLE, REQUEST)
-    await engine.signed_by(StaticProvider(other)).invoke(ASSUME_ROLE, REQUEST)
+    await engine.context.signed_by(StaticProvider(other)).invoke(ASSUME_ROLE, REQUEST)
 
     assert scopes[1] == "029608264753/eu-west-1"
     assert scopes[0] != scopes[1]
@@ -415,3 +418,90 @@ async def test_a_view_has_its_own_options_and_shares_the_rest() -> None:
     assert "x-amz-source-account" in signed["authorization"]
     assert "x-amz-source-account" not in plain
     assert engine.metadata_of(ASSUME_ROLE, REQUEST) is view.metadata_of(ASSUME_ROLE, REQUEST)
+
+
+# The quota, for retries that are not sent
+
+
+async def test_a_retry_that_does_not_fit_the_deadline_costs_no_quota() -> None:
+    """G7, F59: sixty impatient calls leave the next one its retries."""
+    world, retries = World([refusal("ServiceUnavailable", 503)]), StandardRetries()
+    engine = world.engine(retries=retries, deadline=0.02)
+    for _ in range(60):
+        with pytest.raises(errors.ServiceError):
+            await engine.invoke(ASSUME_ROLE, REQUEST)
+
+    assert retries.quota == QUOTA
+    assert len(world.sent) == 60
+
+
+@pytest.mark.parametrize("policy", [StandardRetries, lambda: AdaptiveRetries(limiters={})])
+async def test_a_retry_that_is_cancelled_in_its_pause_costs_no_quota(policy: Any) -> None:
+    """G7: nor one whose deadline ends it there."""
+    pausing, retries = asyncio.Event(), policy()
+
+    async def sleep(seconds: float) -> None:
+        pausing.set()
+        await asyncio.Event().wait()
+
+    engine = World([refusal("ServiceUnavailable", 503)]).engine(retries=retries, sleep=sleep)
+    call = asyncio.create_task(engine.invoke(ASSUME_ROLE, REQUEST))
+    await pausing.wait()
+    paid = retries.quota
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    with pytest.raises(errors.ServiceError):
+        await engine.view(deadline=0.03).invoke(ASSUME_ROLE, REQUEST)
+
+    assert (paid, retries.quota) == (QUOTA - RETRY_COST[False], QUOTA)
+
+
+async def test_a_retry_whose_credentials_cannot_be_had_costs_no_quota() -> None:
+    """G7: it was not sent."""
+
+    class Failing:
+        asked = 0
+
+        async def provide_credentials(self, lender: Lender) -> Credentials:
+            self.asked += 1
+            if self.asked == 2:
+                raise errors.CredentialsError("gone")
+            return KEYS
+
+    retries = StandardRetries()
+    engine = World([refusal("ServiceUnavailable", 503)]).engine(retries=retries, credentials=Failing())
+    with pytest.raises(errors.CredentialsError, match="gone"):
+        await engine.invoke(ASSUME_ROLE, REQUEST)
+
+    assert retries.quota == QUOTA
+
+
+async def test_an_mfa_code_costs_no_quota_for_the_retry_that_it_forbids() -> None:
+    """G7: the policy would retry, and the code must not be sent twice."""
+    retries = StandardRetries()
+    engine = World([refusal("ServiceUnavailable", 503)]).engine(retries=retries)
+    request = attrs.evolve(REQUEST, serial_number="arn:aws:iam::123456789012:mfa/me", token_code="123456")
+    with pytest.raises(errors.ServiceError):
+        await engine.invoke(ASSUME_ROLE, request)
+
+    assert retries.quota == QUOTA
+
+
+async def test_a_retry_that_was_sent_is_paid_for() -> None:
+    retries = StandardRetries(max_attempts=3)
+    with pytest.raises(errors.ServiceError):
+        await World([refusal("ServiceUnavailable", 503)]).engine(retries=retries).invoke(ASSUME_ROLE, REQUEST)
+
+    assert retries.quota == QUOTA - 2 * RETRY_COST[False]
+
+
+async def test_what_observers_are_told_of_the_quota_leaves_out_what_was_given_back() -> None:
+    """G7: and of no retry that is not to come."""
+    seen: list[Any] = []
+    engine = World([refusal("ServiceUnavailable", 503)]).engine(deadline=0.02, observers=[seen.append])
+    with pytest.raises(errors.ServiceError):
+        await engine.invoke(ASSUME_ROLE, REQUEST)
+
+    assert [type(event).__name__ for event in seen] == ["AttemptFinished", "CallFinished"]
+    assert (seen[-1].quota_used, seen[-1].quota_left) == (0, QUOTA)

@@ -63,7 +63,7 @@ async def test_a_call_that_succeeds_is_an_attempt_and_a_call(raw_server: Start) 
     )
     parts = [value for name, value in attrs.asdict(attempt).items() if name.endswith("_seconds")]
     assert attempt.connection_reused is False
-    assert len(parts) == 6
+    assert len(parts) == 7
     assert all(part > 0 for part in parts)
     assert sum(parts) + call.marshalling_seconds <= call.seconds
 
@@ -72,7 +72,7 @@ async def test_a_retry_is_told_with_its_delay_and_what_is_left_to_pay_with(raw_s
     server, seen = await raw_server(THROTTLED, http(ANSWER)), list[Event]()
     async with client(server.url, seen) as sts:
         engine = await sts._ready()
-        engine.jitter = lambda: 0.001
+        engine._shared.jitter = lambda: 0.001
         await sts.assume_role(**CALL)
     failed, retry, attempt, call = seen
 

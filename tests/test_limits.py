@@ -1,12 +1,17 @@
 """The gate and the deadlines: what they do must be what the standard library's own do."""
 
 import asyncio
+import contextlib
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sts_async._limits import Deadlines, Gate
+from sts_async._limits import LENGTHS_KEPT, Deadline, Deadlines, Gate, TimeLimits
 
 
 async def through(gate: Gate, number: int, order: list[int], leave: asyncio.Event) -> None:
@@ -192,3 +197,104 @@ async def test_a_deadline_needs_a_task_to_cancel() -> None:
     asyncio.get_running_loop().call_soon(callback)
 
     assert await failure == "a deadline needs a task to cancel"
+
+
+def python_calls(function: Callable[[], None]) -> int:
+    """Return how many Python functions *function* enters: what it costs, on however slow a machine."""
+    entered = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal entered
+        entered += event == "call"
+
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return entered
+
+
+async def test_deadlines_of_ten_thousand_lengths_cost_each_caller_the_same() -> None:
+    """G4: "seconds left" of incoming requests are all different; and nothing is left of them."""
+    limits = TimeLimits()
+
+    def blocks(count: int) -> None:
+        with contextlib.ExitStack() as stack:
+            for number in range(count):
+                stack.enter_context(limits.start(30 + number / 1000))
+
+    few, many = python_calls(lambda: blocks(1_000)), python_calls(lambda: blocks(10_000))
+
+    assert many / 10_000 == pytest.approx(few / 1_000, rel=0.05)
+    assert limits.running() == []
+    (lengths,) = limits._known.values()
+    assert len(lengths) <= LENGTHS_KEPT
+    loop: Any = asyncio.get_running_loop()
+    assert sum(not timer.cancelled() for timer in loop._scheduled) <= LENGTHS_KEPT
+
+
+async def test_ten_thousand_blocks_that_end_one_after_the_other_are_each_looked_at_once() -> None:
+    """G4: the timer of one length looks at the oldest block only, however many there are."""
+
+    class Moved:
+        """An event loop whose time the test moves."""
+
+        now, due = 0.0, list[Callable[[], None]]()
+
+        def time(self) -> float:
+            return self.now
+
+        def call_at(self, when: float, function: Callable[[], None]) -> Any:
+            self.due.append(function)
+            return self
+
+        def cancel(self) -> None:
+            """Nothing: what is due is due."""
+
+    looked_at = 0
+
+    class Counted(Deadline):
+        __slots__ = ()
+
+        def __getattribute__(self, name: str) -> Any:
+            nonlocal looked_at
+            looked_at += name == "when"
+            return super().__getattribute__(name)
+
+        def expire(self) -> None:
+            """Do not cancel the test."""
+
+    deadlines = Deadlines(1.0)
+    loop: Any = Moved()
+    deadlines.loop = loop
+    for number in range(10_000):
+        loop.now = number / 1e6
+        deadlines.add(Counted(deadlines))
+    looked_at = 0
+    for number in range(10_000):
+        loop.now = 1.0 + number / 1e6
+        loop.due.pop()()
+
+    assert not deadlines.running
+    assert looked_at <= 4 * 10_000
+
+
+async def test_blocks_of_other_event_loops_end_when_all_are_closed() -> None:
+    limits = TimeLimits()
+    ended = threading.Event()
+
+    async def block() -> None:
+        with pytest.raises(TimeoutError), limits.start(60):
+            begun.set()
+            await asyncio.Event().wait()
+        ended.set()
+
+    begun = threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(block()))
+    thread.start()
+    await asyncio.to_thread(begun.wait)
+    limits.close_all()
+    await asyncio.to_thread(thread.join)
+
+    assert ended.is_set()

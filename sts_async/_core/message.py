@@ -1,32 +1,46 @@
 """An HTTP request and its answer, as values that print neither headers nor bodies."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
+
+import attrs
 
 from .secret import SecretBytes
 
 NOTHING = SecretBytes()
 
 
-class HttpRequest(NamedTuple):
+Headers = Mapping[str, str]
+
+
+@attrs.define(repr=False, eq=False)
+class HttpRequest:
     """
     A request, ready to be sent.
 
     Attributes:
         method: ``POST`` and the like.
         url: Absolute, percent-encoded; sent as it is.
-        headers: Names in any case; values that are secret are `Secret`.
+        headers: Names in any case; values that are secret are `Secret`. A function that returns them is called once,
+            when they are first read. A transport reads them when the request's turn has come, so that a signature is
+            not made before.
         body: Sent as it is.
         timeout: Seconds for the whole attempt; None for as many as the transport gives.
         fresh: Whether it goes over a connection that has not served before.
     """
 
     method: str
-    url: str
-    headers: Mapping[str, str]
-    body: SecretBytes = NOTHING
+    url: str = attrs.field(repr=False)
+    _headers: Headers | Callable[[], Headers] = attrs.field(alias="headers", repr=False)
+    body: SecretBytes = attrs.field(default=NOTHING, repr=False)
     timeout: float | None = None
     fresh: bool = False
+
+    @property
+    def headers(self) -> Headers:
+        if callable(self._headers):
+            self._headers = self._headers()
+        return self._headers
 
     def __repr__(self) -> str:
         return f"<HttpRequest {self.method} {self.url.partition('?')[0]}, {len(self.body)} bytes>"

@@ -2,6 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
+import attrs
+
 from .._core import endpoints
 from .._core.message import HttpRequest, HttpResponse
 from .._core.options import FLAG, Option
@@ -84,7 +86,7 @@ async def exchange(
         attempt += 1
         prepared = request if prepare is None else await prepare(request)
         try:
-            response = await lender.send(prepared._replace(timeout=REQUEST_SECONDS))
+            response = await lender.send(attrs.evolve(prepared, timeout=REQUEST_SECONDS))
         except TransportError as error:
             failure = why = error
         else:

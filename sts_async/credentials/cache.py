@@ -15,11 +15,14 @@ from .._core import freshness
 from .._core.freshness import Moment, Schedule, Step
 from .._core.secret import Unpicklable
 from .._flight import Flights, again
+from .._limits import ATTENDED_SECONDS, FETCH_SECONDS
 from .._seams import CredentialsProvider, Lender
 from ..errors import ConfigurationError, CredentialsError, CredentialsExpired, STSError
 from ..events import CredentialsKept, CredentialsRefreshed
 from ..shapes import Credentials
 from .static import ends_at_some_time
+
+GIVE_UP_SECONDS = 5.0  # s that a source gets to let itself be cancelled
 
 log = logging.getLogger("sts_async")
 
@@ -37,6 +40,12 @@ class RefreshingProvider(Unpicklable):
 
     schedule: Schedule = freshness.STANDARD
 
+    fetch_seconds: float | None = FETCH_SECONDS
+    """
+    Seconds after which a fetch has failed, so that the next caller begins another; at least 300 where a person is
+    asked. None for a source that bounds itself.
+    """
+
     name: str
     """What messages call the source: the name of its class, unless a subclass says otherwise."""
 
@@ -44,7 +53,22 @@ class RefreshingProvider(Unpicklable):
         if not hasattr(self, "name"):
             self.name = type(self).__name__
         self._held = freshness.NOTHING
-        self._flights: Flights[Credentials] = Flights()
+        self._flights: Flights[Credentials] = Flights(late=self._late)
+
+    @property
+    def _bound(self) -> float | None:
+        """Seconds for a fetch: more of them where a person is asked."""
+        if self.fetch_seconds is None or self.schedule != freshness.ATTENDED:
+            return self.fetch_seconds
+        return max(self.fetch_seconds, ATTENDED_SECONDS)
+
+    @property
+    def _flight_seconds(self) -> float | None:
+        # A source that does not let itself be cancelled is given up a little later.
+        return None if self._bound is None else self._bound + GIVE_UP_SECONDS
+
+    def _late(self, seconds: float | None) -> CredentialsError:
+        return CredentialsError(f"{self.name} did not provide credentials within {seconds:g} s")
 
     @abstractmethod
     async def fetch(self, lender: Lender) -> Credentials:
@@ -79,11 +103,11 @@ class RefreshingProvider(Unpicklable):
             case Step.RAISE, _, STSError() as error:
                 raise again(error)
             case Step.REFRESH_BEHIND, Credentials() as credentials, _:
-                self._flights.join(lender.tasks, lambda: self._refresh(lender))
+                self._flights.join(lender.tasks, lambda: self._refresh(lender), seconds=self._flight_seconds)
                 return credentials
             case Step.SERVE, Credentials() as credentials, _:
                 return credentials
-        return await self._flights.get(lender.tasks, lambda: self._refresh(lender))
+        return await self._flights.get(lender.tasks, lambda: self._refresh(lender), seconds=self._flight_seconds)
 
     def invalidate(self, access_key_id: str) -> None:
         """Fetch anew before the next use, if *access_key_id*, which the service refused, is still the cached one."""
@@ -93,8 +117,12 @@ class RefreshingProvider(Unpicklable):
         failure: STSError
         raised: BaseException
         begun = lender.monotonic()
+        seconds = self._bound
+        limit = asyncio.timeout(seconds)
         try:
-            credentials = self._accept(await self.fetch(lender), lender)
+            async with limit:
+                fetched = await self.fetch(lender)
+            credentials = self._accept(fetched, lender)
             lender.notify(
                 CredentialsRefreshed(
                     source=self.name,
@@ -114,7 +142,10 @@ class RefreshingProvider(Unpicklable):
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 - of a source of the program's own
-            failure, raised = CredentialsError(f"{self.name} failed with {type(error).__name__}"), error
+            if limit.expired():
+                failure = raised = self._late(seconds)
+            else:
+                failure, raised = CredentialsError(f"{self.name} failed with {type(error).__name__}"), error
         now = _now(lender)
         held = self._held = freshness.after_failure(
             self._held, failure, now=now, jitter=lender.jitter(), schedule=self.schedule

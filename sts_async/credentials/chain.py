@@ -1,5 +1,6 @@
 """Several sources in order, and what each of them says when it is asked."""
 
+import asyncio
 from datetime import UTC
 from typing import Literal
 
@@ -7,10 +8,13 @@ import attrs
 
 from .._core.secret import Unpicklable
 from .._flight import Flights
+from .._limits import ATTENDED_SECONDS, FETCH_SECONDS
 from .._seams import CredentialsProvider, Lender
-from ..errors import ConfigurationError, CredentialsNotFound, STSError
+from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, STSError
 from ..shapes import Credentials
 from .source import Source, name_of, provider_of
+
+SEARCH_SECONDS = ATTENDED_SECONDS + FETCH_SECONDS  # s for a search: a person may be asked, and more than one source
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +56,7 @@ class ProviderChain(Unpicklable):
             raise ConfigurationError("a chain needs at least one source")
         self.sources = tuple(map(provider_of, sources))
         self._chosen: CredentialsProvider | None = None
-        self._searches: Flights[Credentials] = Flights()
+        self._searches: Flights[Credentials] = Flights(late=_late)
 
     async def provide_credentials(self, lender: Lender) -> Credentials:
         """
@@ -68,7 +72,7 @@ class ProviderChain(Unpicklable):
                 return await chosen.provide_credentials(lender)
             except CredentialsNotFound:
                 self._chosen = None
-        return await self._searches.get(lender.tasks, lambda: self._search(lender))
+        return await self._searches.get(lender.tasks, lambda: self._search(lender), seconds=SEARCH_SECONDS)
 
     async def _sources(self) -> tuple[CredentialsProvider, ...]:
         return self.sources
@@ -77,7 +81,7 @@ class ProviderChain(Unpicklable):
         looked_at = []
         for source in await self._sources():
             try:
-                credentials = await source.provide_credentials(lender)
+                credentials = await _provided(source, lender)
             except CredentialsNotFound as error:
                 looked_at.append(f"{name_of(source)}: {error}")
             else:
@@ -107,10 +111,28 @@ class ProviderChain(Unpicklable):
         return f"ProviderChain({', '.join(map(name_of, self.sources))})"
 
 
+async def _provided(source: CredentialsProvider, lender: Lender) -> Credentials:
+    """Return what a source has; one of the program's own, which may have no bound, gets 60 s."""
+    limit = asyncio.timeout(
+        None if isinstance(source, Unpicklable) else FETCH_SECONDS
+    )  # ours are, and bound themselves
+    try:
+        async with limit:
+            return await source.provide_credentials(lender)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+    raise CredentialsError(f"{name_of(source)} did not provide credentials within {FETCH_SECONDS:g} s")
+
+
+def _late(seconds: float) -> CredentialsError:
+    return CredentialsError(f"the search for credentials was not done within {seconds:g} s")
+
+
 async def _ask(source: CredentialsProvider, lender: Lender) -> Finding:
     name = name_of(source)
     try:
-        credentials = await source.provide_credentials(lender)
+        credentials = await _provided(source, lender)
     except CredentialsNotFound as error:
         return Finding(source=name, outcome="not configured", detail=str(error))
     except STSError as error:

@@ -110,10 +110,10 @@ class DefaultChain(ProviderChain):
             config, endpoint=endpoint, transport=transport, credentials=self, default_credentials=lambda: self
         )
         try:
-            findings = await self.findings(engine)
+            findings = await self.findings(engine.context)
         finally:
             try:
-                await engine.tasks.aclose()  # first, as for a client: what renews a login may still send it
+                await engine.context.tasks.aclose()  # first, as for a client: what renews a login may still send it
             finally:
                 await transport.aclose()
         return Explanation(

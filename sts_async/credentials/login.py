@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+import attrs
+
 from .. import _files
 from .._core import tokens
 from .._core.endpoints import check_region
@@ -19,6 +21,7 @@ from .._core.message import HttpRequest
 from .._core.refusals import Refusal
 from .._core.secret import HiddenMapping, Secret, SecretBytes
 from .._core.tokens import LoginToken
+from .._limits import LOGIN_SECONDS
 from .._seams import Lender
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
 from ..shapes import Credentials
@@ -86,6 +89,8 @@ class LoginProvider(RefreshingProvider):
         read = partial(tokens.read_login_token, login_session=self.login_session)
         self._file = TokenFile(parse=read, advice=COMMAND)
 
+    fetch_seconds = LOGIN_SECONDS
+
     async def fetch(self, lender: Lender) -> Credentials:
         """
         Return the credentials in the token file, refreshed when they are about to end.
@@ -122,7 +127,7 @@ class LoginProvider(RefreshingProvider):
 
         async def proven(request: HttpRequest) -> HttpRequest:
             proof = await asyncio.to_thread(_proof, token.key, method="POST", url=url, at=lender.wall_clock())
-            return request._replace(headers={**headers, "DPoP": proof})
+            return attrs.evolve(request, headers={**headers, "DPoP": proof})
 
         request = HttpRequest("POST", url, headers, token.request())
         response = await exchange(lender, request, who=SIGN_IN, prepare=proven)

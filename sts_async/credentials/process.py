@@ -46,6 +46,7 @@ class ProcessProvider(RefreshingProvider):
     """
 
     schedule = freshness.CACHED
+    fetch_seconds = None  # the process has a bound of its own, and may have to wait for its turn
 
     def __init__(self, command: str, *, name: str = "credential_process", seconds: float = SECONDS) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ from .._core.freshness import Schedule
 from .._core.plans import Plan
 from .._core.secret import Unpicklable
 from .._flight import Flights
+from .._limits import FETCH_SECONDS
 from .._seams import CredentialsProvider, Lender
 from ..config import Config, Surroundings
 from ..errors import CredentialsError, STSError
@@ -70,7 +71,7 @@ class ProfileProvider(Unpicklable):
         self._current: _Current | None = None
         self._look_again_at = 0.0
         self._complaint = ""  # of the files, said once
-        self._looks: Flights[CredentialsProvider] = Flights()
+        self._looks: Flights[CredentialsProvider] = Flights(late=self._late)
         self.name = f"profile {self._profile!r}"
 
     @property
@@ -91,12 +92,15 @@ class ProfileProvider(Unpicklable):
         """
         current = self._current
         if current is None:
-            provider = await self._looks.get(lender.tasks, lambda: self._look(lender))
+            provider = await self._looks.get(lender.tasks, lambda: self._look(lender), seconds=FETCH_SECONDS)
             return await provider.provide_credentials(lender)
         if lender.monotonic() >= self._look_again_at:
             self._look_again_at = lender.monotonic() + LOOK_AGAIN
-            self._looks.join(lender.tasks, lambda: self._look(lender))
+            self._looks.join(lender.tasks, lambda: self._look(lender), seconds=FETCH_SECONDS)
         return await current.provider.provide_credentials(lender)
+
+    def _late(self, seconds: float) -> CredentialsError:
+        return CredentialsError(f"{self.name}: the shared files could not be read within {seconds:g} s")
 
     async def _look(self, lender: Lender) -> CredentialsProvider:
         self._look_again_at = lender.monotonic() + LOOK_AGAIN

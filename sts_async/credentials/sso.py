@@ -20,6 +20,7 @@ from .._core.message import HttpRequest
 from .._core.refusals import Refusal
 from .._core.secret import HiddenMapping, SecretBytes
 from .._core.tokens import SSOToken
+from .._limits import LOGIN_SECONDS
 from .._seams import Lender
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
 from ..shapes import Credentials
@@ -96,6 +97,8 @@ class SSOProvider(RefreshingProvider):
         self._environ = environ
         read = partial(tokens.read_sso_token, start_url=start_url, region=region)
         self._file = TokenFile(parse=read, advice=_login_command(session_name))
+
+    fetch_seconds = LOGIN_SECONDS
 
     async def fetch(self, lender: Lender) -> Credentials:
         """

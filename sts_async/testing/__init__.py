@@ -17,6 +17,7 @@ directory   accounts, users, roles, sessions        verify      SigV4, from the 
 handlers    one function for each operation         rules       what several operations refuse
 claims      SAML assertions and JWTs, unverified    wire        forms in, XML out
 faults      what can go wrong, as values            plugin      the pytest fixtures
+clock       VirtualClock: time that a test moves
 base        what is around each server: a socket    vending     what those below share: tokens, JSON, records
 imds        LocalIMDS: metadata of an instance      container   LocalContainer: the endpoint of ECS and EKS
 sso         LocalSSO: access portal and OIDC        signin      LocalSignIn: what refreshes `aws login`
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING
 from .._lazy import lazily
 
 if TYPE_CHECKING:
+    from .clock import VirtualClock
     from .container import LocalContainer
     from .directory import Account, Principal, Role, User
     from .faults import Answer, Delay, Fault, Refuse, Reset, Skew, Throttle, Truncate, Unavailable
@@ -58,6 +60,7 @@ __all__ = [
     "Truncate",
     "Unavailable",
     "User",
+    "VirtualClock",
 ]
 
 if not TYPE_CHECKING:  # else every misspelt name would be of type Any
@@ -65,5 +68,5 @@ if not TYPE_CHECKING:  # else every misspelt name would be of type Any
     __getattr__, __dir__ = lazily(
         __name__,
         names=__all__,
-        homes="directory faults vending container imds sso signin service server".split(),
+        homes="clock directory faults vending container imds sso signin service server".split(),
     )

@@ -1,4 +1,4 @@
-"""What tests of sources share: an engine that lends itself, with clocks that a test moves; and a watch."""
+"""What tests of sources share: what a client lends, with clocks that a test moves; and a watch."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -7,9 +7,10 @@ import pytest
 from credentials.watchdog import _the_loop_is_watched, pytest_runtest_protocol
 from support import KEYS, Clocks
 
+from sts_async._context import ClientContext
 from sts_async._core.endpoints import Endpoint
 from sts_async._core.skew import ServiceClock
-from sts_async._engine import Engine
+from sts_async._engine import Engine, new_engine
 from sts_async._transport import AiohttpTransport
 from sts_async.credentials import DefaultChain, StaticProvider
 from sts_async.retries import NoRetries
@@ -23,11 +24,11 @@ def clocks() -> Clocks:
 
 
 @pytest.fixture
-async def lend(clocks: Clocks) -> AsyncIterator[Callable[..., Engine]]:
-    """Return a function that makes an engine, of an STS at a URL, on the clocks of the test."""
+async def lend(clocks: Clocks) -> AsyncIterator[Callable[..., ClientContext]]:
+    """Return a function that makes what a client lends, of an STS at a URL, on the clocks of the test."""
     made: list[tuple[Engine, AiohttpTransport]] = []
 
-    def make(url: str = "http://127.0.0.1:9/", *, region: str | None = "us-east-1", **options: Any) -> Engine:
+    def make(url: str = "http://127.0.0.1:9/", *, region: str | None = "us-east-1", **options: Any) -> ClientContext:
         transport = options.pop("transport", None) or AiohttpTransport()
         defaults: dict[str, Any] = {
             "endpoint": Endpoint(url, url.split("/")[2], region),
@@ -41,17 +42,17 @@ async def lend(clocks: Clocks) -> AsyncIterator[Callable[..., Engine]]:
             "default_credentials": DefaultChain,
             "clock": ServiceClock(corrects=False),  # the wall clock is not this host's
         }
-        engine = Engine(**{**defaults, **options})
+        engine = new_engine(**{**defaults, **options})
         made.append((engine, transport))
-        return engine
+        return engine.context
 
     yield make
     for engine, transport in made:
         if isinstance(transport, AiohttpTransport):
             await transport.aclose()
-        await engine.tasks.aclose()
+        await engine.context.tasks.aclose()
 
 
 @pytest.fixture
-def lender(lend: Callable[..., Engine]) -> Engine:
+def lender(lend: Callable[..., ClientContext]) -> ClientContext:
     return lend()

@@ -267,7 +267,7 @@ async def test_a_throttled_call_is_repeated_with_a_new_code(server: LocalSTS, le
     server.declare(Role(ROLE))
     sent: list[bytes] = []
     lender = lend(f"{server.url}/", retries=StandardRetries(max_attempts=5))
-    lender._shared.transport = Watched(lender._shared.transport, sent)
+    lender.shared.transport = Watched(lender.shared.transport, sent)
     codes = Codes("111111", "222222", "123456")
     server.faults.add(Throttle(times=2))
 

@@ -107,7 +107,7 @@ class ReroutedTransport(AiohttpTransport):
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         if request.url.startswith(f"{AGENT}/"):
-            request = request._replace(url=self._agent + request.url.removeprefix(AGENT))
+            request = attrs.evolve(request, url=self._agent + request.url.removeprefix(AGENT))
         return await super().send(request)
 
 

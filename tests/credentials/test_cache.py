@@ -13,7 +13,7 @@ import attrs
 import pytest
 from support import START, Clocks
 
-from sts_async._engine import Engine
+from sts_async._engine import Engine, new_engine
 from sts_async._seams import Lender
 from sts_async.credentials import CachingProvider, RefreshingProvider
 from sts_async.credentials.source import name_of, provider_of
@@ -337,7 +337,7 @@ def test_one_provider_serves_event_loops_one_after_the_other(clocks: Clocks) -> 
     source = Source(clocks)
 
     async def in_a_loop() -> int:
-        engine = Engine(
+        engine = new_engine(
             endpoint=None,
             transport=None,  # type: ignore[arg-type]
             credentials=source,
@@ -345,7 +345,7 @@ def test_one_provider_serves_event_loops_one_after_the_other(clocks: Clocks) -> 
             wall_clock=lambda: clocks.wall,
             monotonic=lambda: clocks.monotonic,
         )
-        return await key(source, engine)
+        return await key(source, engine.context)
 
     assert asyncio.run(in_a_loop()) == 1
     assert asyncio.run(in_a_loop()) == 1

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -473,7 +474,7 @@ async def test_a_role_keeps_its_session_when_another_profile_changes(
     chain = DefaultChain()
     await role_of_a_profile(place)
     text = (place.home / ".aws/config").read_text()
-    lender.wall_clock = __import__("time").time
+    lender.wall_clock = lender.shared.wall_clock = time.time
     first = await chain.provide_credentials(lender)
     place.config(f"# edited\n{text}[profile other]\nregion = eu-west-1\n")
     for _ in range(3):

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+import attrs
 import pytest
 from support import Clocks, RawServer, http
 
@@ -99,7 +100,7 @@ async def test_each_attempt_is_prepared_anew(raw_server: Start, lender: Engine) 
     made = iter("ab")
 
     async def prepare(request: HttpRequest) -> HttpRequest:
-        return request._replace(headers={"proof": next(made)})
+        return attrs.evolve(request, headers={"proof": next(made)})
 
     await exchange(lender, HttpRequest("GET", server.url, {}), who="it", prepare=prepare)
 

@@ -294,8 +294,8 @@ async def test_a_refused_token_is_read_again_and_a_new_one_sent(
     """F17: it was replaced between reading and sending."""
     put(token_file, jwt(expires_at=clocks.wall - 1))
     lender = lend(f"{server.url}/")
-    lender._shared.transport = Acting(
-        lender._shared.transport, lambda: token_file.write_text(jwt(expires_at=clocks.wall + 600))
+    lender.shared.transport = Acting(
+        lender.shared.transport, lambda: token_file.write_text(jwt(expires_at=clocks.wall + 600))
     )
 
     await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
@@ -327,7 +327,7 @@ async def test_a_new_token_that_is_refused_too_is_the_end(
     server.faults.add(Refuse("InvalidIdentityToken", times=9))
     lender = lend(f"{server.url}/")
     acts = [lambda number=number: token_file.write_text(jwt(expires_at=clocks.wall + number)) for number in range(1, 9)]
-    lender._shared.transport = Acting(lender._shared.transport, *acts)
+    lender.shared.transport = Acting(lender.shared.transport, *acts)
 
     with pytest.raises(errors.InvalidIdentityTokenException):
         await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)

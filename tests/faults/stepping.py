@@ -191,8 +191,7 @@ def held_by(sts: STSClient) -> list[str]:
     if sts._engine is not None:
         shared = sts._engine._shared
         held += [f"line at the limiter, idle: {gate.idle}" for gate in shared.turns.values()]
-        limits = shared.time_limits._known
-        held += [f"call under a deadline of {seconds} s" for (_, seconds), known in limits.items() if known.running]
+        held += [f"call under a deadline of {seconds} s" for seconds in shared.time_limits.running()]
     for part in sts._transport._parts.values() if sts._transport is not None else ():
         if not part.gate.idle:
             held.append(f"{part.gate._places - part.gate._free} of {part.gate._places} places at the gate")

@@ -23,7 +23,7 @@ from faults.stepping import (
     settled,
     soon,
 )
-from support import ROLE
+from support import ROLE, put_into
 
 from sts_async import Config, STSClient
 from sts_async._limits import Deadlines
@@ -90,7 +90,7 @@ def quickly(sts: STSClient) -> None:
     async def a_moment(seconds: float) -> None:
         await asyncio.sleep(0.001)
 
-    sts._engine.sleep = a_moment
+    put_into(sts, sleep=a_moment)
 
 
 async def test_a_cold_call_can_be_cancelled_anywhere(server: LocalSTS) -> None:
@@ -153,8 +153,7 @@ class Clock:
 
     def govern(self, sts: STSClient) -> None:
         assert sts._engine is not None
-        sts._engine.monotonic = lambda: self.now
-        sts._engine.sleep = self.sleep
+        put_into(sts, monotonic=lambda: self.now, sleep=self.sleep)
 
 
 async def throttled(sts: STSClient, server: LocalSTS) -> None:
@@ -251,7 +250,8 @@ async def test_our_own_deadlines_can_end_a_call_anywhere(server: LocalSTS, *, of
         await failing(sts, server)
         assert sts._engine is not None
         assert sts._transport is not None
-        calls = sts._engine._shared.time_limits._known.values()
+        known = sts._engine._shared.time_limits._known
+        calls = [limit for lengths in known.values() for limit in lengths.values()]
         attempts = [part.deadlines for part in sts._transport._parts.values()]
         stepped = Stepped(call(sts), at=at, moment=moment, do=lambda: run_out(calls if of_the_call else attempts))
         try:

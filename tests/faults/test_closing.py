@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from faults.clients import call
 from faults.stepping import held_by, left_by, sessions_of, settled, soon
-from support import KEYS, ROLE
+from support import KEYS, ROLE, put_into
 
 from sts_async import Config, STSClient
 from sts_async.credentials import AssumeRoleProvider, RefreshingProvider
@@ -87,7 +87,7 @@ async def test_closing_ends_a_call_that_pauses_before_a_retry(server: LocalSTS) 
         pausing.set()
         await asyncio.sleep(1.0)
 
-    sts._engine.sleep = pause
+    put_into(sts, sleep=pause)
     server.faults.add(Unavailable())
     task = asyncio.create_task(call(sts))
     await soon(pausing.wait())

@@ -22,7 +22,7 @@ from faults.matrix import (
     recovers,
     serving,
 )
-from support import ANSWER, KEYS, ROLE, RawServer, http
+from support import ANSWER, KEYS, ROLE, RawServer, http, put_into
 
 from sts_async import STSClient, errors
 from sts_async.errors import THROTTLING_CODES, ServiceError
@@ -236,7 +236,8 @@ async def test_an_absurd_hint_costs_five_seconds_at_most(raw_server: Callable[..
         slept.append(seconds)
 
     async with STSClient(endpoint_url=server.url, region="eu-west-1", credentials=KEYS) as sts:
-        (await sts._ready()).sleep = sleep
+        await sts._ready()
+        put_into(sts, sleep=sleep)
         await sts.assume_role(role_arn=ROLE, role_session_name="me")
 
     assert [5 <= seconds <= 5.05 for seconds in slept] == [True]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from faults.clients import call, keys_of, run_script
 from faults.stepping import settled, soon
-from support import ANSWER, ROLE, Clocks
+from support import ANSWER, ROLE, Clocks, put_into
 
 from sts_async import STSClient
 from sts_async.credentials import RefreshingProvider
@@ -60,8 +60,8 @@ async def on_the_clocks(sts: STSClient, clocks: Clocks) -> None:
     """Start the client, and have it take the time from *clocks*."""
     await sts.__aenter__()
     assert sts._engine is not None
-    sts._engine.wall_clock, sts._engine.monotonic = lambda: clocks.wall, lambda: clocks.monotonic
-    sts._engine.sleep, sts._engine.jitter = clocks.sleep, lambda: 0.0
+    put_into(sts, wall_clock=lambda: clocks.wall, monotonic=lambda: clocks.monotonic)
+    put_into(sts, sleep=clocks.sleep, jitter=lambda: 0.0)
 
 
 async def key(sts: STSClient) -> int:
@@ -133,8 +133,8 @@ sts = STSClient(region="us-east-1", credentials=source)
 
 async def main(ahead):
     await sts.get_credentials()
-    real = sts._engine.monotonic
-    sts._engine.monotonic = lambda: real() + ahead
+    real = sts._engine._shared.monotonic
+    sts._engine.context.monotonic = lambda: real() + ahead
     await sts.get_credentials()
     await asyncio.sleep(0.05)
     return (await sts.get_credentials()).access_key_id
@@ -165,7 +165,7 @@ async def test_when_the_quota_is_used_up_calls_fail_fast_with_the_error_of_the_s
     clocks = Clocks()
     async with server.client() as sts:
         await on_the_clocks(sts, clocks)
-        sts._engine.wall_clock = time.time  # type: ignore[union-attr]
+        put_into(sts, wall_clock=time.time)
         server.faults.add(Unavailable(times=1_000))
         attempts = []
         for _ in range(25):
@@ -207,8 +207,8 @@ def grown(sts):
         "blocks": sys.getallocatedblocks(),
         "tasks": len(asyncio.all_tasks()) + len(sts._tasks._running) + len(sts._tasks.flights),
         "descriptors": len(os.listdir("/dev/fd")),
-        "timers": len(loop._scheduled),
-        "kept": len(shared.metadata) + len(shared.turns) + len(shared.time_limits._known),
+        "timers": sum(not timer.cancelled() for timer in loop._scheduled),
+        "kept": len(shared.metadata) + len(shared.turns) + sum(map(len, shared.time_limits._known.values())),
     }
 
 async def main():
@@ -219,7 +219,9 @@ async def main():
         fetched += type(event).__name__ == "CredentialsRefreshed"
     role = AssumeRoleProvider(role_arn=ROLE, source=Credentials(access_key_id="A" * 20, secret_access_key="s"))
     async with STSClient(region="us-east-1", credentials=role, observers=[observer]) as sts:
-        sts._engine.wall_clock = sts._engine.monotonic = lambda: now
+        context = sts._engine.context
+        context.wall_clock = context.monotonic = lambda: now
+        context.shared.wall_clock = context.shared.monotonic = lambda: now
         sts._engine._shared.transport = type("Transport", (), {"send": staticmethod(send)})
         for number in range(TIMES):
             if number == TIMES // 5:
@@ -278,7 +280,7 @@ async def main():
     except errors.STSError as error:
         print(type(error).__name__, error.retryable, "EMFILE" in str(error))
     asyncio.get_running_loop().call_later(0.2, give_back, taken)
-    sts._engine.jitter = lambda: 6.0  # times 50 ms
+    sts._engine._shared.jitter = lambda: 6.0  # times 50 ms
     await sts.get_caller_identity()
     print("recovered within the call")
     await sts.aclose()

@@ -162,7 +162,7 @@ def ports():
 
 async def report(name):
     arns = await asyncio.gather(*((await_of()) for await_of in (sts.get_caller_identity, as_role.get_caller_identity)))
-    jitter = [sts._engine.jitter() for _ in range(3)]
+    jitter = [sts._engine._shared.jitter() for _ in range(3)]
     seen = {"name": name, "arns": [answer.arn for answer in arns], "ports": ports(), "jitter": jitter}
     os.write(1, (json.dumps(seen) + "\\n").encode())
 

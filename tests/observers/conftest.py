@@ -26,7 +26,7 @@ async def connect(server: LocalSTS) -> AsyncIterator[Connect]:
         client = server.client(**{"observers": observers, "retries": StandardRetries(), **options})
         made.append(client)
         engine = await client._ready()
-        engine.jitter = lambda: 0.001
+        engine._shared.jitter = lambda: 0.001
         return client
 
     yield connect

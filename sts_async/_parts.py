@@ -1,0 +1,120 @@
+"""What an engine is made of: the options of its calls, and what all engines of one client share."""
+
+import asyncio
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ._core import query
+from ._core.endpoints import Endpoint
+from ._core.skew import ServiceClock
+from ._limits import Gate, TimeLimits
+from ._seams import CredentialsProvider, RetryPolicy, Transport
+from .events import Observer
+from .handlers import RequestHandler
+
+if TYPE_CHECKING:
+    from .shapes import ResponseMetadata
+
+# What the engine itself has signed: nothing that a proxy may change.
+HEADERS: Mapping[str, str] = MappingProxyType({"content-type": query.CONTENT_TYPE})
+
+
+@attrs.frozen(kw_only=True)
+class CallOptions:
+    """
+    What may differ between the calls of one client; those of the client itself count for its own work.
+
+    Attributes:
+        endpoint: Where requests go; None when there is neither region nor endpoint.
+        credentials: What signs.
+        retries: Decides about retries.
+        deadline: Seconds for a whole call, or None.
+        observers: Functions that are told what happens.
+        handlers: Take part in each request.
+        headers: Signed and sent with each request.
+    """
+
+    endpoint: Endpoint | None
+    credentials: CredentialsProvider
+    retries: RetryPolicy
+    deadline: float | None = None
+    observers: tuple[Observer, ...] = ()
+    handlers: tuple[RequestHandler, ...] = ()
+    headers: Mapping[str, str] = attrs.field(default=HEADERS, repr=False)
+
+    def replaced(self, **changed: Any) -> "CallOptions":
+        """Return these options, with some replaced."""
+        return attrs.evolve(self, **changed)
+
+
+class Shared:
+    """
+    What all engines of one client share: its transport, its limits, its clocks, and what it has learnt.
+
+    Attributes:
+        transport: Sends.
+        validate: Whether requests are checked before they are sent.
+        clock: The service's time.
+        time_limits: The deadlines of the calls under way.
+        closed: Whether the client is closed.
+        turns: Who waits to be admitted by the retry policy.
+        metadata: What came with the last answers, by the digest of the request.
+        wall_clock: Returns seconds since 1970.
+        monotonic: Returns seconds that no setting of a clock changes.
+        sleep: Waits for some seconds.
+        jitter: Returns a random number in [0, 1).
+    """
+
+    __slots__ = (
+        "clock",
+        "closed",
+        "jitter",
+        "metadata",
+        "monotonic",
+        "sleep",
+        "time_limits",
+        "transport",
+        "turns",
+        "validate",
+        "wall_clock",
+    )
+    # Functions, but not methods, for which pyright takes a function in a class with slots.
+    jitter: Any
+    monotonic: Any
+    sleep: Any
+    wall_clock: Any
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        validate: bool = True,
+        clock: ServiceClock | None = None,
+        time_limits: TimeLimits | None = None,
+        wall_clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.transport = transport
+        self.validate = validate
+        self.clock = clock or ServiceClock()
+        self.time_limits = time_limits or TimeLimits()
+        self.closed = False
+        self.turns: dict[object, Gate] = {}
+        self.metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
+        self.wall_clock = wall_clock
+        self.monotonic = monotonic
+        self.sleep = sleep
+        self.jitter = jitter
+
+    def signing_time(self) -> datetime:
+        """Return the time to sign for: that of the service, by its last answer."""
+        return datetime.fromtimestamp(self.wall_clock() + self.clock.offset, UTC)

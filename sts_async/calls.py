@@ -15,7 +15,7 @@ R = TypeVar("R", bound=s.Response)
 
 
 class Calls(Protocol):
-    """The eleven coroutines, over whatever has a `send`."""
+    """The twelve coroutines, over whatever has a `send`."""
 
     def send(self, request: s.Request[R]) -> Coroutine[Any, Any, R]:
         """Send a prepared request, and return the response of its type."""
@@ -53,7 +53,7 @@ class Calls(Protocol):
             external_id: What the trust policy of another account asks for, 2 to 1,224 characters.
             serial_number: MFA device, 9 to 256 characters.
             token_code: The device's code, six digits.
-            source_identity: Who is behind the session, 2 to 64 characters; it passes on to further sessions.
+            source_identity: Who is behind the session, 2 to 256 characters; it passes on to further sessions.
             provided_contexts: Context assertions, 1 to 5 when given.
             minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 
@@ -62,6 +62,8 @@ class Calls(Protocol):
             PackedPolicyTooLargeException: Policies and tags do not fit into a token.
             RegionDisabledException: STS is not active for the account in this region.
             ExpiredTokenException: A context assertion has expired.
+            InvalidContextAssertionException: A context assertion is malformed, has expired, or is not of a trusted
+                provider.
 
         Source: STS API Reference, AssumeRole.
         """
@@ -307,6 +309,46 @@ class Calls(Protocol):
             )
         )
 
+    async def get_scoped_credentials(
+        self,
+        *,
+        policy: str | Mapping[str, Any] | None = None,
+        duration_seconds: int | None = None,
+        minimum_session_token_size: int | None = None,
+        scoped_session_description: str | None = None,
+    ) -> s.GetScopedCredentialsResponse:
+        """
+        Return temporary credentials of the caller, with narrower permissions or for a shorter time.
+
+        Needs temporary credentials: a user calls `get_session_token` first. The identity stays the caller's. Give a
+        policy, a duration, or both. Not on the global endpoint.
+
+        Args:
+            policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters. The permissions are those
+                that both the calling session and this policy allow. A session takes at most 3 such policies, those of
+                the sessions that it comes from included.
+            duration_seconds: Lifetime in seconds, 1 to 129,600 and at most what is left of the calling session;
+                without it the credentials expire when that session does.
+            minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+            scoped_session_description: What the credentials are for, 2 to 256 characters. CloudTrail records it.
+
+        Raises:
+            MalformedPolicyDocumentException: The policy is not one.
+            PackedPolicyTooLargeException: The policies do not fit into a token.
+            InsufficientSessionLifetimeException: The credentials would outlive the calling session.
+            InvalidSubjectCredentialsException: The request is not signed with a valid session.
+
+        Source: STS API Reference, GetScopedCredentials.
+        """
+        return await self.send(
+            s.GetScopedCredentialsRequest(
+                policy=policy,
+                duration_seconds=duration_seconds,
+                minimum_session_token_size=minimum_session_token_size,
+                scoped_session_description=scoped_session_description,
+            )
+        )
+
     async def get_session_token(
         self,
         *,
@@ -345,6 +387,8 @@ class Calls(Protocol):
         audience: Sequence[str],
         duration_seconds: int | None = None,
         signing_algorithm: str,
+        scope: str | None = None,
+        subject_mode: str | None = None,
         tags: Sequence[s.Tag] = (),
     ) -> s.GetWebIdentityTokenResponse:
         """
@@ -354,6 +398,10 @@ class Calls(Protocol):
             audience: Who the token is for, 1 to 10 names of 1 to 1,000 characters.
             duration_seconds: Lifetime in seconds, 60 to 3,600; the service's default is 300.
             signing_algorithm: ``RS256`` or ``ES384``.
+            scope: OAuth 2.0 scopes for the token's ``scope`` claim, joined by single spaces, 1 to 256 characters; no
+                scope twice. Only with the subject mode ``OriginIdentity`` and one audience.
+            subject_mode: Whom the token's ``sub`` claim names: ``AWSIdentity``, the service's default, for the caller,
+                or ``OriginIdentity`` for the end user in the session's trusted identity propagation context.
             tags: Claims to add, at most 50.
 
         Raises:
@@ -365,6 +413,11 @@ class Calls(Protocol):
         """
         return await self.send(
             s.GetWebIdentityTokenRequest(
-                audience=audience, duration_seconds=duration_seconds, signing_algorithm=signing_algorithm, tags=tags
+                audience=audience,
+                duration_seconds=duration_seconds,
+                signing_algorithm=signing_algorithm,
+                scope=scope,
+                subject_mode=subject_mode,
+                tags=tags,
             )
         )

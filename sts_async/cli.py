@@ -33,6 +33,7 @@ SUMMARIES = {
     "get-caller-identity": "who signs the requests",
     "get-delegated-access-token": "temporary credentials for a trade-in token",
     "get-federation-token": "temporary credentials of a federated user",
+    "get-scoped-credentials": "temporary credentials of the caller, with narrower permissions",
     "get-session-token": "temporary credentials of the caller, usually with an MFA code",
     "get-web-identity-token": "a JWT, signed by AWS, that says who the caller is",
 }

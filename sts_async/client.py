@@ -1,4 +1,4 @@
-"""The client: what it is made of, how it is closed, and `send`. Its eleven coroutines are in `calls`."""
+"""The client: what it is made of, how it is closed, and `send`. Its twelve coroutines are in `calls`."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence

@@ -25,7 +25,7 @@ Everything that the library raises.
         RedirectRefused                a 3xx; never followed
       ServiceError                     STS answered with an error: code, message, status, fault, request_id
         ThrottlingError                every code that means "slow down"
-        ExpiredTokenException ...      the twelve modelled errors, under the API's own names
+        ExpiredTokenException ...      the fifteen modelled errors, under the API's own names
 
 Each modelled error is one statement at the end of this file. No message here ever carries the value of a request
 member, a header or a body.
@@ -249,10 +249,10 @@ class ServiceError(STSError):
     """The class for each error code that has one of its own."""
 
     modelled_code: ClassVar[str | None] = None
-    """The code in the API model, for the twelve modelled errors."""
+    """The code in the API model, for the fifteen modelled errors."""
 
     modelled_status: ClassVar[int | None] = None
-    """The HTTP status in the API model, for the twelve modelled errors."""
+    """The HTTP status in the API model, for the fifteen modelled errors."""
 
     def __init_subclass__(cls, *, code: str | None = None, status: int | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -292,8 +292,12 @@ class ServiceError(STSError):
 
     @classmethod
     def of(cls, code: str, status: int) -> type["ServiceError"]:
-        """Return the narrowest class for an error code and an HTTP status."""
-        if code in THROTTLING_CODES or status == 429:
+        """
+        Return the narrowest class for an error code and an HTTP status.
+
+        The status 429 asks to slow down, except with a modelled code, which says more than the status.
+        """
+        if code in THROTTLING_CODES or (status == 429 and code not in cls.by_code):
             return ThrottlingError
         return cls.by_code.get(code, ServiceError)
 
@@ -308,12 +312,13 @@ THROTTLING_CODES = frozenset(
     """.split()
 )
 TRANSIENT_CODES = frozenset({"RequestTimeout", "RequestTimeoutException", "InternalFailure", "ServiceUnavailable"})
-# With or without "Exception". ExpiredToken, of the caller's own keys, is not one: others may be on their way.
-# Sources: aws-sdk-go-v2, credentials/stscreds/nonrecoverable.go; for the two tokens, the API reference.
+# With or without "Exception". Refusals of the caller's own session are not in the list, since another session may be
+# on its way: ExpiredToken, InvalidSubjectCredentials, InsufficientSessionLifetime.
+# Sources: aws-sdk-go-v2, credentials/stscreds/nonrecoverable.go; for tokens and assertions, the API reference.
 FINAL_CODES = frozenset(
     """
-    AccessDenied ExpiredTokenException ExpiredTradeInTokenException IDPRejectedClaim InvalidIdentityToken
-    MalformedPolicyDocument PackedPolicyTooLarge RegionDisabled
+    AccessDenied ExpiredTokenException ExpiredTradeInTokenException IDPRejectedClaim InvalidContextAssertion
+    InvalidIdentityToken MalformedPolicyDocument PackedPolicyTooLarge RegionDisabled
     """.split()
 )
 TRANSIENT_STATUSES = frozenset({500, 502, 503, 504})
@@ -344,8 +349,16 @@ class IDPRejectedClaimException(ServiceError, code="IDPRejectedClaim", status=40
     """The identity provider rejected the claim, or the claim has expired or was revoked."""
 
 
+class InsufficientSessionLifetimeException(ServiceError, code="InsufficientSessionLifetime", status=400):
+    """The credentials would outlive the session that asks for them; ask for less, or name no duration."""
+
+
 class InvalidAuthorizationMessageException(ServiceError, code="InvalidAuthorizationMessageException", status=400):
     """The message to decode is not one that the service encoded."""
+
+
+class InvalidContextAssertionException(ServiceError, code="InvalidContextAssertion", status=400):
+    """A context assertion is malformed, has expired, or is not of a trusted provider; get a new one."""
 
 
 class InvalidIdentityTokenException(ServiceError, code="InvalidIdentityToken", status=400):
@@ -353,6 +366,10 @@ class InvalidIdentityTokenException(ServiceError, code="InvalidIdentityToken", s
 
     def _is_transient(self) -> bool:
         return super()._is_transient() or bool(re.search(_KEY_NOT_RETRIEVED, self.message))
+
+
+class InvalidSubjectCredentialsException(ServiceError, code="InvalidSubjectCredentials", status=400):
+    """The request is not signed with a valid session. The keys of a user or of a root user have none."""
 
 
 class JWTPayloadSizeExceededException(ServiceError, code="JWTPayloadSizeExceededException", status=400):

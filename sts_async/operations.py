@@ -1,4 +1,4 @@
-"""The eleven operations of the API, as a table."""
+"""The twelve operations of the API, as a table."""
 
 from typing import Any, Generic, TypeVar
 
@@ -24,7 +24,8 @@ class Operation(Generic[R]):
         response: The shape that comes back.
         errors: The modelled errors that it can end with; any operation can also end with other codes.
         signed: Whether the request is signed, and so needs credentials.
-        default_duration: Lifetime in seconds of what it issues when the request names none, or None.
+        default_duration: Lifetime in seconds of what it issues when the request names none; None when it issues
+            nothing that ends, or something that ends with the caller's own session.
     """
 
     name: str
@@ -44,6 +45,7 @@ ASSUME_ROLE = Operation(
         e.PackedPolicyTooLargeException,
         e.RegionDisabledException,
         e.ExpiredTokenException,
+        e.InvalidContextAssertionException,
     ),
     default_duration=3600,
 )
@@ -106,6 +108,17 @@ GET_FEDERATION_TOKEN = Operation(
     errors=(e.MalformedPolicyDocumentException, e.PackedPolicyTooLargeException, e.RegionDisabledException),
     default_duration=43_200,
 )
+GET_SCOPED_CREDENTIALS = Operation(
+    "GetScopedCredentials",
+    s.GetScopedCredentialsRequest,
+    s.GetScopedCredentialsResponse,
+    errors=(
+        e.MalformedPolicyDocumentException,
+        e.PackedPolicyTooLargeException,
+        e.InsufficientSessionLifetimeException,
+        e.InvalidSubjectCredentialsException,
+    ),
+)
 GET_SESSION_TOKEN = Operation(
     "GetSessionToken",
     s.GetSessionTokenRequest,
@@ -135,6 +148,7 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     GET_CALLER_IDENTITY,
     GET_DELEGATED_ACCESS_TOKEN,
     GET_FEDERATION_TOKEN,
+    GET_SCOPED_CREDENTIALS,
     GET_SESSION_TOKEN,
     GET_WEB_IDENTITY_TOKEN,
 )

@@ -15,6 +15,10 @@ from typing import Annotated, Any, Generic, TypeVar
 import attrs
 
 from ._core.constraints import Category, Length, OneOf, Pattern, Range
+from ._core.maps import FrozenMap as FrozenMap
+from ._core.propagation import OriginIdentity as OriginIdentity
+from ._core.propagation import TransactionContext as TransactionContext
+from ._core.propagation import TrustedIdentityPropagationContext as TrustedIdentityPropagationContext
 from ._core.shape import Shape, beside, document, member, secret, shape
 
 R_co = TypeVar("R_co", bound="Response", covariant=True)
@@ -23,11 +27,12 @@ R_co = TypeVar("R_co", bound="Response", covariant=True)
 _ARN_CHARACTERS = r"[\t\n\r\u0020-\u007E\u0085\u00A0-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]+"
 _POLICY_CHARACTERS = r"[\t\n\r\u0020-\u00FF]+"
 _TAG_CHARACTERS = Category("LZN", "_.:/=+-@")
+_SCOPE = r"[\x21\x23-\x2B\x2D-\x5B\x5D-\x7E]+"
 _ROOT_TASKS = "arn:aws:iam::aws:policy/root-task/"
 
 Arn = Annotated[str, Length(20, 2048), Pattern(_ARN_CHARACTERS)]
 RoleSessionName = Annotated[str, Length(2, 64), Pattern(r"[\w+=,.@-]*")]
-SourceIdentity = Annotated[str, Length(2, 64), Pattern(r"[\w+=,.@-]*")]
+SourceIdentity = Annotated[str, Length(2, 256), Pattern(r"[\w+=,.@-]*")]
 UserName = Annotated[str, Length(2, 32), Pattern(r"[\w+=,.@-]*")]
 ExternalId = Annotated[str, Length(2, 1224), Pattern(r"[\w+=,.@:\/-]*")]
 SerialNumber = Annotated[str, Length(9, 256), Pattern(r"[\w+=/:,.@-]*")]
@@ -38,14 +43,18 @@ EncodedMessage = Annotated[str, Length(1, 10_240)]
 TargetPrincipal = Annotated[str, Length(12, 2048)]
 SAMLAssertion = Annotated[str, Length(4, 100_000)]
 WebIdentityToken = Annotated[str, Length(4, 20_000)]
-ContextAssertion = Annotated[str, Length(4, 2048)]
+ContextAssertion = Annotated[str, Length(4, 3072)]
 SigningAlgorithm = Annotated[str, Length(5, 5), OneOf(("RS256", "ES384"))]
+Scope = Annotated[str, Length(1, 256), Pattern(f"{_SCOPE}( {_SCOPE})*")]
+SubjectMode = Annotated[str, OneOf(("AWSIdentity", "OriginIdentity"))]
+SessionDescription = Annotated[str, Length(2, 256), Pattern(r"[\t\n\r\u0020-\u007E\u00A1-\u00FF]*")]
 TagKey = Annotated[str, Length(1, 128), _TAG_CHARACTERS]
 TagValue = Annotated[str, Length(0, 256), _TAG_CHARACTERS]
 UnrestrictedPolicy = Annotated[str | Mapping[str, Any], Length(1), Pattern(_POLICY_CHARACTERS)]
 Policy = Annotated[str | Mapping[str, Any], Length(1, 2048), Pattern(_POLICY_CHARACTERS)]
 RoleDurationSeconds = Annotated[int, Range(900, 43_200, "s")]
 DurationSeconds = Annotated[int, Range(900, 129_600, "s")]
+ScopedDurationSeconds = Annotated[int, Range(1, 129_600, "s")]
 RootDurationSeconds = Annotated[int, Range(0, 900, "s")]
 TokenDurationSeconds = Annotated[int, Range(60, 3600, "s")]
 MinimumSessionTokenSize = Annotated[int, Range(0, 4096, "bytes")]
@@ -137,6 +146,14 @@ class FederatedUser(Shape):
 
 
 @shape
+class ScopedSession(Shape):
+    """A session with narrower permissions: its id and its ARN, which are those of the session that asked for it."""
+
+    scoped_session_id: str | None = None
+    arn: str | None = None
+
+
+@shape
 class PolicyDescriptorType(Shape):
     """A managed policy, by its ARN."""
 
@@ -218,6 +235,7 @@ class AssumeRoleWithSAMLResponse(Response):
     source_identity: str | None = None
     session_token_utilization: int | None = None
     session_token_size: int | None = None
+    trusted_identity_propagation_context: TrustedIdentityPropagationContext | None = secret(default=None)
 
 
 @shape
@@ -249,6 +267,7 @@ class AssumeRoleWithWebIdentityResponse(Response):
     source_identity: str | None = None
     session_token_utilization: int | None = None
     session_token_size: int | None = None
+    trusted_identity_propagation_context: TrustedIdentityPropagationContext | None = secret(default=None)
 
 
 @shape
@@ -394,6 +413,31 @@ class GetFederationTokenRequest(Request[GetFederationTokenResponse]):
     minimum_session_token_size: MinimumSessionTokenSize | None = None
 
 
+# -- GetScopedCredentials -----------------------------------------------------------------------------------------
+
+
+@shape
+class GetScopedCredentialsResponse(Response):
+    """Temporary credentials of the caller with narrower permissions, and how many policies narrow them by now."""
+
+    credentials: TemporaryCredentials
+    session_info: ScopedSession | None = None
+    session_token_utilization: int | None = None
+    session_token_size: int | None = None
+    scoped_policies_count: int | None = None
+    source_identity: str | None = None
+
+
+@shape
+class GetScopedCredentialsRequest(Request[GetScopedCredentialsResponse]):
+    """Ask for the caller's own session with narrower permissions, or for a shorter time."""
+
+    policy: Policy | None = document(default=None)
+    duration_seconds: ScopedDurationSeconds | None = None
+    minimum_session_token_size: MinimumSessionTokenSize | None = None
+    scoped_session_description: SessionDescription | None = None
+
+
 # -- GetSessionToken ----------------------------------------------------------------------------------------------
 
 
@@ -434,4 +478,6 @@ class GetWebIdentityTokenRequest(Request[GetWebIdentityTokenResponse]):
     audience: Audience
     duration_seconds: TokenDurationSeconds | None = None
     signing_algorithm: SigningAlgorithm
+    scope: Scope | None = None
+    subject_mode: SubjectMode | None = None
     tags: Tags = ()

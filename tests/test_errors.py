@@ -67,8 +67,8 @@ def test_the_tree_in_the_docstring_is_the_tree_of_classes() -> None:
 
     assert drawn == {name: place for name, place in real.items() if name not in hidden}
     assert {real[name] for name in [first, *hidden]} == {("ServiceError", None)}
-    assert f"{first} ...      the twelve modelled errors" in (e.__doc__ or "")
-    assert len(MODELLED) == 12
+    assert f"{first} ...      the fifteen modelled errors" in (e.__doc__ or "")
+    assert len(MODELLED) == 15
 
 
 @each_class
@@ -109,6 +109,12 @@ def test_any_other_code_is_a_plain_service_error(code: str) -> None:
     """ExpiredToken is about the caller's keys, ExpiredTokenException about the token in the request."""
     assert ServiceError.of(code, 403) is ServiceError
     assert ServiceError.of(code, 429) is ThrottlingError
+
+
+@each_modelled
+def test_a_modelled_code_says_more_than_the_status_429(cls: type[ServiceError]) -> None:
+    """A6: 429 means "slow down" only where the model does not know the code."""
+    assert ServiceError.of(cls.modelled_code or "", 429) is cls
 
 
 def test_a_class_of_a_user_can_take_a_code() -> None:
@@ -349,7 +355,10 @@ def test_every_error_can_be_made_from_what_its_signature_asks_for(cls: type[STSE
         (service_error(code="RegionDisabledException"), False),
         (service_error(code="InvalidIdentityToken", status=400), False),
         (service_error("Couldn't retrieve verification key", code="InvalidIdentityToken", status=400), True),
+        (service_error(code="InvalidContextAssertion", status=400), False),
         (service_error(code="ExpiredToken"), True),
+        (service_error(code="InvalidSubjectCredentials", status=400), True),
+        (service_error(code="InsufficientSessionLifetime", status=400), True),
         (service_error(code="Throttling", status=400), True),
         (service_error(code="InternalFailure", status=500), True),
         (e.ConfigurationError("contradiction"), False),

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Protocol
 
 import attrs
 
+from .maps import FrozenMap
+
 
 class Constraint(Protocol):
     """A rule for one value of the right type."""
@@ -29,7 +31,7 @@ class Constraint(Protocol):
 
 
 class Length(NamedTuple):
-    """Least and greatest length of a text (characters) or a list (members). `most` of None: no bound."""
+    """Least and greatest length of a text (characters), a list or a map (members). `most` of None: no bound."""
 
     least: int
     most: int | None = None
@@ -119,11 +121,12 @@ class Member:
     Attributes:
         name: The Python name.
         wire: The name in the API.
-        kind: `str`, `int`, `list` or a nested shape class.
+        kind: `str`, `int`, `list`, `FrozenMap` or a nested shape class.
         required: Whether a request without it is refused.
         constraints: The rules for the value.
-        items: For a list, the `Member` that each of its own members is (its name is empty).
+        items: For a list or a map, the `Member` that each of its own members or values is (its name is empty).
         secret: Whether the value must not be shown.
+        flattened: For a map, whether its entries stand where the map would, without a name for each.
     """
 
     name: str
@@ -133,9 +136,10 @@ class Member:
     constraints: tuple[Constraint, ...] = ()
     items: Any = None
     secret: bool = False
+    flattened: bool = False
 
 
-KIND_RULES = {str: "be text", int: "be an integer", tuple: "be a list or tuple"}
+KIND_RULES = {str: "be text", int: "be an integer", tuple: "be a list or tuple", FrozenMap: "be a mapping"}
 
 
 def violations(shape: Any, prefix: str = "") -> Iterator[str]:
@@ -179,8 +183,15 @@ def _explain(member: Member, value: Any, path: str) -> Iterator[str]:
     elif kind is tuple:
         for index, item in enumerate(value):
             yield from _explain(member.items, item, f"{path}[{index}]")
+    elif kind is FrozenMap:
+        for index, (key, item) in enumerate(value.items()):  # numbered: a key can be as secret as its value
+            yield from _explain(_KEY, key, f"{path}.keys[{index}]")
+            yield from _explain(member.items, item, f"{path}.values[{index}]")
     elif kind is not int:
         yield from violations(value, f"{path}.")
+
+
+_KEY = Member("", "key", str)
 
 
 def _encodable(text: str) -> bool:

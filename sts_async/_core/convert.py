@@ -1,6 +1,8 @@
 """
 The one cattrs converter: plain dicts and strings, by wire names, to shapes, and shapes to plain dicts.
 
+A map is read in the form of the protocol, a list of entries, and written as a plain dict, as the AWS CLI prints it.
+
 Liberal in what is missing or unknown, strict in what is there: cattrs' own hooks would make ``'None'`` of a null and
 quote what they cannot read.
 """
@@ -9,12 +11,14 @@ import functools
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from ..shapes import ResponseMetadata
+from .constraints import Member
+from .maps import FrozenMap
 from .shape import Shape
 
 S = TypeVar("S", bound=Shape)
@@ -52,18 +56,18 @@ def explain(tree: Any, cls: type[Shape], path: str) -> str:
             if member.required:
                 return f"{here} is missing"
         elif issubclass(member.kind, Shape):
-            if not _reads(tree[member.wire], member.kind):
+            if not _reads(tree[member.wire], member):
                 return explain(tree[member.wire], member.kind, here)
         elif member.required and member.kind is str and tree[member.wire] == "":
             return f"{here} is empty"
-        elif not _reads(tree[member.wire], member.kind):
+        elif not _reads(tree[member.wire], member):
             return f"{here} is unreadable"
     return f"{path} is unreadable"
 
 
-def _reads(value: Any, kind: type) -> bool:
+def _reads(value: Any, member: Member) -> bool:
     try:
-        _converter().structure(value, kind)
+        _hook(member)(value, member.kind)
     except UNREADABLE:
         return False
     return True
@@ -122,8 +126,7 @@ def _shape_reader(cls: type[Shape]) -> Callable[[Any, Any], Shape]:
     overrides: dict[str, Any] = {}
     for member in cls.__members__:
         # Bound here, a hook is called without a search for it, also for a member that may be None.
-        hook = _reader(member.kind) if issubclass(member.kind, Shape) else _SCALARS.get(member.kind)  # type: ignore[arg-type]
-        overrides[member.name] = override(rename=member.wire, struct_hook=hook)
+        overrides[member.name] = override(rename=member.wire, struct_hook=_hook(member))
     read: Any = make_dict_structure_fn(cls, _converter(), _cattrs_detailed_validation=False, **overrides)
     needed = [member.wire for member in cls.__members__ if member.required and member.kind is str]
 
@@ -138,6 +141,39 @@ def _shape_reader(cls: type[Shape]) -> Callable[[Any, Any], Shape]:
         return made
 
     return read_element
+
+
+def _hook(member: Member) -> Callable[[Any, Any], Any]:
+    """Return what reads a member from its tree."""
+    if member.kind is FrozenMap:
+        return _map_reader(member)
+    return _SCALARS.get(member.kind) or _reader(member.kind)
+
+
+def _map_reader(member: Member) -> Callable[[Any, Any], FrozenMap[Any]]:
+    read_value = _hook(member.items)
+
+    def read_map(tree: Any, _: Any) -> FrozenMap[Any]:
+        if not member.flattened:
+            if isinstance(tree, str) and not tree.strip():
+                tree = {}  # an element without entries
+            if not isinstance(tree, dict):
+                raise TypeError("not an element with entries")
+            tree = tree.get("entry", [])
+        entries = tree if isinstance(tree, list) else [tree]
+        return FrozenMap(
+            (_structure_text(entry["key"], str), read_value(entry["value"], member.items.kind)) for entry in entries
+        )
+
+    return read_map
+
+
+def _unstructure_map(value: FrozenMap[Any]) -> dict[str, Any]:
+    return {key: _converter().unstructure(item) for key, item in value.items()}
+
+
+def _is_map(cls: Any) -> bool:
+    return cls is FrozenMap or get_origin(cls) is FrozenMap
 
 
 def _shape_writer(cls: type[Shape]) -> Callable[[Shape], dict[str, Any]]:
@@ -168,6 +204,7 @@ def _converter() -> Converter:
         converter.register_structure_hook(kind, hook)
     converter.register_structure_hook(ResponseMetadata, lambda value, _: value)
     converter.register_unstructure_hook(datetime, _unstructure_time)
+    converter.register_unstructure_hook_func(_is_map, _unstructure_map)
     converter.register_structure_hook_factory(_is_shape, _shape_reader)
     converter.register_unstructure_hook_factory(_is_shape, _shape_writer)
     return converter

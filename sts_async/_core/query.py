@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ParamValidationError
 from ..operations import API_VERSION, Operation
+from .maps import FrozenMap
 from .secret import SecretBytes
 from .shape import Shape
 
@@ -45,7 +46,7 @@ def _append_members(pairs: list[str], shape: Shape, prefix: str) -> None:
         if isinstance(value, str):
             pairs.append(f"{prefix}{member.wire}={quote(value)}")
         else:
-            _append(pairs, prefix + member.wire, value)
+            _append(pairs, prefix + member.wire, value, flattened=member.flattened)
 
 
 def quote(text: str) -> str:
@@ -58,10 +59,15 @@ def _encoded(found: re.Match[str]) -> str:
     return _ENCODED.get(character) or "".join([f"%{byte:02X}" for byte in character.encode()])
 
 
-def _append(pairs: list[str], name: str, value: Any) -> None:
+def _append(pairs: list[str], name: str, value: Any, *, flattened: bool = False) -> None:
     if isinstance(value, tuple):
         for index, item in enumerate(value, start=1):
             _append(pairs, f"{name}.member.{index}", item)
+    elif isinstance(value, FrozenMap):
+        entries = name if flattened else f"{name}.entry"
+        for index, (key, item) in enumerate(value.items(), start=1):
+            _append(pairs, f"{entries}.{index}.key", key)
+            _append(pairs, f"{entries}.{index}.value", item)
     elif isinstance(value, Shape):
         _append_members(pairs, value, f"{name}.")
     elif isinstance(value, int):

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, Union, dataclass_transform
 import attrs
 
 from .constraints import Member
+from .maps import FrozenMap
 from .secret import conceal
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ class Shape:
     _read_values: ClassVar[Any] = staticmethod(lambda shape: ())
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{member.name}={value!r}" for member, value in self._given())
+        shown = ", ".join(f"{member.name}={_shown(member, value)}" for member, value in self._given())
         return f"{type(self).__name__}({shown})"
 
     def __eq__(self, other: object) -> bool:
@@ -46,7 +47,7 @@ class Shape:
 
     def _has_secret(self) -> bool:
         """Say whether a member that is there, here or in a nested shape, must not be shown."""
-        nested = [item for _, value in self._given() for item in (value if isinstance(value, tuple) else (value,))]
+        nested = [item for _, value in self._given() for item in _items_of(value)]
         return any(member.secret for member, _ in self._given()) or any(
             item._has_secret() for item in nested if isinstance(item, Shape)
         )
@@ -62,9 +63,28 @@ class Shape:
         return [(member, value) for member, value in both if value is not None and value != ()]
 
 
-def member(*, default: Any = attrs.NOTHING, wire: str | None = None) -> Any:
-    """Declare a member whose wire name does not follow the rule (``role_arn`` -> ``RoleArn``)."""
-    return attrs.field(default=default, metadata={"wire": wire})
+_STRUCTURES = (Shape, FrozenMap)
+
+
+def _shown(member: Member, value: Any) -> str:
+    """Return *value* as text for people: of a secret structure, not even which members it has."""
+    return "'***'" if member.secret and isinstance(value, _STRUCTURES) else repr(value)
+
+
+def _items_of(value: Any) -> Any:
+    """Return the values inside a list or a map; any other value is its own only item."""
+    if isinstance(value, FrozenMap):
+        return value.values()
+    return value if isinstance(value, tuple) else (value,)
+
+
+def member(*, default: Any = attrs.NOTHING, wire: str | None = None, flattened: bool = False) -> Any:
+    """
+    Declare a member whose wire name does not follow the rule (``role_arn`` -> ``RoleArn``), or a flattened map.
+
+    The entries of a flattened map stand where the map would: ``Name.1.key`` in place of ``Name.entry.1.key``.
+    """
+    return attrs.field(default=default, metadata={"wire": wire, "flattened": flattened})
 
 
 def secret(*, default: Any = attrs.NOTHING, wire: str | None = None) -> Any:
@@ -118,15 +138,18 @@ def _with_member(field: Any, members: list[Member]) -> Any:
         wire,
         required=field.default is attrs.NOTHING,
         secret=field.metadata.get("secret", False),
+        flattened=field.metadata.get("flattened", False),
     )
     members.append(found)
+    if found.kind is FrozenMap:
+        return field.evolve(converter=_as_hidden_map if found.secret else _as_map)
     if field.converter is None and found.kind is list:
         return field.evolve(converter=_as_tuple)
     return field
 
 
-def _read_annotation(annotation: Any, name: str, wire: str, *, required: bool = False, secret: bool = False) -> Member:
-    """Return what an annotation says: ``Annotated[...]``, optional, a sequence of such, or a plain type."""
+def _read_annotation(annotation: Any, name: str, wire: str, **traits: bool) -> Member:
+    """Return what an annotation says: ``Annotated[...]``, optional, a sequence or map of such, or a plain type."""
     options = [option for option in _options(annotation) if option is not types.NoneType]
     constraints: list[Any] = []
     core = options[0]
@@ -134,10 +157,13 @@ def _read_annotation(annotation: Any, name: str, wire: str, *, required: bool = 
         core, *constraints = get_args(core)
         core = _options(core)[0]
     items = None
-    if get_origin(core) is not None:  # Sequence[X]
+    if get_origin(core) is FrozenMap:
+        items = _read_annotation(get_args(core)[0], "", "value")
+        core = FrozenMap
+    elif get_origin(core) is not None:  # Sequence[X]
         items = _read_annotation(get_args(core)[0], "", "member")
         core = list
-    return Member(name, wire, core, required, tuple(constraints), items, secret)
+    return Member(name, wire, core, constraints=tuple(constraints), items=items, **traits)
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:
@@ -147,6 +173,18 @@ def _options(annotation: Any) -> tuple[Any, ...]:
 def _as_tuple(value: Any) -> Any:
     """Return a list as the tuple that makes a request hashable. What is no list is left for `violations` to name."""
     return tuple(value) if isinstance(value, _LISTS) else value
+
+
+def _as_map(value: Any) -> Any:
+    """Return a mapping as the map that makes a shape hashable. What is no mapping is left for `violations` to name."""
+    return FrozenMap(value) if isinstance(value, Mapping) else value
+
+
+def _as_hidden_map(value: Any) -> Any:
+    """Return a mapping as a map of which neither keys nor values are shown."""
+    if isinstance(value, Mapping | FrozenMap):
+        return FrozenMap({conceal(key): conceal(item) for key, item in value.items()})
+    return conceal(value)
 
 
 def _as_document(value: Any) -> Any:

@@ -53,7 +53,7 @@ def known_code(code: str) -> str:
 
 
 def known_operation(name: str) -> str:
-    """Return the name of one of the eleven operations, or ``other``."""
+    """Return the name of one of the twelve operations, or ``other``."""
     return name if name in KNOWN_OPERATIONS else OTHER
 
 

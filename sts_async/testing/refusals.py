@@ -25,7 +25,7 @@ class Refusal(Exception):
 
 
 def modelled(error: type[ServiceError], message: str) -> Refusal:
-    """Return the refusal that a client will raise as *error*, one of the twelve modelled errors."""
+    """Return the refusal that a client will raise as *error*, one of the fifteen modelled errors."""
     if error.modelled_code is None or error.modelled_status is None:
         raise ValueError(f"{error.__name__} is not one of the modelled errors")
     return Refusal(error.modelled_code, message, status=error.modelled_status)

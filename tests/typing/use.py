@@ -136,7 +136,7 @@ async def send_returns_the_response_of_the_request(sts: STSClient) -> None:
 
 
 async def a_generic_caller_keeps_the_type(sts: Calls) -> None:
-    """Whatever has a `send` has the eleven coroutines."""
+    """Whatever has a `send` has the twelve coroutines."""
 
     async def twice(request: Request[R]) -> tuple[R, R]:
         return await sts.send(request), await sts.send(request)

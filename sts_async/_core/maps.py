@@ -1,0 +1,62 @@
+"""A map of the API as a value: it cannot change, so that the shape that holds it can be hashed."""
+
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from typing import Any, Generic, TypeVar
+
+V = TypeVar("V")
+
+
+class FrozenMap(Generic[V]):
+    """
+    A map from text to values that cannot change. It can be hashed, pickled, and made a `dict`.
+
+    It is read like a dict, and equals one with the same items. It is not a `collections.abc.Mapping`: error trackers
+    walk through each of those and print its keys as plain text, also where they are a secret.
+    """
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: "Mapping[str, V] | FrozenMap[V] | Iterable[tuple[str, V]]" = ()) -> None:
+        self._items: dict[str, V] = dict(items)  # type: ignore[arg-type] # it has `keys`, which is what dict asks for
+
+    def __getitem__(self, key: str) -> V:
+        return self._items[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of *key*, or *default* when there is none."""
+        return self._items.get(key, default)
+
+    def keys(self) -> KeysView[str]:
+        """Return the keys, in the order of the document."""
+        return self._items.keys()
+
+    def values(self) -> ValuesView[V]:
+        """Return the values, in the order of the document."""
+        return self._items.values()
+
+    def items(self) -> ItemsView[str, V]:
+        """Return pairs of key and value, in the order of the document."""
+        return self._items.items()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._items
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, FrozenMap):
+            return self._items == other._items
+        return self._items == other if isinstance(other, Mapping) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._items!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenMap, (self._items,)

@@ -10,18 +10,17 @@ Source: the API model in botocore, compared member by member in ``tests/test_mod
 # Annotations are read at run time: no `from __future__ import annotations` here.
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
-
-import attrs
+from typing import Annotated, Any
 
 from ._core.constraints import Category, Length, OneOf, Pattern, Range
+from ._core.exchange import Request as Request
+from ._core.exchange import Response as Response
+from ._core.exchange import ResponseMetadata as ResponseMetadata
 from ._core.maps import FrozenMap as FrozenMap
 from ._core.propagation import OriginIdentity as OriginIdentity
 from ._core.propagation import TransactionContext as TransactionContext
 from ._core.propagation import TrustedIdentityPropagationContext as TrustedIdentityPropagationContext
-from ._core.shape import Shape, beside, document, member, secret, shape
-
-R_co = TypeVar("R_co", bound="Response", covariant=True)
+from ._core.shape import Shape, document, member, secret, shape
 
 # The model writes the last range as \u10000-\u10FFFF, which most engines misread.
 _ARN_CHARACTERS = r"[\t\n\r\u0020-\u007E\u0085\u00A0-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]+"
@@ -58,45 +57,6 @@ ScopedDurationSeconds = Annotated[int, Range(1, 129_600, "s")]
 RootDurationSeconds = Annotated[int, Range(0, 900, "s")]
 TokenDurationSeconds = Annotated[int, Range(60, 3600, "s")]
 MinimumSessionTokenSize = Annotated[int, Range(0, 4096, "bytes")]
-
-
-@attrs.frozen(kw_only=True)
-class ResponseMetadata:
-    """
-    What the service said of the exchange, beside the answer itself.
-
-    Attributes:
-        request_id: The id that AWS support asks for, or None when the answer had none.
-        status: HTTP status.
-        headers: The headers of the answer, found by names in any case.
-        attempts: How many times the request was sent.
-    """
-
-    request_id: str | None = None
-    status: int = 200
-    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False, hash=False)
-    attempts: int = 1
-
-    def __reduce__(self) -> tuple[Any, ...]:  # aiohttp's headers do not pickle
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        return _metadata, (self.request_id, self.status, headers, self.attempts)
-
-
-def _metadata(request_id: str | None, status: int, headers: dict[str, str], attempts: int) -> ResponseMetadata:
-    return ResponseMetadata(request_id=request_id, status=status, headers=headers, attempts=attempts)
-
-
-@shape
-class Response(Shape):
-    """What all responses have: `metadata`, which is not compared and not printed."""
-
-    metadata: ResponseMetadata = beside(default=ResponseMetadata())
-
-
-class Request(Shape, Generic[R_co]):
-    """What all requests are, each typed by the response that it gets."""
-
-    __slots__ = ()
 
 
 # -- nested shapes ------------------------------------------------------------------------------------------------

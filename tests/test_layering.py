@@ -24,7 +24,10 @@ LAYERS = {
     "_core": 0,  # the package, which is empty
     "_core.secret": 0,
     "_core.constraints": 0,
+    "_core.exchange": 0,
+    "_core.maps": 0,
     "_core.message": 0,
+    "_core.propagation": 0,
     "_core.shape": 0,
     "_core.system": 0,
     "_core.words": 0,
@@ -89,7 +92,10 @@ IMPURE = {"asyncio", "aiohttp", "os", "time", "random", "secrets", "logging", "s
 IMPURE |= {"pathlib", "tempfile", "uuid", "platform", "ssl", "yarl", "locale", "getpass", "signal"}
 OWN_LAYER = {
     # One grammar, one set of words, one reader: these build on each other in this order.
-    "_core.shape": {"_core.secret", "_core.constraints"},
+    "_core.constraints": {"_core.maps"},
+    "_core.shape": {"_core.constraints", "_core.maps", "_core.secret"},
+    "_core.exchange": {"_core.shape"},
+    "_core.propagation": {"_core.maps", "_core.shape"},
     "_core.message": {"_core.secret"},
     "_core.answer": {"_core.convert", "_core.lifetime", "_core.refusals", "_core.xml"},
     "_core.documents": {"_core.convert"},

@@ -1,8 +1,9 @@
 import copy
 import pickle
 import pprint
+import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -19,11 +20,7 @@ from sts_async.sigv4 import sign
 SENTINEL = "SENTINEL-18f0"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ABSTRACT = (Shape, s.Request, s.Response)
-SHAPES = [
-    cls
-    for cls in vars(s).values()
-    if isinstance(cls, type) and issubclass(cls, Shape) and cls.__module__ == s.__name__ and cls not in ABSTRACT
-]
+SHAPES = [cls for cls in vars(s).values() if isinstance(cls, type) and issubclass(cls, Shape) and cls not in ABSTRACT]
 each_shape = pytest.mark.parametrize("cls", SHAPES, ids=lambda cls: cls.__name__)
 KEYS = {"access_key_id": "AKID", "secret_access_key": f"{SENTINEL}-key", "session_token": f"{SENTINEL}-token"}
 
@@ -36,6 +33,9 @@ def full(cls: Any) -> Any:
 def a_value(member: Member) -> Any:
     if member.kind is list:
         return [a_value(member.items)]
+    if member.kind is s.FrozenMap:
+        prefix = f"{SENTINEL}-key" if member.secret else "plain-key"
+        return {prefix: f"{SENTINEL}-value" if member.secret else a_value(member.items)}
     if issubclass(member.kind, Shape):
         return full(member.kind)
     return {str: f"{SENTINEL}-{member.name}" if member.secret else f"plain-{member.name}", int: 7, datetime: NOW}[
@@ -46,7 +46,9 @@ def a_value(member: Member) -> Any:
 def secrets_in(shape: Shape) -> Iterator[Any]:
     for member in shape.__members__:
         value = getattr(shape, member.name)
-        if member.secret:
+        if member.secret and isinstance(value, s.FrozenMap):
+            yield from [*value.keys(), *value.values()]
+        elif member.secret and not isinstance(value, Shape):
             yield value
         for inner in value if isinstance(value, tuple) else [value]:
             if isinstance(inner, Shape):
@@ -90,7 +92,26 @@ def test_some_shapes_have_secrets() -> None:
     assert found["AssumeRoleRequest"] == 2
     assert found["AssumeRoleWithSAMLRequest"] == found["AssumeRoleWithWebIdentityRequest"] == 1
     assert found["DecodeAuthorizationMessageRequest"] == found["DecodeAuthorizationMessageResponse"] == 1
+    assert found["OriginIdentity"] == 4
+    assert found["TransactionContext"] == 2
+    assert found["AssumeRoleWithWebIdentityResponse"] == found["AssumeRoleWithSAMLResponse"] == 2 + 4 + 2
     assert found["GetDelegatedAccessTokenRequest"] == found["GetWebIdentityTokenResponse"] == 1
+
+
+def test_of_a_trusted_identity_propagation_context_nothing_is_shown() -> None:
+    """A5: the model marks it as a whole: not even which members it has, how many entries, or their keys."""
+    response = full(s.AssumeRoleWithWebIdentityResponse)
+    context = response.trusted_identity_propagation_context
+    assert context.transaction_context.identity_provider == {f"{SENTINEL}-key": f"{SENTINEL}-value"}
+
+    assert "trusted_identity_propagation_context='***'" in repr(response)
+    assert repr(context) == "TrustedIdentityPropagationContext(origin_identity='***', transaction_context='***')"
+    assert repr(context.transaction_context) == "TransactionContext(identity_provider='***')"
+    assert {*re.findall(r"'(.*?)'", repr(context.origin_identity))} == {"***"}
+    for found in (context.transaction_context.identity_provider, dict(context.transaction_context.identity_provider)):
+        assert SENTINEL not in repr(found)
+    assert not isinstance(context.transaction_context.identity_provider, Mapping)
+    assert context._has_secret()
 
 
 def test_a_traceback_with_local_variables_shows_no_secret() -> None:

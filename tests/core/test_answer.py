@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sts_async import shapes as s
 from sts_async._core.answer import read
+from sts_async._core.constraints import Member
 from sts_async._core.message import HttpResponse
 from sts_async._core.secret import SecretBytes
 from sts_async._core.shape import Shape
@@ -68,6 +69,7 @@ GOOD = {
     "GetCallerIdentity": "<Arn>arn:aws:iam::1:user/me</Arn><UserId>AIDA</UserId><Account>123456789012</Account>",
     "GetDelegatedAccessToken": f"<Credentials>{KEYS}</Credentials><AssumedPrincipal>arn</AssumedPrincipal>",
     "GetFederationToken": f"<Credentials>{KEYS}</Credentials><FederatedUser><Arn>arn</Arn></FederatedUser>",
+    "GetScopedCredentials": f"<Credentials>{KEYS}</Credentials><ScopedPoliciesCount>1</ScopedPoliciesCount>",
     "GetSessionToken": f"<Credentials>{KEYS}</Credentials><SessionTokenSize>900</SessionTokenSize>",
     "GetWebIdentityToken": (
         f"<WebIdentityToken>{SENTINEL}.jwt</WebIdentityToken><Expiration>2026-01-01T00:05:00Z</Expiration>"
@@ -140,16 +142,18 @@ SOON = st.integers(-99, 36 * 3600).map(lambda seconds: NOW + timedelta(seconds=s
 
 def trees(cls: Any) -> st.SearchStrategy[dict[str, Any]]:
     """Any answer that has what is required, its members in any order."""
-    required = {m.wire: values(m.kind).filter(lambda value: value != "") for m in cls.__members__ if m.required}
-    optional = {m.wire: values(m.kind) for m in cls.__members__ if not m.required}
+    required = {m.wire: values(m).filter(lambda value: value != "") for m in cls.__members__ if m.required}
+    optional = {m.wire: values(m) for m in cls.__members__ if not m.required}
     whole = st.fixed_dictionaries(required, optional=optional)
     return whole.flatmap(lambda tree: st.permutations([*tree.items()]).map(dict))
 
 
-def values(kind: type) -> st.SearchStrategy[Any]:
-    if issubclass(kind, Shape):
-        return trees(kind)
-    return {str: TEXT, int: st.integers(), datetime: SOON}[kind]
+def values(member: Member) -> st.SearchStrategy[Any]:
+    if member.kind is s.FrozenMap:
+        return st.dictionaries(TEXT, values(member.items), max_size=3).map(s.FrozenMap)
+    if issubclass(member.kind, Shape):
+        return trees(member.kind)
+    return {str: TEXT, int: st.integers(), datetime: SOON}[member.kind]
 
 
 def render(tree: dict[str, Any]) -> str:
@@ -159,6 +163,8 @@ def render(tree: dict[str, Any]) -> str:
 def render_value(value: Any) -> str:
     if isinstance(value, dict):
         return render(value)
+    if isinstance(value, s.FrozenMap):
+        return "".join(render({"entry": {"key": key, "value": item}}) for key, item in value.items())
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     return escape(str(value), {"\r": "&#13;"})

@@ -139,7 +139,7 @@ async def test_get_federation_token(sts: STSClient) -> None:
     assert response.federated_user.arn == "arn:aws:sts::123456789012:federated-user/bob"
 
 
-@pytest.mark.parametrize("name", ["root", "decode", "delegated", "web identity"])
+@pytest.mark.parametrize("name", ["root", "decode", "delegated", "scoped", "web identity"])
 async def test_what_moto_does_not_implement_is_a_clear_typed_error(sts: STSClient, name: str) -> None:
     """It answers HTTP 500 with a page of HTML, which is no error of STS: the status is all there is to say."""
     call = {
@@ -148,6 +148,7 @@ async def test_what_moto_does_not_implement_is_a_clear_typed_error(sts: STSClien
         ),
         "decode": lambda: sts.decode_authorization_message(encoded_message="SENTINEL"),
         "delegated": lambda: sts.get_delegated_access_token(trade_in_token="SENTINEL"),
+        "scoped": lambda: sts.get_scoped_credentials(duration_seconds=60),
         "web identity": lambda: sts.get_web_identity_token(audience=["a"], signing_algorithm="RS256"),
     }[name]
 

@@ -242,9 +242,10 @@ def test_a_policy_can_be_a_mapping() -> None:
         s.AssumeRoleWithSAMLRequest(role_arn="a", principal_arn="b", saml_assertion="c", policy=policy),
         s.AssumeRoleWithWebIdentityRequest(role_arn="a", role_session_name="b", web_identity_token="c", policy=policy),
         s.GetFederationTokenRequest(name="a", policy=policy),
+        s.GetScopedCredentialsRequest(policy=policy),
     ]
-    assert [request.policy for request in requests] == [text] * 4
-    assert len({*requests}) == 4
+    assert [request.policy for request in requests] == [text] * 5
+    assert len({*requests}) == 5
 
 
 def test_lists_become_tuples() -> None:

@@ -17,7 +17,7 @@ class FrozenMap(Generic[V]):
     __slots__ = ("_items",)
 
     def __init__(self, items: "Mapping[str, V] | FrozenMap[V] | Iterable[tuple[str, V]]" = ()) -> None:
-        self._items: dict[str, V] = dict(items)  # type: ignore[arg-type] # it has `keys`, which is what dict asks for
+        self._items: dict[str, V] = dict(items)
 
     def __getitem__(self, key: str) -> V:
         return self._items[key]

@@ -16,6 +16,7 @@ server      LocalSTS                                service     the path of one 
 directory   accounts, users, roles, sessions        verify      SigV4, from the service's side
 handlers    one function for each operation         rules       what several operations refuse
 claims      SAML assertions and JWTs, unverified    wire        forms in, XML out
+propagation on whose behalf a session acts
 faults      what can go wrong, as values            plugin      the pytest fixtures
 clock       VirtualClock: time that a test moves
 base        what is around each server: a socket    vending     what those below share: tokens, JSON, records
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .directory import Account, Principal, Role, User
     from .faults import Answer, Delay, Fault, Refuse, Reset, Skew, Throttle, Truncate, Unavailable
     from .imds import LocalIMDS
+    from .propagation import ContextProvider
     from .server import LocalSTS
     from .service import Served
     from .signin import LocalSignIn
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Account",
     "Answer",
+    "ContextProvider",
     "Delay",
     "Exchange",
     "Fault",
@@ -68,5 +71,5 @@ if not TYPE_CHECKING:  # else every misspelt name would be of type Any
     __getattr__, __dir__ = lazily(
         __name__,
         names=__all__,
-        homes="clock directory faults vending container imds sso signin service server".split(),
+        homes="clock directory propagation faults vending container imds sso signin service server".split(),
     )

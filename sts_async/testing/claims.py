@@ -47,6 +47,7 @@ class Claims:
         session_duration: SAML: lifetime in seconds that is asked for, or None.
         session_ends_at: SAML: seconds since 1970 when the session at the provider ends, or None.
         roles: SAML: pairs of a role and a provider.
+        texts: Claims that are text, or the first values of SAML attributes, by name.
     """
 
     issuer: str
@@ -62,6 +63,7 @@ class Claims:
     session_duration: int | None = None
     session_ends_at: float | None = None
     roles: frozenset[frozenset[str]] = frozenset()
+    texts: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
 
 def _unusable(message: str) -> Refusal:
@@ -97,6 +99,7 @@ def read_jwt(token: str) -> Claims:
         source_identity=_text(payload.get(_SOURCE_IDENTITY)),
         tags={key: "".join(_texts(value)) for key, value in _dict(tags.get("principal_tags")).items()},
         transitive_tag_keys=frozenset(_texts(tags.get("transitive_tag_keys"))),
+        texts={name: value for name, value in payload.items() if isinstance(value, str)},
     )
 
 
@@ -180,6 +183,7 @@ def read_saml(assertion: str) -> Claims:
             session_duration=next((int(text) for text in attributes.get("SessionDuration", ())), None),
             session_ends_at=_time(found.find(f"{_SAML}AuthnStatement"), "SessionNotOnOrAfter"),
             roles=frozenset(frozenset(part.strip() for part in pair.split(",")) for pair in roles),
+            texts={name: values[0] for name, values in attributes.items() if values},
         )
     except (ValueError, OverflowError):
         raise _unusable("A time in AuthnResponse is unreadable") from None

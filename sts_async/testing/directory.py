@@ -11,7 +11,8 @@ from typing import Any, Literal
 import attrs
 
 from .._core.secret import Secret
-from ..shapes import Credentials, TemporaryCredentials
+from ..shapes import Credentials, TemporaryCredentials, TrustedIdentityPropagationContext
+from .propagation import ContextProvider
 
 ACCOUNT_ID = re.compile(r"\d{12}", re.ASCII)
 ROLE_ARN = re.compile(
@@ -125,6 +126,8 @@ class Principal:
         source_identity: Who is behind the session, or None.
         tags: Session tags, those of earlier sessions in the chain included.
         transitive_tag_keys: Keys of the tags that pass on.
+        scope_policies: The policies by which GetScopedCredentials has narrowed the session, oldest first.
+        context: On whose behalf the session acts; it does not pass on to the session of another role.
     """
 
     kind: Kind
@@ -138,6 +141,8 @@ class Principal:
     source_identity: str | None = None
     tags: Mapping[str, str] = attrs.field(factory=dict)
     transitive_tag_keys: frozenset[str] = frozenset()
+    scope_policies: tuple[str, ...] = attrs.field(default=(), repr=False)
+    context: TrustedIdentityPropagationContext | None = attrs.field(default=None, repr=False)
 
     @property
     def names(self) -> frozenset[str]:
@@ -181,9 +186,10 @@ class Directory:
         self._role_ids: dict[str, str] = {}
         self._users: dict[str, Principal] = {}
         self._sessions: dict[str, Principal] = {}
+        self._context_providers: dict[str, ContextProvider] = {}
         self.sealing_key = secrets.token_bytes(32)
 
-    def declare(self, *things: Account | User | Role) -> None:
+    def declare(self, *things: Account | User | Role | ContextProvider) -> None:
         """Learn, or learn anew, what exists."""
         for thing in things:
             match thing:
@@ -193,8 +199,12 @@ class Directory:
                     self._roles[thing.arn] = thing
                 case User():
                     self._users[thing.credentials.access_key_id] = self._principal_of(thing)
+                case ContextProvider():
+                    self._context_providers[thing.provider] = thing
                 case _:
-                    raise TypeError(f"declare takes Account, User and Role, not {type(thing).__name__}")
+                    raise TypeError(
+                        f"declare takes Account, User, Role and ContextProvider, not {type(thing).__name__}"
+                    )
 
     def _principal_of(self, user: User) -> Principal:
         account = user.account or self.account.id
@@ -241,6 +251,10 @@ class Directory:
         """Return the account, or None when there is none."""
         found = self._accounts.get(account)
         return Account(account) if found is None and self._trust_undeclared else found
+
+    def find_context_provider(self, names: Iterable[str]) -> ContextProvider | None:
+        """Return the context provider that is attached to an identity provider, by any of its names, or None."""
+        return next((self._context_providers[name] for name in names if name in self._context_providers), None)
 
     def role_id(self, arn: str) -> str:
         """Return the unique id of a role, the same each time."""

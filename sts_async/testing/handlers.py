@@ -5,7 +5,7 @@ import hashlib
 import json
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from .._core.secret import Secret
 from . import rules
 from .claims import Claims, opaque, read_jwt, read_saml
 from .directory import ROLE_ARN, Directory, Principal, Role
+from .propagation import AWS_IDENTITY, ORIGIN_IDENTITY, check_scope, end_user
 from .refusals import access_denied, invalid, modelled
 from .sealed import unseal
 
@@ -134,7 +135,11 @@ def assume_role_with_saml(call: Call, request: s.AssumeRoleWithSAMLRequest) -> s
     seconds: float = rules.role_duration(role, request.duration_seconds or claims.session_duration)
     if claims.session_ends_at is not None:
         seconds = min(seconds, claims.session_ends_at - call.now)
-    issued, user = _federated_session(call, request, role, claims, session_name=claims.session_name, seconds=seconds)
+    # The issuer in the context would be a hash of the key that signed the assertion, which is not looked at here.
+    context = _context(call, claims, issuer=None, provider_arn=provider, names=[provider])
+    issued, user = _federated_session(
+        call, request, role, claims, session_name=claims.session_name, seconds=seconds, context=context
+    )
     qualifier = f"{claims.issuer}{role.arn.split(':')[4]}/{provider.rpartition('/')[2]}"
     return s.AssumeRoleWithSAMLResponse(
         credentials=issued.credentials,
@@ -146,6 +151,7 @@ def assume_role_with_saml(call: Call, request: s.AssumeRoleWithSAMLRequest) -> s
         audience=claims.audience,
         name_qualifier=base64.b64encode(hashlib.sha1(qualifier.encode()).digest()).decode(),  # noqa: S324 - as documented
         source_identity=claims.source_identity,
+        trusted_identity_propagation_context=context,
         **issued.sizes,
     )
 
@@ -153,23 +159,25 @@ def assume_role_with_saml(call: Call, request: s.AssumeRoleWithSAMLRequest) -> s
 def assume_role_with_web_identity(
     call: Call, request: s.AssumeRoleWithWebIdentityRequest
 ) -> s.AssumeRoleWithWebIdentityResponse:
-    """Answer AssumeRoleWithWebIdentity. The token is read, not verified; with a provider id it is opaque."""
+    """
+    Answer AssumeRoleWithWebIdentity. The token is read, not verified; with a provider id it is opaque.
+
+    There is trusted identity propagation context where a `ContextProvider` is declared for the provider of a JWT.
+    """
     token, provider = request.web_identity_token, request.provider_id
     claims = read_jwt(token) if provider is None else opaque(token, provider=provider)
     rules.check_claims(claims, now=call.now)
+    arn = f"{request.role_arn.partition(':role/')[0]}:oidc-provider/{claims.issuer}"
+    names = {claims.issuer, f"https://{claims.issuer}", arn}
     role = rules.federated_role(
-        call.directory,
-        request.role_arn,
-        providers={
-            claims.issuer,
-            f"https://{claims.issuer}",
-            f"{request.role_arn.partition(':role/')[0]}:oidc-provider/{claims.issuer}",
-        },
-        action="sts:AssumeRoleWithWebIdentity",
+        call.directory, request.role_arn, providers=names, action="sts:AssumeRoleWithWebIdentity"
     )
     seconds = rules.role_duration(role, request.duration_seconds)
+    context = None
+    if provider is None:
+        context = _context(call, claims, issuer=claims.issuer, provider_arn=arn, names=names)
     issued, user = _federated_session(
-        call, request, role, claims, session_name=request.role_session_name, seconds=seconds
+        call, request, role, claims, session_name=request.role_session_name, seconds=seconds, context=context
     )
     return s.AssumeRoleWithWebIdentityResponse(
         credentials=issued.credentials,
@@ -179,22 +187,31 @@ def assume_role_with_web_identity(
         provider=claims.issuer,
         audience=claims.audience,
         source_identity=claims.source_identity,
+        trusted_identity_propagation_context=context,
         **issued.sizes,
     )
 
 
+def _context(
+    call: Call, claims: Claims, *, issuer: str | None, provider_arn: str, names: Collection[str]
+) -> s.TrustedIdentityPropagationContext | None:
+    """Return what a context provider makes of *claims*, or None when the identity provider has none."""
+    found = call.directory.find_context_provider(names)
+    return None if found is None else found.context_of(claims, issuer=issuer, provider_arn=provider_arn)
+
+
 def _federated_session(
-    call: Call, request: Any, role: Role, claims: Claims, *, session_name: str, seconds: float
+    call: Call, request: Any, role: Role, claims: Claims, *, session_name: str, **facts: Any
 ) -> tuple[rules.Issued, s.AssumedRoleUser]:
     return _role_session(
         call,
         request,
         role,
         session_name=session_name,
-        seconds=seconds,
         source_identity=claims.source_identity,
         tags=claims.tags,
         transitive_tag_keys=claims.transitive_tag_keys & claims.tags.keys(),
+        **facts,
     )
 
 
@@ -291,6 +308,30 @@ def get_federation_token(call: Call, request: s.GetFederationTokenRequest) -> s.
     )
 
 
+def get_scoped_credentials(call: Call, request: s.GetScopedCredentialsRequest) -> s.GetScopedCredentialsResponse:
+    """
+    Answer GetScopedCredentials: the caller's own session under new keys. As everywhere here, no policy is evaluated.
+
+    A user or root user, who has long-term keys, is refused with InvalidSubjectCredentials; more time than the calling
+    session has left with InsufficientSessionLifetime; and a fourth policy with AccessDenied, which is how the API's
+    "is denied" is read. A fourth session without a policy of its own is not refused.
+    """
+    caller = call.caller
+    expires_at = rules.scoped_expiration(caller, request.duration_seconds, now=call.now)
+    if request.policy is None and request.duration_seconds is None:
+        raise invalid("At least one of Policy and DurationSeconds must be specified")
+    policies = rules.scope_policies(caller, request.policy)
+    issued = rules.issue(request, expires_at=expires_at, inherited=caller.scope_policies)
+    call.directory.admit(attrs.evolve(caller, credentials=issued.credentials, scope_policies=policies))
+    return s.GetScopedCredentialsResponse(
+        credentials=issued.credentials,
+        session_info=s.ScopedSession(scoped_session_id=caller.user_id, arn=caller.arn),
+        scoped_policies_count=len(policies),
+        source_identity=caller.source_identity,
+        **issued.sizes,
+    )
+
+
 def get_session_token(call: Call, request: s.GetSessionTokenRequest) -> s.GetSessionTokenResponse:
     """Answer GetSessionToken."""
     caller = call.caller
@@ -302,7 +343,11 @@ def get_session_token(call: Call, request: s.GetSessionTokenRequest) -> s.GetSes
 
 
 def get_web_identity_token(call: Call, request: s.GetWebIdentityTokenRequest) -> s.GetWebIdentityTokenResponse:
-    """Answer GetWebIdentityToken with a JWT whose signature is random bytes: nobody can verify it."""
+    """
+    Answer GetWebIdentityToken with a JWT whose signature is random bytes, so that it cannot be verified.
+
+    The claims `scope` and `subject_mode` are at the top level; for the second, the API reference does not say where.
+    """
     caller, issued_at = call.caller, int(call.now)
     account = call.directory.find_account(caller.account)
     if account is not None and not account.outbound_web_identity:
@@ -314,17 +359,24 @@ def get_web_identity_token(call: Call, request: s.GetWebIdentityTokenRequest) ->
     ends = caller.credentials.expiration
     if ends is not None and expires_at > ends.timestamp():
         raise modelled(e.SessionDurationEscalationException, "The token would outlive the session that asks for it")
+    mode = request.subject_mode or AWS_IDENTITY
+    check_scope(request.scope, subject_mode=mode, audience=request.audience)
+    principal = caller.role_arn or caller.arn
+    chosen = {"subject_mode": mode} if mode == ORIGIN_IDENTITY else {}
+    if request.scope is not None:
+        chosen["scope"] = request.scope
     issuer = uuid.uuid5(uuid.NAMESPACE_DNS, caller.account)
     payload = {
         "iss": f"https://{issuer}.tokens.sts.global.api.aws",
-        "sub": caller.role_arn or caller.arn,
+        "sub": end_user(caller.context) if mode == ORIGIN_IDENTITY else principal,
         "aud": request.audience[0] if len(request.audience) == 1 else list(request.audience),
         "iat": issued_at,
         "exp": expires_at,
         "jti": str(uuid.uuid4()),
+        **chosen,
         "https://sts.amazonaws.com/": {
             "aws_account": caller.account,
-            "principal_id": caller.role_arn or caller.arn,
+            "principal_id": principal,
             "request_tags": {tag.key: tag.value for tag in request.tags},
         },
     }
@@ -352,6 +404,7 @@ HANDLERS: dict[str, Callable[[Call, Any], s.Response]] = {
     "GetCallerIdentity": get_caller_identity,
     "GetDelegatedAccessToken": get_delegated_access_token,
     "GetFederationToken": get_federation_token,
+    "GetScopedCredentials": get_scoped_credentials,
     "GetSessionToken": get_session_token,
     "GetWebIdentityToken": get_web_identity_token,
 }

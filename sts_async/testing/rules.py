@@ -3,6 +3,7 @@
 import hmac
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -10,6 +11,8 @@ import attrs
 from ..errors import (
     ExpiredTokenException,
     IDPRejectedClaimException,
+    InsufficientSessionLifetimeException,
+    InvalidSubjectCredentialsException,
     MalformedPolicyDocumentException,
     PackedPolicyTooLargeException,
 )
@@ -30,14 +33,15 @@ from .sealed import seal
 
 CHAINED_SESSION = 3600  # s, at most, for a role that is assumed by the session of a role
 ROOT_SESSION = 3600  # s, at most, for sessions of a root user
+MAX_SCOPE_POLICIES = 3  # of GetScopedCredentials, in one session
 AUTHORIZATION_MESSAGE = "authorization message"
 
 # What sessions may not call. Source: IAM User Guide, "Compare AWS STS credentials".
 _ONLY_WITH_KEYS = frozenset({"GetFederationToken", "GetSessionToken"})
 _FORBIDDEN = {"assumed-role": _ONLY_WITH_KEYS}
 _PERMITTED = {
-    "session": frozenset({"AssumeRole", "GetCallerIdentity"}),
-    "federated-user": frozenset({"GetCallerIdentity"}),
+    "session": frozenset({"AssumeRole", "GetCallerIdentity", "GetScopedCredentials"}),
+    "federated-user": frozenset({"GetCallerIdentity", "GetScopedCredentials"}),
     "assumed-root": frozenset({"GetCallerIdentity"}),
 }
 
@@ -134,6 +138,33 @@ def key_duration(caller: Principal, requested: int | None) -> int:
     return ROOT_SESSION if requested is None else requested
 
 
+def scope_policies(caller: Principal, policy: str | Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return the policies that narrow a scoped session: those of the caller's own session, and *policy*."""
+    if policy is None:
+        return caller.scope_policies
+    if len(caller.scope_policies) >= MAX_SCOPE_POLICIES:
+        raise access_denied(f"A session can have at most {MAX_SCOPE_POLICIES} scope-down policies.")
+    return (*caller.scope_policies, str(policy))
+
+
+def scoped_expiration(caller: Principal, requested: int | None, *, now: float) -> float:
+    """Return when a scoped session ends, in seconds since 1970: never later than that of the caller."""
+    ends = caller.credentials.expiration
+    if ends is None:
+        raise modelled(
+            InvalidSubjectCredentialsException,
+            "GetScopedCredentials can only be called with temporary security credentials",
+        )
+    if requested is None:
+        return ends.timestamp()
+    if now + requested > ends.timestamp():
+        raise modelled(
+            InsufficientSessionLifetimeException,
+            "The requested DurationSeconds exceeds the remaining lifetime of the calling session",
+        )
+    return now + requested
+
+
 def account_of(target: str) -> str:
     """Return the account that AssumeRoot names, by its id or by the ARN of its root user."""
     arn = target.split(":")
@@ -159,13 +190,14 @@ class Issued:
     sizes: dict[str, Any]
 
 
-def issue(request: Any, *, expires_at: float) -> Issued:
+def issue(request: Any, *, expires_at: float, inherited: tuple[str, ...] = ()) -> Issued:
     """
     Return credentials that end at *expires_at*, cut to whole seconds since 1970.
 
-    The token grows by each byte of policies and tags: nothing is packed here, so that a test can reach the limit.
+    The token grows by each byte of policies and tags, and of the policies that are *inherited*: nothing is packed
+    here, so that a test can reach the limit.
     """
-    packed = _packed_size(request)
+    packed = _packed_size(request) + sum(len(policy.encode()) for policy in inherited)
     size = max(TOKEN_BASE + packed, getattr(request, "minimum_session_token_size", None) or 0)
     if size > TOKEN_LIMIT:
         raise modelled(

@@ -11,6 +11,7 @@ from ..shapes import Credentials, TemporaryCredentials
 from .base import LocalServer, Reply
 from .directory import ROLE_ARN, TOKEN_BASE, Account, Directory, Principal, Role, User, new_session_credentials
 from .handlers import TRADE_IN_TOKEN
+from .propagation import ContextProvider
 from .refusals import Refusal
 from .rules import AUTHORIZATION_MESSAGE
 from .sealed import seal
@@ -86,8 +87,8 @@ class LocalSTS(LocalServer[Served]):
         """The long-term credentials of `user`."""
         return self.user.credentials
 
-    def declare(self, *things: Account | User | Role) -> None:
-        """Make accounts, users and roles known, or change those that are."""
+    def declare(self, *things: Account | User | Role | ContextProvider) -> None:
+        """Make accounts, users, roles and context providers known, or change those that are."""
         self._directory.declare(*things)
 
     def principal(self, credentials: Credentials) -> Principal | None:

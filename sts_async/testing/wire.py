@@ -1,11 +1,12 @@
 """The AWS Query protocol from the service's side: a form becomes a request shape, a response or refusal becomes XML."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from .._core import convert
 from .._core.constraints import Member, violations
+from .._core.maps import FrozenMap
 from .._core.shape import Shape
 from ..operations import API_VERSION, NAMESPACE, OPERATIONS, Operation
 from ..shapes import Request, Response
@@ -128,7 +129,7 @@ def write_response(operation: Operation[Any], response: Response, *, request_id:
     """Return the XML that answers a request."""
     name = operation.name
     return (
-        f'<{name}Response xmlns="{NAMESPACE}"><{name}Result>{_elements(convert.unstructure(response))}</{name}Result>'
+        f'<{name}Response xmlns="{NAMESPACE}"><{name}Result>{_content(response)}</{name}Result>'
         f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{name}Response>"
     )
 
@@ -143,10 +144,18 @@ def write_refusal(refusal: Refusal, *, request_id: str) -> str:
 
 
 def _elements(tree: dict[str, Any]) -> str:
-    return "".join(
-        f"<{name}>{_elements(value) if isinstance(value, dict) else escape(str(value))}</{name}>"
-        for name, value in tree.items()
-    )
+    return "".join(f"<{name}>{_content(value)}</{name}>" for name, value in tree.items())
+
+
+def _content(value: Any) -> str:
+    """Return what stands inside the element of a value."""
+    if isinstance(value, Shape):
+        return _elements({member.wire: item for member, item in value._given()})
+    if isinstance(value, FrozenMap):
+        return "".join(f"<entry>{_elements({'key': key, 'value': item})}</entry>" for key, item in value.items())
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return escape(str(value))
 
 
 def escape(text: str) -> str:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from sts_async import Credentials
 from sts_async.operations import OPERATIONS
 from sts_async.shapes import ROOT_TASK_POLICIES
-from sts_async.testing import LocalSTS
+from sts_async.testing import ContextProvider, LocalSTS
 
 Boto = Callable[..., Awaitable[Any]]
 
@@ -48,8 +48,14 @@ async def test_boto3_calls_every_operation(
     assert token["Expiration"].tzinfo is not None
     with_saml = await boto("assume_role_with_saml", RoleArn=ROLE, PrincipalArn=PROVIDER, SAMLAssertion=saml())
     assert with_saml["Subject"] == "some&body"
-    with_token = await boto("assume_role_with_web_identity", RoleArn=ROLE, RoleSessionName="me", WebIdentityToken=jwt())
+    server.declare(ContextProvider("idp.test", claims={"team": "groups"}))
+    with_token = await boto(
+        "assume_role_with_web_identity", RoleArn=ROLE, RoleSessionName="me", WebIdentityToken=jwt(groups="<blue>")
+    )
     assert with_token["Provider"] == "idp.test"
+    context = with_token["TrustedIdentityPropagationContext"]
+    assert context["OriginIdentity"]["Subject"] == "somebody"
+    assert context["TransactionContext"] == {"IdentityProvider": {"team": "<blue>"}}
     assumed = await boto(
         "assume_role",
         RoleArn=ROLE,
@@ -60,7 +66,11 @@ async def test_boto3_calls_every_operation(
         MinimumSessionTokenSize=1000,
     )
     assert assumed["SessionTokenSize"] == 1000
-    identity = await boto("get_caller_identity", credentials=from_boto(assumed["Credentials"]))
+    scoped = await boto(
+        "get_scoped_credentials", credentials=from_boto(assumed["Credentials"]), Policy="{}", DurationSeconds=60
+    )
+    assert scoped["ScopedPoliciesCount"] == 1
+    identity = await boto("get_caller_identity", credentials=from_boto(scoped["Credentials"]))
 
     assert identity["Arn"] == "arn:aws:sts::123456789012:assumed-role/demo/me"
     assert {record.operation for record in server.requests} == {operation.name for operation in OPERATIONS}

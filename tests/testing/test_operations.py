@@ -415,7 +415,7 @@ async def test_an_account_can_have_switched_things_off(clock: Any) -> None:
 async def test_what_is_not_in_the_directory_is_refused() -> None:
     server = LocalSTS()
 
-    with pytest.raises(TypeError, match="takes Account, User and Role"):
+    with pytest.raises(TypeError, match="takes Account, User, Role and ContextProvider, not str"):
         server.declare("arn:aws:iam::123456789012:role/demo")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="not twelve digits"):
         Account("1234")

@@ -34,6 +34,8 @@ from sts_async import (
     GetDelegatedAccessTokenResponse,
     GetFederationTokenRequest,
     GetFederationTokenResponse,
+    GetScopedCredentialsRequest,
+    GetScopedCredentialsResponse,
     GetSessionTokenRequest,
     GetSessionTokenResponse,
     GetWebIdentityTokenRequest,
@@ -91,6 +93,7 @@ async def each_coroutine_returns_its_response(sts: STSClient) -> None:
     assert_type(await sts.get_caller_identity(), GetCallerIdentityResponse)
     assert_type(await sts.get_delegated_access_token(trade_in_token="..."), GetDelegatedAccessTokenResponse)
     assert_type(await sts.get_federation_token(name="bob"), GetFederationTokenResponse)
+    assert_type(await sts.get_scoped_credentials(policy=POLICY), GetScopedCredentialsResponse)
     assert_type(await sts.get_session_token(), GetSessionTokenResponse)
     assert_type(
         await sts.get_web_identity_token(audience=["api"], signing_algorithm="RS256"), GetWebIdentityTokenResponse
@@ -122,6 +125,7 @@ async def send_returns_the_response_of_the_request(sts: STSClient) -> None:
     assert_type(await sts.send(GetCallerIdentityRequest()), GetCallerIdentityResponse)
     assert_type(await sts.send(GetDelegatedAccessTokenRequest(trade_in_token="...")), GetDelegatedAccessTokenResponse)
     assert_type(await sts.send(GetFederationTokenRequest(name="bob")), GetFederationTokenResponse)
+    assert_type(await sts.send(GetScopedCredentialsRequest(duration_seconds=60)), GetScopedCredentialsResponse)
     assert_type(await sts.send(GetSessionTokenRequest()), GetSessionTokenResponse)
     assert_type(
         await sts.send(GetWebIdentityTokenRequest(audience=["api"], signing_algorithm="RS256")),

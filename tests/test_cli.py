@@ -66,6 +66,17 @@ def test_members_are_given_as_options(capsys: pytest.CaptureFixture[str], argume
     assert json.loads(out)
 
 
+def test_long_term_keys_cannot_be_scoped_and_one_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """A1: the operation is there under the AWS CLI's name, and `--local` signs with the keys of a user."""
+    status, out, err = run(capsys, "--local", "get-scoped-credentials", "--duration-seconds", "60")
+
+    assert (status, out) == (1, "")
+    assert err.startswith(
+        "sts-async: InvalidSubjectCredentials: GetScopedCredentials can only be called with temporary"
+    )
+    assert err.count("\n") == 1
+
+
 def test_a_value_can_be_read_from_a_file(
     capsys: pytest.CaptureFixture[str], write_file: Callable[[str, str], Path]
 ) -> None:

@@ -1,6 +1,9 @@
-"""The standard policy, step by step against botocore's with its rules of 2026: delays, quota, and what is retried."""
+"""
+The standard policy, step by step against botocore's: delays, quota, and what is retried.
 
-from collections.abc import Iterator
+From botocore 1.44.0 on its only rules are those of 2026. No switch is touched here, so none can be missed (A6).
+"""
+
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -31,12 +34,19 @@ MODEL = botocore.session.get_session().get_service_model("sts").operation_model(
 CODES = [
     *("Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown", "EC2ThrottledException"),
     *("RequestTimeout", "PriorRequestNotComplete", "IDPCommunicationError"),
-    *("AccessDenied", "ExpiredTokenException", "MalformedPolicyDocument", "SignatureDoesNotMatch", "ValidationError"),
+    *(
+        "AccessDenied",
+        "ExpiredTokenException",
+        "InvalidIdentityToken",
+        "MalformedPolicyDocument",
+        "SignatureDoesNotMatch",
+        "ValidationError",
+    ),
 ]
 answers = st.one_of(
     st.just((200, "", None)),
     st.tuples(
-        st.sampled_from([400, 403, 500, 502, 503, 504]),
+        st.sampled_from([400, 403, 429, 500, 502, 503, 504]),
         st.sampled_from(CODES),
         st.none() | st.integers(0, 60_000).map(str) | st.sampled_from(["-1", "soon", "1.5", "9e99", "9" * 400, ""]),
     ),
@@ -74,13 +84,6 @@ class Botocores:
         if delay is None:
             self._checker.release_retry_quota(context=context, http_response=response)
         return delay
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _rules_of_2026() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(standard, "NEW_RETRIES_ENABLED", True)
-        yield
 
 
 def ours(status: int, code: str, hint: str | None) -> object:

@@ -1,9 +1,10 @@
 """A map of the API as a value: it cannot change, so that the shape that holds it can be hashed."""
 
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 V = TypeVar("V")
+D = TypeVar("D")
 
 
 class FrozenMap(Generic[V]):
@@ -21,6 +22,12 @@ class FrozenMap(Generic[V]):
 
     def __getitem__(self, key: str) -> V:
         return self._items[key]
+
+    @overload
+    def get(self, key: str) -> V | None: ...
+
+    @overload
+    def get(self, key: str, default: D) -> V | D: ...
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of *key*, or *default* when there is none."""

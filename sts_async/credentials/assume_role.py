@@ -45,7 +45,7 @@ class AssumeRoleProvider(SignedProvider):
         serial_number: MFA device, 9 to 256 characters; asks for *mfa_code*.
         mfa_code: A coroutine function that is given the serial number and returns the code that the device shows, six
             digits. It is asked again when STS asks to slow down, at most 3 times for each fetch.
-        source_identity: Who is behind the session, 2 to 64 characters; it passes on to further sessions.
+        source_identity: Who is behind the session, 2 to 256 characters; it passes on to further sessions.
         provided_contexts: Context assertions, 1 to 5 when given.
         minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
         allowed_accounts: Ids of the accounts that the role may be in, for role ARNs that users choose; None for any.

@@ -157,6 +157,46 @@ def test_all_violations_come_at_once_and_nested_ones_with_their_path() -> None:
     ]
 
 
+@pytest.mark.parametrize(("length", "lines"), [(256, []), (257, ["source_identity must have a length of 2 to 256"])])
+def test_a_source_identity_has_at_most_256_characters(length: int, lines: list[str]) -> None:
+    """A3: the service has raised the limit from 64; what it takes is not refused here."""
+    assert broken(source_identity="a" * length) == lines
+
+
+def test_a_context_assertion_has_at_most_3072_characters() -> None:
+    """A3: raised from 2,048."""
+    longest, longer = (s.ProvidedContext(provider_arn=ARN, context_assertion="a" * n) for n in (3072, 3073))
+
+    assert broken(provided_contexts=[longest]) == []
+    assert broken(provided_contexts=[longer]) == [
+        "provided_contexts[0].context_assertion must have a length of 4 to 3072"
+    ]
+
+
+@pytest.mark.parametrize("scope", ["a", "a b", "read:all write:own ~!", "#[]^_`{|}", "a" * 256])
+def test_a_scope_is_words_joined_by_single_spaces(scope: str) -> None:
+    """A4: RFC 6749, section 3.3, without the comma."""
+    request = s.GetWebIdentityTokenRequest(audience=["a"], signing_algorithm="RS256", scope=scope)
+
+    assert [*violations(request)] == []
+
+
+@pytest.mark.parametrize("scope", [" ", " a", "a ", "a  b", "a\tb", "a\n", 'a"', "a\\", "a,b", "é", "\x7f"], ids=ascii)
+def test_a_scope_of_another_form_is_named(scope: str) -> None:
+    """A4: spaces at an end or two in a row, and characters that a scope cannot have."""
+    request = s.GetWebIdentityTokenRequest(audience=["a"], signing_algorithm="RS256", scope=scope)
+
+    (line,) = violations(request)
+    assert line.startswith("scope must match ")
+
+
+def test_a_subject_mode_is_one_of_two() -> None:
+    """A4."""
+    request = s.GetWebIdentityTokenRequest(audience=["a"], signing_algorithm="RS256", subject_mode="awsidentity")
+
+    assert [*violations(request)] == ["subject_mode must be one of AWSIdentity, OriginIdentity"]
+
+
 def test_a_required_member_that_is_none_or_empty_is_named() -> None:
     """None is what an unset variable gives, an empty list what a filter leaves."""
     wrong: Any = None

@@ -180,6 +180,19 @@ def test_each_known_region_and_pseudo_region_is_in_its_partition(partition: dict
     assert {partition_of(region).name for region in partition["regions"]} == {partition["id"]}
 
 
+@pytest.mark.parametrize("region", ["me-west-1", "sa-west-1"])
+def test_the_regions_that_came_in_november_2026_have_their_own_hosts(region: str) -> None:
+    """A8: they match the patterns of `aws`, are none of the legacy regions, and the rule set says the same."""
+    options = dict.fromkeys(SWITCHES, False) | {"endpoint_url": None}
+
+    assert region in KNOWN_REGIONS
+    assert partition_of(region).name == "aws"
+    for given_options in (options, options | {"use_global_endpoint": True}):
+        assert ask_us(region, given_options) == (f"https://sts.{region}.amazonaws.com/", region)
+    assert ask_us(region, options | {"use_dualstack": True}) == (f"https://sts.{region}.api.aws/", region)
+    assert whole_grid(ask_us, region) == whole_grid(ask_the_oracle, region)
+
+
 @pytest.mark.parametrize("region", ["made-up", "us-gov-west-1\n", "us-gov-west-\u0661", "aws-global ", ""])
 def test_a_region_that_no_pattern_knows_is_in_aws(region: str) -> None:
     """A new region works before this table knows it; patterns match in ASCII and to the very end."""

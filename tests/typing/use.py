@@ -26,6 +26,7 @@ from sts_async import (
     DecodeAuthorizationMessageResponse,
     EnvironmentProvider,
     ExpiredTokenException,
+    FrozenMap,
     GetAccessKeyInfoRequest,
     GetAccessKeyInfoResponse,
     GetCallerIdentityRequest,
@@ -60,6 +61,7 @@ from sts_async import (
     Tag,
     TemporaryCredentials,
     Transport,
+    TrustedIdentityPropagationContext,
     errors,
     sigv4,
 )
@@ -98,6 +100,21 @@ async def each_coroutine_returns_its_response(sts: STSClient) -> None:
     assert_type(
         await sts.get_web_identity_token(audience=["api"], signing_algorithm="RS256"), GetWebIdentityTokenResponse
     )
+
+
+async def a_map_of_a_response_is_read_like_a_dict(sts: STSClient) -> None:
+    """Its keys are text, its values what the shape says, and it stays as it is."""
+    response = await sts.assume_role_with_web_identity(role_arn=ARN, role_session_name="me", web_identity_token="...")
+    context = response.trusted_identity_propagation_context
+    assert_type(context, TrustedIdentityPropagationContext | None)
+    if context and context.transaction_context and context.transaction_context.identity_provider:
+        claims = context.transaction_context.identity_provider
+        assert_type(claims, FrozenMap[str])
+        assert_type(claims["department"], str)
+        assert_type(claims.get("department"), str | None)
+        assert_type(claims.get("department", 0), str | int)
+        assert_type(dict(claims), dict[str, str])
+        claims["department"] = "x"  # type: ignore[index]
 
 
 async def send_returns_the_response_of_the_request(sts: STSClient) -> None:

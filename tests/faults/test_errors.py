@@ -98,6 +98,16 @@ def refused(code: str, *, error: type[ServiceError] = ServiceError, **attributes
         call=assume_role_with_web_identity,
     ),
     Row(
+        "A2 InvalidContextAssertion of an assertion that a caller passes",
+        [refuses("InvalidContextAssertion"), GOOD],
+        refused("InvalidContextAssertion", error=errors.InvalidContextAssertionException, recoverable=False),
+    ),
+    Row(
+        "A6 429 with a code of the model",
+        [refuses("MalformedPolicyDocument", status=429), GOOD],
+        refused("MalformedPolicyDocument", error=errors.MalformedPolicyDocumentException, status=429),
+    ),
+    Row(
         "F17 InvalidIdentityToken of the token that a caller passes",
         [refuses("InvalidIdentityToken"), GOOD],
         refused("InvalidIdentityToken", error=errors.InvalidIdentityTokenException, recoverable=False),

@@ -8,7 +8,7 @@ import attrs
 T = TypeVar("T")
 
 GRACE = timedelta(hours=1)  # that a lifetime may exceed what was asked for, for clocks that differ
-LONGEST = timedelta(hours=36)  # GetSessionToken, GetFederationToken, GetScopedCredentials; roles last at most 12 h
+LONGEST = timedelta(hours=36)  # GetSessionToken and GetFederationToken; roles last at most 12 h
 
 
 def bounded(holder: T, *, now: datetime, requested: int | None, default: int | None) -> T:

@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 
 from ..errors import ServiceError, STSError
 
+AGREE = 60.0  # s by which two answers may differ that say the same; more than a Date's second and a slow answer
 LONGEST_ROUND_TRIP = 15 * 60.0  # s; a Date that came later says nothing
 LEAST = 4 * 60.0  # s by which an answer must differ from what was signed, to be the reason for an error
 MOST = 24 * 3600.0  # s; nobody's clock is further off, but whoever wants a signature for next year may say so
@@ -31,13 +32,18 @@ class ServiceClock:
         corrects: Whether anything is learnt.
 
     Attributes:
-        offset: Seconds to add to this host's time.
+        offset: Seconds to add to this host's time for a signature: what the last answer said. One that is wrong makes
+            one signature wrong, and the next answer mends it.
+        confirmed: Seconds to add for everything that lasts, such as the lifetime of credentials: what two answers in a
+            row have said. Until there are two, what the first said. A single wrong answer does not change it, and two
+            right ones mend it.
     """
 
-    __slots__ = ("_corrects", "_date", "_seconds", "offset")
+    __slots__ = ("_corrects", "_date", "_last", "_seconds", "confirmed", "offset")
 
     def __init__(self, *, offset: float | None = None, corrects: bool = True) -> None:
-        self.offset = offset or 0.0
+        self.offset = self.confirmed = offset or 0.0
+        self._last: float | None = None
         self._corrects = corrects and offset is None
         self._date = ""
         self._seconds: float | None = None
@@ -61,6 +67,9 @@ class ServiceClock:
         if not -MOST <= skew <= MOST:
             return None
         self.offset = skew
+        if self._last is None or abs(skew - self._last) <= AGREE:
+            self.confirmed = skew
+        self._last = skew
         return skew
 
 

@@ -1,6 +1,7 @@
 """The service's clock, from the Date of its answers: the cases that the SDKs share, and what must not be believed."""
 
 from email.utils import formatdate
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -66,13 +67,49 @@ def test_whatever_the_skew_it_is_found_to_the_second(skew: float, round_trip: fl
     assert skew - 1.001 <= found <= skew + 0.001
 
 
+def confirmed(*skews: float) -> list[float]:
+    """Return what is confirmed after each of some answers, a minute apart, which say that the clock is off."""
+    clock, found = ServiceClock(), list[float]()
+    for number, skew in enumerate(skews):
+        now = START + 60 * number
+        clock.learn(date(now + skew), sent=now, received=now)
+        assert clock.offset == skew, "a signature goes by the last answer"
+        found.append(clock.confirmed)
+    return found
+
+
+def test_one_answer_with_a_wrong_date_confirms_nothing() -> None:
+    """G3: one server of many, or a proxy that answers by itself."""
+    assert confirmed(0, 7200, 0, 0) == [0, 0, 0, 0]
+    assert confirmed(0, 7200, -7200, 0, 7200) == [0, 0, 0, 0, 0]
+    assert confirmed(300, 320, 7200, 310, 300) == [300, 320, 320, 320, 300]
+
+
+def test_two_answers_that_agree_confirm_what_they_say() -> None:
+    """G3: a host whose clock was set, and a wrong date that went on for a while, are both noticed."""
+    assert confirmed(0, 7200, 7201, 7200, 0, 1) == [0, 0, 7201, 7200, 7200, 1]
+
+
+def test_the_first_answer_is_better_than_none() -> None:
+    """A host may have begun with any time; what an unsigned call brings then lives by the service's clock."""
+    assert confirmed(-7200) == [-7200]
+    assert confirmed(7200, 0, 0) == [7200, 7200, 0]
+
+
+@given(st.lists(st.sampled_from([0.0, 30.0, 7200.0, -3600.0]), min_size=1, max_size=30))
+def test_what_is_confirmed_was_said_by_two_in_a_row_or_by_the_first(skews: list[float]) -> None:
+    pairs = {skews[0], *(now for before, now in pairwise(skews) if abs(now - before) <= 60)}
+
+    assert set(confirmed(*skews)) <= pairs
+
+
 @pytest.mark.parametrize("clock", [ServiceClock(offset=-120.0), ServiceClock(offset=0.0), ServiceClock(corrects=False)])
 def test_what_somebody_has_set_stays(clock: ServiceClock) -> None:
     """As the 2015 Java client's time offset did."""
     before = clock.offset
 
     assert clock.learn(date(START + 600), sent=START, received=START) is None
-    assert clock.offset == before
+    assert clock.offset == clock.confirmed == before
 
 
 def refusal(code: str) -> ServiceError:

@@ -79,6 +79,7 @@ class TokenFile(Generic[T]):
         self._unsaved: tuple[Path, T] | None = None  # what could not be written: nobody else knows it
         self._next_try = float("-inf")
         self._warned = False
+        self._used_on = ""  # what a log was told of a token that is used although it was not refreshed
 
     async def latest(
         self, path: Path, lender: Lender, *, refresh: Callable[[T], Awaitable[SecretBytes]] | None
@@ -99,6 +100,7 @@ class TokenFile(Generic[T]):
         """
         token = await self._load(path)
         if not is_due(token, lender):
+            self._refreshed()
             return Latest(token)
         hindrance = "it is of a profile without sso-session" if refresh is None else token.hindrance(at=now(lender))
         if refresh is None or hindrance is not None:
@@ -107,9 +109,22 @@ class TokenFile(Generic[T]):
             return Latest(token)
         self._next_try = lender.monotonic() + BETWEEN_TRIES
         try:
-            return Latest(await _to_the_end(self._refresh(path, lender, refresh)))
+            token = await _to_the_end(self._refresh(path, lender, refresh))
         except STSError as error:
             return Latest(token, error)
+        self._refreshed()
+        return Latest(token)
+
+    def used_on(self, subject: str, failure: STSError) -> None:
+        """Log that a valid token stays in use although it was not refreshed: once, until it is."""
+        if not self._used_on:
+            self._used_on = subject
+            log.warning("%s could not be refreshed; still using it until it ends: %s", subject, failure)
+
+    def _refreshed(self) -> None:
+        if self._used_on:
+            log.info("%s was refreshed", self._used_on)
+            self._used_on = ""
 
     def _login_required(self, reason: str) -> LoginRequired:
         return LoginRequired(f"{reason}; run: {self._advice}")

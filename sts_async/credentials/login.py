@@ -5,7 +5,6 @@ Source: botocore, `credentials.LoginProvider`; the API model of Signin; RFC 9449
 """
 
 import asyncio
-import logging
 import os
 import uuid
 from collections.abc import Mapping
@@ -43,8 +42,6 @@ FINAL_CODES = {
     "USER_CREDENTIALS_CHANGED": "the credentials of the user have changed",
     "INSUFFICIENT_PERMISSIONS": "the user may lack the permission signin:CreateOAuth2Token",
 }
-
-log = logging.getLogger("sts_async")
 
 
 class LoginProvider(RefreshingProvider):
@@ -110,7 +107,7 @@ class LoginProvider(RefreshingProvider):
             refused = isinstance(latest.failure, LoginRequired) and latest.token.hindrance(at=now(lender)) is None
             if refused or is_over(latest.token, lender):
                 raise latest.failure
-            log.warning("%s: the credentials are used on until they end: %s", self.name, latest.failure)
+            self._file.used_on(f"{self.name}: the token", latest.failure)
         return latest.token.credentials
 
     def _path(self) -> Path:

@@ -47,8 +47,8 @@ class ProfileProvider(Unpicklable):
     Provide what a profile asks for: a role, SSO, keys, a login session or a process.
 
     The files are read in a thread. Every 10 s, while credentials are asked for, they are looked at again, in the
-    background; what they say then counts for the calls that follow. When they are broken then, what they said before
-    goes on to count, and a warning says why.
+    background; what they say then counts for the calls that follow. If they have become invalid, their last valid
+    contents stay in effect, and a warning says why: once, until they are valid again.
 
     Args:
         profile: Its name; None for what ``AWS_PROFILE`` says, else ``default``.
@@ -107,6 +107,7 @@ class ProfileProvider(Unpicklable):
         before = self._current
         try:
             plan = plans.plan(await self._surroundings.files.load(), self._profile)
+            self._mended()
             if before is not None and plan == before.plan:
                 return before.provider
             self._current = _Current(plan, await self._provider(plan))
@@ -117,8 +118,13 @@ class ProfileProvider(Unpicklable):
             failure = error
         if str(failure) != self._complaint:
             self._complaint = str(failure)
-            log.warning("%s: what it said before stays in use: %s", self.name, failure)
+            log.warning("%s: the files are invalid; their last valid contents stay in effect: %s", self.name, failure)
         return before.provider
+
+    def _mended(self) -> None:
+        if self._complaint:
+            self._complaint = ""
+            log.info("%s: the files are valid again", self.name)
 
     async def _provider(self, plan: Plan) -> CredentialsProvider:
         environ = self._surroundings.environ

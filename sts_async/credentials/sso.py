@@ -4,7 +4,6 @@ Credentials of a role, by IAM Identity Center: what ``aws sso login`` has begun.
 Source: botocore, `credentials.SSOProvider` and `tokens.SSOTokenProvider`; the API models of SSO and SSO OIDC.
 """
 
-import logging
 import os
 import re
 import shlex
@@ -40,8 +39,6 @@ FINAL_CODES = frozenset(
     InvalidClientException ExpiredTokenException UnauthorizedClientException AccessDeniedException
     """.split()
 )
-
-log = logging.getLogger("sts_async")
 
 
 class SSOProvider(RefreshingProvider):
@@ -135,7 +132,7 @@ class SSOProvider(RefreshingProvider):
             if is_over(latest.token, lender):
                 raise latest.failure
             if self.session_name is not None:
-                log.warning("%s: the token is used on until it ends: %s", self.name, latest.failure)
+                self._file.used_on(f"{self.name}: the token", latest.failure)
         return latest.token
 
     async def _create_token(self, token: SSOToken, lender: Lender) -> SecretBytes:

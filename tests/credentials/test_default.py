@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import logging
 import shlex
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from support import Clocks
 
 from sts_async import Config, STSClient
-from sts_async.credentials import AssumeRoleProvider, DefaultChain, StaticProvider
+from sts_async.credentials import AssumeRoleProvider, DefaultChain, ProfileProvider, StaticProvider
 from sts_async.errors import (
     ConfigurationError,
     CredentialsError,
@@ -464,6 +465,30 @@ async def test_keys_that_change_in_a_file_are_used_by_calls_that_follow(
     assert await look_again() == second.access_key_id
     place.config(f"[default]\n{in_profile(first)}")
     assert await look_again() == first.access_key_id
+
+
+async def test_a_log_is_told_once_of_files_that_are_invalid_and_once_that_they_are_valid_again(
+    place: Place, lend: Callable[..., Any], clocks: Clocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """G8: also when they become invalid a second time, in the same way."""
+    lender = lend(place.server.url, wall_clock=lambda: clocks.wall)
+    profile, valid = ProfileProvider(), f"[default]\n{in_profile(place.server.issue(ROLE))}"
+    place.config(valid)
+    await profile.provide_credentials(lender)
+    with caplog.at_level(logging.INFO, logger="sts_async"):
+        for text in ("[default\n", "[default\n", valid, valid, "[default\n"):
+            place.config(text)
+            clocks.advance(10)
+            await profile.provide_credentials(lender)
+            while lender.tasks._running:
+                await asyncio.sleep(0.002)
+
+    told = [record.getMessage() for record in caplog.records if record.name == "sts_async"]
+    assert [text.split(":")[1].split(";")[0] for text in told] == [
+        " the files are invalid",
+        " the files are valid again",
+        " the files are invalid",
+    ]
 
 
 async def test_a_role_keeps_its_session_when_another_profile_changes(

@@ -114,6 +114,29 @@ async def test_while_the_token_is_valid_there_is_one_try_in_thirty_seconds(
     assert all(latest.failure is not None for latest in last)
 
 
+async def test_a_log_is_told_once_that_a_token_is_used_on_and_once_that_it_was_refreshed(
+    lender: Engine, issuer: Issuer, path: Path, clocks: Clocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """G8: not with each try."""
+    caplog.set_level(logging.INFO, logger="sts_async")
+    _files.write_private(path, content(0, ends=START + 290))
+    issuer.failure = CredentialsError("not now")
+    file = token_file()
+    for _ in range(5):
+        latest = await file.latest(path, lender, refresh=issuer.refresh)
+        assert latest.failure is not None
+        file.used_on("the token of a test", latest.failure)
+        clocks.advance(31)
+    issuer.failure = None
+    for _ in range(2):
+        await file.latest(path, lender, refresh=issuer.refresh)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "the token of a test could not be refreshed; still using it until it ends: not now",
+        "the token of a test was refreshed",
+    ]
+
+
 async def test_many_refresh_once(lend: Callable[..., Engine], issuer: Issuer, path: Path) -> None:
     """F39: 40 sources, which are more than there are threads; the issuer takes a refresh token once."""
     _files.write_private(path, content(0, ends=START + 10))

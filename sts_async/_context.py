@@ -69,7 +69,7 @@ class ClientContext(Unpicklable):
 
     def now(self) -> datetime:
         """Return the time by the service's clock, as far as it is known."""
-        return datetime.fromtimestamp(self.shared.wall_clock() + self.shared.clock.offset, UTC)
+        return datetime.fromtimestamp(self.shared.wall_clock() + self.shared.clock.confirmed, UTC)
 
     def signed_by(self, credentials: CredentialsProvider, *, retries: RetryPolicy | None = None) -> Invoker:
         """Return the client's engine with other credentials, and with other retries when they are given."""

@@ -177,7 +177,7 @@ class Engine(Unpicklable):
                 outcome = answer.read(
                     operation,
                     response,
-                    now=datetime.fromtimestamp(sign.at + shared.clock.offset, UTC),
+                    now=datetime.fromtimestamp(sign.at + shared.clock.confirmed, UTC),
                     requested=getattr(request, "duration_seconds", None),
                     attempts=call.attempt,
                 )

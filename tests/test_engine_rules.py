@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
 
@@ -16,7 +17,7 @@ from sts_async._core.secret import SecretBytes
 from sts_async._core.skew import ServiceClock
 from sts_async._engine import Engine, new_engine
 from sts_async._seams import Lender
-from sts_async.credentials import StaticProvider
+from sts_async.credentials import EnvironmentProvider, StaticProvider
 from sts_async.operations import ASSUME_ROLE, GET_SESSION_TOKEN
 from sts_async.retries import QUOTA, RETRY_COST, AdaptiveRetries, NoRetries, StandardRetries
 from sts_async.shapes import AssumeRoleRequest, Credentials, GetSessionTokenRequest
@@ -197,6 +198,69 @@ async def test_a_skew_is_learnt_from_success_and_heals() -> None:
         await engine.invoke(ASSUME_ROLE, REQUEST)
 
     assert [request.headers["x-amz-date"][9:] for request in world.sent] == ["000000Z", "000200Z", "000000Z"]
+
+
+TEMPORARY = attrs.evolve(KEYS, session_token="SENTINEL-token", expiration=datetime.fromtimestamp(START + 3600, UTC))
+
+
+@pytest.mark.parametrize("ahead", [7200.0, -7200.0])
+@pytest.mark.parametrize("environment", [False, True])
+async def test_one_answer_with_a_wrong_date_ends_no_keys(ahead: float, environment: bool) -> None:
+    """G3: keys for an hour, and an answer that says that it is two hours later, or earlier."""
+    world = World([])
+    world.outcomes = [answer(**at(world, 0)), answer(**at(world, ahead)), answer(**at(world, 0))]
+    engine = world.engine(credentials=in_environment(TEMPORARY) if environment else StaticProvider(TEMPORARY))
+    for _ in range(4):
+        await engine.invoke(ASSUME_ROLE, REQUEST)
+        assert engine.now().timestamp() == world.now
+
+    signed = [request.headers["x-amz-date"][9:] for request in world.sent]
+    assert [signed[0], signed[1], signed[3]] == ["000000Z"] * 3, "the next answer has mended it"
+
+
+@pytest.mark.parametrize("environment", [False, True])
+async def test_keys_are_sent_while_every_date_is_wrong_and_it_heals_when_dates_are_right(environment: bool) -> None:
+    """G3: whether keys have ended is for the service to say; a client that sent nothing could never heal."""
+    world = World([])
+    world.outcomes = [lambda: answer(**at(world, 7200))]
+    engine = world.engine(credentials=in_environment(TEMPORARY) if environment else StaticProvider(TEMPORARY))
+    for _ in range(5):
+        await engine.invoke(ASSUME_ROLE, REQUEST)
+    assert engine.now().timestamp() == world.now + 7200
+    world.outcomes = [lambda: answer(**at(world, 0))]
+    for _ in range(2):
+        await engine.invoke(ASSUME_ROLE, REQUEST)
+
+    assert len(world.sent) == 7
+    assert engine.now().timestamp() == world.now
+    world.now += 3601
+    with pytest.raises(
+        errors.CredentialsExpired, match=r"1 s ago by this host.s clock, which says 2026"
+    ):
+        await engine.invoke(ASSUME_ROLE, REQUEST)
+
+
+async def test_a_host_whose_clock_is_ahead_uses_keys_that_the_service_calls_good() -> None:
+    """G3: the other clock may be the wrong one. An answer to an earlier call has told."""
+    world = World([])
+    world.outcomes = [answer(**at(world, -7200))]
+    engine = world.engine()
+    await engine.invoke(ASSUME_ROLE, REQUEST)
+    ended_here = attrs.evolve(TEMPORARY, expiration=datetime.fromtimestamp(START - 3600, UTC))
+
+    assert await StaticProvider(ended_here).provide_credentials(engine) is ended_here
+
+
+def in_environment(credentials: Credentials) -> EnvironmentProvider:
+    assert credentials.expiration is not None
+    return EnvironmentProvider(
+        {
+            "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": str.__str__(credentials.secret_access_key),
+            "AWS_SESSION_TOKEN": str.__str__(credentials.session_token or ""),
+            "AWS_CREDENTIAL_EXPIRATION": credentials.expiration.isoformat(),
+        }
+    )
 
 
 async def test_a_clock_is_not_set_by_an_answer_that_anybody_in_between_could_have_written() -> None:

@@ -12,6 +12,7 @@ from .._core.secret import HiddenMapping, Unpicklable, conceal
 from .._seams import Lender
 from ..errors import CredentialsError, CredentialsExpired, CredentialsNotFound
 from ..shapes import Credentials
+from .static import ended_when, has_ended
 
 ACCESS_KEY_ID = "AWS_ACCESS_KEY_ID"
 SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - the name of the variable
@@ -43,15 +44,18 @@ class EnvironmentProvider(Unpicklable):
         Raises:
             CredentialsNotFound: Neither key variable is set.
             CredentialsError: One of the two is missing, or the expiration is no ISO 8601 time.
-            CredentialsExpired: The expiration is past.
+            CredentialsExpired: The expiration is past, by this host's clock and by the service's.
         """
         credentials = self._unchanged()
         if credentials is None:
             seen = tuple(conceal(self._environ.get(name)) for name in VARIABLES)
             credentials = _read(*(conceal((value or "").strip() or None) for value in seen))
             self._last = seen, credentials  # the same object while the variables stand, for its signer
-        if credentials.expiration is not None and credentials.expiration.timestamp() <= lender.wall_clock():
-            raise CredentialsExpired(f"the credentials in the environment have expired: {EXPIRATION} is past")
+        if has_ended(credentials, lender):
+            raise CredentialsExpired(
+                f"the credentials in the environment have expired: {EXPIRATION} is past, "
+                f"{ended_when(credentials, lender)}"
+            )
         return credentials
 
     def _unchanged(self) -> Credentials | None:

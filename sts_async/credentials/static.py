@@ -1,7 +1,8 @@
 """Credentials that the program was given."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
+from .._core.freshness import lifetime_of
 from .._core.secret import Unpicklable
 from .._seams import Lender
 from ..errors import ConfigurationError, CredentialsExpired
@@ -11,6 +12,9 @@ from ..shapes import Credentials
 class StaticProvider(Unpicklable):
     """
     Provide the same credentials until they end.
+
+    They have ended when they have by the clock of this host and by that of the service, as far as that is known. When
+    the two differ, requests are sent, and the service decides.
 
     Raises:
         ConfigurationError: Their expiration is no datetime with a time zone.
@@ -28,10 +32,13 @@ class StaticProvider(Unpicklable):
         Return the credentials. Nothing is sent.
 
         Raises:
-            CredentialsExpired: Their expiration is past.
+            CredentialsExpired: Their expiration is past, by both clocks.
         """
-        if self._credentials.expiration is not None and self._credentials.expiration <= lender.now():
-            raise CredentialsExpired("the credentials that were given have expired: give a source of new ones")
+        if has_ended(self._credentials, lender):
+            raise CredentialsExpired(
+                f"the credentials that were given have expired, {ended_when(self._credentials, lender)}: "
+                "give a source of new ones"
+            )
         return self._credentials
 
     def __repr__(self) -> str:
@@ -42,3 +49,27 @@ def ends_at_some_time(credentials: Credentials) -> bool:
     """Say whether the expiration, if there is one, is a point in time."""
     expiration: object = credentials.expiration
     return expiration is None or (isinstance(expiration, datetime) and expiration.tzinfo is not None)
+
+
+def has_ended(credentials: Credentials, lender: Lender) -> bool:
+    """Return True if *credentials* have ended by both `clocks`."""
+    end = credentials.expiration
+    return end is not None and end.timestamp() <= lender.wall_clock() and end <= lender.now()
+
+
+def clocks(lender: Lender) -> tuple[datetime, datetime]:
+    """
+    Return the times by the service's clock, as far as it is known, and by this host's.
+
+    Either may be wrong: the one when a proxy or a server sends a wrong ``Date``, the other when nobody sets it. So
+    credentials are refused only when they have ended by both. Else no request would be sent, and no answer could show
+    which of the two is wrong.
+    """
+    return lender.now(), datetime.fromtimestamp(lender.wall_clock(), UTC)
+
+
+def ended_when(credentials: Credentials, lender: Lender) -> str:
+    """Return how long ago *credentials* ended by this host's clock, and what that says, as messages have them."""
+    _, now = clocks(lender)
+    seconds = -lifetime_of(credentials, now)
+    return f"{seconds:.0f} s ago by this host's clock, which says {now.isoformat(timespec='seconds')}"

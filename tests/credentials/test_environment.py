@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from sts_async.shapes import Credentials
 SET = {"AWS_ACCESS_KEY_ID": KEYS.access_key_id, "AWS_SECRET_ACCESS_KEY": KEYS.secret_access_key}
 
 
-LENDER: Any = SimpleNamespace(wall_clock=time.time)
+LENDER: Any = SimpleNamespace(wall_clock=time.time, now=lambda: datetime.now(UTC))
 
 
 async def provide(environ: Mapping[str, str]) -> Credentials:

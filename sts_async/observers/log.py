@@ -17,7 +17,7 @@ from ..events import (
     Event,
     RetryScheduled,
 )
-from ._words import MOST_SOURCES, error_type
+from ._words import error_type
 
 LOGGER = "sts_async.calls"
 PREFIX = "sts_"  # of the fields: no attribute of a LogRecord begins so
@@ -36,7 +36,7 @@ class LoggingObserver:
     `AttemptFinished`             DEBUG    one for each request
     `RetryScheduled`              DEBUG
     `CallFinished`                DEBUG
-    `CredentialsKept`             WARNING  when it begins, for each source; DEBUG while it goes on
+    `CredentialsKept`             WARNING  when it begins, and when the credentials have ended; DEBUG in between
     `CredentialsRefreshed`        INFO     when it ends that; DEBUG otherwise
     `CredentialsInvalidated`      INFO
     ============================  =======  =============================================================
@@ -61,7 +61,6 @@ class LoggingObserver:
                 f"logger must be a logging.Logger, not a {type(logger).__name__}: logging.getLogger(name) returns one"
             )
         self._logger = logger or logging.getLogger(LOGGER)
-        self._kept: dict[str, None] = {}  # sources whose credentials of before stay in use, in order
 
     def __call__(self, event: Event, /) -> None:
         """Log *event*. Of a kind that is not known, nothing."""
@@ -70,31 +69,18 @@ class LoggingObserver:
             message, args = _message(event)
             self._logger.log(level, message, *args, extra=_fields(event))
 
-    def _level(self, event: Event) -> int:
+    @staticmethod
+    def _level(event: Event) -> int:
         match event:
             case AttemptFinished() | RetryScheduled() | CallFinished():
                 return logging.DEBUG
             case CredentialsInvalidated():
                 return logging.INFO
-            case CredentialsKept(source=source):
-                return self._began(source)
-            case CredentialsRefreshed(source=source):
-                return self._ended(source)
+            case CredentialsKept():
+                return logging.WARNING if event.changed else logging.DEBUG
+            case CredentialsRefreshed():
+                return logging.DEBUG if event.failing_seconds is None else logging.INFO
         return logging.NOTSET
-
-    def _began(self, source: str) -> int:
-        if source in self._kept:
-            return logging.DEBUG
-        self._kept[source] = None
-        if len(self._kept) > MOST_SOURCES:
-            del self._kept[next(iter(self._kept))]
-        return logging.WARNING
-
-    def _ended(self, source: str) -> int:
-        if source not in self._kept:
-            return logging.DEBUG
-        del self._kept[source]
-        return logging.INFO
 
 
 def _message(event: Event) -> tuple[str, tuple[object, ...]]:
@@ -124,16 +110,19 @@ def _message(event: Event) -> tuple[str, tuple[object, ...]]:
                 event.seconds,
             )
         case CredentialsRefreshed():
-            return "%s: has new credentials, %s, which end %s; fetched in %.3f s", (
+            failing = "" if event.failing_seconds is None else f", after {event.failing_seconds:.0f} s of failures"
+            return "%s: has new credentials, %s, which end %s; fetched in %.3f s%s", (
                 event.source,
                 _shown(event.access_key_id),
                 _end(event.expiration),
                 event.seconds,
+                failing,
             )
         case CredentialsKept():
-            return "%s: %s; credentials %s, which end %s, stay in use", (
+            return "%s: credential refresh failed (%s), for %.0f s now; still serving %s, which end %s", (
                 event.source,
                 error_type(event.error),
+                event.failing_seconds,
                 _shown(event.access_key_id),
                 _end(event.expiration),
             )

@@ -1,5 +1,6 @@
 """Log records of what happens."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -7,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from support import ROLE
+from support import KEYS, ROLE, Clocks
 
 from sts_async import (
     AttemptFinished,
@@ -21,8 +22,10 @@ from sts_async import (
     STSClient,
     errors,
 )
+from sts_async._seams import Lender
+from sts_async.credentials import RefreshingProvider
 from sts_async.observers import LoggingObserver
-from sts_async.observers._words import MOST_SOURCES
+from sts_async.shapes import Credentials
 from sts_async.testing import LocalSTS, Refuse, Throttle
 
 Connect = Callable[..., Awaitable[STSClient]]
@@ -78,7 +81,18 @@ EVENTS: list[tuple[Event, int, str]] = [
     (
         kept(),
         logging.WARNING,
-        "vault: ConnectionLost; credentials AKIAOLD, which end never, stay in use",
+        "vault: credential refresh failed (ConnectionLost), for 0 s now; still serving AKIAOLD, which end never",
+    ),
+    (
+        attrs.evolve(kept(), changed=False, failing_seconds=600.0),
+        logging.DEBUG,
+        "vault: credential refresh failed (ConnectionLost), for 600 s now; still serving AKIAOLD, which end never",
+    ),
+    (
+        attrs.evolve(refreshed(), failing_seconds=21_600.4),
+        logging.INFO,
+        "vault: has new credentials, AKIANEW, which end 2026-01-01T00:00:00+00:00; fetched in 0.250 s, "
+        "after 21600 s of failures",
     ),
     (
         CredentialsInvalidated(operation="AssumeRole", access_key_id="AKIAOLD", code="ExpiredToken"),
@@ -144,36 +158,51 @@ def test_the_fields_cannot_collide_with_those_of_a_record() -> None:
     assert not [name for name in {*vars(record), *dir(record)} if name.startswith("sts_")]
 
 
-def test_it_is_told_once_that_credentials_stay_in_use_and_once_that_there_are_others(
-    records: list[logging.LogRecord],
+class Away(RefreshingProvider):
+    """A source that gives credentials for an hour, and then nothing until it is back."""
+
+    name = "role 'shared'"
+
+    def __init__(self, clocks: Clocks) -> None:
+        super().__init__()
+        self.clocks, self.away = clocks, False
+
+    async def fetch(self, lender: Lender) -> Credentials:
+        if self.away:
+            raise errors.ConnectError("refused")
+        return attrs.evolve(KEYS, expiration=datetime.fromtimestamp(self.clocks.wall + 3600, UTC))
+
+
+async def test_an_outage_is_one_line_when_it_begins_one_at_the_end_of_the_credentials_and_one_when_it_is_over(
+    connect: Connect, records: list[logging.LogRecord]
 ) -> None:
-    """A source that is away for an hour is one warning, not one for each attempt to reach it."""
-    observer = LoggingObserver()
-    for event in (kept(), kept(), kept("other"), refreshed(), refreshed(), kept()):
-        observer(event)
+    """G8: for each of two sources that have one name, whatever they do in turn."""
+    observer, clocks = LoggingObserver(), Clocks()
+    sources = [Away(clocks), Away(clocks)]
+    clients = [await connect(observer, credentials=source) for source in sources]
 
-    levels = [record.levelname for record in records]
-    assert levels == ["WARNING", "DEBUG", "WARNING", "INFO", "DEBUG", "WARNING"]
+    async def pass_by(seconds: float) -> None:
+        for _ in range(int(seconds // 300)):
+            clocks.advance(300)
+            for client in clients:
+                await client.get_credentials()
+                while client._tasks._running:
+                    await asyncio.sleep(0)
 
+    for client in clients:
+        engine = await client._ready()
+        engine.wall_clock, engine.monotonic = lambda: clocks.wall, lambda: clocks.monotonic
+        await client.get_credentials()
+    for source in sources:
+        source.away = True
+    await pass_by(6 * 3600)
+    for source in sources:
+        source.away = False
+    await pass_by(900)
 
-def test_a_change_is_noticed_also_when_it_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    observer = LoggingObserver()
-    with caplog.at_level(logging.CRITICAL, logger="sts_async.calls"):
-        observer(kept())
-    with caplog.at_level(logging.INFO, logger="sts_async.calls"):
-        observer(kept())
-        observer(refreshed())
-
-    assert [record.levelname for record in caplog.records] == ["INFO"]
-
-
-def test_sources_that_never_recover_are_not_remembered_without_end(records: list[logging.LogRecord]) -> None:
-    observer = LoggingObserver()
-    for number in range(MOST_SOURCES + 5):
-        observer(kept(f"source {number}"))
-
-    assert len(observer._kept) == MOST_SOURCES
-    assert f"source {MOST_SOURCES + 4}" in observer._kept
+    told = [record.levelname for record in records if record.levelno > logging.DEBUG]
+    assert told == ["WARNING"] * 4 + ["INFO"] * 2
+    assert len(records) > 50, "each attempt at DEBUG"
 
 
 def test_what_is_off_is_not_even_put_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,30 +127,37 @@ class CredentialsRefreshed:
         access_key_id: Their id.
         expiration: When they end, or None.
         seconds: How long fetching them took.
+        failing_seconds: How long ago the first of the fetches before it failed; None when the one before succeeded.
     """
 
     source: str
     access_key_id: str
     expiration: datetime | None
     seconds: float
+    failing_seconds: float | None = None
 
 
 @attrs.frozen(kw_only=True)
 class CredentialsKept:
     """
-    A source gave no new credentials, and those of before stay in use.
+    A refresh failed, and the cached credentials stay in use. There is one event for each failed attempt.
 
     Attributes:
         source: Name of the source.
-        access_key_id: The id of those of before.
+        access_key_id: The id of the cached credentials.
         expiration: When they end, or ended.
         error: Why there are no others.
+        changed: Whether this is news: the first failure since the last success, or the first after the credentials have
+            ended. An observer that writes for people passes over the others.
+        failing_seconds: How long ago the first of these failures was; 0 for the first.
     """
 
     source: str
     access_key_id: str
     expiration: datetime | None
     error: STSError
+    changed: bool = True
+    failing_seconds: float = 0.0
 
 
 @attrs.frozen(kw_only=True)

@@ -234,9 +234,7 @@ async def test_keys_are_sent_while_every_date_is_wrong_and_it_heals_when_dates_a
     assert len(world.sent) == 7
     assert engine.now().timestamp() == world.now
     world.now += 3601
-    with pytest.raises(
-        errors.CredentialsExpired, match=r"1 s ago by this host.s clock, which says 2026"
-    ):
+    with pytest.raises(errors.CredentialsExpired, match=r"1 s ago by this host.s clock, which says 2026"):
         await engine.invoke(ASSUME_ROLE, REQUEST)
 
 

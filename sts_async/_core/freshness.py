@@ -2,9 +2,17 @@
 When cached credentials are refreshed: decisions, from what is held and what the clocks say. Nothing here waits.
 
 Times are pairs of a wall clock and a monotonic one, and whichever is later counts: a wall clock that is set back
-extends no life, and a machine that was suspended finds out at once.
+extends no life, and a machine that was suspended finds out at once. This holds for pauses as well.
 
-Source: the AWS SDKs' common rules for refreshing credentials, 2026 ("static stability").
+Every fleet of identities must stay off the service's back, whatever happens to it:
+
+- Identities that are fetched together are due at different times, spread over most of the advisory window.
+- A failed refresh is followed by a pause of 5 to 10 min while cached credentials are served.
+- A final error without valid credentials is remembered, for 5 to 15 s at first and three times as long each time.
+- Credentials that replaced refused ones, and are refused as well, are replaced after a wait that grows likewise.
+
+Source: the AWS SDKs' common rules for refreshing credentials, 2026 ("static stability"). Those remember a final error
+for 1 to 5 s, which is 861 calls an hour for each identity; and they spread nothing.
 """
 
 import enum
@@ -14,16 +22,25 @@ from typing import NamedTuple
 
 import attrs
 
-from ..errors import STSError
+from ..errors import ExpiredTokenException, InvalidIdentityTokenException, ServiceError, STSError
 from ..shapes import Credentials
 
 SHORT = 20 * 60.0  # s: up to this lifetime, 5 min before the end
 LONG = 90 * 60.0  # s: from this lifetime on, 60 min before the end; between the two, 15 min
 MANDATORY_WINDOW = 60.0  # s before the end in which every caller waits for new credentials
 LONGEST = 36 * 3600.0  # s
+SPREAD = 2 / 3  # of the advisory window, over which due times are spread; the rest leaves time for another attempt
 PAUSE = (300.0, 600.0)  # s without an attempt after one that failed, while the old credentials are served
-MEMORY = (1.0, 5.0)  # s for which an error that waiting does not cure is raised again without an attempt
+MEMORY = (5.0, 15.0)  # s for which a first final error is raised again without an attempt
+LONGEST_MEMORY = PAUSE  # s, of an error of the service: a role or a policy must change first
+LONGEST_LOCAL_MEMORY = (30.0, 60.0)  # s, of any other: a person cures it at this machine, and then waits for us
+ATTENDED_MEMORY = (1.0, 5.0)  # s, where each attempt asks a person, who mistypes a code now and then
+REFUSED_WAIT = 5.0  # s for which credentials that replaced refused ones are at least used
+LONGEST_REFUSED_WAIT = 300.0  # s
+GROWTH = 3.0  # of a memory and of a wait, each time
 MARGIN = 10.0  # s before the end for sources that are only cached
+
+CURED_HERE = (ExpiredTokenException, InvalidIdentityTokenException)  # by whoever writes the token
 
 
 class Moment(NamedTuple):
@@ -38,6 +55,10 @@ class Moment(NamedTuple):
 
     def plus(self, seconds: float) -> "Moment":
         return Moment(self.wall + seconds, self.monotonic + seconds)
+
+    def or_earlier(self, other: "Moment") -> "Moment":
+        """Return the earlier of two moments, on each clock."""
+        return Moment(min(self.wall, other.wall), min(self.monotonic, other.monotonic))
 
 
 PAST = Moment(-math.inf, -math.inf)
@@ -55,22 +76,33 @@ class Schedule:
         mandatory: Seconds before the end from which everybody waits; never more than *advisory*.
         keep_stale: Whether cached credentials are served on, beyond their end, while refreshes fail.
         accept_expired: Whether credentials that have already ended are served when there are no others.
+        attended: Whether a fetch asks a person. Then a final error is remembered for 1 to 5 s only.
     """
 
     advisory: float | None = None
     mandatory: float = MANDATORY_WINDOW
     keep_stale: bool = True
     accept_expired: bool = False
+    attended: bool = False
 
 
 STANDARD = Schedule()
 """For what AWS itself issues: STS, IMDS, the container endpoint, SSO and login."""
 
-ATTENDED = Schedule(advisory=MANDATORY_WINDOW)
+ATTENDED = Schedule(advisory=MANDATORY_WINDOW, attended=True)
 """For what needs a person, such as an MFA code: never in the background."""
 
 CACHED = Schedule(advisory=MARGIN, mandatory=MARGIN, keep_stale=False)
 """For processes and sources of the program's own."""
+
+
+class Health(enum.IntEnum):
+    """How bad it has been since the last successful refresh."""
+
+    GOOD = enum.auto()  # no refresh has failed, or nothing was cached
+    KEPT = enum.auto()  # refreshes fail; the cached credentials are valid and served
+    ENDED = enum.auto()  # the cached credentials have ended, and are served all the same
+    LOST = enum.auto()  # the cached credentials are no longer served: callers get the error
 
 
 @attrs.frozen(kw_only=True)
@@ -80,17 +112,35 @@ class Held:
 
     Attributes:
         credentials: What is served, or None.
+        fetched: When they came.
         advisory: From when a refresh is due.
         mandatory: From when callers wait for it.
-        quiet_until: On the monotonic clock: no attempt before.
+        ends: When the credentials end.
+        quiet_until: Before that, there is no attempt.
         error: What is raised in place of an attempt until then, or None.
+        failures: How many final errors in a row were remembered.
+        refused: Whether the service has refused the credentials.
+        replaced: How many credentials in a row were refused soon after they came, before these.
+        health: How bad it has been since the last success. A change is what a log tells.
+        failing_since: When the first refresh failed after the last success, or None.
     """
 
     credentials: Credentials | None = None
+    fetched: Moment = PAST
     advisory: Moment = PAST
     mandatory: Moment = PAST
-    quiet_until: float = -math.inf
+    ends: Moment = PAST
+    quiet_until: Moment = PAST
     error: STSError | None = None
+    failures: int = 0
+    refused: bool = False
+    replaced: int = 0
+    health: Health = Health.GOOD
+    failing_since: Moment | None = None
+
+    def failing_seconds(self, now: Moment) -> float | None:
+        """Return for how many seconds refreshes have failed, or None while they do not."""
+        return None if self.failing_since is None else max(0.0, now.monotonic - self.failing_since.monotonic)
 
 
 NOTHING = Held()
@@ -122,7 +172,7 @@ def _within(lifetime: float, window: float) -> float:
 
 def next_step(held: Held, *, now: Moment) -> Step:
     """Return what a caller does at *now*."""
-    quiet = now.monotonic < held.quiet_until
+    quiet = not held.quiet_until.reached(now)
     if held.credentials is None or held.mandatory.reached(now):
         if not quiet:
             return Step.REFRESH
@@ -132,33 +182,72 @@ def next_step(held: Held, *, now: Moment) -> Step:
     return Step.SERVE
 
 
-def lifetime_of(credentials: Credentials, *, at: datetime) -> float:
-    """Return the seconds that *credentials* have left at *at*, infinite when they never end."""
+def lifetime_of(credentials: Credentials, *clocks: datetime) -> float:
+    """
+    Return the seconds that *credentials* have left, infinite when they never end, 0 or less when they have ended.
+
+    They have ended when they have by all *clocks*: one that is wrong must not end what is good. Of those by which they
+    have not, the one counts by which they end first: a refresh that comes too early does no harm.
+    """
     if credentials.expiration is None:
         return math.inf
-    return (credentials.expiration - at).total_seconds()
+    left = [(credentials.expiration - clock).total_seconds() for clock in clocks]
+    return min((seconds for seconds in left if seconds > 0), default=max(left))
 
 
-def after_success(credentials: Credentials, *, lifetime: float, now: Moment, schedule: Schedule = STANDARD) -> Held:
+def after_success(
+    credentials: Credentials,
+    *,
+    lifetime: float,
+    now: Moment,
+    schedule: Schedule = STANDARD,
+    jitter: float = 0.0,
+    before: Held = NOTHING,
+) -> Held:
     """
-    Return what is held after credentials came that have *lifetime* seconds left, more than 0.
+    Return what is held after credentials came.
 
-    *lifetime* counts from *now*, and is not believed beyond 36 hours, which is more than anybody issues.
+    Args:
+        credentials: The new ones.
+        lifetime: Seconds that they have left from *now* on, more than 0. It is not believed beyond 36 hours, which is
+            more than anybody issues.
+        now: When they came.
+        schedule: How the source wants to be refreshed.
+        jitter: Random in [0, 1): when in the first two thirds of the advisory window the next refresh is due. A window
+            that the schedule sets begins where it says.
+        before: What was held.
     """
+    replaced = _replaced(before, now=now)
     if lifetime == math.inf:
-        return Held(credentials=credentials, advisory=NEVER, mandatory=NEVER)
+        return Held(
+            credentials=credentials, fetched=now, advisory=NEVER, mandatory=NEVER, ends=NEVER, replaced=replaced
+        )
     lifetime = min(lifetime, LONGEST)
-    window = advisory_window(lifetime) if schedule.advisory is None else _within(lifetime, schedule.advisory)
+    if schedule.advisory is None:
+        window = advisory_window(lifetime)
+        due = window * (1 - SPREAD * jitter)
+    else:
+        window = due = _within(lifetime, schedule.advisory)
+    mandatory = min(schedule.mandatory, window)
     return Held(
         credentials=credentials,
-        advisory=now.plus(lifetime - window),
-        mandatory=now.plus(lifetime - min(schedule.mandatory, window)),
+        fetched=now,
+        advisory=now.plus(lifetime - max(due, mandatory)),
+        mandatory=now.plus(lifetime - mandatory),
+        ends=now.plus(lifetime),
+        replaced=replaced,
     )
 
 
-def after_expired(credentials: Credentials, *, now: Moment, jitter: float) -> Held:
+def after_expired(credentials: Credentials, *, now: Moment, jitter: float, before: Held = NOTHING) -> Held:
     """Return what is held when a source has only expired credentials and they are better than none."""
-    return Held(credentials=credentials, quiet_until=now.monotonic + _between(PAUSE, jitter))
+    return Held(
+        credentials=credentials,
+        fetched=now,
+        quiet_until=now.plus(_between(PAUSE, jitter)),
+        health=Health.ENDED,
+        failing_since=before.failing_since or now,
+    )
 
 
 def after_failure(held: Held, error: STSError, *, now: Moment, jitter: float, schedule: Schedule = STANDARD) -> Held:
@@ -167,11 +256,40 @@ def after_failure(held: Held, error: STSError, *, now: Moment, jitter: float, sc
 
     Those who waited get what is held, if `keeps_serving` says so, and else the error.
     """
-    if not error.recoverable:
-        return attrs.evolve(held, quiet_until=now.monotonic + _between(MEMORY, jitter), error=error)
-    kept = keeps_serving(held, error, now=now, schedule=schedule)
-    quiet_until = now.monotonic + _between(PAUSE, jitter) if kept else -math.inf
-    return attrs.evolve(held, quiet_until=quiet_until, error=None)
+    failed = attrs.evolve(held, error=None, quiet_until=PAST, failing_since=held.failing_since or now)
+    if keeps_serving(held, error, now=now, schedule=schedule):
+        pause = now.plus(_between(PAUSE, jitter))
+        health = Health.ENDED if held.ends.reached(now) else Health.KEPT
+        return attrs.evolve(
+            failed,
+            # What is final may not be so any more when callers begin to depend on it.
+            quiet_until=pause if error.recoverable else pause.or_earlier(held.mandatory),
+            health=max(held.health, health),
+        )
+    health = Health.GOOD if held.credentials is None else Health.LOST
+    if error.recoverable:
+        return attrs.evolve(failed, health=max(held.health, health))
+    return attrs.evolve(
+        failed,
+        error=error,
+        quiet_until=now.plus(_between(_memory(error, failures=held.failures, schedule=schedule), jitter)),
+        failures=held.failures + 1,
+        health=max(held.health, health),
+    )
+
+
+def _memory(error: STSError, *, failures: int, schedule: Schedule) -> tuple[float, float]:
+    """Return for how many seconds a final error is remembered, after some others."""
+    if schedule.attended:
+        return ATTENDED_MEMORY
+    far = isinstance(error, ServiceError) and not isinstance(error, CURED_HERE)
+    longest = LONGEST_MEMORY if far else LONGEST_LOCAL_MEMORY
+    low, high = (min(_grown(first, failures), most) for first, most in zip(MEMORY, longest, strict=True))
+    return low, high
+
+
+def _grown(seconds: float, times: int) -> float:
+    return seconds * GROWTH ** min(times, 10)
 
 
 def keeps_serving(held: Held, error: STSError, *, now: Moment, schedule: Schedule) -> bool:
@@ -185,11 +303,27 @@ def invalidated(held: Held, *, access_key_id: str) -> Held:
     """
     Return what is held after the service refused *access_key_id*: if it still is, it is refreshed before use.
 
-    A pause after a refresh that failed holds all the same: the rules prefer keys that may be refused to a storm.
+    A pause after a refresh that failed holds all the same: the rules prefer keys that may be refused to a storm. For
+    the same reason, those that have just replaced refused ones are used for a while, in which they may be refused.
     """
     if held.credentials is None or held.credentials.access_key_id != access_key_id:
         return held
-    return attrs.evolve(held, advisory=PAST, mandatory=PAST)
+    due = held.fetched.plus(_refused_wait(held)) if held.replaced else PAST
+    return attrs.evolve(
+        held, advisory=held.advisory.or_earlier(due), mandatory=held.mandatory.or_earlier(due), refused=True
+    )
+
+
+def _refused_wait(held: Held) -> float:
+    return min(_grown(REFUSED_WAIT, held.replaced - 1), LONGEST_REFUSED_WAIT) if held.replaced else 0.0
+
+
+def _replaced(before: Held, *, now: Moment) -> int:
+    """Return how many credentials in a row were refused soon after they came, when others replace them now."""
+    if not before.refused:
+        return 0
+    soon = not before.fetched.plus(2 * _refused_wait(before)).reached(now)
+    return before.replaced + 1 if soon else 1
 
 
 def _between(bounds: tuple[float, float], jitter: float) -> float:

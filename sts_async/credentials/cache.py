@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .._core import freshness
-from .._core.freshness import Moment, Schedule, Step
+from .._core.freshness import Health, Moment, Schedule, Step
 from .._core.secret import Unpicklable
 from .._flight import Flights, again
 from .._limits import ATTENDED_SECONDS, FETCH_SECONDS
@@ -20,7 +20,7 @@ from .._seams import CredentialsProvider, Lender
 from ..errors import ConfigurationError, CredentialsError, CredentialsExpired, STSError
 from ..events import CredentialsKept, CredentialsRefreshed
 from ..shapes import Credentials
-from .static import ends_at_some_time
+from .static import clocks, ends_at_some_time
 
 GIVE_UP_SECONDS = 5.0  # s that a source gets to let itself be cancelled
 
@@ -32,10 +32,21 @@ class RefreshingProvider(Unpicklable):
     Provide credentials from a cache, and keep it fresh.
 
     A subclass says how credentials are fetched, in `fetch`. Within the last minutes of their life (5, 15 or 60, by its
-    length) they are refreshed in the background, while callers get the cached ones at once; only in the last minute do
-    callers wait. However many ask, one fetch is under way, and no caller's cancellation ends it. When it fails for a
-    reason that may pass, the cached credentials are served on, also beyond their end, and the next attempt comes after
-    5 to 10 minutes; an error that waiting does not cure is raised, and remembered for 1 to 5 s.
+    length) they are refreshed in the background, while callers get the cached ones at once. The time is random, within
+    the first two thirds of these minutes. Only in the last minute do callers wait. However many ask, one fetch is under
+    way, and no caller's cancellation ends it.
+
+    When a fetch fails, the cached credentials are served until their last minute, and the next attempt comes after 5 to
+    10 minutes. After that, an error that may pass still leaves them in use, also beyond their end. A final error is
+    raised and remembered: for 5 to 15 s at first, then three times as long each time, up to 5 to 10 minutes for a
+    refusal by the service, and up to 30 to 60 s for what is cured at this machine, such as a missing login or an old
+    token. A success forgets it. A new provider knows of no errors.
+
+    Credentials that the service refuses are replaced before the next use; those that replaced them, and are refused as
+    well, after 5 s at the earliest, and then three times as long each time, up to 5 minutes.
+
+    The logger ``sts_async`` gets one line for each change of state: refreshes fail, the cached credentials have ended,
+    they are no longer served (all three at WARNING), refreshes succeed again (at INFO).
     """
 
     schedule: Schedule = freshness.STANDARD
@@ -101,7 +112,7 @@ class RefreshingProvider(Unpicklable):
         held = self._held
         match freshness.next_step(held, now=_now(lender)), held.credentials, held.error:
             case Step.RAISE, _, STSError() as error:
-                raise again(error)
+                raise self._remembered(error, lender)
             case Step.REFRESH_BEHIND, Credentials() as credentials, _:
                 self._flights.join(lender.tasks, lambda: self._refresh(lender), seconds=self._flight_seconds)
                 return credentials
@@ -113,22 +124,31 @@ class RefreshingProvider(Unpicklable):
         """Fetch anew before the next use, if *access_key_id*, which the service refused, is still the cached one."""
         self._held = freshness.invalidated(self._held, access_key_id=access_key_id)
 
+    def _remembered(self, error: STSError, lender: Lender) -> STSError:
+        """Return an equal error that says when there is another attempt."""
+        remembered = again(error)
+        seconds = self._held.quiet_until.monotonic - lender.monotonic()
+        remembered.add_note(f"{self.name}: an error of an earlier attempt; the next one is made in {seconds:.0f} s")
+        return remembered
+
     async def _refresh(self, lender: Lender) -> Credentials:
         failure: STSError
         raised: BaseException
-        begun = lender.monotonic()
+        begun, before = lender.monotonic(), self._held
         seconds = self._bound
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
                 fetched = await self.fetch(lender)
             credentials = self._accept(fetched, lender)
+            now = _now(lender)
             lender.notify(
                 CredentialsRefreshed(
                     source=self.name,
                     access_key_id=credentials.access_key_id,
                     expiration=credentials.expiration,
-                    seconds=lender.monotonic() - begun,
+                    seconds=now.monotonic - begun,
+                    failing_seconds=before.failing_seconds(now),
                 )
             )
             return credentials
@@ -146,22 +166,25 @@ class RefreshingProvider(Unpicklable):
                 failure = raised = self._late(seconds)
             else:
                 failure, raised = CredentialsError(f"{self.name} failed with {type(error).__name__}"), error
-        now = _now(lender)
+        now, before = _now(lender), self._held  # what is held may have been refused meanwhile
         held = self._held = freshness.after_failure(
-            self._held, failure, now=now, jitter=lender.jitter(), schedule=self.schedule
+            before, failure, now=now, jitter=lender.jitter(), schedule=self.schedule
         )
         if held.credentials is None:
             raise raised
+        changed = held.health is not before.health
+        if changed:
+            log.warning("%s: %s: %s", self.name, _told(held.health, held.credentials), failure)
         if not freshness.keeps_serving(held, failure, now=now, schedule=self.schedule):
-            log.warning("%s: could not refresh credentials, which end soon or have ended: %s", self.name, failure)
             raise raised
-        log.warning("%s: could not refresh credentials, those of before stay in use: %s", self.name, failure)
         lender.notify(
             CredentialsKept(
                 source=self.name,
                 access_key_id=held.credentials.access_key_id,
                 expiration=held.credentials.expiration,
                 error=failure,
+                changed=changed,
+                failing_seconds=held.failing_seconds(now) or 0.0,
             )
         )
         return held.credentials
@@ -171,13 +194,20 @@ class RefreshingProvider(Unpicklable):
             raise CredentialsError(f"{self.name} gave no Credentials but a {type(credentials).__name__}")
         if not ends_at_some_time(credentials):
             raise CredentialsError(f"{self.name} gave credentials whose expiration is no datetime with a time zone")
-        now = _now(lender)
-        lifetime = freshness.lifetime_of(credentials, at=lender.now())
+        now, before = _now(lender), self._held
+        lifetime = freshness.lifetime_of(credentials, *clocks(lender))
         if lifetime > 0:
-            self._held = freshness.after_success(credentials, lifetime=lifetime, now=now, schedule=self.schedule)
-        elif self.schedule.accept_expired and self._held.credentials is None:
-            log.warning("%s: has only credentials that have expired; they are used until it has others", self.name)
-            self._held = freshness.after_expired(credentials, now=now, jitter=lender.jitter())
+            self._held = freshness.after_success(
+                credentials, lifetime=lifetime, now=now, schedule=self.schedule, jitter=lender.jitter(), before=before
+            )
+            if before.health is not Health.GOOD:
+                failing = before.failing_seconds(now) or 0.0
+                log.info("%s: credential refresh works again, after %.0f s of failures", self.name, failing)
+        elif self.schedule.accept_expired and before.credentials is None:
+            log.warning(
+                "%s: the source has only credentials that have expired; serving them until it has others", self.name
+            )
+            self._held = freshness.after_expired(credentials, now=now, jitter=lender.jitter(), before=before)
         else:
             raise CredentialsExpired(f"{self.name} gave credentials that have already expired")
         return credentials
@@ -224,6 +254,18 @@ class CachingProvider(RefreshingProvider):
 
     def __repr__(self) -> str:
         return f"CachingProvider({self._called()})"
+
+
+def _told(health: Health, credentials: Credentials) -> str:
+    """Return what a log says of how bad it has become."""
+    expiration = credentials.expiration
+    end = "have no end" if expiration is None else f"end at {expiration.isoformat(timespec='seconds')}"
+    match health:
+        case Health.KEPT:
+            return f"credential refresh failed; still serving the cached credentials, which {end}"
+        case Health.ENDED:
+            return f"credential refresh failed; still serving the cached credentials, which have expired ({end})"
+    return f"credential refresh failed; no longer serving the cached credentials, which {end}"
 
 
 def _now(lender: Lender) -> Moment:

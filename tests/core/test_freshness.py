@@ -10,8 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sts_async._core import freshness
-from sts_async._core.freshness import ATTENDED, CACHED, NOTHING, STANDARD, Held, Moment, Schedule, Step
-from sts_async.errors import ConnectError, CredentialsExpired, LoginRequired, ServiceError, STSError
+from sts_async._core.freshness import ATTENDED, CACHED, NOTHING, STANDARD, Health, Held, Moment, Schedule, Step
+from sts_async.errors import (
+    ConnectError,
+    CredentialsExpired,
+    ExpiredTokenException,
+    LoginRequired,
+    ServiceError,
+    STSError,
+)
 from sts_async.shapes import Credentials
 
 START = Moment(1_767_225_600.0, 1_000.0)
@@ -96,7 +103,7 @@ def test_what_never_ends_is_never_refreshed() -> None:
     state = held(math.inf)
 
     assert step(state, 1e12) is Step.SERVE
-    assert freshness.lifetime_of(KEYS, at=datetime(2026, 1, 1, tzinfo=UTC)) == math.inf
+    assert freshness.lifetime_of(KEYS, datetime(2026, 1, 1, tzinfo=UTC)) == math.inf
 
 
 def test_a_window_can_be_set() -> None:
@@ -110,7 +117,43 @@ def test_the_lifetime_is_what_is_left() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     ends: Any = attrs.evolve(KEYS, expiration=now + timedelta(minutes=10))
 
-    assert freshness.lifetime_of(ends, at=now) == 600
+    assert freshness.lifetime_of(ends, now) == 600
+
+
+def test_credentials_have_ended_when_they_have_by_all_clocks() -> None:
+    """G3: of those by which they have not, the one counts that ends them first."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    ends: Any = attrs.evolve(KEYS, expiration=now + timedelta(minutes=10))
+    later, much_later = now + timedelta(minutes=1), now + timedelta(hours=2)
+
+    assert freshness.lifetime_of(ends, now, later) == freshness.lifetime_of(ends, later, now) == 540
+    assert freshness.lifetime_of(ends, now, much_later) == freshness.lifetime_of(ends, much_later, now) == 600
+    assert freshness.lifetime_of(ends, much_later, much_later + timedelta(hours=1)) == 600 - 7200
+
+
+# Spread
+
+
+@given(st.floats(600, 36 * 3600), jitters)
+def test_due_times_are_spread_over_two_thirds_of_the_window(lifetime: float, jitter: float) -> None:
+    """G9, F46: a third is left for another attempt before anybody waits."""
+    window = freshness.advisory_window(lifetime)
+    due = held(lifetime, jitter=jitter).advisory.monotonic - START.monotonic
+
+    assert due == pytest.approx(lifetime - window * (1 - 2 / 3 * jitter), abs=1e-3)
+    assert lifetime - window - 1e-3 <= due <= lifetime - window / 3 + 1e-3
+
+
+@given(lifetimes, jitters)
+def test_credentials_are_due_before_callers_wait_for_them(lifetime: float, jitter: float) -> None:
+    state = held(lifetime, jitter=jitter)
+
+    assert state.fetched.monotonic < state.advisory.monotonic <= state.mandatory.monotonic < state.ends.monotonic
+
+
+@pytest.mark.parametrize("schedule", [Schedule(advisory=1800), ATTENDED, CACHED])
+def test_a_window_that_is_set_is_not_spread(schedule: Schedule) -> None:
+    assert held(3600, schedule=schedule, jitter=0.9) == held(3600, schedule=schedule)
 
 
 # Two clocks
@@ -166,20 +209,20 @@ def test_a_failure_that_may_pass_keeps_what_is_held_and_pauses(since: float) -> 
 def test_the_pause_is_300_to_600_seconds(jitter: float) -> None:
     state = freshness.after_failure(held(3600), PASSING, now=START.plus(3600), jitter=jitter)
 
-    assert 300 <= state.quiet_until - START.plus(3600).monotonic < 600
+    assert 300 <= state.quiet_until.monotonic - START.plus(3600).monotonic < 600
 
 
 @given(jitters, st.booleans())
-def test_an_error_that_waiting_does_not_cure_is_remembered_for_1_to_5_seconds(jitter: float, first: bool) -> None:
+def test_a_final_error_is_remembered_for_5_to_15_seconds_at_first(jitter: float, first: bool) -> None:
     now = START.plus(3550)
     before = NOTHING if first else held(3600)
     state = freshness.after_failure(before, FINAL, now=now, jitter=jitter)
 
     assert not freshness.keeps_serving(state, FINAL, now=now, schedule=STANDARD)
-    assert 1 <= state.quiet_until - now.monotonic < 5
+    assert 5 <= state.quiet_until.monotonic - now.monotonic < 15
     assert state.error is FINAL
     assert freshness.next_step(state, now=now) is Step.RAISE
-    assert freshness.next_step(state, now=now.plus(5)) is Step.REFRESH
+    assert freshness.next_step(state, now=now.plus(15)) is Step.REFRESH
 
 
 def test_an_error_that_waiting_does_not_cure_leaves_unexpired_credentials_in_use() -> None:
@@ -187,8 +230,74 @@ def test_an_error_that_waiting_does_not_cure_leaves_unexpired_credentials_in_use
     state = freshness.after_failure(held(3600), FINAL, now=START.plus(2700), jitter=0.5)
 
     assert freshness.keeps_serving(state, FINAL, now=START.plus(2700), schedule=STANDARD)
-    assert step(state, 2700) is Step.SERVE
-    assert step(state, 2704) is Step.REFRESH_BEHIND
+    assert [step(state, at) for at in (2700, 3149)] == [Step.SERVE] * 2
+    assert step(state, 3151) is Step.REFRESH_BEHIND
+
+
+def test_the_pause_does_not_carry_a_final_error_into_the_last_minute() -> None:
+    """C17: callers begin to depend on an answer then, and it may be another."""
+    state = freshness.after_failure(held(3600), FINAL, now=START.plus(3500), jitter=0.5)
+
+    assert step(state, 3539) is Step.SERVE
+    assert step(state, 3540) is Step.REFRESH
+    assert freshness.next_step(state, now=Moment(START.wall + 3540, START.monotonic + 3501)) is Step.REFRESH
+
+
+def pauses(error: STSError, *, times: int = 7, jitter: float = 0.5, schedule: Schedule = STANDARD) -> list[float]:
+    """Return the seconds for which an error is remembered that comes again with each attempt."""
+    state, now, found = NOTHING, START, []
+    for _ in range(times):
+        state = freshness.after_failure(state, error, now=now, jitter=jitter, schedule=schedule)
+        found.append(state.quiet_until.monotonic - now.monotonic)
+        now = state.quiet_until
+    return found
+
+
+@pytest.mark.parametrize(
+    ("error", "jitter", "expected"),
+    [
+        (FINAL, 0.0, [5, 15, 45, 135, 300, 300, 300]),
+        (FINAL, 0.5, [10, 30, 90, 270, 450, 450, 450]),
+        (LoginRequired("log in"), 0.0, [5, 15, 30, 30, 30, 30, 30]),
+        (LoginRequired("log in"), 0.5, [10, 30, 45, 45, 45, 45, 45]),
+        (ExpiredTokenException("old", code="ExpiredTokenException", status=400), 0.0, [5, 15, 30, 30, 30, 30, 30]),
+    ],
+)
+def test_a_final_error_is_remembered_three_times_as_long_each_time(
+    error: STSError, jitter: float, expected: list[float]
+) -> None:
+    """G8: minutes for a policy at the service, a minute at most for what a person cures at this machine."""
+    assert pauses(error, jitter=jitter) == pytest.approx(expected)
+
+
+def test_where_a_person_is_asked_an_error_is_remembered_for_seconds() -> None:
+    """A code is mistyped now and then, and each attempt asks the person again."""
+    assert pauses(FINAL, schedule=ATTENDED) == pytest.approx([3] * 7)
+
+
+def test_a_success_begins_with_a_short_memory_again() -> None:
+    state = NOTHING
+    for _ in range(5):
+        state = freshness.after_failure(state, FINAL, now=START, jitter=0.5)
+    state = freshness.after_success(KEYS, lifetime=3600, now=START, before=state)
+    state = freshness.after_failure(state, FINAL, now=START.plus(3600), jitter=0.5)
+
+    assert state.quiet_until == START.plus(3610)
+
+
+def test_how_bad_it_is_changes_a_few_times_however_many_attempts_there_are() -> None:
+    """G8: once for each state, as long as there is no success."""
+    state, seen = held(3600), list[Health]()
+    for at in range(2700, 9000, 300):
+        for error in (PASSING, FINAL):
+            state = freshness.after_failure(state, error, now=START.plus(at), jitter=0.5)
+            seen += [state.health] * (state.health not in seen)
+
+    assert seen == [Health.KEPT, Health.ENDED, Health.LOST]
+    assert state.health is Health.LOST
+    assert state.failing_seconds(START.plus(9000)) == 6300
+    healed = freshness.after_success(KEYS, lifetime=3600, now=START.plus(9000), before=state)
+    assert (healed.health, healed.failing_seconds(START.plus(9000))) == (Health.GOOD, None)
 
 
 def test_what_is_only_cached_is_not_kept_beyond_its_end() -> None:
@@ -244,6 +353,33 @@ def test_a_pause_holds_after_an_invalidation() -> None:
     assert step(state, 451) is Step.REFRESH
 
 
+def test_keys_that_replaced_refused_ones_are_used_for_five_seconds_at_least() -> None:
+    """B9: the service may refuse all that there are."""
+    refused = freshness.invalidated(held(3600), access_key_id=KEYS.access_key_id)
+    state = freshness.after_success(KEYS, lifetime=3600, now=START, before=refused)
+    again = freshness.invalidated(state, access_key_id=KEYS.access_key_id)
+
+    assert [step(again, at) for at in (0, 4.9, 5.0)] == [Step.SERVE, Step.SERVE, Step.REFRESH]
+    assert freshness.invalidated(again, access_key_id=KEYS.access_key_id) == again
+
+
+def test_an_invalidation_never_makes_keys_live_longer() -> None:
+    refused = freshness.invalidated(held(4), access_key_id=KEYS.access_key_id)
+    state = freshness.after_success(KEYS, lifetime=4, now=START, before=refused)
+    again = freshness.invalidated(state, access_key_id=KEYS.access_key_id)
+
+    assert again.mandatory == state.mandatory
+    assert step(again, 2) is Step.REFRESH
+
+
+def test_keys_that_a_plain_refresh_brought_are_replaced_at_once() -> None:
+    refused = freshness.invalidated(held(3600), access_key_id=KEYS.access_key_id)
+    state = freshness.after_success(KEYS, lifetime=3600, now=START, before=refused)
+    state = freshness.after_success(KEYS, lifetime=3600, now=START.plus(1), before=state)
+
+    assert step(freshness.invalidated(state, access_key_id=KEYS.access_key_id), 1) is Step.REFRESH
+
+
 # Whatever happens
 
 
@@ -260,7 +396,7 @@ def test_whatever_happens_a_step_can_be_taken(events: list[tuple[float, str, flo
         now = now.plus(wait)
         match event:
             case "success":
-                state = freshness.after_success(KEYS, lifetime=3600, now=now)
+                state = freshness.after_success(KEYS, lifetime=3600, now=now, jitter=jitter, before=state)
             case "passing":
                 state = freshness.after_failure(state, PASSING, now=now, jitter=jitter)
             case "final":
@@ -270,4 +406,4 @@ def test_whatever_happens_a_step_can_be_taken(events: list[tuple[float, str, flo
         taken = freshness.next_step(state, now=now)
         assert (taken in (Step.SERVE, Step.REFRESH_BEHIND)) <= (state.credentials is not None)
         assert (taken is Step.RAISE) <= (state.error is not None)
-        assert state.quiet_until <= now.monotonic + 600
+        assert state.quiet_until.monotonic <= now.monotonic + 600

@@ -187,7 +187,7 @@ async def test_a_refusal_is_remembered_for_seconds_and_then_tried_again(
         with pytest.raises(errors.ServiceError, match="AccessDenied"):
             await provider.provide_credentials(lender)
     assert calls(server) == 1
-    clocks.advance(5)
+    clocks.advance(10)
     await provider.provide_credentials(lender)
 
     assert calls(server) == 2

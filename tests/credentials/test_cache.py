@@ -13,6 +13,7 @@ import attrs
 import pytest
 from support import START, Clocks
 
+from sts_async._core.skew import ServiceClock
 from sts_async._engine import Engine, new_engine
 from sts_async._seams import Lender
 from sts_async.credentials import CachingProvider, RefreshingProvider
@@ -28,6 +29,7 @@ from sts_async.errors import (
 )
 from sts_async.shapes import Credentials
 
+DUE = 3000  # s after which credentials for an hour are refreshed, in the middle of the times that are chosen from
 DENIED = ServiceError("no", code="AccessDenied", status=403)
 
 
@@ -73,7 +75,7 @@ async def settle(times: int = 5) -> None:
 async def test_what_is_valid_is_not_fetched_again(lender: Engine, clocks: Clocks) -> None:
     source = Source(clocks)
     first = await source.provide_credentials(lender)
-    clocks.advance(2699)
+    clocks.advance(DUE - 1)
 
     assert await source.provide_credentials(lender) is first
     assert source.fetched == 1
@@ -84,7 +86,7 @@ async def test_in_the_advisory_window_callers_get_the_old_at_once_and_one_fetche
 ) -> None:
     source = Source(clocks)
     await key(source, lender)
-    clocks.advance(2700)
+    clocks.advance(DUE)
     source.go_on = asyncio.Event()
 
     assert await asyncio.gather(*(key(source, lender) for _ in range(100))) == [1] * 100
@@ -151,22 +153,149 @@ async def test_callers_with_deadlines_shorter_than_the_fetch_serve_those_who_com
     assert source.fetched == 1
 
 
-async def test_a_failed_refresh_keeps_the_old_in_use_and_says_so_once(
+Lines = list[tuple[str, str]]
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> Lines:
+    """Return level and text of what was logged, without the errors."""
+    return [(record.levelname, record.getMessage().rpartition(": ")[0]) for record in caplog.records]
+
+
+def told(word: str, *, rest: str = "which end at 2026-01-01T01:00:00+00:00") -> tuple[str, str]:
+    return "WARNING", f"Source: credential refresh failed; {word} the cached credentials, {rest}"
+
+
+KEPT = told("still serving")
+ENDED = told("still serving", rest="which have expired (end at 2026-01-01T01:00:00+00:00)")
+LOST = told("no longer serving")
+
+
+async def test_six_hours_of_outage_are_an_attempt_in_each_pause_and_two_lines(
     lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """F47: hours of failure are one attempt and one line for each pause, not one for each call."""
+    """G8, F47: nobody fails; one line when it begins, one when the credentials have ended, one when it is over."""
+    caplog.set_level(logging.INFO, logger="sts_async")
     source = Source(clocks, 3600.0, ConnectError("refused"))
     await key(source, lender)
-    clocks.advance(3599)
-    with caplog.at_level(logging.WARNING, logger="sts_async"):
-        for _ in range(360):
-            assert await asyncio.gather(*(key(source, lender) for _ in range(5))) == [1] * 5
-            clocks.advance(60)
+    clocks.advance(DUE)
+    for _ in range(360):
+        assert await asyncio.gather(*(key(source, lender) for _ in range(5))) == [1] * 5
+        await settle()
+        clocks.advance(60)
 
-    attempts = source.fetched - 1
-    assert attempts == pytest.approx(360 * 60 / 480, abs=1)  # the pause is 450 s, seen once a minute
-    assert len(caplog.records) == attempts
+    assert source.fetched - 1 == pytest.approx(360 * 60 / 480, abs=1)  # the pause is 450 s, seen once a minute
+    assert lines(caplog) == [KEPT, ENDED]
     assert "refused" in caplog.text
+    source.outcomes = [3600.0]
+    clocks.advance(450)
+    caplog.clear()
+    await key(source, lender)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "Source: credential refresh works again, after 22050 s of failures")
+    ]
+
+
+async def test_a_role_that_is_refused_for_hours_is_an_attempt_in_minutes_and_two_lines(
+    lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C17, G8: the valid keys stay in use; then the error is raised, and remembered for longer each time."""
+    caplog.set_level(logging.INFO, logger="sts_async")
+    source = Source(clocks, 12 * 3600.0, DENIED)
+    await key(source, lender)
+    clocks.advance(12 * 3600 - 3600)
+    served, at = 0, list[float]()
+    for second in range(6 * 3600):
+        before = source.fetched
+        try:
+            served += await key(source, lender)
+            await settle()
+        except ServiceError:
+            pass
+        at += [second] * (source.fetched - before)
+        clocks.advance(1)
+
+    assert served == 3600 - 60, "until the last minute"
+    assert at[:10] == [1200, 1650, 2100, 2550, 3000, 3450, 3540, 3550, 3580, 3670]
+    assert at[10:12] == [3940, 4390]
+    assert max(sum(hour <= second < hour + 3600 for second in at) for hour in range(5 * 3600)) <= 12
+    assert [line for line in lines(caplog) if "12:00:00" in line[1]] == lines(caplog)
+    assert [text.partition(";")[2].split(" ")[1:3] for _, text in lines(caplog)] == [
+        ["still", "serving"],
+        ["no", "longer"],
+    ]
+
+
+async def test_when_callers_begin_to_wait_a_role_that_was_refused_is_asked_for_again(
+    lender: Engine, clocks: Clocks
+) -> None:
+    """C17: the pause does not carry the error past this moment, on either clock."""
+    for jump in (0.0, 7200.0):
+        source = Source(clocks, 3600.0, DENIED, 3600.0)
+        await key(source, lender)
+        clocks.advance(3500)
+        assert await key(source, lender) == 1
+        await settle()
+        assert source.fetched == 2
+        clocks.advance(40)
+        clocks.wall += jump
+
+        assert await key(source, lender) == 3
+
+
+async def test_a_remembered_error_says_when_there_is_another_attempt(lender: Engine, clocks: Clocks) -> None:
+    source = Source(clocks, DENIED)
+    for _ in range(3):
+        with pytest.raises(ServiceError) as caught:
+            await key(source, lender)
+
+    assert caught.value.__notes__ == ["Source: an error of an earlier attempt; the next one is made in 10 s"]
+    assert not hasattr(DENIED, "__notes__")
+
+
+async def test_a_suspended_machine_ends_a_pause(lender: Engine, clocks: Clocks) -> None:
+    """F52: credentials that ended while the monotonic clock stood still are not served for the rest of a pause."""
+    source = Source(clocks, 3600.0, ConnectError("refused"), 3600.0)
+    await key(source, lender)
+    clocks.advance(DUE)
+    await key(source, lender)
+    await settle()
+    clocks.wall += 12 * 3600
+
+    assert await key(source, lender) == 3
+
+
+async def test_what_both_clocks_call_ended_has_ended_and_what_one_calls_so_has_not(
+    lend: Callable[..., Engine], clocks: Clocks
+) -> None:
+    """G3: a wrong Date, or a host whose clock is wrong, must not end a client."""
+    for offset in (7200.0, -7200.0, 0.0):
+        lender = lend(clock=ServiceClock(offset=offset))
+        assert await key(Source(clocks, 3600.0), lender) == 1
+        assert await key(Source(clocks, 3600.0 - min(0.0, offset)), lender) == 1
+    hasty = lend(clock=ServiceClock(offset=600.0))
+    source = Source(clocks, 3600.0)
+    await key(source, hasty)
+
+    assert source._held.ends.wall == clocks.wall + 3000, "the sooner of the two"
+    with pytest.raises(CredentialsExpired):
+        await key(Source(clocks, -1.0), lend(clock=ServiceClock(offset=600.0)))
+
+
+async def test_keys_that_replaced_refused_ones_are_used_for_some_seconds(lender: Engine, clocks: Clocks) -> None:
+    """B9: a service that refuses everything costs a fetch after 5 s, 15 s, 45 s and so on, not one for each call."""
+    source = Source(clocks)
+    at = list[float]()
+    for second in range(3600):
+        before = source.fetched
+        source.invalidate((await source.provide_credentials(lender)).access_key_id)
+        at += [second] * (source.fetched - before)
+        clocks.advance(1)
+
+    assert at[:7] == [0, 1, 6, 21, 66, 201, 501]
+    assert len(at) < 20
+    clocks.advance(600)
+    source.invalidate(f"ASIA{source.fetched:016}")
+    assert await key(source, lender) == len(at) + 1, "what has lasted is replaced at once"
 
 
 async def test_recovery_is_noticed_with_the_first_attempt_after_the_pause(lender: Engine, clocks: Clocks) -> None:
@@ -191,7 +320,7 @@ async def test_an_error_that_waiting_does_not_cure_is_raised_and_remembered_for_
         with pytest.raises(ServiceError, match="AccessDenied"):
             await key(source, lender)
     assert source.fetched == 2
-    clocks.advance(3.1)
+    clocks.advance(10.1)
 
     with pytest.raises(ServiceError, match="AccessDenied"):
         await key(source, lender)
@@ -204,7 +333,7 @@ async def test_an_error_in_the_advisory_window_is_not_seen_by_callers(
     """F18: unexpired credentials stay in use, and a warning says what will come."""
     source = Source(clocks, 3600.0, DENIED)
     await key(source, lender)
-    clocks.advance(2700)
+    clocks.advance(DUE)
 
     assert await key(source, lender) == 1
     await settle()
@@ -238,7 +367,10 @@ async def test_messages_call_a_source_by_its_name(
     called = name or "Named"
 
     assert (source.name, name_of(source)) == (called, called)
-    assert f"{called}: could not refresh credentials, those of before stay in use: {called} gave" in caplog.text
+    assert (
+        f"{called}: credential refresh failed; still serving the cached credentials, which have expired" in caplog.text
+    )
+    assert f": {called} gave" in caplog.text
 
 
 def test_a_cache_is_called_by_what_it_asks() -> None:
@@ -360,7 +492,7 @@ async def test_whatever_a_refresh_fails_with_what_is_held_stays_in_use(
     """F57: with a pause and a warning, which does not show the text of an error that is not ours."""
     source = Source(clocks, 3600.0, error)
     await key(source, lender)
-    clocks.advance(2700)
+    clocks.advance(DUE)
     for _ in range(20):
         assert await key(source, lender) == 1
         await settle()

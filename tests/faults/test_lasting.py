@@ -108,7 +108,7 @@ async def test_whatever_ends_a_refresh_in_the_background_is_told_and_tried_again
 
     assert served == [1] * 10
     assert attempts == 1
-    assert len([record for record in caplog.records if "could not refresh" in record.message]) == 1
+    assert len([record for record in caplog.records if "credential refresh failed" in record.message]) == 1
     assert recovered == 3
 
 
@@ -140,7 +140,7 @@ async def main(ahead):
     return (await sts.get_credentials()).access_key_id
 
 try:
-    asyncio.run(main(2900))
+    asyncio.run(main(3500))
 except (SystemExit, KeyboardInterrupt) as error:
     print(type(error).__name__, error.args)
 print(asyncio.run(main(0)), source.fetched)

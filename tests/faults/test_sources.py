@@ -30,7 +30,7 @@ from sts_async.credentials import AssumeRoleProvider, CachingProvider, WebIdenti
 from sts_async.events import CredentialsKept
 from sts_async.retries import NoRetries, StandardRetries
 from sts_async.shapes import Credentials
-from sts_async.testing import LocalSTS
+from sts_async.testing import LocalSTS, Skew
 
 BY_CALLERS = pytest.mark.parametrize("callers", CALLERS, ids=["alone", "fifty"])
 ISSUED = says(document("AssumeRoleWithWebIdentity"))
@@ -49,6 +49,13 @@ def attempts_of(calls: list[Played]) -> list[int]:
     return [call.outcome.metadata.attempts for call in calls]
 
 
+def minutes_later(client: STSClient, minutes: int) -> None:
+    """Have the client's monotonic clock say that some minutes have gone by."""
+    engine = client._engine
+    assert engine is not None
+    engine.monotonic = lambda: time.monotonic() + 60.0 * minutes
+
+
 # -- keys -----------------------------------------------------------------------------------------------------------
 
 
@@ -60,6 +67,7 @@ async def test_sessions_that_end_under_their_callers_are_renewed_once_each_time(
         async with server.client(credentials=provider) as client:
             await client.get_caller_identity()
             for renewals in (1, 2, 3):
+                minutes_later(client, renewals)
                 server.expire(await client.get_credentials())
                 calls = await played(client, identity, names(callers))
 
@@ -130,6 +138,31 @@ async def test_new_keys_that_are_refused_too_are_the_end(callers: int) -> None:
     calls = await with_keys(give, refused=lambda r: True, code="ExpiredToken", callers=callers)
 
     hold(Row("F16", [], Fails(errors.ServiceError, attempts=2, code="ExpiredToken", retryable=False)), calls)
+
+
+async def test_a_session_that_stays_refused_is_renewed_twice_and_not_for_each_call() -> None:
+    """B9: fifty calls one after the other within seconds; each is sent at most twice."""
+    begun = time.monotonic()
+
+    def script(received: Received) -> Act:
+        if of_provider(received):
+            return says(document().replace("ASIAIOSFODNN7EXAMPLE", f"ASIA{received.number:016}"))
+        return refuses("InvalidClientTokenId", status=403)
+
+    provider = AssumeRoleProvider(role_arn=ROLE, role_session_name=PROVIDER, source=KEYS)
+    async with serving(script, credentials=provider) as (client, server):
+        await client.get_credentials()
+        assert client._engine is not None
+        client._engine.monotonic = lambda: begun  # no time goes by, however slow the machine
+        calls = [call for name in names(50) for call in await played(client, assume_role, [name])]
+        fetched = len(server.received[PROVIDER])
+        client._engine.monotonic = lambda: begun + 60
+        calls += await played(client, assume_role, ["later"])
+
+    fate = Fails(errors.ServiceError, attempts=1, code="InvalidClientTokenId", retryable=False)
+    hold(Row("B9", [], fate), calls[1:50])
+    assert [calls[0].outcome.attempts, calls[-1].outcome.attempts] == [2, 1]
+    assert (fetched, len(server.received[PROVIDER])) == (2, 3)
 
 
 # -- a role that may no longer be assumed -------------------------------------------------------------------------
@@ -249,7 +282,7 @@ async def test_a_token_that_stays_ends_every_call_with_a_hint(
     calls, requests = await with_token(file, lambda received: refuses(code), callers=callers, waves=2)
 
     hold(Row("F17", [], Fails(error, attempts=1, code=code, retryable=False, recoverable=False), within=0.5), calls)
-    assert {note for call in calls for note in call.outcome.__notes__} == {
+    assert {call.outcome.__notes__[0] for call in calls} == {
         f"'{file}' still holds the token that was refused: whoever writes it must renew it"
     }
     assert len(requests) == 1
@@ -281,3 +314,15 @@ async def test_a_service_whose_clock_is_off_costs_one_more_attempt_once(minutes:
 async def test_a_clock_that_is_off_costs_fifty_callers_no_more_than_one(minutes: int) -> None:
     """F20: the quota is there to spare a service that is in trouble, and this one is not."""
     await with_a_clock_off(minutes, callers=50, retries=StandardRetries())
+
+
+async def test_one_answer_by_a_wrong_clock_ends_no_client_with_temporary_keys() -> None:
+    """G3: the keys live for an hour. A server that is two hours ahead calls them expired, and the next one does not."""
+    async with LocalSTS() as server, server.client(credentials=server.issue(ROLE)) as client:
+        await client.get_caller_identity()
+        server.faults.add(Skew(7200))
+        with pytest.raises(errors.ServiceError, match="ExpiredToken"):
+            await client.get_caller_identity()
+        later = [(await client.get_caller_identity()).metadata.attempts for _ in range(2)]
+
+    assert later == [2, 1], "signed for the wrong time once more"

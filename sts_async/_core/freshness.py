@@ -256,25 +256,24 @@ def after_failure(held: Held, error: STSError, *, now: Moment, jitter: float, sc
 
     Those who waited get what is held, if `keeps_serving` says so, and else the error.
     """
-    failed = attrs.evolve(held, error=None, quiet_until=PAST, failing_since=held.failing_since or now)
-    if keeps_serving(held, error, now=now, schedule=schedule):
-        pause = now.plus(_between(PAUSE, jitter))
+    kept = keeps_serving(held, error, now=now, schedule=schedule)
+    remembered = not kept and not error.recoverable
+    if kept:
         health = Health.ENDED if held.ends.reached(now) else Health.KEPT
-        return attrs.evolve(
-            failed,
-            # What is final may not be so any more when callers begin to depend on it.
-            quiet_until=pause if error.recoverable else pause.or_earlier(held.mandatory),
-            health=max(held.health, health),
-        )
-    health = Health.GOOD if held.credentials is None else Health.LOST
-    if error.recoverable:
-        return attrs.evolve(failed, health=max(held.health, health))
+        quiet_until = now.plus(_between(PAUSE, jitter))
+        if not error.recoverable:  # it may be cured by the time that callers begin to depend on it
+            quiet_until = quiet_until.or_earlier(held.mandatory)
+    else:
+        health = Health.GOOD if held.credentials is None else Health.LOST
+        memory = _memory(error, failures=held.failures, schedule=schedule)
+        quiet_until = now.plus(_between(memory, jitter)) if remembered else PAST
     return attrs.evolve(
-        failed,
-        error=error,
-        quiet_until=now.plus(_between(_memory(error, failures=held.failures, schedule=schedule), jitter)),
-        failures=held.failures + 1,
+        held,
+        quiet_until=quiet_until,
+        error=error if remembered else None,
+        failures=held.failures + remembered,
         health=max(held.health, health),
+        failing_since=held.failing_since or now,
     )
 
 

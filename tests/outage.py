@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sts_async._core.freshness import Held, Moment, Step, next_step
-from sts_async._engine import Engine
+from sts_async._engine import new_engine
 from sts_async._seams import Lender
 from sts_async.credentials import RefreshingProvider
 from sts_async.errors import STSError
@@ -91,7 +91,7 @@ class Fleet(logging.Handler):
         self.identities = [Identity(self, number) for number in range(size)]
         self._queue = [(0, number) for number in range(size)]
         absent: Any = None
-        self._engine = Engine(
+        self._lender = new_engine(
             endpoint=None,
             transport=absent,
             credentials=absent,
@@ -99,7 +99,7 @@ class Fleet(logging.Handler):
             wall_clock=lambda: START + self.now,
             monotonic=lambda: float(self.now),
             jitter=random.Random(seed).random,
-        )
+        ).context
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
@@ -131,12 +131,12 @@ class Fleet(logging.Handler):
         while self._queue and self._queue[0][0] == self.now:
             _, number = heapq.heappop(self._queue)
             try:
-                await self.identities[number].provide_credentials(self._engine)
+                await self.identities[number].provide_credentials(self._lender)
             except STSError:
                 asked.append((number, False))
             else:
                 asked.append((number, True))
-        while self._engine.tasks._running:
+        while self._lender.tasks._running:
             await asyncio.sleep(0)
         for number, served in asked:
             identity = self.identities[number]

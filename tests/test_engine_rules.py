@@ -212,7 +212,7 @@ async def test_one_answer_with_a_wrong_date_ends_no_keys(ahead: float, environme
     engine = world.engine(credentials=in_environment(TEMPORARY) if environment else StaticProvider(TEMPORARY))
     for _ in range(4):
         await engine.invoke(ASSUME_ROLE, REQUEST)
-        assert engine.now().timestamp() == world.now
+        assert engine.context.now().timestamp() == world.now
 
     signed = [request.headers["x-amz-date"][9:] for request in world.sent]
     assert [signed[0], signed[1], signed[3]] == ["000000Z"] * 3, "the next answer has mended it"
@@ -226,13 +226,13 @@ async def test_keys_are_sent_while_every_date_is_wrong_and_it_heals_when_dates_a
     engine = world.engine(credentials=in_environment(TEMPORARY) if environment else StaticProvider(TEMPORARY))
     for _ in range(5):
         await engine.invoke(ASSUME_ROLE, REQUEST)
-    assert engine.now().timestamp() == world.now + 7200
+    assert engine.context.now().timestamp() == world.now + 7200
     world.outcomes = [lambda: answer(**at(world, 0))]
     for _ in range(2):
         await engine.invoke(ASSUME_ROLE, REQUEST)
 
     assert len(world.sent) == 7
-    assert engine.now().timestamp() == world.now
+    assert engine.context.now().timestamp() == world.now
     world.now += 3601
     with pytest.raises(errors.CredentialsExpired, match=r"1 s ago by this host.s clock, which says 2026"):
         await engine.invoke(ASSUME_ROLE, REQUEST)
@@ -246,7 +246,7 @@ async def test_a_host_whose_clock_is_ahead_uses_keys_that_the_service_calls_good
     await engine.invoke(ASSUME_ROLE, REQUEST)
     ended_here = attrs.evolve(TEMPORARY, expiration=datetime.fromtimestamp(START - 3600, UTC))
 
-    assert await StaticProvider(ended_here).provide_credentials(engine) is ended_here
+    assert await StaticProvider(ended_here).provide_credentials(engine.context) is ended_here
 
 
 def in_environment(credentials: Credentials) -> EnvironmentProvider:

@@ -22,7 +22,7 @@ from faults.matrix import (
     played,
     serving,
 )
-from support import KEYS, ROLE
+from support import KEYS, ROLE, put_into
 
 from sts_async import STSClient, errors
 from sts_async._core.freshness import Schedule
@@ -51,9 +51,7 @@ def attempts_of(calls: list[Played]) -> list[int]:
 
 def minutes_later(client: STSClient, minutes: int) -> None:
     """Have the client's monotonic clock say that some minutes have gone by."""
-    engine = client._engine
-    assert engine is not None
-    engine.monotonic = lambda: time.monotonic() + 60.0 * minutes
+    put_into(client, monotonic=lambda: time.monotonic() + 60.0 * minutes)
 
 
 # -- keys -----------------------------------------------------------------------------------------------------------
@@ -152,11 +150,10 @@ async def test_a_session_that_stays_refused_is_renewed_twice_and_not_for_each_ca
     provider = AssumeRoleProvider(role_arn=ROLE, role_session_name=PROVIDER, source=KEYS)
     async with serving(script, credentials=provider) as (client, server):
         await client.get_credentials()
-        assert client._engine is not None
-        client._engine.monotonic = lambda: begun  # no time goes by, however slow the machine
+        put_into(client, monotonic=lambda: begun)  # no time goes by, however slow the machine
         calls = [call for name in names(50) for call in await played(client, assume_role, [name])]
         fetched = len(server.received[PROVIDER])
-        client._engine.monotonic = lambda: begun + 60
+        put_into(client, monotonic=lambda: begun + 60)
         calls += await played(client, assume_role, ["later"])
 
     fate = Fails(errors.ServiceError, attempts=1, code="InvalidClientTokenId", retryable=False)

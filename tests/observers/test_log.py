@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from support import KEYS, ROLE, Clocks
+from support import KEYS, ROLE, Clocks, put_into
 
 from sts_async import (
     AttemptFinished,
@@ -190,8 +190,8 @@ async def test_an_outage_is_one_line_when_it_begins_one_at_the_end_of_the_creden
                     await asyncio.sleep(0)
 
     for client in clients:
-        engine = await client._ready()
-        engine.wall_clock, engine.monotonic = lambda: clocks.wall, lambda: clocks.monotonic
+        await client._ready()
+        put_into(client, wall_clock=lambda: clocks.wall, monotonic=lambda: clocks.monotonic)
         await client.get_credentials()
     for source in sources:
         source.away = True

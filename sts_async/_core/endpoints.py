@@ -5,11 +5,13 @@ The order of the rules is that of the endpoint rule set of STS; the tests compar
 """
 
 import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import attrs
+
 from ..errors import ConfigurationError, InvalidEndpoint, InvalidRegion
+from .hosts import DEFAULT_PORTS, LOOPBACK, address_of, take_apart
 
 
 class Partition(NamedTuple):
@@ -74,27 +76,11 @@ REGION_RULE = "lower-case letters, digits and hyphens, 1 to 63 of them, no hyphe
 NO_REGION = (
     "no region: pass region=... (or --region), set AWS_REGION or AWS_DEFAULT_REGION, or set region in the profile"
 )
-DEFAULT_PORTS = {"https": 443, "http": 80}
-LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 # Expressions are text, which `re` compiles at first use and keeps: importing is not the time for it.
 _REGION = r"(?!-)(?![0-9]+\Z)[a-z0-9-]{1,63}(?<!-)"
 
-# In this order: each may rely on the ones before it. The rules complete "endpoint_url must ...".
-_REFUSED = (
-    (r"[^!-~]|\\", "have only printable ASCII characters, no space and no backslash"),
-    (r"(?i)\A(?!https?://)", "begin with https:// or http://"),
-    (r"\A[^/]*//[^/?#]*@", "not carry a user name or password"),
-    (r"[?#]", "not have a query or a fragment"),
-)
-# Stricter than the parsers below us, so that no two of them can see different hosts. "_": names of containers have it.
-_ENDPOINT_URL = r"""(?aix)
-    (?P<scheme> https? ) ://
-    (?P<host> \[ [0-9a-f.]* : [0-9a-f:.]* \]
-            | (?!-)[a-z0-9_-]{1,63}(?<!-) (?: \. (?!-)[a-z0-9_-]{1,63}(?<!-) )* \.? )
-    (?: : (?P<port> [0-9]{1,5} ) )?
-    (?P<path> (?: / (?: [a-z0-9._~!$&'()*+,;=:@/-] | %[0-9a-f]{2} )* )? )
-"""
+_PATH = r"(?i)(?:/(?:[a-z0-9._~!$&'()*+,;=:@/-]|%[0-9a-f]{2})*)"
 
 
 class Endpoint(NamedTuple):
@@ -102,8 +88,8 @@ class Endpoint(NamedTuple):
     Where requests go and what they are signed for.
 
     Attributes:
-        url: With a path: ``https://sts.eu-west-1.amazonaws.com/``.
-        host: The Host header as it is sent: without a default port, an IPv6 address in brackets.
+        url: What is connected to, with a path: ``https://sts.eu-west-1.amazonaws.com/``. A name keeps its final dot.
+        host: The Host header as it is sent: without a default port or a final dot, an IPv6 address in brackets.
         signing_region: The region of the signature's scope; None when a custom endpoint came without a region.
         signing_name: The service of the signature's scope.
         secure: Whether nobody else can answer in its place: there is TLS, or it is on this host.
@@ -220,40 +206,26 @@ def is_loopback(host: str) -> bool:
 
     Addresses in other spellings (``127.1``, ``::ffff:127.0.0.1``) are not recognised.
     """
-    address = _address(host)
+    address = address_of(host.removeprefix("[").removesuffix("]"))
     if address is None:
         return host.lower() == "localhost"
     return "%" not in host and any(address in network for network in LOOPBACK)  # a zone is of a link
 
 
 def _custom(url: str, *, region: str | None, allow_http: bool) -> Endpoint:
-    for pattern, rule in _REFUSED:
-        if re.search(pattern, url):
-            raise InvalidEndpoint(f"endpoint_url must {rule}")
-    parts = re.fullmatch(_ENDPOINT_URL, url)
-    if parts is None:
-        raise InvalidEndpoint("endpoint_url must be https://host, https://host:port or one of them with a path")
-    scheme, host = parts["scheme"].lower(), parts["host"].lower()
-    if host.startswith("[") and _address(host) is None:
-        raise InvalidEndpoint("endpoint_url must have an IPv6 address within brackets")
-    port = int(parts["port"] or DEFAULT_PORTS[scheme])
-    if not 1 <= port <= 65_535:
-        raise InvalidEndpoint("endpoint_url must have a port of 1 to 65535")
-    secure = scheme == "https" or is_loopback(host)
+    if isinstance(url, str) and re.search("[?#]", url):
+        raise InvalidEndpoint("endpoint_url must not have a query or a fragment")
+    place = take_apart(url, what="endpoint_url")
+    if not re.fullmatch(_PATH, place.target):
+        raise InvalidEndpoint("endpoint_url must have a path of percent-encoded characters")
+    secure = place.scheme == "https" or is_loopback(place.lookup_name)
     if not secure and not allow_http:
         raise InvalidEndpoint(
-            f"http://{host} would get tokens and keys unencrypted: use https, or accept it with allow_http=True"
+            f"http://{place.host} would get tokens and keys unencrypted: use https, or accept it with allow_http=True"
         )
-    if port != DEFAULT_PORTS[scheme]:
-        host = f"{host}:{port}"
-    return Endpoint(f"{scheme}://{host}{parts['path'] or '/'}", host, region, secure=secure)
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return None
+    if place.port == DEFAULT_PORTS[place.scheme]:
+        place = attrs.evolve(place, port=None)
+    return Endpoint(place.url, place.authority, region, secure=secure)
 
 
 def _invalid_region(region: str) -> InvalidRegion:

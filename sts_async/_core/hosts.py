@@ -1,20 +1,21 @@
 """
-Where requests for credentials may go without TLS: to this machine, and to what serves its instance or its container.
+The one grammar of the URLs that the library takes, and where credentials may be asked for without TLS.
 
-A URL is read by one strict grammar, of ASCII without white space, user information or fragment, so that no two readers
-can disagree about its host. Names are not looked up here: whoever does checks each address, and connects to that.
+It is strict: ASCII without white space, user information or fragment, so that no two readers can see different hosts.
+Names are not looked up here. The code that connects checks each address, and connects to the address that it checked.
 """
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import attrs
 
 from ..errors import InvalidEndpoint
-from .endpoints import LOOPBACK
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
+DEFAULT_PORTS = {"https": 443, "http": 80}
+LOOPBACK: Networks = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 CONTAINER: Networks = (
     *LOOPBACK,
     IPv4Network("169.254.170.2/32"),  # ECS
@@ -27,12 +28,25 @@ INSTANCE: Networks = (
     IPv6Network("fe80::/10"),
     IPv6Network("fd00:ec2::254/128"),
 )
+MAX_HOST = 253  # characters of a name. Source: RFC 1035, 2.3.4, without the bytes of the wire format
 
 # Text, which `re` compiles at first use and keeps: importing is not the time for it.
 _TARGET = r"[!-\[\]-~]*"  # ASCII that can be seen, without the backslash
-_HOST = r"(?P<host>\[[0-9a-f]*:[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?"
-_URL = rf"(?i:(?P<scheme>https?)://{_HOST})(?P<target>(?:[/?]{_TARGET})?)"
-_NUMERIC = r"(?i)(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?"  # what old resolvers read as an IPv4 address
+_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"  # "_": names of containers have it
+_URL = rf"""(?ix)
+    (?P<scheme> [a-z]+ ) ://
+    (?P<host> \[ [0-9a-f.]* : [0-9a-f:.]* \] | {_LABEL} (?: \. {_LABEL} )* )
+    (?P<dot> \.? )
+    (?: : (?P<port> [0-9]{{1,5}} ) )?
+    (?P<target> (?: [/?] {_TARGET} )? )
+"""
+_NUMERIC = r"(?i)(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)"  # what old resolvers read as an IPv4 address
+# What is refused, and the rule that it breaks, to complete "... must". Each may rely on the ones before it.
+_CHARACTERS = (r"[^!-~]|\\", "have only printable ASCII characters, no space and no backslash")
+_REFUSED = (
+    (r"\A[^/]*//[^/?#]*@", "not carry a user name or password"),
+    (r"#", "not have a fragment"),
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -41,30 +55,33 @@ class Place:
     A URL, taken apart.
 
     Attributes:
-        scheme: ``http`` or ``https``.
-        host: A name or an address, in lower case, without brackets.
+        scheme: ``http`` or ``https``, in lower case.
+        host: A name without its final dot or an address without brackets, in lower case.
         port: As it was given, or None.
         target: Path and query.
+        rooted: Whether the name had a final dot, which has it looked up as it is, without search domains.
     """
 
     scheme: str
     host: str
     port: int | None = None
     target: str = attrs.field(default="/", repr=False)
+    rooted: bool = False
 
     @property
     def is_address(self) -> bool:
         """Whether the host is an address rather than a name."""
-        try:
-            ip_address(self.host)
-        except ValueError:
-            return False
-        return True
+        return address_of(self.host) is not None
 
     @property
     def authority(self) -> str:
-        """Host and port, as the Host header has them."""
+        """Host and port as the Host header has them: without the final dot, which HTTP clients do not send."""
         return _authority(self.host, self.port)
+
+    @property
+    def lookup_name(self) -> str:
+        """The host as it is looked up: with the final dot that was given."""
+        return f"{self.host}." if self.rooted else self.host
 
     def at(self, address: str) -> str:
         """Return the URL with *address* in place of the host."""
@@ -72,8 +89,8 @@ class Place:
 
     @property
     def url(self) -> str:
-        """The URL."""
-        return self.at(self.host)
+        """The URL to connect to."""
+        return self.at(self.lookup_name)
 
 
 def _authority(host: str, port: int | None) -> str:
@@ -81,31 +98,53 @@ def _authority(host: str, port: int | None) -> str:
     return host if port is None else f"{host}:{port}"
 
 
-def take_apart(url: str, *, what: str) -> Place:
+def take_apart(url: str, *, what: str, schemes: tuple[str, ...] = ("https", "http")) -> Place:
     """
     Return the parts of an absolute URL.
 
+    Args:
+        url: The URL.
+        what: The setting that it comes from; messages begin with it.
+        schemes: Those that are allowed.
+
     Raises:
-        InvalidEndpoint: It is none, or its host can be read in two ways, such as ``127.1`` and ``0x7f000001``; the
-            message begins with *what* it is.
+        InvalidEndpoint: *url* is not an absolute URL of this grammar, or its host can be read in two ways, such as
+            ``127.1`` and ``0x7f000001``. The message quotes nothing of it.
     """
+    if not isinstance(url, str):
+        raise InvalidEndpoint(f"{what} must be text, not a {type(url).__name__}")
+    begins = rf"(?ai)\A(?!(?:{'|'.join(schemes)})://)", f"begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+    for pattern, rule in (_CHARACTERS, begins, *_REFUSED):
+        if re.search(pattern, url):
+            raise InvalidEndpoint(f"{what} must {rule}")
     found = re.fullmatch(_URL, url)
-    if found is None or "#" in found["target"]:
-        raise InvalidEndpoint(f"{what} must be http:// or https://, a host, a port where one is needed, and a path")
-    host = found["host"].lower().strip("[]")
+    if found is None or len(found["host"]) > MAX_HOST:
+        raise InvalidEndpoint(f"{what} must be {schemes[0]}://host, {schemes[0]}://host:port or one of them with a path")
+    host, target = found["host"].lower(), found["target"]
+    if host.startswith("["):
+        host = host[1:-1]
+        if address_of(host) is None or found["dot"]:
+            raise InvalidEndpoint(f"{what} must have an IPv6 address within brackets")
+    elif re.fullmatch(_NUMERIC, host) and (address_of(host) is None or found["dot"]):
+        raise InvalidEndpoint(f"{what} must have an IPv4 address of four decimal numbers, or a name")
     port = None if found["port"] is None else int(found["port"])
-    target = found["target"]
-    place = Place(
+    if port is not None and not 1 <= port <= 65_535:
+        raise InvalidEndpoint(f"{what} must have a port of 1 to 65535")
+    return Place(
         scheme=found["scheme"].lower(),
         host=host,
         port=port,
         target=target if target.startswith("/") else f"/{target}",
+        rooted=bool(found["dot"]),
     )
-    if not place.is_address and (":" in host or re.fullmatch(_NUMERIC, host)):
-        raise InvalidEndpoint(f"{what} has an address that is not written in the usual way")
-    if port is not None and not 1 <= port <= 65_535:
-        raise InvalidEndpoint(f"{what} must have a port of 1 to 65535")
-    return place
+
+
+def address_of(host: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that a host in its usual spelling is, or None for a name."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
 
 
 def is_target(text: str) -> bool:

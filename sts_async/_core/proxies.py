@@ -13,8 +13,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import attrs
 
 from ..errors import ConfigurationError
-from .endpoints import DEFAULT_PORTS
-from .hosts import CONTAINER, INSTANCE, take_apart
+from .hosts import CONTAINER, DEFAULT_PORTS, INSTANCE, take_apart
 from .secret import Secret, conceal
 
 # User and password are visible ASCII without / ? # and backslash, so that nobody takes a part of them for the host.

@@ -153,7 +153,7 @@ class ContainerProvider(RefreshingProvider):
         if place.scheme == "https" or place.is_address:
             return [place.url]
         try:
-            found = await LOOK_UPS.addresses(place.host, place.port or 80, seconds=SECONDS)
+            found = await LOOK_UPS.addresses(place.lookup_name, place.port or 80, seconds=SECONDS)
         except (OSError, UnicodeError):
             return []
         addresses = list(dict.fromkeys(address.host for address in found))

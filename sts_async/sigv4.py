@@ -4,39 +4,67 @@ AWS Signature Version 4 for any service: signed headers and presigned URLs. Pure
     headers = sign(credentials, method="POST", url=url, headers={...}, body=body,
                    service="sts", region="eu-west-1", at=datetime.now(UTC))
 
+Send the URL as it was signed: percent-encoded already, by a client that does not encode it again (with aiohttp,
+``yarl.URL(url, encoded=True)``). How paths are signed follows from the service.
+
 The steps (`canonical_request`, `string_to_sign`, `signing_key`, `signature`) are public, so that a mismatch can be
-found step by step. URLs must be percent-encoded: they are signed as they are sent.
+found step by step. They do not check their arguments.
 
 Source: "AWS Signature Version 4 for API requests", IAM User Guide.
 """
 
 import hashlib
 import hmac
-import re
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from urllib.parse import SplitResult, quote, urlsplit
+from collections.abc import Mapping
+from datetime import datetime
+from urllib.parse import quote
 
-from ._core.headers import TCHAR
+from ._core.canonical import S3_FAMILY, canonical_path, canonical_query, canonical_request
+from ._core.checks import is_whole
+from ._core.hosts import take_apart
 from ._core.secret import Secret, SecretBytes, Unpicklable
+from ._core.signable import (
+    SCHEMES,
+    UNSIGNED_HEADERS,
+    check_credentials,
+    check_hash,
+    checked_method,
+    host_of,
+    scope_tail,
+    signable_headers,
+    stamp_of,
+    target_of,
+)
 from .errors import ConfigurationError, CredentialsError
 from .shapes import Credentials
+
+__all__ = [
+    "ALGORITHM",
+    "EMPTY_SHA256",
+    "MAX_EXPIRES",
+    "S3_FAMILY",
+    "UNSIGNED_HEADERS",
+    "UNSIGNED_PAYLOAD",
+    "PresignedUrl",
+    "Signer",
+    "canonical_path",
+    "canonical_query",
+    "canonical_request",
+    "host_header",
+    "presign",
+    "sign",
+    "signature",
+    "signing_key",
+    "string_to_sign",
+]
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 MAX_EXPIRES = 604_800  # s, seven days
-DEFAULT_PORTS = {"http": 80, "https": 443}
 _DATE = "\0"  # holds the place of a date that is not known yet; no header can carry it
-
-# Headers that proxies and transports change. Source: botocore 1.43.117, auth.py.
-UNSIGNED_HEADERS = frozenset(
-    """
-    authorization baggage connection expect keep-alive proxy-authenticate proxy-authorization te traceparent
-    tracestate trailer transfer-encoding upgrade user-agent x-amzn-trace-id
-    """.split()
-)
-
+_HASH = "\1"  # holds the place of the hash of a body that is not known yet
+_CONTENT_HASH = "x-amz-content-sha256"
 
 OURS = frozenset({"authorization", "x-amz-date", "x-amz-security-token"})
 """The headers that `sign` makes; those of the same name that it is given are left out."""
@@ -77,31 +105,38 @@ def sign(
     service: str,
     region: str,
     at: datetime,
-    normalize_path: bool = True,
-    double_encode: bool = True,
+    normalize_path: bool | None = None,
+    double_encode: bool | None = None,
 ) -> dict[str, str]:
     """
     Return *headers* with ``x-amz-date``, ``x-amz-security-token`` (for temporary credentials) and ``authorization``.
 
+    For the services of `S3_FAMILY`, ``x-amz-content-sha256`` is among them, too.
+
     Args:
-        credentials: What signs.
+        credentials: The keys to sign with.
         method: The HTTP method.
-        url: Absolute and percent-encoded; its query takes part in the signature.
-        headers: All are signed but those in `UNSIGNED_HEADERS`; a ``host`` is added to the signature when none is
-            given, and left to the transport to send. S3 wants ``x-amz-content-sha256`` among them.
-        body: What is sent.
-        payload_hash: Lower-case hex SHA-256 of the body when it is known already, or `UNSIGNED_PAYLOAD`.
+        url: Absolute and percent-encoded, as it will be sent. In its query a ``+`` stands for a space.
+        headers: All are signed but those in `UNSIGNED_HEADERS`. A ``host`` is added to the signature when none is
+            given, without a default port and without a final dot, and left to the transport to send. An
+            ``x-amz-content-sha256`` is the hash of the body, for every service.
+        body: The bytes that are sent.
+        payload_hash: Lower-case hex SHA-256 of the body when it is known already, `UNSIGNED_PAYLOAD`, or one of S3's
+            words for streams, such as ``STREAMING-UNSIGNED-PAYLOAD-TRAILER``.
         service: Signing name of the service, such as ``sts``.
         region: Signing region.
         at: The time of signing, aware.
-        normalize_path: Whether ``.``, ``..`` and empty path segments are resolved (not for S3).
-        double_encode: Whether the path is percent-encoded once more (not for S3).
+        normalize_path: Whether ``.``, ``..`` and empty path segments are resolved. None for what the service does:
+            no for those of `S3_FAMILY`, yes for all others.
+        double_encode: Whether the path is percent-encoded once more. None for what the service does, likewise.
 
     Raises:
         CredentialsError: The key is empty, or key id or token have characters that a header cannot carry.
-        ConfigurationError: So have another header, the URL, the region or the service.
-        ValueError: *at* is naive.
+        ConfigurationError: Another argument is invalid, such as a header or URL with control characters, a URL that
+            carries a signature already, or a time without a zone. The message names the argument, not its value.
     """
+    if not isinstance(body, bytes | bytearray | memoryview):
+        raise ConfigurationError(f"body must be bytes, not a {type(body).__name__}")
     signer = Signer(
         credentials,
         method=method,
@@ -112,7 +147,7 @@ def sign(
         normalize_path=normalize_path,
         double_encode=double_encode,
     )
-    return signer.sign(payload_hash=payload_hash or hashlib.sha256(body).hexdigest(), at=at)
+    return signer.sign(payload_hash=payload_hash or signer.given_hash or hashlib.sha256(body).hexdigest(), at=at)
 
 
 class Signer(Unpicklable):
@@ -124,9 +159,22 @@ class Signer(Unpicklable):
     Attributes:
         credentials: What it signs with.
         headers: Those that it was made for.
+        given_hash: The ``x-amz-content-sha256`` among them, or None.
     """
 
-    __slots__ = ("_credential", "_head", "_key", "_names", "_scope", "_sent", "_tail", "credentials", "headers")
+    __slots__ = (
+        "_credential",
+        "_head",
+        "_key",
+        "_names",
+        "_scope",
+        "_sends_hash",
+        "_sent",
+        "_tail",
+        "credentials",
+        "given_hash",
+        "headers",
+    )
 
     def __init__(
         self,
@@ -137,26 +185,29 @@ class Signer(Unpicklable):
         headers: Mapping[str, str],
         service: str,
         region: str,
-        normalize_path: bool = True,
-        double_encode: bool = True,
+        normalize_path: bool | None = None,
+        double_encode: bool | None = None,
     ) -> None:
-        _check_credentials(credentials)
-        address, _, query = url.partition("?")
-        host, path = _target(address, normalize=normalize_path, double_encode=double_encode)
+        check_credentials(credentials)
+        self._scope = scope_tail(region, service)
+        target = target_of(url, service=service, normalize=normalize_path, double_encode=double_encode)
         self.credentials = credentials
         self.headers = headers
-        self._scope = _scope(region, service)
         self._credential = f"{ALGORITHM} Credential={credentials.access_key_id}/"
-        self._sent = {name: value for name, value in headers.items() if _lower(name) not in OURS}
-        signed = _signable(self._sent, host=host)
+        signed = signable_headers(headers, host=target.host, without=OURS)
+        self._sent = {name: value for name, value in headers.items() if name.lower() not in OURS}
+        self.given_hash = signed.get(_CONTENT_HASH)
+        self._sends_hash = self.given_hash is None and service in S3_FAMILY
+        if self._sends_hash:
+            signed[_CONTENT_HASH] = _HASH
         if credentials.session_token:
             self._sent["x-amz-security-token"] = signed["x-amz-security-token"] = credentials.session_token
         signed["x-amz-date"] = _DATE
         self._names = ";".join(sorted(signed))
         whole = canonical_request(
-            method=method,
-            path=path,
-            query=canonical_query(_checked(query)),
+            method=checked_method(method),
+            path=target.path,
+            query=canonical_query(target.query),
             headers=sorted(signed.items()),
             payload_hash="",
         )
@@ -169,19 +220,28 @@ class Signer(Unpicklable):
 
         Raises:
             CredentialsError: The secret access key is not text that UTF-8 can encode.
+            ConfigurationError: *at* has no zone; or *payload_hash* is invalid, or not the ``x-amz-content-sha256``
+                that is among the headers.
         """
-        stamp = _stamp(at)
+        check_hash(payload_hash)
+        if self.given_hash is not None and self.given_hash != payload_hash:
+            raise ConfigurationError(f"{_CONTENT_HASH} among the headers contradicts payload_hash: leave one out")
+        stamp = stamp_of(at)
         scope = stamp[:8] + self._scope
         key_scope, key = self._key
         if key_scope != scope:
             key = signing_key(self.credentials, scope)
             self._key = (scope, key)  # in one assignment: threads may share a signer
-        text = string_to_sign(stamp, scope, Secret(f"{self._head}{stamp}{self._tail}{payload_hash}"))
+        head = self._head
+        made = {}
+        if self._sends_hash:  # it sorts before the date
+            head = Secret(head.replace(_HASH, payload_hash))
+            made[_CONTENT_HASH] = payload_hash
+        text = string_to_sign(stamp, scope, Secret(f"{head}{stamp}{self._tail}{payload_hash}"))
         proof = signature(key, text)
-        return self._sent | {
-            "x-amz-date": stamp,
-            "authorization": Secret(f"{self._credential}{scope}, SignedHeaders={self._names}, Signature={proof}"),
-        }
+        made["x-amz-date"] = stamp
+        made["authorization"] = Secret(f"{self._credential}{scope}, SignedHeaders={self._names}, Signature={proof}")
+        return self._sent | made
 
 
 def presign(
@@ -190,23 +250,25 @@ def presign(
     method: str = "GET",
     url: str,
     headers: Mapping[str, str] | None = None,
-    payload_hash: str = EMPTY_SHA256,
+    payload_hash: str | None = None,
     service: str,
     region: str,
     at: datetime,
     expires: int = 60,
-    normalize_path: bool = True,
-    double_encode: bool = True,
+    normalize_path: bool | None = None,
+    double_encode: bool | None = None,
 ) -> PresignedUrl:
     """
-    Return *url* with its signature in the query.
+    Return *url* with its signature in the query, and without a final dot of its host, which not all clients send.
 
     Args:
-        credentials: What signs.
+        credentials: The keys to sign with.
         method: The HTTP method that the URL is good for.
-        url: Absolute and percent-encoded, with the parameters of the operation.
+        url: Absolute and percent-encoded, with the parameters of the operation. In its query a ``+`` stands for a
+            space.
         headers: Headers that must be sent with the URL, beside ``host``.
-        payload_hash: Lower-case hex SHA-256 of the body, or `UNSIGNED_PAYLOAD`.
+        payload_hash: Lower-case hex SHA-256 of the body, or `UNSIGNED_PAYLOAD`. None for what the service expects:
+            the latter for those of `S3_FAMILY`, an empty body for all others.
         service: Signing name of the service.
         region: Signing region.
         at: The time of signing, aware.
@@ -215,17 +277,20 @@ def presign(
         double_encode: As for `sign`.
 
     Raises:
-        ConfigurationError: *expires* is out of range, or as for `sign`.
-        CredentialsError, ValueError: As for `sign`.
+        ConfigurationError: *expires* is not a whole number of this range; *url* has parameters of a signature
+            already; or as for `sign`.
+        CredentialsError: As for `sign`.
     """
-    if not isinstance(expires, int) or not 1 <= expires <= MAX_EXPIRES:
-        raise ConfigurationError(f"a presigned URL is good for 1 to {MAX_EXPIRES} s")
-    stamp = _stamp(at)
-    scope = stamp[:8] + _scope(region, service)
-    address, _, query = url.partition("?")
-    host, path = _target(address, normalize=normalize_path, double_encode=double_encode)
-    _check_credentials(credentials)
-    signed = _signable(headers or {}, host=host)
+    if not is_whole(expires, least=1, most=MAX_EXPIRES):
+        raise ConfigurationError(f"expires must be a whole number: a presigned URL is good for 1 to {MAX_EXPIRES} s")
+    check_credentials(credentials)
+    stamp = stamp_of(at)
+    scope = stamp[:8] + scope_tail(region, service)
+    target = target_of(url, service=service, normalize=normalize_path, double_encode=double_encode)
+    signed = signable_headers({} if headers is None else headers, host=target.host)
+    if payload_hash is None:
+        payload_hash = signed.get(_CONTENT_HASH) or (UNSIGNED_PAYLOAD if service in S3_FAMILY else EMPTY_SHA256)
+    check_hash(payload_hash)
     names = sorted(signed)
     parameters = {
         "X-Amz-Algorithm": ALGORITHM,
@@ -236,57 +301,17 @@ def presign(
     }
     if credentials.session_token:
         parameters["X-Amz-Security-Token"] = credentials.session_token
-    own = [query] if query else []
+    own = [target.query] if target.query else []
     whole = Secret("&".join(own + [f"{name}={quote(value, safe='')}" for name, value in parameters.items()]))
     request = canonical_request(
-        method=method,
-        path=path,
-        query=canonical_query(_checked(whole)),
+        method=checked_method(method),
+        path=target.path,
+        query=canonical_query(whole),
         headers=[(name, signed[name]) for name in names],
         payload_hash=payload_hash,
     )
     proof = signature(signing_key(credentials, scope), string_to_sign(stamp, scope, request))
-    return PresignedUrl(f"{address}?{whole}&X-Amz-Signature={proof}", expires=expires)
-
-
-def canonical_request(
-    *, method: str, path: str, query: str, headers: Iterable[tuple[str, str]], payload_hash: str
-) -> Secret:
-    """Return the text that is hashed: *headers* are pairs of lower-case name and value, sorted by name."""
-    verb, pairs = method.upper(), tuple(headers)
-    lines = "".join([f"{name}:{' '.join(value.split())}\n" for name, value in pairs])
-    names = ";".join([name for name, _ in pairs])
-    return Secret(f"{verb}\n{path}\n{query}\n{lines}\n{names}\n{payload_hash}")
-
-
-def canonical_path(path: str, *, normalize: bool = True, double_encode: bool = True) -> str:
-    """Return the path as it is signed; an empty one is ``/``."""
-    if path in ("", "/"):
-        return "/"
-    if normalize:
-        path = _without_dot_segments(path)
-    return quote(path, safe="/~") if double_encode else path
-
-
-def _without_dot_segments(path: str) -> str:
-    kept: list[str] = []
-    segments = path.split("/")
-    for segment in segments:
-        if segment == "..":
-            del kept[-1:]
-        elif segment not in ("", "."):
-            kept.append(segment)
-    lead = "/" if path.startswith("/") else ""
-    trail = "/" if kept and segments[-1] in ("", ".", "..") and path.endswith("/") else ""
-    return lead + "/".join(kept) + trail or "/"
-
-
-def canonical_query(query: str) -> str:
-    """Return the parameters of a percent-encoded query, sorted by name, then value."""
-    if not query:
-        return ""
-    pairs = sorted((name, value) for name, _, value in (pair.partition("=") for pair in query.split("&")))
-    return "&".join(f"{name}={value}" for name, value in pairs)
+    return PresignedUrl(f"{target.address}?{whole}&X-Amz-Signature={proof}", expires=expires)
 
 
 def string_to_sign(stamp: str, scope: str, request: str) -> str:
@@ -318,80 +343,11 @@ def signature(key: bytes, text: str) -> str:
     return hmac.digest(key, text.encode(), "sha256").hex()
 
 
-def host_header(parts: SplitResult) -> str:
-    """Return the ``host`` header that is sent for a URL: lower case, without a default port."""
-    host = parts.hostname or ""
-    if ":" in host:
-        host = f"[{host}]"
-    port = parts.port
-    return host if port is None or port == DEFAULT_PORTS.get(parts.scheme) else f"{host}:{port}"
+def host_header(url: str) -> str:
+    """
+    Return the ``host`` header that is sent for a URL: lower case, without a default port or a final dot.
 
-
-def _stamp(at: datetime) -> str:
-    if at.tzinfo is None:
-        raise ValueError("the time of signing must be aware: use datetime.now(UTC)")
-    text = at.astimezone(UTC).isoformat(timespec="seconds")
-    return f"{text[:19].replace('-', '').replace(':', '')}Z"
-
-
-def _scope(region: str, service: str) -> str:
-    """Return what follows the date in a credential scope."""
-    for name, value in (("region", region), ("service", service)):
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
-            raise ConfigurationError(f"the {name} to sign for must be of letters, digits and hyphens")
-    return f"/{region}/{service}/aws4_request"
-
-
-def _target(address: str, *, normalize: bool, double_encode: bool) -> tuple[str, str]:
-    """Return the ``host`` header and the canonical path of a URL without its query."""
-    parts = urlsplit(_checked(address))
-    if not parts.scheme or not parts.hostname:
-        raise ConfigurationError("a URL to sign must be absolute, such as https://sts.eu-west-1.amazonaws.com/")
-    return host_header(parts), canonical_path(parts.path, normalize=normalize, double_encode=double_encode)
-
-
-def _lower(name: str) -> str:
-    """Return the name of a header in lower case."""
-    if not re.fullmatch(rf"{TCHAR}+", name):
-        raise ConfigurationError(f"header {name[:80]!a} has characters that a header cannot carry")
-    return name.lower()
-
-
-def _checked(url: str) -> str:
-    if not _is_sendable(url) or " " in url:
-        raise ConfigurationError("a URL to sign must be percent-encoded: it has characters that a URL cannot carry")
-    return url
-
-
-def _signable(headers: Mapping[str, str], *, host: str) -> dict[str, str]:
-    """Return what of *headers* is signed, by lower-case names, with a ``host`` among it."""
-    signed = {"host": host}
-    seen = set()
-    for name, value in headers.items():
-        lower = _lower(name)
-        if lower in seen:
-            raise ConfigurationError(f"header {name[:80]!a} is given twice")
-        if not _is_sendable(value):
-            raise ConfigurationError(f"header {name[:80]!a} has characters that a header cannot carry")
-        seen.add(lower)
-        if lower not in UNSIGNED_HEADERS:
-            signed[lower] = value
-    return signed
-
-
-def _check_credentials(credentials: Credentials) -> None:
-    key_id, token = credentials.access_key_id, credentials.session_token
-    if not (isinstance(key_id, str) and key_id):
-        raise CredentialsError("the credentials have no access_key_id")
-    if not (isinstance(credentials.secret_access_key, str) and credentials.secret_access_key):
-        raise CredentialsError("the credentials have no secret_access_key")
-    if not _is_sendable(key_id):
-        raise CredentialsError("the access_key_id of the credentials has characters that a header cannot carry")
-    if token is not None and not isinstance(token, str):
-        raise CredentialsError("the credentials have no session_token that is text")
-    if token and not _is_sendable(token):
-        raise CredentialsError("the session_token of the credentials has characters that a header cannot carry")
-
-
-def _is_sendable(text: str) -> bool:
-    return text.isascii() and text.isprintable()
+    Raises:
+        ConfigurationError: *url* is not an absolute URL, or could be read in two ways.
+    """
+    return host_of(take_apart(url, what="url", schemes=SCHEMES))

@@ -2,23 +2,25 @@ import copy
 import gc
 import hashlib
 import hmac
+import json
 import logging
 import re
 import traceback
 import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from random import Random
 from typing import Any
 from unittest import mock
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import botocore.auth
+import botocore.loaders
 import pytest
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as TheirCredentials
-from botocore.utils import normalize_url_path
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sts_async import sigv4
@@ -41,6 +43,27 @@ BODY = b"Action=GetCallerIdentity&Version=2011-06-15"
 STS: dict[str, Any] = {"service": "sts", "region": "eu-west-1", "at": AT}
 URL = "https://sts.eu-west-1.amazonaws.com/"
 SENTINEL = "SENTINEL-2ac9"
+
+
+class numpy_like:  # noqa: N801 - it stands for a number of another library
+    """An integer that is not an `int`, as those of numpy are."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+    __int__ = __index__
+
+    def __le__(self, other: int) -> bool:
+        return self.value <= other
+
+    def __ge__(self, other: int) -> bool:
+        return self.value >= other
+
+    def __repr__(self) -> str:
+        return f"int64({self.value})"
 
 
 @pytest.fixture(autouse=True)
@@ -148,60 +171,46 @@ def test_a_database_token_is_that_of_the_golden_vector() -> None:
 # Against botocore
 
 
-class SingleEncoded(SigV4Auth):
-    def _normalize_url_path(self, path: str) -> str:
-        return normalize_url_path(path)
-
-
-class Unnormalized(SigV4Auth):
-    def _normalize_url_path(self, path: str) -> str:
-        return quote(path, safe="/~")
-
-
-class Verbatim(SigV4Auth):
-    _normalize_url_path = S3SigV4Auth._normalize_url_path
-
-
-class SingleEncodedQuery(SingleEncoded, SigV4QueryAuth):
-    pass
-
-
-class UnnormalizedQuery(Unnormalized, SigV4QueryAuth):
-    pass
-
-
-SIGNERS = {(True, True): SigV4Auth, (True, False): SingleEncoded, (False, True): Unnormalized, (False, False): Verbatim}
-QUERY_SIGNERS = {
-    (True, True): SigV4QueryAuth,
-    (True, False): SingleEncodedQuery,
-    (False, True): UnnormalizedQuery,
-    (False, False): S3SigV4QueryAuth,
-}
+SIGNERS = {True: S3SigV4Auth, False: SigV4Auth}  # by whether the service is one of S3
+QUERY_SIGNERS = {True: S3SigV4QueryAuth, False: SigV4QueryAuth}
 
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 TOKEN_CHARACTERS = "".join(c for c in PRINTABLE if c.isalnum() or c in "!#$%&'*+-.^_`|~")
-LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?", fullmatch=True)
+LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,6}[a-z0-9])?", fullmatch=True)
 HOST = st.one_of(
     st.lists(LABEL, min_size=1, max_size=3).map(".".join),
     st.sampled_from(["LOCALHOST", "Sts.Amazonaws.COM", "127.0.0.1", "[::1]", "[2001:DB8::1]", "local_sts"]),
 )
 PORT = st.sampled_from(["", "", ":443", ":80", ":4566", ":1", ":65535"])
-SEGMENT = st.one_of(
-    st.sampled_from(
-        ["", ".", "..", "...", "a", "%2F", "%2e", "a%20b", "~", "a:b@c", "$&'()*+,;=!", "%C3%A9", "a.", "..a"]
-    ),
-    st.text(TOKEN_CHARACTERS.replace("#", "") + "/=:@", max_size=4),
-)
-PATH = st.lists(SEGMENT, max_size=5).map(lambda parts: "/" + "/".join(parts)) | st.just("")
-RAW_QUERY = st.one_of(
-    st.just(""),
-    st.lists(
-        st.tuples(st.sampled_from(["a", "A", "a-b", "X-Amz-Meta", "%41", "", "b%20c"]), st.sampled_from(["=", ""]))
-        .map("".join)
-        .flatmap(lambda name: st.text("ab%2F+~.-_=", max_size=4).map(name.__add__)),
-        max_size=5,
-    ).map("&".join),
-)
+TEXT = st.text(PRINTABLE + "é\u4e2d", max_size=5)
+SEGMENT = st.sampled_from(["", ".", "..", "...", "a.", "..a", "+", "a b", "~", "a:b@c", "$&'()*,;=!"]) | TEXT
+PATH = st.lists(SEGMENT.filter(lambda text: "/" not in text), max_size=5)
+PARAMETERS = st.dictionaries(TEXT.filter(bool), TEXT | st.sampled_from(["a/b:c", "a+b", "a b", "x=1&y"]), max_size=4)
+UNRESERVED = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
+RAW_IN_PATH = UNRESERVED + "!$&'()*+,;=:@"  # Source: RFC 3986, 3.3
+RAW_IN_QUERY = UNRESERVED + "!$'()*,;:@/?"  # "&" and "=" divide, and "+" is a space
+DICE = st.randoms(use_true_random=False)
+
+
+def spelled(text: str, dice: Random, *, raw: str) -> str:
+    """Return one of the ways in which a text can be spelled in a URL, with these characters as they are."""
+    plain = "".join(c if c in raw and dice.random() < 0.6 else quote(c, safe="") for c in text)
+    plain = "".join(f"%{ord(c):02X}" if c in "-._~" and dice.random() < 0.2 else c for c in plain)
+    return plain.lower() if text.islower() and dice.random() < 0.2 else plain
+
+
+def spelled_query(parameters: dict[str, str], dice: Random) -> str:
+    pairs = []
+    for name, value in parameters.items():
+        text = f"{spelled(name, dice, raw=RAW_IN_QUERY)}={spelled(value, dice, raw=RAW_IN_QUERY + '=')}"
+        pairs.append(text.replace("%20", "+") if dice.random() < 0.3 else text)
+    return "&".join(pairs)
+
+
+def their_query(parameters: dict[str, str]) -> str:
+    return "&".join(f"{quote(name, safe='-._~')}={quote(value, safe='-._~')}" for name, value in parameters.items())
+
+
 HEADER_NAME = st.one_of(
     st.sampled_from(["Content-Type", "x-amz-meta", "X-Amz-Target", "accept", "x-k8s-aws-id", "Range", "cookie"]),
     st.sampled_from(sorted(sigv4.UNSIGNED_HEADERS - {"authorization"})).map(str.title),
@@ -217,19 +226,19 @@ CREDENTIALS = st.builds(
     session_token=st.none() | st.text(PRINTABLE.strip(), min_size=1, max_size=8),
 )
 MOMENT = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 30)).map(lambda at: at.replace(tzinfo=UTC))
-SCOPE = st.one_of(LABEL, st.sampled_from(["eu-west-1", "sts", "s3", "rds-db", "us_gov"]))
+SCOPE = st.one_of(LABEL, st.sampled_from(["eu-west-1", "sts", "rds-db", "us_gov"]))
+SERVICE = st.sampled_from(sorted(sigv4.S3_FAMILY)) | SCOPE
 REQUEST = st.fixed_dictionaries(
     {
-        "url": st.tuples(st.sampled_from(["https://", "http://"]), HOST, PORT, PATH).map("".join),
+        "url": st.tuples(st.sampled_from(["https://", "http://"]), HOST, PORT).map("".join),
         "method": st.sampled_from(["GET", "POST", "PUT", "delete", "HEAD"]),
         "headers": HEADERS,
-        "service": SCOPE,
+        "service": SERVICE,
         "region": SCOPE,
         "at": MOMENT,
     }
 )
-PATH_FORMS = [dict(zip(("normalize_path", "double_encode"), form, strict=True)) for form in SIGNERS]
-many = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # by four path forms
+many = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def add_their_signature(signers: Any, credentials: Credentials, request: dict[str, Any], **options: Any) -> AWSRequest:
@@ -237,91 +246,130 @@ def add_their_signature(signers: Any, credentials: Credentials, request: dict[st
     body = options.pop("data", b"")
     theirs = AWSRequest(request["method"], request["url"], headers=request["headers"], data=body)
     keys = TheirCredentials(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
-    signer = signers[request["normalize_path"], request["double_encode"]]
+    signer = signers[request["service"] in sigv4.S3_FAMILY]
     with mock.patch.object(botocore.auth, "get_current_datetime", return_value=request["at"].replace(tzinfo=None)):
         signer(keys, request["service"], request["region"], **options).add_auth(theirs)
     return theirs
 
 
-def is_comparable(request: dict[str, Any]) -> bool:
-    """An empty path that is not normalised has no form of its own in botocore, which signs an empty line for it."""
-    return request["normalize_path"] or urlsplit(request["url"]).path != ""
+def two_spellings(
+    request: dict[str, Any], path: list[str], parameters: dict[str, str], dice: Random
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """
+    Return a request with a path and a query in some spelling, and as botocore spells the same.
+
+    Services other than those of S3 sign the path as it is spelled, so there both have the same path.
+    """
+    here = "/" + "/".join(spelled(segment, dice, raw=RAW_IN_PATH) for segment in path)
+    there = (
+        "/" + "/".join(quote(segment, safe="~") for segment in path) if request["service"] in sigv4.S3_FAMILY else here
+    )
+    urls = (here, spelled_query(parameters, dice)), (there, their_query(parameters))
+    ours, theirs = ({**request, "url": f"{request['url']}{path}{'?' if query else ''}{query}"} for path, query in urls)
+    return ours, theirs
 
 
 @many
-@given(credentials=CREDENTIALS, request=REQUEST, query=RAW_QUERY, body=st.binary(max_size=9))
-@example(
-    credentials=TEMPORARY,
-    request={
-        "url": "https://h/a/../b/./c//d/..",
-        "method": "POST",
-        "headers": {"User-Agent": "x", "X-B": " 1  2 "},
-        "service": "sts",
-        "region": "eu-west-1",
-        "at": AT,
-    },
-    query="b=2&a=1&a=&c",
-    body=b"x",
+@given(
+    credentials=CREDENTIALS, request=REQUEST, path=PATH, parameters=PARAMETERS, body=st.binary(max_size=9), dice=DICE
 )
 def test_any_request_is_signed_as_botocore_signs_it(
-    credentials: Credentials, request: dict[str, Any], query: str, body: bytes
+    credentials: Credentials,
+    request: dict[str, Any],
+    path: list[str],
+    parameters: dict[str, str],
+    body: bytes,
+    dice: Random,
 ) -> None:
-    """Methods, hosts, ports, paths, queries, headers, bodies, tokens, scopes and times; four ways with the path."""
-    request = {**request, "url": f"{request['url']}?{query}" if query else request["url"]}
-    for form in PATH_FORMS:
-        whole = {**request, **form}
-        if not is_comparable(whole):
-            continue
-        theirs = dict(add_their_signature(SIGNERS, credentials, whole, data=body).headers)
-        ours = sign(credentials, body=body, **whole)
+    """B13: methods, hosts, ports, headers, bodies, tokens, scopes and times; paths and queries in every spelling."""
+    ours, theirs = two_spellings(request, path, parameters, dice)
+    wanted = dict(add_their_signature(SIGNERS, credentials, theirs, data=body).headers)
+    made = sign(credentials, body=body, **ours)
 
-        assert ours.pop("authorization") == theirs.pop("Authorization")
-        assert ours.pop("x-amz-date") == theirs.pop("X-Amz-Date")
-        if credentials.session_token:
-            assert ours.pop("x-amz-security-token") == theirs.pop("X-Amz-Security-Token")
-        assert ours == theirs == request["headers"]
-
-
-QUERY_TEXT = st.text(PRINTABLE + "é\u4e2d", max_size=5)
+    assert made.pop("authorization") == wanted.pop("Authorization")
+    assert made.pop("x-amz-date") == wanted.pop("X-Amz-Date")
+    if credentials.session_token:
+        assert made.pop("x-amz-security-token") == wanted.pop("X-Amz-Security-Token")
+    if request["service"] in sigv4.S3_FAMILY:
+        assert made.pop("x-amz-content-sha256") == wanted.pop("X-Amz-Content-SHA256")
+    assert made == wanted == request["headers"]
 
 
 @many
 @given(
     credentials=CREDENTIALS,
     request=REQUEST,
-    parameters=st.dictionaries(QUERY_TEXT.filter(bool), QUERY_TEXT, max_size=4),
+    path=PATH,
+    parameters=PARAMETERS,
     expires=st.integers(1, 604_800),
+    dice=DICE,
 )
 def test_any_url_is_presigned_as_botocore_presigns_it(
-    credentials: Credentials, request: dict[str, Any], parameters: dict[str, str], expires: int
+    credentials: Credentials,
+    request: dict[str, Any],
+    path: list[str],
+    parameters: dict[str, str],
+    expires: int,
+    dice: Random,
 ) -> None:
-    """The whole URL, with the parameters in botocore's order; the query is one that botocore would write itself."""
-    query = "&".join(f"{quote(name, safe='-._~')}={quote(value, safe='-._~')}" for name, value in parameters.items())
-    request = {**request, "url": f"{request['url']}?{query}" if query else request["url"]}
-    for form in PATH_FORMS:
-        whole = {**request, **form}
-        if not is_comparable(whole):
-            continue
-        theirs = add_their_signature(QUERY_SIGNERS, credentials, whole, expires=expires).url
-        payload = {"payload_hash": sigv4.UNSIGNED_PAYLOAD} if not any(form.values()) else {}  # S3 signs no payload
+    """B13: the parameters of the signature in botocore's order, behind the URL as it was given."""
+    ours, theirs = two_spellings(request, path, parameters, dice)
+    wanted = add_their_signature(QUERY_SIGNERS, credentials, theirs, expires=expires).url
+    made = presign(credentials, expires=expires, **ours)
 
-        ours = presign(credentials, expires=expires, **payload, **whole)
+    assert made.reveal().startswith(ours["url"])
+    assert made.reveal()[len(ours["url"]) + 1 :] == wanted[len(theirs["url"]) + 1 :]
+    assert made.expires == expires
 
-        assert ours.reveal() == theirs
-        assert ours.expires == expires
+
+def test_paths_of_the_services_of_s3_are_signed_as_the_model_says() -> None:
+    """The endpoint rules of these services switch double encoding off, and those of others do not."""
+    loader = botocore.loaders.Loader()
+    names = {}
+    for service in ("s3", "s3control", "s3outposts", "sts", "s3tables", "s3vectors", "apigateway", "glacier", "iam"):
+        model = loader.load_service_model(service, "service-2")["metadata"]
+        name = model.get("signingName", model["endpointPrefix"])
+        names[name] = names.get(name, False) or model.get("signatureVersion") == "s3v4"
+        rules = json.dumps(loader.load_service_model(service, "endpoint-rule-set-1"))
+        for scheme in re.findall(r'"disableDoubleEncoding": true[^}]*"signingName": "([a-z0-9-]+)"', rules):
+            names[scheme] = True
+
+    assert {name for name, without in names.items() if without} == sigv4.S3_FAMILY
 
 
 def test_s3_takes_the_hash_of_the_body_as_a_header() -> None:
-    """The caller adds the header; a hash that is known already is not computed again."""
-    request = {"method": "PUT", "url": "https://b.s3.amazonaws.com/a//../b%20c", "headers": {}, "at": AT}
-    request |= {"service": "s3", "region": "eu-west-1", "normalize_path": False, "double_encode": False}
-    theirs = add_their_signature({(False, False): S3SigV4Auth}, LONG_TERM, request, data=b"body").headers
+    """B13: it is added where it is missing; a hash that is known already is not computed again."""
+    request: dict[str, Any] = {
+        "method": "PUT",
+        "url": "https://b.s3.amazonaws.com/a//../b%20c",
+        "headers": {},
+        "at": AT,
+    }
+    request |= {"service": "s3", "region": "eu-west-1"}
+    theirs = add_their_signature(SIGNERS, LONG_TERM, request, data=b"body").headers
     digest = hashlib.sha256(b"body").hexdigest()
+    stated = {**request, "headers": {"X-Amz-Content-SHA256": digest}}
 
-    ours = sign(LONG_TERM, payload_hash=digest, **{**request, "headers": {"X-Amz-Content-SHA256": digest}})
+    for ours in (
+        sign(LONG_TERM, body=b"body", **request),
+        sign(LONG_TERM, payload_hash=digest, **request),
+        sign(LONG_TERM, payload_hash=digest, **stated),
+        sign(LONG_TERM, **stated),
+    ):
+        assert ours["authorization"] == theirs["Authorization"]
+        assert ours.get("x-amz-content-sha256", ours.get("X-Amz-Content-SHA256")) == digest
+    with pytest.raises(ConfigurationError, match="x-amz-content-sha256 among the headers contradicts payload_hash"):
+        sign(LONG_TERM, payload_hash=sigv4.UNSIGNED_PAYLOAD, **stated)
 
-    assert ours["authorization"] == theirs["Authorization"]
-    assert theirs["X-Amz-Content-SHA256"] == digest
+
+@pytest.mark.parametrize("payload", [sigv4.UNSIGNED_PAYLOAD, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"])
+def test_s3_takes_a_word_in_place_of_a_hash(payload: str) -> None:
+    request = {"method": "PUT", "url": "https://b.s3.amazonaws.com/k", "service": "s3", "region": "eu-west-1", "at": AT}
+
+    ours = sign(LONG_TERM, payload_hash=payload, headers={}, **request)
+
+    assert ours["x-amz-content-sha256"] == payload
+    assert ours == {**sign(LONG_TERM, headers={"x-amz-content-sha256": payload}, **request)}
 
 
 def test_the_headers_that_are_not_signed_are_botocore_s() -> None:
@@ -404,7 +452,7 @@ def test_the_time_of_signing_is_written_in_utc(offset: float) -> None:
 @pytest.mark.parametrize("make", [sign, presign], ids=["sign", "presign"])
 def test_a_time_without_a_zone_is_refused(make: Callable[..., Any]) -> None:
     """It would be taken for UTC on one host and for local time on another."""
-    with pytest.raises(ValueError, match="aware"):
+    with pytest.raises(ConfigurationError, match="aware"):
         make(LONG_TERM, method="GET", url=URL, headers={}, service="sts", region="r", at=datetime(2026, 1, 1))
 
 
@@ -450,11 +498,93 @@ def test_headers_that_would_add_a_header_are_refused(make: Callable[..., Any], t
 
 
 @each_form
-@pytest.mark.parametrize("url", ["s3.amazonaws.com/x", "/x", "", "https:///x", "https://h/a b"])
-def test_a_url_without_host_or_with_a_space_is_refused(make: Callable[..., Any], url: str) -> None:
-    """A signature over no host, or over a space that the transport encodes, is good for nothing."""
-    with pytest.raises(ConfigurationError, match="a URL to sign must be"):
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3.amazonaws.com/x",
+        "/x",
+        "",
+        "https:///x",
+        "https://h/a b",
+        "https://h:99999/",
+        "https://h:0/",
+        "https://h:port/",
+        "https://[::1/",
+        "https://999.1.1.1/",
+        "https://u:p@h/",
+        "ftp://h/",
+        "https://h/#x",
+        "https://h/?a=#x",
+        "https://h/a\nb",
+        "https://h/%zz",
+        "https://h/?a=%2",
+        b"https://h/",
+        None,
+    ],
+    ids=repr,
+)
+def test_a_url_without_host_or_with_a_space_is_refused(make: Callable[..., Any], url: Any) -> None:
+    """G14: a signature over no host, or over a space that the transport encodes, is good for nothing."""
+    with pytest.raises(ConfigurationError, match=r"^url must"):
         make(LONG_TERM, method="GET", url=url, headers={}, **STS)
+
+
+@each_form
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("method", "GET\nX"),
+        ("method", "GET X"),
+        ("method", ""),
+        ("method", None),
+        ("headers", [("a", "b")]),
+        ("headers", {"a": 1}),
+        ("headers", {1: "a"}),
+        ("headers", {"x-b": b"b"}),
+        ("payload_hash", "abc"),
+        ("payload_hash", "A" * 64),
+        ("payload_hash", f"{'a' * 64}\n"),
+        ("payload_hash", b"a" * 64),
+        ("service", None),
+        ("service", ["sts"]),
+        ("region", 5),
+        ("at", datetime(2026, 1, 1)),
+        ("at", "20260101T000000Z"),
+        ("at", 1_767_225_600.0),
+        ("at", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))),
+        ("normalize_path", "yes"),
+        ("double_encode", 1),
+    ],
+    ids=repr,
+)
+def test_an_argument_that_cannot_be_signed_is_an_error_of_ours(
+    make: Callable[..., Any], argument: str, value: Any
+) -> None:
+    """G14: typed, before anything is signed, and without a value that may be secret."""
+    arguments = {"method": "GET", "url": URL, "headers": {}, **STS, argument: value}
+
+    with pytest.raises(ConfigurationError):
+        make(LONG_TERM, **arguments)
+
+
+@each_form
+@pytest.mark.parametrize(
+    "credentials", [None, ("AKID", SENTINEL), {"access_key_id": SENTINEL}], ids=["none", "tuple", "dict"]
+)
+def test_what_is_no_credentials_is_refused_by_its_type(make: Callable[..., Any], credentials: Any) -> None:
+    """G14."""
+    with pytest.raises(CredentialsError, match=r"^credentials must be Credentials, not a") as caught:
+        make(credentials, method="GET", url=URL, headers={}, **STS)
+
+    assert SENTINEL not in str(caught.value)
+
+
+def test_a_body_is_bytes() -> None:
+    """G14."""
+    text: Any = "a=1"
+
+    with pytest.raises(ConfigurationError, match=r"^body must be bytes, not a str"):
+        sign(LONG_TERM, method="POST", url=URL, headers={}, body=text, **STS)
 
 
 @each_form
@@ -648,18 +778,22 @@ def test_the_steps_lead_to_the_signature() -> None:
         ("/a//b/", "/a/b/", "/a//b/"),
         ("/a/..", "/", "/a/.."),
         ("/.", "/", "/."),
-        ("/%2F", "/%252F", "/%2F"),
-        ("/~a b", "/~a%20b", "/~a b"),
+        ("/%2F", "/%252F", "//"),
+        ("/~a b", "/~a%20b", "/~a%20b"),
+        ("/with%20space.txt", "/with%2520space.txt", "/with%20space.txt"),
+        ("/a+b", "/a%2Bb", "/a%2Bb"),
+        ("/a:b", "/a%3Ab", "/a%3Ab"),
+        ("/%e4%b8%ad%7e", "/%25e4%25b8%25ad%257e", "/%E4%B8%AD~"),
         ("a", "a", "a"),
     ],
 )
-def test_a_path_is_signed_normal_or_verbatim(path: str, normal: str, verbatim: str) -> None:
-    """Every service but S3 resolves dots and encodes twice."""
+def test_a_path_is_signed_normal_or_as_it_is(path: str, normal: str, verbatim: str) -> None:
+    """B13: every service but those of S3 resolves dots, and encodes what is sent once more."""
     assert sigv4.canonical_path(path) == normal
     assert sigv4.canonical_path(path, normalize=False, double_encode=False) == verbatim
 
 
-@given(PATH)
+@given(PATH.map(lambda segments: "/" + "/".join(quote(segment, safe="~") for segment in segments)))
 def test_a_normal_path_is_normal(path: str) -> None:
     """Normalising again changes nothing, and leaves no dots."""
     once = sigv4.canonical_path(path, double_encode=False)
@@ -668,6 +802,27 @@ def test_a_normal_path_is_normal(path: str) -> None:
     assert once.startswith("/")
     assert not {".", ".."} & {*once.split("/")}
     assert "//" not in once
+
+
+@pytest.mark.parametrize(
+    ("query", "canonical"),
+    [
+        ("", ""),
+        ("prefix=a/b:c", "prefix=a%2Fb%3Ac"),
+        ("prefix=a%2fb%3ac", "prefix=a%2Fb%3Ac"),
+        ("a=b+c&a=%2B", "a=%2B&a=b%20c"),
+        ("a=b=c", "a=b%3Dc"),
+        ("acl", "acl="),
+        ("b&a&&", "a=&b="),
+        ("a=%FF", "a=%FF"),
+        ("%7e=~", "~=~"),
+        ("a=%zz", "a=%25zz"),
+        ("b=1&a=2&a=1&A=3", "A=3&a=1&a=2&b=1"),
+    ],
+)
+def test_a_query_has_one_canonical_form(query: str, canonical: str) -> None:
+    """B13, D2: however it is spelled, it is signed as servers compute it."""
+    assert sigv4.canonical_query(query) == canonical
 
 
 @given(st.lists(st.text("abA1=", min_size=1, max_size=3), max_size=5).map("&".join))
@@ -688,15 +843,23 @@ def test_the_order_of_parameters_does_not_matter(query: str) -> None:
         ("https://h:443/", "h"),
         ("http://h:443/", "h:443"),
         ("http://h:80", "h"),
+        ("wss://h:443/mqtt", "h"),
+        ("ws://h:81/mqtt", "h:81"),
         ("https://[::1]:443/", "[::1]"),
         ("https://[::1]:8443/", "[::1]:8443"),
-        ("https://user:password@h/", "h"),
-        ("nothing", ""),
+        ("http://sts.shop.test.:4566/", "sts.shop.test:4566"),
+        ("http://sts.shop.test./", "sts.shop.test"),
     ],
 )
 def test_the_host_is_written_as_the_transport_sends_it(url: str, host: str) -> None:
-    """A default port is not sent, and a signature over one does not match."""
-    assert sigv4.host_header(urlsplit(url)) == host
+    """B4: a default port or a final dot is not sent, and a signature over one does not match."""
+    assert sigv4.host_header(url) == host
+
+
+@pytest.mark.parametrize("url", ["https://user:password@h/", "nothing", "https://h:99999/"])
+def test_what_has_no_host_has_no_host_header(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^url must"):
+        sigv4.host_header(url)
 
 
 # Presigned URLs
@@ -707,6 +870,37 @@ def test_a_presigned_url_is_good_for_a_second_to_seven_days(expires: int) -> Non
     """T21: refused here, not by the service."""
     with pytest.raises(ConfigurationError, match="1 to 604800 s"):
         presign(TEMPORARY, url=URL, expires=expires, **STS)
+
+
+@pytest.mark.parametrize("expires", [True, False, 60.0, "60", None, numpy_like(60)], ids=repr)
+def test_a_presigned_url_is_good_for_a_whole_number_of_seconds(expires: Any) -> None:
+    """B12: True is no number, and would be in the URL as a word."""
+    with pytest.raises(ConfigurationError, match="expires must be a whole number"):
+        presign(TEMPORARY, url=URL, expires=expires, **STS)
+
+
+@pytest.mark.parametrize("name", ["X-Amz-Signature", "X-Amz-Date", "x-amz-expires", "X-Amz%2DCredential"])
+@pytest.mark.parametrize("make", [sign, presign], ids=["sign", "presign"])
+def test_a_url_that_is_signed_already_is_refused(make: Callable[..., Any], name: str) -> None:
+    """G14: there would be two of each, and no server says which of them counts."""
+    with pytest.raises(ConfigurationError, match=r"^url has parameters of a signature already"):
+        make(TEMPORARY, method="GET", url=f"{URL}?a=1&{name}=x", headers={}, **STS)
+
+
+def test_a_presigned_url_is_not_presigned_again_and_other_parameters_of_that_kind_are() -> None:
+    """G14."""
+    once = presign(TEMPORARY, url=f"{URL}?X-Amz-S3session-Token=t&x-amz-checksum-mode=ENABLED", **STS)
+
+    with pytest.raises(ConfigurationError, match=r"^url has parameters of a signature already"):
+        presign(TEMPORARY, url=once.reveal(), **STS)
+
+
+def test_a_presigned_url_has_no_final_dot_in_its_host() -> None:
+    """B4: some clients send the dot in the Host header and some do not."""
+    dotted = presign(TEMPORARY, url="https://sts.shop.test.:4566/a.:b./?x=.:y.", **STS)
+
+    assert dotted.reveal() == presign(TEMPORARY, url="https://sts.shop.test:4566/a.:b./?x=.:y.", **STS).reveal()
+    assert "https://sts.shop.test:4566/a.:b./?x=.:y.&X-Amz-Algorithm" in dotted.reveal()
 
 
 @pytest.mark.parametrize("expires", [1, 60, 604_800])

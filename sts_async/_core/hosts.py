@@ -113,13 +113,18 @@ def take_apart(url: str, *, what: str, schemes: tuple[str, ...] = ("https", "htt
     """
     if not isinstance(url, str):
         raise InvalidEndpoint(f"{what} must be text, not a {type(url).__name__}")
-    begins = rf"(?ai)\A(?!(?:{'|'.join(schemes)})://)", f"begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+    begins = (
+        rf"(?ai)\A(?!(?:{'|'.join(schemes)})://)",
+        f"begin with {' or '.join(f'{scheme}://' for scheme in schemes)}",
+    )
     for pattern, rule in (_CHARACTERS, begins, *_REFUSED):
         if re.search(pattern, url):
             raise InvalidEndpoint(f"{what} must {rule}")
     found = re.fullmatch(_URL, url)
     if found is None or len(found["host"]) > MAX_HOST:
-        raise InvalidEndpoint(f"{what} must be {schemes[0]}://host, {schemes[0]}://host:port or one of them with a path")
+        raise InvalidEndpoint(
+            f"{what} must be {schemes[0]}://host, {schemes[0]}://host:port or one of them with a path"
+        )
     host, target = found["host"].lower(), found["target"]
     if host.startswith("["):
         host = host[1:-1]

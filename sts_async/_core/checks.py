@@ -1,0 +1,46 @@
+"""Numbers and switches that programs pass in: a boolean is not a number, and a number is not a switch."""
+
+from ..errors import ConfigurationError
+
+
+def is_whole(value: object, *, least: int = 1, most: int | None = None) -> bool:
+    """Say whether *value* is an `int` in a range: True is none, nor is 3.0 or a number of another library."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value and (most is None or value <= most)
+
+
+def is_seconds(value: object) -> bool:
+    """Say whether *value* is a finite number of seconds greater than 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+
+
+def check_whole(name: str, value: object, *, least: int = 1) -> None:
+    """
+    Refuse an argument that is not a whole number of at least *least*.
+
+    Raises:
+        ConfigurationError: It is not; the message begins with its *name*.
+    """
+    if not is_whole(value, least=least):
+        raise ConfigurationError(f"{name} must be a whole number of at least {least}")
+
+
+def check_seconds(name: str, value: object) -> None:
+    """
+    Refuse an argument that is not a number of seconds greater than 0.
+
+    Raises:
+        ConfigurationError: It is not; the message begins with its *name*.
+    """
+    if not is_seconds(value):
+        raise ConfigurationError(f"{name} must be a number of seconds greater than 0")
+
+
+def check_flag(name: str, value: object) -> None:
+    """
+    Refuse an argument that is neither True nor False.
+
+    Raises:
+        ConfigurationError: It is not; the message begins with its *name*.
+    """
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name} must be True or False")

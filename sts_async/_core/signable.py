@@ -1,0 +1,171 @@
+"""
+What can be signed: a URL, headers, a method, a time and a scope, each checked before anything is signed.
+
+Control characters in any of them would add to what is sent, or would be sent otherwise than they were signed.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from urllib.parse import unquote
+
+import attrs
+
+from ..errors import ConfigurationError, CredentialsError
+from ..shapes import Credentials
+from .canonical import S3_FAMILY, canonical_path
+from .headers import TCHAR
+from .hosts import DEFAULT_PORTS, Place, take_apart
+from .secret import HiddenMapping
+
+SCHEMES = ("https", "http", "wss", "ws")  # the last two for presigned URLs of services with WebSockets
+PORTS = {**DEFAULT_PORTS, "wss": 443, "ws": 80}
+_PAYLOAD_HASH = r"[0-9a-f]{64}|UNSIGNED-PAYLOAD|STREAMING-[A-Z0-9-]{1,64}"
+_BROKEN_ESCAPE = r"%(?![0-9A-Fa-f]{2})"
+
+# Headers that proxies and transports change. Source: botocore 1.43.117, auth.py.
+UNSIGNED_HEADERS = frozenset(
+    """
+    authorization baggage connection expect keep-alive proxy-authenticate proxy-authorization te traceparent
+    tracestate trailer transfer-encoding upgrade user-agent x-amzn-trace-id
+    """.split()
+)
+
+OUR_PARAMETERS = frozenset(
+    """
+    x-amz-algorithm x-amz-credential x-amz-date x-amz-expires x-amz-security-token x-amz-signature x-amz-signedheaders
+    """.split()
+)
+"""The parameters that `presign` adds, in lower case. A URL that has one of them already is refused."""
+
+
+def host_of(place: Place) -> str:
+    """Return the Host header of a URL: without a default port or a final dot."""
+    default = place.port == PORTS[place.scheme]
+    return attrs.evolve(place, port=None).authority if default else place.authority
+
+
+def stamp_of(at: datetime) -> str:
+    """Return a time as a signature has it: ``YYYYMMDDTHHMMSSZ``."""
+    if not isinstance(at, datetime) or at.utcoffset() is None:
+        raise ConfigurationError("at, the time of signing, must be an aware datetime: use datetime.now(UTC)")
+    try:
+        text = at.astimezone(UTC).isoformat(timespec="seconds")
+    except OverflowError:
+        raise ConfigurationError("at, the time of signing, must be within the years 1 to 9999 in UTC") from None
+    return f"{text[:19].replace('-', '').replace(':', '')}Z"
+
+
+def scope_tail(region: str, service: str) -> str:
+    """Return what follows the date in a credential scope."""
+    for name, value in (("region", region), ("service", service)):
+        if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
+            raise ConfigurationError(f"the {name} to sign for must be of letters, digits and hyphens")
+    return f"/{region}/{service}/aws4_request"
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """
+    A URL to sign.
+
+    Attributes:
+        address: The URL without its query and without a final dot of its host.
+        host: The Host header.
+        path: The canonical path.
+        query: The query as it is sent.
+    """
+
+    address: str
+    host: str
+    path: str
+    query: str = attrs.field(repr=False)
+
+
+def target_of(url: str, *, service: str, normalize: bool | None, double_encode: bool | None) -> Target:
+    """Return what of *url* is signed, by the rules of *service* where they are not given."""
+    for name, value in (("normalize_path", normalize), ("double_encode", double_encode)):
+        if not (value is None or isinstance(value, bool)):
+            raise ConfigurationError(f"{name} must be True, False or None")
+    place = take_apart(url, what="url", schemes=SCHEMES)
+    if re.search(_BROKEN_ESCAPE, url):
+        raise ConfigurationError("url must be percent-encoded: a % in it must have two hexadecimal digits behind it")
+    address, _, query = url.partition("?")
+    for pair in query.split("&"):
+        if unquote(pair.partition("=")[0]).lower() in OUR_PARAMETERS:
+            raise ConfigurationError("url has parameters of a signature already: give it without its X-Amz-... ones")
+    head, slashes, rest = address.partition("://")
+    authority, slash, path = rest.partition("/")
+    if place.rooted:
+        authority = authority.replace(".:", ":").removesuffix(".")
+    by_default = service not in S3_FAMILY
+    return Target(
+        address=f"{head}{slashes}{authority}{slash}{path}",
+        host=host_of(place),
+        path=canonical_path(
+            f"{slash}{path}",
+            normalize=by_default if normalize is None else normalize,
+            double_encode=by_default if double_encode is None else double_encode,
+        ),
+        query=query,
+    )
+
+
+def checked_method(method: str) -> str:
+    """Return an HTTP method."""
+    if not isinstance(method, str) or not re.fullmatch(rf"{TCHAR}+", method):
+        raise ConfigurationError("method must be an HTTP method such as GET: letters without blanks or line breaks")
+    return method
+
+
+def check_hash(payload_hash: str) -> None:
+    """Refuse what cannot stand for a body."""
+    if not isinstance(payload_hash, str) or not re.fullmatch(_PAYLOAD_HASH, payload_hash):
+        raise ConfigurationError(
+            "payload_hash must be a SHA-256 of 64 lower-case hexadecimal digits, UNSIGNED-PAYLOAD, or one of S3's "
+            "words for streams"
+        )
+
+
+def signable_headers(headers: Mapping[str, str], *, host: str, without: frozenset[str] = frozenset()) -> dict[str, str]:
+    """Return what of *headers* is signed, by lower-case names, with a ``host`` among it."""
+    if not isinstance(headers, Mapping):
+        raise ConfigurationError(f"headers must be a mapping of names to values, not a {type(headers).__name__}")
+    headers = HiddenMapping(headers)
+    signed = {"host": host}
+    seen = set()
+    for name, value in headers.items():
+        if not isinstance(name, str) or not re.fullmatch(rf"{TCHAR}+", name):
+            raise ConfigurationError(f"header {str(name)[:80]!a} has characters that a header cannot carry")
+        lower = name.lower()
+        if lower in without:
+            continue
+        if lower in seen:
+            raise ConfigurationError(f"header {name[:80]!a} is given twice")
+        if not isinstance(value, str) or not _is_sendable(value):
+            raise ConfigurationError(f"header {name[:80]!a} has characters that a header cannot carry")
+        seen.add(lower)
+        if lower not in UNSIGNED_HEADERS:
+            signed[lower] = value
+    return signed
+
+
+def check_credentials(credentials: Credentials) -> None:
+    """Refuse credentials that a request cannot carry."""
+    if not isinstance(credentials, Credentials):
+        raise CredentialsError(f"credentials must be Credentials, not a {type(credentials).__name__}")
+    key_id, token = credentials.access_key_id, credentials.session_token
+    if not (isinstance(key_id, str) and key_id):
+        raise CredentialsError("the credentials have no access_key_id")
+    if not (isinstance(credentials.secret_access_key, str) and credentials.secret_access_key):
+        raise CredentialsError("the credentials have no secret_access_key")
+    if not _is_sendable(key_id):
+        raise CredentialsError("the access_key_id of the credentials has characters that a header cannot carry")
+    if token is not None and not isinstance(token, str):
+        raise CredentialsError("the credentials have no session_token that is text")
+    if token and not _is_sendable(token):
+        raise CredentialsError("the session_token of the credentials has characters that a header cannot carry")
+
+
+def _is_sendable(text: str) -> bool:
+    return text.isascii() and text.isprintable()

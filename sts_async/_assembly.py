@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import aiohttp
 
-from . import _files
+from ._certificates import trust_of
 from ._clock import SystemClock
 from ._core import endpoints
-from ._core.proxies import Proxies, Proxy
+from ._core.proxies import Proxies, ProxySetting
 from ._core.skew import ServiceClock
 from ._engine import Engine, new_engine
 from ._flight import Tasks
@@ -21,8 +21,6 @@ from .config import Config
 from .errors import ConfigurationError
 from .events import Observer
 from .retries import AdaptiveRetries, StandardRetries
-
-MOST_CERTIFICATES = 4 << 20  # bytes of a bundle
 
 log = logging.getLogger("sts_async")
 
@@ -41,6 +39,7 @@ def endpoint_of(config: Config, *, session: aiohttp.ClientSession | None = None)
         use_dualstack=bool(config.use_dualstack_endpoint),
         use_global_endpoint=config.sts_regional_endpoints == "legacy",
         allow_http=config.allow_http,
+        what=config.origin_of("endpoint_url"),
     )
     return endpoint._replace(
         signing_region=config.signing_region or endpoint.signing_region,
@@ -68,7 +67,7 @@ async def transport_of(config: Config, *, session: aiohttp.ClientSession | None 
         raise ConfigurationError("client_key needs client_certificate")
     trusted = None
     if session is None and not (config.verify and config.ca_bundle is None and config.client_certificate is None):
-        trusted = await asyncio.to_thread(_trusting, config)
+        trusted = await asyncio.to_thread(trust_of, config)
         if not config.verify:
             log.warning("TLS peers need not prove who they are (verify=False): keys can be read on the way")
     return AiohttpTransport(
@@ -90,58 +89,17 @@ async def transport_of(config: Config, *, session: aiohttp.ClientSession | None 
 
 def proxies_of(config: Config) -> Proxies:
     """Return the proxies, by options that are resolved."""
-    https, http = config.proxy or config.https_proxy, config.proxy or config.http_proxy
+    one = _proxy(config, "proxy")
     return Proxies(
-        https=None if https is None else Proxy.at(https),
-        http=None if http is None else Proxy.at(http),
+        https=one or _proxy(config, "https_proxy"),
+        http=one or _proxy(config, "http_proxy"),
         exceptions=config.no_proxy or "",
     )
 
 
-def _trusting(config: Config) -> ssl.SSLContext:
-    """Return how TLS peers prove who they are, and what is shown to them; reads files."""
-    context = _authorities(config.ca_bundle)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not config.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if config.client_certificate is not None:
-        _show(context, config.client_certificate, config.client_key)
-    return context
-
-
-def _authorities(ca_bundle: str | None) -> ssl.SSLContext:
-    if ca_bundle is None:
-        return ssl.create_default_context()
-    try:
-        data, _ = _files.read(ca_bundle, most=MOST_CERTIFICATES)
-        return ssl.create_default_context(cadata=data.decode("ascii"))
-    except (OSError, ValueError) as error:  # ssl.SSLError is the former
-        reason = getattr(error, "strerror", None) or "no certificates in PEM form"
-    raise ConfigurationError(f"ca_bundle: {ca_bundle!a}: {reason}")
-
-
-def _show(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
-    """Have *context* show a client's certificate. The module `ssl` takes paths only."""
-    option, path = "client_certificate", certificate
-    try:
-        _files.read(certificate, most=MOST_CERTIFICATES)
-        if key is not None:
-            option, path = "client_key", key
-            _files.read(key, most=MOST_CERTIFICATES)
-        context.load_cert_chain(certificate, key, password=_no_password)
-        return
-    except ssl.SSLError:
-        reason = "not a certificate and its private key in PEM form"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    except ValueError:
-        reason = "the private key is encrypted"
-    raise ConfigurationError(f"{option}: {path!a}: {reason}")
-
-
-def _no_password() -> str:
-    raise ValueError  # else OpenSSL asks for it at the terminal
+def _proxy(config: Config, option: str) -> ProxySetting | None:
+    url = getattr(config, option)
+    return None if url is None else ProxySetting(url=url, origin=config.origin_of(option))
 
 
 def retries_of(config: Config) -> RetryPolicy:

@@ -1,5 +1,6 @@
 """Options of a client: what is given explicitly, then the environment, then the profile, then a default."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from ._core.options import (
     DNS_CACHE_TTL,
     FLAG,
     HANDLERS,
+    HOSTS,
     KEEPALIVE_TIMEOUT,
     METADATA,
     NUMBER,
@@ -37,8 +39,20 @@ from .errors import ConfigurationError, InvalidConfigFile, InvalidRegion
 from .handlers import RequestHandler
 
 DEFAULT_PROFILE = "default"
+GIVEN, DEFAULT, PASSED_OVER = "given in code", "the default", "passed over"  # origins that are no place outside
 # Source of the timeouts: AWS SDKs Reference Guide, "Smart configuration defaults".
 CONNECT_TIMEOUTS = {"legacy": CONNECT_TIMEOUT, "in-region": 1.1, "mobile": 30.0}  # s; in all other modes, the first
+
+
+log = logging.getLogger("sts_async")
+
+
+@attrs.frozen
+class _Found:
+    """The value of an option that was found outside of the program, and where."""
+
+    value: Any
+    origin: str
 
 
 @attrs.frozen(kw_only=True)
@@ -170,7 +184,7 @@ class Config:
     proxy: str | None = option(PROXY)
     https_proxy: str | None = option(PROXY, variables=("https_proxy", "HTTPS_PROXY"))
     http_proxy: str | None = option(PROXY, variables=("http_proxy", "HTTP_PROXY"))
-    no_proxy: str | None = option(TEXT, variables=("no_proxy", "NO_PROXY"))
+    no_proxy: str | None = option(HOSTS, variables=("no_proxy", "NO_PROXY"))
     ca_bundle: str | None = option(TEXT, variables=("AWS_CA_BUNDLE",), key="ca_bundle")
     verify: bool = setting(FLAG, default=True)
     client_certificate: str | None = option(TEXT)
@@ -197,12 +211,24 @@ class Config:
         TEXT, variables=("AWS_EC2_INSTANCE_PROFILE_NAME",), key="ec2_instance_profile_name"
     )
     imds_v1_fallback: bool = setting(FLAG, default=False)
+    _found: Mapping[str, _Found] = attrs.field(factory=dict, alias="_found", repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         for name, known in OPTIONS.items():
             value = getattr(self, name)
-            if not known.accepts(value):
+            if not known.accepts(value) and not self._is_found(name):
                 raise ConfigurationError(f"{name} must be {known.kind.rule}")
+
+    def origin_of(self, name: str) -> str:
+        """
+        Return what messages call an option: the variable or the key of the profile that it was taken from, or else
+        its name.
+        """
+        return self._found[name].origin if self._is_found(name) else name
+
+    def _is_found(self, name: str) -> bool:
+        found = self._found.get(name)  # another value may have taken its place since
+        return found is not None and found.value == getattr(self, name)
 
     async def resolve(self, environ: Mapping[str, str] | None = None) -> "Config":
         """
@@ -218,7 +244,9 @@ class Config:
         return await here.resolve()
 
 
-OPTIONS: dict[str, Option] = {field.name: field.metadata[METADATA] for field in attrs.fields(Config)}
+OPTIONS: dict[str, Option] = {
+    field.name: field.metadata[METADATA] for field in attrs.fields(Config) if METADATA in field.metadata
+}
 VARIABLES = tuple(variable for known in OPTIONS.values() for variable in known.variables)
 HIDDEN = frozenset(variable for known in OPTIONS.values() if known.kind.secret for variable in known.variables)
 
@@ -242,6 +270,7 @@ class Surroundings:
     def __init__(self, config: Config, environ: Mapping[str, str] | None = None) -> None:
         environ = self.environ = HiddenMapping(os.environ if environ is None else environ)
         self.config = config
+        self._warned: set[str] = set()
         self.variables = _own_variables(environ)
         self.files = SharedFiles.at(
             config=config.config_file or _from_variables(OPTIONS["config_file"], self.variables),
@@ -256,11 +285,17 @@ class Surroundings:
 
     async def resolve(self) -> Config:
         """Return the options with none missing; see `Config.resolve`."""
-        return _resolved(self.config, self.variables, await self.files.load())
+        repaired: list[str] = []
+        sourced = _sourced(self.config, self.variables, await self.files.load(), repaired)
+        for warning in repaired:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                log.warning("%s", warning)
+        return _resolved(self.config, sourced)
 
     async def origins(self) -> dict[str, str]:
         """Return in words where the value of each option comes from."""
-        sourced = _sourced(self.config, self.variables, await self.files.load())
+        sourced = _sourced(self.config, self.variables, await self.files.load(), [])
         return {name: origin for name, (_, origin) in sourced.items()}
 
     def __repr__(self) -> str:
@@ -281,29 +316,44 @@ def _own_variables(environ: Mapping[str, str]) -> Mapping[str, str]:
     }
 
 
-def _resolved(config: Config, environ: Mapping[str, str], shared: SharedConfig) -> Config:
-    """Return *config* with every option that is None filled from what is given beside it; see `Config.resolve`."""
-    values = {name: value for name, (value, _) in _sourced(config, environ, shared).items()}
+def _resolved(config: Config, sourced: Mapping[str, tuple[Any, str]]) -> Config:
+    """Return *config* with every option that is None filled from what was found; see `Config.resolve`."""
+    values = {name: value for name, (value, _) in sourced.items()}
+    outside = {
+        name: _Found(value, origin)
+        for name, (value, origin) in sourced.items()
+        if origin not in (GIVEN, DEFAULT, PASSED_OVER)
+    }
     if values["max_attempts"] is None:
         values["max_attempts"] = 5 if values["retry_mode"] == "legacy" else 3
     if values["connect_timeout"] is None:
         values["connect_timeout"] = CONNECT_TIMEOUTS.get(values["defaults_mode"], CONNECT_TIMEOUT)
-    return Config(**values)
+    return Config(**values, _found={**config._found, **outside})
 
 
-def _sourced(config: Config, environ: Mapping[str, str], shared: SharedConfig) -> dict[str, tuple[Any, str]]:
-    """Return the value of each option, and in words where it comes from."""
+def _sourced(
+    config: Config, environ: Mapping[str, str], shared: SharedConfig, repaired: list[str]
+) -> dict[str, tuple[Any, str]]:
+    """
+    Return the value of each option, and in words where it comes from.
+
+    What was read otherwise than it stands, because it makes no sense and stops no call, is added to *repaired*.
+    """
     section = _section_of(config, environ, shared)
     values: dict[str, tuple[Any, str]] = {}
     for name, known in OPTIONS.items():
         given = getattr(config, name)
-        values[name] = _look_up(known, environ, section) if given is None else (given, "given in code")
+        values[name] = (given, GIVEN)
+        if given is None:
+            value, origin = values[name] = _look_up(known, environ, section)
+            if known.kind.repair is not None and value not in (None, _text_of(known, environ, section)):
+                repaired.append(f"{origin} must be {known.kind.rule}: {known.kind.repaired}")
     region, origin = values["region"]
     if config.region is None and region is not None and not is_region(region):
         raise InvalidRegion(f"{origin} is not a region: {REGION_RULE}")
     if config.endpoint_url is None:
         ignored = values["ignore_configured_endpoint_urls"][0]
-        values["endpoint_url"] = (None, "passed over") if ignored else _endpoint_url(environ, shared, section)
+        values["endpoint_url"] = (None, PASSED_OVER) if ignored else _endpoint_url(environ, shared, section)
     return values
 
 
@@ -324,7 +374,7 @@ def _section_of(config: Config, environ: Mapping[str, str], shared: SharedConfig
 def _profile_name(config: Config, environ: Mapping[str, str]) -> tuple[str, str | None]:
     """Return the name of the profile that is in force, and in words where it comes from, None for the default."""
     if config.profile is not None:
-        return config.profile, "given in code"
+        return config.profile, GIVEN
     for variable in OPTIONS["profile"].variables:
         if variable in environ:
             return environ[variable], f"named by {variable}"
@@ -332,14 +382,23 @@ def _profile_name(config: Config, environ: Mapping[str, str]) -> tuple[str, str 
 
 
 def _look_up(known: Option, environ: Mapping[str, str], section: Section | None) -> tuple[Any, str]:
+    """Return the value of an option that is not given in code, and in words where it comes from."""
     for variable in known.variables:
         if variable in environ:
             return known.read(environ[variable], origin=variable), variable
     text = section.get(known.key) if section is not None and known.key is not None else None
     if section is None or text is None:
-        return known.default, "the default"
+        return known.default, DEFAULT
     where = section.where(known.key)
     return known.read(text, origin=where), where
+
+
+def _text_of(known: Option, environ: Mapping[str, str], section: Section | None) -> str | None:
+    """Return the text that `_look_up` reads."""
+    text = _from_variables(known, environ)
+    if text is None and section is not None and known.key is not None:
+        text = section.get(known.key)
+    return text
 
 
 def _endpoint_url(environ: Mapping[str, str], shared: SharedConfig, section: Section | None) -> tuple[str | None, str]:

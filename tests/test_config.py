@@ -1,6 +1,7 @@
 """Options: given in code, then the environment, then the profile, then a default; and the values that are refused."""
 
 import inspect
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,10 @@ import attrs
 import pytest
 
 from sts_async import Config
+from sts_async._assembly import endpoint_of
 from sts_async._core.options import Option
 from sts_async.config import OPTIONS, VARIABLES, Surroundings
-from sts_async.errors import ConfigurationError, InvalidConfigFile
+from sts_async.errors import ConfigurationError, InvalidConfigFile, InvalidEndpoint
 
 WriteFile = Callable[[str, str], Path]
 
@@ -114,7 +116,7 @@ async def test_what_is_given_in_code_wins(
 async def test_without_any_there_are_defaults() -> None:
     resolved = await Config().resolve({})
 
-    assert attrs.asdict(resolved) == {
+    assert {name: getattr(resolved, name) for name in OPTIONS} == {
         "profile": None,
         "config_file": None,
         "credentials_file": None,
@@ -296,18 +298,91 @@ async def test_where_a_value_comes_from_can_be_told(config_file: Callable[[str],
         ("AWS_METADATA_SERVICE_TIMEOUT", "inf"),
         ("AWS_METADATA_SERVICE_TIMEOUT", "1e3"),
         ("AWS_METADATA_SERVICE_TIMEOUT", "9" * 400),
-        ("AWS_SDK_UA_APP_ID", "a b"),
-        ("AWS_SDK_UA_APP_ID", "a\r\nX-Evil: 1"),
-        ("AWS_SDK_UA_APP_ID", "x" * 51),
         ("AWS_CA_BUNDLE", "/etc/\x1b[2J"),
     ],
 )
 async def test_a_variable_with_a_value_that_makes_no_sense_is_an_error_that_names_it(name: str, value: str) -> None:
-    """T51 for the name of the application. The value is not shown."""
+    """The value is not shown."""
     with pytest.raises(ConfigurationError, match=f"^{name} must be ") as caught:
         await Config().resolve({name: value})
 
     assert value not in str(caught.value).partition("must be")[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("PT/NO-OP/2.31.0/PTEnv/x", "PT-NO-OP-2.31.0-PTEnv-x"),
+        ("my shop", "my-shop"),
+        ("x" * 51, "x" * 50),
+        ("caf\u00e9", "caf-"),
+        ("a\r\nX-Evil: 1", "a--X-Evil--1"),
+        ("a\udce9", "a-"),
+        ("/" * 60, "-" * 50),
+    ],
+)
+async def test_a_name_that_others_have_set_stops_no_call(
+    given: str, read: str, caplog: pytest.LogCaptureFixture, config_file: Callable[[str], dict[str, str]]
+) -> None:
+    """B3, T51: one warning says what is sent in its place."""
+    surroundings = Surroundings(Config(), {"AWS_SDK_UA_APP_ID": given})
+
+    assert [(await surroundings.resolve()).app_id for _ in range(2)] == [read, read]
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "AWS_SDK_UA_APP_ID must be at most 50 characters that a User-Agent header can hold: "
+        "other characters are sent as -, and those after the 50th not at all"
+    ]
+    with pytest.raises(ConfigurationError, match=r"^app_id must be at most 50"):
+        Config(app_id=given)
+
+
+async def test_a_name_in_a_profile_stops_no_call(
+    caplog: pytest.LogCaptureFixture, config_file: Callable[[str], dict[str, str]]
+) -> None:
+    """B3: the warning says where it stands; one that can be sent as it is has none."""
+    environ = config_file("[default]\nsdk_ua_app_id = my/shop\n")
+
+    assert (await Config().resolve(environ)).app_id == "my-shop"
+    assert "profile 'default', key sdk_ua_app_id" in caplog.text
+    caplog.clear()
+    assert (await Config().resolve({**environ, "AWS_SDK_UA_APP_ID": "shop"})).app_id == "shop"
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("text", ["a.example\n b.example", "a\tb", "\x01", "\u00e9.example"])
+async def test_a_list_of_exceptions_that_others_have_set_stops_no_call(text: str) -> None:
+    """B7: an entry that makes no sense holds no host."""
+    assert (await Config().resolve({"NO_PROXY": text})).no_proxy == text
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "value"),
+    [
+        ("https_proxy", "HTTPS_PROXY", "socks5h://proxy.example"),
+        ("ca_bundle", "AWS_CA_BUNDLE", "/etc/ca.pem"),
+        ("endpoint_url", "AWS_ENDPOINT_URL", "https://h/?x"),
+    ],
+)
+async def test_options_know_which_variable_they_come_from(name: str, variable: str, value: str) -> None:
+    """B1, B7: a message that comes later names it."""
+    found = await Config(region="eu-west-1").resolve({variable: value})
+    again = pickle.loads(pickle.dumps(attrs.evolve(found, read_timeout=1)))
+
+    assert (found.origin_of(name), found.origin_of("region")) == (variable, "region")
+    assert again.origin_of(name) == variable
+    assert attrs.evolve(found, **{name: None}).origin_of(name) == name
+    assert (await again.resolve({})).origin_of(name) == variable
+    if name == "https_proxy":
+        with pytest.raises(ConfigurationError, match=r"^https_proxy must be"):
+            attrs.evolve(found, https_proxy="socks5://other.example")
+
+
+async def test_an_endpoint_of_the_environment_that_cannot_be_used_is_named_by_its_variable() -> None:
+    """B8."""
+    config = await Config().resolve({"AWS_ENDPOINT_URL": "https://999.1.1.1"})
+
+    with pytest.raises(InvalidEndpoint, match=r"^AWS_ENDPOINT_URL must have an IPv4 address of four decimal numbers"):
+        endpoint_of(config)
 
 
 async def test_a_key_with_a_value_that_makes_no_sense_is_an_error_that_says_where(

@@ -80,6 +80,7 @@ LAYERS = {
     "_engine": 5,
     "config": 5,
     "_assembly": 6,
+    "_certificates": 6,
     "credentials": 7,
     "calls": 8,
     "client": 8,
@@ -118,6 +119,7 @@ OWN_LAYER = {
     "_context": {"_parts", "_seams"},
     "_signing": {"_parts"},
     "_engine": {"_context", "_parts", "_seams", "_signing"},
+    "_assembly": {"_certificates"},
     "client": {"calls"},
 }
 SIBLINGS = ("credentials", "fleet", "observers", "testing")  # packages whose modules may import each other

@@ -19,12 +19,13 @@ import pytest
 import trustme
 from support import RawServer, http
 
-from sts_async import Config, _transport, errors
+from sts_async import Config, STSClient, _transport, errors
 from sts_async._assembly import transport_of
 from sts_async._core.message import HttpRequest, HttpResponse
 from sts_async._core.secret import Secret, SecretBytes
 from sts_async._transport import MOST_ROUTES, USER_AGENT, AiohttpTransport
 from sts_async.config import Surroundings
+from sts_async.testing import LocalSTS
 
 Start = Callable[..., Awaitable[RawServer]]
 CREDENTIALS = base64.b64encode(b"user:SENTINEL-password").decode()
@@ -73,6 +74,8 @@ class Tls:
             str(directory / name) for name in ("ca.pem", "both.pem", "certificate.pem", "key.pem")
         )
         self.authority.cert_pem.write_to_path(self.bundle)
+        key, both = client.private_key_pem.bytes(), client.private_key_and_cert_chain_pem.bytes()
+        self.content = {self.both: both, self.certificate: client.cert_chain_pems[0].bytes(), self.key: key}
         client.private_key_and_cert_chain_pem.write_to_path(self.both)
         client.cert_chain_pems[0].write_to_path(self.certificate)
         client.private_key_pem.write_to_path(self.key)
@@ -190,8 +193,57 @@ async def test_the_credentials_of_a_proxy_are_hidden_and_go_with_the_options() -
     assert (config.proxy, config.https_proxy) == (url, url)
     assert "SENTINEL" not in repr(config)
     assert "SENTINEL" not in repr(Surroundings(Config(), {"https_proxy": url}).variables)
-    with pytest.raises(errors.ConfigurationError, match=r"^HTTPS_PROXY must be a URL such as"):
-        await Config().resolve({"HTTPS_PROXY": "socks5://user:SENTINEL@proxy.example"})
+
+
+SOCKS = "socks5h://user:SENTINEL-password@127.0.0.1:9"
+
+
+async def fetch(url: str, environ: dict[str, str], **options: Any) -> HttpResponse:
+    """Send one request as a client with these options and this environment does."""
+    transport = await transport_of(await Config(**options).resolve(environ))
+    try:
+        return await transport.send(post(url))
+    finally:
+        await transport.aclose()
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "http_proxy", "HTTP_PROXY"])
+async def test_a_proxy_that_is_not_used_stops_no_call(raw_server: Start, variable: str) -> None:
+    """B7: others may have set it, for a program that can use it."""
+    server, proxy = await raw_server(http("x")), await raw_server(http("x"))
+    environ = {variable: SOCKS}
+
+    assert (await fetch(server.url, environ)).status == 200  # of this host
+    assert (await fetch(f"http://{HOST}/", environ, proxy=proxy.url)).status == 200
+    other = "http://direct.example/" if variable.lower() == "https_proxy" else "https://direct.example/"
+    transport = await transport_of(await Config().resolve(environ))
+    assert transport._new_route(other).by is None
+    for exceptions in ("*", HOST):
+        transport = await transport_of(await Config().resolve({**environ, "no_proxy": exceptions}))
+        assert transport._new_route(f"{variable[:-6].lower()}://{HOST}/").by is None
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "http_proxy", "HTTP_PROXY"])
+async def test_a_proxy_that_would_be_used_and_cannot_be_is_an_error_that_names_it(variable: str) -> None:
+    """B7, T26: the variable, the host, and what to do; not the password."""
+    url = f"{variable[:-6].lower()}://{HOST}/"
+
+    with pytest.raises(errors.ConfigurationError, match=rf"^{variable} must be a URL such as http://user") as caught:
+        await fetch(url, {variable: SOCKS})
+
+    assert f"name {HOST} in NO_PROXY" in str(caught.value)
+    assert "SENTINEL" not in str(caught.value)
+    assert not caught.value.retryable
+
+
+async def test_a_client_of_this_host_works_whatever_the_proxy() -> None:
+    """B7: the stand-ins, and servers that are being tested."""
+    async with LocalSTS() as server:
+        config = await Config(region=server.region, endpoint_url=server.url).resolve(
+            {"HTTPS_PROXY": SOCKS, "HTTP_PROXY": SOCKS, "http_proxy": "nonsense://"}
+        )
+        async with STSClient(credentials=server.credentials, config=config) as sts:
+            assert (await sts.get_caller_identity()).arn
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["own session", "given session"])
@@ -375,6 +427,116 @@ async def test_nobody_is_asked_for_the_password_of_a_key(tmp_path: Path) -> None
 
     with pytest.raises(errors.ConfigurationError, match="the private key is encrypted"):
         await transport_of(Config(client_certificate=str(path)))
+
+
+def trusted(certificate: bytes, *, reject: bool) -> bytes:
+    """Return a certificate that says whether it is trusted for servers, as ``openssl x509 -addtrust`` writes it."""
+    oid = bytes.fromhex("06082b06010505070301")  # serverAuth
+    uses = bytes([0xA0 if reject else 0x30, len(oid)]) + oid
+    data = ssl.PEM_cert_to_DER_cert(certificate.decode()) + bytes([0x30, len(uses)]) + uses
+    lines = base64.encodebytes(data)
+    return b"-----BEGIN TRUSTED CERTIFICATE-----\n" + lines + b"-----END TRUSTED CERTIFICATE-----\n"
+
+
+BOM = b"\xef\xbb\xbf"
+BUNDLES: dict[str, Callable[[bytes], bytes]] = {
+    "plain": lambda pem: pem,
+    "utf-8": lambda pem: "# F\u0151tan\u00fas\u00edtv\u00e1ny\n".encode() + pem + "\u20ac".encode(),
+    "latin-1": lambda pem: b"# F\xf3tan\xfas\xedtv\xe1ny\n" + pem,
+    "byte order mark": lambda pem: BOM + pem,
+    "byte order mark and comment": lambda pem: BOM + b"# mine\n" + pem,
+    "line ends": lambda pem: pem.replace(b"\n", b"\r\n"),
+    "a long line": lambda pem: b"x" * 5000 + b"\n" + pem,
+    "old name": lambda pem: pem.replace(b" CERTIFICATE", b" X509 CERTIFICATE"),
+    "trusted": lambda pem: b"# caf\xe9\n" + trusted(pem, reject=False),
+    "trusted, byte order mark": lambda pem: BOM + trusted(pem, reject=False),
+    "trusted and another": lambda pem: trusted(trustme.CA().cert_pem.bytes(), reject=True) + pem,
+    "among others": lambda pem: trustme.CA().cert_pem.bytes() + b"\xff\n" + pem,
+    "beside a key": lambda pem: trustme.CA().private_key_pem.bytes() + pem,
+}
+
+
+@pytest.mark.parametrize("files", ["in memory", "on disk"])
+@pytest.mark.parametrize("bundle", BUNDLES.values(), ids=BUNDLES)
+async def test_text_around_certificates_is_no_matter(
+    tls: Tls, tmp_path: Path, bundle: Callable[[bytes], bytes], files: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B1: Red Hat's bundle has comments beyond ASCII. Source: RFC 7468, section 2."""
+    if files == "on disk":
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    path = tmp_path / "bundle.pem"
+    path.write_bytes(bundle(tls.authority.cert_pem.bytes()))
+
+    assert (await send(tls.url, ca_bundle=str(path))).status == 200
+
+
+async def test_a_certificate_that_is_not_trusted_for_servers_is_not(tls: Tls, tmp_path: Path) -> None:
+    """B1: OpenSSL's own loader decides; reading the certificate alone would trust it."""
+    path = tmp_path / "bundle.pem"
+    path.write_bytes(trusted(tls.authority.cert_pem.bytes(), reject=True))
+
+    with pytest.raises(errors.TLSError):
+        await send(tls.url, ca_bundle=str(path))
+
+
+EMPTY_BUNDLES = {
+    "nothing": b"",
+    "text": "# caf\u00e9\n".encode(),
+    "a key": trustme.CA().private_key_pem.bytes(),
+    "a list of revoked ones": b"-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n",
+    "half a block": trustme.CA().cert_pem.bytes()[:200],
+    "binary": bytes(range(256)),
+    "another encoding": trustme.CA().cert_pem.bytes().decode().encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("variable", [False, True], ids=["option", "variable"])
+@pytest.mark.parametrize("content", EMPTY_BUNDLES.values(), ids=EMPTY_BUNDLES)
+async def test_a_bundle_without_a_certificate_is_an_error_that_names_it(
+    tmp_path: Path, content: bytes, *, variable: bool
+) -> None:
+    """B1: whatever else it holds; nothing would be trusted."""
+    path = tmp_path / "bundle.pem"
+    path.write_bytes(content)
+    name = "AWS_CA_BUNDLE" if variable else "ca_bundle"
+    config = await (Config() if variable else Config(ca_bundle=str(path))).resolve({"AWS_CA_BUNDLE": str(path)})
+
+    with pytest.raises(errors.ConfigurationError, match=rf"^{name}: '.*bundle\.pem': no certificates in PEM form$"):
+        await transport_of(config)
+
+
+@pytest.mark.parametrize("body", [b"!!!!", b"AAAA", b"MIIB"])
+async def test_a_bundle_with_a_broken_certificate_is_an_error_that_names_it(tmp_path: Path, body: bytes) -> None:
+    """B1: leaving it out would show much later, as a peer that cannot be trusted."""
+    path = tmp_path / "bundle.pem"
+    broken = b"-----BEGIN CERTIFICATE-----\n" + body + b"\n-----END CERTIFICATE-----\n"
+    path.write_bytes(trustme.CA().cert_pem.bytes() + broken)
+
+    with pytest.raises(errors.ConfigurationError, match=r"^ca_bundle: '.*bundle\.pem': a certificate in it cannot be"):
+        await transport_of(Config(ca_bundle=str(path)))
+
+
+@pytest.mark.parametrize("files", ["in memory", "on disk"])
+@pytest.mark.parametrize("start", [BOM, b"# caf\xe9\n", "# caf\u00e9\n".encode(), BOM + b"# mine\n"], ids=ascii)
+@pytest.mark.parametrize("apart", [False, True], ids=["one file", "two files"])
+async def test_text_around_the_certificate_of_a_client_is_no_matter(
+    tls: Tls, tmp_path: Path, start: bytes, files: str, monkeypatch: pytest.MonkeyPatch, *, apart: bool
+) -> None:
+    """B1."""
+    if files == "on disk":
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    tls.context.verify_mode = ssl.CERT_REQUIRED
+    names = (
+        {"client_certificate": tls.certificate, "client_key": tls.key} if apart else {"client_certificate": tls.both}
+    )
+    options: dict[str, Any] = {}
+    for option, name in names.items():
+        path = tmp_path / f"{option}-with-text.pem"
+        path.write_bytes(start + tls.content[name])
+        options[option] = str(path)
+
+    assert (await send(tls.url, ca_bundle=tls.bundle, **options)).status == 200
+    assert tls.peers[-1]
 
 
 # Sockets

@@ -118,6 +118,7 @@ def resolve(
     use_dualstack: bool = False,
     use_global_endpoint: bool = False,
     allow_http: bool = False,
+    what: str = "endpoint_url",
 ) -> Endpoint:
     """
     Return where to send requests, and for which region to sign them.
@@ -130,6 +131,7 @@ def resolve(
         use_global_endpoint: Use the global host for the regions in `LEGACY_GLOBAL_REGIONS`. FIPS, dual-stack and a
             custom endpoint win over it.
         allow_http: Let a custom endpoint that is not on this machine be unencrypted.
+        what: Where *endpoint_url* comes from, for messages.
 
     Raises:
         InvalidRegion: *region* is not one host label.
@@ -143,7 +145,7 @@ def resolve(
     if endpoint_url is not None:
         if use_fips or use_dualstack:
             raise ConfigurationError("a custom endpoint_url excludes FIPS and dual-stack: name such a host in the URL")
-        return _custom(endpoint_url, region=region, allow_http=allow_http)
+        return _custom(endpoint_url, region=region, allow_http=allow_http, what=what)
     if region is None:
         raise ConfigurationError(NO_REGION)
     if not (use_fips or use_dualstack) and (
@@ -212,16 +214,17 @@ def is_loopback(host: str) -> bool:
     return "%" not in host and any(address in network for network in LOOPBACK)  # a zone is of a link
 
 
-def _custom(url: str, *, region: str | None, allow_http: bool) -> Endpoint:
+def _custom(url: str, *, region: str | None, allow_http: bool, what: str) -> Endpoint:
     if isinstance(url, str) and re.search("[?#]", url):
-        raise InvalidEndpoint("endpoint_url must not have a query or a fragment")
-    place = take_apart(url, what="endpoint_url")
+        raise InvalidEndpoint(f"{what} must not have a query or a fragment")
+    place = take_apart(url, what=what)
     if not re.fullmatch(_PATH, place.target):
-        raise InvalidEndpoint("endpoint_url must have a path of percent-encoded characters")
+        raise InvalidEndpoint(f"{what} must have a path of percent-encoded characters")
     secure = place.scheme == "https" or is_loopback(place.lookup_name)
     if not secure and not allow_http:
         raise InvalidEndpoint(
-            f"http://{place.host} would get tokens and keys unencrypted: use https, or accept it with allow_http=True"
+            f"{what}: http://{place.host} would get tokens and keys unencrypted: "
+            "use https, or accept it with allow_http=True"
         )
     if place.port == DEFAULT_PORTS[place.scheme]:
         place = attrs.evolve(place, port=None)

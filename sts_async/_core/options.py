@@ -9,9 +9,10 @@ from typing import Any
 import attrs
 
 from ..errors import ConfigurationError
+from .checks import is_seconds, is_whole
 from .endpoints import is_region
 from .headers import TCHAR
-from .proxies import is_proxy
+from .proxies import PROXY_RULE, is_proxy
 from .secret import Secret, conceal
 
 _HEADER_WORD = rf"{TCHAR}{{1,50}}"
@@ -35,12 +36,17 @@ class Kind:
         accepts: Whether a value given in code is one.
         parse: Returns the value that a text stands for; a ValueError or KeyError means that it stands for none.
         secret: Whether values are hidden.
+        repair: For a cosmetic option, that others may have set for another program: returns the value that a text is
+            read as when it stands for none.
+        repaired: What is done then, in words.
     """
 
     rule: str
     accepts: Callable[[Any], bool]
     parse: Callable[[str], Any] = _nothing
     secret: bool = False
+    repair: Callable[[str], Any] | None = None
+    repaired: str = ""
 
 
 def _word(text: str) -> str:
@@ -55,10 +61,9 @@ def _products(text: str) -> str:
     return text
 
 
-def _proxy(text: str) -> Secret:
-    if not is_proxy(text):
-        raise ValueError
-    return Secret(text)
+def _as_word(text: str) -> str:
+    """Return what of a text a User-Agent header can hold, much as botocore sends it."""
+    return re.sub(rf"(?!{TCHAR}).", "-", text, flags=re.DOTALL)[:50]
 
 
 def _is_address(value: object) -> bool:
@@ -106,34 +111,25 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
-def _is_number(value: object, *kinds: type) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)
-
-
 TEXT = Kind("text", lambda value: isinstance(value, str), _text)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool), _flag)
-WHOLE = Kind("a whole number of at least 1", lambda value: _is_number(value, int) and value >= 1, _whole)
-SECONDS = Kind(
-    "a number of seconds greater than 0",
-    lambda value: _is_number(value, int, float) and 0 < value < float("inf"),
-    _seconds,
-)
+HOSTS = Kind("text", lambda value: isinstance(value, str), str)  # an entry that makes no sense holds no host
+WHOLE = Kind("a whole number of at least 1", is_whole, _whole)
+SECONDS = Kind("a number of seconds greater than 0", is_seconds, _seconds)
 APP_ID = Kind(
     "at most 50 characters that a User-Agent header can hold",
     lambda value: isinstance(value, str) and bool(re.fullmatch(_HEADER_WORD, value)),
     _word,
+    repair=_as_word,
+    repaired="other characters are sent as -, and those after the 50th not at all",
 )
 PRODUCTS = Kind(
     "at most 128 characters of names with versions, such as shop/1.0, with one space between them",
     lambda value: isinstance(value, str) and bool(re.fullmatch(_PRODUCTS, value)),
     _products,
 )
-PROXY = Kind(
-    "a URL such as http://user:password@host:port, of http or https",
-    lambda value: isinstance(value, str) and is_proxy(value),
-    _proxy,
-    secret=True,
-)
+# What the environment says is read when a request would go by it: others may have set it for another program.
+PROXY = Kind(PROXY_RULE, lambda value: isinstance(value, str) and is_proxy(value), Secret, secret=True)
 ADDRESS = Kind("an IPv4 or IPv6 address", _is_address, _address)
 REGION = Kind("the name of a region", lambda value: isinstance(value, str) and is_region(value), _text)
 SERVICE_NAME = Kind(
@@ -145,7 +141,11 @@ HANDLERS = Kind(
     "a list of objects with the methods before_signing and after_attempt, which are not coroutines",
     lambda value: isinstance(value, tuple) and all(map(_is_handler, value)),
 )
-NUMBER = Kind("a number of seconds", lambda value: _is_number(value, int, float) and abs(value) < float("inf"), _number)
+NUMBER = Kind(
+    "a number of seconds",
+    lambda value: isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf"),
+    _number,
+)
 
 
 def one_of(*words: str) -> Kind:
@@ -182,7 +182,7 @@ class Option:
 
     def read(self, text: str, *, origin: str) -> Any:
         """
-        Return the value that *text* stands for.
+        Return the value that *text* stands for, or is read as.
 
         Raises:
             ConfigurationError: It stands for none; the message says *origin* and the rule.
@@ -191,6 +191,8 @@ class Option:
             return self.kind.parse(text)
         except (ValueError, KeyError):
             pass
+        if self.kind.repair is not None:
+            return self.kind.repair(text)
         raise ConfigurationError(f"{origin} must be {self.kind.rule}")
 
 

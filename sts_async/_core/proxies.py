@@ -16,6 +16,8 @@ from ..errors import ConfigurationError
 from .hosts import CONTAINER, DEFAULT_PORTS, INSTANCE, take_apart
 from .secret import Secret, conceal
 
+PROXY_RULE = "a URL such as http://user:password@host:port, of http or https"
+
 # User and password are visible ASCII without / ? # and backslash, so that nobody takes a part of them for the host.
 _PROXY_URL = r"""(?:((?i:https?))://)?(?:([!"$-.0->@-\[\]-~]*)@)?([^@]*)"""
 
@@ -70,6 +72,34 @@ def is_proxy(url: str) -> bool:
 
 
 @attrs.frozen(kw_only=True)
+class ProxySetting:
+    """
+    What names a proxy, read when a request would go by it.
+
+    Attributes:
+        url: The URL as it was given.
+        origin: The option or the variable that it comes from, for messages.
+    """
+
+    url: Secret = attrs.field(repr=False, converter=conceal)
+    origin: str
+
+    def read(self, *, host: str) -> Proxy:
+        """
+        Return the proxy.
+
+        Raises:
+            ConfigurationError: The URL is not that of a proxy, and requests for *host* would go by it.
+        """
+        if is_proxy(self.url):
+            return Proxy.at(self.url)
+        raise ConfigurationError(
+            f"{self.origin} must be {PROXY_RULE}: requests for {host} would go by it. Other kinds, such as socks, are "
+            f"not supported; name {host} in NO_PROXY to reach it directly"
+        )
+
+
+@attrs.frozen(kw_only=True)
 class Proxies:
     """
     The proxies of a client.
@@ -80,19 +110,26 @@ class Proxies:
         exceptions: The hosts that are reached directly, see `is_excepted`.
     """
 
-    https: Proxy | None = None
-    http: Proxy | None = None
+    https: Proxy | ProxySetting | None = None
+    http: Proxy | ProxySetting | None = None
     exceptions: str = ""
 
     def of(self, url: str) -> Proxy | None:
-        """Return the proxy by which an absolute URL is reached, or None for a direct connection."""
+        """
+        Return the proxy by which an absolute URL is reached, or None for a direct connection.
+
+        Raises:
+            ConfigurationError: It would be reached by a proxy whose setting makes no sense.
+        """
         parts = urlsplit(url)
         host = parts.hostname or ""
         proxy = self.https if parts.scheme == "https" else self.http
         if proxy is None or is_near(host):
             return None
         port = parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
-        return None if is_excepted(host, port=port, exceptions=self.exceptions) else proxy
+        if is_excepted(host, port=port, exceptions=self.exceptions):
+            return None
+        return proxy.read(host=host) if isinstance(proxy, ProxySetting) else proxy
 
 
 def is_near(host: str) -> bool:

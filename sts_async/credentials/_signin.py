@@ -12,7 +12,6 @@ from .._core.secret import HiddenMapping
 from .._seams import Lender
 from ..errors import (
     CredentialsError,
-    InvalidEndpoint,
     RedirectRefused,
     ServiceError,
     STSError,
@@ -45,16 +44,8 @@ def service_url(variable: str, *, host: str, environ: Mapping[str, str]) -> str:
     if not (ignored and Option(kind=FLAG).read(ignored, origin=IGNORE_ENDPOINTS)):
         for name in (variable, ENDPOINT_URL):
             if url := environ.get(name, "").strip():
-                return _checked(url, variable=name)
+                return endpoints.resolve(region=None, endpoint_url=url, what=name).url.rstrip("/")
     return f"https://{host}"
-
-
-def _checked(url: str, *, variable: str) -> str:
-    try:
-        return endpoints.resolve(region=None, endpoint_url=url).url.rstrip("/")
-    except InvalidEndpoint as error:
-        reason = str(error)
-    raise InvalidEndpoint(f"{variable}: {reason}")
 
 
 async def exchange(

@@ -516,7 +516,9 @@ def test_what_may_be_secret_in_an_endpoint_url_is_in_no_message(url: str) -> Non
 
 def test_plain_http_to_another_machine_needs_consent() -> None:
     """T3: Tokens would cross the network readable; the message names the host and both ways out."""
-    with pytest.raises(InvalidEndpoint, match=r"^http://sts\.example would .* use https, or .* allow_http=True$"):
+    with pytest.raises(
+        InvalidEndpoint, match=r"^endpoint_url: http://sts\.example would .* use https, or .* allow_http=True$"
+    ):
         resolve(region="us-east-1", endpoint_url="http://sts.example:8080/x")
 
     allowed = resolve(region="us-east-1", endpoint_url="http://sts.example:8080/x", allow_http=True)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from botocore.useragent import sanitize_user_agent_string_component
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ KINDS = {
     "whole": WHOLE,
     "seconds": SECONDS,
     "number": NUMBER,
-    "app id": APP_ID,
     "words": one_of("IPv4", "b"),
 }
 
@@ -55,6 +55,17 @@ def test_what_a_text_stands_for_could_have_been_given_in_code(kind: Kind, text: 
 )
 def test_text_is_read(kind: Kind, text: str, value: Any) -> None:
     assert Option(kind=kind).read(text, origin="AWS_X") == value
+
+
+@given(text=st.text(min_size=1) | st.text("aB9/ #:\u00e9", min_size=1))
+def test_the_name_of_an_application_is_read_as_botocore_sends_it(text: str) -> None:
+    """B3: whatever others have set for another program, it can be sent, and stops no call."""
+    value = Option(kind=APP_ID).read(text, origin="AWS_SDK_UA_APP_ID")
+
+    # botocore lets commas through, which no word of a header has. Source: RFC 9110, 5.6.2.
+    assert value == sanitize_user_agent_string_component(text, allow_hash=True)[:50].replace(",", "-")
+    assert APP_ID.accepts(value)
+    assert Option(kind=APP_ID).accepts(text) == (value == text)
 
 
 def test_text_of_a_file_is_shown_once_it_is_an_option() -> None:

@@ -8,8 +8,8 @@ import requests.utils
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sts_async._core.options import ADDRESS, PRODUCTS, PROXY, Kind, Option
-from sts_async._core.proxies import Proxies, Proxy, is_excepted, is_near, is_proxy
+from sts_async._core.options import ADDRESS, PRODUCTS, Kind, Option
+from sts_async._core.proxies import Proxies, Proxy, ProxySetting, is_excepted, is_near, is_proxy
 from sts_async._core.secret import Secret
 from sts_async.errors import ConfigurationError
 
@@ -185,7 +185,22 @@ def test_no_password_is_shown() -> None:
     assert (proxy.authorization or "").removeprefix("Basic ") not in repr(Proxies(http=proxy))
 
 
-@pytest.mark.parametrize("kind", [PROXY, ADDRESS, PRODUCTS], ids=["proxy", "address", "products"])
+def test_a_setting_is_read_when_a_request_would_go_by_it() -> None:
+    """B7: the message names where it comes from, and quotes none of it."""
+    socks = ProxySetting(url=Secret("socks5h://u:SENTINEL@proxy.example:1080"), origin="HTTPS_PROXY")
+    proxies = Proxies(https=socks, http=BOTH.http, exceptions="direct.example")
+
+    assert proxies.of("https://direct.example/") is None
+    assert proxies.of("https://127.0.0.1/") is None
+    assert proxies.of("http://sts.example/") is BOTH.http
+    with pytest.raises(
+        ConfigurationError, match=r"^HTTPS_PROXY must be a URL such as .* requests for sts\.example"
+    ) as caught:
+        proxies.of("https://sts.example/")
+    assert "SENTINEL" not in f"{caught.value} {proxies!r}"
+
+
+@pytest.mark.parametrize("kind", [ADDRESS, PRODUCTS], ids=["address", "products"])
 @given(text=st.text() | st.sampled_from(["http://h:1", "::1", "10.0.0.1", "shop/1.0 till", "a\r\nb", "x" * 129]))
 def test_what_a_text_stands_for_could_have_been_given_in_code(kind: Kind, text: str) -> None:
     """One rule for both; and a text that stands for nothing is an error that does not quote it."""

@@ -1,0 +1,125 @@
+"""Certificates in files: the authorities that TLS peers are checked against, and what is shown to them."""
+
+import base64
+import contextlib
+import os
+import re
+import ssl
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import _files
+from .config import Config
+from .errors import ConfigurationError
+
+MOST_CERTIFICATES = 4 << 20  # bytes of a file
+BOM = b"\xef\xbb\xbf"
+# A block of PEM. Text outside of blocks is no matter, whatever its encoding. Source: RFC 7468, sections 2 and 5.2.
+_BLOCK = rb"(?ms)^-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE)-----[ \t\r]*$(.*?)^-----END \1-----"
+
+
+def trust_of(config: Config) -> ssl.SSLContext:
+    """
+    Return how TLS peers are checked, and what is shown to them, by options that are resolved. Reads files.
+
+    Raises:
+        ConfigurationError: A file cannot be read, or does not hold what it should; the message says which option or
+            variable named it.
+    """
+    context = _authorities(config)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not config.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if config.client_certificate is not None:
+        _show(context, config.client_certificate, config.client_key)
+    return context
+
+
+def _authorities(config: Config) -> ssl.SSLContext:
+    if config.ca_bundle is None:
+        return ssl.create_default_context()
+    try:
+        data, _ = _files.read(config.ca_bundle, most=MOST_CERTIFICATES)
+        plain, trusted = _certificates(data)
+        if not trusted:
+            return ssl.create_default_context(cadata=plain)
+        # Only OpenSSL's own loader knows what such a certificate is trusted for, and it reads files.
+        with _as_file(trusted) as path:
+            return ssl.create_default_context(cafile=path, cadata=plain or None)
+    except (OSError, ValueError) as error:  # ssl.SSLError is the former
+        reason = "a certificate in it cannot be read"
+        if isinstance(error, _NoCertificate):
+            reason = "no certificates in PEM form"
+        elif not isinstance(error, ssl.SSLError):
+            reason = getattr(error, "strerror", None) or reason
+    raise ConfigurationError(f"{config.origin_of('ca_bundle')}: {config.ca_bundle!a}: {reason}")
+
+
+class _NoCertificate(ValueError):
+    """A file holds no block with a certificate."""
+
+
+def _certificates(data: bytes) -> tuple[bytes, bytes]:
+    """
+    Return the certificates of a bundle, in binary form, and as PEM those that say what they are trusted for.
+
+    Raises:
+        ValueError: There are none, or one is not base64.
+    """
+    plain, trusted = [], []
+    for block in re.finditer(_BLOCK, data.removeprefix(BOM)):
+        der = base64.b64decode(b"".join(block[2].split()), validate=True)
+        if block[1].startswith(b"TRUSTED"):
+            trusted.append(block[0])
+        else:
+            plain.append(der)
+    if not plain and not trusted:
+        raise _NoCertificate
+    return b"".join(plain), b"\n".join([*trusted, b""]) if trusted else b""
+
+
+@contextlib.contextmanager
+def _as_file(data: bytes) -> Iterator[str]:
+    """Yield the path of a file that only this process can read: in memory where the system has such files."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("sts-async")
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            file.write(data)
+            yield f"/proc/self/fd/{descriptor}"
+    else:
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory, "pem")
+            path.write_bytes(data)
+            yield str(path)
+
+
+def _show(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
+    """Have *context* show a client's certificate. The module `ssl` takes paths only."""
+    option, path = "client_certificate", certificate
+    try:
+        with contextlib.ExitStack() as stack:
+            certificate = _readable(stack, certificate)
+            if key is not None:
+                option, path = "client_key", key
+                key = _readable(stack, key)
+            context.load_cert_chain(certificate, key, password=_no_password)
+        return
+    except ssl.SSLError:
+        reason = "not a certificate and its private key in PEM form"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except ValueError:
+        reason = "the private key is encrypted"
+    raise ConfigurationError(f"{option}: {path!a}: {reason}")
+
+
+def _readable(stack: contextlib.ExitStack, path: str) -> str:
+    """Return the path of a file as OpenSSL reads it: it does not see a block behind a byte order mark."""
+    data, _ = _files.read(path, most=MOST_CERTIFICATES)
+    return stack.enter_context(_as_file(data.removeprefix(BOM))) if data.startswith(BOM) else path
+
+
+def _no_password() -> str:
+    raise ValueError  # else OpenSSL asks for it at the terminal

@@ -27,6 +27,7 @@ class ClientContext(Unpicklable):
         "_engine",
         "_options",
         "default_credentials",
+        "endpoint",
         "jitter",
         "monotonic",
         "shared",
@@ -50,6 +51,7 @@ class ClientContext(Unpicklable):
         default_credentials: Callable[[], CredentialsProvider] | None,
     ) -> None:
         self.shared = shared
+        self.endpoint = options.endpoint
         self.wall_clock = shared.wall_clock
         self.monotonic = shared.monotonic
         self.sleep = shared.sleep

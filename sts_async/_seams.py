@@ -45,6 +45,7 @@ class Lender(Transport, Protocol):
     provides is shared by all callers.
 
     Attributes:
+        endpoint: The STS that the client calls; None without a region.
         tasks: Where work begins that ends with the client.
         default_credentials: To be called in a thread: returns what the client takes when it is given no credentials.
         wall_clock: Returns seconds since 1970.
@@ -53,6 +54,7 @@ class Lender(Transport, Protocol):
         jitter: Returns a random number in [0, 1).
     """
 
+    endpoint: Endpoint | None
     tasks: Tasks
     default_credentials: "Callable[[], CredentialsProvider] | None"
     wall_clock: Callable[[], float]

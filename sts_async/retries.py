@@ -9,8 +9,9 @@ from collections import OrderedDict
 from collections.abc import MutableMapping
 from weakref import WeakValueDictionary
 
+from ._core.checks import check_whole
 from ._core.limiter import Limiter
-from .errors import ConfigurationError, STSError
+from .errors import STSError
 
 # Source: AWS SDKs Reference Guide, "Retry behavior", standard mode, as of the 2.1 rules of May 2026.
 BACKOFF_BASE = {False: 0.05, True: 1.0}  # s, by whether the error was throttling
@@ -52,8 +53,8 @@ class StandardRetries:
     """
 
     def __init__(self, *, max_attempts: int = 3, quota: int = QUOTA) -> None:
-        if max_attempts < 1:
-            raise ConfigurationError("max_attempts counts the first attempt too: at least 1")
+        check_whole("max_attempts", max_attempts)
+        check_whole("quota", quota, least=0)
         self._max_attempts = max_attempts
         self._capacity = self._quota = quota
 

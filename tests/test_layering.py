@@ -37,6 +37,7 @@ LAYERS = {
     "events": 2,
     "_core.headers": 2,
     "_core.canonical": 2,
+    "_core.arns": 2,
     "_core.checks": 2,
     "_core.signable": 2,
     "handlers": 2,

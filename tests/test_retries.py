@@ -291,3 +291,16 @@ def test_a_scope_that_is_held_back_is_not_forgotten_for_one_that_is_not() -> Non
         policy.admit(scope=str(number), now=0.0)
 
     assert policy.admit(scope="held back", now=0.0) > 0
+
+
+@pytest.mark.parametrize("policy", [StandardRetries, AdaptiveRetries])
+@pytest.mark.parametrize("argument", ["max_attempts", "quota"])
+@pytest.mark.parametrize("value", [True, False, 2.0, "3", None, -1], ids=repr)
+def test_numbers_of_attempts_and_tokens_are_whole_numbers(policy: Any, argument: str, value: Any) -> None:
+    """B12: True is no number of attempts."""
+    with pytest.raises(ConfigurationError, match=f"^{argument} must be a whole number of at least [01]$"):
+        policy(**{argument: value})
+
+
+def test_one_attempt_and_no_tokens_are_whole_numbers() -> None:
+    assert StandardRetries(max_attempts=1, quota=0).quota == 0

@@ -192,7 +192,7 @@ def check_partition(endpoint: Endpoint | None, *, role_arn: str) -> None:
     Raises:
         ConfigurationError: The role is of another partition.
     """
-    if endpoint is None or endpoint.signing_region is None or not endpoint.host.endswith(AWS_DOMAINS):
+    if endpoint is None or endpoint.signing_region is None or not is_of_aws(endpoint):
         return
     here, there = partition_of(endpoint.signing_region).name, role_arn.partition(":")[2].partition(":")[0]
     if there != here and there in PARTITION_NAMES:
@@ -200,6 +200,11 @@ def check_partition(endpoint: Endpoint | None, *, role_arn: str) -> None:
             f"a role of the partition {there} cannot be had from {endpoint.host}, which is in {here}: "
             "use a region of the role's partition"
         )
+
+
+def is_of_aws(endpoint: Endpoint) -> bool:
+    """Say whether an endpoint is one of AWS, whose ARNs are those of IAM."""
+    return endpoint.host.partition(":")[0].endswith(AWS_DOMAINS)
 
 
 def is_loopback(host: str) -> bool:

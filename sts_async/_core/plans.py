@@ -13,6 +13,7 @@ import attrs
 
 from ..errors import CredentialsNotFound, InvalidConfigFile
 from ..shapes import Credentials
+from . import arns
 from .profile import Section, SharedConfig
 from .secret import Secret
 
@@ -84,9 +85,14 @@ class ProcessPlan:
 Plan = KeysPlan | NamedPlan | RolePlan | WebIdentityPlan | SSOPlan | LoginPlan | ProcessPlan
 
 
-def plan(shared: SharedConfig, name: str) -> Plan:
+def plan(shared: SharedConfig, name: str, *, strict_arns: bool = True) -> Plan:
     """
     Return what a profile asks for.
+
+    Args:
+        shared: What the files say.
+        name: The profile.
+        strict_arns: Whether the ARNs of roles must be of IAM's grammar, as AWS has them, or only printable.
 
     Raises:
         CredentialsNotFound: There is no such profile, or it says nothing of credentials.
@@ -98,7 +104,20 @@ def plan(shared: SharedConfig, name: str) -> Plan:
     found = _plan(shared, section, ())
     if found is None:
         raise CredentialsNotFound(f"{section.where()} has none of {KINDS}")
+    _check_arns(shared, section, found, strict=strict_arns)
     return found
+
+
+def _check_arns(shared: SharedConfig, section: Section, found: Plan, *, strict: bool) -> None:
+    """Refuse roles that are none, along the profiles that a plan was made of."""
+    while isinstance(found, RolePlan | WebIdentityPlan):
+        if strict and not arns.is_role(found.role_arn):
+            raise InvalidConfigFile(f"{section.where('role_arn')} must be {arns.ROLE_RULE}")
+        if not arns.is_plain(found.role_arn):
+            raise InvalidConfigFile(f"{section.where('role_arn')} must be {arns.PLAIN_RULE}")
+        if isinstance(found, WebIdentityPlan):
+            return
+        found, section = found.source, shared.profiles.get(str(section.get("source_profile")), section)
 
 
 def _plan(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> Plan | None:

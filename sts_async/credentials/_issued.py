@@ -8,7 +8,8 @@ from typing import Any, ClassVar, NoReturn
 
 import attrs
 
-from .._core import freshness
+from .._core import arns, freshness
+from .._core.checks import check_flag
 from .._core.constraints import violations
 from .._core.endpoints import check_partition
 from .._core.secret import Secret, conceal
@@ -23,6 +24,7 @@ from .source import MFACode, Source, provider_of
 from .static import StaticProvider
 
 CODES_ASKED = 3  # MFA codes for one fetch, at most: a new one after each time that STS asks to slow down
+ARNS = (("role_arn", arns.is_role, arns.ROLE_RULE), ("principal_arn", arns.is_saml_provider, arns.SAML_PROVIDER_RULE))
 TO_COME = "0000"  # in place of a token that each fetch gets anew: the shortest that the API takes
 
 
@@ -37,11 +39,12 @@ class IssuedProvider(RefreshingProvider):
     operation: ClassVar[Operation[Any]]
     name: str
 
-    def __init__(self, request: Request[Any], *, name: str) -> None:
+    def __init__(self, request: Request[Any], *, name: str, strict_arns: bool = True) -> None:
         super().__init__()
         self.name = name
         self._request = request
         check(request)
+        check_arns(request, strict=strict_arns)
 
     async def _issue(self, engine: Invoker, **proof: Secret) -> Credentials:
         """Return what STS issues for the request together with a member that is new each time, such as a token."""
@@ -73,6 +76,7 @@ class SignedProvider(IssuedProvider):
         request: What is asked for, without an MFA code.
         source: Whose credentials sign; None for the default chain.
         mfa_code: Asked for the code of the request's MFA device, before each fetch.
+        strict_arns: Whether ARNs must be of IAM's grammar.
 
     Where a person is asked for a code, here or by the source, nothing is refreshed in the background (T46).
     """
@@ -84,8 +88,9 @@ class SignedProvider(IssuedProvider):
         name: str,
         source: Source | None,
         mfa_code: MFACode | None = None,
+        strict_arns: bool = True,
     ) -> None:
-        super().__init__(request, name=name)
+        super().__init__(request, name=name, strict_arns=strict_arns)
         self._source = None if source is None else provider_of(source)
         self._device: _Device | None = None
         serial_number: str | None = getattr(request, "serial_number", None)
@@ -210,6 +215,27 @@ def check(request: Request[Any]) -> None:
     broken = tuple(violations(request))
     if broken:
         raise ParamValidationError(type(request).__name__, broken)
+
+
+def check_arns(request: Request[Any], *, strict: bool) -> None:
+    """
+    Refuse ARNs that are none (T43): the API's own constraint takes any text of 20 characters, line breaks included.
+
+    Args:
+        request: The request; only what it has is checked.
+        strict: Whether they must be of IAM's grammar, or only printable.
+
+    Raises:
+        ConfigurationError: One is not; the message says which, and not what it is.
+    """
+    check_flag("strict_arns", strict)
+    for name, accepts, rule in ARNS:
+        arn = getattr(request, name, None)
+        if arn is None or (strict and accepts(arn)) or (not strict and arns.is_plain(arn)):
+            continue
+        if strict:
+            raise ConfigurationError(f"{name} must be {rule}; give strict_arns=False for a server that is not of AWS")
+        raise ConfigurationError(f"{name} must be {arns.PLAIN_RULE}")
 
 
 def check_callable(function: object, name: str) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from .. import shapes as s
+from .._core import arns
 from ..errors import ConfigurationError
 from ..operations import ASSUME_ROLE
 from ._issued import SignedProvider, new_session_name
 from .source import MFACode, Source
 
 # Text, which `re` compiles at first use and keeps.
-_ROLE_ARN = r"arn:aws[a-z-]*:iam::([0-9]{12}):role/[!-~]+"
 _ACCOUNT_ID = r"[0-9]{12}"
 
 
@@ -30,7 +30,8 @@ class AssumeRoleProvider(SignedProvider):
     refreshed in the background either; that a function or provider of the program's own does so is not seen.
 
     Args:
-        role_arn: ARN of the role, 20 to 2,048 characters.
+        role_arn: ARN of the role, such as ``arn:aws:iam::123456789012:role/path/name``, 20 to 2,048 characters; see
+            *strict_arns*.
         source: Whose credentials assume the role: `Credentials`, a provider, or a coroutine function without
             arguments that returns `Credentials`; None for the default chain.
         role_session_name: Name for the sessions, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``; None for ``sts-async-`` and
@@ -49,11 +50,13 @@ class AssumeRoleProvider(SignedProvider):
         provided_contexts: Context assertions, 1 to 5 when given.
         minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
         allowed_accounts: Ids of the accounts that the role may be in, for role ARNs that users choose; None for any.
+        strict_arns: Whether *role_arn* must be of IAM's grammar. False for servers that are not of AWS and name
+            roles otherwise, such as Ceph RGW and Dell ECS.
 
     Raises:
         ParamValidationError: Arguments break constraints of the API; all in one error.
-        ConfigurationError: One of *serial_number* and *mfa_code* came without the other; *source* is not a source; or
-            *role_arn* is not that of a role in one of *allowed_accounts*.
+        ConfigurationError: *role_arn* is not that of a role, or not in one of *allowed_accounts*; one of
+            *serial_number* and *mfa_code* came without the other; or *source* is not a source.
     """
 
     operation = ASSUME_ROLE
@@ -76,6 +79,7 @@ class AssumeRoleProvider(SignedProvider):
         provided_contexts: Sequence[s.ProvidedContext] = (),
         minimum_session_token_size: int | None = None,
         allowed_accounts: Collection[str] | None = None,
+        strict_arns: bool = True,
     ) -> None:
         request = s.AssumeRoleRequest(
             role_arn=role_arn,
@@ -91,7 +95,7 @@ class AssumeRoleProvider(SignedProvider):
             provided_contexts=provided_contexts,
             minimum_session_token_size=minimum_session_token_size,
         )
-        super().__init__(request, name=f"role {role_arn!a}", source=source, mfa_code=mfa_code)
+        super().__init__(request, name=f"role {role_arn!a}", source=source, mfa_code=mfa_code, strict_arns=strict_arns)
         if allowed_accounts is not None:
             _check_account(role_arn, allowed_accounts)
 
@@ -100,8 +104,8 @@ def _check_account(role_arn: str, allowed: Collection[str]) -> None:
     listed = isinstance(allowed, Collection) and not isinstance(allowed, str)  # text would contain its parts
     if not listed or not all(isinstance(account, str) and re.fullmatch(_ACCOUNT_ID, account) for account in allowed):
         raise ConfigurationError("allowed_accounts must be a collection of account ids, of twelve digits each")
-    role = re.fullmatch(_ROLE_ARN, role_arn)
-    if role is None:
-        raise ConfigurationError("role_arn must be arn:aws:iam::123456789012:role/name where allowed_accounts is given")
-    if role[1] not in allowed:
+    account = arns.account_of_role(role_arn)
+    if account is None:
+        raise ConfigurationError(f"role_arn must be {arns.ROLE_RULE} where allowed_accounts is given")
+    if account not in allowed:
         raise ConfigurationError("the account of role_arn is not one of allowed_accounts")

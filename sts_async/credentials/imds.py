@@ -9,6 +9,7 @@ import re
 import attrs
 
 from .._core import freshness, hosts
+from .._core.checks import check_flag, check_seconds, check_whole
 from .._core.documents import Names, read_credentials, read_object
 from .._core.message import HttpRequest, HttpResponse
 from .._core.refusals import is_transient, readable_code, refusal
@@ -55,11 +56,14 @@ class IMDSProvider(RefreshingProvider):
         endpoint: URL of the service; None for the usual address of *endpoint_mode*. With http, the host must be a
             loopback or link-local address, fd00:ec2::254, or ``localhost``, which means 127.0.0.1.
         endpoint_mode: ``IPv4`` or ``IPv6``, in any case.
-        seconds: Time for one request, connection included.
-        attempts: How often a request is sent at most, when nothing answers, or HTTP 429 or 5xx.
+        seconds: Time for one request, connection included; greater than 0.
+        attempts: How often a request is sent at most, when nothing answers, or HTTP 429 or 5xx; at least 1.
         role_name: Name of the role; None to ask for it.
         disabled: Whether nothing is to be asked for at all.
         v1_fallback: Whether to go on without a token when there is none to be had: HTTP 403, 404, 405 or no answer.
+
+    Raises:
+        ConfigurationError: *seconds*, *attempts*, *disabled* or *v1_fallback* is not such a number or a boolean.
     """
 
     schedule = attrs.evolve(freshness.STANDARD, accept_expired=True)
@@ -77,10 +81,14 @@ class IMDSProvider(RefreshingProvider):
         v1_fallback: bool = False,
     ) -> None:
         super().__init__()
+        check_seconds("seconds", seconds)
+        check_whole("attempts", attempts)
+        check_flag("disabled", disabled)
+        check_flag("v1_fallback", v1_fallback)
         self._endpoint = endpoint
         self._endpoint_mode = endpoint_mode
         self._seconds = seconds
-        self._attempts = max(1, attempts)
+        self._attempts = attempts
         self._role_name = role_name
         self._disabled = disabled
         self._v1_fallback = v1_fallback

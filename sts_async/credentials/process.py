@@ -8,6 +8,7 @@ import signal
 
 from .. import _process
 from .._core import freshness
+from .._core.checks import check_seconds
 from .._core.documents import MOST_BYTES, Names, read_credentials, read_object
 from .._core.secret import Secret, SecretBytes, conceal
 from .._seams import Lender
@@ -52,6 +53,7 @@ class ProcessProvider(RefreshingProvider):
         super().__init__()
         self.name = name
         self.stderr = SecretBytes()
+        check_seconds("seconds", seconds)
         self._seconds = seconds
         command = conceal(command)  # the frames of the errors below have it
         if not isinstance(command, Secret) or len(command) > MOST_CHARACTERS or "\0" in command:

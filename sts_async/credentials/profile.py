@@ -9,6 +9,7 @@ import logging
 import attrs
 
 from .._core import freshness, plans
+from .._core.endpoints import is_of_aws
 from .._core.freshness import Schedule
 from .._core.plans import Plan
 from .._core.secret import Unpicklable
@@ -106,7 +107,8 @@ class ProfileProvider(Unpicklable):
         self._look_again_at = lender.monotonic() + LOOK_AGAIN
         before = self._current
         try:
-            plan = plans.plan(await self._surroundings.files.load(), self._profile)
+            strict = lender.endpoint is None or is_of_aws(lender.endpoint)
+            plan = plans.plan(await self._surroundings.files.load(), self._profile, strict_arns=strict)
             self._mended()
             if before is not None and plan == before.plan:
                 return before.provider
@@ -135,7 +137,10 @@ class ProfileProvider(Unpicklable):
                 return await self._role(plan)
             case plans.WebIdentityPlan():
                 return WebIdentityProvider(
-                    role_arn=plan.role_arn, token_file=plan.token_file, role_session_name=plan.role_session_name
+                    role_arn=plan.role_arn,
+                    token_file=plan.token_file,
+                    role_session_name=plan.role_session_name,
+                    strict_arns=False,  # the plan has checked it
                 )
             case plans.SSOPlan():
                 return SSOProvider(
@@ -163,6 +168,7 @@ class ProfileProvider(Unpicklable):
     async def _role(self, plan: plans.RolePlan) -> AssumeRoleProvider:
         return AssumeRoleProvider(
             role_arn=plan.role_arn,
+            strict_arns=False,  # the plan has checked it
             source=await self._provider(plan.source),
             role_session_name=plan.role_session_name,
             external_id=plan.external_id,

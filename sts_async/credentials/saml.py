@@ -16,8 +16,10 @@ class SAMLProvider(IssuedProvider):
     No other credentials are needed: the call is not signed.
 
     Args:
-        role_arn: ARN of the role, 20 to 2,048 characters.
-        principal_arn: ARN of the SAML provider in IAM, 20 to 2,048 characters.
+        role_arn: ARN of the role, such as ``arn:aws:iam::123456789012:role/path/name``, 20 to 2,048 characters; see
+            *strict_arns*.
+        principal_arn: ARN of the SAML provider, such as ``arn:aws:iam::123456789012:saml-provider/name``, 20 to 2,048
+            characters.
         assertion: A coroutine function without arguments that returns a new assertion as the identity provider sent
             it: base64, 4 to 100,000 characters. It is asked at each fetch, also in the background; an assertion lives
             about 5 minutes, and is not kept.
@@ -26,10 +28,12 @@ class SAMLProvider(IssuedProvider):
         duration_seconds: Lifetime in seconds, 900 to 43,200; the service's default is 3,600. The assertion may
             shorten it.
         minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+        strict_arns: Whether *role_arn* and *principal_arn* must be of IAM's grammar. False for servers that are not of
+            AWS and name them otherwise.
 
     Raises:
         ParamValidationError: Arguments break constraints of the API; all in one error.
-        ConfigurationError: *assertion* is not a function.
+        ConfigurationError: *role_arn* or *principal_arn* is not such an ARN, or *assertion* is not a function.
     """
 
     operation = ASSUME_ROLE_WITH_SAML
@@ -44,6 +48,7 @@ class SAMLProvider(IssuedProvider):
         policy: str | Mapping[str, Any] | None = None,
         duration_seconds: int | None = None,
         minimum_session_token_size: int | None = None,
+        strict_arns: bool = True,
     ) -> None:
         check_callable(assertion, "assertion")
         request = s.AssumeRoleWithSAMLRequest(
@@ -55,7 +60,7 @@ class SAMLProvider(IssuedProvider):
             duration_seconds=duration_seconds,
             minimum_session_token_size=minimum_session_token_size,
         )
-        super().__init__(request, name=f"SAML, role {role_arn!a}")
+        super().__init__(request, name=f"SAML, role {role_arn!a}", strict_arns=strict_arns)
         self._assertion = assertion
 
     async def fetch(self, lender: Lender) -> s.Credentials:

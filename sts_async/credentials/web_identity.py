@@ -12,6 +12,8 @@ from typing import Any
 
 from .. import _files
 from .. import shapes as s
+from .._core import arns
+from .._core.endpoints import is_of_aws
 from .._core.secret import HiddenMapping, Secret
 from .._core.system import reason_of
 from .._seams import Lender
@@ -44,7 +46,8 @@ class WebIdentityProvider(IssuedProvider):
     refuses the token: whoever writes it replaces it from time to time.
 
     Args:
-        role_arn: ARN of the role, 20 to 2,048 characters.
+        role_arn: ARN of the role, such as ``arn:aws:iam::123456789012:role/path/name``, 20 to 2,048 characters; see
+            *strict_arns*.
         token_file: Path of the file with the token; it or *token*.
         token: A coroutine function without arguments that returns the token, 4 to 20,000 characters; asked at each
             fetch, also in the background.
@@ -55,10 +58,13 @@ class WebIdentityProvider(IssuedProvider):
         policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters.
         duration_seconds: Lifetime in seconds, 900 to 43,200; the service's default is 3,600.
         minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+        strict_arns: Whether *role_arn* must be of IAM's grammar. False for servers that are not of AWS and name
+            roles otherwise, such as Ceph RGW and Dell ECS.
 
     Raises:
         ParamValidationError: Arguments break constraints of the API; all in one error.
-        ConfigurationError: Both or neither of *token_file* and *token* are given, or they are not a path or a function.
+        ConfigurationError: *role_arn* is not that of a role. Both or neither of *token_file* and *token* are given, or
+            they are not a path or a function.
     """
 
     operation = ASSUME_ROLE_WITH_WEB_IDENTITY
@@ -75,6 +81,7 @@ class WebIdentityProvider(IssuedProvider):
         policy: str | Mapping[str, Any] | None = None,
         duration_seconds: int | None = None,
         minimum_session_token_size: int | None = None,
+        strict_arns: bool = True,
     ) -> None:
         if (token_file is None) == (token is None):
             raise ConfigurationError("a web identity needs one of token_file and token, and not both")
@@ -90,7 +97,7 @@ class WebIdentityProvider(IssuedProvider):
             duration_seconds=duration_seconds,
             minimum_session_token_size=minimum_session_token_size,
         )
-        super().__init__(request, name=f"web identity, role {role_arn!a}")
+        super().__init__(request, name=f"web identity, role {role_arn!a}", strict_arns=strict_arns)
         self._file = None if token_file is None else _path(token_file)
         self._token = token
         self._dots = 2 if provider_id is None else 0  # in a JWT; other tokens are opaque
@@ -167,10 +174,15 @@ class _FromEnvironment(RefreshingProvider):
             raise CredentialsError(f"{TOKEN_FILE} is set and {ROLE_ARN} is not: the role to assume is missing")
         try:
             provider = WebIdentityProvider(
-                role_arn=role_arn, token_file=token_file, role_session_name=session_name or self._session_name
+                role_arn=role_arn,
+                token_file=token_file,
+                role_session_name=session_name or self._session_name,
+                strict_arns=False,  # this error names the variable
             )
         except ParamValidationError as error:
             raise CredentialsError(f"{ROLE_ARN} or {ROLE_SESSION_NAME} cannot be used: {error}") from error
+        if (lender.endpoint is None or is_of_aws(lender.endpoint)) and not arns.is_role(role_arn):
+            raise CredentialsError(f"{ROLE_ARN} must be {arns.ROLE_RULE}")
         return await provider.fetch(lender)
 
     def __repr__(self) -> str:

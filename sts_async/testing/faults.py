@@ -18,7 +18,7 @@ from ..errors import ServiceError
 
 def _at_least(least: float) -> Any:
     def check(_: object, attribute: Any, value: float) -> None:
-        if not least <= value < float("inf"):
+        if isinstance(value, bool) or not least <= value < float("inf"):
             raise ValueError(f"{attribute.name} must be at least {least}")
 
     return check

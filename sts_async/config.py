@@ -100,17 +100,20 @@ class Config:
         proxy: URL of the proxy for all requests, such as ``http://user:password@host:3128``; ``https://`` when it is
             to be reached by TLS. It is hidden in every ``repr``. This host, its link, and what serves credentials to
             instances and containers are always reached directly.
-        https_proxy: The same for requests with TLS, where *proxy* is not given.
+        https_proxy: The same for requests with TLS, where *proxy* is not given. A proxy that the environment names is an
+            error only when a request would go by it and cannot.
         http_proxy: The same for requests without. Under CGI, where a request could set it, HTTP_PROXY is not read.
         no_proxy: Hosts that are reached directly, whichever the proxy: names (which stand for all below them),
             addresses, networks such as ``10.0.0.0/8``, each with a port if need be, or ``*`` for all; between commas.
-        ca_bundle: Path of a PEM file with the authorities to trust, in place of the system's.
+        ca_bundle: Path of a PEM file with the authorities to trust, in place of the system's. Text outside of its
+            certificates may have any encoding.
         verify: Whether a TLS peer must prove who it is. Without, whoever is in between reads and changes everything,
             keys included, and a warning is logged. Default: True.
         client_certificate: Path of a PEM file with a certificate to show to TLS peers, with those that it needs
             behind it.
         client_key: Path of a PEM file with its private key, not encrypted. Default: it is in the same file.
-        app_id: Name of the application, for the User-Agent header; at most 50 characters.
+        app_id: Name of the application, for the User-Agent header; at most 50 characters. One of the environment or the
+            profile is cut, and has hyphens for what a header cannot hold; a warning is logged.
         user_agent_suffix: What the User-Agent header ends with, such as ``shop/1.0``; at most 128 characters.
         ec2_metadata_disabled: Whether the instance metadata service is left alone. Default: False.
         ec2_metadata_endpoint: URL of the instance metadata service.

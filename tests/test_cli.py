@@ -41,6 +41,19 @@ def test_the_main_job_runs_against_the_local_sts(capsys: pytest.CaptureFixture[s
     assert answer["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/demo/me"
 
 
+def test_the_local_sts_is_reached_whatever_the_proxy(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B7: a proxy of the environment is not used there, so it need not be usable."""
+    monkeypatch.setenv("HTTPS_PROXY", "socks5h://user:SENTINEL@proxy.example:1080")
+    monkeypatch.setenv("HTTP_PROXY", "socks5h://proxy.example:1080")
+
+    status, out, err = run(capsys, "--local", "get-caller-identity")
+
+    assert (status, err) == (0, "")
+    assert json.loads(out)["Account"] == "123456789012"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -204,6 +204,23 @@ def test_before_it_is_used_a_client_knows_what_it_was_given() -> None:
     assert STSClient(endpoint_url="https://h/").endpoint_url == "https://h/"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://999.1.1.1",
+        "http://127.0.0.1.:1",
+        "http://127.0.0.1:0",
+        "https://h:65536",
+        "https://0x7f.1",
+        "https://a..b",
+    ],
+)
+def test_a_url_that_cannot_be_connected_to_is_refused_when_the_client_is_made(url: str) -> None:
+    """B8: not after three attempts."""
+    with pytest.raises(errors.InvalidEndpoint, match=r"^endpoint_url must"):
+        STSClient(region="eu-west-1", endpoint_url=url)
+
+
 async def test_the_application_names_itself_and_trusts_its_own_authorities(
     raw_server: Start, write_file: Callable[[str, str], Path]
 ) -> None:

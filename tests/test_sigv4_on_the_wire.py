@@ -18,6 +18,7 @@ from support import RawServer, http
 from sts_async import Config, STSClient, sigv4
 from sts_async._assembly import transport_of
 from sts_async._core.message import HttpRequest
+from sts_async.errors import ConfigurationError
 from sts_async.shapes import Credentials, GetCallerIdentityRequest
 from sts_async.testing import LocalSTS
 
@@ -224,6 +225,8 @@ async def test_a_host_with_a_final_dot_is_signed_as_it_is_sent(dotted: list[str]
         ) as sts:
             await sts.get_caller_identity()
             presigned = await sts.presign(GetCallerIdentityRequest())
+            with pytest.raises(ConfigurationError, match="expires must be a whole number"):  # B12
+                await sts.presign(GetCallerIdentityRequest(), expires=True)
         assert {*dotted} == {"sts.shop.test."}
 
         async with aiohttp.ClientSession() as session:

@@ -36,9 +36,13 @@ CODE = "739154"
 
 # Beside the members of their requests: arguments of their own, members that those replace, members with a default.
 PROVIDERS: dict[type[IssuedProvider], tuple[set[str], set[str], set[str]]] = {
-    AssumeRoleProvider: ({"source", "mfa_code", "allowed_accounts"}, {"token_code"}, {"role_session_name"}),
-    WebIdentityProvider: ({"token_file", "token"}, {"web_identity_token"}, {"role_session_name"}),
-    SAMLProvider: ({"assertion"}, {"saml_assertion"}, set()),
+    AssumeRoleProvider: (
+        {"source", "mfa_code", "allowed_accounts", "strict_arns"},
+        {"token_code"},
+        {"role_session_name"},
+    ),
+    WebIdentityProvider: ({"token_file", "token", "strict_arns"}, {"web_identity_token"}, {"role_session_name"}),
+    SAMLProvider: ({"assertion", "strict_arns"}, {"saml_assertion"}, set()),
     SessionTokenProvider: ({"source", "mfa_code"}, {"token_code"}, set()),
     FederationTokenProvider: ({"source"}, set(), set()),
 }

@@ -16,7 +16,8 @@ from .errors import ConfigurationError
 MOST_CERTIFICATES = 4 << 20  # bytes of a file
 BOM = b"\xef\xbb\xbf"
 # A block of PEM. Text outside of blocks is no matter, whatever its encoding. Source: RFC 7468, sections 2 and 5.2.
-_BLOCK = rb"(?ms)^-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE)-----[ \t\r]*$(.*?)^-----END \1-----"
+_BEGIN = rb"(?m)^-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE)-----[ \t\r]*$"
+_BLOCK = _BEGIN + rb"([^-]*)^-----END \1-----"
 
 
 def trust_of(config: Config) -> ssl.SSLContext:
@@ -66,10 +67,11 @@ def _certificates(data: bytes) -> tuple[bytes, bytes]:
     Return the certificates of a bundle, in binary form, and as PEM those that say what they are trusted for.
 
     Raises:
-        ValueError: There are none, or one is not base64.
+        ValueError: There are none, or one is not base64 or has no end.
     """
     plain, trusted = [], []
-    for block in re.finditer(_BLOCK, data.removeprefix(BOM)):
+    data = data.removeprefix(BOM)
+    for block in re.finditer(_BLOCK, data):
         der = base64.b64decode(b"".join(block[2].split()), validate=True)
         if block[1].startswith(b"TRUSTED"):
             trusted.append(block[0])
@@ -77,6 +79,8 @@ def _certificates(data: bytes) -> tuple[bytes, bytes]:
             plain.append(der)
     if not plain and not trusted:
         raise _NoCertificate
+    if len(re.findall(_BEGIN, data)) > len(plain) + len(trusted):
+        raise ValueError
     return b"".join(plain), b"\n".join([*trusted, b""]) if trusted else b""
 
 
@@ -85,8 +89,9 @@ def _as_file(data: bytes) -> Iterator[str]:
     """Yield the path of a file that only this process can read: in memory where the system has such files."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("sts-async")
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+            file.flush()
             yield f"/proc/self/fd/{descriptor}"
     else:
         with tempfile.TemporaryDirectory() as directory:
@@ -99,12 +104,11 @@ def _show(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
     """Have *context* show a client's certificate. The module `ssl` takes paths only."""
     option, path = "client_certificate", certificate
     try:
-        with contextlib.ExitStack() as stack:
-            certificate = _readable(stack, certificate)
-            if key is not None:
-                option, path = "client_key", key
-                key = _readable(stack, key)
-            context.load_cert_chain(certificate, key, password=_no_password)
+        _files.read(certificate, most=MOST_CERTIFICATES)
+        if key is not None:
+            option, path = "client_key", key
+            _files.read(key, most=MOST_CERTIFICATES)
+        context.load_cert_chain(certificate, key, password=_no_password)
         return
     except ssl.SSLError:
         reason = "not a certificate and its private key in PEM form"
@@ -113,12 +117,6 @@ def _show(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
     except ValueError:
         reason = "the private key is encrypted"
     raise ConfigurationError(f"{option}: {path!a}: {reason}")
-
-
-def _readable(stack: contextlib.ExitStack, path: str) -> str:
-    """Return the path of a file as OpenSSL reads it: it does not see a block behind a byte order mark."""
-    data, _ = _files.read(path, most=MOST_CERTIFICATES)
-    return stack.enter_context(_as_file(data.removeprefix(BOM))) if data.startswith(BOM) else path
 
 
 def _no_password() -> str:

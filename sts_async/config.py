@@ -100,8 +100,8 @@ class Config:
         proxy: URL of the proxy for all requests, such as ``http://user:password@host:3128``; ``https://`` when it is
             to be reached by TLS. It is hidden in every ``repr``. This host, its link, and what serves credentials to
             instances and containers are always reached directly.
-        https_proxy: The same for requests with TLS, where *proxy* is not given. A proxy that the environment names is an
-            error only when a request would go by it and cannot.
+        https_proxy: The same for requests with TLS, where *proxy* is not given. One that the environment names, and
+            that cannot be used, is an error only when a request would go by it.
         http_proxy: The same for requests without. Under CGI, where a request could set it, HTTP_PROXY is not read.
         no_proxy: Hosts that are reached directly, whichever the proxy: names (which stand for all below them),
             addresses, networks such as ``10.0.0.0/8``, each with a port if need be, or ``*`` for all; between commas.

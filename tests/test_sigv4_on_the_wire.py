@@ -181,16 +181,18 @@ async def test_the_strict_server_is_strict(raw_server: Start, change: bytes) -> 
 
 @pytest.mark.parametrize("spelling", ["a/b:c", "a%2Fb%3Ac", "a%2fb%3ac"])
 async def test_local_sts_finds_a_query_right_however_it_is_spelled(spelling: str) -> None:
-    """D2: a GET whose query has raw ``:`` and ``/``, signed as AWS documents it."""
+    """D2: a GET whose query has raw ``:`` and ``/``, with the signature that AWS documents for it."""
     async with LocalSTS() as server:
-        url = f"{server.url}/?Action=GetCallerIdentity&Version=2011-06-15&X={spelling}".replace("//?", "/?")
+        url = f"{server.url.rstrip('/')}/?Action=GetCallerIdentity&Version=2011-06-15&X=a%2Fb%3Ac"
         presigned = sigv4.presign(
             server.credentials, url=url, service="sts", region=server.region, at=datetime.now(UTC)
         )
+        respelled = presigned.reveal().replace("a%2Fb%3Ac", spelling)
         async with aiohttp.ClientSession() as session:
-            answer = await session.get(yarl.URL(presigned.reveal(), encoded=True))
-
+            answer = await session.get(yarl.URL(respelled, encoded=True))
             assert answer.status == 200, await answer.text()
+            answer = await session.get(yarl.URL(respelled.replace(spelling, "a%2Fb%3AC"), encoded=True))
+            assert answer.status == 403
 
 
 # B4: a final dot

@@ -505,7 +505,7 @@ async def test_a_bundle_without_a_certificate_is_an_error_that_names_it(
         await transport_of(config)
 
 
-@pytest.mark.parametrize("body", [b"!!!!", b"AAAA", b"MIIB"])
+@pytest.mark.parametrize("body", [b"!!!!", b"AAAA", b"MIIB", b"MI-B", b"-----BEGIN CERTIFICATE-----\nMIIB"])
 async def test_a_bundle_with_a_broken_certificate_is_an_error_that_names_it(tmp_path: Path, body: bytes) -> None:
     """B1: leaving it out would show much later, as a peer that cannot be trusted."""
     path = tmp_path / "bundle.pem"
@@ -516,15 +516,13 @@ async def test_a_bundle_with_a_broken_certificate_is_an_error_that_names_it(tmp_
         await transport_of(Config(ca_bundle=str(path)))
 
 
-@pytest.mark.parametrize("files", ["in memory", "on disk"])
+@pytest.mark.skipif(ssl.OPENSSL_VERSION_INFO < (3,), reason="OpenSSL skips a byte order mark since 3.0")
 @pytest.mark.parametrize("start", [BOM, b"# caf\xe9\n", "# caf\u00e9\n".encode(), BOM + b"# mine\n"], ids=ascii)
 @pytest.mark.parametrize("apart", [False, True], ids=["one file", "two files"])
 async def test_text_around_the_certificate_of_a_client_is_no_matter(
-    tls: Tls, tmp_path: Path, start: bytes, files: str, monkeypatch: pytest.MonkeyPatch, *, apart: bool
+    tls: Tls, tmp_path: Path, start: bytes, *, apart: bool
 ) -> None:
     """B1."""
-    if files == "on disk":
-        monkeypatch.delattr(os, "memfd_create", raising=False)
     tls.context.verify_mode = ssl.CERT_REQUIRED
     names = (
         {"client_certificate": tls.certificate, "client_key": tls.key} if apart else {"client_certificate": tls.both}

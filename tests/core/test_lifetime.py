@@ -60,6 +60,30 @@ def test_the_year_9999_becomes_the_lifetime_that_was_granted(options: dict[str, 
     assert expiration_after(forever, **options) == NOW + lifetime
 
 
+@pytest.mark.parametrize("requested", [129_601, 604_800, 10**9, 10**30])
+def test_what_was_requested_and_granted_is_believed(requested: int) -> None:
+    """B15: a server that is not AWS may grant a week, to a client that does not check its parameters."""
+    lifetime = min(timedelta(seconds=min(requested, 10**9)), timedelta(days=9999))
+
+    assert expiration_after(NOW + lifetime, requested=requested, default=3600) == NOW + lifetime
+    assert expiration_after(NOW + timedelta(hours=2), requested=requested, default=3600) == NOW + timedelta(hours=2)
+
+
+def test_what_exceeds_even_what_was_requested_is_brought_down_to_it() -> None:
+    """B15, F50: not to the hour that the service gives unasked."""
+    forever = datetime.max.replace(tzinfo=UTC)
+
+    assert expiration_after(forever, requested=604_800, default=3600) == NOW + timedelta(days=7)
+
+
+@pytest.mark.parametrize("requested", [-1, True, "604800", 60.0])
+def test_a_duration_that_no_service_grants_counts_as_none(requested: Any) -> None:
+    """B15: it was not checked."""
+    forever = datetime.max.replace(tzinfo=UTC)
+
+    assert expiration_after(forever, requested=requested, default=3600) == NOW + HOUR
+
+
 def test_an_hour_beyond_what_was_asked_for_is_believed() -> None:
     """Clocks differ; to the hour it is not absurd."""
     assert expiration_after(NOW + 2 * HOUR, requested=3600) == NOW + 2 * HOUR

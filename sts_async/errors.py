@@ -288,7 +288,8 @@ class ServiceError(STSError):
 
     def __str__(self) -> str:
         request = f", request {printable(self.request_id)}" if self.request_id else ""
-        return f"{printable(self.code)}: {printable(self.message)} (HTTP {self.status}{request})"
+        said = f"{self.code}: {self.message}" if self.message.strip() else self.code
+        return f"{printable(said)} (HTTP {self.status}{request})"
 
     @classmethod
     def of(cls, code: str, status: int) -> type["ServiceError"]:

@@ -8,9 +8,8 @@ quote what they cannot read.
 """
 
 import functools
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, TypeVar, get_origin
 
 from cattrs import Converter
@@ -20,12 +19,9 @@ from ..shapes import ResponseMetadata
 from .constraints import Member
 from .maps import FrozenMap
 from .shape import Shape
+from .timestamps import timestamp
 
 S = TypeVar("S", bound=Shape)
-
-_TIMESTAMP = (  # text, which `re` compiles at first use and keeps
-    r"(?a)(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-]\d\d):(\d\d))?"
-)
 
 
 def structure(tree: Any, cls: type[S], *, metadata: ResponseMetadata | None = None) -> S:
@@ -77,27 +73,6 @@ UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, AttributeError)
 """What `structure` raises when a tree does not fit."""
 
 
-def timestamp(text: str) -> datetime:
-    """
-    Return the time that ISO 8601 *text* says, in UTC. Without an offset it means UTC; nanoseconds are cut.
-
-    Raises:
-        ValueError, OverflowError: It is not such a text, or no such time.
-    """
-    if len(text) == 20 and text[4] == text[7] == "-" and text[10] == "T" and text[19] == "Z":
-        return datetime.fromisoformat(text)  # the usual form; others that it reads have no such places
-    found = re.fullmatch(_TIMESTAMP, text)
-    if found is None:
-        raise ValueError("not an ISO 8601 timestamp")
-    year, month, day, hour, minute, second, fraction, offset_hours, offset_minutes = found.groups()
-    microsecond = int(fraction[:6].ljust(6, "0")) if fraction else 0
-    when = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), microsecond, UTC)
-    if offset_hours:
-        sign = -1 if offset_hours[0] == "-" else 1
-        when -= sign * timedelta(hours=abs(int(offset_hours)), minutes=int(offset_minutes))
-    return when
-
-
 def _structure_text(value: Any, _: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("not text")
@@ -111,7 +86,7 @@ def _structure_integer(value: Any, _: Any) -> int:
 
 
 def _structure_time(value: Any, _: Any) -> datetime:
-    return timestamp(_structure_text(value, str))
+    return timestamp(value)
 
 
 _DIGITS = (str, int)

@@ -1,22 +1,25 @@
 """
 JSON documents with credentials in them, as processes and metadata endpoints write them.
 
-Nothing of a document is ever quoted: the messages say which member is wrong, and how.
+Nothing of a document is ever quoted: the messages say which member is wrong, and how. What a document can cost is
+bounded before it is parsed, by its size and by the number of objects and arrays in it.
 """
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import Any, NoReturn
 
 import attrs
 
 from ..errors import CredentialsError
 from ..shapes import Credentials
-from .convert import timestamp
 from .secret import HiddenDocument, Secret, SecretBytes
+from .timestamps import timestamp
 
 MOST_BYTES = 64 * 1024  # of a document
+MAX_NESTED = 1000  # objects and arrays in a document; an object costs 100 times as much memory as its text
+A_TIME = "a time such as 2026-01-01T00:00:00Z"
 
 
 @attrs.frozen(kw_only=True)
@@ -36,11 +39,15 @@ def read_object(body: bytes, *, what: str) -> dict[str, Any]:
     Return a JSON object.
 
     Raises:
-        CredentialsError: *body* is none, or is larger than 64 KiB; the message begins with *what* it is.
+        CredentialsError: *body* is none, is larger than 64 KiB, is not UTF-8, or has more than 1,000 objects and
+            arrays; the message begins with *what* it is. A name that an object has twice, or a number that JSON does
+            not have, makes it none: which of two keys counts is not ours to guess.
     """
     body = SecretBytes(body)  # in the frames of the errors below, too
     if len(body) > MOST_BYTES:
         raise CredentialsError(f"{what} is larger than {MOST_BYTES} bytes")
+    if body.count(b"{") + body.count(b"[") > MAX_NESTED:
+        raise CredentialsError(f"{what} has more than {MAX_NESTED} objects and arrays")
     found = _object(body)
     if found is None:
         raise CredentialsError(f"{what} is not a JSON object")
@@ -49,10 +56,23 @@ def read_object(body: bytes, *, what: str) -> dict[str, Any]:
 
 def _object(body: bytes) -> HiddenDocument | None:
     try:
-        found = json.loads(body, object_hook=HiddenDocument)
+        # Decoded here: the parser would guess the encoding.
+        text = Secret(body.decode("utf-8-sig"))
+        found = json.loads(text, object_pairs_hook=_members, parse_constant=_no_number)
     except (ValueError, RecursionError):  # not to be the context of another: it quotes what was read
         return None
     return found if isinstance(found, HiddenDocument) else None
+
+
+def _members(pairs: list[tuple[str, Any]]) -> HiddenDocument:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return HiddenDocument(members)
+
+
+def _no_number(_: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
 
 
 def read_credentials(document: Mapping[str, Any], names: Names, *, what: str) -> Credentials:
@@ -95,23 +115,27 @@ def _fault(value: object) -> str | None:
     return None if value.isascii() and value.isprintable() else "has characters that a header cannot have"
 
 
+def read_time(document: Mapping[str, Any], name: str, *, milliseconds: bool = False) -> datetime | None:
+    """
+    Return the time that a member says, or None when it is missing or says none; see `timestamps.timestamp`.
+
+    Args:
+        document: What is read.
+        name: The member.
+        milliseconds: Whether a number in it counts milliseconds; else it counts seconds.
+    """
+    try:
+        return timestamp(document.get(name), milliseconds=milliseconds)
+    except ValueError:
+        return None
+
+
 def _expiration(document: Mapping[str, Any], names: Names, *, what: str) -> datetime | None:
     missing = document.get(names.expiration) is None
     if missing and not names.temporary:
         return None
-    found = _time(document.get(names.expiration), milliseconds=names.milliseconds)
+    found = read_time(document, names.expiration, milliseconds=names.milliseconds)
     if found is None:
-        wanted = "a number of milliseconds since 1970" if names.milliseconds else "an ISO 8601 time"
+        wanted = "a number of milliseconds since 1970" if names.milliseconds else A_TIME
         raise CredentialsError(f"{what}: {names.expiration} is {'missing' if missing else f'not {wanted}'}")
     return found
-
-
-def _time(value: object, *, milliseconds: bool) -> datetime | None:
-    try:
-        if milliseconds and isinstance(value, int) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value / 1000, UTC)
-        if isinstance(value, str) and not milliseconds:
-            return timestamp(value)
-    except (ValueError, OverflowError, OSError):
-        pass
-    return None

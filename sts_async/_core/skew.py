@@ -5,10 +5,9 @@ Source: the AWS SDKs' common rules for clock skew, 2026.
 """
 
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from ..errors import ServiceError, STSError
+from .timestamps import timestamp
 
 AGREE = 60.0  # s by which two answers may differ that say the same; more than a Date's second and a slow answer
 LONGEST_ROUND_TRIP = 15 * 60.0  # s; a Date that came later says nothing
@@ -89,7 +88,6 @@ def is_reason(error: STSError, *, skew: float | None, signed_with: float) -> boo
 
 def _seconds(text: str) -> float | None:
     try:
-        date = parsedate_to_datetime(text[:64])
-        return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError, IndexError, TypeError):
+        return timestamp(text).timestamp()
+    except ValueError:
         return None

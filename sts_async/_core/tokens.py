@@ -16,8 +16,7 @@ import attrs
 
 from ..errors import CredentialsError
 from ..shapes import Credentials
-from .convert import timestamp
-from .documents import Names, read_credentials, read_object, read_text
+from .documents import A_TIME, Names, read_credentials, read_object, read_text, read_time
 from .endpoints import check_region, partition_of
 from .secret import HiddenDocument, Secret, SecretBytes, conceal
 
@@ -291,13 +290,11 @@ def _object(document: Mapping[str, Any], name: str, *, what: str) -> dict[str, A
 
 
 def _time(document: Mapping[str, Any], name: str, *, what: str) -> datetime:
-    text = conceal(document.get(name))  # whatever it is, no traceback shows it
-    try:
-        if isinstance(text, str):
-            return timestamp(text.removesuffix("UTC") + "Z" if text.endswith("UTC") else text)  # older SDKs write UTC
-    except (ValueError, OverflowError):
-        pass
-    raise CredentialsError(f"{what}: {name} is {'missing' if text is None else 'not an ISO 8601 time'}")
+    found = read_time(document, name)
+    if found is None:
+        missing = document.get(name) is None
+        raise CredentialsError(f"{what}: {name} is {'missing' if missing else f'not {A_TIME}'}")
+    return found
 
 
 def _end(answer: Mapping[str, Any], *, at: datetime, what: str) -> str:

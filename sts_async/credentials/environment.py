@@ -7,8 +7,8 @@ Source: AWS SDKs and Tools Reference Guide, "AWS access keys".
 import os
 from collections.abc import Mapping
 
-from .._core.convert import timestamp
 from .._core.secret import HiddenMapping, Unpicklable, conceal
+from .._core.timestamps import timestamp
 from .._seams import Lender
 from ..errors import CredentialsError, CredentialsExpired, CredentialsNotFound
 from ..shapes import Credentials
@@ -25,7 +25,8 @@ VARIABLES = (ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, SECURITY_TOKEN, EX
 class EnvironmentProvider(Unpicklable):
     """
     Provide what ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN`` (or ``AWS_SECURITY_TOKEN``) and
-    ``AWS_CREDENTIAL_EXPIRATION`` (ISO 8601) say at the time of each call. A blank variable counts as unset.
+    ``AWS_CREDENTIAL_EXPIRATION`` (such as ``2026-01-01T00:00:00Z``) say at the time of each call. A blank variable
+    counts as unset.
 
     Args:
         environ: Where to look; the process environment when it is None.
@@ -43,7 +44,7 @@ class EnvironmentProvider(Unpicklable):
 
         Raises:
             CredentialsNotFound: Neither key variable is set.
-            CredentialsError: One of the two is missing, or the expiration is no ISO 8601 time.
+            CredentialsError: One of the two is missing, or the expiration is not a time.
             CredentialsExpired: The expiration is past, by this host's clock and by the service's.
         """
         credentials = self._unchanged()
@@ -77,10 +78,10 @@ def _read(
         raise CredentialsError(f"{present} is set and {absent} is not: set both or neither")
     try:
         expiration = None if expires is None else timestamp(expires)
-    except (ValueError, OverflowError):
+    except ValueError:
         pass
     else:
         return Credentials(
             access_key_id=key_id, secret_access_key=secret, session_token=token or older, expiration=expiration
         )
-    raise CredentialsError(f"{EXPIRATION} is not an ISO 8601 time such as 2026-01-01T00:00:00Z")
+    raise CredentialsError(f"{EXPIRATION} is not a time such as 2026-01-01T00:00:00Z")

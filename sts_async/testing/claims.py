@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 from lxml import etree
 
-from .._core.convert import timestamp
+from .._core.timestamps import timestamp
 from .._core.xml import PARSER as HARDENED
 from ..errors import InvalidIdentityTokenException
 from .refusals import Refusal, modelled

@@ -332,11 +332,11 @@ def test_an_error_that_comes_with_status_200_is_an_error(root: str) -> None:
 
 @pytest.mark.parametrize("body", ["<ErrorResponse><Error>{}</Error></ErrorResponse>", "<Error>{}</Error>"])
 def test_an_error_without_a_message_is_the_same_error_with_less_text(body: str) -> None:
-    """F11."""
+    """F11, B14: and no colon before nothing."""
     for inner in ("<Code>AccessDenied</Code><Message/>", "<Code>AccessDenied</Code>"):
         found = ask(ASSUME_ROLE, body.format(inner), 403, x_amz_request_id="h")
 
-        assert (type(found), str(found)) == (ServiceError, "AccessDenied:  (HTTP 403, request h)")
+        assert (type(found), str(found)) == (ServiceError, "AccessDenied (HTTP 403, request h)")
 
 
 @pytest.mark.parametrize(
@@ -696,6 +696,21 @@ def test_an_expiration_is_read_in_all_its_forms(text: str, when: datetime) -> No
     assert expiration(text) == when
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["2026-01-01T01:00:00+0000", "2026-01-01T02:00:00+01", "2026-01-01T01:00:00UTC", "20260101T010000Z", "1767229200"],
+)
+def test_an_expiration_is_read_in_every_form_that_is_in_use(text: str) -> None:
+    """B11: the keys have been issued by then; to refuse their answer loses them."""
+    assert expiration(text) == NOW + timedelta(hours=1)
+
+
+def test_what_was_requested_and_granted_is_believed() -> None:
+    """B15: a server may grant a week to a client that does not check its parameters."""
+    assert expiration("2026-01-08T00:00:00Z", requested=604_800) == NOW + timedelta(days=7)
+    assert expiration("9999-12-31T23:59:59Z", requested=604_800) == NOW + timedelta(days=7)
+
+
 def test_an_absurd_expiration_comes_down_to_what_was_asked_for() -> None:
     """F50."""
     assert expiration("9999-12-31T23:59:59Z", requested=900) == NOW + timedelta(seconds=900)
@@ -704,7 +719,7 @@ def test_an_absurd_expiration_comes_down_to_what_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "0", "1767229200", "2026-01-01", "2026-01-01T24:00:01Z", "0001-01-01T00:00:00+09:00"]
+    "text", ["", "soon", "-", "17672292001767229200", "2026-01-01", "2026-01-01T24:00:01Z", "0001-01-01T00:00:00+09:00"]
 )
 def test_an_unreadable_expiration_is_an_error(text: str) -> None:
     """F50: credentials that seem to last for ever are never refreshed."""

@@ -312,8 +312,12 @@ VARIABLES = (
          environ=environment(AWS_CREDENTIAL_EXPIRATION="<past>")),
     Case("keys with an empty end", Keys("AKIAENV"), environ=environment(AWS_CREDENTIAL_EXPIRATION="")),
     Case("keys that end at no time", Fails("CredentialsError"), environ=environment(AWS_CREDENTIAL_EXPIRATION="never")),
-    Case("keys that end at a time in words", Fails("CredentialsError"), botocore=Keys("AKIAENV"),
-         we_differ="times are ISO 8601", environ=environment(AWS_CREDENTIAL_EXPIRATION="1 Jan 2999 00:00 UTC")),
+    Case("keys that end at a time in words", Keys("AKIAENV"),
+         environ=environment(AWS_CREDENTIAL_EXPIRATION="1 Jan 2999 00:00 UTC")),
+    Case("keys that end at a time of date +%FT%T%z", Keys("AKIAENV"),
+         environ=environment(AWS_CREDENTIAL_EXPIRATION="2999-01-01T00:00:00+0000")),
+    Case("keys that end at a time in seconds", Keys("AKIAENV"), botocore=FAILS, we_differ="read as everywhere else",
+         environ=environment(AWS_CREDENTIAL_EXPIRATION="32472144000")),
 )
 
 KEYS_OF_PROFILES = (

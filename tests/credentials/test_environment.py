@@ -65,7 +65,7 @@ async def test_credentials_past_their_expiration_are_not_given_out() -> None:
 
 @pytest.mark.parametrize("text", ["tomorrow", "SENTINEL", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+23:59"])
 async def test_an_expiration_that_is_no_time_is_an_error_without_its_text(text: str) -> None:
-    with pytest.raises(CredentialsError, match="not an ISO 8601 time") as caught:
+    with pytest.raises(CredentialsError, match="not a time such as") as caught:
         await provide({**SET, "AWS_CREDENTIAL_EXPIRATION": text})
 
     assert caught.value.__context__ is None

@@ -526,7 +526,10 @@ async def test_another_code_is_an_error(lender: Engine, raw_server: Start, code:
 BAD_ANSWERS = {
     "not JSON": (http("SENTINEL{"), "is not a JSON object"),
     "null key": (http(json.dumps({**DOCUMENT, "AccessKeyId": None})), "AccessKeyId is missing"),
-    "bad time": (http(json.dumps({**DOCUMENT, "Expiration": "SENTINEL"})), "Expiration is not an ISO 8601 time"),
+    "bad time": (
+        http(json.dumps({**DOCUMENT, "Expiration": "SENTINEL"})),
+        "Expiration is not a time such as 2026-01-01T00:00:00Z",
+    ),
     "no token": (http(json.dumps({**DOCUMENT, "Token": ""})), "Token is empty"),
     "too large": (http(json.dumps(DOCUMENT).ljust(64 * 1024 + 1)), "is larger than 65536 bytes"),
     "500": (http("SENTINEL", status=500), "HTTP 500"),

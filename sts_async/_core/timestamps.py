@@ -1,0 +1,100 @@
+"""
+The one reader of times, for answers, documents, token files, headers and environment variables.
+
+Servers and scripts write the same instant in many ways: ``date +%FT%T%z`` has an offset without a colon, SigV4 has no
+separators at all, token files say ``UTC``, and some services count seconds. What botocore reads, this reads alike.
+These exceptions are deliberate, since each reads a time that the writer may not have meant:
+
+- A time without a zone is UTC. botocore leaves it without one, and fails later.
+- A date without a time of day, a week date and a time zone by any other name than UTC, GMT or Z are refused.
+  botocore fills what is missing from today's date, and takes a name that it does not know for no zone.
+- Seconds in text are plain decimal digits: no exponent, no ``inf``, no ``nan``, no ``_``.
+
+Source: botocore, `utils.parse_timestamp`; RFC 9110, section 5.6.7, for the forms of HTTP.
+"""
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+MAX_CHARACTERS = 64  # of a time as text; the longest that is read has about 40
+MAX_SECONDS = 400_000_000_000  # beyond the year 9999 on either side, in seconds since 1970
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# Text, which `re` compiles at first use and keeps.
+_ISO_8601 = (
+    r"(?a)(\d{4})(-?)(\d\d)\2(\d\d)[Tt ](\d\d)(:?)(\d\d)(?:\6(\d\d)(?:[.,](\d+))?)?"
+    r"(?: ?(?:[Zz]|UTC|GMT|([+-])(\d\d)(?::?(\d\d))?))?"
+)
+_SECONDS = r"(?a)(-?)(\d{1,15})(?:\.(\d+))?"
+# RFC 1123, RFC 850 and asctime with or without a zone. Without this check, the reader below guesses.
+_WRITTEN_OUT = (
+    r"(?a)(?:[A-Za-z]{3,9},? )?(?:\d{1,2}[ -][A-Za-z]{3}[ -](?:\d{4}|\d\d)|[A-Za-z]{3} [ \d]?\d) \d\d:\d\d(?::\d\d)?"
+    r"(?: (?:GMT|UTC?|Z|[+-]\d{4}))?(?: \d{4})?"
+)
+
+
+def timestamp(value: object, *, milliseconds: bool = False) -> datetime:
+    """
+    Return in UTC the time that *value* says. Digits beyond microseconds are cut.
+
+    Args:
+        value: ISO 8601 in its long or short form, an HTTP date, or a number since 1970, as a number or as text.
+        milliseconds: Whether a number counts milliseconds; else it counts seconds.
+
+    Raises:
+        ValueError: It is none of these, or no such time. The message never quotes it.
+    """
+    found = None
+    try:
+        if isinstance(value, str) and len(value) == 20 and value[4] == value[7] == "-" and value[10::9] == "TZ":
+            found = datetime.fromisoformat(value)  # the usual form; the others that it reads have no such places
+        elif isinstance(value, str):
+            found = _read_text(value, milliseconds=milliseconds)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found = _since_epoch(value, milliseconds=milliseconds)
+    except (ValueError, OverflowError, IndexError, TypeError):
+        pass  # raised below, without the context: it quotes the value
+    if found is None:
+        raise ValueError("not a time")
+    return found
+
+
+def _read_text(text: str, *, milliseconds: bool) -> datetime | None:
+    text = text[: MAX_CHARACTERS + 1].strip()
+    if len(text) > MAX_CHARACTERS:
+        return None
+    if found := re.fullmatch(_ISO_8601, text):
+        return _iso_8601(found)
+    if found := re.fullmatch(_SECONDS, text):
+        return _digits(found, milliseconds=milliseconds)
+    if re.fullmatch(_WRITTEN_OUT, text):
+        when = parsedate_to_datetime(text)
+        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    return None
+
+
+def _iso_8601(found: re.Match[str]) -> datetime:
+    year, _, month, day, hour, _, minute, second, fraction, sign, offset_hours, offset_minutes = found.groups()
+    microsecond = int(fraction[:6].ljust(6, "0")) if fraction else 0
+    when = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second or 0), microsecond, UTC)
+    if sign is None:
+        return when
+    offset = timedelta(hours=int(offset_hours), minutes=int(offset_minutes or 0))
+    if offset >= timedelta(days=1):
+        raise ValueError("no such offset")
+    return when + offset if sign == "-" else when - offset
+
+
+def _digits(found: re.Match[str], *, milliseconds: bool) -> datetime:
+    sign, whole, fraction = found.groups()
+    microseconds = int(f"{whole}{(fraction or '')[:6].ljust(6, '0')}") // (1000 if milliseconds else 1)
+    return EPOCH + timedelta(microseconds=-microseconds if sign else microseconds)
+
+
+def _since_epoch(number: float, *, milliseconds: bool) -> datetime | None:
+    seconds = number / 1000 if milliseconds else number
+    if not math.isfinite(seconds) or abs(seconds) > MAX_SECONDS:
+        return None
+    return EPOCH + timedelta(seconds=seconds)

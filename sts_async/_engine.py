@@ -180,6 +180,7 @@ class Engine(Unpicklable):
                     now=datetime.fromtimestamp(sign.at + shared.clock.confirmed, UTC),
                     requested=getattr(request, "duration_seconds", None),
                     attempts=call.attempt,
+                    sent=(request, credentials),
                 )
             if meter is not None:
                 meter.attempt_finished(outcome)

@@ -32,6 +32,7 @@ LAYERS = {
     "_core.system": 0,
     "_core.timestamps": 0,
     "_core.words": 0,
+    "_core.redaction": 1,
     "errors": 1,
     "shapes": 1,
     "operations": 2,

@@ -5,6 +5,7 @@ The document decides, not the content type: some servers send good XML as ``text
 than raised so that no traceback starts in a frame that holds the parsed answer, and with it credentials.
 """
 
+import re
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -14,21 +15,32 @@ from ..shapes import Response, ResponseMetadata
 from . import convert
 from .lifetime import bounded
 from .message import HttpResponse
-from .refusals import is_redirect, refusal
+from .redaction import Redaction
+from .refusals import code_in_headers, is_redirect, json_error, refusal
+from .shape import Shape
 from .words import printable
 from .xml import Tree, XMLRefused, parse
 
 R = TypeVar("R", bound=Response)
 
-NAMESPACES = frozenset({"", NAMESPACE})
+AWS_NAMESPACE = r"(?i)https?://[^/]*\bamazonaws\.com"  # text, which `re` compiles at first use and keeps
 REQUEST_ID_HEADERS = ("x-amzn-requestid", "x-amz-request-id")
-HTML = b"<!doctype html"  # how a page of a proxy begins, in any case
+HTML = (b"<!doctype html", b"<html")  # how a page of a proxy begins, in any case
+BEGINNING = 1024  # bytes of a document in which that shows
+UUID = 36  # characters
+HEXADECIMAL = frozenset("0123456789abcdefABCDEF-")
 RETRY_AFTER = "x-amz-retry-after"
 FAULTS: dict[str, Fault] = {"Sender": "client", "Receiver": "server"}
 
 
 def read(
-    operation: Operation[R], response: HttpResponse, *, now: datetime, requested: int | None = None, attempts: int = 1
+    operation: Operation[R],
+    response: HttpResponse,
+    *,
+    now: datetime,
+    requested: int | None = None,
+    attempts: int = 1,
+    sent: tuple[Shape | None, ...] = (),
 ) -> R | ServiceError | ResponseParseError:
     """
     Return the response of *operation* that is in *response*, or the error that *response* is.
@@ -39,72 +51,92 @@ def read(
         now: When it was sent.
         requested: The lifetime in seconds that was asked for, or None; see `lifetime.bounded`.
         attempts: How many times the request was sent.
+        sent: The request, and the credentials that signed it: their secrets are hidden in what the service says.
 
     A `ResponseParseError` is retryable for what a cut connection or a page of a proxy explains, and final for a
     document that another service has given.
     """
     status = response.status
+    hide = Redaction(*sent)
     if is_redirect(status):
-        return RedirectRefused(refusal(response), status=status)
+        return RedirectRefused(refusal(response, hide), status=status)
     if "content-encoding" in response.headers and response.headers["content-encoding"].lower() != "identity":
         compressed = "it is compressed, which was not asked for"
-        return _unexpected(response, compressed) if status < 400 else _service_error({}, response)
+        return _unexpected(response, hide, compressed) if status < 400 else _service_error({}, response, hide)
     try:
         space, name, tree = parse(response.body)
     except XMLRefused as refused:
-        return _not_xml(response, str(refused))
+        return _not_xml(response, hide, refused)
     if status >= 400 or name in ("ErrorResponse", "Error"):
-        return _service_error({name: tree} if name == "Error" else tree, response)
-    if name != f"{operation.name}Response" or space not in NAMESPACES:
+        return _service_error({name: tree} if name == "Error" else tree, response, hide)
+    if name != f"{operation.name}Response":
         # A page of a proxy may well be well-formed.
-        return _unexpected(response, f"it is not a {operation.name}Response", retryable=name.lower() == "html")
+        return _unexpected(response, hide, f"it is not a {operation.name}Response", retryable=name.lower() == "html")
+    if space != NAMESPACE and _is_of_another_api(space):
+        return _unexpected(response, hide, f"its name space is that of another API of AWS, not {NAMESPACE}")
     wrapper = f"{operation.name}Result"
     result = tree.get(wrapper) if isinstance(tree, dict) else None
     if result is None or isinstance(result, list):
-        return _unexpected(response, f"it does not have exactly one {wrapper}")
+        return _unexpected(response, hide, f"it does not have exactly one {wrapper}")
     metadata = ResponseMetadata(
-        request_id=_request_id(tree, response), status=status, headers=response.headers, attempts=attempts
+        request_id=_request_id(tree, response, hide), status=status, headers=response.headers, attempts=attempts
     )
     try:
         answer = convert.structure(result, operation.response, metadata=metadata)
     except convert.UNREADABLE:
-        return _unexpected(response, convert.explain(result, operation.response, wrapper))
+        return _unexpected(response, hide, convert.explain(result, operation.response, wrapper))
     return bounded(answer, now=now, requested=requested, default=operation.default_duration)
 
 
-def _not_xml(response: HttpResponse, reason: str) -> ServiceError | ResponseParseError:
+def _is_of_another_api(space: str) -> bool:
+    """
+    Say whether a name space is one of AWS, but not that of STS.
+
+    Servers that are not AWS have name spaces of their own, such as ``none``, or write that of STS without its last
+    slash. They say nothing of who answers: whoever can answer can write any. What an answer is, its root says.
+    """
+    written = space.strip().rstrip("/").lower().partition("://")[2]
+    return written != NAMESPACE.rstrip("/").partition("://")[2] and re.match(AWS_NAMESPACE, space.strip()) is not None
+
+
+def _not_xml(response: HttpResponse, hide: Redaction, refused: XMLRefused) -> ServiceError | ResponseParseError:
     if response.status >= 400:
-        return _service_error({}, response)
+        return _service_error(json_error(response.body), response, hide)
     if not response.body:
-        return _unexpected(response, "it is empty", retryable=True)
-    beginning = response.body.lstrip()[: len(HTML)].lower()
-    other_service = beginning[:1] in (b"{", b"[") or ("DOCTYPE" in reason and not beginning.startswith(HTML))
-    return _unexpected(response, reason, retryable=not other_service)
+        return _unexpected(response, hide, "it is empty", retryable=True)
+    beginning = response.body[:BEGINNING].lstrip().lower()
+    page = beginning.startswith(b"<") and any(mark in beginning for mark in HTML)
+    other_service = beginning[:1] in (b"{", b"[") or (refused.final and not page)
+    return _unexpected(response, hide, str(refused), retryable=not other_service)
 
 
-def _unexpected(response: HttpResponse, reason: str, *, retryable: bool = False) -> ResponseParseError:
-    what = response.headers.get("content-type", "no content type")
+def _unexpected(response: HttpResponse, hide: Redaction, reason: str, *, retryable: bool = False) -> ResponseParseError:
     return ResponseParseError(
-        f"the answer is not one of STS: {reason} (HTTP {response.status}, {what[:80]!a}, {len(response.body)} bytes)",
+        f"the answer is not one of STS: {reason} (HTTP {response.status}, {_described(response, hide)})",
         status=response.status,
         retryable=retryable,
     )
 
 
-def _service_error(tree: Tree, response: HttpResponse) -> ServiceError:
+def _described(response: HttpResponse, hide: Redaction) -> str:
+    kind = hide(response.headers.get("content-type", "no content type"))[:80]
+    return f"{kind!a}, {len(response.body)} bytes"
+
+
+def _service_error(tree: Tree, response: HttpResponse, hide: Redaction) -> ServiceError:
     """Return the error in *tree*, whichever of the known forms it has; with no code in it, the status is the code."""
     found = _child(tree, "Error") or _child(_child(tree, "Errors"), "Error")
-    code = _text(found, "Code") or str(response.status)
-    what = response.headers.get("content-type", "no content type")
-    message = _text(found, "Message") or _text(found, "message")
-    if not message and not _text(found, "Code"):
-        message = f"no error of STS in the answer ({what[:80]!a}, {len(response.body)} bytes)"
+    known = code_in_headers(response.headers, in_body=_text(found, "Code"))
+    code = hide(known or str(response.status))
+    message = hide(_text(found, "Message") or _text(found, "message"))
+    if not message and not known:
+        message = f"no error of STS in the answer ({_described(response, hide)})"
     error = ServiceError.of(code, response.status)(
         message,
         code=code,
         status=response.status,
         fault=FAULTS.get(_text(found, "Type")),
-        request_id=_request_id(tree, response) or _text(found, "RequestId") or None,
+        request_id=_request_id(tree, response, hide) or hide(_text(found, "RequestId")) or None,
     )
     error.retry_after = _retry_after(response)
     return error
@@ -116,12 +148,14 @@ def _retry_after(response: HttpResponse) -> float | None:
     return int(text) / 1000 if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def _request_id(tree: Tree, response: HttpResponse) -> str | None:
+def _request_id(tree: Tree, response: HttpResponse, hide: Redaction) -> str | None:
     in_body = (
         _text(_child(tree, "ResponseMetadata"), "RequestId") or _text(tree, "RequestId") or _text(tree, "RequestID")
     )
     found = in_body or next((response.headers[h] for h in REQUEST_ID_HEADERS if h in response.headers), None)
-    return None if found is None else printable(found[:MAX_CODE])
+    if found is None or (len(found) == UUID and HEXADECIMAL.issuperset(found)):  # the usual id costs next to nothing
+        return found
+    return printable(hide(found)[:MAX_CODE])
 
 
 def _child(tree: Any, name: str) -> Any:

@@ -7,6 +7,7 @@ import attrs
 from .._core import endpoints
 from .._core.message import HttpRequest, HttpResponse
 from .._core.options import FLAG, Option
+from .._core.redaction import Redaction
 from .._core.refusals import Refusal, is_redirect, refusal
 from .._core.secret import HiddenMapping
 from .._seams import Lender
@@ -82,8 +83,9 @@ async def exchange(
             failure = why = error
         else:
             if is_redirect(response.status):
-                raise RedirectRefused(f"{who} answered {refusal(response)}", status=response.status)
-            refused = Refusal.of(response) if response.status >= 400 else None
+                host = refusal(response, Redaction(prepared))
+                raise RedirectRefused(f"{who} answered {host}", status=response.status)
+            refused = Refusal.of(response, sent=prepared) if response.status >= 400 else None
             if refused is None or not (why := _passing(refused)):
                 return response
             failure = CredentialsError(f"{who} answered {refused}, {attempt} times")

@@ -15,6 +15,7 @@ from .._core import hosts
 from .._core.documents import Names, read_credentials, read_object
 from .._core.hosts import Place
 from .._core.message import HttpRequest, HttpResponse
+from .._core.redaction import Redaction
 from .._core.refusals import Refusal, is_transient, refusal
 from .._core.secret import HiddenMapping, Secret
 from .._core.system import code_of, reason_of
@@ -135,7 +136,7 @@ class ContainerProvider(RefreshingProvider):
         for url in await self._urls(place):
             request = HttpRequest("GET", url, {**headers, "host": place.authority}, timeout=SECONDS)
             try:
-                return self._read(await lender.send(request))
+                return self._read(await lender.send(request), request)
             except ConnectError as error:  # the next address may answer
                 failure = _Passing(str(error))
             except TransportError as error:
@@ -164,7 +165,7 @@ class ContainerProvider(RefreshingProvider):
             )
         return [place.at(address) for address in addresses]
 
-    def _read(self, response: HttpResponse) -> "Credentials | _Passing":
+    def _read(self, response: HttpResponse, request: HttpRequest) -> "Credentials | _Passing":
         if response.status == 200:
             try:
                 return read_credentials(read_object(response.body, what="the answer"), Names(), what="the answer")
@@ -172,8 +173,8 @@ class ContainerProvider(RefreshingProvider):
                 return _Passing(str(error))
         if is_transient(response.status):
             return _Passing(f"HTTP {response.status}", throttled=response.status == 429)
-        codes = Refusal.of(response).codes
-        raise self._error(f"{refusal(response)}{f', code {codes[0]}' if codes else ''}")
+        codes = Refusal.of(response, sent=request).codes
+        raise self._error(f"{refusal(response, Redaction(request))}{f', code {codes[0]}' if codes else ''}")
 
     def __repr__(self) -> str:
         return "ContainerProvider()"

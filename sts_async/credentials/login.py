@@ -130,7 +130,7 @@ class LoginProvider(RefreshingProvider):
         response = await exchange(lender, request, who=SIGN_IN, prepare=proven)
         if response.status < 400:
             return token.renewed(response.body, at=now(lender), what=f"the answer of {SIGN_IN}")
-        refusal = Refusal.of(response)
+        refusal = Refusal.of(response, sent=request)
         reason = next((FINAL_CODES[code] for code in refusal.codes if code in FINAL_CODES), None)
         if reason is None:
             raise CredentialsError(f"{SIGN_IN} answered {refusal}")

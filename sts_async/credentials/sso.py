@@ -117,7 +117,7 @@ class SSOProvider(RefreshingProvider):
         )
         response = await exchange(lender, request, who=PORTAL)
         if response.status >= 400:
-            raise self._refused(Refusal.of(response))
+            raise self._refused(Refusal.of(response, sent=request))
         return tokens.read_role_credentials(response.body, what=f"the answer of {PORTAL}")
 
     async def _token(self, lender: Lender) -> SSOToken:
@@ -139,10 +139,11 @@ class SSOProvider(RefreshingProvider):
         """Return the new content of the token file."""
         oidc = service_url("AWS_ENDPOINT_URL_SSO_OIDC", host=tokens.oidc_host(self.region), environ=self._environ)
         headers = {"content-type": "application/json", "accept": "application/json"}
-        response = await exchange(lender, HttpRequest("POST", f"{oidc}/token", headers, token.request()), who=OIDC)
+        request = HttpRequest("POST", f"{oidc}/token", headers, token.request())
+        response = await exchange(lender, request, who=OIDC)
         if response.status < 400:
             return token.renewed(response.body, at=now(lender), what=f"the answer of {OIDC}")
-        refusal = Refusal.of(response)
+        refusal = Refusal.of(response, sent=request)
         reason = f"{OIDC} answered {refusal}"
         if FINAL_CODES.isdisjoint(refusal.codes):
             raise CredentialsError(reason)

@@ -2,8 +2,10 @@ import json
 import logging
 import traceback
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from itertools import product
 from typing import Any
+from urllib.parse import quote, quote_plus, unquote
 from xml.sax.saxutils import escape
 
 import pytest
@@ -204,12 +206,62 @@ def test_the_document_decides_and_not_its_content_type(content_type: str) -> Non
     assert type(found) is s.GetCallerIdentityResponse
 
 
-@pytest.mark.parametrize("space", [SPACE, ""])
-def test_the_name_space_is_that_of_the_service_or_none(space: str) -> None:
-    """F11: servers that are not AWS leave it out."""
+@pytest.mark.parametrize(
+    "space",
+    [
+        *(SPACE, "", "none", "urn:x", SPACE.rstrip("/"), f"\n  {SPACE}\n", f"{SPACE} ", SPACE.replace("https", "http")),
+        *("http://shop.test/amazonaws.com/", "http://notamazonaws.com/doc/"),
+    ],
+)
+def test_the_name_space_is_that_of_the_service_or_one_that_aws_has_not(space: str) -> None:
+    """B5, F11: servers that are not AWS leave it out, have one of their own, or cannot spell it."""
     body = wrap("GetCallerIdentity", GOOD["GetCallerIdentity"], space=space)
 
     assert type(ask(GET_CALLER_IDENTITY, body)) is s.GetCallerIdentityResponse
+
+
+@pytest.mark.parametrize("space", ["none", SPACE, "urn:x"])
+def test_a_prefix_on_the_root_alone_is_read(space: str) -> None:
+    """B5: Dell ECS documents its answers so; errors of that form keep their code."""
+    good = wrap("AssumeRole", GOOD["AssumeRole"], space="")
+    good = good.replace('<AssumeRoleResponse xmlns=""', f'<p:AssumeRoleResponse xmlns:p="{space}"')
+    good = good.replace("</AssumeRoleResponse>", "</p:AssumeRoleResponse>")
+    error = FORMS["no name space"].replace("ErrorResponse>", "p:ErrorResponse>")
+    error = error.replace("<p:ErrorResponse>", f'<p:ErrorResponse xmlns:p="{space}">')
+
+    assert ask(ASSUME_ROLE, good) == ask(ASSUME_ROLE, wrap("AssumeRole", GOOD["AssumeRole"]))
+    assert str(ask(ASSUME_ROLE, error, 400)) == str(ask(ASSUME_ROLE, FORMS["no name space"], 400))
+
+
+@pytest.mark.parametrize(
+    "space", ["http://s3.amazonaws.com/doc/2006-03-01/", f"{SPACE}x", "https://iam.amazonaws.com/doc/2010-05-08/"]
+)
+def test_a_name_space_that_is_refused_is_said_to_be_the_reason(space: str) -> None:
+    """B5, T12: another API of AWS has answered."""
+    found = refusal(GET_CALLER_IDENTITY, wrap("GetCallerIdentity", GOOD["GetCallerIdentity"], space=space))
+
+    assert f"its name space is that of another API of AWS, not {SPACE} (HTTP 200" in str(found)
+    assert not found.retryable
+
+
+@pytest.mark.parametrize(
+    ("document", "retryable"),
+    [
+        ("<!DOCTYPE r [<!ATTLIST r a ID #IMPLIED>]><r/>", False),
+        ("<?xml version='1.0' encoding='ISO-8859-1'?><AssumeRoleResponse/>", False),
+        ("<AssumeRoleResponse/>".encode("utf-16"), False),
+        ("<html><body>Log in</body></html>".encode("utf-16"), False),
+        ("<r>" + "<a/>" * 9_999 + "</r>", False),
+        (b"<r>" + b"x" * (1 << 19), False),
+        ("<?xml version='1.0' encoding='iso-8859-1'?>\n<!DOCTYPE html PUBLIC '-//W3C'>\n<html/>", True),
+        ("<!DOCTYPE html>" + "x" * (1 << 19), True),
+        ("\n" * 99 + "<html>" + "<p>" * 9_999, True),
+    ],
+    ids=range(9),
+)
+def test_what_is_refused_by_its_bytes_is_refused_for_good(document: str | bytes, retryable: bool) -> None:
+    """G2: the next attempt would bring the same; but for a page of a proxy, which goes away."""
+    assert refusal(ASSUME_ROLE, document).retryable == retryable
 
 
 def test_what_an_answer_may_lack_is_none() -> None:
@@ -339,6 +391,180 @@ def test_an_error_without_a_message_is_the_same_error_with_less_text(body: str) 
         assert (type(found), str(found)) == (ServiceError, "AccessDenied (HTTP 403, request h)")
 
 
+THROTTLED = ("Throttling", "Rate exceeded")
+DENIED = ("AccessDenied", "not you")
+FORBIDDEN = ("403", "Forbidden")
+NOTHING = "no error of STS in the answer ('text/xml', 17 bytes)"
+JSON_ERRORS: dict[str, tuple[dict[str, str], str, tuple[str, str]]] = {
+    "JSON 1.0": ({}, '{"__type": "com.amazonaws.sts#AccessDenied", "Message": "not you"}', DENIED),
+    "JSON 1.1": ({}, '{"__type": "AccessDenied", "message": "not you"}', DENIED),
+    "JSON with a URL": ({}, '{"__type": "aws#AccessDenied:http://a.test/x/", "message": "not you"}', DENIED),
+    "REST": ({"x_amzn_errortype": "AccessDenied:http://x/"}, '{"message": "not you"}', DENIED),
+    "REST with a code": ({}, '{"code": "AccessDenied", "message": "not you"}', DENIED),
+    "a header alone": ({"x_amzn_errortype": "AccessDenied"}, "", ("AccessDenied", "")),
+    "once of Query": ({"x_amzn_query_error": "AccessDenied;Sender"}, '{"__type": "X", "message": "not you"}', DENIED),
+    "API Gateway": ({"x_amzn_errortype": "AccessDenied"}, '{"message":"not you"}', DENIED),
+    "API Gateway without a type": ({}, '{"message": "Forbidden"}', FORBIDDEN),
+    "API Gateway, null": ({}, '{"message": null}', ("403", NOTHING)),
+    "the Query protocol in JSON": (
+        {},
+        '{"Error": {"Code": "Throttling", "Message": "Rate exceeded", "Type": "Sender"}}',
+        THROTTLED,
+    ),
+    "wrapped": ({}, '{"ErrorResponse": {"Error": {"Code": "Throttling", "Message": "Rate exceeded"}}}', THROTTLED),
+    "Coral": ({}, '{"Output": {"__type": "com.amazon.coral#Throttling", "message": "Rate exceeded"}}', THROTTLED),
+    "OAuth": ({}, '{"error": "invalid_grant", "error_description": "not you"}', ("invalid_grant", "not you")),
+    "a Byte Order Mark and spaces": ({}, '\ufeff{"__type": "AccessDenied", "message": "not you"}', DENIED),
+    "half a character": ({}, '{"__type": "AccessDenied", "message": "not\\ud800you"}', ("AccessDenied", "not?you")),
+    "no text": ({}, '{"__type": ["AccessDenied"], "message": {"a": 1}}', ("403", NOTHING.replace("17", "49"))),
+}
+
+
+@pytest.mark.parametrize(("headers", "body", "said"), JSON_ERRORS.values(), ids=JSON_ERRORS)
+@pytest.mark.parametrize("content_type", ["application/json", "text/xml"])
+def test_an_error_in_json_is_the_same_error(
+    headers: dict[str, str], body: str, said: tuple[str, str], content_type: str
+) -> None:
+    """B10: code and text are kept, whatever the name of the content."""
+    found = ask(ASSUME_ROLE, body, 403, content_type=content_type, **headers)
+
+    assert isinstance(found, ServiceError)
+    assert (found.code, found.message.replace(content_type, "text/xml")) == said
+    assert type(found) is (ThrottlingError if said == THROTTLED else ServiceError)
+
+
+def test_the_request_id_and_the_fault_of_an_error_in_json_are_kept() -> None:
+    """B10."""
+    found = ask(ASSUME_ROLE, '{"Error": {"Code": "X", "Type": "Receiver"}, "RequestId": "id-1"}', 400)
+
+    assert (found.request_id, found.fault) == ("id-1", "server")
+
+
+@given(
+    st.sampled_from(["com.amazonaws#", ""]),
+    st.sampled_from(["__type", "code"]),
+    st.sampled_from(["Message", "message"]),
+)
+def test_botocore_reads_the_code_of_an_error_in_json_alike(prefix: str, kind: str, text: str) -> None:
+    """B10: its parsers of the two JSON protocols, each for its own form."""
+    parser = create_parser("json" if kind == "__type" else "rest-json")
+    body = json.dumps({kind: f"{prefix}AccessDenied", text: "not you"}).encode()
+    theirs = parser.parse({"status_code": 403, "headers": {}, "body": body}, None)["Error"]
+
+    found = ask(ASSUME_ROLE, body, 403)
+
+    assert (found.code, found.message) == (theirs["Code"].rpartition("#")[2], theirs["Message"])
+
+
+# What the service repeats of what was sent ---------------------------------------------------------------------------
+
+KEYS_OF_CALLER = s.Credentials(
+    access_key_id="AKIDEXAMPLE",
+    secret_access_key=f"{SENTINEL}/secret+of/the+caller",
+    session_token=f"{SENTINEL}+{'/'.join(f'part{number}of==token' for number in range(40))}",
+)
+JWT = f"{SENTINEL}.{'.'.join(f'claim{number}' for number in range(40))}"
+WITH_MFA = s.AssumeRoleRequest(
+    role_arn="arn:aws:iam::123456789012:role/demo",
+    role_session_name="me",
+    serial_number="GAHT12345678",
+    token_code="123456",
+)
+WITH_JWT = s.AssumeRoleWithWebIdentityRequest(
+    role_arn="arn:aws:iam::123456789012:role/demo", role_session_name="me", web_identity_token=JWT
+)
+SENT: tuple[Shape, ...] = (WITH_JWT, KEYS_OF_CALLER)
+SPELLINGS: dict[str, Any] = {
+    "as it is": lambda text: text,
+    "percent-encoded": lambda text: quote(text, safe=""),
+    "in a query": quote_plus,
+    "encoded twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "every character encoded": lambda text: "".join(f"%{ord(c):02x}" for c in text),
+    "in JSON": lambda text: text.replace("/", "\\/").replace("=", "\\u003d").replace("+", "\\u002B"),
+    "in HTML": lambda text: text.replace("/", "&#x2F;").replace("=", "&#61;"),
+    "its beginning": lambda text: text[:29],
+    "its end": lambda text: text[-20:],
+    "its middle": lambda text: text[7:26],
+    "broken off": lambda text: f"{text[:25]}... {text[9:]}",
+}
+repeated = pytest.mark.parametrize("secret", [KEYS_OF_CALLER.secret_access_key, KEYS_OF_CALLER.session_token, JWT])
+
+
+def has_run_of(secret: str, text: str, *, length: int = 16) -> bool:
+    """Say whether *text* has so many characters in a row as in *secret*, by the plain definition."""
+    text = unquote(unquote(text)).replace("\\/", "/").replace("\\u003d", "=").replace("\\u002B", "+")
+    text = unescape(text)
+    return any(secret[start : start + length] in text for start in range(len(secret) - length + 1))
+
+
+@repeated
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_message_that_repeats_a_secret_is_shown_without_it(secret: str, spelling: Any) -> None:
+    """G12: the canonical request that AWS quotes has the session token in it; the rest of the message is kept."""
+    said = f"The Canonical String should have been 'POST x-amz-security-token:{spelling(str(secret))}' for demo"
+    bodies = [
+        f"<ErrorResponse><Error><Code>AccessDenied</Code><Message>{escape(said)}</Message></Error></ErrorResponse>",
+        json.dumps({"__type": "AccessDenied", "message": said}),
+    ]
+    for body in bodies:
+        found = read(ASSUME_ROLE, respond(body, 403), now=NOW, sent=SENT)
+
+        assert isinstance(found, ServiceError)
+        assert found.message.startswith("The Canonical String should have been 'POST x-amz-security-token:***")
+        assert found.message.endswith("' for demo")
+        for text in (str(found), repr(found), repr(vars(found)), *map(str, found.args)):
+            assert not has_run_of(secret, text)
+
+
+@repeated
+def test_no_other_part_of_an_error_repeats_a_secret(secret: str) -> None:
+    """G12: the code, the id, the kind of content, and the host of a redirect end up in logs, too."""
+    secret = str(secret)
+    error = f"<Error><Code>{secret}</Code><RequestId>{secret}</RequestId></Error>"
+    page = f"<html>{secret}</html>"
+    for found in (
+        read(ASSUME_ROLE, respond(error, 400), now=NOW, sent=SENT),
+        read(ASSUME_ROLE, respond("", 400, x_amzn_errortype=secret, x_amzn_requestid=secret), now=NOW, sent=SENT),
+        read(ASSUME_ROLE, respond(page, 400, content_type=secret), now=NOW, sent=SENT),
+        read(ASSUME_ROLE, respond(page, 200, content_type=secret), now=NOW, sent=SENT),
+        read(ASSUME_ROLE, respond(page, 302, location=f"http://{quote(secret)[:60]}/"), now=NOW, sent=SENT),
+    ):
+        assert isinstance(found, STSError)
+        assert not has_run_of(secret, f"{found} {vars(found)!r} {found.args}")
+        assert not has_run_of(secret.lower(), str(found).lower())
+
+
+@repeated
+def test_the_request_id_of_a_good_answer_repeats_no_secret(secret: str) -> None:
+    """G12: it goes to logs and events."""
+    after = f"<ResponseMetadata><RequestId>{secret}</RequestId></ResponseMetadata>"
+    found: Any = read(ASSUME_ROLE, respond(wrap("AssumeRole", GOOD["AssumeRole"], after=after)), now=NOW, sent=SENT)
+
+    assert not has_run_of(secret, found.metadata.request_id)
+
+
+@pytest.mark.parametrize("quoted", ["123456", "%31%32%33456", "'123456'", "code=123456&x"])
+def test_a_message_that_repeats_an_mfa_code_is_shown_without_it(quoted: str) -> None:
+    """G12: but the number of an account, which has the same digits in it, is shown."""
+    body = (
+        f"<Error><Code>AccessDenied</Code><Message>{escape(quoted)} is wrong for {WITH_MFA.role_arn}</Message></Error>"
+    )
+    found = read(ASSUME_ROLE, respond(body, 403), now=NOW, sent=(WITH_MFA, None))
+
+    assert "***" in str(found).split(" is wrong")[0]
+    assert str(found).endswith(f" is wrong for {WITH_MFA.role_arn} (HTTP 403)")
+
+
+def test_what_is_not_secret_is_shown() -> None:
+    """G12: who may not do what is the point of the message."""
+    said = (
+        f"User: arn:aws:iam::123456789012:user/me is not authorized to perform: sts:AssumeRole on {WITH_JWT.role_arn}"
+    )
+    body = f"<Error><Code>AccessDenied</Code><Message>{said}</Message></Error>"
+
+    assert read(ASSUME_ROLE, respond(body, 403), now=NOW, sent=SENT).message == said  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "fault"),
     [
@@ -372,7 +598,9 @@ PAGES = {
     "space": " \n",
     "HTML": "<html><head><title>503</title><body><hr>nginx",
     "XHTML": "<html><body>Service unavailable</body></html>",
-    "JSON": '{"Error": {"Code": "Throttling"}}',
+    "JSON": '{"Credentials": {"Code": "Throttling"}}',
+    "a list": '[{"Code": "Throttling", "Message": "x"}]',
+    "JSON without an end": '{"Code": "Throttling"',
     "text": "upstream connect error",
     "no error in it": "<ErrorResponse/>",
     "text in it": "<ErrorResponse>Throttling</ErrorResponse>",

@@ -1,14 +1,16 @@
 """Answers that refuse: what is said of them, and that the rest is not."""
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sts_async._core.message import HttpResponse
-from sts_async._core.refusals import Refusal, is_transient, readable_code, refusal
-from sts_async._core.secret import SecretBytes
+from sts_async._core.message import HttpRequest, HttpResponse
+from sts_async._core.redaction import Redaction
+from sts_async._core.refusals import Refusal, is_transient, json_error, readable_code, refusal
+from sts_async._core.secret import Secret, SecretBytes
 from sts_async.errors import TRANSIENT_STATUSES
 
 
@@ -46,6 +48,51 @@ def test_a_refusal_is_known_by_its_codes(header: str | None, body: bytes, codes:
     refused = Refusal.of(HttpResponse(400, headers, SecretBytes(body)))
 
     assert (refused.codes, str(refused)) == (codes, text)
+
+
+SECRET = "SecretWithLettersAloneOfSomeLength"
+SENT = HttpRequest(
+    "POST",
+    "http://a/",
+    {"x-token": Secret(SECRET), "accept": "AccessDenied"},
+    SecretBytes(b'{"refreshToken": "otherSecret"}'),
+)
+
+
+@pytest.mark.parametrize("secret", [SECRET, SECRET[:16], SECRET[9:], 'refreshToken": "otherSecret'[:20]])
+def test_what_was_sent_in_secret_is_no_code(secret: str) -> None:
+    """G12: a token may have letters only, as a code has."""
+    body = json.dumps({"error": secret, "code": "AccessDenied"}).encode()
+    refused = Refusal.of(HttpResponse(400, {"x-amzn-errortype": secret}, SecretBytes(body)), sent=SENT)
+
+    assert refused.codes == ("AccessDenied",)
+
+
+def test_a_host_that_repeats_what_was_sent_is_not_shown() -> None:
+    """G12: in whatever case."""
+    response = HttpResponse(302, {"location": f"http://{SECRET}.evil.test/"}, SecretBytes(b""))
+
+    assert refusal(response, Redaction(SENT)) == "HTTP 302 to host that repeats a secret: not followed"
+    assert refusal(response, Redaction(None)) == f"HTTP 302 to host '{SECRET.lower()}.evil.test': not followed"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b'{"a":',
+        b"<html>",
+        b" " * 2000 + b"{}",
+        b'{"message": "' + b"x" * 70_000 + b'"}',
+        b"{" * 9000,
+    ],
+    ids=range(8),
+)
+def test_what_is_no_error_in_json_has_nothing_of_one(body: bytes) -> None:
+    """B10, G2."""
+    assert json_error(body) == {}
 
 
 @pytest.mark.parametrize(

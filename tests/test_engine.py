@@ -358,7 +358,7 @@ async def test_attempts_are_logged_without_what_was_sent(caplog: pytest.LogCaptu
         await engine(transport).invoke(ASSUME_ROLE, REQUEST)
 
     assert caplog.messages == [
-        "AssumeRole, attempt 1: Throttling:  (HTTP 400, request r-1)",
+        "AssumeRole, attempt 1: Throttling (HTTP 400, request r-1)",
         "AssumeRole, attempt 2: HTTP 200, request c6104cbe-af31-11e0-8154-cbc7ccf896c7",
     ]
 

@@ -6,7 +6,7 @@ where a signature does not match. Messages end up in errors, logs and events, an
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from .message import HttpRequest
@@ -23,6 +23,8 @@ _ROUNDS = 2  # of escapes within escapes
 
 # Text, which `re` compiles at first use and keeps.
 _ESCAPE = r"%([0-9A-Fa-f]{2})|\\u00([0-9A-Fa-f]{2})|\\x([0-9A-Fa-f]{2})|&#[xX]([0-9A-Fa-f]{2});|&#([0-9]{2,3});|\\(/)"
+# Good for the same request for some minutes. The rest of an Authorization header is no secret, and helps.
+_SIGNATURE = r"(?i)(signature(?:=|%3D|\"?:\s?\"?))[0-9a-f]{16,}"
 
 Span = tuple[int, int]
 
@@ -32,16 +34,16 @@ class Redaction:
     Hides in texts what was sent in secret. Calling it with a text returns the text with ``***`` in its place.
 
     A secret is found whole, in parts of at least 16 characters, and with characters of it percent-encoded or escaped.
-    Nothing is computed before the first text: most answers have none to hide anything in.
+    Signatures of SigV4 are hidden, too. Nothing is computed before the first text, since most answers need none of it.
 
     Args:
-        sent: Requests, and credentials that signed them. Of shapes the secret members count; of HTTP requests the
-            secret headers and the body.
+        sent: Requests, credentials that signed them, and other secrets. Of shapes the secret members count; of HTTP
+            requests the secret headers and the body.
     """
 
     __slots__ = ("_secrets", "_sent")
 
-    def __init__(self, *sent: Shape | HttpRequest | None) -> None:
+    def __init__(self, *sent: Shape | HttpRequest | Secret | None) -> None:
         self._sent = sent
         self._secrets: tuple[str, ...] | None = None
 
@@ -50,9 +52,9 @@ class Redaction:
         text = text[:MAX_TEXT]
         if self._secrets is None:
             self._secrets = tuple(dict.fromkeys(secret for sent in self._sent for secret in _secrets_in(sent)))
-        if not self._secrets or len(text) < MIN_WHOLE:
-            return text
-        return _without(text, sorted(_spans(text, self._secrets)))
+        if self._secrets and len(text) >= MIN_WHOLE:
+            text = _without(text, sorted(_spans(text, self._secrets)))
+        return re.sub(_SIGNATURE, rf"\1{HIDDEN}", text)
 
     def __repr__(self) -> str:
         return "Redaction()"
@@ -66,6 +68,8 @@ def _secrets_in(sent: Any) -> Iterator[str]:
                     yield item
                 elif isinstance(item, Shape):
                     yield from _secrets_in(item)
+    elif isinstance(sent, Secret):
+        yield sent
     elif isinstance(sent, HttpRequest):
         yield from (value for value in sent.headers.values() if isinstance(value, Secret))
         if sent.body:
@@ -83,7 +87,7 @@ def _without(text: str, spans: list[Span]) -> str:
 
 def _spans(text: str, secrets: Iterable[str]) -> Iterator[Span]:
     """Yield where in *text* the secrets are, in each of its readings."""
-    places = range(len(text) + 1)  # where each character of the reading begins in the text
+    places: Sequence[int] = range(len(text) + 1)  # where each character of the reading begins in the text
     reading = text
     for _ in range(_ROUNDS + 1):
         index = _index(reading)
@@ -138,7 +142,7 @@ def _grown(text: str, start: int, secret: str, offset: int) -> Span:
     return start, stop
 
 
-def _unescaped(text: str, places: Any) -> tuple[str, list[int]]:
+def _unescaped(text: str, places: Sequence[int]) -> tuple[str, list[int]]:
     """Return *text* with its escapes resolved, and where each character of that begins in the first text."""
     parts: list[str] = []
     found: list[int] = []

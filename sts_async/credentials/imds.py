@@ -12,6 +12,7 @@ from .._core import freshness, hosts
 from .._core.checks import check_flag, check_seconds, check_whole
 from .._core.documents import Names, read_credentials, read_object
 from .._core.message import HttpRequest, HttpResponse
+from .._core.redaction import Redaction
 from .._core.refusals import is_transient, readable_code, refusal
 from .._core.secret import Secret, SecretBytes
 from .._seams import Lender
@@ -140,7 +141,7 @@ class IMDSProvider(RefreshingProvider):
         if listed is None or not listed.body.strip():
             raise CredentialsNotFound("no role is attached to the instance")
         role = _role_in(listed)
-        if role is None:
+        if role is None or Redaction(self._token)(role) != role:
             raise CredentialsError(f"{self.name}: the name of the role is not one that IAM allows")
         return role
 
@@ -160,7 +161,7 @@ class IMDSProvider(RefreshingProvider):
             self._token = None
             response = await self._get_once(lender, base, path)
         if response.status not in (200, 404):
-            raise CredentialsError(f"{self.name}: {refusal(response)}, for {path}")
+            raise CredentialsError(f"{self.name}: {refusal(response, Redaction(self._token))}, for {path}")
         return response
 
     async def _get_once(self, lender: Lender, base: str, path: str) -> HttpResponse:
@@ -233,7 +234,7 @@ class IMDSProvider(RefreshingProvider):
 
     def _read(self, response: HttpResponse) -> Credentials:
         document = read_object(response.body, what=self.name)
-        problem = _problem(document.get("Code", "Success"))
+        problem = _problem(document.get("Code", "Success"), Redaction(self._token))
         if problem is not None:
             raise CredentialsError(f"{self.name}: {problem}")
         return read_credentials(document, Names(), what=self.name)
@@ -255,7 +256,7 @@ def _role_in(listed: HttpResponse) -> str | None:
     return role if is_role_name(role) else None
 
 
-def _problem(code: object) -> str | None:
+def _problem(code: object, hide: Redaction) -> str | None:
     """Return what the code of an answer means, or None when it means success."""
     if code == "Success":
         return None
@@ -264,7 +265,9 @@ def _problem(code: object) -> str | None:
             "EC2 may not assume the role that is attached (AssumeRoleUnauthorizedAccess): its trust policy must allow "
             "sts:AssumeRole to ec2.amazonaws.com"
         )
-    return f"no credentials, but the code {readable_code(code) or 'that came cannot be read'}"
+    readable = readable_code(code)
+    shown = readable if readable is not None and hide(readable) == readable else "that came cannot be read"
+    return f"no credentials, but the code {shown}"
 
 
 def is_role_name(name: str) -> bool:

@@ -69,6 +69,15 @@ def test_a_text_made_to_be_like_the_secret_costs_a_bounded_number_of_steps(text:
     assert "A" * MIN_RUN not in unquote(shown)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["X-Amz-Signature={}", "Credential=AKID/20260101/us-east-1/sts/aws4_request, Signature={}", "signature%3D{}"],
+)
+def test_a_signature_is_hidden_and_its_scope_is_not(text: str) -> None:
+    """G12: whoever has it can send the request again; the scope is what a person has to look at."""
+    assert Redaction()(text.format("0123456789abcdef" * 4)) == text.format(HIDDEN)
+
+
 @pytest.mark.parametrize("secret", ["", "a", "abc"])
 def test_what_is_too_short_to_be_a_secret_is_not_looked_for(secret: str) -> None:
     """G12: each text has an "a"."""

@@ -3,6 +3,7 @@
 import string
 from urllib.parse import quote, unquote
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,7 +93,7 @@ def test_the_secrets_of_any_request_and_of_nested_shapes_are_known() -> None:
         provided_contexts=[s.ProvidedContext(provider_arn="arn", context_assertion="assertion-of-a-context")],
     )
     sent = HttpRequest("GET", "http://a/", {"x-token": Secret("token-in-a-header"), "x-other": "not-a-secret-at-all"})
-    hide = Redaction(nested, sent, sent._replace(body=SecretBytes(b"a secret body of a request")))
+    hide = Redaction(nested, sent, attrs.evolve(sent, body=SecretBytes(b"a secret body of a request")))
 
     assert hide("assertion-of-a-context") == hide("token-in-a-header") == hide("a secret body of a request") == HIDDEN
     assert hide("not-a-secret-at-all") == "not-a-secret-at-all"

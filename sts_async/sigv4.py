@@ -316,7 +316,7 @@ def presign(
 
 def string_to_sign(stamp: str, scope: str, request: str) -> str:
     """Return the text that is signed, for the time ``YYYYMMDDTHHMMSSZ`` and a canonical request."""
-    return f"{ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+    return f"{ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(str.encode(request)).hexdigest()}"
 
 
 def signing_key(credentials: Credentials, scope: str) -> SecretBytes:
@@ -340,7 +340,7 @@ def signing_key(credentials: Credentials, scope: str) -> SecretBytes:
 
 def signature(key: bytes, text: str) -> str:
     """Return the signature of *text*, 64 hex digits."""
-    return hmac.digest(key, text.encode(), "sha256").hex()
+    return hmac.digest(key, str.encode(text), "sha256").hex()
 
 
 def host_header(url: str) -> str:

@@ -34,7 +34,7 @@ class Names:
     milliseconds: bool = False
 
 
-def read_object(body: bytes, *, what: str) -> dict[str, Any]:
+def read_object(body: bytes, *, what: str) -> HiddenDocument:
     """
     Return a JSON object.
 
@@ -61,14 +61,14 @@ def _object(body: bytes) -> HiddenDocument | None:
         found = json.loads(text, object_pairs_hook=_members, parse_constant=_no_number)
     except (ValueError, RecursionError):  # not to be the context of another: it quotes what was read
         return None
-    return found if isinstance(found, HiddenDocument) else None
+    return HiddenDocument(found) if isinstance(found, dict) else None
 
 
-def _members(pairs: list[tuple[str, Any]]) -> HiddenDocument:
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a name occurs twice")
-    return HiddenDocument(members)
+    return members
 
 
 def _no_number(_: str) -> NoReturn:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from ..errors import ConfigurationError
-from .secret import HiddenMapping, Secret
+from .secret import conceal
 
 TCHAR = r"[A-Za-z0-9!#$%&'*+.^_`|~-]"  # a character of one. Source: RFC 9110, 5.6.2
 LONGEST = 8000  # characters of a value: what servers take of a line
@@ -27,7 +27,7 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """
     if not isinstance(headers, Mapping):
         raise ConfigurationError(f"headers must be a mapping of names to values, not a {type(headers).__name__}")
-    headers = HiddenMapping(headers)
+    headers = {name: conceal(value) for name, value in headers.items()}  # in the frames of the errors below
     checked: dict[str, str] = {}
     for name, value in headers.items():
         if not isinstance(name, str) or not re.fullmatch(rf"{TCHAR}{{1,128}}", name):
@@ -38,5 +38,5 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
             raise ConfigurationError(
                 f"headers: the value of {name} must be printable ASCII, of at most {LONGEST} characters"
             )
-        checked[name.lower()] = Secret(value)
+        checked[name.lower()] = value
     return checked

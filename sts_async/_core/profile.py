@@ -245,7 +245,8 @@ class _Reader:
         fault = _unfit(text)
         if fault:
             return self._file + fault
-        for self._line, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        # Plain lines: nothing below raises while it has one, and each part of a `Secret` would be wrapped.
+        for self._line, line in enumerate(str(text).replace("\r\n", "\n").split("\n"), 1):
             wrong = None
             if len(line) > MOST_LINE:
                 wrong = f"longer than {MOST_LINE:,} characters"

@@ -1,32 +1,23 @@
-"""Text and bytes that do not show themselves: keys, tokens, assertions, and bodies that carry them."""
+"""
+Text and bytes that do not show themselves: keys, tokens, assertions, and bodies that carry them.
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+Crash reporters print the local variables of each frame. They call ``repr``, but they also cut long strings before
+that, and they walk through every `Mapping`, ``dict`` and sequence. So a part of a `Secret` is a `Secret`, and what
+holds the environment or a document is no mapping at run time.
+"""
 
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-class Secret(str):
-    """
-    A string that its ``repr`` hides.
+if TYPE_CHECKING:
+    # For type checkers these are mappings: a function that looks up names takes them as it takes a dict.
+    _Text = Mapping[str, str]
+    _Document = Mapping[str, Any]
+else:
+    _Text = _Document = object
 
-    It *is* the string for everything that needs the value (signing, sending, ``==``), but a log line with ``%r``, a
-    printed container or a traceback that shows local variables has three asterisks in its place.
-    """
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-
-class SecretBytes(bytes):
-    """Bytes that their ``repr`` hides, for bodies that carry a secret somewhere."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} bytes>"
-
-    __str__ = __repr__
+S = TypeVar("S", bound=type)
 
 
 def conceal(value: Any) -> Any:
@@ -36,20 +27,141 @@ def conceal(value: Any) -> Any:
     return SecretBytes(value) if isinstance(value, bytes) else value
 
 
-class HiddenDocument(dict[str, Any]):
-    """A JSON object that its ``repr`` hides: it is in local variables while it is read."""
+_ONE = (
+    "__add__ __getitem__ __mod__ __mul__ __rmod__ __rmul__ capitalize casefold center expandtabs format format_map "
+    "join ljust lower lstrip removeprefix removesuffix replace rjust rstrip strip swapcase title translate upper zfill"
+).split()
+_SEVERAL = "partition rpartition rsplit split splitlines".split()
+_OTHER = "decode encode hex".split()
+
+
+def _hides_its_parts(cls: S) -> S:
+    """Have the methods that *cls* inherits from ``str`` or ``bytes`` return hidden text and bytes."""
+    base = cls.__base__
+    for names, hide in ((_ONE, partial(base.__new__, cls)), (_SEVERAL, _each_hidden), (_OTHER, _part)):
+        for name in names:
+            if hasattr(base, name) and name not in vars(cls):
+                setattr(cls, name, _hiding(getattr(base, name), hide))
+    return cls
+
+
+def _hiding(method: Callable[..., Any], hide: Callable[[Any], Any]) -> Callable[..., Any]:
+    def hidden(self: Any, /, *arguments: Any, **named: Any) -> Any:
+        return hide(method(self, *arguments, **named))
+
+    hidden.__name__, hidden.__qualname__, hidden.__doc__ = method.__name__, method.__qualname__, method.__doc__
+    return hidden
+
+
+def _part(value: Any) -> Any:
+    """Return what was made of a secret, hidden; not by calling the class, which is how code says what is secret."""
+    if isinstance(value, str):
+        return str.__new__(Secret, value)
+    return bytes.__new__(SecretBytes, value) if isinstance(value, bytes) else value
+
+
+def _each_hidden(parts: Any) -> Any:
+    return type(parts)(map(_part, parts))
+
+
+@_hides_its_parts
+class Secret(str):
+    """
+    A string that its ``repr`` hides, and the ``repr`` of each part of it.
+
+    It *is* the string for everything that needs the value (signing, sending, ``==``), but a log line with ``%r``, a
+    printed container or a traceback that shows local variables has three asterisks in its place. ``str``, f-strings
+    and ``"".join`` give the plain text.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    def __iter__(self) -> Iterator[str]:
+        return map(_part, super().__iter__())
+
+    def __radd__(self, other: str) -> Any:
+        return _part(other.__add__(self)) if isinstance(other, str) else NotImplemented
+
+
+@_hides_its_parts
+class SecretBytes(bytes):
+    """Bytes that their ``repr`` hides, and that of each part of them, for bodies that carry a secret somewhere."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
+
+    __str__ = __repr__
+
+    def __getitem__(self, index: Any) -> Any:
+        return _part(super().__getitem__(index))
+
+    def __radd__(self, other: bytes) -> Any:
+        return _part(other.__add__(self)) if isinstance(other, bytes) else NotImplemented
+
+
+class HiddenDocument(_Document):
+    """
+    A JSON object that hides itself, and what is read out of it: it is in local variables while it is read.
+
+    It has no `items`, and is no `Mapping` at run time: crash reporters walk through those.
+    """
+
+    __slots__ = ("_members",)
+
+    def __init__(self, members: Mapping[str, Any] = {}, /, **changes: Any) -> None:
+        self._members: dict[str, Any] = {
+            **(members._members if isinstance(members, HiddenDocument) else members),
+            **changes,
+        }
+
+    def __getitem__(self, name: str) -> Any:
+        return _hidden(self._members[name])
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the member *name*, or *default*: text as a `Secret`, an object as a `HiddenDocument`."""
+        return _hidden(self._members.get(name, default))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._members
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __or__(self, other: Mapping[str, Any]) -> "HiddenDocument":
+        return HiddenDocument({**self._members, **HiddenDocument(other)._members})
+
+    def __eq__(self, other: object) -> bool:
+        return self._members == other._members if isinstance(other, HiddenDocument) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def reveal(self) -> dict[str, Any]:
+        """Return the members as they are, for JSON."""
+        return self._members
 
     def __repr__(self) -> str:
         return f"<a document of {len(self)} members>"
 
-    def __or__(self, other: Mapping[str, Any]) -> "HiddenDocument":  # type: ignore[override]
-        merged = HiddenDocument(self)
-        merged.update(other)
-        return merged
+
+def _hidden(value: Any) -> Any:
+    return HiddenDocument(value) if isinstance(value, dict) else _part(value)
 
 
-class HiddenMapping(Mapping[str, str]):
-    """A view of a mapping, such as the environment, that its ``repr`` hides."""
+class HiddenMapping(_Text):
+    """
+    A view of a mapping, such as the environment, that hides itself.
+
+    It has names, and looks them up. It has no `items`, and is no `Mapping` at run time: crash reporters walk through
+    those.
+    """
 
     __slots__ = ("_hidden",)
 
@@ -62,6 +174,9 @@ class HiddenMapping(Mapping[str, str]):
     def get(self, name: str, default: Any = None) -> Any:
         """Return what is there under *name*, or *default*."""
         return self._hidden.get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._hidden
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._hidden)

@@ -88,7 +88,7 @@ class SSOToken:
 
     access_token: str = attrs.field(repr=False)
     expires_at: datetime
-    document: Mapping[str, Any] = attrs.field(repr=False)
+    document: HiddenDocument = attrs.field(repr=False)
 
     def hindrance(self, *, at: datetime) -> str | None:
         """Return why the token cannot be refreshed at *at*, or None when it can."""
@@ -113,12 +113,9 @@ class SSOToken:
             CredentialsError: *answer* lacks something; the message begins with *what* it is.
         """
         found = read_object(answer, what=what)
-        changes = HiddenDocument(
-            accessToken=read_text(found, "accessToken", what=what), expiresAt=_end(found, at=at, what=what)
-        )
-        if found.get("refreshToken") is not None:
-            changes["refreshToken"] = read_text(found, "refreshToken", what=what)
-        return _dump(HiddenDocument(self.document) | changes)
+        access = read_text(found, "accessToken", what=what)
+        changes = HiddenDocument(accessToken=access, expiresAt=_end(found, at=at, what=what))
+        return _dump(HiddenDocument(self.document) | changes | _next_refresh(found, what=what))
 
 
 @attrs.frozen(kw_only=True)
@@ -134,7 +131,7 @@ class LoginToken:
 
     credentials: Credentials
     expires_at: datetime
-    document: Mapping[str, Any] = attrs.field(repr=False)
+    document: HiddenDocument = attrs.field(repr=False)
 
     @property
     def key(self) -> Secret:
@@ -161,9 +158,7 @@ class LoginToken:
         issued = HiddenDocument(access) | HiddenDocument(expiresAt=_end(found, at=at, what=what))
         read_credentials(issued, LOGIN_CREDENTIALS, what=what)
         changes = HiddenDocument(accessToken=HiddenDocument(self.document["accessToken"]) | issued)
-        if found.get("refreshToken") is not None:
-            changes["refreshToken"] = read_text(found, "refreshToken", what=what)
-        return _dump(HiddenDocument(self.document) | changes)
+        return _dump(HiddenDocument(self.document) | changes | _next_refresh(found, what=what))
 
 
 def read_sso_token(data: bytes, *, what: str, start_url: str | None = None, region: str | None = None) -> SSOToken:
@@ -275,17 +270,25 @@ def _missing(document: Mapping[str, Any], members: tuple[str, ...]) -> str | Non
     return f"it has no {' and no '.join(absent)}" if absent else None
 
 
+def _next_refresh(answer: HiddenDocument, *, what: str) -> HiddenDocument:
+    """Return the refresh token that an answer brings, or nothing: then the one in the file stays good."""
+    if answer.get("refreshToken") is None:
+        return HiddenDocument()
+    return HiddenDocument(refreshToken=read_text(answer, "refreshToken", what=what))
+
+
 def _body(document: Mapping[str, Any], *members: str) -> SecretBytes:
     return _dump(HiddenDocument({name: document[name] for name in members}, grantType=GRANT_TYPE))
 
 
 def _dump(document: HiddenDocument) -> SecretBytes:
-    return SecretBytes(json.dumps(document).encode())
+    return SecretBytes(json.dumps(document, default=HiddenDocument.reveal).encode())
 
 
-def _object(document: Mapping[str, Any], name: str, *, what: str) -> dict[str, Any]:
-    if isinstance(document.get(name), dict):
-        return document[name]  # type: ignore[no-any-return]
+def _object(document: Mapping[str, Any], name: str, *, what: str) -> HiddenDocument:
+    found = document.get(name)
+    if isinstance(found, HiddenDocument):
+        return found
     raise CredentialsError(f"{what}: {name} is missing")
 
 

@@ -206,7 +206,7 @@ def test_a_strange_value_is_no_key_and_no_time(value: str) -> None:
 def test_a_document_is_at_most_64_kib() -> None:
     whole = json.dumps(document()).encode()
 
-    assert read_object(whole.ljust(MOST_BYTES), what="it") == document()
+    assert read_object(whole.ljust(MOST_BYTES), what="it").reveal() == document()
     assert str(refused(whole.ljust(MOST_BYTES + 1))) == "it is larger than 65536 bytes"
 
 

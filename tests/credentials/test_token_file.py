@@ -171,7 +171,7 @@ PROCESS = """
         server.write_text(f"refresh-{number}")
         ends = datetime.fromtimestamp(time.time() + 300.2).astimezone().isoformat()  # due again in 0.2 s
         changes = {"refreshToken": f"refresh-{number}", "expiresAt": ends}
-        return SecretBytes(json.dumps({**token.document, **changes}).encode())
+        return SecretBytes(json.dumps({**token.document.reveal(), **changes}).encode())
 
     async def main():
         file = TokenFile(parse=tokens.read_sso_token, advice="sign in")

@@ -13,9 +13,9 @@ from . import shapes as s
 from ._assembly import endpoint_of, engine_of, transport_of
 from ._clock import SystemClock
 from ._core.endpoints import Endpoint, check_region
-from ._core.headers import checked_headers
+from ._core.headers import checked_headers, conceal_headers
 from ._core.options import HANDLERS, SECONDS, as_tuple
-from ._core.secret import Unpicklable
+from ._core.secret import Unpicklable, conceal_login, without_data
 from ._engine import Engine
 from ._flight import Flights, Tasks
 from ._limits import CLOSE_GRACE, START_SECONDS, TASKS_GRACE, TimeLimits
@@ -77,6 +77,7 @@ class STSClient(Unpicklable, Calls):
         session: aiohttp.ClientSession | None = None,
         clock: Clock | None = None,
     ) -> None:
+        credentials, endpoint_url = without_data(credentials), conceal_login(endpoint_url)
         _expect(config, Config, "config")
         _expect(session, aiohttp.ClientSession, "session")
         if retries is not None:
@@ -261,6 +262,7 @@ class STSClient(Unpicklable, Calls):
         Raises:
             ConfigurationError: An option is not what it must be.
         """
+        credentials, headers = without_data(credentials), conceal_headers(headers)
         if deadline is not None and not SECONDS.accepts(deadline):
             raise ConfigurationError(f"deadline must be {SECONDS.rule}")
         if retries is not None:

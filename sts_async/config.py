@@ -32,7 +32,7 @@ from ._core.options import (
     setting,
 )
 from ._core.profile import Section, SharedConfig
-from ._core.secret import HiddenMapping, conceal
+from ._core.secret import HiddenMapping, conceal, conceal_login, hiding
 from ._limits import CONNECT_TIMEOUT, DEADLINE, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
 from ._shared import HOME_VARIABLES, SharedFiles
 from .errors import ConfigurationError, InvalidConfigFile, InvalidRegion
@@ -55,6 +55,13 @@ class _Found:
     origin: str
 
 
+@hiding(
+    proxy=conceal,
+    https_proxy=conceal,
+    http_proxy=conceal,
+    endpoint_url=conceal_login,
+    ec2_metadata_endpoint=conceal_login,
+)
 @attrs.frozen(kw_only=True)
 class Config:
     """
@@ -315,7 +322,9 @@ def _own_variables(environ: Mapping[str, str]) -> Mapping[str, str]:
     if "REQUEST_METHOD" in environ:
         names.remove("HTTP_PROXY")  # CVE-2016-1000110: under CGI, a request's Proxy header sets it
     return {
-        name: conceal(value) if name in HIDDEN else value for name in names if (value := environ.get(name, "").strip())
+        name: conceal(value) if name in HIDDEN else conceal_login(value)
+        for name in names
+        if (value := environ.get(name, "").strip())
     }
 
 

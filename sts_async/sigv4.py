@@ -21,8 +21,9 @@ from urllib.parse import quote
 
 from ._core.canonical import S3_FAMILY, canonical_path, canonical_query, canonical_request
 from ._core.checks import is_whole
+from ._core.headers import conceal_headers
 from ._core.hosts import take_apart
-from ._core.secret import Secret, SecretBytes, Unpicklable
+from ._core.secret import Secret, SecretBytes, Unpicklable, conceal, kind_of, without_data
 from ._core.signable import (
     SCHEMES,
     UNSIGNED_HEADERS,
@@ -136,7 +137,11 @@ def sign(
             carries a signature already, or a time without a zone. The message names the argument, not its value.
     """
     if not isinstance(body, bytes | bytearray | memoryview):
-        raise ConfigurationError(f"body must be bytes, not a {type(body).__name__}")
+        body = without_data(body)
+        raise ConfigurationError(f"body must be bytes, not a {kind_of(body)}")
+    body_hash = hashlib.sha256(body).hexdigest() if payload_hash is None else payload_hash
+    del body
+    credentials, url, headers = without_data(credentials), conceal(url), conceal_headers(headers)
     signer = Signer(
         credentials,
         method=method,
@@ -147,7 +152,7 @@ def sign(
         normalize_path=normalize_path,
         double_encode=double_encode,
     )
-    return signer.sign(payload_hash=payload_hash or signer.given_hash or hashlib.sha256(body).hexdigest(), at=at)
+    return signer.sign(payload_hash=payload_hash or signer.given_hash or body_hash, at=at)
 
 
 class Signer(Unpicklable):
@@ -188,6 +193,7 @@ class Signer(Unpicklable):
         normalize_path: bool | None = None,
         double_encode: bool | None = None,
     ) -> None:
+        credentials, url, headers = without_data(credentials), conceal(url), conceal_headers(headers)
         check_credentials(credentials)
         self._scope = scope_tail(region, service)
         target = target_of(url, service=service, normalize=normalize_path, double_encode=double_encode)
@@ -281,13 +287,14 @@ def presign(
             already; or as for `sign`.
         CredentialsError: As for `sign`.
     """
+    credentials, url, headers = without_data(credentials), conceal(url), conceal_headers(headers or {})
     if not is_whole(expires, least=1, most=MAX_EXPIRES):
         raise ConfigurationError(f"expires must be a whole number: a presigned URL is good for 1 to {MAX_EXPIRES} s")
     check_credentials(credentials)
     stamp = stamp_of(at)
     scope = stamp[:8] + scope_tail(region, service)
     target = target_of(url, service=service, normalize=normalize_path, double_encode=double_encode)
-    signed = signable_headers({} if headers is None else headers, host=target.host)
+    signed = signable_headers(headers, host=target.host)
     if payload_hash is None:
         payload_hash = signed.get(_CONTENT_HASH) or (UNSIGNED_PAYLOAD if service in S3_FAMILY else EMPTY_SHA256)
     check_hash(payload_hash)
@@ -302,7 +309,7 @@ def presign(
     if credentials.session_token:
         parameters["X-Amz-Security-Token"] = credentials.session_token
     own = [target.query] if target.query else []
-    whole = Secret("&".join(own + [f"{name}={quote(value, safe='')}" for name, value in parameters.items()]))
+    whole = Secret("&".join(own + [f"{name}={quote(str(value), safe='')}" for name, value in parameters.items()]))
     request = canonical_request(
         method=checked_method(method),
         path=target.path,
@@ -316,6 +323,7 @@ def presign(
 
 def string_to_sign(stamp: str, scope: str, request: str) -> str:
     """Return the text that is signed, for the time ``YYYYMMDDTHHMMSSZ`` and a canonical request."""
+    request = conceal(request)
     return f"{ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(str.encode(request)).hexdigest()}"
 
 
@@ -340,6 +348,7 @@ def signing_key(credentials: Credentials, scope: str) -> SecretBytes:
 
 def signature(key: bytes, text: str) -> str:
     """Return the signature of *text*, 64 hex digits."""
+    key = conceal(key)
     return hmac.digest(key, str.encode(text), "sha256").hex()
 
 

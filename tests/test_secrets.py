@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from reporters import REPORTERS
 from support import ANSWER, KEYS, ROLE, RawServer, http
 
 import sts_async
@@ -38,6 +39,7 @@ def shown(error: BaseException) -> str:
         frames = [frame for frame in captured.stack if "/tests/" not in frame.filename]
         parts += [str(one), repr(one), repr(one.args), repr(vars(one)), *map(str, getattr(one, "__notes__", ()))]
         parts += [f"{frame.filename} {frame.name} {frame.line} {frame.locals}" for frame in frames]
+        parts += [reporter.show(one) for reporter in REPORTERS.values() if reporter.installed]
     return "\n".join(parts)
 
 

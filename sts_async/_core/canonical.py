@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, unquote_to_bytes
 
-from .secret import Secret
+from .secret import Secret, conceal
 
 S3_FAMILY = frozenset({"s3", "s3express", "s3-object-lambda", "s3-outposts"})
 """Signing names of the services that sign paths as they are, and the hash of the body as a header."""
@@ -23,8 +23,10 @@ def canonical_request(
     *, method: str, path: str, query: str, headers: Iterable[tuple[str, str]], payload_hash: str
 ) -> Secret:
     """Return the text that is hashed: *headers* are pairs of lower-case name and value, sorted by name."""
-    verb, pairs = method.upper(), tuple(headers)
-    lines = "".join([f"{name}:{' '.join(value.split())}\n" for name, value in pairs])
+    query, pairs = conceal(query), [(name, conceal(value)) for name, value in headers]
+    headers = ()
+    verb = method.upper()
+    lines = "".join([f"{name}:{' '.join(str.split(value))}\n" for name, value in pairs])
     names = ";".join([name for name, _ in pairs])
     return Secret(f"{verb}\n{path}\n{query}\n{lines}\n{names}\n{payload_hash}")
 
@@ -68,10 +70,12 @@ def canonical_query(query: str) -> str:
     """
     if not query:
         return ""
-    pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in query.split("&") if pair)]
+    query = conceal(query)
+    # `str.split`: plain parts, because each method of a `Secret` wraps what it returns.
+    pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in str.split(query, "&") if pair)]
     if not re.fullmatch(_QUERY_SAFE, query) or query.count("=") > len(pairs):
         pairs = [(_encoded(name), _encoded(value)) for name, value in pairs]
-    return "&".join([f"{name}={value}" for name, value in sorted(pairs)])
+    return Secret("&".join([f"{name}={value}" for name, value in sorted(pairs)]))
 
 
 def _encoded(text: str) -> str:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from ..errors import ConfigurationError
-from .secret import conceal
+from .secret import conceal, kind_of, without_data
 
 TCHAR = r"[A-Za-z0-9!#$%&'*+.^_`|~-]"  # a character of one. Source: RFC 9110, 5.6.2
 LONGEST = 8000  # characters of a value: what servers take of a line
@@ -17,6 +18,13 @@ OWN_HEADERS = frozenset(
 """Headers that the library makes, or that are the connection's: nobody adds them to a request."""
 
 
+def conceal_headers(headers: Any) -> Any:
+    """Return headers with their values hidden, for the frames of errors; what is no mapping, without its data."""
+    if isinstance(headers, Mapping):
+        return {name: conceal(value) for name, value in headers.items()}
+    return without_data(headers)
+
+
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """
     Return the headers by lower-case names.
@@ -25,9 +33,9 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
         ConfigurationError: One could change what the library sends, or has a value that no header can have. The message
             shows no value.
     """
+    headers = conceal_headers(headers)
     if not isinstance(headers, Mapping):
-        raise ConfigurationError(f"headers must be a mapping of names to values, not a {type(headers).__name__}")
-    headers = {name: conceal(value) for name, value in headers.items()}  # in the frames of the errors below
+        raise ConfigurationError(f"headers must be a mapping of names to values, not a {kind_of(headers)}")
     checked: dict[str, str] = {}
     for name, value in headers.items():
         if not isinstance(name, str) or not re.fullmatch(rf"{TCHAR}{{1,128}}", name):

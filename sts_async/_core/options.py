@@ -13,7 +13,7 @@ from .checks import is_seconds, is_whole
 from .endpoints import is_region
 from .headers import TCHAR
 from .proxies import PROXY_RULE, is_proxy
-from .secret import Secret, conceal
+from .secret import Secret, conceal, conceal_login
 
 _HEADER_WORD = rf"{TCHAR}{{1,50}}"
 _PRODUCTS = rf"(?=.{{1,128}}\Z){TCHAR}+(?:[ /]{TCHAR}+)*"  # Source: RFC 9110, 10.1.5
@@ -87,7 +87,7 @@ def _is_handler(value: object) -> bool:
 def _text(text: str) -> str:
     if not text.isprintable():
         raise ValueError
-    return str(text)  # of a profile it is a `Secret`
+    return conceal_login(str(text))  # type: ignore[no-any-return]  # of a profile it is a `Secret`
 
 
 def _flag(text: str) -> bool:

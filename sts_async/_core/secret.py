@@ -7,7 +7,7 @@ holds the environment or a document is no mapping at run time.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
@@ -18,13 +18,82 @@ else:
     _Text = _Document = object
 
 S = TypeVar("S", bound=type)
+T = TypeVar("T")
 
 
 def conceal(value: Any) -> Any:
     """Return *value* hidden when it is text, or bytes by mistake, and unchanged when it is neither."""
     if isinstance(value, str):
-        return Secret(value)
-    return SecretBytes(value) if isinstance(value, bytes) else value
+        return value if type(value) is Secret else Secret(value)
+    return SecretBytes(value) if isinstance(value, bytes) and type(value) is not SecretBytes else value
+
+
+def conceal_login(url: Any) -> Any:
+    """Return a URL hidden when it may have a user and password in it, and unchanged when it has none."""
+    return conceal(url) if isinstance(url, str) and "@" in url else url
+
+
+class Unshown:
+    """
+    The type of data that was given by mistake, without the data: a token in place of a function that returns one.
+
+    Attributes:
+        kind: Name of the type.
+    """
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        return f"<a {self.kind}>"
+
+
+_DATA = (str, bytes, bytearray, Mapping, list, tuple, set, frozenset)
+
+
+def without_data(value: Any) -> Any:
+    """Return *value* when something can be asked for what it holds, and an `Unshown` in place of plain data."""
+    return Unshown(type(value).__name__) if isinstance(value, _DATA) else value
+
+
+def kind_of(value: object) -> str:
+    """Return the name of the type of *value*, of the data that it was when it is an `Unshown`."""
+    return value.kind if isinstance(value, Unshown) else type(value).__name__
+
+
+def hiding(**hide: Callable[[Any], Any]) -> Callable[[T], T]:
+    """
+    Return a decorator of a class whose constructor takes only keywords, for the arguments that may hold secrets.
+
+    A converter of attrs comes too late: the frame of the constructor still has the argument as it was given.
+    """
+
+    def decorate(cls: T) -> T:
+        constructor = cls.__init__  # type: ignore[misc]
+
+        @wraps(constructor)
+        def hidden(self: Any, **named: Any) -> None:
+            for name in hide.keys() & named.keys():
+                named[name] = hide[name](named[name])
+            constructor(self, **named)
+
+        cls.__init__ = hidden  # type: ignore[misc]
+        return cls
+
+    return decorate
+
+
+def cover(value: Any) -> Any:
+    """
+    Return text or bytes hidden that may be a part of a secret, or have one in it: a header, a URL.
+
+    `conceal` is for what *is* secret. The tests watch that no text so marked appears in a message; a host may.
+    """
+    if isinstance(value, str):
+        return value if type(value) is Secret else str.__new__(Secret, value)
+    return bytes.__new__(SecretBytes, value) if isinstance(value, bytes) else value
 
 
 _ONE = (
@@ -38,7 +107,7 @@ _OTHER = "decode encode hex".split()
 def _hides_its_parts(cls: S) -> S:
     """Have the methods that *cls* inherits from ``str`` or ``bytes`` return hidden text and bytes."""
     base = cls.__base__
-    for names, hide in ((_ONE, partial(base.__new__, cls)), (_SEVERAL, _each_hidden), (_OTHER, _part)):
+    for names, hide in ((_ONE, partial(base.__new__, cls)), (_SEVERAL, _each_hidden), (_OTHER, cover)):
         for name in names:
             if hasattr(base, name) and name not in vars(cls):
                 setattr(cls, name, _hiding(getattr(base, name), hide))
@@ -53,15 +122,8 @@ def _hiding(method: Callable[..., Any], hide: Callable[[Any], Any]) -> Callable[
     return hidden
 
 
-def _part(value: Any) -> Any:
-    """Return what was made of a secret, hidden; not by calling the class, which is how code says what is secret."""
-    if isinstance(value, str):
-        return str.__new__(Secret, value)
-    return bytes.__new__(SecretBytes, value) if isinstance(value, bytes) else value
-
-
 def _each_hidden(parts: Any) -> Any:
-    return type(parts)(map(_part, parts))
+    return type(parts)(map(cover, parts))
 
 
 @_hides_its_parts
@@ -80,10 +142,10 @@ class Secret(str):
         return "'***'"
 
     def __iter__(self) -> Iterator[str]:
-        return map(_part, super().__iter__())
+        return map(cover, super().__iter__())
 
     def __radd__(self, other: str) -> Any:
-        return _part(other.__add__(self)) if isinstance(other, str) else NotImplemented
+        return cover(other.__add__(self)) if isinstance(other, str) else NotImplemented
 
 
 @_hides_its_parts
@@ -98,10 +160,10 @@ class SecretBytes(bytes):
     __str__ = __repr__
 
     def __getitem__(self, index: Any) -> Any:
-        return _part(super().__getitem__(index))
+        return cover(super().__getitem__(index))
 
     def __radd__(self, other: bytes) -> Any:
-        return _part(other.__add__(self)) if isinstance(other, bytes) else NotImplemented
+        return cover(other.__add__(self)) if isinstance(other, bytes) else NotImplemented
 
 
 class HiddenDocument(_Document):
@@ -152,7 +214,7 @@ class HiddenDocument(_Document):
 
 
 def _hidden(value: Any) -> Any:
-    return HiddenDocument(value) if isinstance(value, dict) else _part(value)
+    return HiddenDocument(value) if isinstance(value, dict) else cover(value)
 
 
 class HiddenMapping(_Text):

@@ -12,7 +12,7 @@ from .._core import arns, freshness
 from .._core.checks import check_flag
 from .._core.constraints import violations
 from .._core.endpoints import check_partition
-from .._core.secret import Secret, conceal
+from .._core.secret import Secret, conceal, kind_of, without_data
 from .._seams import CredentialsProvider, Invoker, Lender
 from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, ParamValidationError, STSError
 from ..operations import Operation
@@ -90,6 +90,7 @@ class SignedProvider(IssuedProvider):
         mfa_code: MFACode | None = None,
         strict_arns: bool = True,
     ) -> None:
+        source, mfa_code = without_data(source), without_data(mfa_code)
         super().__init__(request, name=name, strict_arns=strict_arns)
         self._source = None if source is None else provider_of(source)
         self._device: _Device | None = None
@@ -187,7 +188,8 @@ class _SourceOfFetch:
         except Exception as error:
             raise _failed(f"the source of {self._of}", error) from error
         if not isinstance(credentials, Credentials):
-            raise CredentialsError(f"the source of {self._of} gave no Credentials but a {type(credentials).__name__}")
+            credentials = without_data(credentials)
+            raise CredentialsError(f"the source of {self._of} gave no Credentials but a {kind_of(credentials)}")
         return credentials
 
     def invalidate(self, access_key_id: str) -> None:
@@ -245,8 +247,9 @@ def check_callable(function: object, name: str) -> None:
     Raises:
         ConfigurationError: *function*, the argument *name*, is not a function.
     """
+    function = without_data(function)
     if isinstance(function, type) or not callable(function):
-        kind = function.__name__ if isinstance(function, type) else f"a {type(function).__name__}"
+        kind = function.__name__ if isinstance(function, type) else f"a {kind_of(function)}"
         raise ConfigurationError(f"{name} must be a coroutine function, not {kind}")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import shapes as s
 from .._core import arns
+from .._core.secret import without_data
 from ..errors import ConfigurationError
 from ..operations import ASSUME_ROLE
 from ._issued import SignedProvider, new_session_name
@@ -81,6 +82,7 @@ class AssumeRoleProvider(SignedProvider):
         allowed_accounts: Collection[str] | None = None,
         strict_arns: bool = True,
     ) -> None:
+        source, mfa_code = without_data(source), without_data(mfa_code)
         request = s.AssumeRoleRequest(
             role_arn=role_arn,
             role_session_name=new_session_name() if role_session_name is None else role_session_name,

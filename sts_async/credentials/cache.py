@@ -13,7 +13,7 @@ from typing import Any
 
 from .._core import freshness
 from .._core.freshness import Health, Moment, Schedule, Step
-from .._core.secret import Unpicklable
+from .._core.secret import Unpicklable, kind_of, without_data
 from .._flight import Flights, again
 from .._limits import ATTENDED_SECONDS, FETCH_SECONDS
 from .._seams import CredentialsProvider, Lender
@@ -191,7 +191,8 @@ class RefreshingProvider(Unpicklable):
 
     def _accept(self, credentials: Credentials, lender: Lender) -> Credentials:
         if not isinstance(credentials, Credentials):
-            raise CredentialsError(f"{self.name} gave no Credentials but a {type(credentials).__name__}")
+            credentials = without_data(credentials)
+            raise CredentialsError(f"{self.name} gave no Credentials but a {kind_of(credentials)}")
         if not ends_at_some_time(credentials):
             raise CredentialsError(f"{self.name} gave credentials whose expiration is no datetime with a time zone")
         now, before = _now(lender), self._held
@@ -228,11 +229,9 @@ class CachingProvider(RefreshingProvider):
 
     def __init__(self, source: CredentialsProvider | Callable[[], Awaitable[Credentials]]) -> None:
         super().__init__()
-        self._source = source
+        source = self._source = without_data(source)
         if isinstance(source, type) or not (hasattr(source, "provide_credentials") or callable(source)):
-            raise ConfigurationError(
-                f"a source must be a coroutine function or a provider, not a {type(source).__name__}"
-            )
+            raise ConfigurationError(f"a source must be a coroutine function or a provider, not a {kind_of(source)}")
         self.name = repr(self)
 
     async def fetch(self, lender: Lender) -> Credentials:

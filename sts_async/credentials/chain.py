@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from .._core.secret import Unpicklable
+from .._core.secret import Unpicklable, without_data
 from .._flight import Flights
 from .._limits import ATTENDED_SECONDS, FETCH_SECONDS
 from .._seams import CredentialsProvider, Lender
@@ -51,6 +51,7 @@ class ProviderChain(Unpicklable):
     """
 
     def __init__(self, *sources: Source) -> None:
+        sources = tuple(map(without_data, sources))
         self.sources: tuple[CredentialsProvider, ...] = ()  # for the traceback of an error here
         if not sources:
             raise ConfigurationError("a chain needs at least one source")

@@ -4,6 +4,7 @@ import attrs
 
 from .._assembly import endpoint_of, engine_of, transport_of
 from .._core.endpoints import Endpoint
+from .._core.secret import without_data
 from .._seams import CredentialsProvider
 from ..config import Config, Surroundings
 from ..errors import ConfigurationError
@@ -77,6 +78,7 @@ class DefaultChain(ProviderChain):
         mfa_code: MFACode | None = None,
         surroundings: Surroundings | None = None,
     ) -> None:
+        mfa_code = without_data(mfa_code)
         here = self._surroundings = surroundings or Surroundings(config or Config())
         profile = ProfileProvider(mfa_code=mfa_code, surroundings=here)
         container = ContainerProvider(environ=here.environ)

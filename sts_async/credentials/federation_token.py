@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import shapes as s
+from .._core.secret import without_data
 from ..operations import GET_FEDERATION_TOKEN
 from ._issued import SignedProvider
 from .source import Source
@@ -43,6 +44,7 @@ class FederationTokenProvider(SignedProvider):
         tags: Sequence[s.Tag] = (),
         minimum_session_token_size: int | None = None,
     ) -> None:
+        source = without_data(source)
         request = s.GetFederationTokenRequest(
             name=name,
             policy=policy,

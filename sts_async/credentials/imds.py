@@ -14,7 +14,7 @@ from .._core.documents import Names, read_credentials, read_object
 from .._core.message import HttpRequest, HttpResponse
 from .._core.redaction import Redaction
 from .._core.refusals import is_transient, readable_code, refusal
-from .._core.secret import Secret, SecretBytes
+from .._core.secret import Secret, SecretBytes, conceal_login
 from .._seams import Lender
 from ..config import Config
 from ..errors import (
@@ -82,11 +82,11 @@ class IMDSProvider(RefreshingProvider):
         v1_fallback: bool = False,
     ) -> None:
         super().__init__()
+        self._endpoint = endpoint = conceal_login(endpoint)
         check_seconds("seconds", seconds)
         check_whole("attempts", attempts)
         check_flag("disabled", disabled)
         check_flag("v1_fallback", v1_fallback)
-        self._endpoint = endpoint
         self._endpoint_mode = endpoint_mode
         self._seconds = seconds
         self._attempts = attempts

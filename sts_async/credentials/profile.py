@@ -12,7 +12,7 @@ from .._core import freshness, plans
 from .._core.endpoints import is_of_aws
 from .._core.freshness import Schedule
 from .._core.plans import Plan
-from .._core.secret import Unpicklable
+from .._core.secret import Unpicklable, without_data
 from .._flight import Flights
 from .._limits import FETCH_SECONDS
 from .._seams import CredentialsProvider, Lender
@@ -64,6 +64,7 @@ class ProfileProvider(Unpicklable):
         mfa_code: MFACode | None = None,
         surroundings: Surroundings | None = None,
     ) -> None:
+        mfa_code = without_data(mfa_code)
         self._profile = profile or ""  # for `repr`, until it is known
         self._surroundings = surroundings or Surroundings(Config(profile=profile))
         if profile is None:

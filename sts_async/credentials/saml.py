@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from .. import shapes as s
+from .._core.secret import without_data
 from .._seams import Lender
 from ..operations import ASSUME_ROLE_WITH_SAML
 from ._issued import TO_COME, IssuedProvider, Nobody, ask, check_callable
@@ -50,6 +51,7 @@ class SAMLProvider(IssuedProvider):
         minimum_session_token_size: int | None = None,
         strict_arns: bool = True,
     ) -> None:
+        assertion = without_data(assertion)
         check_callable(assertion, "assertion")
         request = s.AssumeRoleWithSAMLRequest(
             role_arn=role_arn,

@@ -1,5 +1,6 @@
 """Temporary credentials of an IAM user, usually to prove MFA: GetSessionToken."""
 
+from .._core.secret import without_data
 from ..operations import GET_SESSION_TOKEN
 from ..shapes import GetSessionTokenRequest
 from ._issued import SignedProvider
@@ -39,6 +40,7 @@ class SessionTokenProvider(SignedProvider):
         mfa_code: MFACode | None = None,
         minimum_session_token_size: int | None = None,
     ) -> None:
+        source, mfa_code = without_data(source), without_data(mfa_code)
         request = GetSessionTokenRequest(
             duration_seconds=duration_seconds,
             serial_number=serial_number,

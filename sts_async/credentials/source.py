@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from .._core.secret import kind_of, without_data
 from .._seams import CredentialsProvider
 from ..errors import ConfigurationError
 from ..shapes import Credentials
@@ -23,6 +24,7 @@ def provider_of(source: Source) -> CredentialsProvider:
     Raises:
         ConfigurationError: It is nothing that could provide credentials.
     """
+    source = without_data(source)
     if isinstance(source, Credentials):
         return StaticProvider(source)
     if not isinstance(source, type):
@@ -33,7 +35,7 @@ def provider_of(source: Source) -> CredentialsProvider:
             return CachingProvider(source)
     raise ConfigurationError(
         "credentials must be Credentials, an object with a coroutine provide_credentials(lender) or a coroutine "
-        f"function, not {source.__name__ if isinstance(source, type) else f'a {type(source).__name__}'}"
+        f"function, not {source.__name__ if isinstance(source, type) else f'a {kind_of(source)}'}"
     )
 
 

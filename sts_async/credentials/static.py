@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from .._core.freshness import lifetime_of
-from .._core.secret import Unpicklable
+from .._core.secret import Unpicklable, kind_of, without_data
 from .._seams import Lender
 from ..errors import ConfigurationError, CredentialsExpired
 from ..shapes import Credentials
@@ -17,13 +17,16 @@ class StaticProvider(Unpicklable):
     the two differ, requests are sent, and the service decides.
 
     Raises:
-        ConfigurationError: Their expiration is no datetime with a time zone.
+        ConfigurationError: They are no `Credentials`, or their expiration is no datetime with a time zone.
     """
 
     name = "static"
 
     def __init__(self, credentials: Credentials) -> None:
-        self._credentials = credentials
+        credentials = without_data(credentials)
+        self._credentials: Credentials = credentials
+        if not isinstance(credentials, Credentials):
+            raise ConfigurationError(f"credentials must be Credentials, not a {kind_of(credentials)}")
         if not ends_at_some_time(credentials):
             raise ConfigurationError("the expiration of credentials must be a datetime with a time zone, or None")
 

@@ -14,7 +14,7 @@ from .. import _files
 from .. import shapes as s
 from .._core import arns
 from .._core.endpoints import is_of_aws
-from .._core.secret import HiddenMapping, Secret
+from .._core.secret import HiddenMapping, Secret, without_data
 from .._core.system import reason_of
 from .._seams import Lender
 from ..errors import (
@@ -83,6 +83,7 @@ class WebIdentityProvider(IssuedProvider):
         minimum_session_token_size: int | None = None,
         strict_arns: bool = True,
     ) -> None:
+        token = without_data(token)
         if (token_file is None) == (token is None):
             raise ConfigurationError("a web identity needs one of token_file and token, and not both")
         if token is not None:

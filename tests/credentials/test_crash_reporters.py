@@ -1,0 +1,292 @@
+"""
+What crash reporters show of errors at their default settings: in no frame of ours a secret that we were given.
+
+Each public function and constructor that takes something secret is called so that it raises. The frames of the tests
+are left out: they have what they look for.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import pytest
+from reporters import REPORTERS
+from support import KEYS, ROLE
+
+import sts_async
+from sts_async import Config, Credentials, STSClient, sigv4
+from sts_async import credentials as sources
+from sts_async.config import Surroundings
+from sts_async.errors import STSError
+
+SECRET = "SENTINEL-" + "0123456789abcdef" * 20
+"""Long enough that each reporter cuts it. A part of eight characters would already be too much."""
+LOGIN_URL = f"https://user:{SECRET}@h.example/"
+HEADERS = {"x-api-key": SECRET, "bad name": "x"}
+DATA = {"AccessKeyId": "AKIA", "SecretAccessKey": SECRET}
+"""What boto3 calls credentials: given in place of a `Credentials` by mistake."""
+ENVIRON = {"AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": SECRET}
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+SIGNED = {"method": "GET", "url": "https://h/", "service": "sts", "region": "eu-west-1"}
+UNENCODABLE = f"{SECRET}\udc80"
+SSO = {"account_id": "1", "role_name": "demo", "region": "us-east-1", "session_name": "corp"}
+LOGIN = {"login_session": "arn:aws:iam::123456789012:user/me", "region": "us east"}
+KEYLESS = Credentials(access_key_id="AKIA", secret_access_key=UNENCODABLE, session_token=SECRET)
+
+
+def client(**options: Any) -> STSClient:
+    return STSClient(**{"region": "eu-west-1", "credentials": KEYS, **options})
+
+
+async def gives_data() -> Any:
+    return DATA
+
+
+async def of_data(lender: Any) -> Any:
+    return await sources.CachingProvider(gives_data).provide_credentials(lender)
+
+
+PLACES: dict[str, Callable[..., Any]] = {
+    "Config(proxy)": lambda: Config(proxy=f"gopher://u:{SECRET}@h"),
+    "Config(proxy), and another option is wrong": lambda: Config(proxy=f"http://u:{SECRET}@h", verify="no"),  # type: ignore[arg-type]
+    "Config(https_proxy)": lambda: Config(https_proxy=f"http://u:{SECRET}@h/path"),
+    "Config(http_proxy)": lambda: Config(http_proxy=f"http://u:{SECRET}@h h"),
+    "Config(endpoint_url)": lambda: Config(endpoint_url=LOGIN_URL, verify="no"),  # type: ignore[arg-type]
+    "Config(ec2_metadata_endpoint)": lambda: Config(ec2_metadata_endpoint=LOGIN_URL, verify="no"),  # type: ignore[arg-type]
+    "Config.resolve(environ)": lambda: Config().resolve(
+        {**ENVIRON, "AWS_MAX_ATTEMPTS": "x", "AWS_ENDPOINT_URL": LOGIN_URL}
+    ),
+    "Config.resolve(environ), a proxy": lambda: Config().resolve({**ENVIRON, "https_proxy": f"ftp://u:{SECRET}@h"}),
+    "Surroundings(environ)": lambda: Surroundings(Config(config_file="~/x"), {**ENVIRON, "HOME": ""}),
+    "STSClient(endpoint_url)": lambda: STSClient(endpoint_url=LOGIN_URL),
+    "STSClient(endpoint_url), and another option is wrong": lambda: STSClient(endpoint_url=LOGIN_URL, config=5),  # type: ignore[arg-type]
+    "STSClient(credentials)": lambda: client(credentials=DATA),
+    "STSClient(credentials), text": lambda: client(credentials=SECRET),
+    "STSClient(credentials), and another option is wrong": lambda: client(credentials=("AKIA", SECRET), config=5),
+    "STSClient.with_options(credentials)": lambda: client().with_options(credentials=DATA),  # type: ignore[arg-type]
+    "STSClient.with_options(headers)": lambda: client().with_options(headers=HEADERS),
+    "STSClient.with_options(headers), a value": lambda: client().with_options(headers={"x-a": f"{SECRET}\n"}),
+    "STSClient.with_options(headers), text": lambda: client().with_options(headers=SECRET),  # type: ignore[arg-type]
+    "STSClient.with_options(headers), and another option is wrong": lambda: client().with_options(
+        headers={"x-a": SECRET},
+        credentials=DATA,
+        deadline=-1,  # type: ignore[arg-type]
+    ),
+    "STSClient.assume_role(token_code)": lambda: client().assume_role(
+        role_arn="x", role_session_name="me", serial_number="123456789", token_code=SECRET
+    ),
+    "STSClient.assume_role_with_saml(saml_assertion)": lambda: client().assume_role_with_saml(
+        role_arn="x", principal_arn=ROLE, saml_assertion=SECRET
+    ),
+    "STSClient.assume_role_with_web_identity(web_identity_token)": lambda: client().assume_role_with_web_identity(
+        role_arn="x", role_session_name="me", web_identity_token=SECRET
+    ),
+    "STSClient.decode_authorization_message(encoded_message)": lambda: client().decode_authorization_message(
+        encoded_message=SECRET * 100
+    ),
+    "STSClient.get_delegated_access_token(trade_in_token)": lambda: client().get_delegated_access_token(
+        trade_in_token=UNENCODABLE
+    ),
+    "STSClient.get_session_token(token_code)": lambda: client().get_session_token(
+        serial_number="123456789", token_code=SECRET
+    ),
+    "STSClient.send(request)": lambda: client().send(sts_async.GetSessionTokenRequest(token_code=SECRET)),
+    "STSClient.presign(request)": lambda: client().presign(sts_async.GetSessionTokenRequest(token_code=SECRET)),
+    "AssumeRoleProvider(source)": lambda: sources.AssumeRoleProvider(role_arn=ROLE, source=DATA),  # type: ignore[arg-type]
+    "AssumeRoleProvider(source), and another is wrong": lambda: sources.AssumeRoleProvider(
+        role_arn=ROLE,
+        source=DATA,
+        mfa_code=SECRET,
+        serial_number=5,  # type: ignore[arg-type]
+    ),
+    "AssumeRoleProvider(mfa_code)": lambda: sources.AssumeRoleProvider(
+        role_arn=ROLE,
+        serial_number="123456789",
+        mfa_code=SECRET,  # type: ignore[arg-type]
+    ),
+    "SessionTokenProvider(source)": lambda: sources.SessionTokenProvider(source=DATA),  # type: ignore[arg-type]
+    "SessionTokenProvider(mfa_code)": lambda: sources.SessionTokenProvider(
+        serial_number="123456789",
+        mfa_code=SECRET,  # type: ignore[arg-type]
+    ),
+    "FederationTokenProvider(source)": lambda: sources.FederationTokenProvider(name="bob", source=DATA),  # type: ignore[arg-type]
+    "SAMLProvider(assertion)": lambda: sources.SAMLProvider(role_arn=ROLE, principal_arn=ROLE, assertion=SECRET),  # type: ignore[arg-type]
+    "WebIdentityProvider(token)": lambda: sources.WebIdentityProvider(role_arn=ROLE, token=SECRET),  # type: ignore[arg-type]
+    "WebIdentityProvider(token), with a file": lambda: sources.WebIdentityProvider(
+        role_arn=ROLE,
+        token=SECRET,
+        token_file="/x",  # type: ignore[arg-type]
+    ),
+    "WebIdentityProvider.from_environment(environ)": lambda lender: sources.WebIdentityProvider.from_environment(
+        {**ENVIRON, "AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent", "AWS_ROLE_ARN": ROLE}
+    ).provide_credentials(lender),
+    "ProcessProvider(command)": lambda: sources.ProcessProvider(f"{SECRET}\0"),
+    "ProcessProvider(command), that is not there": lambda lender: sources.ProcessProvider(
+        f"/nonexistent/x --password {SECRET}"
+    ).provide_credentials(lender),
+    "ProcessProvider(command), without an end": lambda lender: sources.ProcessProvider(f"x '{SECRET}").fetch(lender),
+    "SSOProvider(environ)": lambda: sources.SSOProvider(**SSO, environ=ENVIRON),  # type: ignore[arg-type]
+    "LoginProvider(environ)": lambda: sources.LoginProvider(**LOGIN, environ=ENVIRON),
+    "EnvironmentProvider(environ)": lambda lender: sources.EnvironmentProvider(ENVIRON).provide_credentials(lender),
+    "ContainerProvider(environ)": lambda lender: sources.ContainerProvider(
+        environ={"AWS_CONTAINER_CREDENTIALS_FULL_URI": LOGIN_URL, **ENVIRON}
+    ).fetch(lender),
+    "ContainerProvider(environ), the token": lambda lender: sources.ContainerProvider(
+        environ={
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": f"{SECRET}\r\nX: 1",
+        }
+    ).fetch(lender),
+    "IMDSProvider(endpoint)": lambda lender: sources.IMDSProvider(endpoint=LOGIN_URL).fetch(lender),
+    "StaticProvider(credentials)": lambda: sources.StaticProvider(
+        Credentials(access_key_id="AKIA", secret_access_key=SECRET, expiration=5)  # type: ignore[arg-type]
+    ),
+    "StaticProvider(credentials), data": lambda: sources.StaticProvider(DATA),  # type: ignore[arg-type]
+    "CachingProvider(source)": lambda: sources.CachingProvider(DATA),  # type: ignore[arg-type]
+    "CachingProvider(source), that gives data": of_data,
+    "ProviderChain(sources)": lambda: sources.ProviderChain(KEYS, DATA),  # type: ignore[arg-type]
+    "ProfileProvider(mfa_code)": lambda: sources.ProfileProvider(mfa_code=SECRET, surroundings=5),  # type: ignore[arg-type]
+    "DefaultChain(mfa_code)": lambda: sources.DefaultChain(mfa_code=SECRET, surroundings=5),  # type: ignore[arg-type]
+    "sigv4.sign(credentials)": lambda: sigv4.sign(KEYLESS, **SIGNED, headers={}, at=AT),  # type: ignore[arg-type]
+    "sigv4.sign(credentials), data": lambda: sigv4.sign(DATA, **SIGNED, headers={}, at=AT),  # type: ignore[arg-type]
+    "sigv4.sign(url)": lambda: sigv4.sign(KEYS, **{**SIGNED, "url": f"/?token={SECRET}"}, headers={}, at=AT),  # type: ignore[arg-type]
+    "sigv4.sign(url), with a password": lambda: sigv4.sign(
+        KEYS, **{**SIGNED, "url": f"{LOGIN_URL} "}, headers={}, at=AT
+    ),  # type: ignore[arg-type]
+    "sigv4.sign(headers)": lambda: sigv4.sign(KEYS, **SIGNED, headers=HEADERS, at=AT),  # type: ignore[arg-type]
+    "sigv4.sign(headers), a value": lambda: sigv4.sign(KEYS, **SIGNED, headers={"x-a": f"{SECRET}\n"}, at=AT),  # type: ignore[arg-type]
+    "sigv4.sign(body)": lambda: sigv4.sign(
+        KEYS,
+        **{**SIGNED, "region": "!"},
+        headers={},
+        body=SECRET.encode(),
+        at=AT,  # type: ignore[arg-type]
+    ),
+    "sigv4.Signer(credentials)": lambda: (
+        sigv4.Signer(
+            Credentials(access_key_id="AKIA", secret_access_key="", session_token=SECRET),
+            **SIGNED,
+            headers={},  # type: ignore[arg-type]
+        )
+        and None
+    ),
+    "sigv4.Signer(url)": lambda: sigv4.Signer(KEYS, **{**SIGNED, "url": f"https://h/?{SECRET}\n"}, headers={}),
+    "sigv4.Signer(headers)": lambda: sigv4.Signer(KEYS, **SIGNED, headers=HEADERS),
+    "sigv4.presign(credentials)": lambda: sigv4.presign(KEYLESS, **SIGNED, at=AT),  # type: ignore[arg-type]
+    "sigv4.presign(url)": lambda: sigv4.presign(KEYS, **{**SIGNED, "url": f"https://h/?t={SECRET}"}, at=AT, expires=0),  # type: ignore[arg-type]
+    "sigv4.presign(url), that cannot be sent": lambda: sigv4.presign(
+        KEYS,
+        **{**SIGNED, "url": f"https://h/?t={SECRET}\n"},
+        at=AT,  # type: ignore[arg-type]
+    ),
+    "sigv4.presign(headers)": lambda: sigv4.presign(KEYS, **SIGNED, headers=HEADERS, at=AT),  # type: ignore[arg-type]
+    "sigv4.canonical_request(query)": lambda: sigv4.canonical_request(
+        method=5,
+        path="/",
+        query=SECRET,
+        headers=[("a", SECRET)],
+        payload_hash="",  # type: ignore[arg-type]
+    ),
+    "sigv4.canonical_request(headers)": lambda: sigv4.canonical_request(
+        method="GET",
+        path="/",
+        query=SECRET,
+        headers=[("a", SECRET), ("b", 5)],
+        payload_hash="",  # type: ignore[list-item]
+    ),
+    "sigv4.string_to_sign(request)": lambda: sigv4.string_to_sign("20260101T000000Z", "x", UNENCODABLE),
+    "sigv4.signing_key(credentials)": lambda: sigv4.signing_key(KEYLESS, "20260101/eu-west-1/sts/aws4_request"),
+    "sigv4.signature(key)": lambda: sigv4.signature(SECRET.encode(), "\udc80"),
+}
+
+CANNOT_FAIL = {
+    "sigv4.canonical_query(query)",
+    "PresignedUrl(url)",
+    "sigv4.PresignedUrl(url)",
+    "sigv4.signature(text)",  # a hash of what is secret
+    "STSClient.get_cached_response_metadata(request)",  # as `send`
+    "STSView.presign(request)",
+    "STSView.send(request)",
+}
+
+
+@pytest.mark.parametrize("reporter", REPORTERS.values(), ids=REPORTERS)
+@pytest.mark.parametrize("place", PLACES)
+async def test_no_crash_reporter_shows_what_a_call_was_given(reporter: Any, place: str, lender: Any) -> None:
+    """G6, T14, T16: also what a slice of eighty characters, or a walk through mappings, would show."""
+    if not reporter.installed:
+        pytest.skip(f"{reporter.package} is not installed: it is in the extra `test`")
+    call = PLACES[place]
+    with pytest.raises((STSError, TypeError, AttributeError, ValueError)) as caught:
+        found = call(*[lender] * len(inspect.signature(call).parameters))
+        if inspect.isawaitable(found):
+            await found
+
+    shown = reporter.show(caught.value)
+    assert "sts_async" in shown  # there are frames of ours to look at
+    assert SECRET[:8] not in shown
+    assert SECRET[9:17] not in shown
+    assert SECRET[:8] not in str(caught.value)
+
+
+@pytest.mark.parametrize("reporter", REPORTERS.values(), ids=REPORTERS)
+def test_each_reporter_would_show_plain_text(reporter: Any) -> None:
+    """Or the test above could not fail."""
+    if not reporter.installed:
+        pytest.skip(f"{reporter.package} is not installed: it is in the extra `test`")
+    source = "def fail(text, held):\n    raise ValueError\n\nfail(text, {'x': [text]})"
+    with pytest.raises(ValueError) as caught:
+        exec(compile(source, "/elsewhere/module.py", "exec"), {"text": SECRET})
+
+    assert SECRET[:8] in reporter.show(caught.value)
+
+
+# -- Nothing is left out -----------------------------------------------------------------------------------------
+
+HOLDERS = set(
+    """
+    assertion body command credentials ec2_metadata_endpoint encoded_message endpoint endpoint_url environ headers
+    http_proxy https_proxy key mfa_code proxy query request saml_assertion secret_access_key session_token source
+    sources text token token_code trade_in_token url web_identity_token
+    """.split()
+)
+"""Names of arguments that may hold a secret."""
+
+
+def public_callables() -> Iterator[tuple[str, Any]]:
+    """Yield what a program can call, by its name; plain data and exceptions only keep what they are given."""
+    for prefix, module in (("", sts_async), ("", sources), ("sigv4.", sigv4)):
+        for name in getattr(module, "__all__", vars(module)):
+            thing = getattr(module, name)
+            if name.startswith("_") or not callable(thing) or not thing.__module__.startswith("sts_async"):
+                continue
+            if prefix and thing.__module__ != module.__name__:
+                continue
+            if (
+                inspect.isclass(thing)
+                and (issubclass(thing, BaseException) or attrs.has(thing))
+                and thing is not Config
+            ):
+                continue
+            yield prefix + name, thing
+            if inspect.isclass(thing) and not getattr(thing, "_is_protocol", False):
+                methods = [
+                    one for one in dir(thing) if not one.startswith("_") and inspect.isroutine(getattr(thing, one))
+                ]
+                yield from ((f"{prefix}{name}.{method}", getattr(thing, method)) for method in methods)
+
+
+def test_no_argument_that_may_hold_a_secret_is_left_out() -> None:
+    """G6: by the names of arguments of everything that is public."""
+    wanted = {
+        f"{name}({argument})"
+        for name, thing in public_callables()
+        for argument in inspect.signature(thing).parameters
+        if argument in HOLDERS
+    }
+
+    assert {"Config(proxy)", "STSClient.assume_role(token_code)", "sigv4.sign(url)"} <= wanted
+    assert wanted >= CANNOT_FAIL
+    assert wanted - {place.partition(",")[0] for place in PLACES} - CANNOT_FAIL == set()

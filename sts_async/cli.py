@@ -13,9 +13,9 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._arguments import Parser, Values, in_one_line, whole_number
 from ._version import VERSION
 
 if TYPE_CHECKING:
@@ -42,8 +42,11 @@ DOCTOR = "doctor"
 
 EPILOG = """\
 Credentials and region come from the environment, the shared config files, the container endpoint or the instance
-metadata service, as for every AWS SDK: `sts-async doctor` says what is found where. A value file://PATH is read from
-that file, which keeps secrets out of the list of processes.
+metadata service, as for every AWS SDK: `sts-async doctor` says what is found where.
+
+A value file://PATH is the text of that file, without the line break at its end; fileb://PATH is its text exactly. A
+value - is read from standard input, once in a command. At most 256 KiB are taken, in UTF-8. Give secrets in one of
+these ways: what is written on the command line is in the list of processes.
 """
 
 
@@ -65,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             output = json.dumps(asyncio.run(_run(options, _request(options))), indent=4)
     except (STSError, OSError, ValueError) as error:
-        print(f"sts-async: {_in_one_line(error)}", file=sys.stderr)
+        print(f"sts-async: {in_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -74,25 +77,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = None  # nobody reads: nothing is left to flush at exit
         return 1
+    except OSError as error:
+        sys.stdout = None
+        print(f"sts-async: standard output: {in_one_line(error)}", file=sys.stderr)
+        return 1
     return 0 if healthy else 1
 
 
 def _parse(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--region", metavar="NAME", help="AWS region, such as eu-west-1")
     common.add_argument("--endpoint-url", metavar="URL", help="URL to use in place of the region's own")
     common.add_argument("--profile", metavar="NAME", help="profile of the shared config files")
     common.add_argument(
         "--local", action="store_true", help="run against an STS on this host, with its keys and nothing of yours"
     )
-    parser = argparse.ArgumentParser(
-        prog="sts-async", description="Call the AWS Security Token Service.", epilog=EPILOG, parents=[common]
+    parser = Parser(
+        prog="sts-async",
+        description="Call the AWS Security Token Service.",
+        epilog=EPILOG,
+        parents=[common],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"sts-async {VERSION}")
     commands = parser.add_subparsers(dest="operation", metavar="OPERATION", title="operations")
     for name, summary in SUMMARIES.items():
         command = commands.add_parser(
-            name, help=summary, description=f"Get {summary}.", epilog=EPILOG, parents=[common], allow_abbrev=False
+            name,
+            help=summary,
+            description=f"Get {summary}.",
+            epilog=EPILOG,
+            parents=[common],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name in arguments:
             _add_members(command, _operation(name))
@@ -102,11 +118,12 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.
         description="Ask every source of credentials, in order, and say what each has. Status 0: one has some. "
         "With --local, the instance metadata service and STS are stand-ins on this host.",
         parents=[common],
-        allow_abbrev=False,
     )
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        commands.choices.get(options.operation, parser).refuse(unknown)
     if hasattr(options, "local") and hasattr(options, "endpoint_url"):
-        parser.error("--local and --endpoint-url exclude each other")
+        parser.end("--local and --endpoint-url exclude each other")
     return parser, options
 
 
@@ -126,8 +143,8 @@ def _add_members(command: argparse.ArgumentParser, operation: "Operation[Any]") 
             nargs="+" if member.kind is list else None,
             action="extend" if member.kind is list else "store",
             metavar=_metavar(member),
-            type=int if member.kind is int else str,
-            help=documented.get(member.name, "").replace("%", "%%"),
+            type=whole_number if member.kind is int else str,
+            help=_help(member, documented.get(member.name, "")),
         )
 
 
@@ -139,6 +156,11 @@ def _documented_arguments(coroutine: str) -> dict[str, str]:
     section = described.partition("Args:\n")[2].partition("\n\n")[0]
     found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
     return {name: " ".join(text.replace("``", "").split()) for name, text in found}
+
+
+def _help(member: "Member", documented: str) -> str:
+    text = f"{documented} Secret: prefer file://PATH or -." if member.secret else documented
+    return text.replace("%", "%%")
 
 
 def _option(member: "Member") -> str:
@@ -155,8 +177,9 @@ def _metavar(member: "Member") -> str:
 def _request(options: argparse.Namespace) -> Any:
     """Return the request that the options describe."""
     operation = _operation(options.operation)
+    values = Values()
     members = {
-        member.name: _value(_option(member), member, given)
+        member.name: _value(values, _option(member), member, given)
         for member in operation.request.__members__
         if (given := getattr(options, f"member_{member.name}")) is not None
     }
@@ -229,12 +252,12 @@ async def _send(options: dict[str, Any], request: Any) -> Any:
         return await sts.send(request)
 
 
-def _value(option: str, member: "Member", given: Any) -> Any:
+def _value(values: Values, option: str, member: "Member", given: Any, *, inside: bool = False) -> Any:
     """Return the value of a member from its text: scalars as they are, structures from ``Name=value,Name=value``."""
     if member.kind is list:
-        return [_value(option, member.items, item) for item in given]
+        return [_value(values, option, member.items, item) for item in given]
     if not hasattr(member.kind, "__members__"):
-        return _read(Path(given[7:])) if str(given).startswith("file://") else given
+        return values.read(given, option=option, inside=inside)
     fields = {field.wire: field for field in member.kind.__members__}
     if "=" not in given and len(fields) == 1:
         given = f"{next(iter(fields))}={given}"  # a policy may be given by its ARN alone
@@ -243,16 +266,5 @@ def _value(option: str, member: "Member", given: Any) -> Any:
     needed = {wire for wire, field in fields.items() if field.required}
     if len(pairs) < len(parts) or not needed <= pairs.keys() <= fields.keys():
         raise ValueError(f"a value of {option} must look like {_metavar(member)}")
-    return member.kind(**{fields[wire].name: _value(option, fields[wire], text) for wire, text in pairs.items()})
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").rstrip("\n")
-    except UnicodeDecodeError:
-        pass  # raised below, without the context: it quotes what was read
-    raise ValueError(f"{path} is not text in UTF-8")
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    found = {fields[wire].name: _value(values, option, fields[wire], text, inside=True) for wire, text in pairs.items()}
+    return member.kind(**found)

@@ -13,7 +13,7 @@ from . import shapes as s
 from ._assembly import endpoint_of, engine_of, transport_of
 from ._clock import SystemClock
 from ._core.endpoints import Endpoint, check_region
-from ._core.headers import checked_headers, conceal_headers
+from ._core.headers import checked_headers, cover_headers
 from ._core.options import HANDLERS, SECONDS, as_tuple
 from ._core.secret import Unpicklable, conceal_login, without_data
 from ._engine import Engine
@@ -262,7 +262,7 @@ class STSClient(Unpicklable, Calls):
         Raises:
             ConfigurationError: An option is not what it must be.
         """
-        credentials, headers = without_data(credentials), conceal_headers(headers)
+        credentials, headers = without_data(credentials), cover_headers(headers)
         if deadline is not None and not SECONDS.accepts(deadline):
             raise ConfigurationError(f"deadline must be {SECONDS.rule}")
         if retries is not None:

@@ -21,9 +21,9 @@ from urllib.parse import quote
 
 from ._core.canonical import S3_FAMILY, canonical_path, canonical_query, canonical_request
 from ._core.checks import is_whole
-from ._core.headers import conceal_headers
+from ._core.headers import cover_headers
 from ._core.hosts import take_apart
-from ._core.secret import Secret, SecretBytes, Unpicklable, conceal, kind_of, without_data
+from ._core.secret import Secret, SecretBytes, Unpicklable, cover, kind_of, without_data
 from ._core.signable import (
     SCHEMES,
     UNSIGNED_HEADERS,
@@ -141,7 +141,7 @@ def sign(
         raise ConfigurationError(f"body must be bytes, not a {kind_of(body)}")
     body_hash = hashlib.sha256(body).hexdigest() if payload_hash is None else payload_hash
     del body
-    credentials, url, headers = without_data(credentials), conceal(url), conceal_headers(headers)
+    credentials, url, headers = without_data(credentials), cover(url), cover_headers(headers)
     signer = Signer(
         credentials,
         method=method,
@@ -193,7 +193,7 @@ class Signer(Unpicklable):
         normalize_path: bool | None = None,
         double_encode: bool | None = None,
     ) -> None:
-        credentials, url, headers = without_data(credentials), conceal(url), conceal_headers(headers)
+        credentials, url, headers = without_data(credentials), cover(url), cover_headers(headers)
         check_credentials(credentials)
         self._scope = scope_tail(region, service)
         target = target_of(url, service=service, normalize=normalize_path, double_encode=double_encode)
@@ -287,7 +287,7 @@ def presign(
             already; or as for `sign`.
         CredentialsError: As for `sign`.
     """
-    credentials, url, headers = without_data(credentials), conceal(url), conceal_headers(headers or {})
+    credentials, url, headers = without_data(credentials), cover(url), cover_headers(headers or {})
     if not is_whole(expires, least=1, most=MAX_EXPIRES):
         raise ConfigurationError(f"expires must be a whole number: a presigned URL is good for 1 to {MAX_EXPIRES} s")
     check_credentials(credentials)
@@ -323,7 +323,7 @@ def presign(
 
 def string_to_sign(stamp: str, scope: str, request: str) -> str:
     """Return the text that is signed, for the time ``YYYYMMDDTHHMMSSZ`` and a canonical request."""
-    request = conceal(request)
+    request = cover(request)
     return f"{ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(str.encode(request)).hexdigest()}"
 
 
@@ -348,7 +348,7 @@ def signing_key(credentials: Credentials, scope: str) -> SecretBytes:
 
 def signature(key: bytes, text: str) -> str:
     """Return the signature of *text*, 64 hex digits."""
-    key = conceal(key)
+    key = cover(key)
     return hmac.digest(key, str.encode(text), "sha256").hex()
 
 

@@ -15,6 +15,7 @@ import pytest
 from support import ROLE
 
 from sts_async import cli
+from sts_async._arguments import MOST_BYTES, in_one_line
 from sts_async._version import VERSION
 from sts_async.calls import Calls
 from sts_async.operations import OPERATIONS, Operation
@@ -107,6 +108,195 @@ def test_a_value_can_be_read_from_a_file(
     assert binary == f"sts-async: {path.parent}/binary is not text in UTF-8\n"
 
 
+# -- Where values come from ------------------------------------------------------------------------------------------
+
+AUDIENCE = ["--local", "get-web-identity-token", "--signing-algorithm", "RS256", "--audience"]
+
+
+def audience(out: str) -> object:
+    claims = json.loads(out)["WebIdentityToken"].split(".")[1]
+    found = json.loads(base64.urlsafe_b64decode(claims + "=="))["aud"]
+    return found if isinstance(found, list) else [found]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "content", "value"),
+    [("file", "a\r\n", "a"), ("fileb", "a", "a"), ("file", "é\n", "é"), ("fileb", "a b ", "a b ")],
+)
+def test_a_file_is_taken_without_its_last_line_break_or_exactly(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, scheme: str, content: str, value: str
+) -> None:
+    """G12: the schemes of the AWS CLI."""
+    (tmp_path / "value").write_bytes(content.encode())
+
+    _, out, err = run(capsys, *AUDIENCE, f"{scheme}://{tmp_path}/value")
+
+    assert (audience(out), err) == ([value], "")
+
+
+def test_the_home_directory_of_a_path_is_found(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the AWS CLI: no shell expands a tilde behind ``file://``."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "value").write_text("a")
+
+    assert audience(run(capsys, *AUDIENCE, "file://~/value")[1]) == ["a"]
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "{tmp}/large"])
+@pytest.mark.parametrize("scheme", ["file", "fileb"])
+def test_no_more_of_a_file_or_device_is_read_than_a_value_may_have(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, path: str, scheme: str
+) -> None:
+    """G12: ``file:///dev/zero`` had no end."""
+    with (tmp_path / "large").open("wb") as stream:
+        stream.truncate(1 << 40)  # a hole: nothing is on the disk
+    path = path.format(tmp=tmp_path)
+
+    status, out, err = run(capsys, *AUDIENCE, f"{scheme}://{path}")
+
+    assert (status, out, err) == (1, "", f"sts-async: {path} is larger than {MOST_BYTES:,} bytes\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("{tmp}", "Is a directory"), ("{tmp}/gone\x1b[2J", "No such file"), ("", "Is a directory")]
+)
+def test_a_file_that_cannot_be_read_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, path: str, reason: str
+) -> None:
+    """G12."""
+    status, out, err = run(capsys, *AUDIENCE, "file://" + path.format(tmp=tmp_path))
+
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert reason in err
+    assert err.rstrip("\n").isprintable()
+
+
+async def piped(content: bytes, *arguments: str, shell: str = "") -> tuple[int | None, str, str]:
+    """Run the command with *content* on its standard input."""
+    environ = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
+    command = shlex.join([sys.executable, "-m", "sts_async", *arguments]) + shell
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", command),
+        env=environ,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate(content)
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.mark.parametrize("value", ["-", "file:///dev/stdin", "fileb:///dev/stdin"])
+async def test_a_value_is_read_from_standard_input(value: str) -> None:
+    """G12: a secret then is in no list of processes, and in no file."""
+    status, out, err = await piped(b"abc", *AUDIENCE, value)
+
+    assert (status, err, audience(out)) == (0, "", ["abc"])
+
+
+async def test_a_value_is_read_from_the_output_of_another_process() -> None:
+    """G12: as bash gives it with ``<(...)``, by the path of a pipe."""
+    status, out, err = await piped(b"", *AUDIENCE, shell=" file://<(echo abc)")
+
+    assert (status, err, audience(out)) == (0, "", ["abc"])
+
+
+async def test_standard_input_is_read_up_to_the_size_of_a_value_and_once() -> None:
+    """G12: the second `-` of a command would be empty, which is a mistake rather than a value."""
+    status, _, err = await piped(b"x" * (MOST_BYTES + 1), *AUDIENCE, "-")
+    twice = await piped(
+        b"abc", "--local", "assume-role-with-saml", "--role-arn", "-", "--principal-arn", "x", "--saml-assertion", "-"
+    )
+
+    assert (status, err) == (1, f"sts-async: standard input is larger than {MOST_BYTES:,} bytes\n")
+    assert twice == (
+        1,
+        "",
+        "sts-async: standard input can be read once: give file://PATH in place of - for --saml-assertion\n",
+    )
+
+
+def test_a_hyphen_within_a_structure_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """The value of a tag may be one."""
+    status, _, err = run(capsys, *LOCAL, "--tags", "Key=-,Value=-")
+
+    assert (status, err) == (0, "")
+
+
+# -- What is not understood ------------------------------------------------------------------------------------------
+
+TOKEN = "SENTINEL"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["get-session-token", "--token-cod", TOKEN],
+            " get-session-token: there is no option --token-cod: did you mean --token-code?",
+        ),
+        (
+            ["get-session-token", f"--token-cod={TOKEN}"],
+            " get-session-token: there is no option --token-cod: did you mean --token-code?",
+        ),
+        (["get-session-token", "--token-code", "1", TOKEN], " get-session-token: an argument belongs to no option"),
+        (["get-session-token", f"--{TOKEN}"], " get-session-token: an argument belongs to no option"),
+        (["get-session-token", f"-{TOKEN}"], " get-session-token: an argument belongs to no option"),
+        (["get-session-token", f"--local={TOKEN}"], " get-session-token: --local takes no value"),
+        (
+            ["get-session-token", "--duration-seconds", TOKEN],
+            " get-session-token: argument --duration-seconds: must be a whole number",
+        ),
+        (["get-session-token", "--token-code"], " get-session-token: argument --token-code: expected one argument"),
+        ([TOKEN, "get-session-token"], ": there is no such OPERATION"),
+        (["--token-code", TOKEN, "get-session-token"], ": there is no such OPERATION"),
+        (["--reg", TOKEN, "doctor"], ": there is no such OPERATION"),
+        (["doctor", f"{TOKEN}'\n\x1b[2J"], " doctor: an argument belongs to no option"),
+        ([f"{TOKEN}'\n\x1b[2J"], ": there is no such OPERATION"),
+        (["get-caller-identiti"], ": there is no such OPERATION: did you mean get-caller-identity?"),
+        (
+            ["assume-role", "--role-arn", TOKEN],
+            " assume-role: the following arguments are required: --role-session-name",
+        ),
+        (
+            ["get-caller-identity", "--local", "--endpoint-url", TOKEN],
+            ": --local and --endpoint-url exclude each other",
+        ),
+    ],
+    ids=str,
+)
+def test_a_command_that_is_not_understood_repeats_no_value(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    """G12: argparse repeats what it does not know, and behind a misspelt option there is a token."""
+    status, out, err = run(capsys, *arguments)
+
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"sts-async{message}; `sts-async")
+    assert TOKEN not in err
+
+
+def test_help_says_where_values_may_come_from(capsys: pytest.CaptureFixture[str]) -> None:
+    """G12."""
+    _, out, _ = run(capsys, "assume-role-with-web-identity", "--help")
+
+    assert "Secret: prefer file://PATH or -." in " ".join(out.split())
+    assert all(form in out for form in ("file://PATH", "fileb://PATH", "value - is read from standard input"))
+
+
+def test_a_full_disk_is_one_line() -> None:
+    """The answer is lost, and the status says so."""
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "sts_async", *LOCAL], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert ended.returncode == 1
+    assert ended.stderr == "sts-async: standard output: [Errno 28] No space left on device\n"
+
+
 def test_a_list_goes_on_when_its_option_comes_again(capsys: pytest.CaptureFixture[str]) -> None:
     """Dropping a session policy silently would widen what the session may do."""
     twice = ["--audience", "a", "--audience", "b", "c"]
@@ -163,7 +353,8 @@ def test_a_command_that_is_not_understood_is_usage(capsys: pytest.CaptureFixture
     status, out, err = run(capsys, *arguments)
 
     assert (status, out) == (2, "")
-    assert err.startswith("usage: sts-async")
+    assert err.startswith("sts-async" if arguments else "usage: sts-async")
+    assert err.count("\n") == 1 or not arguments
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
@@ -247,8 +438,9 @@ def test_interrupting_ends_with_the_shells_status(
 
 
 def test_an_error_without_text_is_named_by_its_class() -> None:
-    assert cli._in_one_line(ValueError()) == "ValueError"
-    assert cli._in_one_line(ValueError("a\r\n b\t")) == "a b"
+    assert in_one_line(ValueError()) == "ValueError"
+    assert in_one_line(ValueError("a\r\n b\t")) == "a b"
+    assert in_one_line(ValueError("a\x1b[2J\x07\u202eb\udc80")) == "a\\x1b[2J\\x07\\u202eb\\udc80"
     assert logging.getLogger("sts_async").handlers == []
 
 

@@ -20,6 +20,7 @@ MOST_LINES = 480
 # where that is said below.
 LAYERS = {
     "_version": 0,
+    "_arguments": 4,
     "_lazy": 0,
     "_core": 0,  # the package, which is empty
     "_core.secret": 0,

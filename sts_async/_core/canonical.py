@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, unquote_to_bytes
 
-from .secret import Secret, conceal
+from .secret import Secret, cover
 
 S3_FAMILY = frozenset({"s3", "s3express", "s3-object-lambda", "s3-outposts"})
 """Signing names of the services that sign paths as they are, and the hash of the body as a header."""
@@ -23,7 +23,7 @@ def canonical_request(
     *, method: str, path: str, query: str, headers: Iterable[tuple[str, str]], payload_hash: str
 ) -> Secret:
     """Return the text that is hashed: *headers* are pairs of lower-case name and value, sorted by name."""
-    query, pairs = conceal(query), [(name, conceal(value)) for name, value in headers]
+    query, pairs = cover(query), [(name, cover(value)) for name, value in headers]
     headers = ()
     verb = method.upper()
     lines = "".join([f"{name}:{' '.join(str.split(value))}\n" for name, value in pairs])
@@ -70,7 +70,7 @@ def canonical_query(query: str) -> str:
     """
     if not query:
         return ""
-    query = conceal(query)
+    query = cover(query)
     # `str.split`: plain parts, because each method of a `Secret` wraps what it returns.
     pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in str.split(query, "&") if pair)]
     if not re.fullmatch(_QUERY_SAFE, query) or query.count("=") > len(pairs):

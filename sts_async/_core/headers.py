@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigurationError
-from .secret import conceal, kind_of, without_data
+from .secret import Secret, cover, kind_of, without_data
 
 TCHAR = r"[A-Za-z0-9!#$%&'*+.^_`|~-]"  # a character of one. Source: RFC 9110, 5.6.2
 LONGEST = 8000  # characters of a value: what servers take of a line
@@ -18,10 +18,10 @@ OWN_HEADERS = frozenset(
 """Headers that the library makes, or that are the connection's: nobody adds them to a request."""
 
 
-def conceal_headers(headers: Any) -> Any:
+def cover_headers(headers: Any) -> Any:
     """Return headers with their values hidden, for the frames of errors; what is no mapping, without its data."""
     if isinstance(headers, Mapping):
-        return {name: conceal(value) for name, value in headers.items()}
+        return {name: cover(value) for name, value in headers.items()}
     return without_data(headers)
 
 
@@ -33,7 +33,7 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
         ConfigurationError: One could change what the library sends, or has a value that no header can have. The message
             shows no value.
     """
-    headers = conceal_headers(headers)
+    headers = cover_headers(headers)
     if not isinstance(headers, Mapping):
         raise ConfigurationError(f"headers must be a mapping of names to values, not a {kind_of(headers)}")
     checked: dict[str, str] = {}
@@ -46,5 +46,5 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
             raise ConfigurationError(
                 f"headers: the value of {name} must be printable ASCII, of at most {LONGEST} characters"
             )
-        checked[name.lower()] = value
+        checked[name.lower()] = Secret(value)
     return checked

@@ -1,0 +1,139 @@
+"""
+Where the values of the command line come from, and a parser whose messages repeat none of them.
+
+A token that follows a misspelt option must not end up in a terminal, a log of a build, or a screenshot.
+"""
+
+import argparse
+import difflib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+MOST_BYTES = 256 * 1024  # of a value from a file or standard input; the longest member of STS has 100,000 characters
+_OPTION = r"--[a-z]+(?:-[a-z]+)*"
+_HARMLESS = re.compile(
+    r"the following arguments are required: [\w, -]+"
+    r"|argument [\w-]+: (?:expected (?:one|at least one) argument|must be [\w ]+)"
+)
+"""Messages of `argparse` that repeat nothing that was given."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong, without any value, and ends with status 2."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2 and one line."""
+        if _HARMLESS.fullmatch(message) is None:
+            message = self._without_values(message)
+        self.end(message)
+
+    def _without_values(self, message: str) -> str:
+        found = re.match(r"argument ([\w-]+): (?:(invalid choice: .([\w-]*))|(ignored explicit argument))?", message)
+        if found is None:
+            return "the arguments are not understood"
+        if found[2]:
+            return f"there is no such {found[1]}{_meant(found[3], self._choices())}"
+        return f"{found[1]} takes no value" if found[4] else f"the value of {found[1]} is invalid"
+
+    def _choices(self) -> list[str]:
+        return [name for action in self._actions if action.choices for name in action.choices]
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """End, because of arguments that no option takes. Names of options are shown, anything else is not."""
+        names = [name for text in unknown if re.fullmatch(_OPTION, name := text.partition("=")[0])]
+        if not names:
+            self.end("an argument belongs to no option")
+        known = [option for action in self._actions for option in action.option_strings]
+        self.end(f"there is no option {names[0]}{_meant(names[0], known)}")
+
+    def end(self, message: str) -> NoReturn:
+        """End with a message of our own, in which there is no value."""
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` says more\n")
+
+
+def _meant(given: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(given, known, 1)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+def whole_number(text: str) -> int:
+    """
+    Return the number that *text* is.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none; the message does not repeat it.
+    """
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError("must be a whole number")
+    return int(text)
+
+
+class Values:
+    """
+    The values of one command: literal text, a file, or standard input, which can be read once.
+
+    - ``file://PATH``: the text of a file, without the line break at its end. ``~`` is the home directory.
+    - ``fileb://PATH``: the text of a file, exactly. No member of STS is binary, so it must be UTF-8, too.
+    - ``-``: as ``file://``, from standard input.
+
+    Source: AWS CLI User Guide, "Loading a parameter from a file".
+    """
+
+    def __init__(self) -> None:
+        self._taken_by: str | None = None
+
+    def read(self, given: Any, *, option: str, inside: bool = False) -> Any:
+        """
+        Return the value that *given* stands for.
+
+        Args:
+            given: What was given; what is no text stands for itself.
+            option: The option, for messages.
+            inside: Whether it is a part of a structure, where ``-`` is text.
+
+        Raises:
+            ValueError: It is no text in UTF-8 of at most 256 KiB, or standard input has been read already.
+            OSError: The file cannot be read.
+        """
+        if not isinstance(given, str):
+            return given
+        if given == "-" and not inside:
+            return self._standard_input(option).rstrip("\r\n")
+        for scheme in ("file://", "fileb://"):
+            if given.startswith(scheme):
+                path = Path(os.path.expanduser(given.removeprefix(scheme)))  # noqa: PTH111 - `Path` raises without a home
+                with path.open("rb") as stream:
+                    text = _text_of(stream, name=str(path))
+                return text if scheme == "fileb://" else text.rstrip("\r\n")
+        return given
+
+    def _standard_input(self, option: str) -> str:
+        if self._taken_by is not None:
+            raise ValueError(f"standard input can be read once: give file://PATH in place of - for {option}")
+        self._taken_by = option
+        return _text_of(sys.stdin.buffer, name="standard input")
+
+
+def _text_of(stream: IO[bytes], *, name: str) -> str:
+    """Return what is in a file, a pipe or a device, of which no more is read than a value may have."""
+    data = stream.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"{name} is larger than {MOST_BYTES:,} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        pass  # raised below, without the context: it quotes what was read
+    raise ValueError(f"{name} is not text in UTF-8")
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return the text of an error in one line, without characters that a terminal obeys; its class if it has none."""
+    text = " ".join(str(error).split())
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text) or type(error).__name__

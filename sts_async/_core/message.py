@@ -1,7 +1,11 @@
-"""An HTTP request and its answer, as values that print neither headers nor bodies."""
+"""
+An HTTP request and its answer, as values that print neither headers nor bodies.
+
+They are no tuples: crash reporters walk through those, and through the headers in them.
+"""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, Self
 
 import attrs
 
@@ -42,11 +46,16 @@ class HttpRequest:
             self._headers = self._headers()
         return self._headers
 
+    def _replace(self, **changes: Any) -> Self:
+        """Return the request with other fields."""
+        return attrs.evolve(self, **changes)
+
     def __repr__(self) -> str:
         return f"<HttpRequest {self.method} {self.url.partition('?')[0]}, {len(self.body)} bytes>"
 
 
-class HttpResponse(NamedTuple):
+@attrs.frozen(repr=False)
+class HttpResponse:
     """
     An answer, read whole.
 

@@ -18,6 +18,7 @@ from aiohttp import web
 from .._core.secret import SecretBytes
 from .faults import Answer, Delay, Fault, Refuse, Reset, Script, Skew, Throttle, Truncate, Unavailable
 from .limits import RateLimit
+from .protocol import Server, body_of, refused
 from .refusals import Refusal
 from .verify import Received
 
@@ -109,9 +110,7 @@ class LocalServer(ABC, Generic[Record]):
         if self._runner is not None:
             return
         self._stopping = asyncio.Event()  # anew: the next start may be in another event loop
-        # handler_cancellation: a `Delay` whose client has gone is not waited for
-        server = web.Server(self._handle, handler_cancellation=True, access_log=None, auto_decompress=False)
-        runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIMEOUT)
+        runner = web.ServerRunner(Server(self._handle), shutdown_timeout=SHUTDOWN_TIMEOUT)
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self._port).start()
@@ -142,7 +141,10 @@ class LocalServer(ABC, Generic[Record]):
         return f"<{type(self).__name__} {'stopped' if self._runner is None else self.url}>"
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        received = _received(request, await request.read())
+        body = await body_of(request)
+        if body is None:
+            return refused(HTTPStatus.BAD_REQUEST)
+        received = _received(request, body)
         fault = self.faults.take(received.path)
         if fault is None and not self._limit.admits(now=self._clock()):
             fault = Throttle()

@@ -21,6 +21,8 @@ Form = dict[str, Any]
 """Parameters by name; a name with dots is a path into nested forms."""
 
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+_NAME = re.compile(r"[A-Za-z]{1,64}")
+_VERSION = re.compile(r"[0-9-]{1,10}|NO_VERSION_SPECIFIED", re.ASCII)
 _INDEX = re.compile(r"\[(\d+)\]")
 _UNDERSCORE = re.compile(r"_(.)")
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -71,8 +73,15 @@ def operation_of(form: Form) -> Operation[Any]:
     version = form.get("Version", "NO_VERSION_SPECIFIED")
     operation = BY_NAME.get(action)
     if operation is None or version != API_VERSION:
-        raise Refusal("InvalidAction", f"Could not find operation {action} for version {version}")
+        raise Refusal("InvalidAction", _not_found(action, version))
     return operation
+
+
+def _not_found(action: str, version: object) -> str:
+    """Return the message of the service for names and versions; what looks like neither may be a secret, misplaced."""
+    if _NAME.fullmatch(action) and isinstance(version, str) and _VERSION.fullmatch(version):
+        return f"Could not find operation {action} for version {version}"
+    return "Could not find the operation"
 
 
 def read_request(operation: Operation[Any], form: Form) -> Request[Any]:

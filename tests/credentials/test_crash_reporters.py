@@ -207,8 +207,6 @@ CANNOT_FAIL = {
     "sigv4.PresignedUrl(url)",
     "sigv4.signature(text)",  # a hash of what is secret
     "STSClient.get_cached_response_metadata(request)",  # as `send`
-    "STSView.presign(request)",
-    "STSView.send(request)",
 }
 
 

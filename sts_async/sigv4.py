@@ -287,14 +287,14 @@ def presign(
             already; or as for `sign`.
         CredentialsError: As for `sign`.
     """
-    credentials, url, headers = without_data(credentials), cover(url), cover_headers(headers or {})
+    credentials, url, headers = without_data(credentials), cover(url), cover_headers(headers)
     if not is_whole(expires, least=1, most=MAX_EXPIRES):
         raise ConfigurationError(f"expires must be a whole number: a presigned URL is good for 1 to {MAX_EXPIRES} s")
     check_credentials(credentials)
     stamp = stamp_of(at)
     scope = stamp[:8] + scope_tail(region, service)
     target = target_of(url, service=service, normalize=normalize_path, double_encode=double_encode)
-    signed = signable_headers(headers, host=target.host)
+    signed = signable_headers({} if headers is None else headers, host=target.host)
     if payload_hash is None:
         payload_hash = signed.get(_CONTENT_HASH) or (UNSIGNED_PAYLOAD if service in S3_FAMILY else EMPTY_SHA256)
     check_hash(payload_hash)

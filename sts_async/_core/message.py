@@ -5,14 +5,12 @@ They are no tuples: crash reporters walk through those, and through the headers 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
 
 import attrs
 
 from .secret import SecretBytes
 
 NOTHING = SecretBytes()
-
 
 Headers = Mapping[str, str]
 
@@ -46,10 +44,6 @@ class HttpRequest:
             self._headers = self._headers()
         return self._headers
 
-    def _replace(self, **changes: Any) -> Self:
-        """Return the request with other fields."""
-        return attrs.evolve(self, **changes)
-
     def __repr__(self) -> str:
         return f"<HttpRequest {self.method} {self.url.partition('?')[0]}, {len(self.body)} bytes>"
 
@@ -68,8 +62,8 @@ class HttpResponse:
     """
 
     status: int
-    headers: Mapping[str, str]
-    body: SecretBytes
+    headers: Headers = attrs.field(repr=False)
+    body: SecretBytes = attrs.field(repr=False)
     reused: bool | None = None
     receive_seconds: float = 0.0
 

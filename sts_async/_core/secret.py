@@ -55,7 +55,8 @@ _DATA = (str, bytes, bytearray, Mapping, list, tuple, set, frozenset)
 
 def without_data(value: Any) -> Any:
     """Return *value* when something can be asked for what it holds, and an `Unshown` in place of plain data."""
-    return Unshown(type(value).__name__) if isinstance(value, _DATA) else value
+    is_data = isinstance(value, _DATA) and not callable(value) and not hasattr(value, "provide_credentials")
+    return Unshown(type(value).__name__) if is_data else value
 
 
 def kind_of(value: object) -> str:
@@ -71,7 +72,7 @@ def hiding(**hide: Callable[[Any], Any]) -> Callable[[T], T]:
     """
 
     def decorate(cls: T) -> T:
-        constructor = cls.__init__  # type: ignore[misc]
+        constructor: Any = cls.__init__  # type: ignore[misc]
 
         @wraps(constructor)
         def hidden(self: Any, **named: Any) -> None:

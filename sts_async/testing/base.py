@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import attrs
 from aiohttp import web
 
-from .._core.secret import SecretBytes
+from .._core.secret import SecretBytes, cover
 from .faults import Answer, Delay, Fault, Refuse, Reset, Script, Skew, Throttle, Truncate, Unavailable
 from .limits import RateLimit
 from .protocol import Server, body_of, refused
@@ -183,9 +183,9 @@ def _received(request: web.BaseRequest, body: bytes) -> Received:
     headers: dict[str, str] = {}
     for name, value in request.headers.items():
         name = name.lower()
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
+        headers[name] = cover(f"{headers[name]},{value}" if name in headers else value)
     path, _, query = request.raw_path.partition("?")
-    return Received(request.method, path, query, headers, SecretBytes(body))
+    return Received(request.method, path, cover(query), headers, SecretBytes(body))
 
 
 def _as_it_goes(record: Any, fault: Fault | None) -> Any:

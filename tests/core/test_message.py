@@ -1,4 +1,5 @@
 import pprint
+from collections.abc import Mapping, Sequence
 
 from sts_async._core.message import HttpRequest, HttpResponse
 from sts_async._core.secret import SecretBytes
@@ -20,3 +21,12 @@ def test_neither_headers_nor_bodies_nor_queries_are_printed() -> None:
 
 def test_a_request_without_a_body_has_an_empty_one() -> None:
     assert HttpRequest("GET", "https://h/", {}).body == b""
+
+
+def test_messages_are_nothing_that_crash_reporters_walk_through() -> None:
+    """G6: Sentry shows the members of a tuple one by one, and the headers among them."""
+    request, response = HttpRequest("GET", "https://h/", {}), HttpResponse(200, {}, SecretBytes())
+
+    assert not isinstance(request, Sequence | Mapping)
+    assert not isinstance(response, Sequence | Mapping)
+    assert request._replace(method="PUT") == HttpRequest("PUT", "https://h/", {})

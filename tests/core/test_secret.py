@@ -1,4 +1,5 @@
 import copy
+import inspect
 import json
 import pickle
 import pprint
@@ -10,7 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sts_async._core.secret import HiddenDocument, HiddenMapping, Secret, SecretBytes, conceal
+from sts_async._core.secret import (
+    HiddenDocument,
+    HiddenMapping,
+    Secret,
+    SecretBytes,
+    conceal,
+    conceal_login,
+    hiding,
+    kind_of,
+    without_data,
+)
 
 SENTINEL = "SENTINEL-71aa"
 
@@ -181,3 +192,53 @@ def test_what_hides_is_nothing_that_crash_reporters_walk_through(hidden: object)
     """G6: Sentry walks through each Mapping, set and sequence, rich through each dict and list, by their types."""
     assert not isinstance(hidden, (Mapping, Set, Sequence))
     assert not {"items", "keys", "values"} & set(dir(hidden))
+
+
+# -- Arguments -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [("https://h/", "'https://h/'"), (f"https://u:{SENTINEL}@h/", "'***'"), (None, "None"), (5, "5")],
+)
+def test_a_url_is_hidden_when_it_may_have_a_password(url: Any, shown: str) -> None:
+    """G6: a URL without one is what a reader of a traceback wants to see."""
+    assert conceal_login(url) == url
+    assert repr(conceal_login(url)) == shown
+
+
+class Callable_(list):  # type: ignore[type-arg]
+    def __call__(self) -> None: ...
+
+
+@pytest.mark.parametrize("data", [SENTINEL, SENTINEL.encode(), {"a": SENTINEL}, [SENTINEL], (SENTINEL,), {SENTINEL}])
+def test_data_that_was_given_by_mistake_leaves_its_type_only(data: Any) -> None:
+    """G6: a dict of boto3 where credentials are wanted, a token where a function is wanted that returns one."""
+    left = without_data(data)
+
+    assert repr(left) == f"<a {kind_of(data)}>"
+    assert kind_of(left) == type(data).__name__
+    assert SENTINEL not in repr([getattr(left, name) for name in type(left).__slots__])
+
+
+@pytest.mark.parametrize("source", [print, Callable_(), None, object()], ids=["function", "callable", "none", "object"])
+def test_what_can_be_asked_for_credentials_is_left_as_it_is(source: Any) -> None:
+    assert without_data(source) is source
+
+
+def test_a_constructor_sees_its_arguments_hidden() -> None:
+    """G6: the frame of a constructor that attrs writes has the argument, whatever a converter makes of it."""
+    seen = []
+
+    @hiding(proxy=conceal)
+    class Options:
+        def __init__(self, *, proxy: str | None = None, other: str = "") -> None:
+            """Options."""
+            seen.append((proxy, other))
+
+    Options(proxy=SENTINEL, other="x")
+    Options()
+
+    assert repr(seen) == "[('***', 'x'), (None, '')]"
+    assert str(inspect.signature(Options)) == "(*, proxy: str | None = None, other: str = '') -> None"
+    assert Options.__init__.__doc__ == "Options."

@@ -207,7 +207,7 @@ def test_a_url_is_hidden_when_it_may_have_a_password(url: Any, shown: str) -> No
     assert repr(conceal_login(url)) == shown
 
 
-class Callable_(list):  # type: ignore[type-arg]
+class CallableList(list):  # type: ignore[type-arg]
     def __call__(self) -> None: ...
 
 
@@ -221,7 +221,9 @@ def test_data_that_was_given_by_mistake_leaves_its_type_only(data: Any) -> None:
     assert SENTINEL not in repr([getattr(left, name) for name in type(left).__slots__])
 
 
-@pytest.mark.parametrize("source", [print, Callable_(), None, object()], ids=["function", "callable", "none", "object"])
+@pytest.mark.parametrize(
+    "source", [print, CallableList(), None, object()], ids=["function", "callable", "none", "object"]
+)
 def test_what_can_be_asked_for_credentials_is_left_as_it_is(source: Any) -> None:
     assert without_data(source) is source
 

@@ -30,6 +30,8 @@ from ._core.signable import (
     check_credentials,
     check_hash,
     checked_method,
+    expect_credentials,
+    given_credentials,
     host_of,
     scope_tail,
     signable_headers,
@@ -141,7 +143,7 @@ def sign(
         raise ConfigurationError(f"body must be bytes, not a {kind_of(body)}")
     body_hash = hashlib.sha256(body).hexdigest() if payload_hash is None else payload_hash
     del body
-    credentials, url, headers = without_data(credentials), cover(url), cover_headers(headers)
+    credentials, url, headers = given_credentials(credentials), cover(url), cover_headers(headers)
     signer = Signer(
         credentials,
         method=method,
@@ -193,7 +195,7 @@ class Signer(Unpicklable):
         normalize_path: bool | None = None,
         double_encode: bool | None = None,
     ) -> None:
-        credentials, url, headers = without_data(credentials), cover(url), cover_headers(headers)
+        credentials, url, headers = given_credentials(credentials), cover(url), cover_headers(headers)
         check_credentials(credentials)
         self._scope = scope_tail(region, service)
         target = target_of(url, service=service, normalize=normalize_path, double_encode=double_encode)
@@ -287,7 +289,7 @@ def presign(
             already; or as for `sign`.
         CredentialsError: As for `sign`.
     """
-    credentials, url, headers = without_data(credentials), cover(url), cover_headers(headers)
+    credentials, url, headers = given_credentials(credentials), cover(url), cover_headers(headers)
     if not is_whole(expires, least=1, most=MAX_EXPIRES):
         raise ConfigurationError(f"expires must be a whole number: a presigned URL is good for 1 to {MAX_EXPIRES} s")
     check_credentials(credentials)
@@ -332,8 +334,10 @@ def signing_key(credentials: Credentials, scope: str) -> SecretBytes:
     Return the key that *credentials* sign *scope* with (``YYYYMMDD/region/service/aws4_request``).
 
     Raises:
-        CredentialsError: The secret access key is not text that UTF-8 can encode.
+        CredentialsError: The secret access key is not text that UTF-8 can encode, or *credentials* are none.
     """
+    credentials = given_credentials(credentials)
+    expect_credentials(credentials)
     key = None
     try:
         key = SecretBytes(f"AWS4{credentials.secret_access_key}".encode())

@@ -7,6 +7,7 @@ Control characters in any of them would add to what is sent, or would be sent ot
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import unquote
 
 import attrs
@@ -16,7 +17,7 @@ from ..shapes import Credentials
 from .canonical import S3_FAMILY, canonical_path
 from .headers import TCHAR
 from .hosts import DEFAULT_PORTS, Place, take_apart
-from .secret import HiddenMapping
+from .secret import HiddenMapping, kind_of, without_data
 
 SCHEMES = ("https", "http", "wss", "ws")  # the last two for presigned URLs of services with WebSockets
 PORTS = {**DEFAULT_PORTS, "wss": 443, "ws": 80}
@@ -150,10 +151,20 @@ def signable_headers(headers: Mapping[str, str], *, host: str, without: frozense
     return signed
 
 
+def given_credentials(credentials: Credentials) -> Any:
+    """Return credentials, and in place of data, for which `expect_credentials` raises, only what it is."""
+    return credentials if isinstance(credentials, Credentials) else without_data(credentials)
+
+
+def expect_credentials(credentials: Credentials) -> None:
+    """Refuse what is not `Credentials`."""
+    if not isinstance(credentials, Credentials):
+        raise CredentialsError(f"credentials must be Credentials, not a {kind_of(credentials)}")
+
+
 def check_credentials(credentials: Credentials) -> None:
     """Refuse credentials that a request cannot carry."""
-    if not isinstance(credentials, Credentials):
-        raise CredentialsError(f"credentials must be Credentials, not a {type(credentials).__name__}")
+    expect_credentials(credentials)
     key_id, token = credentials.access_key_id, credentials.session_token
     if not (isinstance(key_id, str) and key_id):
         raise CredentialsError("the credentials have no access_key_id")

@@ -198,6 +198,8 @@ PLACES: dict[str, Callable[..., Any]] = {
     ),
     "sigv4.string_to_sign(request)": lambda: sigv4.string_to_sign("20260101T000000Z", "x", UNENCODABLE),
     "sigv4.signing_key(credentials)": lambda: sigv4.signing_key(KEYLESS, "20260101/eu-west-1/sts/aws4_request"),
+    "sigv4.signing_key(credentials), data": lambda: sigv4.signing_key(DATA, "x"),  # type: ignore[arg-type]
+    "sigv4.presign(credentials), data": lambda: sigv4.presign(DATA, **SIGNED, at=AT),  # type: ignore[arg-type]
     "sigv4.signature(key)": lambda: sigv4.signature(SECRET.encode(), "\udc80"),
 }
 

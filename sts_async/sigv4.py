@@ -363,4 +363,5 @@ def host_header(url: str) -> str:
     Raises:
         ConfigurationError: *url* is not an absolute URL, or could be read in two ways.
     """
+    url = cover(url)
     return host_of(take_apart(url, what="url", schemes=SCHEMES))

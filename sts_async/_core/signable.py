@@ -15,9 +15,9 @@ import attrs
 from ..errors import ConfigurationError, CredentialsError
 from ..shapes import Credentials
 from .canonical import S3_FAMILY, canonical_path
-from .headers import TCHAR
+from .headers import TCHAR, cover_headers
 from .hosts import DEFAULT_PORTS, Place, take_apart
-from .secret import HiddenMapping, kind_of, without_data
+from .secret import kind_of, without_data
 
 SCHEMES = ("https", "http", "wss", "ws")  # the last two for presigned URLs of services with WebSockets
 PORTS = {**DEFAULT_PORTS, "wss": 443, "ws": 80}
@@ -132,7 +132,7 @@ def signable_headers(headers: Mapping[str, str], *, host: str, without: frozense
     """Return what of *headers* is signed, by lower-case names, with a ``host`` among it."""
     if not isinstance(headers, Mapping):
         raise ConfigurationError(f"headers must be a mapping of names to values, not a {type(headers).__name__}")
-    headers = HiddenMapping(headers)
+    headers = cover_headers(headers)
     signed = {"host": host}
     seen = set()
     for name, value in headers.items():

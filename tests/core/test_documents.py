@@ -181,7 +181,7 @@ def test_a_document_is_utf_8(encoding: str) -> None:
 
 def test_a_document_may_begin_with_the_mark_of_utf_8() -> None:
     """G2: some editors and shells write one."""
-    assert read_object(json.dumps(document()).encode("utf-8-sig"), what="it") == document()
+    assert read_object(json.dumps(document()).encode("utf-8-sig"), what="it").reveal() == document()
 
 
 @pytest.mark.parametrize(

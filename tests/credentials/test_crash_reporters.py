@@ -18,6 +18,7 @@ from support import KEYS, ROLE
 import sts_async
 from sts_async import Config, Credentials, STSClient, sigv4
 from sts_async import credentials as sources
+from sts_async._assembly import proxies_of
 from sts_async.config import Surroundings
 from sts_async.errors import STSError
 
@@ -58,8 +59,11 @@ PLACES: dict[str, Callable[..., Any]] = {
     "Config.resolve(environ)": lambda: Config().resolve(
         {**ENVIRON, "AWS_MAX_ATTEMPTS": "x", "AWS_ENDPOINT_URL": LOGIN_URL}
     ),
-    "Config.resolve(environ), a proxy": lambda: Config().resolve({**ENVIRON, "https_proxy": f"ftp://u:{SECRET}@h"}),
+    "Config.resolve(environ), a proxy that a request would go by": lambda: proxies_of(
+        Config().resolve({**ENVIRON, "https_proxy": f"ftp://u:{SECRET}@h"})
+    ).of("https://sts.example/"),
     "Surroundings(environ)": lambda: Surroundings(Config(config_file="~/x"), {**ENVIRON, "HOME": ""}),
+    "sigv4.host_header(url)": lambda: sigv4.host_header(LOGIN_URL),
     "STSClient(endpoint_url)": lambda: STSClient(endpoint_url=LOGIN_URL),
     "STSClient(endpoint_url), and another option is wrong": lambda: STSClient(endpoint_url=LOGIN_URL, config=5),  # type: ignore[arg-type]
     "STSClient(credentials)": lambda: client(credentials=DATA),
@@ -204,7 +208,7 @@ PLACES: dict[str, Callable[..., Any]] = {
 }
 
 CANNOT_FAIL = {
-    "sigv4.canonical_query(query)",
+    "FrozenMap.get(key)",
     "PresignedUrl(url)",
     "sigv4.PresignedUrl(url)",
     "sigv4.signature(text)",  # a hash of what is secret

@@ -3,6 +3,9 @@ The contenders: each a context that gives a coroutine function, which makes one 
 
 All send the same members with the same session credentials, and all reuse one client and its connections. What a
 contender imports, it imports when it is entered: each runs in a process of its own.
+
+aiobotocore pins an older botocore than the extra `test`. Install the extra `bench` into an environment of its own, and
+give that one with ``--interpreter`` where a benchmark compares with more than one such client.
 """
 
 import contextlib

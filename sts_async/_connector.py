@@ -1,6 +1,7 @@
 """Connections of aiohttp that take notes: what came over them, which sockets they have, who looks names up."""
 
 import contextlib
+import os
 import select
 import socket
 import weakref
@@ -114,6 +115,20 @@ class Connector(aiohttp.TCPConnector):
     def let_go(self) -> None:
         """Be nobody's: what is open is not closed, now or at the end."""
         self._let_go = True
+
+    def leave_to_parent(self) -> None:
+        """
+        Put a dead socket in the place of each connection, in a process that was forked.
+
+        The event loop was copied with the process, and both watch the same connections through one selector. When the
+        copied loop ends and closes a connection, the parent's loop would no longer be told of its answer.
+        """
+        self.let_go()
+        dead, other = socket.socketpair()
+        with dead, other:
+            for one in [one for one in self._sockets if one.fileno() >= 0]:
+                with contextlib.suppress(OSError):
+                    os.dup2(dead.fileno(), one.fileno(), inheritable=False)
 
     def hang_up(self) -> None:
         """End the connections from outside of the event loop that they belong to, which does not run."""

@@ -3,18 +3,25 @@ Files that hold secrets: read without being tricked, written so that nobody else
 
 Everything here blocks, and is called in a thread. What goes wrong is an `OSError`: those of the system as they come,
 and `UnsuitableFile` for what is there but not to be used.
+
+A process that was forked has copies of its parent's descriptors, which share the parent's locks. So it gives up no lock
+of its parent and removes no file that its parent is writing: it only closes its copies.
 """
 
 import contextlib
 import errno
 import os
+import re
 import stat as modes
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+import weakref
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from . import _forks
 from ._core.secret import HiddenMapping, SecretBytes
 from .errors import ConfigurationError
 
@@ -40,7 +47,9 @@ else:
 
 MOST_BYTES = 1 << 20  # of a file that is read
 CHUNK = 1 << 16  # bytes that are read at a time
+ABANDONED_AFTER = 600.0  # s without a change, after which a temporary file has no writer, where locks cannot tell
 
+_TEMPORARY = re.compile(r"\.sts-async-[a-z0-9_]{8}\.tmp")  # as `tempfile.mkstemp` completes it
 _WINDOWS = sys.platform == "win32"
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _OTHERS_WRITE = modes.S_IWGRP | modes.S_IWOTH
@@ -144,28 +153,105 @@ def write_private(path: StrPath, data: bytes) -> None:
     data = SecretBytes(data)
     target = _path(path)
     _private_directory(target.parent)
-    descriptor, name = tempfile.mkstemp(prefix=".sts-async-", suffix=".tmp", dir=target.parent)
-    temporary = Path(name)
+    _sweep(target.parent)
+    writer = os.getpid()
+    descriptor, temporary = _new_temporary(target.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             _make_private(descriptor)
             stream.write(data)
             stream.flush()
             os.fsync(descriptor)
-        temporary.replace(target)
+            if not _WINDOWS:
+                temporary.replace(target)  # while it is open, and so locked: nobody sweeps it
+        if _WINDOWS:
+            temporary.replace(target)  # it cannot be renamed while it is open
+        _sync_directory(target.parent)
     except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        if os.getpid() == writer:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
         raise
 
 
-class Lock:
-    """A lock that is held. As a context manager it is given up at the end of the block."""
+def _new_temporary(directory: Path) -> tuple[int, Path]:
+    """
+    Make an empty temporary file, and return its descriptor and its path.
 
-    __slots__ = ("_descriptor",)
+    Its lock says that its writer lives: the system gives it up when the process ends, however that happens.
+    """
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=".sts-async-", suffix=".tmp", dir=directory)
+        swept = False
+        try:
+            _lock(descriptor)
+        except BlockingIOError:  # a process that sweeps was quicker: it removes this file
+            swept = True
+        except OSError:
+            pass  # this file system has no locks; files that are so new are not swept there
+        if not swept and os.fstat(descriptor).st_nlink:
+            return descriptor, Path(name)
+        os.close(descriptor)
+
+
+def _sweep(directory: Path) -> None:
+    """
+    Remove the temporary files whose writers have gone: they hold secrets, and nobody else would remove them.
+
+    Only files of ours: by name, in this directory, regular, of this user. Errors are passed over, because the next
+    write tries again.
+    """
+    with contextlib.suppress(OSError):
+        for path in [entry for entry in directory.iterdir() if _TEMPORARY.fullmatch(entry.name)]:
+            with contextlib.suppress(OSError), _opened(path, os.O_RDONLY | _NO_LINK) as descriptor:
+                status = os.fstat(descriptor)
+                ours = _WINDOWS or status.st_uid == os.geteuid()
+                if ours and modes.S_ISREG(status.st_mode) and _is_abandoned(descriptor, status):
+                    path.unlink()
+
+
+def _is_abandoned(descriptor: int, status: os.stat_result) -> bool:
+    """Say whether the writer of a temporary file has gone. Its lock then stays ours until the descriptor is closed."""
+    if not _WINDOWS:
+        try:
+            _lock(descriptor)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # this file system has no locks
+        else:
+            return True
+    return time.time() - status.st_mtime > ABANDONED_AFTER
+
+
+def _sync_directory(directory: Path) -> None:
+    """Have the system keep the new name also when the machine stops. Not every system and file system can."""
+    if not _WINDOWS:
+        with contextlib.suppress(OSError), _opened(directory, os.O_RDONLY) as descriptor:
+            os.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | _FLAGS)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+class Lock:
+    """
+    A lock that is held. As a context manager it is given up at the end of the block.
+
+    In a process that was forked meanwhile, it is the parent's: there, giving it up does nothing.
+    """
+
+    __slots__ = ("__weakref__", "_descriptor")
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
+        _LOCKS.add(self)
 
     def release(self) -> None:
         """Give the lock up; only the first time counts."""
@@ -176,6 +262,17 @@ class Lock:
             finally:
                 os.close(descriptor)
 
+    @property
+    def held(self) -> bool:
+        """Whether this process holds the lock."""
+        return self._descriptor is not None
+
+    def disown(self) -> None:
+        """Close the copy that a forked process has, without giving up the lock, which is the parent's."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
     def __enter__(self) -> Self:
         return self
 
@@ -184,6 +281,17 @@ class Lock:
 
     def __del__(self) -> None:
         self.release()  # whoever asked a thread for it may have been cancelled before he got it
+
+
+_LOCKS: "weakref.WeakSet[Lock]" = weakref.WeakSet()
+
+
+def _disown_locks() -> None:
+    for lock in list(_LOCKS):
+        lock.disown()
+
+
+_forks.in_child(_disown_locks)
 
 
 def take_lock(path: StrPath) -> Lock | None:

@@ -1,10 +1,10 @@
 """
 A process that is run for what it writes: to its end, for so long at most, and nothing of it is left.
 
-It is begun and attended to in a thread of its own. A call that begins a process returns only when the program is
-loaded, which takes some milliseconds, and longer when a directory of ``PATH`` is slow: the event loop cannot wait for
-that, nor while a long command is split into words. One way serves all event loops and systems, and the default
-threads, which also look up names, stay free.
+It is begun and attended to in a thread, of which there is a bounded number. A call that begins a process returns only
+when the program is loaded, which takes some milliseconds, and longer when a directory of ``PATH`` is slow: the event
+loop cannot wait for that, nor while a long command is split into words. One way serves all event loops and systems,
+and the default threads, which also look up names, stay free.
 """
 
 import asyncio
@@ -16,17 +16,18 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from typing import IO, Literal
 
 import attrs
 
 from ._core.secret import Secret, SecretBytes
 from ._core.system import code_of
+from ._threads import NoThread, Workers
 
 MOST_ERROR_BYTES = 4 * 1024  # of stderr that are kept
 CHUNK = 64 * 1024  # bytes that are read at a time
+MOST_PROCESSES = 16  # that run at once; 300 identities would else begin 300 programs and threads in one moment
 LINGER = 0.5  # s after the end of the process in which what it began may still write
 GRACE = 2.0  # s for what was killed to be gone
 POLL = 0.05  # s between two looks at whether the process has ended or is to be ended
@@ -77,6 +78,9 @@ async def run(command: Command, *, seconds: float, most: int) -> Outcome:
     """
     Run a process until it ends, and return what it left, or why it could not be begun.
 
+    At most `MOST_PROCESSES` run at once, whatever the event loops of this process; others are queued, first in, first
+    out. The wait in the queue does not count as time of the process, and cancelling ends it.
+
     It has neither a shell nor standard input, and a session of its own. When this returns, also because it was
     cancelled, the process is gone, and with it what it began in its session, if that was still holding the output. On
     Windows only the process itself can be killed, and too large an output is found out only at its end.
@@ -84,40 +88,28 @@ async def run(command: Command, *, seconds: float, most: int) -> Outcome:
     Args:
         command: The program, which is looked up in ``PATH``, and its arguments. A text is split into words as a POSIX
             shell does it, which takes time with the square of its length; on Windows it is passed on as it is.
-        seconds: How long it may take.
+        seconds: How long it may take once it has begun.
         most: How much it may write to standard output, in bytes.
     """
     unwanted = threading.Event()
-    begun = _in_thread(lambda: _run(command, _Watch(seconds, unwanted), most=most))
-    if begun is None:
+    try:
+        # The time of a process begins when it does, not when it is queued.
+        job = PROCESSES.submit(lambda: _run(command, _Watch(seconds, unwanted), most=most))
+    except NoThread:
         return NotRun(reason="no thread can be started")
-    running = asyncio.wrap_future(begun)
+    pid = os.getpid()
     try:
-        return await asyncio.shield(running)
-    finally:
-        if not running.done():  # we are cancelled: what we began has to end first
+        return await job.result()
+    except asyncio.CancelledError:
+        # What we began has to end first. In a forked child, it belongs to the parent.
+        if not PROCESSES.withdraw(job) and os.getpid() == pid:
             unwanted.set()
-            await asyncio.wait([running], timeout=2 * GRACE)
+            await job.ended(seconds=2 * GRACE)
+        raise
 
 
-def _in_thread(work: Callable[[], Outcome]) -> Future[Outcome] | None:
-    """Begin *work* in a thread that does not keep the interpreter from ending; return None when there can be none."""
-    future: Future[Outcome] = Future()
-    future.set_running_or_notify_cancel()
-
-    def do() -> None:
-        try:
-            outcome = work()
-        except Exception as error:  # noqa: BLE001 - raised where it is waited for
-            future.set_exception(error)
-        else:
-            future.set_result(outcome)
-
-    try:
-        threading.Thread(target=do, name="sts_async credential_process", daemon=True).start()
-    except RuntimeError:  # the system's limit is reached
-        return None
-    return future
+PROCESSES = Workers(threads=MOST_PROCESSES, name="sts_async credential_process")
+"""The threads of this process that attend to others, one each."""
 
 
 class _Watch:

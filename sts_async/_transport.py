@@ -7,7 +7,6 @@ are read up to a cap. Sessions are made at first use, one for each event loop, a
 
 import asyncio
 import contextlib
-import os
 import ssl
 import sys
 import time
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import yarl
 
+from . import _forks
 from ._connector import Connector, Resolver, fresh, in_use
 from ._core.message import HttpRequest, HttpResponse
 from ._core.options import DNS_CACHE_TTL, KEEPALIVE_TIMEOUT
@@ -122,6 +122,7 @@ class _LoopPart:
             if hang_up:
                 connector.hang_up()
             else:
+                connector.leave_to_parent()
                 _INHERITED.append(connector)
 
 
@@ -286,6 +287,7 @@ class AiohttpTransport(Unpicklable):
             part = _LoopPart(
                 self._session, owned=False, connections=limit or self._max_connections, seconds=self._read_timeout
             )
+        _forks.keep_apart(loop)
         self._parts[loop] = part  # before any await: whoever comes next finds it
         if self._closed:  # meanwhile, in another thread
             await part.close()
@@ -357,8 +359,7 @@ def _start_afresh() -> None:
         transport.start_afresh()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_afresh)
+_forks.in_child(_start_afresh)
 
 
 async def _read(content: aiohttp.StreamReader, cap: int) -> SecretBytes:

@@ -616,3 +616,209 @@ def test_a_lock_does_not_outlive_its_body_in_a_forked_child(tmp_path: Path) -> N
             pass
     finally:
         child.communicate()
+
+
+CHILDREN = """
+import gc, os, sys, time
+from sts_async._files import take_lock
+
+path, way = sys.argv[1:]
+with take_lock(path) as lock:
+    pid = os.fork()
+    if not pid:
+        if way == "release":
+            lock.release()
+        elif way == "garbage":
+            del lock
+            gc.collect()
+        elif way == "exit":
+            sys.exit(0)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    print(take_lock(path) is None)
+print(take_lock(path) is not None)
+"""
+
+
+@pytest.mark.parametrize("way", ["release", "garbage", "exit", "_exit"])
+def test_a_forked_child_does_not_give_up_the_lock_of_its_parent(tmp_path: Path, way: str) -> None:
+    """G13: a lock is shared with the copies of its descriptor, and unlocking a copy would unlock it."""
+    done = subprocess.run([sys.executable, "-c", CHILDREN, str(tmp_path / "x"), way], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\nTrue\n", "")
+
+
+ORPHAN = """
+import os, sys
+from sts_async._files import take_lock
+
+lock = take_lock(sys.argv[1])
+if os.fork():
+    os._exit(0)
+print(1, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_forked_child_does_not_hold_the_lock_of_a_parent_that_has_ended(tmp_path: Path) -> None:
+    """G13: a worker that lives on would keep all others from refreshing."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", ORPHAN, str(tmp_path / "x")], stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        assert process.wait(30) == 0
+        with held(tmp_path / "x"):
+            pass
+        process.communicate()
+
+
+# What a killed process leaves.
+
+HALTED = """
+import os, sys
+from sts_async import _files
+
+def halt(descriptor):
+    print(1, flush=True)
+    sys.stdin.readline()
+
+os.fsync = halt
+_files.write_private(sys.argv[1], b"SENTINEL-halted")
+"""
+
+
+def halted(path: Path) -> "subprocess.Popen[bytes]":
+    """Return a process that stands still while it writes a file, before the file has its name."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", HALTED, str(path)], stdin=pipe, stdout=pipe)
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    return process
+
+
+def temporaries(directory: Path) -> list[Path]:
+    return [path for path in directory.iterdir() if path.name.startswith(".sts-async-")]
+
+
+def test_what_a_killed_writer_left_is_removed_at_the_next_write(tmp_path: Path) -> None:
+    """G13: it holds a token, and nothing else would remove it."""
+    process = halted(tmp_path / "file")
+    process.kill()
+    process.communicate()
+    (left,) = temporaries(tmp_path)
+    assert left.read_bytes() == b"SENTINEL-halted"
+
+    write_private(tmp_path / "other", b"x")
+
+    assert names(tmp_path) == ["other"]
+
+
+def test_what_a_living_writer_is_writing_is_left_alone(tmp_path: Path) -> None:
+    """G13: however old it looks."""
+    process = halted(tmp_path / "file")
+    (writing,) = temporaries(tmp_path)
+    os.utime(writing, (0, 0))
+    write_private(tmp_path / "other", b"x")
+    process.communicate(b"go on\n" * 2)
+
+    assert process.returncode == 0
+    assert names(tmp_path) == ["file", "other"]
+
+
+def test_only_files_of_ours_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G13: by name, kind and owner, in the same directory."""
+    others = {".sts-async-abcdefg.tmp", ".sts-async-abcdefgh.txt", "sts-async-abcdefgh.tmp", ".sts-async-ABCDEFGH.tmp"}
+    for name in others:
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / ".sts-async-abcdefgh.tmp").write_bytes(b"x")
+    (tmp_path / ".sts-async-00000001.tmp").symlink_to(tmp_path / "below")
+    (tmp_path / ".sts-async-00000002.tmp").mkdir()
+    make_fifo(tmp_path / ".sts-async-00000003.tmp")
+    before = names(tmp_path)
+    write_private(tmp_path / "file", b"x")
+
+    assert names(tmp_path) == sorted([*before, "file"])
+    assert (tmp_path / "below" / ".sts-async-abcdefgh.tmp").exists()
+
+    (tmp_path / ".sts-async-00000004.tmp").write_bytes(b"x")
+    real = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: real + 1)
+    _files._sweep(tmp_path)
+    assert (tmp_path / ".sts-async-00000004.tmp").exists()
+
+    monkeypatch.setattr(os, "geteuid", lambda: real)
+    _files._sweep(tmp_path)
+    assert not (tmp_path / ".sts-async-00000004.tmp").exists()
+
+
+@pytest.mark.parametrize(("age", "left"), [(540.0, True), (660.0, False)])
+def test_where_there_are_no_locks_age_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, left: bool
+) -> None:
+    """G13: some network file systems have none."""
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(_files, "_lock", refuse)
+    leftover = tmp_path / ".sts-async-abcdefgh.tmp"
+    leftover.write_bytes(b"x")
+    now = time.time()
+    os.utime(leftover, (now - age, now - age))
+    write_private(tmp_path / "file", b"x")
+
+    assert names(tmp_path) == ([leftover.name] if left else []) + ["file"]
+
+
+def test_a_file_that_is_swept_before_its_writer_has_locked_it_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G13: between making and locking it, another process may take it for a leftover."""
+    real, turns = _files._lock, iter(["swept", "being swept", "ours"])
+
+    def lock(descriptor: int) -> None:
+        match next(turns):
+            case "swept":
+                (path,) = temporaries(tmp_path)
+                path.unlink()
+                real(descriptor)
+            case "being swept":
+                (path,) = temporaries(tmp_path)
+                path.unlink()
+                raise BlockingIOError
+            case _:
+                real(descriptor)
+
+    monkeypatch.setattr(_files, "_lock", lock)
+    write_private(tmp_path / "file", b"x")
+
+    assert (tmp_path / "file").read_bytes() == b"x"
+    assert names(tmp_path) == ["file"]
+
+
+def test_the_directory_is_synced_once_the_file_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G13: else the machine could stop and come back with the used refresh token."""
+    seen: list[tuple[str, list[str]]] = []
+
+    def sync(descriptor: int) -> None:
+        kind = "directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        seen.append((kind, [name for name in names(tmp_path) if name == "file"]))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    write_private(tmp_path / "file", b"x")
+
+    assert seen == [("file", []), ("directory", ["file"])]
+
+
+def test_a_directory_that_cannot_be_synced_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G13: the file is in its place; some file systems sync no directories."""
+
+    def sync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    write_private(tmp_path / "file", b"x")
+
+    assert names(tmp_path) == ["file"]

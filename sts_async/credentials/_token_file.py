@@ -7,12 +7,13 @@ lock, and writes what came before anything else can happen to it.
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from .. import _files
+from .. import _files, _forks
 from .._core.documents import MOST_BYTES
 from .._core.secret import SecretBytes
 from .._core.system import reason_of
@@ -175,7 +176,7 @@ class TokenFile(Generic[T]):
                 self._unsaved = None
             return token
         finally:
-            if isinstance(lock, Lock):
+            if isinstance(lock, Lock) and lock.held:  # not so in a process that was forked meanwhile
                 await asyncio.to_thread(lock.release)
 
     async def _lock(self, path: Path) -> Lock | OSError:
@@ -245,12 +246,15 @@ def _shown(path: Path) -> str:
 
 async def _to_the_end(work: Coroutine[Any, Any, R]) -> R:
     """Return what *work* returns. It is not ended with whoever waits for it: what it gets may come only once."""
-    task = asyncio.get_running_loop().create_task(_settled(work))
+    loop = asyncio.get_running_loop()
+    _forks.keep_apart(loop)
+    task = loop.create_task(_settled(work))
+    pid = os.getpid()
     try:
         outcome = await asyncio.shield(task)
     finally:
         try:
-            if not task.done():
+            if not task.done() and os.getpid() == pid:  # a forked process leaves it to its parent
                 await asyncio.wait([task], timeout=GRACE)
         finally:
             task.cancel()  # also when this is cancelled again: it may hold the lock

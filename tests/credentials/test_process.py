@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -192,7 +193,11 @@ async def test_a_process_whose_end_is_not_known_is_not_believed(lender: Engine) 
 
 async def test_without_a_thread_it_cannot_be_run(lender: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """F41: and the error is one of ours."""
-    monkeypatch.setattr(_process, "_in_thread", lambda work: None)
+
+    def full(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", full)
     error = await refusal_of(echo(WHOLE), lender)
 
     assert str(error).endswith("the program cannot be run (no thread can be started)")

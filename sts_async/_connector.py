@@ -10,10 +10,14 @@ from functools import partial
 from typing import Any
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
 
+from ._requirements import require
 from ._resolver import LOOK_UPS
+
+require("aiohttp", aiohttp.__version__)
+
+from aiohttp.abc import AbstractResolver, ResolveResult  # noqa: E402 - much older versions lack it
+from aiohttp.client_proto import ResponseHandler  # noqa: E402
 
 
 class Use:

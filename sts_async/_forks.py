@@ -47,14 +47,14 @@ def _unshare(loop: Any) -> None:
 
     asyncio has no public way: the names are private, and loops that lack them, such as uvloop's, are left alone.
     """
-    pipe = [getattr(loop, name, None) for name in ("_ssock", "_csock")]
+    pipe: list[Any] = [getattr(loop, name, None) for name in ("_ssock", "_csock")]
     if all(isinstance(end, socket.socket) and end.fileno() >= 0 for end in pipe):
         for own, end in zip(socket.socketpair(), pipe, strict=True):
             with own:
                 own.setblocking(False)
                 os.dup2(own.fileno(), end.fileno(), inheritable=False)
-    selector = getattr(loop, "_selector", None)
-    watched = selector.get_map() if isinstance(selector, getattr(selectors, "EpollSelector", ())) else None
+    selector: Any = getattr(loop, "_selector", None)
+    watched: Any = selector.get_map() if type(selector).__name__ == "EpollSelector" else None
     if watched is None:
         return  # it is closed, or has nothing in the kernel that could be shared
     with select.epoll() as own_epoll:

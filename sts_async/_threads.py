@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -91,7 +92,8 @@ class Workers:
     def start_afresh(self) -> None:
         """Forget all threads and what is queued, as a process that was forked must: it has none of them."""
         self._lock = threading.Lock()
-        self._waiting: dict[Job[Any], None] = {}
+        # Not a dict: finding its first key takes longer with each key that was deleted before that one.
+        self._waiting: OrderedDict[Job[Any], None] = OrderedDict()
         self.running = 0
 
     def submit(self, work: Callable[[], T]) -> Job[T]:
@@ -128,11 +130,11 @@ class Workers:
         while job is not None:
             job.run()
             with self._lock:
-                job = next(iter(self._waiting), None)
-                if job is None:
-                    self.running -= 1
+                if self._waiting:
+                    job, _ = self._waiting.popitem(last=False)
                 else:
-                    del self._waiting[job]
+                    job = None
+                    self.running -= 1
 
 
 _WORKERS: "weakref.WeakSet[Workers]" = weakref.WeakSet()

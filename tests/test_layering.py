@@ -22,6 +22,7 @@ LAYERS = {
     "_version": 0,
     "_arguments": 4,
     "_lazy": 0,
+    "_requirements": 0,
     "_core": 0,  # the package, which is empty
     "_core.secret": 0,
     "_core.constraints": 0,

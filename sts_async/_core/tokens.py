@@ -134,6 +134,12 @@ class LoginToken:
     document: HiddenDocument = attrs.field(repr=False)
 
     @property
+    def region(self) -> str | None:
+        """The region that was signed in to; None in the files of older SDKs. Source: botocore 1.44, signInRegion."""
+        found = self.document.get("signInRegion")
+        return found if isinstance(found, str) and found else None
+
+    @property
     def key(self) -> Secret:
         """The private key of the login, in PEM; only of a token that can be refreshed."""
         return Secret(self.document["dpopKey"])

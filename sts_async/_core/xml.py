@@ -11,8 +11,11 @@ from typing import Any
 
 from lxml import etree
 
+from .._requirements import require
 from ..operations import NAMESPACE
 from .secret import SecretBytes
+
+require("lxml", ".".join(map(str, etree.LXML_VERSION)))
 
 MAX_BYTES = 256 * 1024  # an answer of STS has at most some 40 KiB: a token, or a decoded message
 MAX_ELEMENTS = 1000  # an answer of STS has less than 60

@@ -54,7 +54,8 @@ class LoginProvider(RefreshingProvider):
 
     Args:
         login_session: What ``login_session`` of the profile says.
-        region: Region whose sign-in service is asked.
+        region: Region whose sign-in service is asked when the token file does not say ``signInRegion``, as those of
+            older SDKs do not; None for none.
         cache_directory: Where the token files are; None for ``AWS_LOGIN_CACHE_DIRECTORY``, else
             ``~/.aws/login/cache``.
         environ: Where to look for that, ``HOME``, ``AWS_ENDPOINT_URL_SIGNIN`` and ``AWS_ENDPOINT_URL``; the process
@@ -68,7 +69,7 @@ class LoginProvider(RefreshingProvider):
         self,
         *,
         login_session: str,
-        region: str,
+        region: str | None = None,
         cache_directory: Path | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
@@ -78,7 +79,8 @@ class LoginProvider(RefreshingProvider):
         self.region = region
         if not (login_session.strip() and login_session.strip().isprintable()):
             raise ConfigurationError("login_session must be printable text")
-        check_region(region)
+        if region is not None:
+            check_region(region)
         self.login_session = login_session.strip()
         self.name = f"login session {self.login_session!r}"
         self._cache_directory = cache_directory
@@ -95,7 +97,8 @@ class LoginProvider(RefreshingProvider):
         Raises:
             LoginRequired: There is no token, or it can no longer be refreshed.
             CredentialsError: AWS sign-in refuses, the token file cannot be used, or ``cryptography`` is not installed.
-            ConfigurationError: There is no home directory, or the environment says a URL that cannot be used.
+            ConfigurationError: There is no home directory, the environment says a URL that cannot be used, or neither
+                the token file nor *region* says which region to ask.
             TransportError: No answer came.
         """
 
@@ -118,7 +121,7 @@ class LoginProvider(RefreshingProvider):
 
     async def _create_token(self, token: LoginToken, lender: Lender) -> SecretBytes:
         """Return the new content of the token file."""
-        host = tokens.signin_host(self.region)
+        host = tokens.signin_host(self._region(token))
         url = service_url("AWS_ENDPOINT_URL_SIGNIN", host=host, environ=self._environ) + TOKEN_PATH
         headers = {"content-type": "application/json", "accept": "application/json"}
 
@@ -135,6 +138,17 @@ class LoginProvider(RefreshingProvider):
         if reason is None:
             raise CredentialsError(f"{SIGN_IN} answered {refusal}")
         raise LoginRequired(f"{self.name}: {reason}: {SIGN_IN} answered {refusal}; run: {COMMAND}")
+
+    def _region(self, token: LoginToken) -> str:
+        """Return the region that was signed in to. The refresh token is good there only."""
+        region = token.region or self.region
+        if region is None:
+            raise ConfigurationError(
+                f"{self.name}: refreshing needs a region, which the token file does not say (signInRegion): "
+                f"set region in the profile or AWS_REGION, or run: {COMMAND}"
+            )
+        check_region(region)
+        return region
 
     def __repr__(self) -> str:
         return f"LoginProvider(login_session={self.login_session!r}, region={self.region!r})"

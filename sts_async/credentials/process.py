@@ -30,10 +30,12 @@ class ProcessProvider(RefreshingProvider):
     The command is split into words as a POSIX shell does it, and run without a shell, found in ``PATH``, in a session
     of its own, without standard input. It has *seconds*; then, and when it writes more than 64 KiB, or the client is
     closed, it is killed with all that it began. What it began and left behind is killed when it holds on to the
-    output. At most 16 such processes of this program run at once; others are queued, first in, first out, and the wait
-    in the queue does not count as time of the process. A process inherits the whole environment of this one, as with
-    every other SDK, so also keys in ``AWS_SECRET_ACCESS_KEY`` and secrets of others. On Windows the command is not split, but passed on as it is; only the process itself can be killed; and
+    output. On Windows the command is not split, but passed on as it is; only the process itself can be killed; and
     too large an output is found out only at its end.
+
+    At most 16 such processes of this program run at once. Others are queued, first in, first out, and the wait in the
+    queue does not count as time of the process. A process inherits the whole environment of this one, as with every
+    other SDK: keys in ``AWS_SECRET_ACCESS_KEY`` and secrets of other programs included.
 
     Args:
         command: The command, up to 32,767 characters. Never shown, for it may hold passwords.

@@ -154,8 +154,6 @@ class ProfileProvider(Unpicklable):
                 )
             case plans.LoginPlan():
                 region = (await self._surroundings.resolve()).region
-                if region is None:
-                    raise CredentialsError(f"{self.name}: login_session needs a region: set region beside it")
                 return LoginProvider(login_session=plan.login_session, region=region, environ=environ)
             case plans.ProcessPlan():
                 return ProcessProvider(plan.command, name=f"credential_process of {self.name}")

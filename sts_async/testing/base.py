@@ -12,15 +12,19 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+import aiohttp
 import attrs
 from aiohttp import web
 
 from .._core.secret import SecretBytes, cover
+from .._requirements import require
 from .faults import Answer, Delay, Fault, Refuse, Reset, Script, Skew, Throttle, Truncate, Unavailable
 from .limits import RateLimit
 from .protocol import Server, body_of, refused
 from .refusals import Refusal
 from .verify import Received
+
+require("aiohttp", aiohttp.__version__)
 
 RECORDS_KEPT = 10_000
 SHUTDOWN_TIMEOUT = 1.0  # s for requests under way; a `Delay` ends at once

@@ -93,7 +93,7 @@ class LocalSignIn(CredentialsServer):
         """The environment variables that point an SDK at this server, which has to run."""
         return {"AWS_ENDPOINT_URL_SIGNIN": self.url}
 
-    def login(self, directory: Path, *, login_session: str, seconds: float = 900) -> Path:
+    def login(self, directory: Path, *, login_session: str, seconds: float = 900, region: str | None = None) -> Path:
         """
         Write the file that ``aws login`` leaves, with a new key, and return its path.
 
@@ -101,6 +101,7 @@ class LocalSignIn(CredentialsServer):
             directory: The cache, usually ``~/.aws/login/cache``; it is made when it is not there.
             login_session: As the profile has it: the ARN of who logged in.
             seconds: How long the credentials in the file live; they have expired when this is negative.
+            region: Region that was signed in to, ``signInRegion`` in the file; None leaves it out, as older SDKs do.
 
         Raises:
             OSError: The file cannot be written.
@@ -116,6 +117,8 @@ class LocalSignIn(CredentialsServer):
             "idToken": _jwt({"alg": "none"}, {"iss": "https://signin.aws.amazon.com", "sub": login_session}),
             "dpopKey": pem,
         }
+        if region is not None:
+            content["signInRegion"] = region
         name = hashlib.sha256(login_session.strip().encode()).hexdigest()
         path = directory / f"{name}.json"
         write_private(path, json.dumps(content).encode())

@@ -14,12 +14,16 @@ from typing import Any
 
 import botocore.session
 import pytest
+from botocore.endpoint_provider import EndpointProvider
 from botocore.exceptions import LoginRefreshRequired, LoginTokenLoadError
+from botocore.loaders import Loader
 from support import Clocks, RawServer, http
 
 from sts_async import _files
+from sts_async._core.message import HttpRequest
 from sts_async._core.tokens import login_file_name
 from sts_async._engine import Engine
+from sts_async.credentials import login
 from sts_async.credentials.login import LoginProvider
 from sts_async.errors import (
     ConfigurationError,
@@ -31,6 +35,8 @@ from sts_async.errors import (
     RedirectRefused,
 )
 from sts_async.testing import LocalSignIn, Refuse, Throttle, Unavailable
+
+SIGNIN_SHAPES = Loader().load_service_model("signin", "service-2")["shapes"]
 
 Start = Callable[..., Awaitable[RawServer]]
 Provide = Callable[..., LoginProvider]
@@ -287,6 +293,117 @@ async def test_what_cannot_be_refreshed_needs_a_person_at_its_end(
         await provider.fetch(lender)
 
     assert valid
+
+
+# -- Where, and how long ----------------------------------------------------------------------------------------------
+
+
+class Stop(Exception):
+    """Raised in the place of a request."""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the URLs that a provider would ask; nothing is sent."""
+    urls: list[str] = []
+
+    async def exchange(lender: Engine, request: HttpRequest, **_: Any) -> None:
+        urls.append(request.url)
+        raise Stop
+
+    monkeypatch.setattr(login, "exchange", exchange)
+    return urls
+
+
+def signin_url_of_botocore(region: str) -> str:
+    """Return the URL that botocore's client for that region asks, by the rules of the service."""
+    loader = Loader()
+    rules = loader.load_service_model("signin", "endpoint-rule-set-1")
+    provider = EndpointProvider(rules, loader.load_data("partitions"))
+    url: str = provider.resolve_endpoint(Region=region, UseFIPS=False, UseDualStack=False).url
+    return f"{url}/v1/token"
+
+
+@pytest.mark.parametrize(
+    ("signed_in", "configured", "region"),
+    [
+        ("us-east-2", "eu-west-1", "us-east-2"),
+        ("us-east-2", None, "us-east-2"),
+        ("cn-north-1", "eu-west-1", "cn-north-1"),
+        (None, "eu-west-1", "eu-west-1"),
+        ("", "eu-west-1", "eu-west-1"),
+    ],
+)
+async def test_the_region_that_was_signed_in_to_comes_before_the_configured_one(
+    lender: Engine,
+    cache: Path,
+    provide: Provide,
+    clocks: Clocks,
+    asked: list[str],
+    signed_in: str | None,
+    configured: str | None,
+    region: str,
+) -> None:
+    """A7: the refresh token is good there only. Older logins do not say it."""
+    put(cache, seconds=-5, clocks=clocks, signInRegion=signed_in)
+    with pytest.raises(Stop):
+        await provide(region=configured).fetch(lender)
+
+    assert asked == [signin_url_of_botocore(region)]
+
+
+async def test_without_any_region_the_credentials_are_used_until_they_have_to_be_refreshed(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
+) -> None:
+    """A7: and the message says where to put one, which helps."""
+    server.login(cache, login_session=ARN, seconds=900)
+    assert await provide(region=None).fetch(lender)
+
+    clocks.advance(901)
+    with pytest.raises(ConfigurationError, match=r"set region in the profile or AWS_REGION, or run: aws login"):
+        await provide(region=None).fetch(lender)
+    assert await provide(region="eu-west-1").fetch(lender)
+
+
+async def test_a_login_that_says_its_region_needs_no_other(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide
+) -> None:
+    """A7: also once it was refreshed, since the member is kept."""
+    server.lifetime = 60
+    path = server.login(cache, login_session=ARN, seconds=-5, region="us-east-2")
+    for _ in range(2):
+        assert await provide(region=None).fetch(lender)
+
+    assert read(path)["signInRegion"] == "us-east-2"
+    assert [record.status for record in server.requests] == [200, 200]
+
+
+async def test_a_token_file_cannot_choose_the_host(
+    lender: Engine, cache: Path, provide: Provide, clocks: Clocks, asked: list[str]
+) -> None:
+    """A7, T2: its region is checked like any other."""
+    put(cache, seconds=-5, clocks=clocks, signInRegion="evil.com#")
+    with pytest.raises(InvalidRegion):
+        await provide().fetch(lender)
+
+    assert asked == []
+
+
+async def test_tokens_as_long_as_the_model_allows_are_sent_and_kept(
+    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, raw_server: Start
+) -> None:
+    """A7: a refresh token has up to 12,288 characters, and an id token 4,096."""
+    longest = {name: SIGNIN_SHAPES[name]["max"] for name in ("RefreshToken", "IdToken")}
+    answer = {"accessToken": ISSUED, "expiresIn": 900, "refreshToken": "n" * longest["RefreshToken"]}
+    raw = await raw_server(http(json.dumps(answer)))
+    path = server.login(cache, login_session=ARN, seconds=-5)
+    put_in = {"refreshToken": "o" * longest["RefreshToken"], "idToken": "i" * longest["IdToken"]}
+    _files.write_private(path, json.dumps({**read(path), **put_in}).encode())
+    assert await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": raw.url}).fetch(lender)
+
+    assert longest["RefreshToken"] == 12_288
+    assert b"o" * longest["RefreshToken"] in raw.requests[0]
+    assert read(path)["refreshToken"] == answer["refreshToken"]
 
 
 # -- The key --------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ import pytest
 from processes import HANG, SOON, children, descriptors, echo, gone, nothing_is_left, pids_in, python, shell
 from test_secrets import shown
 
-from sts_async import _process
+from sts_async import STSClient, _process
 from sts_async._core.secret import Secret, SecretBytes
 from sts_async._process import Ended, NotRun
+from sts_async._threads import Workers
+from sts_async.credentials import ProcessProvider
+from sts_async.errors import DeadlineExceeded
 
 __all__ = ["nothing_is_left"]  # the watch, over every test here
 
@@ -283,6 +287,118 @@ async def test_an_error_of_our_own_is_raised(monkeypatch: pytest.MonkeyPatch) ->
         await run("true")
     assert children() == set()
     assert "SENTINEL" not in shown(caught.value)
+
+
+# -- Many at once -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Workers:
+    """Let one process run at once."""
+    workers = Workers(threads=1, name="sts_async credential_process")
+    monkeypatch.setattr(_process, "PROCESSES", workers)
+    return workers
+
+
+async def test_three_hundred_processes_are_run_sixteen_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """G16: 300 identities had 300 threads and programs at once."""
+    real, lock = _process._run, threading.Lock()
+    running = most = 0
+
+    def counted(*args: Any, **options: Any) -> Any:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        try:
+            return real(*args, **options)
+        finally:
+            with lock:
+                running -= 1
+
+    monkeypatch.setattr(_process, "_run", counted)
+    outcomes = await asyncio.gather(*(run(f"printf {number}") for number in range(300)))
+
+    assert [bytes(one.stdout) for one in outcomes if isinstance(one, Ended)] == [b"%d" % n for n in range(300)]
+    assert most <= _process.MOST_PROCESSES == 16
+
+
+async def test_the_wait_in_the_queue_is_no_time_of_the_process(
+    one_at_a_time: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G16: its clock begins when it does."""
+    watches: list[_process._Watch] = []
+
+    class Watch(_process._Watch):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            watches.append(self)
+
+    monkeypatch.setattr(_process, "_Watch", Watch)
+    first = asyncio.create_task(run(shell(f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done")))
+    while not watches:
+        await asyncio.sleep(0.001)
+    second = asyncio.create_task(run("true"))
+    while not one_at_a_time._waiting:
+        await asyncio.sleep(0.001)
+
+    assert len(watches) == 1
+    (tmp_path / "go").touch()
+    assert [(await task).fault for task in (first, second)] == [None, None]  # type: ignore[union-attr]
+    assert len(watches) == 2
+
+
+async def test_a_process_that_is_queued_can_be_cancelled_and_is_never_begun(
+    one_at_a_time: Workers, tmp_path: Path
+) -> None:
+    """G16: at once, whatever runs."""
+    first = asyncio.create_task(run("sleep 1000"))
+    queued = asyncio.create_task(run(shell(f"touch {tmp_path}/begun")))
+    while not one_at_a_time._waiting:
+        await asyncio.sleep(0.001)
+    queued.cancel()
+    await asyncio.wait([queued], timeout=SOON)
+
+    assert queued.cancelled()
+    assert not one_at_a_time._waiting
+    first.cancel()
+    await asyncio.wait([first])
+    assert (await ended(echo("x"))).stdout == b"x"
+    assert not (tmp_path / "begun").exists()
+
+
+async def test_the_deadline_of_a_caller_ends_its_wait_in_the_queue(one_at_a_time: Workers) -> None:
+    """G16: the caller waits for its own time, not for that of the processes before."""
+    first = asyncio.create_task(run("sleep 1000"))
+    while not one_at_a_time.running:
+        await asyncio.sleep(0.001)
+    provider = ProcessProvider("true")
+    async with STSClient(region="us-east-1", endpoint_url="http://127.0.0.1:1", credentials=provider) as sts:
+        with pytest.raises(DeadlineExceeded):
+            await sts.with_options(deadline=0.2).get_caller_identity()
+    first.cancel()
+    await asyncio.wait([first])
+
+
+async def test_the_default_threads_of_the_loop_may_all_be_taken(one_at_a_time: Workers) -> None:
+    """G16: a process does not wait for the work of others."""
+    loop, go_on = asyncio.get_running_loop(), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        loop.set_default_executor(pool)
+        blocked = asyncio.create_task(asyncio.to_thread(go_on.wait, 30))
+        found = await ended(echo("x"))
+        go_on.set()
+        await blocked
+
+    assert found.stdout == b"x"
+
+
+async def test_a_process_has_the_environment_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """G16: the whole of it, as with every other SDK; the documentation says so."""
+    monkeypatch.setenv("A_VARIABLE_OF_THE_PROGRAM", "x y")
+
+    assert (await ended(shell('printf %s "$A_VARIABLE_OF_THE_PROGRAM"'))).stdout == b"x y"
+    assert "inherits the whole environment" in " ".join((ProcessProvider.__doc__ or "").split())
 
 
 # -- What the system may do to us ---------------------------------------------------------------------------------

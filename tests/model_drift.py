@@ -256,6 +256,8 @@ def model_facts(model: dict[str, Any]) -> Facts:
     shapes, on_purpose = model["shapes"], {name: _table(name) for name in TABLES}
     tops = {shape: name for name in model["operations"] for shape in _tops(model["operations"][name])}
     sent = {name for one in model["operations"].values() for name in _names_below(shapes, one["input"]["shape"])}
+    marked = {name for name, shape in shapes.items() if shape.get("sensitive")}
+    hidden = {below for name in marked for below in _names_below(shapes, name)}  # of a marked structure, all is secret
     members: dict[str, dict[str, Any]] = {}
     for name in {name for top in tops for name in _names_below(shapes, top)}:
         for wire, member in shapes[name]["members"].items():
@@ -264,7 +266,7 @@ def model_facts(model: dict[str, Any]) -> Facts:
             members[full] = {
                 "required": (required or full in on_purpose["REQUIRED_HERE_ONLY"])
                 and full not in on_purpose["REQUIRED_IN_THE_MODEL_ONLY"],
-                "sensitive": bool(shapes[member["shape"]].get("sensitive")) or full in on_purpose["SECRET_HERE_ONLY"],
+                "sensitive": name in hidden or member["shape"] in marked or full in on_purpose["SECRET_HERE_ONLY"],
                 **_their_member(shapes, member["shape"], constrained=name in sent),
             }
             for fact, value in dict(on_purpose["MORE_THAN_THE_MODEL"]).get(full, {}).items():
@@ -300,6 +302,8 @@ def _names_below(shapes: dict[str, Any], name: str) -> Iterator[str]:
             yield from _names_below(shapes, member["shape"])
     elif shape["type"] == "list":
         yield from _names_below(shapes, shape["member"]["shape"])
+    elif shape["type"] == "map":
+        yield from _names_below(shapes, shape["value"]["shape"])
 
 
 def _their_member(shapes: dict[str, Any], name: str, *, constrained: bool) -> dict[str, Any]:

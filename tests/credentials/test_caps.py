@@ -43,7 +43,10 @@ def length(shape: dict[str, Any]) -> int:
 LARGEST = max(sum(texts(service, name)) for service, names in ANSWERS.items() for name in names)
 LONGEST_EXPIRATION = max(MODELS["signin"]["ExpiresIn"]["max"], 30 * 86_400)  # s; sso-oidc: no bound, 30 days at most
 
+NESTED = 3  # levels at most in any of these answers, and no list
+
 CAPS = {
+    "_core/documents.py: MAX_NESTED": (documents.MAX_NESTED, NESTED),
     "_core/documents.py: MOST_BYTES": (documents.MOST_BYTES, LARGEST),
     "_core/tokens.py: LONGEST_LIFE": (tokens.LONGEST_LIFE, LONGEST_EXPIRATION),
 }

@@ -18,7 +18,7 @@ from support import KEYS, ROLE
 import sts_async
 from sts_async import Config, Credentials, STSClient, sigv4
 from sts_async import credentials as sources
-from sts_async._assembly import proxies_of
+from sts_async._core.proxies import Proxies, ProxySetting
 from sts_async.config import Surroundings
 from sts_async.errors import STSError
 
@@ -59,8 +59,8 @@ PLACES: dict[str, Callable[..., Any]] = {
     "Config.resolve(environ)": lambda: Config().resolve(
         {**ENVIRON, "AWS_MAX_ATTEMPTS": "x", "AWS_ENDPOINT_URL": LOGIN_URL}
     ),
-    "Config.resolve(environ), a proxy that a request would go by": lambda: proxies_of(
-        Config().resolve({**ENVIRON, "https_proxy": f"ftp://u:{SECRET}@h"})
+    "a proxy that a request would go by": lambda: Proxies(
+        https=ProxySetting(url=f"ftp://u:{SECRET}@h", origin="https_proxy")
     ).of("https://sts.example/"),
     "Surroundings(environ)": lambda: Surroundings(Config(config_file="~/x"), {**ENVIRON, "HOME": ""}),
     "sigv4.host_header(url)": lambda: sigv4.host_header(LOGIN_URL),

@@ -23,7 +23,7 @@ from ._core.constraints import violations
 from ._core.endpoints import Endpoint
 from ._core.headers import checked_headers
 from ._core.message import HttpRequest
-from ._core.secret import Unpicklable
+from ._core.secret import Unpicklable, kind_of, without_data
 from ._core.skew import is_reason
 from ._flight import Tasks
 from ._limits import Gate
@@ -361,9 +361,10 @@ class Engine(Unpicklable):
 
     def _checked(self, credentials: Credentials | None) -> Credentials:
         if not isinstance(credentials, Credentials):
+            given = without_data(credentials)
+            del credentials  # no traceback shows data that was given in their place
             raise CredentialsError(
-                f"{type(self._credentials).__name__}.provide_credentials gave no Credentials "
-                f"but a {type(credentials).__name__}"
+                f"{type(self._credentials).__name__}.provide_credentials gave no Credentials but a {kind_of(given)}"
             )
         return credentials
 

@@ -178,6 +178,8 @@ class STSClient(Unpicklable, Calls):
 
         Later calls raise it, too; closing again does nothing.
         """
+        if asyncio._get_running_loop() is None:
+            return  # in a child that was forked inside a coroutine: all that is open belongs to its parent
         engine, self._closed, self._engine = self._engine, True, None
         if engine is not None:
             engine.close()

@@ -28,7 +28,8 @@ class HttpRequest:
             not made before.
         body: Sent as it is.
         timeout: Seconds for the whole attempt; None for as many as the transport gives.
-        fresh: Whether it goes over a connection that has not served before.
+        fresh: Whether it goes over a connection that has not served before: for what is good for once, such as an MFA
+            code or a refresh token, which would be lost with a connection of the pool that has died.
     """
 
     method: str

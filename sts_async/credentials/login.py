@@ -129,7 +129,7 @@ class LoginProvider(RefreshingProvider):
             proof = await asyncio.to_thread(_proof, token.key, method="POST", url=url, at=lender.wall_clock())
             return attrs.evolve(request, headers={**headers, "DPoP": proof})
 
-        request = HttpRequest("POST", url, headers, token.request())
+        request = HttpRequest("POST", url, headers, token.request(), fresh=True)
         response = await exchange(lender, request, who=SIGN_IN, prepare=proven)
         if response.status < 400:
             return token.renewed(response.body, at=now(lender), what=f"the answer of {SIGN_IN}")

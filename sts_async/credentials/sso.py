@@ -139,7 +139,7 @@ class SSOProvider(RefreshingProvider):
         """Return the new content of the token file."""
         oidc = service_url("AWS_ENDPOINT_URL_SSO_OIDC", host=tokens.oidc_host(self.region), environ=self._environ)
         headers = {"content-type": "application/json", "accept": "application/json"}
-        request = HttpRequest("POST", f"{oidc}/token", headers, token.request())
+        request = HttpRequest("POST", f"{oidc}/token", headers, token.request(), fresh=True)
         response = await exchange(lender, request, who=OIDC)
         if response.status < 400:
             return token.renewed(response.body, at=now(lender), what=f"the answer of {OIDC}")

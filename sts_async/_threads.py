@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from . import _forks
@@ -146,3 +147,22 @@ def _start_afresh() -> None:
 
 
 _forks.in_child(_start_afresh)
+
+FILES = Workers(threads=8, name="sts-async-files")
+"""Where files are read. A file system that hangs takes none of the program's own threads from it."""
+
+
+async def reading(work: Callable[..., T], *arguments: Any, **more: Any) -> T:
+    """
+    Return what *work* returns, which reads files.
+
+    The threads are daemons, so this is not for what must be done before the process ends, such as writing.
+
+    Raises:
+        NoThread: The system starts no more threads.
+    """
+    job = FILES.submit(partial(work, *arguments, **more))
+    try:
+        return await job.result()
+    finally:
+        FILES.withdraw(job)

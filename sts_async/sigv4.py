@@ -296,7 +296,7 @@ def presign(
     stamp = stamp_of(at)
     scope = stamp[:8] + scope_tail(region, service)
     target = target_of(url, service=service, normalize=normalize_path, double_encode=double_encode)
-    signed = signable_headers({} if headers is None else headers, host=target.host)
+    signed = signable_headers({} if headers is None else headers, host=target.host, without=OURS)
     if payload_hash is None:
         payload_hash = signed.get(_CONTENT_HASH) or (UNSIGNED_PAYLOAD if service in S3_FAMILY else EMPTY_SHA256)
     check_hash(payload_hash)

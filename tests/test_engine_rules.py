@@ -18,9 +18,9 @@ from sts_async._core.skew import ServiceClock
 from sts_async._engine import Engine, new_engine
 from sts_async._seams import Lender
 from sts_async.credentials import EnvironmentProvider, StaticProvider
-from sts_async.operations import ASSUME_ROLE, GET_SESSION_TOKEN
+from sts_async.operations import ASSUME_ROLE, GET_CALLER_IDENTITY, GET_SESSION_TOKEN
 from sts_async.retries import QUOTA, RETRY_COST, AdaptiveRetries, NoRetries, StandardRetries
-from sts_async.shapes import AssumeRoleRequest, Credentials, GetSessionTokenRequest
+from sts_async.shapes import AssumeRoleRequest, Credentials, GetCallerIdentityRequest, GetSessionTokenRequest
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 ENDPOINT = Endpoint("https://sts.eu-west-1.amazonaws.com/", "sts.eu-west-1.amazonaws.com", "eu-west-1")
@@ -187,7 +187,7 @@ async def test_a_request_that_was_refused_for_its_time_is_signed_again_for_the_s
 
         dates = [request.headers["x-amz-date"] for request in world.sent]
         assert dates == ["20260101T000000Z", {1200.0: "20260101T002000Z", -1200.0: "20251231T234000Z"}[ahead]]
-        assert engine.context.shared.signing_time().timestamp() == pytest.approx(world.now + ahead, abs=1)
+        assert engine.context.shared.clock.offset == pytest.approx(ahead, abs=1)
 
 
 async def test_a_skew_is_learnt_from_success_and_heals() -> None:
@@ -269,7 +269,7 @@ async def test_a_clock_is_not_set_by_an_answer_that_anybody_in_between_could_hav
 
     with pytest.raises(errors.ServiceError, match="SignatureDoesNotMatch"):
         await engine.invoke(ASSUME_ROLE, REQUEST)
-    assert engine.context.shared.signing_time().timestamp() == world.now
+    assert engine.context.shared.clock.offset == 0
 
 
 async def test_a_date_a_year_ahead_is_not_believed() -> None:
@@ -567,3 +567,37 @@ async def test_what_observers_are_told_of_the_quota_leaves_out_what_was_given_ba
 
     assert [type(event).__name__ for event in seen] == ["AttemptFinished", "CallFinished"]
     assert (seen[-1].quota_used, seen[-1].quota_left) == (0, QUOTA)
+
+
+async def test_a_call_takes_back_only_what_its_own_retry_has_cost() -> None:
+    """F59: an attempt that costs nothing, over a connection that had died, brings nothing back either."""
+    stale = lost()
+    stale.stale = True
+    retries = StandardRetries(quota=QUOTA)
+    retries._quota = 10
+    for _ in range(3):
+        await World([stale, answer()]).engine(retries=retries).invoke(ASSUME_ROLE, REQUEST)
+
+    assert retries.quota == 13
+
+
+@pytest.mark.parametrize("ahead", [-7200.0, 7200.0])
+async def test_the_first_answer_cuts_no_lifetime_by_a_wrong_date(ahead: float) -> None:
+    """G3: keys for an hour end in an hour, whatever a single date says; a process that calls once sees no other."""
+    world = World([])
+    world.outcomes = [answer(**at(world, ahead))]
+    response = await world.engine().invoke(ASSUME_ROLE, attrs.evolve(REQUEST, duration_seconds=900))
+
+    assert response.credentials.expiration.timestamp() == START + 3600
+
+
+async def test_a_presigned_url_is_dated_by_what_two_answers_say() -> None:
+    """G3: it outlives the next answer, which mends a signature."""
+    world = World([])
+    world.outcomes = [answer(**at(world, 0)), answer(**at(world, 0)), answer(**at(world, 82_800))]
+    engine = world.engine()
+    for _ in range(3):
+        await engine.invoke(ASSUME_ROLE, REQUEST)
+    url = await engine.presign(GET_CALLER_IDENTITY, GetCallerIdentityRequest(), expires=60)
+
+    assert "X-Amz-Date=20260101T000000Z" in url.reveal()

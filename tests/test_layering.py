@@ -119,7 +119,7 @@ OWN_LAYER = {
     "_files": {"_forks"},
     "_process": {"_threads"},
     "_resolver": {"_threads"},
-    "_shared": {"_files"},
+    "_shared": {"_files", "_threads"},
     "_threads": {"_forks"},
     "_transport": {"_connector", "_failures", "_forks", "_limits"},
     "_connector": {"_resolver"},

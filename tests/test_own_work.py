@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,6 +13,7 @@ from sts_async import Config, Credentials, GetCallerIdentityRequest, NoRetries, 
 from sts_async._context import ClientContext
 from sts_async._engine import Engine
 from sts_async._seams import Lender
+from sts_async._threads import FILES
 from sts_async.credentials import AssumeRoleProvider, ProfileProvider, RefreshingProvider, cache, chain
 from sts_async.events import AttemptFinished, CredentialsRefreshed, Event
 from sts_async.handlers import OutgoingRequest
@@ -308,3 +310,69 @@ async def test_closing_ends_callers_that_wait_for_the_start() -> None:
 
     with pytest.raises(errors.ClientClosedError):
         await waiting
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_fetch_that_was_given_up_replaces_nothing_newer(
+    monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    """G5: what a source brings that did not let itself be cancelled comes too late, be it keys or an error."""
+    monkeypatch.setattr(cache, "GIVE_UP_SECONDS", 0.01)
+
+    class Late(HangsOnce):
+        async def fetch(self, lender: Lender) -> Credentials:
+            number = self.fetched + 1
+            newer = await super().fetch(lender)
+            if number > 1:
+                return newer
+            if fails:
+                raise errors.CredentialsError("too late")
+            return Credentials(access_key_id="ASIAOLD", secret_access_key="SENTINEL-old")
+
+    source = Late(deaf=True)
+    async with client(source) as sts:
+        with pytest.raises(errors.CredentialsError, match="did not provide credentials"):
+            await sts.get_credentials()
+        assert await sts.get_credentials() == KEYS
+        source.let_go.set()
+        await turns()
+
+        assert await sts.get_credentials() == KEYS
+    assert source.fetched == 2
+    assert source._held.error is None
+
+
+async def test_each_caller_gets_an_error_of_its_own_from_a_source_of_the_program() -> None:
+    """F45: its traceback, and what is noted on it, are of one caller."""
+
+    class Broken(Slow):
+        async def fetch(self, lender: Lender) -> Credentials:
+            await super().fetch(lender)
+            raise KeyError("vault")
+
+    source = Broken()
+    async with client(source) as sts:
+        calls = [asyncio.create_task(sts.get_credentials()) for _ in range(3)]
+        await turns()
+        source.may_provide.set()
+        raised = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [repr(error) for error in raised] == ["KeyError('vault')"] * 3
+    assert len({id(error) for error in raised}) == 3
+
+
+async def test_files_that_hang_take_no_thread_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """G5, F24: the event loop's own threads stay free, however many starts were given up."""
+    monkeypatch.setattr("sts_async.client.START_SECONDS", 0.01)
+    hanging = threading.Event()
+    monkeypatch.setattr("sts_async._files.stamp", lambda path: hanging.wait(30) and None)
+    for _ in range(3):
+        with pytest.raises(errors.DeadlineExceeded):
+            await client(KEYS, config=Config(config_file="/somewhere/that/hangs")).get_credentials()
+    loop: Any = asyncio.get_running_loop()
+
+    assert loop._default_executor is None
+    assert {thread.name for thread in threading.enumerate() if thread.daemon} >= {"sts-async-files"}
+    hanging.set()
+    while FILES.running:
+        await asyncio.sleep(0.001)

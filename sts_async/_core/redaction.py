@@ -17,12 +17,15 @@ HIDDEN = "***"
 MIN_RUN = 16  # characters of a longer secret that are hidden, wherever in it they are
 MIN_WHOLE = 4  # characters of a secret that is hidden at all
 MAX_TEXT = 12 * 1024  # characters of a text that are kept; an encoded authorization message has up to 10,240
-MAX_TRIES = 5000  # comparisons for one secret; then the whole text is hidden
+MAX_TRIES = 10_000  # comparisons, of 8 characters each, for one secret; then the whole text is hidden
 _STEP = MIN_RUN // 2
 _ROUNDS = 2  # of escapes within escapes
 
 # Text, which `re` compiles at first use and keeps.
-_ESCAPE = r"%([0-9A-Fa-f]{2})|\\u00([0-9A-Fa-f]{2})|\\x([0-9A-Fa-f]{2})|&#[xX]([0-9A-Fa-f]{2});|&#([0-9]{2,3});|\\(/)"
+_ESCAPE = (
+    r"%([0-9A-Fa-f]{2})|\\u00([0-9A-Fa-f]{2})|\\x([0-9A-Fa-f]{2})"
+    r"|&#[xX]0*+([0-9A-Fa-f]{2});|&#0*+([0-9]{2,3});|\\(/)"
+)
 # Good for the same request for some minutes. The rest of an Authorization header is no secret, and helps.
 _SIGNATURE = r"(?i)(signature(?:=|%3D|\"?:\s?\"?))[0-9a-f]{16,}"
 
@@ -120,13 +123,14 @@ def _parts(text: str, index: dict[str, list[int]], secret: str) -> Iterator[Span
     tries = 0
     for offset in range(0, len(secret) - _STEP + 1, _STEP):
         for start in index.get(secret[offset : offset + _STEP], ()):
-            if hidden[start] and hidden[start + _STEP - 1]:
-                continue
-            tries += 1
+            tries += 1  # also for what is hidden already: a secret that repeats itself meets itself everywhere
             if tries > MAX_TRIES:
                 yield 0, len(text)  # too much of it is like the secret to tell what is not
                 return
+            if hidden[start] and hidden[start + _STEP - 1]:
+                continue
             begins, ends = _grown(text, start, secret, offset)
+            tries += (ends - begins) // _STEP
             if ends - begins >= MIN_RUN:
                 hidden[begins:ends] = b"x" * (ends - begins)
                 yield begins, ends

@@ -92,7 +92,7 @@ def target_of(url: str, *, service: str, normalize: bool | None, double_encode: 
     if re.search(_BROKEN_ESCAPE, url):
         raise ConfigurationError("url must be percent-encoded: a % in it must have two hexadecimal digits behind it")
     address, _, query = url.partition("?")
-    for pair in query.split("&"):
+    for pair in re.split("[&;]", query):  # some servers separate parameters by semicolons, too
         if unquote(pair.partition("=")[0]).lower() in OUR_PARAMETERS:
             raise ConfigurationError("url has parameters of a signature already: give it without its X-Amz-... ones")
     head, slashes, rest = address.partition("://")
@@ -170,7 +170,7 @@ def check_credentials(credentials: Credentials) -> None:
         raise CredentialsError("the credentials have no access_key_id")
     if not (isinstance(credentials.secret_access_key, str) and credentials.secret_access_key):
         raise CredentialsError("the credentials have no secret_access_key")
-    if not _is_sendable(key_id):
+    if not _is_sendable(key_id) or not {*key_id}.isdisjoint(" ,/="):  # it stands among other words of one header
         raise CredentialsError("the access_key_id of the credentials has characters that a header cannot carry")
     if token is not None and not isinstance(token, str):
         raise CredentialsError("the credentials have no session_token that is text")

@@ -119,8 +119,9 @@ def _checked(document: SecretBytes) -> int:
 def _check_size(document: SecretBytes) -> None:
     if len(document) > MAX_BYTES:
         raise XMLRefused(f"XML of more than {MAX_BYTES} bytes", final=True)
-    # "<" that no "/" follows begins an element, or something that costs no less.
-    if document.count(b"<") - document.count(b"</") > MAX_ELEMENTS:
+    # "<" that no "/" follows begins an element, or something that costs no less; each element ends at most once.
+    opened, ended = document.count(b"<"), document.count(b"</")
+    if max(opened - ended, ended) > MAX_ELEMENTS:
         raise XMLRefused(f"XML of more than {MAX_ELEMENTS} elements", final=True)
     if len(document) > MAX_MARKUP and sum(map(len, re.findall(_MARKUP, document))) > MAX_MARKUP:
         raise XMLRefused(f"XML with more than {MAX_MARKUP} bytes of markup", final=True)

@@ -19,6 +19,7 @@ from .._core.secret import SecretBytes
 from .._core.system import reason_of
 from .._files import Lock
 from .._seams import Lender
+from .._threads import reading
 from ..errors import CredentialsError, LoginRequired, STSError
 
 REFRESH_BEFORE = 300.0  # s of its life that a token has left when it is refreshed. Source: aws-sdk-rust
@@ -135,7 +136,7 @@ class TokenFile(Generic[T]):
 
     async def _load(self, path: Path) -> T:
         """Return the token that the file holds, or that it would hold if it could have been written."""
-        token = await asyncio.to_thread(self._read, path)
+        token = await reading(self._read, path)
         if self._unsaved is not None and self._unsaved[0] == path:
             if self._unsaved[1].expires_at > token.expires_at:
                 return self._unsaved[1]

@@ -140,6 +140,7 @@ class RefreshingProvider(Unpicklable):
         try:
             async with limit:
                 fetched = await self.fetch(lender)
+            _check_wanted()
             credentials = self._accept(fetched, lender)
             now = _now(lender)
             lender.notify(
@@ -166,9 +167,10 @@ class RefreshingProvider(Unpicklable):
                 failure = raised = self._late(seconds)
             else:
                 failure, raised = CredentialsError(f"{self.name} failed with {type(error).__name__}"), error
+        _check_wanted()
         now, before = _now(lender), self._held  # what is held may have been refused meanwhile
         held = self._held = freshness.after_failure(
-            before, failure, now=now, jitter=lender.jitter(), schedule=self.schedule
+            before, again(failure), now=now, jitter=lender.jitter(), schedule=self.schedule
         )
         if held.credentials is None:
             raise raised
@@ -265,6 +267,17 @@ def _told(health: Health, credentials: Credentials) -> str:
         case Health.ENDED:
             return f"credential refresh failed; still serving the cached credentials, which have expired ({end})"
     return f"credential refresh failed; no longer serving the cached credentials, which {end}"
+
+
+def _check_wanted() -> None:
+    """
+    End a fetch that was given up, whatever its source made of that.
+
+    Its caller has gone, and a later fetch may have brought newer credentials, which this one must not replace.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _now(lender: Lender) -> Moment:

@@ -4,7 +4,6 @@ Credentials of a container, from the agent of ECS or EKS.
 Source: AWS SDKs and Tools Reference Guide, "Container credential provider".
 """
 
-import asyncio
 import os
 from collections.abc import Mapping
 
@@ -21,6 +20,7 @@ from .._core.secret import HiddenMapping, Secret
 from .._core.system import code_of, reason_of
 from .._resolver import LOOK_UPS
 from .._seams import Lender
+from .._threads import reading
 from ..errors import ConnectError, CredentialsError, CredentialsNotFound, InvalidEndpoint, TransportError
 from ..shapes import Credentials
 from .cache import RefreshingProvider
@@ -113,7 +113,7 @@ class ContainerProvider(RefreshingProvider):
             token = self._variable(TOKEN)
             return None if token is None else self._checked(token, what=TOKEN)
         try:
-            data, _ = await asyncio.to_thread(_files.read, path, most=MOST_TOKEN_BYTES)
+            data, _ = await reading(_files.read, path, most=MOST_TOKEN_BYTES)
         except _files.UnsuitableFile as error:
             reason = reason_of(error)
         except OSError as error:

@@ -4,7 +4,6 @@ Credentials of a role, for the token of an OIDC or OAuth 2.0 provider: AssumeRol
 Source: AWS SDKs and Tools Reference Guide, "Assume role credential provider", federation with web identity.
 """
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from .._core.endpoints import is_of_aws
 from .._core.secret import HiddenMapping, Secret, without_data
 from .._core.system import reason_of
 from .._seams import Lender
+from .._threads import reading
 from ..errors import (
     ConfigurationError,
     CredentialsError,
@@ -146,7 +146,7 @@ class WebIdentityProvider(IssuedProvider):
         assert self._file is not None  # noqa: S101 - one of the two is there
         pauses = iter(READ_AGAIN)
         while True:
-            token, problem = await asyncio.to_thread(_read_token, self._file, dots=self._dots)
+            token, problem = await reading(_read_token, self._file, dots=self._dots)
             if token is not None:
                 return token
             pause = next(pauses, None)

@@ -1,6 +1,8 @@
 """What was sent in secret, hidden in texts that come back; by properties over any secret and any text."""
 
 import string
+import sys
+from typing import Any
 from urllib.parse import quote, unquote
 
 import attrs
@@ -98,3 +100,35 @@ def test_the_secrets_of_any_request_and_of_nested_shapes_are_known() -> None:
     assert hide("assertion-of-a-context") == hide("token-in-a-header") == hide("a secret body of a request") == HIDDEN
     assert hide("not-a-secret-at-all") == "not-a-secret-at-all"
     assert repr(hide) == "Redaction()"
+
+
+PADDED = [*string.ascii_letters * 40, *"0" * 4_000]  # as a token that was asked to be large
+
+
+@pytest.mark.parametrize(
+    "secret", ["A" * 60_000, "QUFB" * 25_000, "0123456789abcdef" * 4_000, "".join(PADDED)], ids=len
+)
+def test_a_secret_that_repeats_itself_costs_no_more_than_another(secret: str) -> None:
+    """G12, T9: an assertion of one letter, quoted by the service, stopped the event loop for seconds."""
+    lines = 0
+
+    def count(frame: Any, event: str, argument: object) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    hide = Redaction(Secret(secret))
+    sys.settrace(count)
+    try:
+        shown = hide(f"refused: {secret}")
+    finally:
+        sys.settrace(None)
+
+    assert secret[:16] not in shown
+    assert lines < 400_000
+
+
+@pytest.mark.parametrize("plus", ["&#43;", "&#0043;", "&#x2b;", "&#x002B;", "%2B"])
+def test_a_character_is_found_however_it_is_escaped(plus: str) -> None:
+    """G12: in XML with leading zeros, too."""
+    assert "SECRETSECRET" not in Redaction(Secret("SECRET+" * 6))(f"token {plus.join(['SECRET'] * 6)}{plus} end")

@@ -28,7 +28,7 @@ from sts_async import Config, STSClient, errors
 from sts_async._resolver import LOOK_UPS, THREADS
 from sts_async.retries import StandardRetries
 
-SHORT = 0.2  # s for an attempt
+SHORT = 0.4  # s for an attempt; fifty callers have to be connected by then
 ONCE = {"read_timeout": SHORT, "max_attempts": 1}
 PATIENT = {"read_timeout": 0.8}  # enough for fifty second attempts at once on a busy machine
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"

@@ -110,16 +110,20 @@ async def practical_floor(endpoint: str, connections: int) -> AsyncIterator[Call
         yield call
 
 
-@contextlib.asynccontextmanager
-async def sts_async(endpoint: str, connections: int) -> AsyncIterator[Call]:
-    """This library with everything on."""
+def sts_client(endpoint: str, connections: int) -> Any:
+    """Return a client of this library with everything on."""
     from sts_async import Config, Credentials, STSClient
 
     credentials = Credentials(
         access_key_id=ACCESS_KEY_ID, secret_access_key=SECRET_ACCESS_KEY, session_token=SESSION_TOKEN
     )
     config = Config(max_connections=connections)
-    async with STSClient(region=REGION, endpoint_url=endpoint, credentials=credentials, config=config) as client:
+    return STSClient(region=REGION, endpoint_url=endpoint, credentials=credentials, config=config)
+
+
+@contextlib.asynccontextmanager
+async def sts_async(endpoint: str, connections: int) -> AsyncIterator[Call]:
+    async with sts_client(endpoint, connections) as client:
 
         async def call(number: int) -> object:
             response = await client.assume_role(role_arn=ROLE_ARN, role_session_name=session_name(number))

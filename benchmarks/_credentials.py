@@ -5,6 +5,7 @@ answers.
 What a contender imports, it imports when it is entered: each runs in a process of its own.
 """
 
+import argparse
 import asyncio
 import contextlib
 import os
@@ -19,10 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from _loopback import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, SESSION_TOKEN
+from _rounds import Figures
 
 Ask = Callable[[], Coroutine[Any, Any, object]]
+AskWithin = Callable[[float], Coroutine[Any, Any, object]]
 
-FETCH = 0.05  # s that a fetch takes
+FETCH = 0.05  # s that a fetch takes, where nothing else is said
+SHORT = 0.02  # s that an identity lives which is to have ended
 LIFE = 3600.0  # s that what is fetched is good for
 FILE_SIZE = 1 << 20  # bytes of each of the two shared files, when they are large
 KEYS = f"aws_access_key_id = {ACCESS_KEY_ID}\naws_secret_access_key = {SECRET_ACCESS_KEY}\n"
@@ -30,16 +34,20 @@ KEYS = f"aws_access_key_id = {ACCESS_KEY_ID}\naws_secret_access_key = {SECRET_AC
 
 class Source:
     """
-    Where identities come from. It takes 50 ms, and counts how often it is asked.
+    Where identities come from. It counts how often it is asked.
 
     Args:
+        takes: Seconds that a fetch takes.
         first: Seconds that the first identity lives; those after it live an hour.
         failure: What is raised in place of each identity after the first *good* ones.
         good: How many fetches succeed before that.
     """
 
-    def __init__(self, *, first: float = LIFE, failure: type[Exception] | None = None, good: int = 0) -> None:
+    def __init__(
+        self, *, takes: float = FETCH, first: float = LIFE, failure: type[Exception] | None = None, good: int = 0
+    ) -> None:
         self.fetches = 0
+        self._takes = takes
         self._first = first
         self._failure = failure
         self._good = good
@@ -48,7 +56,7 @@ class Source:
         """Return when a new identity ends."""
         self.fetches += 1
         number = self.fetches
-        await asyncio.sleep(FETCH)
+        await asyncio.sleep(self._takes)
         if self._failure is not None and number > self._good:
             raise self._failure("refused")
         return datetime.now(UTC) + timedelta(seconds=self._first if number == 1 else LIFE)
@@ -62,21 +70,39 @@ class Peer:
     Attributes:
         error: What a source raises when it fails.
         issued: Returns how to ask for an identity that a source issues and the contender keeps.
+        issued_within: Returns how to ask for such an identity within some seconds: with a deadline where the contender
+            knows one, otherwise with `asyncio.timeout`.
         found: Returns how to ask for the identity that the default chain finds.
         call: Makes a client, and a call with it.
     """
 
     error: type[Exception]
     issued: Callable[[Source], Awaitable[Ask]]
+    issued_within: Callable[[Source], Awaitable[AskWithin]]
     found: Callable[[], Awaitable[Ask]]
     call: Callable[[], Awaitable[object]]
+
+
+def timed(issued: Callable[[Source], Awaitable[Ask]]) -> Callable[[Source], Awaitable[AskWithin]]:
+    """Return `Peer.issued_within` for a contender that knows no deadlines."""
+
+    async def issued_within(source: Source) -> AskWithin:
+        ask = await issued(source)
+
+        async def within(seconds: float) -> object:
+            async with asyncio.timeout(seconds):
+                return await ask()
+
+        return within
+
+    return issued_within
 
 
 @contextlib.asynccontextmanager
 async def sts_async() -> AsyncIterator[Peer]:
     from sts_async import Credentials, CredentialsError, STSClient
 
-    async def issued(source: Source) -> Ask:
+    def provider(source: Source) -> Any:
         from sts_async.credentials import RefreshingProvider
 
         class Issued(RefreshingProvider):
@@ -89,7 +115,15 @@ async def sts_async() -> AsyncIterator[Peer]:
                     expiration=ends,
                 )
 
-        return partial(Issued().provide_credentials, await client._ready())  # what a client lends, its clocks included
+        return Issued()
+
+    async def issued(source: Source) -> Ask:
+        return partial(provider(source).provide_credentials, await client._ready())  # with all that a client lends
+
+    async def issued_within(source: Source) -> AskWithin:
+        owner = STSClient(region=REGION, credentials=provider(source))
+        clients.push_async_callback(owner.aclose)
+        return lambda seconds: owner.with_options(deadline=seconds).get_credentials()
 
     async def found() -> Ask:
         from sts_async.credentials import DefaultChain
@@ -102,10 +136,9 @@ async def sts_async() -> AsyncIterator[Peer]:
 
     keys = Credentials(access_key_id=ACCESS_KEY_ID, secret_access_key=SECRET_ACCESS_KEY)
     client = STSClient(region=REGION, credentials=keys)
-    try:
-        yield Peer(CredentialsError, issued, found, call)
-    finally:
-        await client.aclose()
+    async with contextlib.AsyncExitStack() as clients:
+        clients.push_async_callback(client.aclose)
+        yield Peer(CredentialsError, issued, issued_within, found, call)
 
 
 @contextlib.asynccontextmanager
@@ -129,7 +162,7 @@ async def aiobotocore() -> AsyncIterator[Peer]:
         async with get_session().create_client("sts", region_name=REGION) as client:
             return await client.get_caller_identity()
 
-    yield Peer(RuntimeError, issued, found, call)
+    yield Peer(RuntimeError, issued, timed(issued), found, call)
 
 
 @contextlib.asynccontextmanager
@@ -163,7 +196,7 @@ async def aws_sdk_sts() -> AsyncIterator[Peer]:
         async with AsyncSTSClient(await AsyncSTSConfig.resolve(region=REGION)) as client:
             return await client.get_caller_identity(GetCallerIdentityInput())
 
-    yield Peer(SmithyIdentityError, issued, found, call)
+    yield Peer(SmithyIdentityError, issued, timed(issued), found, call)
 
 
 CONTENDERS: dict[str, Callable[[], AbstractAsyncContextManager[Peer]]] = {
@@ -182,6 +215,19 @@ def surroundings() -> Iterator[None]:
         os.environ.update(HOME=home, AWS_EC2_METADATA_DISABLED="true")
         Path(home, ".aws").mkdir()
         yield
+
+
+def surrounded(
+    measure: Callable[[Peer, argparse.Namespace], Awaitable[Figures]],
+) -> Callable[[str, argparse.Namespace], Awaitable[Figures]]:
+    """Return *measure* for the name of a contender, which finds nothing of this machine."""
+
+    async def of_contender(name: str, options: argparse.Namespace) -> Figures:
+        with surroundings():
+            async with CONTENDERS[name]() as peer:
+                return await measure(peer, options)
+
+    return of_contender
 
 
 def set_keys() -> None:

@@ -10,11 +10,13 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 HERE = Path(__file__).parent
+BEAT = 0.001  # s
 ACCESS_KEY_ID = "ASIAIOSFODNN7EXAMPLE"
 SECRET_ACCESS_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 SESSION_TOKEN = ("IQoJb3JpZ2luX2VjEXAMPLE/+aTWQ9kSu" * 23)[:748] + "=="
@@ -142,6 +144,26 @@ def server(*, core: int | None = None, delay: float = 0.0) -> Iterator[str]:
                 process.wait(5)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+@contextlib.asynccontextmanager
+async def beating() -> AsyncIterator[list[float]]:
+    """Give a list that fills with the seconds between two wake-ups of a task that sleeps `BEAT` at a time."""
+    gaps: list[float] = []
+
+    async def beat() -> None:
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(BEAT)
+            now = time.perf_counter()
+            gaps.append(now - last)
+            last = now
+
+    task = asyncio.create_task(beat())
+    await asyncio.sleep(10 * BEAT)
+    yield gaps
+    await asyncio.sleep(2 * BEAT)
+    task.cancel()
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Peer:
     What a contender can do.
 
     Attributes:
-        error: What a source raises when it fails.
+        error: What a source raises when the service cannot be reached.
         issued: Returns how to ask for an identity that a source issues and the contender keeps.
         issued_within: Returns how to ask for such an identity within some seconds: with a deadline where the contender
             knows one, otherwise with `asyncio.timeout`.
@@ -100,7 +100,7 @@ def timed(issued: Callable[[Source], Awaitable[Ask]]) -> Callable[[Source], Awai
 
 @contextlib.asynccontextmanager
 async def sts_async() -> AsyncIterator[Peer]:
-    from sts_async import Credentials, CredentialsError, STSClient
+    from sts_async import ConnectError, Credentials, STSClient
 
     def provider(source: Source) -> Any:
         from sts_async.credentials import RefreshingProvider
@@ -118,7 +118,7 @@ async def sts_async() -> AsyncIterator[Peer]:
         return Issued()
 
     async def issued(source: Source) -> Ask:
-        return partial(provider(source).provide_credentials, await client._ready())  # with all that a client lends
+        return partial(provider(source).provide_credentials, (await client._ready()).context)
 
     async def issued_within(source: Source) -> AskWithin:
         owner = STSClient(region=REGION, credentials=provider(source))
@@ -128,7 +128,7 @@ async def sts_async() -> AsyncIterator[Peer]:
     async def found() -> Ask:
         from sts_async.credentials import DefaultChain
 
-        return partial(DefaultChain().provide_credentials, await client._ready())
+        return partial(DefaultChain().provide_credentials, (await client._ready()).context)
 
     async def call() -> object:
         async with STSClient(region=REGION) as another:
@@ -138,7 +138,7 @@ async def sts_async() -> AsyncIterator[Peer]:
     client = STSClient(region=REGION, credentials=keys)
     async with contextlib.AsyncExitStack() as clients:
         clients.push_async_callback(client.aclose)
-        yield Peer(CredentialsError, issued, issued_within, found, call)
+        yield Peer(ConnectError, issued, issued_within, found, call)
 
 
 @contextlib.asynccontextmanager

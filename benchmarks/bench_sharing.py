@@ -22,7 +22,8 @@ import argparse
 import asyncio
 import contextlib
 import statistics
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import _contenders
 import _credentials
@@ -44,7 +45,7 @@ GROUP = 20  # calls that begin in one turn of the event loop
 CONNECTIONS = 10
 FLOOR = "floor"
 
-Limited = Callable[[int, float], Awaitable[object]]
+Limited = Callable[[int, float], Coroutine[Any, Any, object]]
 
 
 async def crowds(peer: Peer, options: argparse.Namespace) -> Figures:
@@ -110,10 +111,11 @@ async def lag(name: str, options: argparse.Namespace) -> Figures:
 
 async def late(call: Limited, deadlines: list[float]) -> list[float]:
     """Return by how many milliseconds the event loop is late meanwhile, p99 and at most, and the seconds in all."""
-    begun, tasks = asyncio.get_running_loop().time(), []
+    begun = asyncio.get_running_loop().time()
+    tasks: list[asyncio.Task[object]] = []
     async with _loopback.beating() as gaps:
         for number, seconds in enumerate(deadlines):
-            tasks.append(asyncio.create_task(call(number, seconds)))  # type: ignore[arg-type]
+            tasks.append(asyncio.create_task(call(number, seconds)))
             if number % GROUP == GROUP - 1:
                 await asyncio.sleep(_loopback.BEAT)
         await asyncio.gather(*tasks)  # raises if one failed: then nothing was measured

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -168,6 +169,11 @@ class Answering:
         operation = form_of(request)["Action"]
         body = self.body.replace("AssumeRole", operation, 4)
         return HttpResponse(self.status, {"content-type": "text/xml"}, SecretBytes(body.encode()))
+
+
+def shown_as(value: object) -> str:
+    """Return the name of a case by its value, without addresses, which differ in each process of the suite."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def put_into(sts: STSClient, **functions: Any) -> None:

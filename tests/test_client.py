@@ -22,7 +22,7 @@ import pytest
 import trustme
 import yarl
 from aioresponses import aioresponses
-from support import ANSWER, KEYS, ROLE, RawServer, http
+from support import ANSWER, KEYS, ROLE, RawServer, http, shown_as
 
 from sts_async import (
     AssumeRoleRequest,
@@ -689,7 +689,7 @@ async def an_observer_that_waits(event: object) -> None:
     """Nobody would wait for it."""
 
 
-@pytest.mark.parametrize("observers", [[an_observer_that_waits], [1], print, "x"], ids=str)
+@pytest.mark.parametrize("observers", [[an_observer_that_waits], [1], print, "x"], ids=shown_as)
 def test_what_is_no_observer_is_refused(observers: Any) -> None:
     with pytest.raises(errors.ConfigurationError, match="observers must be a list of functions"):
         client("http://127.0.0.1:9/", observers=observers)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
-from support import ANSWER, KEYS, ROLE, RawServer, http
+from support import ANSWER, KEYS, ROLE, RawServer, http, shown_as
 
 from sts_async import Config, NoRetries, OutgoingRequest, RequestHandler, Response, STSClient, STSError, errors
 from sts_async.testing import LocalSTS
@@ -148,7 +148,9 @@ class Waiting:
 
 
 @pytest.mark.parametrize(
-    "handlers", [5, "x", RequestHandler(), [RequestHandler], [object()], [lambda request: {}], [Waiting()]], ids=str
+    "handlers",
+    [5, "x", RequestHandler(), [RequestHandler], [object()], [lambda request: {}], [Waiting()]],
+    ids=shown_as,
 )
 def test_what_is_no_handler_is_refused(handlers: Any) -> None:
     """Of a client and of a view."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import KEYS, ROLE, Answering, engine_of, form_of, request_of
+from support import KEYS, ROLE, Answering, engine_of, form_of, request_of, shown_as
 
 from sts_async import errors
 from sts_async._core import freshness
@@ -375,7 +375,7 @@ async def test_a_code_that_cannot_be_one_is_not_sent(server: LocalSTS, lender: E
     assert calls(server) == 0
 
 
-@pytest.mark.parametrize("options", [{"serial_number": "GAHT12345678"}, {"mfa_code": Codes("123456")}], ids=str)
+@pytest.mark.parametrize("options", [{"serial_number": "GAHT12345678"}, {"mfa_code": Codes("123456")}], ids=shown_as)
 def test_a_device_and_its_code_belong_together(options: dict[str, Any]) -> None:
     with pytest.raises(errors.ConfigurationError, match="serial_number and mfa_code belong together"):
         AssumeRoleProvider(role_arn=ROLE, source=KEYS, **options)

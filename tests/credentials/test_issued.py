@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import attrs
 import pytest
-from support import KEYS, ROLE, Answering
+from support import KEYS, ROLE, Answering, shown_as
 from test_calls import bare
 
 from sts_async import errors
@@ -180,7 +180,7 @@ async def test_no_secret_is_seen_in_a_traceback_with_local_variables(question: s
         (["SENTINEL"], "returned no text but a list"),
         (ask_for_code, "returned no text but a function"),
     ],
-    ids=repr,
+    ids=shown_as,
 )
 async def test_what_is_no_text_is_refused_without_its_value(
     question: str, answer: Any, message: str, lender: Engine

@@ -137,7 +137,7 @@ def test_a_provider_does_not_show_the_environment_that_it_holds(name: str, monke
     ],
     ids=str,
 )
-@pytest.mark.parametrize("name", IN_AN_ENVIRONMENT.keys() - {"chain", "profile"})
+@pytest.mark.parametrize("name", sorted(IN_AN_ENVIRONMENT.keys() - {"chain", "profile"}))
 async def test_a_source_that_fails_does_not_show_the_environment(
     name: str, changes: dict[str, str], lender: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ROLE, form_of, request_of
+from support import ROLE, form_of, request_of, shown_as
 
 from sts_async import errors
 from sts_async._core.message import HttpRequest, HttpResponse
@@ -378,7 +378,7 @@ async def token() -> str:
         ({"token_file": 3}, "path of a file"),
         ({"token": "SENTINEL.x.y"}, "must be a coroutine function, not a str"),
     ],
-    ids=lambda value: str(value).replace("SENTINEL", ""),
+    ids=lambda value: shown_as(value).replace("SENTINEL", ""),
 )
 def test_one_of_a_file_and_a_function(options: dict[str, Any], message: str) -> None:
     with pytest.raises(errors.ConfigurationError, match=message):

@@ -1,5 +1,6 @@
 """Connections of aiohttp that take notes: what came over them, which sockets they have, who looks names up."""
 
+import asyncio
 import contextlib
 import os
 import select
@@ -58,6 +59,7 @@ class Protocol(ResponseHandler):
     """
 
     use: Use | None = None
+    _watch: "_Watch | None" = None
 
     def data_received(self, data: bytes) -> None:
         use = self.use
@@ -82,17 +84,44 @@ class Protocol(ResponseHandler):
         sending = self.transport
         if sending is None or self.should_close:
             return False
-        where = sending.get_extra_info("socket")
-        return where is not None and where.fileno() >= 0 and not _is_readable(where.fileno())
+        watch = self._watch
+        if watch is None or watch.transport is not sending:
+            watch = self._watch = _Watch(sending)
+        return watch.is_quiet()
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        self._watch = None  # its descriptor may soon be another connection's
+        super().connection_lost(error)
 
 
-def _is_readable(descriptor: int) -> bool:
-    """Say whether a read would return at once: bytes, or the end of the connection."""
-    if not hasattr(select, "poll"):  # on Windows, where `select` takes any descriptor
-        return bool(select.select([descriptor], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
+class _Watch:
+    """
+    Looks at one socket without reading, with what that takes made once.
+
+    Attributes:
+        transport: The transport that the socket belongs to.
+    """
+
+    __slots__ = ("_descriptor", "_poll", "_socket", "transport")
+
+    def __init__(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self._socket = transport.get_extra_info("socket")
+        self._descriptor = -1 if self._socket is None else self._socket.fileno()
+        self._poll: Any = None
+        if self._descriptor >= 0 and hasattr(select, "poll"):  # Windows lacks it, and its `select` takes any descriptor
+            poll = select.poll()
+            poll.register(self._descriptor, select.POLLIN)
+            self._poll = poll.poll
+
+    def is_quiet(self) -> bool:
+        """Say whether a read would wait. If not, there are bytes, or the connection has ended."""
+        # The poll object knows only the number of the descriptor. After a close, the number is another file's.
+        if self._descriptor < 0 or self._socket.fileno() != self._descriptor:
+            return False
+        if self._poll is None:
+            return not select.select([self._descriptor], [], [], 0)[0]
+        return not self._poll(0)
 
 
 class Connector(aiohttp.TCPConnector):

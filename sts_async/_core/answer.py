@@ -22,13 +22,15 @@ from .words import printable
 from .xml import Tree, XMLRefused, parse
 
 R = TypeVar("R", bound=Response)
+Sent = tuple[Shape | None, ...]
+"""The request, and the credentials that signed it. A `Redaction` is made of them only for a text that needs one."""
 
 AWS_NAMESPACE = r"(?i)https?://[^/]*\bamazonaws\.com"  # text, which `re` compiles at first use and keeps
 REQUEST_ID_HEADERS = ("x-amzn-requestid", "x-amz-request-id")
 HTML = (b"<!doctype html", b"<html")  # how a page of a proxy begins, in any case
 BEGINNING = 1024  # bytes of a document in which that shows
 UUID = 36  # characters
-HEXADECIMAL = frozenset("0123456789abcdefABCDEF-")
+HEXADECIMAL = "0123456789abcdefABCDEF-"
 RETRY_AFTER = "x-amz-retry-after"
 FAULTS: dict[str, Fault] = {"Sender": "client", "Receiver": "server"}
 
@@ -40,7 +42,7 @@ def read(
     now: datetime,
     requested: int | None = None,
     attempts: int = 1,
-    sent: tuple[Shape | None, ...] = (),
+    sent: Sent = (),
 ) -> R | ServiceError | ResponseParseError:
     """
     Return the response of *operation* that is in *response*, or the error that *response* is.
@@ -57,34 +59,33 @@ def read(
     document that another service has given.
     """
     status = response.status
-    hide = Redaction(*sent)
     if is_redirect(status):
-        return RedirectRefused(refusal(response, hide), status=status)
+        return RedirectRefused(refusal(response, Redaction(*sent)), status=status)
     if "content-encoding" in response.headers and response.headers["content-encoding"].lower() != "identity":
         compressed = "it is compressed, which was not asked for"
-        return _unexpected(response, hide, compressed) if status < 400 else _service_error({}, response, hide)
+        return _unexpected(response, sent, compressed) if status < 400 else _service_error({}, response, sent)
     try:
         space, name, tree = parse(response.body)
     except XMLRefused as refused:
-        return _not_xml(response, hide, refused)
+        return _not_xml(response, sent, refused)
     if status >= 400 or name in ("ErrorResponse", "Error"):
-        return _service_error({name: tree} if name == "Error" else tree, response, hide)
+        return _service_error({name: tree} if name == "Error" else tree, response, sent)
     if name != f"{operation.name}Response":
         # A page of a proxy may well be well-formed.
-        return _unexpected(response, hide, f"it is not a {operation.name}Response", retryable=name.lower() == "html")
+        return _unexpected(response, sent, f"it is not a {operation.name}Response", retryable=name.lower() == "html")
     if space != NAMESPACE and _is_of_another_api(space):
-        return _unexpected(response, hide, f"its name space is that of another API of AWS, not {NAMESPACE}")
+        return _unexpected(response, sent, f"its name space is that of another API of AWS, not {NAMESPACE}")
     wrapper = f"{operation.name}Result"
     result = tree.get(wrapper) if isinstance(tree, dict) else None
     if result is None or isinstance(result, list):
-        return _unexpected(response, hide, f"it does not have exactly one {wrapper}")
+        return _unexpected(response, sent, f"it does not have exactly one {wrapper}")
     metadata = ResponseMetadata(
-        request_id=_request_id(tree, response, hide), status=status, headers=response.headers, attempts=attempts
+        request_id=_request_id(tree, response, sent), status=status, headers=response.headers, attempts=attempts
     )
     try:
         answer = convert.structure(result, operation.response, metadata=metadata)
     except convert.UNREADABLE:
-        return _unexpected(response, hide, convert.explain(result, operation.response, wrapper))
+        return _unexpected(response, sent, convert.explain(result, operation.response, wrapper))
     return bounded(answer, now=now, requested=requested, default=operation.default_duration)
 
 
@@ -99,20 +100,20 @@ def _is_of_another_api(space: str) -> bool:
     return written != NAMESPACE.rstrip("/").partition("://")[2] and re.match(AWS_NAMESPACE, space.strip()) is not None
 
 
-def _not_xml(response: HttpResponse, hide: Redaction, refused: XMLRefused) -> ServiceError | ResponseParseError:
+def _not_xml(response: HttpResponse, sent: Sent, refused: XMLRefused) -> ServiceError | ResponseParseError:
     if response.status >= 400:
-        return _service_error(json_error(response.body), response, hide)
+        return _service_error(json_error(response.body), response, sent)
     if not response.body:
-        return _unexpected(response, hide, "it is empty", retryable=True)
+        return _unexpected(response, sent, "it is empty", retryable=True)
     beginning = response.body[:BEGINNING].lstrip().lower()
     page = beginning.startswith(b"<") and any(mark in beginning for mark in HTML)
     other_service = beginning[:1] in (b"{", b"[") or (refused.final and not page)
-    return _unexpected(response, hide, str(refused), retryable=not other_service)
+    return _unexpected(response, sent, str(refused), retryable=not other_service)
 
 
-def _unexpected(response: HttpResponse, hide: Redaction, reason: str, *, retryable: bool = False) -> ResponseParseError:
+def _unexpected(response: HttpResponse, sent: Sent, reason: str, *, retryable: bool = False) -> ResponseParseError:
     return ResponseParseError(
-        f"the answer is not one of STS: {reason} (HTTP {response.status}, {_described(response, hide)})",
+        f"the answer is not one of STS: {reason} (HTTP {response.status}, {_described(response, Redaction(*sent))})",
         status=response.status,
         retryable=retryable,
     )
@@ -123,8 +124,9 @@ def _described(response: HttpResponse, hide: Redaction) -> str:
     return f"{kind!a}, {len(response.body)} bytes"
 
 
-def _service_error(tree: Tree, response: HttpResponse, hide: Redaction) -> ServiceError:
+def _service_error(tree: Tree, response: HttpResponse, sent: Sent) -> ServiceError:
     """Return the error in *tree*, whichever of the known forms it has; with no code in it, the status is the code."""
+    hide = Redaction(*sent)
     found = _child(tree, "Error") or _child(_child(tree, "Errors"), "Error")
     known = code_in_headers(response.headers, in_body=_text(found, "Code"))
     code = hide(known or str(response.status))
@@ -136,7 +138,7 @@ def _service_error(tree: Tree, response: HttpResponse, hide: Redaction) -> Servi
         code=code,
         status=response.status,
         fault=FAULTS.get(_text(found, "Type")),
-        request_id=_request_id(tree, response, hide) or hide(_text(found, "RequestId")) or None,
+        request_id=_request_id(tree, response, sent) or hide(_text(found, "RequestId")) or None,
     )
     error.retry_after = _retry_after(response)
     return error
@@ -148,14 +150,14 @@ def _retry_after(response: HttpResponse) -> float | None:
     return int(text) / 1000 if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def _request_id(tree: Tree, response: HttpResponse, hide: Redaction) -> str | None:
+def _request_id(tree: Tree, response: HttpResponse, sent: Sent) -> str | None:
     in_body = (
         _text(_child(tree, "ResponseMetadata"), "RequestId") or _text(tree, "RequestId") or _text(tree, "RequestID")
     )
     found = in_body or next((response.headers[h] for h in REQUEST_ID_HEADERS if h in response.headers), None)
-    if found is None or (len(found) == UUID and HEXADECIMAL.issuperset(found)):  # the usual id costs next to nothing
+    if found is None or (len(found) == UUID and not found.strip(HEXADECIMAL)):  # the usual id costs next to nothing
         return found
-    return printable(hide(found)[:MAX_CODE])
+    return printable(Redaction(*sent)(found)[:MAX_CODE])
 
 
 def _child(tree: Any, name: str) -> Any:

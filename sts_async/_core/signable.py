@@ -4,6 +4,7 @@ What can be signed: a URL, headers, a method, a time and a scope, each checked b
 Control characters in any of them would add to what is sent, or would be sent otherwise than they were signed.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from .secret import kind_of, without_data
 
 SCHEMES = ("https", "http", "wss", "ws")  # the last two for presigned URLs of services with WebSockets
 PORTS = {**DEFAULT_PORTS, "wss": 443, "ws": 80}
-_PAYLOAD_HASH = r"[0-9a-f]{64}|UNSIGNED-PAYLOAD|STREAMING-[A-Z0-9-]{1,64}"
+_STAMP = "%04d%02d%02dT%02d%02d%02dZ"  # written in a third of the time that `isoformat` or an f-string takes
 _BROKEN_ESCAPE = r"%(?![0-9A-Fa-f]{2})"
 
 # Headers that proxies and transports change. Source: botocore 1.43.117, auth.py.
@@ -51,10 +52,10 @@ def stamp_of(at: datetime) -> str:
     if not isinstance(at, datetime) or at.utcoffset() is None:
         raise ConfigurationError("at, the time of signing, must be an aware datetime: use datetime.now(UTC)")
     try:
-        text = at.astimezone(UTC).isoformat(timespec="seconds")
+        at = at.astimezone(UTC)
     except OverflowError:
         raise ConfigurationError("at, the time of signing, must be within the years 1 to 9999 in UTC") from None
-    return f"{text[:19].replace('-', '').replace(':', '')}Z"
+    return _STAMP % (at.year, at.month, at.day, at.hour, at.minute, at.second)
 
 
 def scope_tail(region: str, service: str) -> str:
@@ -119,9 +120,15 @@ def checked_method(method: str) -> str:
     return method
 
 
+@functools.cache
+def _payload_hash() -> re.Pattern[str]:
+    # Every request needs it, and finds it here sooner than `re` does in its own cache.
+    return re.compile(r"[0-9a-f]{64}|UNSIGNED-PAYLOAD|STREAMING-[A-Z0-9-]{1,64}")
+
+
 def check_hash(payload_hash: str) -> None:
     """Refuse what cannot stand for a body."""
-    if not isinstance(payload_hash, str) or not re.fullmatch(_PAYLOAD_HASH, payload_hash):
+    if not isinstance(payload_hash, str) or not _payload_hash().fullmatch(payload_hash):
         raise ConfigurationError(
             "payload_hash must be a SHA-256 of 64 lower-case hexadecimal digits, UNSIGNED-PAYLOAD, or one of S3's "
             "words for streams"

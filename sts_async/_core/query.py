@@ -51,12 +51,16 @@ def _append_members(pairs: list[str], shape: Shape, prefix: str) -> None:
 
 def quote(text: str) -> str:
     """Return *text* percent-encoded (RFC 3986). Looks at reserved characters only, `urllib.parse.quote` at all."""
-    return _RESERVED.sub(_encoded, text)
+    if not text.isascii():
+        return _RESERVED.sub(_encoded, text)
+    text = text.replace("%", "%25")  # first: the others bring more of them
+    for character in set(_RESERVED.findall(text)) - {"%"}:  # a step for each kind, not for each place
+        text = text.replace(character, _ENCODED[character])
+    return text
 
 
 def _encoded(found: re.Match[str]) -> str:
-    character = found[0]
-    return _ENCODED.get(character) or "".join([f"%{byte:02X}" for byte in character.encode()])
+    return "".join([f"%{byte:02X}" for byte in found[0].encode()])
 
 
 def _append(pairs: list[str], name: str, value: Any, *, flattened: bool = False) -> None:

@@ -161,7 +161,8 @@ class SecretBytes(bytes):
     __str__ = __repr__
 
     def __getitem__(self, index: Any) -> Any:
-        return cover(super().__getitem__(index))
+        part = bytes.__getitem__(self, index)  # no `super`, and one call less: aiohttp slices each body that it sends
+        return SecretBytes(part) if isinstance(part, bytes) else part
 
     def __radd__(self, other: bytes) -> Any:
         return cover(other.__add__(self)) if isinstance(other, bytes) else NotImplemented

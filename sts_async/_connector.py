@@ -59,7 +59,7 @@ class Protocol(ResponseHandler):
     """
 
     use: Use | None = None
-    _watch: "_Watch | None" = None
+    _watch: "Watch | None" = None
 
     def data_received(self, data: bytes) -> None:
         use = self.use
@@ -86,15 +86,15 @@ class Protocol(ResponseHandler):
             return False
         watch = self._watch
         if watch is None or watch.transport is not sending:
-            watch = self._watch = _Watch(sending)
+            watch = self._watch = Watch(sending)
         return watch.is_quiet()
 
-    def connection_lost(self, error: BaseException | None) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:
         self._watch = None  # its descriptor may soon be another connection's
-        super().connection_lost(error)
+        super().connection_lost(exc)
 
 
-class _Watch:
+class Watch:
     """
     Looks at one socket without reading, with what that takes made once.
 

@@ -12,6 +12,7 @@ import trustme
 from support import KEYS, RawServer, http
 
 from sts_async import STSClient
+from sts_async._connector import Watch
 from sts_async._core.message import HttpRequest
 from sts_async._transport import AiohttpTransport
 
@@ -142,3 +143,23 @@ async def test_what_sources_ask_for_goes_over_the_same_connections(raw_server: S
 
         assert engine.context.shared.transport is sts._transport
         assert (await engine.context.send(HttpRequest("GET", server.url, {}))).body == b"own"
+
+
+async def test_a_connection_is_not_quiet_once_its_descriptor_is_another_files() -> None:
+    """B2: what looks at a socket is kept with the connection, and knows only the number of the descriptor."""
+    own, peer = socket.socketpair()
+    own.setblocking(False)
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=own)
+    watch, number = Watch(transport), own.fileno()
+    quiet_at_first = watch.is_quiet()
+    transport.close()
+    while own.fileno() >= 0:
+        await asyncio.sleep(0)
+    others = [socket.socketpair() for _ in range(5)]
+    taken = {end.fileno() for pair in others for end in pair}
+    quiet_at_last = watch.is_quiet()
+    for end in (peer, *(end for pair in others for end in pair)):
+        end.close()
+    assert quiet_at_first
+    assert number in taken
+    assert not quiet_at_last

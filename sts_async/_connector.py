@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import select
 import socket
 import weakref
@@ -20,6 +21,9 @@ require("aiohttp", aiohttp.__version__)
 from aiohttp.abc import AbstractResolver, ResolveResult  # noqa: E402 - much older versions lack it
 from aiohttp.client_proto import ResponseHandler  # noqa: E402
 
+LAST_CHUNK = b"0\r\n\r\n"
+_CONTENT_LENGTH = rb"(?i)\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*(?=\r\n|\Z)"
+
 
 class Use:
     """
@@ -31,12 +35,46 @@ class Use:
         over: Whether the answer has been read, or given up: whatever comes now answers nothing.
     """
 
-    __slots__ = ("again", "answered", "over")
+    __slots__ = ("_ending", "_head", "_missing", "again", "answered", "over")
 
     def __init__(self, *, again: bool) -> None:
         self.again = again
         self.answered = False
         self.over = False
+        self._head = b""  # what has come of it, until it is whole
+        self._missing: int | None = None  # bytes until the answer is whole; None while its head is not, or in chunks
+        self._ending = b""  # of an answer in chunks
+
+    @property
+    def ended_exactly(self) -> bool:
+        """
+        Whether the bytes that have come are one whole answer, and not one more.
+
+        The parser keeps the beginning of another message to itself, and would go on with it in the next answer.
+        """
+        return self._missing == 0 or self._ending == LAST_CHUNK
+
+    def came(self, data: bytes) -> None:
+        """Count what has come of the answer."""
+        self.answered = True
+        if self._missing is not None:
+            self._missing -= len(data)
+        elif self._ending:
+            self._ending = (self._ending + data)[-len(LAST_CHUNK) :]
+        else:
+            self._read_head(self._head + data)
+
+    def _read_head(self, head: bytes) -> None:
+        ends = head.find(b"\r\n\r\n")
+        if ends < 0:
+            self._head = head
+            return
+        self._head = b""
+        length = re.compile(_CONTENT_LENGTH).search(head, 0, ends)
+        if length is not None:
+            self._missing = int(length[1]) - (len(head) - ends - 4)
+        else:
+            self._ending = head[-len(LAST_CHUNK) :]
 
     def end(self) -> None:
         """Know that the connection is back in the pool, or closed."""
@@ -69,7 +107,7 @@ class Protocol(ResponseHandler):
         if use.over:
             self.end()
             return
-        use.answered = True
+        use.came(data)
         super().data_received(data)
         if use.over and self.should_close:  # more came than the answer that was asked for
             self.end()
@@ -81,8 +119,8 @@ class Protocol(ResponseHandler):
 
     def is_quiet(self) -> bool:
         """Say whether the connection is open, and nothing has come since its last answer, not even to the system."""
-        sending = self.transport
-        if sending is None or self.should_close:
+        sending, use = self.transport, self.use
+        if sending is None or self.should_close or (use is not None and not use.ended_exactly):
             return False
         watch = self._watch
         if watch is None or watch.transport is not sending:

@@ -8,6 +8,7 @@ import aiohttp
 
 from ._core.message import HttpRequest
 from ._core.proxies import Proxy
+from ._resolver import NotLookedUp
 from .errors import (
     AttemptTimeout,
     ClientClosedError,
@@ -51,6 +52,9 @@ def failure_of(
             return TLSError(f"TLS with {where} failed: {_tls_reason(error)}")
         case aiohttp.ClientOSError() if isinstance(error.__cause__, ssl.SSLError):  # an alert after the handshake
             return TLSError(f"TLS with {where} failed: {_tls_reason(error.__cause__)}")
+        # However many callers wait for one look-up, each is told the same: whose time was over first does not matter.
+        case aiohttp.ClientConnectorDNSError() if isinstance(error.os_error, NotLookedUp):
+            return ConnectTimeout(f"no connection to {where} in time")
         case aiohttp.ClientConnectorDNSError() if by is not None:
             return ProxyError(f"no connection to {where}: no address is known for it")
         case aiohttp.ClientConnectorDNSError():

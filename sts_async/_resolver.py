@@ -30,6 +30,10 @@ class Address(NamedTuple):
     protocol: int
 
 
+class NotLookedUp(socket.gaierror):
+    """A name was not looked up in time; it may well have addresses."""
+
+
 class LookUps(Workers):
     """Look-ups in at most *threads* threads, which live as long as there is something to look up."""
 
@@ -58,7 +62,7 @@ class LookUps(Workers):
                 self.withdraw(look_up)
         except (TimeoutError, NoThread):
             pass
-        raise socket.gaierror(socket.EAI_AGAIN, "the name was not looked up in time")
+        raise NotLookedUp(socket.EAI_AGAIN, "the name was not looked up in time")
 
 
 def _addresses(host: str, port: int, family: int) -> list[Address]:

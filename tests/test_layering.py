@@ -118,6 +118,7 @@ OWN_LAYER = {
     "retries": {"_core.limiter"},
     "_files": {"_forks"},
     "_process": {"_threads"},
+    "_failures": {"_resolver"},
     "_resolver": {"_threads"},
     "_shared": {"_files", "_threads"},
     "_threads": {"_forks"},

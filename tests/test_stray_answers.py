@@ -18,10 +18,16 @@ from sts_async._transport import AiohttpTransport
 
 Start = Callable[..., Awaitable[RawServer]]
 OWN, STRAY = http(b"own"), http(b"stray")
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nown\r\n0\r\n\r\n"
 PIECES = [
     pytest.param([OWN + STRAY], [], id="in one piece with the answer before"),
     pytest.param([OWN[:-1], OWN[-1:] + STRAY], [], id="in one piece with its last byte"),
     pytest.param([OWN[:20], OWN[20:] + STRAY[:30]], [STRAY[30:]], id="in part"),
+    pytest.param([OWN + b"\r\n"], [], id="an empty line in one piece with the answer"),
+    pytest.param([OWN + STRAY[:1]], [], id="a letter"),
+    pytest.param([OWN[:-1], OWN[-1:] + STRAY[:20]], [], id="half of a head behind the last byte"),
+    pytest.param([CHUNKED + b"\r\n"], [], id="an empty line behind the last chunk"),
+    pytest.param([CHUNKED[:-3], CHUNKED[-3:] + STRAY[:20]], [], id="half of a head behind the last chunk"),
     pytest.param([OWN], [STRAY], id="on an idle connection"),
     pytest.param([OWN], [STRAY[:10], STRAY[10:]], id="on an idle connection, in two pieces"),
     pytest.param([OWN], [b"\r\n"], id="an empty line"),
@@ -64,6 +70,31 @@ async def test_a_stray_answer_is_not_given_to_the_next_request(
 
     assert bodies == [b"own", b"own"]
     assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "pieces", [[OWN], [OWN[:10], OWN[10:]], [OWN[:-2], OWN[-2:]], [CHUNKED], [CHUNKED[:-2], CHUNKED[-2:]]]
+)
+async def test_a_connection_is_used_again_after_an_answer_and_not_a_byte_more(
+    raw_server: Start, pieces: list[bytes]
+) -> None:
+    """B2: however the answer is cut."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await server.read_request(reader)
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await quiet()
+
+    server = await raw_server(handler=handle)
+    transport = AiohttpTransport()
+    bodies = [(await transport.send(HttpRequest("GET", server.url, {}))).body for _ in range(3)]
+    await transport.aclose()
+
+    assert bodies == [b"own"] * 3
+    assert server.connections == 1
 
 
 class BlockingServer:

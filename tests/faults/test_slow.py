@@ -156,8 +156,8 @@ async def test_a_look_up_that_hangs(look_up: Names, callers: int) -> None:
     """F24: it is bounded by the seconds for an attempt, and holds no thread but a few of our own."""
     calls = await calls_to("hangs.invalid", callers=callers)
 
-    fate = Fails(errors.ConnectError, attempts=2, **LATE)
-    hold(Row("F24 DNS hang", [], fate, within=longest(2, each=SHORT), says=["no address is known"]), calls)
+    fate = Fails(errors.ConnectTimeout, attempts=2, **LATE)
+    hold(Row("F24 DNS hang", [], fate, within=longest(2, each=SHORT), says=["no connection to hangs.invalid"]), calls)
     assert {thread.name for thread in look_up.threads} == {"sts-async-resolver"}
     assert len(look_up.threads) <= THREADS
     assert LOOK_UPS.running <= THREADS

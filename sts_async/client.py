@@ -57,7 +57,8 @@ class STSClient(Unpicklable, Calls):
         retries: Decides about retries; None retries what can succeed later, up to `Config.max_attempts`.
         observers: Functions that are told what happens: see `events`. They must not block.
         session: An aiohttp session to use in place of one of our own. It is never closed here.
-        clock: What tells the time and waits, for tests: see `testing.VirtualClock`. None for the clocks of this host.
+        clock: An object with the methods of `testing.VirtualClock`: `time` and `monotonic`, which return seconds, and
+            the coroutine `sleep`. For tests; None for the clocks of this host.
 
     Raises:
         ConfigurationError: An option is not what it must be. What only shows together with environment and profile,
@@ -82,6 +83,8 @@ class STSClient(Unpicklable, Calls):
         _expect(session, aiohttp.ClientSession, "session")
         if retries is not None:
             _expect_policy(retries)
+        if clock is not None:
+            _expect_clock(clock)
         options: dict[str, Any] = {"region": region, "profile": profile, "endpoint_url": endpoint_url}
         given = {name: value for name, value in options.items() if value is not None}
         config = attrs.evolve(config or Config(), **given)
@@ -96,7 +99,7 @@ class STSClient(Unpicklable, Calls):
         self._retries = retries
         self._observers = _checked_observers(observers)
         self._session = session
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock() if clock is None else clock
         self._tasks = Tasks()
         self._time_limits = TimeLimits()
         self._starting: Flights[Engine] = Flights()
@@ -411,6 +414,14 @@ def _is_observer(value: object) -> bool:
 def _expect_policy(retries: object) -> None:
     if isinstance(retries, type) or not hasattr(retries, "after_failure"):
         raise ConfigurationError(f"retries must be a policy such as StandardRetries(max_attempts=5), not {retries!r}")
+
+
+def _expect_clock(clock: object) -> None:
+    functions = callable(getattr(clock, "time", None)) and callable(getattr(clock, "monotonic", None))
+    if isinstance(clock, type) or not functions or not iscoroutinefunction(getattr(clock, "sleep", None)):
+        raise ConfigurationError(
+            f"clock must be an object with time, monotonic and sleep, such as testing.VirtualClock(), not {clock!r}"
+        )
 
 
 def _expect(given: object, kind: type, name: str) -> None:

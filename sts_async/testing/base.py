@@ -6,7 +6,7 @@ import struct
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from types import TracebackType
@@ -18,6 +18,7 @@ from aiohttp import web
 
 from .._core.secret import SecretBytes, cover
 from .._requirements import require
+from .clock import TimeSource, time_function
 from .faults import Answer, Delay, Fault, Refuse, Reset, Script, Skew, Throttle, Truncate, Unavailable
 from .limits import RateLimit
 from .protocol import Server, body_of, refused
@@ -30,7 +31,7 @@ RECORDS_KEPT = 10_000
 SHUTDOWN_TIMEOUT = 1.0  # s for requests under way; a `Delay` ends at once
 
 Record = TypeVar("Record")
-"""An attrs class with at least `status` and `code`, and nothing secret."""
+"""An attrs class with at least `status` and `code`, and nothing secret. All its text is plain, for `print`."""
 
 _NO_LINGER = struct.pack("ii", 1, 0)  # close with RST
 
@@ -56,7 +57,8 @@ class LocalServer(ABC, Generic[Record]):
     A server on this host. A subclass says what it answers.
 
     Args:
-        clock: Returns the time, in seconds since 1970. Lifetimes and the Date header follow it.
+        clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
+            Lifetimes and the Date header follow it.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
         rate: Requests a second that are answered, others get `Throttle`; None for any number.
@@ -72,7 +74,7 @@ class LocalServer(ABC, Generic[Record]):
     def __init__(
         self,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: TimeSource = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
         rate: float | None = None,
@@ -80,7 +82,7 @@ class LocalServer(ABC, Generic[Record]):
         self.faults = Script()
         self._limit = RateLimit(rate)
         self.requests: deque[Record] = deque(maxlen=RECORDS_KEPT)
-        self._clock = clock
+        self._clock = time_function(clock)
         self._host = host
         self._port = port
         self._runner: web.ServerRunner | None = None
@@ -89,6 +91,10 @@ class LocalServer(ABC, Generic[Record]):
     @abstractmethod
     def _answer(self, received: Received, *, now: float, refusal: Refusal | None) -> tuple[Reply, Record]:
         """Return the answer to *received* at *now*, and the record of it; with *refusal* it is that."""
+
+    def _operation(self, received: Received) -> str | None:
+        """Return the name of the STS operation that *received* calls; None when it calls none."""
+        return None
 
     @property
     def url(self) -> str:
@@ -149,7 +155,7 @@ class LocalServer(ABC, Generic[Record]):
         if body is None:
             return refused(HTTPStatus.BAD_REQUEST)
         received = _received(request, body)
-        fault = self.faults.take(received.path)
+        fault = self.faults.take(received.path, self._operation(received) if self.faults else None)
         if fault is None and not self._limit.admits(now=self._clock()):
             fault = Throttle()
         if isinstance(fault, Delay):

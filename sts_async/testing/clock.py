@@ -2,18 +2,55 @@
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class TellsTime(Protocol):
+    """An object that tells the time, such as a `VirtualClock`."""
+
+    def time(self) -> float:
+        """Return seconds since 1970."""
+        ...
+
+
+TimeSource = Callable[[], float] | TellsTime
+"""What the servers of this package accept as a clock."""
+
+
+def time_function(clock: TimeSource) -> Callable[[], float]:
+    """
+    Return the function that tells the time of *clock*.
+
+    Raises:
+        ValueError: *clock* is neither a function nor an object with a method `time`.
+    """
+    function = getattr(clock, "time", clock)
+    if not callable(function) or isinstance(clock, type):
+        raise ValueError(
+            "clock must be an object with a method `time`, such as VirtualClock(), or a function that returns seconds "
+            f"since 1970, not {clock.__name__ if isinstance(clock, type) else 'a ' + type(clock).__name__}"
+        )
+    return function
 
 
 class VirtualClock:
     """
-    Time that passes only when a test says so, or when somebody sleeps on it.
+    A clock that moves only when a test advances it or a task sleeps on it.
 
         clock = VirtualClock()
-        async with LocalSTS(clock=clock.time) as server, server.client(clock=clock) as sts:
-            server.faults.add(Unavailable(times=1000))
-            for _ in range(6 * 60):
-                clock.advance(60)
-                await sts.get_caller_identity()
+        async with LocalSTS(clock=clock) as server:
+            role = AssumeRoleProvider(role_arn="arn:aws:iam::123456789012:role/demo", source=server.credentials)
+            async with server.client(credentials=role, clock=clock) as sts:
+                before = await sts.get_credentials()
+                server.faults.add(Unavailable(operation="AssumeRole", times=None))
+                for _ in range(6 * 60):
+                    clock.advance(60)
+                    assert await sts.get_credentials() == before  # the last ones stay in use
+                server.faults.clear()
+                clock.advance(600)
+                await sts.get_credentials()  # starts a refresh in the background
+                assert await sts.get_credentials() != before
 
     Sleeping moves the clock at once, so a pause before a retry takes no time. Of several tasks that sleep, the first
     one moves it, and the others need only what is left. The deadlines of calls, and the bounds on fetching

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from .._core.secret import Secret
 from ..shapes import Credentials
 from .base import Reply
+from .clock import TimeSource
 from .refusals import Refusal
 from .vending import CredentialsServer, TokenState, in_json, iso
 from .verify import Received
@@ -30,7 +31,7 @@ class LocalContainer(CredentialsServer):
         path: Where the credentials are: a path, and a query when there is one.
         account_id: AccountId of the answer, or None to leave it out.
         role_arn: RoleArn of the answer, or None to leave it out.
-        clock: Returns the time, in seconds since 1970.
+        clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
 
@@ -50,7 +51,7 @@ class LocalContainer(CredentialsServer):
         path: str = "/credentials",
         account_id: str | None = None,
         role_arn: str | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: TimeSource = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:

@@ -3,8 +3,8 @@ What can go wrong between a client and a service, as values. ``faults`` of each 
 
     server.faults.add(Throttle(times=2), Reset(after="headers"), Skew(3600))
 
-Each takes the next request, or the next *times* of them; then service is normal again. One with a *path* waits for
-the next request of that path, and those behind it do not wait for it.
+Each takes the next request, or the next *times* of them; then service is normal again. One with a *path* or an
+*operation* waits for the next such request, and those behind it do not wait for it.
 """
 
 from collections import deque
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import attrs
 
 from ..errors import ServiceError
+from ..operations import OPERATIONS
 
 
 def _at_least(least: float) -> Any:
@@ -29,22 +30,30 @@ def _valid_status(_instance: object, _attribute: object, value: int) -> None:
         raise ValueError("status must be 200 to 599")
 
 
+def _an_operation(_instance: object, _attribute: object, value: str) -> None:
+    names = [operation.name for operation in OPERATIONS]
+    if value not in names:
+        raise ValueError(f"operation must be one of {', '.join(names)}, not {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class Fault:
     """
     Something that goes wrong.
 
     Attributes:
-        times: How many requests it takes.
+        times: How many requests it takes; None for all of them, until the script is cleared.
         path: What the paths of those requests begin with; None for any request.
+        operation: Name of the STS operation that those requests call, such as ``AssumeRole``; None for any request.
     """
 
-    times: int = attrs.field(default=1, validator=_at_least(1))
+    times: int | None = attrs.field(default=1, validator=attrs.validators.optional(_at_least(1)))
     path: str | None = None
+    operation: str | None = attrs.field(default=None, validator=attrs.validators.optional(_an_operation))
 
-    def concerns(self, path: str) -> bool:
-        """Say whether it takes requests of *path*."""
-        return self.path is None or path.startswith(self.path)
+    def concerns(self, path: str, operation: str | None = None) -> bool:
+        """Return True if it takes requests of *path* that call *operation*."""
+        return (self.path is None or path.startswith(self.path)) and self.operation in (None, operation)
 
 
 def _code_of(error: str | type[ServiceError]) -> str:
@@ -189,19 +198,20 @@ class Script:
         """Take all faults back."""
         self._waiting.clear()
 
-    def take(self, path: str = "/") -> Fault | None:
-        """Return what the next request, of *path*, gets, or None for normal service."""
+    def take(self, path: str = "/", operation: str | None = None) -> Fault | None:
+        """Return the fault of the next request, of *path* and *operation*, or None for normal service."""
         for index, fault in enumerate(self._waiting):
-            if fault.concerns(path):
-                if fault.times > 1:
-                    self._waiting[index] = attrs.evolve(fault, times=fault.times - 1)
-                else:
+            if fault.concerns(path, operation):
+                if fault.times == 1:
                     del self._waiting[index]
+                elif fault.times is not None:
+                    self._waiting[index] = attrs.evolve(fault, times=fault.times - 1)
                 return fault
         return None
 
     def __len__(self) -> int:
-        return sum(fault.times for fault in self._waiting)
+        """Return how many requests the faults take; one with ``times=None`` counts as 1."""
+        return sum(fault.times or 1 for fault in self._waiting)
 
     def __bool__(self) -> bool:
         return bool(self._waiting)

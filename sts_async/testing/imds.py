@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from ..shapes import Credentials
 from .base import Reply
+from .clock import TimeSource
 from .refusals import Refusal
 from .vending import CredentialsServer, Tokens, TokenState, iso
 from .verify import Received
@@ -46,7 +47,7 @@ class LocalIMDS(CredentialsServer):
             credentials, and yet HTTP status 200.
         v1: Whether requests without a token are served.
         extended: Whether there are the paths with ``-extended``, which add the account.
-        clock: Returns the time, in seconds since 1970.
+        clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
 
@@ -68,7 +69,7 @@ class LocalIMDS(CredentialsServer):
         code: str = "Success",
         v1: bool = False,
         extended: bool = False,
-        clock: Callable[[], float] = time.time,
+        clock: TimeSource = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:

@@ -2,13 +2,14 @@
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._core.endpoints import check_region, partition_of
 from .._core.secret import Secret
 from ..shapes import Credentials, TemporaryCredentials
 from .base import LocalServer, Reply
+from .clock import TimeSource
 from .directory import ROLE_ARN, TOKEN_BASE, Account, Directory, Principal, Role, User, new_session_credentials
 from .handlers import TRADE_IN_TOKEN
 from .propagation import ContextProvider
@@ -17,7 +18,7 @@ from .rules import AUTHORIZATION_MESSAGE
 from .sealed import seal
 from .service import Served, Service
 from .verify import Received
-from .wire import CONTENT_TYPE
+from .wire import CONTENT_TYPE, operation_of, read_form
 
 if TYPE_CHECKING:
     from ..client import STSClient
@@ -43,7 +44,8 @@ class LocalSTS(LocalServer[Served]):
             declared that says otherwise.
         users: Users, beside the one that `credentials` belong to.
         accounts: Further accounts.
-        clock: Returns the time, in seconds since 1970. Signatures, lifetimes and the Date header follow it.
+        clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
+            Signatures, lifetimes and the Date header follow it.
         honor_expires: Whether a presigned URL ends with its X-Amz-Expires. STS itself takes it for 15 minutes.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
@@ -64,7 +66,7 @@ class LocalSTS(LocalServer[Served]):
         roles: Iterable[Role] | None = None,
         users: Iterable[User] = (),
         accounts: Iterable[Account] = (),
-        clock: Callable[[], float] = time.time,
+        clock: TimeSource = time.time,
         honor_expires: bool = False,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -154,6 +156,12 @@ class LocalSTS(LocalServer[Served]):
         return STSClient(
             **{"endpoint_url": self.url, "region": self.region, "credentials": self.credentials, **options}
         )
+
+    def _operation(self, received: Received) -> str | None:
+        try:
+            return operation_of(read_form(received)).name
+        except Refusal:
+            return None
 
     def _answer(self, received: Received, *, now: float, refusal: Refusal | None) -> tuple[Reply, Served]:
         outcome = self._service.answer(received, now=now, refusal=refusal)

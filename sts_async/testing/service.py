@@ -92,7 +92,7 @@ class Service:
         served = Served(
             operation=action if action in BY_NAME else None,
             principal=None if caller is ANYBODY else caller.arn,
-            region=region,
+            region=str.__str__(region),  # plain: it was a part of a header
             status=status,
             code=code,
             request_id=request_id,

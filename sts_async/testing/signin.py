@@ -14,6 +14,7 @@ from .._core.secret import Secret
 from .._files import write_private
 from ..shapes import Credentials
 from .base import Reply
+from .clock import TimeSource
 from .refusals import Refusal
 from .vending import CredentialsServer, Tokens, TokenState, in_json, iso, object_in
 from .verify import Received
@@ -55,7 +56,7 @@ class LocalSignIn(CredentialsServer):
         refresh_lifetime: How long a login can be refreshed, in seconds.
         account_id: accountId in the files of `login`.
         error: With what every refresh is refused, for instance ``USER_CREDENTIALS_CHANGED``; None for none.
-        clock: Returns the time, in seconds since 1970.
+        clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
 
@@ -76,7 +77,7 @@ class LocalSignIn(CredentialsServer):
         refresh_lifetime: float = REFRESH_LIFETIME,
         account_id: str = "123456789012",
         error: str | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: TimeSource = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:

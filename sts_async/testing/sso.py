@@ -15,6 +15,7 @@ from .._core.secret import Secret
 from .._files import write_private
 from ..shapes import Credentials
 from .base import Reply
+from .clock import TimeSource
 from .refusals import Refusal
 from .vending import CredentialsServer, Tokens, TokenState, in_json, iso, object_in
 from .verify import Received
@@ -75,7 +76,7 @@ class LocalSSO(CredentialsServer):
         roles: Pairs of an account id and a role name that the user has; None for every one.
         region: Region of the Identity Center, for the files of `login`.
         start_url: Start URL of the access portal, for the files of `login`.
-        clock: Returns the time, in seconds since 1970.
+        clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
 
@@ -94,7 +95,7 @@ class LocalSSO(CredentialsServer):
         roles: Collection[tuple[str, str]] | None = None,
         region: str = "us-east-1",
         start_url: str = "https://demo.awsapps.com/start",
-        clock: Callable[[], float] = time.time,
+        clock: TimeSource = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:

@@ -13,6 +13,7 @@ import attrs
 from .._core.secret import Secret
 from ..shapes import Credentials
 from .base import LocalServer, Reply
+from .clock import TimeSource
 from .directory import TOKEN_BASE, new_session_credentials
 from .refusals import Refusal
 from .sealed import seal, unseal
@@ -64,7 +65,7 @@ class CredentialsServer(LocalServer[Exchange]):
         *,
         credentials: Credentials | Callable[[], Credentials] | None = None,
         lifetime: float = 3600,
-        clock: Callable[[], float] = time.time,
+        clock: TimeSource = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:

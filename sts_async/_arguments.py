@@ -37,38 +37,67 @@ class Parser(argparse.ArgumentParser):
     def _without_values(self, message: str) -> str:
         found = re.match(r"argument ([\w-]+): (?:(invalid choice: .([\w-]*))|(ignored explicit argument))?", message)
         if found is None:
-            return "the arguments are not understood"
+            return "invalid arguments"
         if found[2]:
-            return f"there is no such {found[1]}{_meant(found[3], self._choices())}"
+            return f"invalid {found[1]}{_meant(found[3], self._choices())}"
         return f"{found[1]} takes no value" if found[4] else f"the value of {found[1]} is invalid"
 
     def _choices(self) -> list[str]:
         return [name for action in self._actions if action.choices for name in action.choices]
 
+    def check_options(self, arguments: Sequence[str]) -> None:
+        """
+        End if an option is unknown, in front of the operation or behind it.
+
+        argparse looks at that last: it takes the value of a misspelt option for the operation, and reports a required
+        option as missing that is only misspelt.
+        """
+        parser, value_follows = self, False
+        for text in arguments:
+            name, equals, _ = text.partition("=")
+            if text == "--":
+                return
+            if re.fullmatch(_OPTION, name) and " " not in text:  # argparse takes text with a space for a value
+                action = parser._option_string_actions.get(name)
+                if action is None:
+                    parser.refuse([name])
+                value_follows = action.nargs != 0 and not equals
+            elif value_follows:
+                value_follows = False
+            elif parser is self:
+                found = self._commands().get(text)
+                if found is None:
+                    return
+                parser = found
+
+    def _commands(self) -> "dict[str, Parser]":
+        found = (action.choices for action in self._actions if isinstance(action.choices, dict))
+        return next(found, {})
+
     def refuse(self, unknown: Sequence[str]) -> NoReturn:
         """End, because of arguments that no option takes. Names of options are shown, anything else is not."""
         names = [name for text in unknown if re.fullmatch(_OPTION, name := text.partition("=")[0])]
         if not names:
-            self.end("an argument belongs to no option")
-        known = [option for action in self._actions for option in action.option_strings]
-        self.end(f"there is no option {names[0]}{_meant(names[0], known)}")
+            option = any(text.startswith("-") for text in unknown)
+            self.end("unrecognized option" if option else "unexpected positional argument")
+        self.end(f"unrecognized option {names[0]}{_meant(names[0], list(self._option_string_actions))}")
 
     def end(self, message: str) -> NoReturn:
         """End with a message of our own, in which there is no value."""
-        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` says more\n")
+        self.exit(2, f"{self.prog}: {message}. Run `{self.prog} --help` for usage.\n")
 
 
 def _meant(given: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(given, known, 1)
-    return f": did you mean {near[0]}?" if near else ""
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def whole_number(text: str) -> int:
     """
-    Return the number that *text* is.
+    Return the number that *text* states.
 
     Raises:
-        argparse.ArgumentTypeError: It is none; the message does not repeat it.
+        argparse.ArgumentTypeError: It is not a whole number; the message does not repeat it.
     """
     if not re.fullmatch(r"-?[0-9]{1,18}", text):
         raise argparse.ArgumentTypeError("must be a whole number")
@@ -95,12 +124,12 @@ class Values:
 
         Args:
             given: What was given; what is no text stands for itself.
-            option: The option, for messages.
+            option: The option that it was given for; messages begin with it.
             inside: Whether it is a part of a structure, where ``-`` is text.
 
         Raises:
-            ValueError: It is no text in UTF-8 of at most 256 KiB, or standard input has been read already.
-            OSError: The file cannot be read.
+            ValueError: The file cannot be read, it is not text in UTF-8 of at most 256 KiB, or standard input has been
+                read already.
         """
         if not isinstance(given, str):
             return given
@@ -109,28 +138,32 @@ class Values:
         for scheme in ("file://", "fileb://"):
             if given.startswith(scheme):
                 path = Path(os.path.expanduser(given.removeprefix(scheme)))  # noqa: PTH111 - `Path` raises without a home
-                with path.open("rb") as stream:
-                    text = _text_of(stream, name=str(path))
+                what = f"{option}: {str(path)!r}"
+                try:
+                    with path.open("rb") as stream:
+                        text = _text_of(stream, what=what)
+                except OSError as error:
+                    raise ValueError(f"{what}: {error.strerror or type(error).__name__}") from None
                 return text if scheme == "fileb://" else text.rstrip("\r\n")
         return given
 
     def _standard_input(self, option: str) -> str:
         if self._taken_by is not None:
-            raise ValueError(f"standard input can be read once: give file://PATH in place of - for {option}")
+            raise ValueError(f"standard input is already used by another option: use file://PATH for {option}")
         self._taken_by = option
-        return _text_of(sys.stdin.buffer, name="standard input")
+        return _text_of(sys.stdin.buffer, what=f"{option}: standard input")
 
 
-def _text_of(stream: IO[bytes], *, name: str) -> str:
+def _text_of(stream: IO[bytes], *, what: str) -> str:
     """Return what is in a file, a pipe or a device, of which no more is read than a value may have."""
     data = stream.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
-        raise ValueError(f"{name} is larger than {MOST_BYTES:,} bytes")
+        raise ValueError(f"{what} is larger than {MOST_BYTES:,} bytes")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         pass  # raised below, without the context: it quotes what was read
-    raise ValueError(f"{name} is not text in UTF-8")
+    raise ValueError(f"{what} is not text in UTF-8")
 
 
 def in_one_line(error: BaseException) -> str:

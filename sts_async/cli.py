@@ -11,7 +11,9 @@ import inspect
 import json
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -102,15 +104,16 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.
     parser.add_argument("--version", action="version", version=f"sts-async {VERSION}")
     commands = parser.add_subparsers(dest="operation", metavar="OPERATION", title="operations")
     for name, summary in SUMMARIES.items():
+        called = name in arguments
         command = commands.add_parser(
             name,
             help=summary,
-            description=f"Get {summary}.",
+            description=_description(name) if called else None,
             epilog=EPILOG,
             parents=[common],
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        if name in arguments:
+        if called:
             _add_members(command, _operation(name))
     commands.add_parser(
         DOCTOR,
@@ -119,6 +122,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.
         "With --local, the instance metadata service and STS are stand-ins on this host.",
         parents=[common],
     )
+    parser.check_options(arguments)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         commands.choices.get(options.operation, parser).refuse(unknown)
@@ -134,7 +138,7 @@ def _operation(name: str) -> "Operation[Any]":
 
 
 def _add_members(command: argparse.ArgumentParser, operation: "Operation[Any]") -> None:
-    documented = _documented_arguments(command.prog.split()[-1].replace("-", "_"))
+    documented = _documented_arguments(command.prog.split()[-1])
     for member in operation.request.__members__:
         command.add_argument(
             _option(member),
@@ -148,18 +152,31 @@ def _add_members(command: argparse.ArgumentParser, operation: "Operation[Any]") 
         )
 
 
-def _documented_arguments(coroutine: str) -> dict[str, str]:
-    """Return what the docstring of a coroutine in `calls` says of each argument."""
+def _documentation(command: str) -> str:
+    """Return the docstring of a command's coroutine in `calls`."""
     from .calls import Calls
 
-    described = inspect.getdoc(getattr(Calls, coroutine)) or ""
-    section = described.partition("Args:\n")[2].partition("\n\n")[0]
+    return inspect.getdoc(getattr(Calls, command.replace("-", "_"))) or ""
+
+
+def _description(command: str) -> str:
+    """Return the paragraphs of a command's documentation that precede its arguments, with the names of commands."""
+    text = re.split(r"^(?:Args|Raises|Source):", _documentation(command), maxsplit=1, flags=re.MULTILINE)[0].strip()
+    text = re.sub(r"`(\w+)`", lambda name: f"`{name[1].replace('_', '-')}`", text).replace("``", "")
+    width = max(shutil.get_terminal_size().columns - 2, 40)
+    return "\n\n".join(textwrap.fill(paragraph, width) for paragraph in text.split("\n\n"))
+
+
+def _documented_arguments(command: str) -> dict[str, str]:
+    """Return what a command's documentation says of each argument."""
+    section = _documentation(command).partition("Args:\n")[2].partition("\n\n")[0]
     found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
     return {name: " ".join(text.replace("``", "").split()) for name, text in found}
 
 
 def _help(member: "Member", documented: str) -> str:
     text = f"{documented} Secret: prefer file://PATH or -." if member.secret else documented
+    text = text.replace(", or a mapping that is sent compactly,", "")  # of a program; here all values are text
     return text.replace("%", "%%")
 
 

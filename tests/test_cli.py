@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import ROLE
@@ -105,7 +106,7 @@ def test_a_value_can_be_read_from_a_file(
     assert (status, missing_status) == (1, 1)
     assert err.startswith("sts-async: MalformedPolicyDocument: ")
     assert "No such file or directory" in missing
-    assert binary == f"sts-async: {path.parent}/binary is not text in UTF-8\n"
+    assert binary == f"sts-async: --policy: '{path.parent}/binary' is not text in UTF-8\n"
 
 
 # -- Where values come from ------------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ def test_no_more_of_a_file_or_device_is_read_than_a_value_may_have(
 
     status, out, err = run(capsys, *AUDIENCE, f"{scheme}://{path}")
 
-    assert (status, out, err) == (1, "", f"sts-async: {path} is larger than {MOST_BYTES:,} bytes\n")
+    assert (status, out, err) == (1, "", f"sts-async: --audience: {path!r} is larger than {MOST_BYTES:,} bytes\n")
 
 
 @pytest.mark.parametrize(
@@ -169,6 +170,7 @@ def test_a_file_that_cannot_be_read_is_one_line(
     status, out, err = run(capsys, *AUDIENCE, "file://" + path.format(tmp=tmp_path))
 
     assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("sts-async: --audience: '")
     assert reason in err
     assert err.rstrip("\n").isprintable()
 
@@ -210,11 +212,11 @@ async def test_standard_input_is_read_up_to_the_size_of_a_value_and_once() -> No
         b"abc", "--local", "assume-role-with-saml", "--role-arn", "-", "--principal-arn", "x", "--saml-assertion", "-"
     )
 
-    assert (status, err) == (1, f"sts-async: standard input is larger than {MOST_BYTES:,} bytes\n")
+    assert (status, err) == (1, f"sts-async: --audience: standard input is larger than {MOST_BYTES:,} bytes\n")
     assert twice == (
         1,
         "",
-        "sts-async: standard input can be read once: give file://PATH in place of - for --saml-assertion\n",
+        "sts-async: standard input is already used by another option: use file://PATH for --saml-assertion\n",
     )
 
 
@@ -235,27 +237,39 @@ TOKEN = "SENTINEL"
     [
         (
             ["get-session-token", "--token-cod", TOKEN],
-            " get-session-token: there is no option --token-cod: did you mean --token-code?",
+            " get-session-token: unrecognized option --token-cod (did you mean --token-code?)",
         ),
         (
             ["get-session-token", f"--token-cod={TOKEN}"],
-            " get-session-token: there is no option --token-cod: did you mean --token-code?",
+            " get-session-token: unrecognized option --token-cod (did you mean --token-code?)",
         ),
-        (["get-session-token", "--token-code", "1", TOKEN], " get-session-token: an argument belongs to no option"),
-        (["get-session-token", f"--{TOKEN}"], " get-session-token: an argument belongs to no option"),
-        (["get-session-token", f"-{TOKEN}"], " get-session-token: an argument belongs to no option"),
+        (["get-session-token", "--token-code", "1", TOKEN], " get-session-token: unexpected positional argument"),
+        (["get-session-token", f"--{TOKEN}"], " get-session-token: unrecognized option"),
+        (["get-session-token", f"-{TOKEN}"], " get-session-token: unrecognized option"),
         (["get-session-token", f"--local={TOKEN}"], " get-session-token: --local takes no value"),
         (
             ["get-session-token", "--duration-seconds", TOKEN],
             " get-session-token: argument --duration-seconds: must be a whole number",
         ),
         (["get-session-token", "--token-code"], " get-session-token: argument --token-code: expected one argument"),
-        ([TOKEN, "get-session-token"], ": there is no such OPERATION"),
-        (["--token-code", TOKEN, "get-session-token"], ": there is no such OPERATION"),
-        (["--reg", TOKEN, "doctor"], ": there is no such OPERATION"),
-        (["doctor", f"{TOKEN}'\n\x1b[2J"], " doctor: an argument belongs to no option"),
-        ([f"{TOKEN}'\n\x1b[2J"], ": there is no such OPERATION"),
-        (["get-caller-identiti"], ": there is no such OPERATION: did you mean get-caller-identity?"),
+        ([TOKEN, "get-session-token"], ": invalid OPERATION"),
+        (["--token-code", TOKEN, "get-session-token"], ": unrecognized option --token-code"),
+        (["--reg", TOKEN, "doctor"], ": unrecognized option --reg (did you mean --region?)"),
+        (
+            ["--local", "--regon", "eu-west-1", "get-caller-identity"],
+            ": unrecognized option --regon (did you mean --region?)",
+        ),
+        (
+            ["assume-role", "--role-arn", TOKEN, "--role-sesion-name", TOKEN],
+            " assume-role: unrecognized option --role-sesion-name (did you mean --role-session-name?)",
+        ),
+        (
+            ["--region", "doctor", "assume-role", f"--rol-arn={TOKEN}"],
+            " assume-role: unrecognized option --rol-arn (did you mean --role-arn?)",
+        ),
+        (["doctor", f"{TOKEN}'\n\x1b[2J"], " doctor: unexpected positional argument"),
+        ([f"{TOKEN}'\n\x1b[2J"], ": invalid OPERATION"),
+        (["get-caller-identiti"], ": invalid OPERATION (did you mean get-caller-identity?)"),
         (
             ["assume-role", "--role-arn", TOKEN],
             " assume-role: the following arguments are required: --role-session-name",
@@ -274,8 +288,32 @@ def test_a_command_that_is_not_understood_repeats_no_value(
     status, out, err = run(capsys, *arguments)
 
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"sts-async{message}; `sts-async")
+    assert err.startswith(f"sts-async{message}. Run `sts-async")
+    assert err.endswith(" --help` for usage.\n")
     assert TOKEN not in err
+
+
+def test_help_says_what_the_documentation_of_the_coroutine_says(capsys: pytest.CaptureFixture[str]) -> None:
+    """A reader of the command's help learns what it needs; nothing in it is about values that are not text."""
+    _, out, _ = run(capsys, "get-scoped-credentials", "--help")
+    text = " ".join(out.split())
+
+    assert "Needs temporary credentials: a user calls `get-session-token` first." in text
+    assert "Give a policy, a duration, or both." in text
+    assert "--policy TEXT JSON text of 1 to 2,048 characters." in text
+    assert "mapping" not in text
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_no_help_speaks_of_values_that_are_not_text(
+    capsys: pytest.CaptureFixture[str], operation: Operation[Any]
+) -> None:
+    name = next(name for name in cli.SUMMARIES if name.replace("-", "") == operation.name.lower())
+    status, out, _ = run(capsys, name, "--help")
+
+    assert status == 0
+    assert "mapping" not in out
+    assert "[--local]" in out
 
 
 def test_help_says_where_values_may_come_from(capsys: pytest.CaptureFixture[str]) -> None:

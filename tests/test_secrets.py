@@ -212,7 +212,7 @@ async def test_a_policy_that_json_cannot_express_is_named_and_shows_nothing(poli
     async with STSClient(region="eu-west-1", endpoint_url="http://127.0.0.1:9/", credentials=KEYS) as sts:
         error = await failure(sts, "assume_role_with_web_identity", policy=policy)  # type: ignore[arg-type]
 
-    assert "policy must be text" in str(error)
+    assert "policy must be JSON text or a mapping" in str(error)
     assert_nothing_is_shown(error)
 
 

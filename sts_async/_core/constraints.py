@@ -127,6 +127,7 @@ class Member:
         items: For a list or a map, the `Member` that each of its own members or values is (its name is empty).
         secret: Whether the value must not be shown.
         flattened: For a map, whether its entries stand where the map would, without a name for each.
+        document: Whether the value is JSON text, for which a program can give a mapping.
     """
 
     name: str
@@ -137,9 +138,11 @@ class Member:
     items: Any = None
     secret: bool = False
     flattened: bool = False
+    document: bool = False
 
 
 KIND_RULES = {str: "be text", int: "be an integer", tuple: "be a list or tuple", FrozenMap: "be a mapping"}
+DOCUMENT_RULE = "be JSON text or a mapping that JSON can express"
 
 
 def violations(shape: Any, prefix: str = "") -> Iterator[str]:
@@ -172,7 +175,8 @@ def _plainly_valid(member: Member, value: Any) -> bool:
 def _explain(member: Member, value: Any, path: str) -> Iterator[str]:
     kind: Any = tuple if member.kind is list else member.kind
     if not isinstance(value, kind) or isinstance(value, bool):
-        yield f"{path} must {KIND_RULES.get(kind, f'be a {kind.__name__}')}"
+        rule = DOCUMENT_RULE if member.document else KIND_RULES.get(kind, f"be a {kind.__name__}")
+        yield f"{path} must {rule}"
         return
     for constraint in member.constraints:
         if not constraint.accepts(value):

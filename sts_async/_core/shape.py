@@ -94,7 +94,7 @@ def secret(*, default: Any = attrs.NOTHING, wire: str | None = None) -> Any:
 
 def document(*, default: Any = attrs.NOTHING) -> Any:
     """Declare a member that is JSON text: a mapping becomes compact text, text is sent as it is."""
-    return attrs.field(default=default, converter=_as_document)
+    return attrs.field(default=default, converter=_as_document, metadata={"document": True})
 
 
 def beside(*, default: Any) -> Any:
@@ -139,6 +139,7 @@ def _with_member(field: Any, members: list[Member]) -> Any:
         required=field.default is attrs.NOTHING,
         secret=field.metadata.get("secret", False),
         flattened=field.metadata.get("flattened", False),
+        document=field.metadata.get("document", False),
     )
     members.append(found)
     if found.kind is FrozenMap:

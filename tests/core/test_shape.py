@@ -62,7 +62,7 @@ def test_members_say_what_the_annotations_say() -> None:
         ),
         Member("inner", "Inner", Single),
         Member("key", "Key", str, secret=True),
-        Member("text", "Text", str, False, (Length(1),)),
+        Member("text", "Text", str, False, (Length(1),), document=True),
     )
     assert Empty.__members__ == ()
 
@@ -210,4 +210,4 @@ def test_what_json_does_not_have_is_left_as_it_is(policy: Any) -> None:
     made = Everything(plain="", text=policy)
 
     assert made.text is policy
-    assert list(violations(made)) == ["text must be text"]
+    assert list(violations(made)) == ["text must be JSON text or a mapping that JSON can express"]

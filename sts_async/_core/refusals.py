@@ -116,15 +116,16 @@ def refusal(response: HttpResponse, hide: Redaction = NOTHING_SENT) -> str:
     """Return the status of an answer, and the host that it names when it is a redirect, unless *hide* hides that."""
     if not is_redirect(response.status):
         return f"HTTP {response.status}"
+    redirect = f"HTTP {response.status} redirect"
     try:
         parts = urlsplit(response.headers.get("location", ""))
-        host = ascii((parts.hostname or "of its own")[:LONGEST_HOST])
-        place = parts.netloc.rpartition("@")[2]  # as it came: a secret in lower case is not found
-        if hide(place) != place:
-            host = "that repeats a secret"
+        host = (parts.hostname or "")[:LONGEST_HOST]
     except ValueError:
-        host = "that cannot be read"
-    return f"HTTP {response.status} to host {host}: not followed"
+        return f"{redirect} to an invalid URL: not followed"
+    place = parts.netloc.rpartition("@")[2]  # as it came: a secret in lower case is not found
+    if hide(place) != place:
+        return f"{redirect}: not followed (its host is hidden because it repeats a secret)"
+    return f"{redirect} to {f'host {host!a}' if host else 'a relative URL'}: not followed"
 
 
 def is_redirect(status: int) -> bool:

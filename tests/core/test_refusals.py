@@ -18,11 +18,15 @@ from sts_async.errors import TRANSIENT_STATUSES
     ("status", "headers", "said"),
     [
         (404, {"location": "http://a"}, "HTTP 404"),
-        (302, {"location": "https://u:SENTINEL@Evil.com/SENTINEL?x"}, "HTTP 302 to host 'evil.com': not followed"),
-        (307, {}, "HTTP 307 to host 'of its own': not followed"),
-        (301, {"location": "/SENTINEL"}, "HTTP 301 to host 'of its own': not followed"),
-        (308, {"location": "http://[SENTINEL"}, "HTTP 308 to host that cannot be read: not followed"),
-        (302, {"location": f"http://{'a' * 400}/"}, f"HTTP 302 to host '{'a' * 253}': not followed"),
+        (
+            302,
+            {"location": "https://u:SENTINEL@Evil.com/SENTINEL?x"},
+            "HTTP 302 redirect to host 'evil.com': not followed",
+        ),
+        (307, {}, "HTTP 307 redirect to a relative URL: not followed"),
+        (301, {"location": "/SENTINEL"}, "HTTP 301 redirect to a relative URL: not followed"),
+        (308, {"location": "http://[SENTINEL"}, "HTTP 308 redirect to an invalid URL: not followed"),
+        (302, {"location": f"http://{'a' * 400}/"}, f"HTTP 302 redirect to host '{'a' * 253}': not followed"),
     ],
 )
 def test_a_refusal_names_a_status_and_a_host(status: int, headers: dict[str, str], said: str) -> None:
@@ -72,8 +76,9 @@ def test_a_host_that_repeats_what_was_sent_is_not_shown() -> None:
     """G12: in whatever case."""
     response = HttpResponse(302, {"location": f"http://{SECRET}.evil.test/"}, SecretBytes(b""))
 
-    assert refusal(response, Redaction(SENT)) == "HTTP 302 to host that repeats a secret: not followed"
-    assert refusal(response, Redaction(None)) == f"HTTP 302 to host '{SECRET.lower()}.evil.test': not followed"
+    hidden = refusal(response, Redaction(SENT))
+    assert hidden == "HTTP 302 redirect: not followed (its host is hidden because it repeats a secret)"
+    assert refusal(response, Redaction(None)) == f"HTTP 302 redirect to host '{SECRET.lower()}.evil.test': not followed"
 
 
 @pytest.mark.parametrize(

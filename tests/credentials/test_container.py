@@ -516,7 +516,7 @@ async def test_a_redirect_is_not_followed(lender: Engine, raw_server: Start, sta
     server = await raw_server(http("SENTINEL", status=status, headers=f"Location: {location}\r\n"))
     error = await refusal_of({FULL: server.url, TOKEN: "SENTINEL"}, lender)
 
-    assert str(error) == f"container endpoint: HTTP {status} to host 'localhost': not followed"
+    assert str(error) == f"container endpoint: HTTP {status} redirect to host 'localhost': not followed"
     assert "SENTINEL" not in shown(error)
     assert other.connections == 0
 

@@ -571,7 +571,7 @@ async def test_a_redirect_is_not_followed(lender: Engine, raw_server: Start, sta
     server = await raw_server(*[TOKEN][:step], redirect)
     error = await refusal_of(IMDSProvider(endpoint=server.url, role_name="demo"), lender)
 
-    assert f"HTTP {status} to host '127.0.0.1': not followed" in str(error)
+    assert f"HTTP {status} redirect to host '127.0.0.1': not followed" in str(error)
     assert "SENTINEL" not in shown(error)
     assert other.connections == 0
 
@@ -616,7 +616,7 @@ async def test_expired_credentials_are_used_when_there_are_no_others(
 
         assert await provider.provide_credentials(lender) is first
         assert asked(server) == []
-        assert "has only credentials that have expired" in caplog.text
+        assert "returned expired credentials; serving them" in caplog.text
 
         server.lifetime = 3600
         clocks.advance(301)

@@ -90,7 +90,9 @@ async def test_a_redirect_is_not_followed(raw_server: Start, lender: Engine, sta
     """T4."""
     other = await raw_server(http(""))
     server = await raw_server(http("", status=status, headers=f"Location: {other.url}?SENTINEL\r\n"))
-    with pytest.raises(RedirectRefused, match=f"the service answered HTTP {status} to host '127.0.0.1': not followed"):
+    with pytest.raises(
+        RedirectRefused, match=f"service answered HTTP {status} redirect to host '127.0.0.1': not followed"
+    ):
         await exchange(lender, HttpRequest("GET", server.url, {}), who="the service")
 
     assert (len(server.requests), other.connections) == (1, 0)

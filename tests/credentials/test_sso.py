@@ -378,7 +378,7 @@ async def test_a_redirect_takes_no_token_elsewhere(
     other = await raw_server(http("{}"))
     redirecting = await raw_server(http("", status=307, headers=f"Location: {other.url}\r\n"))
     server.login(cache, session="corp", seconds=-5 if variable.endswith("OIDC") else 3600)
-    with pytest.raises(RedirectRefused, match=r"HTTP 307 to host '127.0.0.1': not followed"):
+    with pytest.raises(RedirectRefused, match=r"HTTP 307 redirect to host '127.0.0.1': not followed"):
         await provide(environ={variable: redirecting.url}).fetch(lender)
 
     assert (redirecting.connections, other.connections) == (1, 0)

@@ -343,7 +343,7 @@ async def test_no_redirect_is_followed(front: Daemon, ports: Ports, status: int)
     await asyncio.to_thread(ask, ports["other"])
 
     assert {(type(error), error.retryable, error.attempts) for error in caught} == {(errors.RedirectRefused, False, 1)}
-    assert {str(error) for error in caught} == {f"HTTP {status} to host '127.0.0.1': not followed"}
+    assert {str(error) for error in caught} == {f"HTTP {status} redirect to host '127.0.0.1': not followed"}
     assert ports_in(front.log(lines=52)) == [ports["odd"]] * 51 + [ports["other"]]
 
 

@@ -19,11 +19,12 @@ from . import sigv4
 from ._call import Call, cannot_be_repeated, may_be_sent_again
 from ._context import ClientContext
 from ._core import answer, query
+from ._core.checks import not_credentials
 from ._core.constraints import violations
 from ._core.endpoints import Endpoint
 from ._core.headers import checked_headers
 from ._core.message import HttpRequest
-from ._core.secret import Unpicklable, kind_of, without_data
+from ._core.secret import Unpicklable, without_data
 from ._core.skew import is_reason
 from ._flight import Tasks
 from ._limits import Gate
@@ -278,7 +279,7 @@ class Engine(Unpicklable):
             await self._shared.sleep(seconds)
 
     def _too_late(self, call: Call) -> STSError:
-        error = call.failure or DeadlineExceeded(f"the call was not over after {self._deadline:g} s")
+        error = call.failure or DeadlineExceeded(f"the call exceeded its deadline of {self._deadline:g} s")
         error.attempts = call.sent
         return error
 
@@ -364,9 +365,7 @@ class Engine(Unpicklable):
         if not isinstance(credentials, Credentials):
             given = without_data(credentials)
             del credentials  # no traceback shows data that was given in their place
-            raise CredentialsError(
-                f"{type(self._credentials).__name__}.provide_credentials gave no Credentials but a {kind_of(given)}"
-            )
+            raise CredentialsError(f"{type(self._credentials).__name__}.provide_credentials {not_credentials(given)}")
         return credentials
 
     def _remember(self, digest: str, metadata: ResponseMetadata) -> None:

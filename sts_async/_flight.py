@@ -60,7 +60,8 @@ class Tasks:
                     loop.call_soon_threadsafe(task.cancel)
         if ending:
             await asyncio.wait(ending, timeout=grace)
-        for flight in list(self.flights):  # of a task that did not end, nobody waits for the end
+        # A task that ignores cancellation may never end: release its waiters now.
+        for flight in list(self.flights):
             if flight.task.get_loop() is here:
                 flight.land()
 
@@ -112,7 +113,7 @@ class _Flight(Generic[T]):
         return self.late is not None or self.task.done()
 
     def land(self, task: object = None) -> None:
-        """Have those who wait look at what has become of the task."""
+        """Wake all waiters; each reads the task's result."""
         if self._timer is not None:
             self._timer.cancel()
         for waiter in self.waiting:
@@ -131,7 +132,7 @@ class _Flight(Generic[T]):
         if self.late is not None:
             raise again(self.late)
         if self.task.cancelled() or not self.task.done():
-            raise ClientClosedError("the client that was to get it is closed")
+            raise ClientClosedError("the client that started this work was closed")
         landed = self.task.result()
         if isinstance(landed, _Failed):
             raise landed.throw()
@@ -139,7 +140,7 @@ class _Flight(Generic[T]):
 
 
 def _given_up(seconds: float) -> STSError:
-    return DeadlineExceeded(f"the work that the client began was not done within {seconds:g} s")
+    return DeadlineExceeded(f"the client's background work timed out after {seconds:g} s")
 
 
 class Flights(Generic[T]):
@@ -187,7 +188,7 @@ class Flights(Generic[T]):
             del self._under_way[loop]
 
     async def get(self, tasks: Tasks, work: Callable[[], Coroutine[Any, Any, T]], *, seconds: float | None = None) -> T:
-        """Return what one flight brings for everybody who asks while it is under way, or raise its error."""
+        """Join the running flight, or start one, and return its result or raise its error."""
         while True:
             flight = self.join(tasks, work, seconds=seconds)
             try:
@@ -195,7 +196,7 @@ class Flights(Generic[T]):
             except ClientClosedError:
                 if flight.begun_by is tasks:
                     raise
-                # Another client began it, and was closed: then we do it.
+                # Another client started it and was closed: start our own.
 
 
 async def _caught(work: Callable[[], Coroutine[Any, Any, T]]) -> "T | _Failed":
@@ -203,7 +204,7 @@ async def _caught(work: Callable[[], Coroutine[Any, Any, T]]) -> "T | _Failed":
         return await work()
     except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - raised by everybody who waits
+    except BaseException as error:  # noqa: BLE001 - raised again for each waiter
         return _Failed(error)
 
 

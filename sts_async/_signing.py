@@ -49,7 +49,9 @@ class EndpointSigner:
         """
         region = self.endpoint.signing_region
         if region is None:
-            raise ConfigurationError("a signed operation needs a region beside endpoint_url: pass region=...")
+            raise ConfigurationError(
+                "a signed operation needs a region as well as endpoint_url: pass region=... (--region, or AWS_REGION)"
+            )
         return region
 
     def scope(self, credentials: Credentials) -> str:

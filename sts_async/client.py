@@ -140,7 +140,7 @@ class STSClient(Unpicklable, Calls):
         except TimeoutError:
             if not limit.expired:
                 raise
-            raise _closed() if self._closed else _not_started(deadline) from None
+            raise ClientClosedError() if self._closed else _not_started(deadline) from None
         return engine, self._clock.monotonic() - began
 
     async def _start(self) -> Engine:
@@ -165,7 +165,7 @@ class STSClient(Unpicklable, Calls):
         # Another thread's event loop may have been quicker. No lock: one that is held at a fork stays so in the child.
         self._transport, self._endpoint, engine = self._started.setdefault("parts", (transport, endpoint, engine))
         if self._closed:
-            raise _closed()
+            raise ClientClosedError
         self._engine = engine
         return engine
 
@@ -430,8 +430,6 @@ def _expect(given: object, kind: type, name: str) -> None:
 
 
 def _not_started(deadline: float) -> DeadlineExceeded:
-    return DeadlineExceeded(f"the client was not ready within {deadline:g} s: it still reads its configuration")
-
-
-def _closed() -> ClientClosedError:
-    return ClientClosedError("the client is closed: it cannot be used after `aclose`, or outside its `async with`")
+    return DeadlineExceeded(
+        f"the client did not start within {deadline:g} s: it is still reading its configuration files"
+    )

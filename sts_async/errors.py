@@ -38,6 +38,7 @@ from typing import Any, ClassVar, Literal
 from ._core.secret import Secret
 from ._core.words import printable
 
+CLIENT_CLOSED = "the client is closed: it cannot be used after `aclose`, or outside its `async with`"
 MAX_MESSAGE = 2048  # characters of a service's message that are kept
 MAX_CODE = 256  # characters of its error code and request id
 
@@ -141,7 +142,7 @@ class ClientClosedError(STSError, RuntimeError):
     """The client was used after it was closed, or closed while it was used."""
 
     def __init__(self, *args: object) -> None:
-        super().__init__(*(args or ("the client is closed",)))
+        super().__init__(*(args or (CLIENT_CLOSED,)))
 
 
 class TransportError(STSError):

@@ -120,7 +120,7 @@ async def test_what_hangs_ends_with_the_deadline(part: str) -> None:
     engine = World([answer()]).engine(deadline=0.02, **{part: Hanging()})
 
     async with asyncio.timeout(5):
-        with pytest.raises(errors.DeadlineExceeded, match=r"not over after 0\.02 s"):
+        with pytest.raises(errors.DeadlineExceeded, match=r"exceeded its deadline of 0\.02 s"):
             await engine.invoke(ASSUME_ROLE, REQUEST)
 
 
@@ -234,7 +234,7 @@ async def test_keys_are_sent_while_every_date_is_wrong_and_it_heals_when_dates_a
     assert len(world.sent) == 7
     assert engine.context.now().timestamp() == world.now
     world.now += 3601
-    with pytest.raises(errors.CredentialsExpired, match=r"1 s ago by this host.s clock, which says 2026"):
+    with pytest.raises(errors.CredentialsExpired, match=r"credentials.* expired 1 s ago \(host clock: 2026-"):
         await engine.invoke(ASSUME_ROLE, REQUEST)
 
 

@@ -579,6 +579,22 @@ def test_what_is_no_credentials_is_refused_by_its_type(make: Callable[..., Any],
     assert SENTINEL not in str(caught.value)
 
 
+@each_form
+@pytest.mark.parametrize("headers", [[("x-a", SENTINEL)], SENTINEL], ids=["list", "str"])
+def test_headers_that_are_no_mapping_are_refused_by_their_type(make: Callable[..., Any], headers: Any) -> None:
+    """The message names the type that was given, and no type of the library's own."""
+    with pytest.raises(ConfigurationError) as caught:
+        make(LONG_TERM, method="GET", url=URL, headers=headers, **STS)
+
+    assert str(caught.value) == f"headers must be a mapping of names to values, not a {type(headers).__name__}"
+
+
+@each_form
+def test_a_url_of_bytes_is_refused_without_a_type_of_our_own(make: Callable[..., Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"^url must be a str$"):
+        make(LONG_TERM, method="GET", url=URL.encode(), headers={}, **STS)
+
+
 def test_a_body_is_bytes() -> None:
     """G14."""
     text: Any = "a=1"

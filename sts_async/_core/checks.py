@@ -1,6 +1,7 @@
-"""Numbers and switches that programs pass in: a boolean is not a number, and a number is not a switch."""
+"""Checks of what programs pass in or return: a boolean is not a number, and a number is not a switch."""
 
 from ..errors import ConfigurationError
+from .secret import kind_of
 
 
 def is_whole(value: object, *, least: int = 1, most: int | None = None) -> bool:
@@ -44,3 +45,8 @@ def check_flag(name: str, value: object) -> None:
     """
     if not isinstance(value, bool):
         raise ConfigurationError(f"{name} must be True or False")
+
+
+def not_credentials(returned: object) -> str:
+    """Return the end of a message about a source that returned something else than `Credentials`."""
+    return f"returned {'None' if returned is None else f'a {kind_of(returned)}'}, not Credentials"

@@ -112,7 +112,7 @@ def take_apart(url: str, *, what: str, schemes: tuple[str, ...] = ("https", "htt
             ``127.1`` and ``0x7f000001``. The message quotes nothing of it.
     """
     if not isinstance(url, str):
-        raise InvalidEndpoint(f"{what} must be text, not a {type(url).__name__}")
+        raise InvalidEndpoint(f"{what} must be a str")
     begins = (
         rf"(?ai)\A(?!(?:{'|'.join(schemes)})://)",
         f"begin with {' or '.join(f'{scheme}://' for scheme in schemes)}",

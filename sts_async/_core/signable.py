@@ -137,9 +137,9 @@ def check_hash(payload_hash: str) -> None:
 
 def signable_headers(headers: Mapping[str, str], *, host: str, without: frozenset[str] = frozenset()) -> dict[str, str]:
     """Return what of *headers* is signed, by lower-case names, with a ``host`` among it."""
-    if not isinstance(headers, Mapping):
-        raise ConfigurationError(f"headers must be a mapping of names to values, not a {type(headers).__name__}")
     headers = cover_headers(headers)
+    if not isinstance(headers, Mapping):
+        raise ConfigurationError(f"headers must be a mapping of names to values, not a {kind_of(headers)}")
     signed = {"host": host}
     seen = set()
     for name, value in headers.items():

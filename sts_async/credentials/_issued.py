@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NoReturn
 import attrs
 
 from .._core import arns, freshness
-from .._core.checks import check_flag
+from .._core.checks import check_flag, not_credentials
 from .._core.constraints import violations
 from .._core.endpoints import check_partition
 from .._core.secret import Secret, conceal, kind_of, without_data
@@ -92,7 +92,7 @@ class SignedProvider(IssuedProvider):
     ) -> None:
         source, mfa_code = without_data(source), without_data(mfa_code)
         super().__init__(request, name=name, strict_arns=strict_arns)
-        self._source = None if source is None else provider_of(source)
+        self._source = None if source is None else provider_of(source, what="source")
         self._device: _Device | None = None
         serial_number: str | None = getattr(request, "serial_number", None)
         if serial_number is not None and mfa_code is not None:
@@ -165,7 +165,7 @@ def is_attended(source: CredentialsProvider | None) -> bool:
     """Say whether *source* asks a person, as far as is known: a chain does when one of its sources does."""
     if isinstance(source, ProviderChain):
         return any(map(is_attended, source.sources))
-    return getattr(source, "schedule", None) == freshness.ATTENDED
+    return getattr(getattr(source, "schedule", None), "attended", False)
 
 
 class _SourceOfFetch:
@@ -189,7 +189,7 @@ class _SourceOfFetch:
             raise _failed(f"the source of {self._of}", error) from error
         if not isinstance(credentials, Credentials):
             credentials = without_data(credentials)
-            raise CredentialsError(f"the source of {self._of} gave no Credentials but a {kind_of(credentials)}")
+            raise CredentialsError(f"the source of {self._of} {not_credentials(credentials)}")
         return credentials
 
     def invalidate(self, access_key_id: str) -> None:

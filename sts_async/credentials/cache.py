@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .._core import freshness
+from .._core.checks import not_credentials
 from .._core.freshness import Health, Moment, Schedule, Step
 from .._core.secret import Unpicklable, kind_of, without_data
 from .._flight import Flights, again
@@ -57,6 +58,9 @@ class RefreshingProvider(Unpicklable):
     asked. None for a source that bounds itself.
     """
 
+    bounds_itself = True
+    """Whether `provide_credentials` always ends by itself. A chain ends a source without this attribute after 60 s."""
+
     name: str
     """What messages call the source: the name of its class, unless a subclass says otherwise."""
 
@@ -69,7 +73,7 @@ class RefreshingProvider(Unpicklable):
     @property
     def _bound(self) -> float | None:
         """Seconds for a fetch: more of them where a person is asked."""
-        if self.fetch_seconds is None or self.schedule != freshness.ATTENDED:
+        if self.fetch_seconds is None or not self.schedule.attended:
             return self.fetch_seconds
         return max(self.fetch_seconds, ATTENDED_SECONDS)
 
@@ -78,7 +82,7 @@ class RefreshingProvider(Unpicklable):
         # A source that does not let itself be cancelled is given up a little later.
         return None if self._bound is None else self._bound + GIVE_UP_SECONDS
 
-    def _late(self, seconds: float | None) -> CredentialsError:
+    def _late(self, seconds: float) -> CredentialsError:
         return CredentialsError(f"{self.name} did not provide credentials within {seconds:g} s")
 
     @abstractmethod
@@ -128,7 +132,9 @@ class RefreshingProvider(Unpicklable):
         """Return an equal error that says when there is another attempt."""
         remembered = again(error)
         seconds = self._held.quiet_until.monotonic - lender.monotonic()
-        remembered.add_note(f"{self.name}: an error of an earlier attempt; the next one is made in {seconds:.0f} s")
+        remembered.add_note(
+            f"{self.name}: this error is cached from an earlier attempt; next attempt in {seconds:.0f} s"
+        )
         return remembered
 
     async def _refresh(self, lender: Lender) -> Credentials:
@@ -159,11 +165,11 @@ class RefreshingProvider(Unpicklable):
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            failure = raised = CredentialsError(f"{self.name} was cancelled from within")
+            failure = raised = CredentialsError(f"{self.name} cancelled its own fetch")
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 - of a source of the program's own
-            if limit.expired():
+            if seconds is not None and limit.expired():
                 failure = raised = self._late(seconds)
             else:
                 failure, raised = CredentialsError(f"{self.name} failed with {type(error).__name__}"), error
@@ -194,9 +200,11 @@ class RefreshingProvider(Unpicklable):
     def _accept(self, credentials: Credentials, lender: Lender) -> Credentials:
         if not isinstance(credentials, Credentials):
             credentials = without_data(credentials)
-            raise CredentialsError(f"{self.name} gave no Credentials but a {kind_of(credentials)}")
+            raise CredentialsError(f"{self.name} {not_credentials(credentials)}")
         if not ends_at_some_time(credentials):
-            raise CredentialsError(f"{self.name} gave credentials whose expiration is no datetime with a time zone")
+            raise CredentialsError(
+                f"{self.name} returned credentials whose expiration is not a timezone-aware datetime"
+            )
         now, before = _now(lender), self._held
         lifetime = freshness.lifetime_of(credentials, *clocks(lender))
         if lifetime > 0:
@@ -205,14 +213,14 @@ class RefreshingProvider(Unpicklable):
             )
             if before.health is not Health.GOOD:
                 failing = before.failing_seconds(now) or 0.0
-                log.info("%s: credential refresh works again, after %.0f s of failures", self.name, failing)
+                log.info("%s: credential refresh recovered after failing for %.0f s", self.name, failing)
         elif self.schedule.accept_expired and before.credentials is None:
             log.warning(
-                "%s: the source has only credentials that have expired; serving them until it has others", self.name
+                "%s: the source returned expired credentials; serving them until it returns valid ones", self.name
             )
             self._held = freshness.after_expired(credentials, now=now, jitter=lender.jitter(), before=before)
         else:
-            raise CredentialsExpired(f"{self.name} gave credentials that have already expired")
+            raise CredentialsExpired(f"{self.name} returned credentials that have already expired")
         return credentials
 
 
@@ -260,12 +268,13 @@ class CachingProvider(RefreshingProvider):
 def _told(health: Health, credentials: Credentials) -> str:
     """Return what a log says of how bad it has become."""
     expiration = credentials.expiration
-    end = "have no end" if expiration is None else f"end at {expiration.isoformat(timespec='seconds')}"
+    at = "" if expiration is None else expiration.isoformat(timespec="seconds")
+    end = f"expire at {at}" if at else "do not expire"
     match health:
         case Health.KEPT:
             return f"credential refresh failed; still serving the cached credentials, which {end}"
         case Health.ENDED:
-            return f"credential refresh failed; still serving the cached credentials, which have expired ({end})"
+            return f"credential refresh failed; still serving the cached credentials, which expired at {at}"
     return f"credential refresh failed; no longer serving the cached credentials, which {end}"
 
 

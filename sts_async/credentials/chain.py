@@ -6,6 +6,7 @@ from typing import Literal
 
 import attrs
 
+from .._core.checks import not_credentials
 from .._core.secret import Unpicklable, without_data
 from .._flight import Flights
 from .._limits import ATTENDED_SECONDS, FETCH_SECONDS
@@ -50,12 +51,14 @@ class ProviderChain(Unpicklable):
         ConfigurationError: There is none, or one of them is not a source.
     """
 
+    bounds_itself = True
+
     def __init__(self, *sources: Source) -> None:
         sources = tuple(map(without_data, sources))
         self.sources: tuple[CredentialsProvider, ...] = ()  # for the traceback of an error here
         if not sources:
             raise ConfigurationError("a chain needs at least one source")
-        self.sources = tuple(map(provider_of, sources))
+        self.sources = tuple(provider_of(source, what="a source of a chain") for source in sources)
         self._chosen: CredentialsProvider | None = None
         self._searches: Flights[Credentials] = Flights(late=_late)
 
@@ -113,10 +116,8 @@ class ProviderChain(Unpicklable):
 
 
 async def _provided(source: CredentialsProvider, lender: Lender) -> Credentials:
-    """Return what a source has; one of the program's own, which may have no bound, gets 60 s."""
-    limit = asyncio.timeout(
-        None if isinstance(source, Unpicklable) else FETCH_SECONDS
-    )  # ours are, and bound themselves
+    """Return what a source has, within 60 s unless the source bounds itself."""
+    limit = asyncio.timeout(None if getattr(source, "bounds_itself", False) else FETCH_SECONDS)
     try:
         async with limit:
             return await source.provide_credentials(lender)
@@ -141,7 +142,7 @@ async def _ask(source: CredentialsProvider, lender: Lender) -> Finding:
     except Exception as error:  # noqa: BLE001 - of a source of the program's own, whose text may hold anything
         return Finding(source=name, outcome="failed", detail=type(error).__name__)
     if not isinstance(credentials, Credentials):
-        return Finding(source=name, outcome="failed", detail=f"gave a {type(credentials).__name__}")
+        return Finding(source=name, outcome="failed", detail=not_credentials(credentials))
     ends = credentials.expiration
     until = "does not end" if ends is None else f"until {ends.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     return Finding(source=name, outcome="found", detail=f"{credentials.access_key_id}, {until}")

@@ -33,6 +33,7 @@ class EnvironmentProvider(Unpicklable):
     """
 
     name = "environment"
+    bounds_itself = True
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._environ = HiddenMapping(os.environ if environ is None else environ)
@@ -54,8 +55,8 @@ class EnvironmentProvider(Unpicklable):
             self._last = seen, credentials  # the same object while the variables stand, for its signer
         if has_ended(credentials, lender):
             raise CredentialsExpired(
-                f"the credentials in the environment have expired: {EXPIRATION} is past, "
-                f"{ended_when(credentials, lender)}"
+                f"the credentials in the environment expired {ended_when(credentials, lender)}: "
+                f"set new ones, and their {EXPIRATION}"
             )
         return credentials
 

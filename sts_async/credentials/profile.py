@@ -57,6 +57,8 @@ class ProfileProvider(Unpicklable):
         surroundings: Where environment and files are; those of the process when it is None.
     """
 
+    bounds_itself = True
+
     def __init__(
         self,
         profile: str | None = None,

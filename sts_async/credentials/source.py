@@ -17,9 +17,13 @@ MFACode = Callable[[str], Awaitable[str]]
 """A coroutine function that is given the serial number of an MFA device, and returns the code that it shows."""
 
 
-def provider_of(source: Source) -> CredentialsProvider:
+def provider_of(source: Source, *, what: str = "credentials") -> CredentialsProvider:
     """
     Return the provider of whatever a program gives where credentials are wanted.
+
+    Args:
+        source: What was given.
+        what: Name of the argument; messages begin with it.
 
     Raises:
         ConfigurationError: It is nothing that could provide credentials.
@@ -34,7 +38,7 @@ def provider_of(source: Source) -> CredentialsProvider:
         if callable(source):
             return CachingProvider(source)
     raise ConfigurationError(
-        "credentials must be Credentials, an object with a coroutine provide_credentials(lender) or a coroutine "
+        f"{what} must be Credentials, an object with a coroutine provide_credentials(lender) or a coroutine "
         f"function, not {source.__name__ if isinstance(source, type) else f'a {kind_of(source)}'}"
     )
 

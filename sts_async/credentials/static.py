@@ -21,6 +21,7 @@ class StaticProvider(Unpicklable):
     """
 
     name = "static"
+    bounds_itself = True
 
     def __init__(self, credentials: Credentials) -> None:
         credentials = without_data(credentials)
@@ -39,8 +40,8 @@ class StaticProvider(Unpicklable):
         """
         if has_ended(self._credentials, lender):
             raise CredentialsExpired(
-                f"the credentials that were given have expired, {ended_when(self._credentials, lender)}: "
-                "give a source of new ones"
+                f"the static credentials expired {ended_when(self._credentials, lender)}: "
+                "pass new ones, or a provider that refreshes"
             )
         return self._credentials
 
@@ -72,7 +73,7 @@ def clocks(lender: Lender) -> tuple[datetime, datetime]:
 
 
 def ended_when(credentials: Credentials, lender: Lender) -> str:
-    """Return how long ago *credentials* ended by this host's clock, and what that says, as messages have them."""
+    """Return how long ago *credentials* expired by this host's clock, and the time of that clock, for messages."""
     _, now = clocks(lender)
     seconds = -lifetime_of(credentials, now)
-    return f"{seconds:.0f} s ago by this host's clock, which says {now.isoformat(timespec='seconds')}"
+    return f"{seconds:.0f} s ago (host clock: {now.isoformat(timespec='seconds')})"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support import KEYS
 
+from sts_async import credentials
 from sts_async._engine import Engine
 from sts_async._seams import Lender
 from sts_async.credentials import EnvironmentProvider, Finding, ProviderChain, RefreshingProvider
@@ -183,3 +184,34 @@ async def test_the_cache_of_each_source_serves_the_chain(lender: Engine) -> None
         await chain.provide_credentials(lender)
 
     assert role.fetched == 1
+
+
+@pytest.mark.parametrize("bounds_itself", [False, True])
+async def test_a_source_can_say_that_it_bounds_itself(
+    lender: Engine, monkeypatch: pytest.MonkeyPatch, bounds_itself: bool
+) -> None:
+    """A chain ends a source of the program's own after a time, unless the source declares that it needs no bound."""
+    monkeypatch.setattr("sts_async.credentials.chain.FETCH_SECONDS", 0.0)
+
+    class Slow:
+        def __init__(self) -> None:
+            self.bounds_itself = bounds_itself
+
+        async def provide_credentials(self, lender: Lender) -> Credentials:
+            for _ in range(3):
+                await asyncio.sleep(0.001)
+            return KEYS
+
+    chain = ProviderChain(Slow())
+    if bounds_itself:
+        assert await chain.provide_credentials(lender) is KEYS
+    else:
+        with pytest.raises(CredentialsError, match="Slow did not provide credentials within 0 s"):
+            await chain.provide_credentials(lender)
+
+
+def test_every_source_here_bounds_itself() -> None:
+    names = [name for name in credentials.__all__ if name.endswith(("Provider", "Chain"))]
+
+    assert len(names) > 10
+    assert [name for name in names if getattr(credentials, name).bounds_itself is not True] == []

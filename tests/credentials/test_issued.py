@@ -347,7 +347,7 @@ async def test_the_source_signs(make: Callable[..., SignedProvider], source: Any
             r"^the source of \w+Provider\(.*\) has no credentials: X is not set$",
         ),
         (OSError("disk"), r"^the source of \w+Provider\(.*\) failed with OSError$"),
-        ({"secret_access_key": "SENTINEL"}, r"^the source of \w+Provider\(.*\) gave no Credentials but a dict$"),
+        ({"secret_access_key": "SENTINEL"}, r"^the source of \w+Provider\(.*\) returned a dict, not Credentials$"),
     ],
     ids=["nothing", "failing", "wrong"],
 )
@@ -366,7 +366,7 @@ async def test_a_source_that_has_nothing_is_a_failure_of_what_is_configured(
 def test_what_is_no_source_is_refused_when_the_provider_is_made(
     make: Callable[..., SignedProvider], source: Any
 ) -> None:
-    with pytest.raises(errors.ConfigurationError, match="must be Credentials"):
+    with pytest.raises(errors.ConfigurationError, match=r"^source must be Credentials"):
         make(source=source)
 
 

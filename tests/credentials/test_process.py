@@ -92,7 +92,7 @@ async def test_credentials_that_have_expired_are_refused(lender: Engine) -> None
     """F49."""
     provider = ProcessProvider(echo({**WHOLE, "Expiration": "2025-12-31T23:59:59Z"}))
 
-    with pytest.raises(CredentialsExpired, match=r"^credential_process gave credentials that have"):
+    with pytest.raises(CredentialsExpired, match=r"^credential_process returned credentials that have"):
         await provider.provide_credentials(lender)
 
 

@@ -1,6 +1,7 @@
 """Certificates in files: the authorities that TLS peers are checked against, and what is shown to them."""
 
 import base64
+import codecs
 import contextlib
 import os
 import re
@@ -14,7 +15,6 @@ from .config import Config
 from .errors import ConfigurationError
 
 MOST_CERTIFICATES = 4 << 20  # bytes of a file
-BOM = b"\xef\xbb\xbf"
 # A block of PEM. Text outside of blocks is no matter, whatever its encoding. Source: RFC 7468, sections 2 and 5.2.
 _BEGIN = rb"(?m)^-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE)-----[ \t\r]*$"
 _BLOCK = _BEGIN + rb"([^-]*)^-----END \1-----"
@@ -50,9 +50,9 @@ def _authorities(config: Config) -> ssl.SSLContext:
         with _as_file(trusted) as path:
             return ssl.create_default_context(cafile=path, cadata=plain or None)
     except (OSError, ValueError) as error:  # ssl.SSLError is the former
-        reason = "a certificate in it cannot be read"
+        reason = "contains an invalid certificate"
         if isinstance(error, _NoCertificate):
-            reason = "no certificates in PEM form"
+            reason = "contains no PEM certificates"
         elif not isinstance(error, ssl.SSLError):
             reason = getattr(error, "strerror", None) or reason
     raise ConfigurationError(f"{config.origin_of('ca_bundle')}: {config.ca_bundle!a}: {reason}")
@@ -70,7 +70,7 @@ def _certificates(data: bytes) -> tuple[bytes, bytes]:
         ValueError: There are none, or one is not base64 or has no end.
     """
     plain, trusted = [], []
-    data = data.removeprefix(BOM)
+    data = data.removeprefix(codecs.BOM_UTF8)
     for block in re.finditer(_BLOCK, data):
         der = base64.b64decode(b"".join(block[2].split()), validate=True)
         if block[1].startswith(b"TRUSTED"):
@@ -111,7 +111,7 @@ def _show(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
         context.load_cert_chain(certificate, key, password=_no_password)
         return
     except ssl.SSLError:
-        reason = "not a certificate and its private key in PEM form"
+        reason = "not a matching PEM certificate and private key"
     except OSError as error:
         reason = error.strerror or str(error)
     except ValueError:

@@ -1,4 +1,7 @@
-"""Connections of aiohttp that take notes: what came over them, which sockets they have, who looks names up."""
+"""
+aiohttp connections that record whether they were reused and whether a response has begun. They close themselves when
+unsolicited bytes arrive.
+"""
 
 import asyncio
 import contextlib
@@ -77,7 +80,7 @@ class Use:
             self._ending = head[-len(LAST_CHUNK) :]
 
     def end(self) -> None:
-        """Know that the connection is back in the pool, or closed."""
+        """Record that the connection is back in the pool, or closed."""
         self.over = True
 
 
@@ -184,7 +187,7 @@ class Connector(aiohttp.TCPConnector):
         return made
 
     def let_go(self) -> None:
-        """Be nobody's: what is open is not closed, now or at the end."""
+        """Disown the connector after a fork: its sockets belong to the parent and must not be closed here."""
         self._let_go = True
 
     def leave_to_parent(self) -> None:

@@ -1,8 +1,8 @@
 """
 The client's own work, as opposed to a caller's call.
 
-What many callers share is done for none of them: credentials are fetched, renewed and looked for with the options of
-the client, never with the deadline, region, headers, retries, handlers or observers of the caller that came first.
+Work shared by many callers (fetching and refreshing credentials) uses the client's options, never those of the call
+that triggered it: its deadline, region, headers, retries, handlers and observers.
 Sources of credentials are given a `ClientContext`, and nothing else of a client. A call has no way to put its own
 options in there: a context is made once, with the client's engine, and from what the client was made of.
 """

@@ -89,7 +89,7 @@ class Engine(Unpicklable):
         Args:
             operation: What is called.
             request: Its input.
-            spent: Seconds of the deadline that are over already.
+            spent: Seconds of the deadline already used.
         """
         call = Call(Meter(self._observers, operation=operation.name) if self._observers else None)
         outcome: R | STSError
@@ -173,7 +173,8 @@ class Engine(Unpicklable):
                 call.sent, call.unsent = call.attempt, None
                 if meter is not None:
                     meter.answered(response)
-                if endpoint.secure:  # else whoever is in between could have us sign for next year
+                # Over plain HTTP, an attacker could set Date and obtain a signature for next year.
+                if endpoint.secure:
                     skew = shared.clock.learn(response.headers, sent=sign.at, received=shared.wall_clock())
                 outcome = answer.read(
                     operation,

@@ -163,7 +163,8 @@ def write_private(path: StrPath, data: bytes) -> None:
             stream.flush()
             os.fsync(descriptor)
             if not _WINDOWS:
-                temporary.replace(target)  # while it is open, and so locked: nobody sweeps it
+                # Rename while the file is locked, so that no sweep removes it.
+                temporary.replace(target)
         if _WINDOWS:
             temporary.replace(target)  # it cannot be renamed while it is open
         _sync_directory(target.parent)

@@ -71,30 +71,30 @@ class Meter:
         return passed
 
     def marshalled(self, endpoint: str) -> None:
-        """Know that the body is written."""
+        """Record that the body is written."""
         self._endpoint = endpoint
         self._marshalling = self._lap()
 
     def attempt_began(self, attempt: int) -> None:
-        """Know that an attempt begins."""
+        """Record that an attempt begins."""
         self._attempt, self._parts, self._status, self._reused = attempt, {}, None, None
         self._lap()
 
     def over(self, part: str) -> None:
-        """Know that a part of the attempt is over: credentials, limiter, queue, signing, send or parse."""
+        """Record that a part of the attempt is over: credentials, limiter, queue, signing, send or parse."""
         passed = self._parts[f"{part}_seconds"] = self._lap()
         if part == "limiter":
             self._limiter += passed
 
     def answered(self, response: HttpResponse) -> None:
-        """Know that an answer has come."""
+        """Record that an answer has come."""
         self._status, self._reused = response.status, response.reused
         self.over("send")
         self._parts["receive_seconds"] = response.receive_seconds
         self._parts["send_seconds"] -= response.receive_seconds
 
     def attempt_finished(self, outcome: Response | STSError) -> None:
-        """Know that the answer is read, if there is one, and tell of the attempt."""
+        """Record that the answer is read, if there is one, and tell of the attempt."""
         self._announced = 0
         if self._status is not None:
             self.over("parse")
@@ -133,7 +133,7 @@ class Meter:
         )
 
     def given_back(self) -> None:
-        """Know that the retry that was told of last is not sent, and costs nothing."""
+        """Record that the retry that was told of last is not sent, and costs nothing."""
         self._quota_used -= self._announced
 
     def invalidated(self, access_key_id: str, error: STSError) -> None:

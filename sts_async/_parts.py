@@ -33,7 +33,7 @@ class CallOptions:
 
     Attributes:
         endpoint: Where requests go; None when there is neither region nor endpoint.
-        credentials: What signs.
+        credentials: The provider whose credentials sign requests.
         retries: Decides about retries.
         deadline: Seconds for a whole call, or None.
         observers: Functions that are told what happens.
@@ -59,15 +59,15 @@ class Shared:
     What all engines of one client share: its transport, its limits, its clocks, and what it has learnt.
 
     Attributes:
-        transport: Sends.
+        transport: Sends HTTP requests.
         validate: Whether requests are checked before they are sent.
         clock: The service's time.
         time_limits: The deadlines of the calls under way.
         closed: Whether the client is closed.
-        turns: Who waits to be admitted by the retry policy.
+        turns: Semaphores for requests queued by the retry policy, by event loop, policy and scope.
         metadata: What came with the last answers, by the digest of the request.
         wall_clock: Returns seconds since 1970.
-        monotonic: Returns seconds that no setting of a clock changes.
+        monotonic: Returns monotonic seconds.
         sleep: Waits for some seconds.
         jitter: Returns a random number in [0, 1).
     """

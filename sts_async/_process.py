@@ -1,5 +1,5 @@
 """
-A process that is run for what it writes: to its end, for so long at most, and nothing of it is left.
+Run a process for its output, with a time limit, and clean up completely.
 
 It is begun and attended to in a thread, of which there is a bounded number. A call that begins a process returns only
 when the program is loaded, which takes some milliseconds, and longer when a directory of ``PATH`` is slow: the event

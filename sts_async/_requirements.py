@@ -51,8 +51,8 @@ def require(package: str, found: str) -> None:
         minimum = ".".join(map(str, required.minimum))
         wanted = f"{package}>={minimum}" + (f",<{required.below}" if required.below else "")
         raise ImportError(
-            f"sts_async does not run with {package} {found}: versions before {minimum} have known security holes "
-            f"({', '.join(required.advisories)}); run: python -m pip install '{wanted}'",
+            f"sts_async requires {wanted}, found {found}: older versions have known vulnerabilities "
+            f"({', '.join(required.advisories)}). Run: python -m pip install '{wanted}'",
             name=package,
         )
 

@@ -7,6 +7,7 @@ Options are generated from the table of operations. Only the operation that is c
 """
 
 import argparse
+import contextlib
 import inspect
 import json
 import os
@@ -14,7 +15,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._arguments import Parser, Values, in_one_line, whole_number
@@ -65,10 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     healthy = True
     try:
-        if options.operation == DOCTOR:
-            healthy, output = asyncio.run(_explain(options))
-        else:
-            output = json.dumps(asyncio.run(_run(options, _request(options))), indent=4)
+        with _warnings_on_stderr():
+            if options.operation == DOCTOR:
+                healthy, output = asyncio.run(_explain(options))
+            else:
+                output = json.dumps(asyncio.run(_run(options, _request(options))), indent=4)
     except (STSError, OSError, ValueError) as error:
         print(f"sts-async: {in_one_line(error)}", file=sys.stderr)
         return 1
@@ -84,6 +86,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sts-async: standard output: {in_one_line(error)}", file=sys.stderr)
         return 1
     return 0 if healthy else 1
+
+
+@contextlib.contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    """Write each of the library's warnings to standard error once, with a prefix that tells them from errors."""
+    import logging
+
+    shown: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:  # the client and the chain read the same options
+        before = len(shown)
+        shown.add(record.getMessage())
+        return len(shown) > before
+
+    logger, handler = logging.getLogger("sts_async"), logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("sts-async: warning: %(message)s"))
+    handler.addFilter(is_new)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _parse(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:

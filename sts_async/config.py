@@ -359,7 +359,7 @@ def _sourced(
         if given is None:
             value, origin = values[name] = _look_up(known, environ, section)
             if known.kind.repair is not None and value not in (None, _text_of(known, environ, section)):
-                repaired.append(f"{origin} must be {known.kind.rule}: {known.kind.repaired}")
+                repaired.append(f"{origin} is sent as {str.__str__(value)!r}: {known.kind.repaired}")
     region, origin = values["region"]
     if config.region is None and region is not None and not is_region(region):
         raise InvalidRegion(f"{origin} is not a region: {REGION_RULE}")

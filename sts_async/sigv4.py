@@ -126,7 +126,7 @@ def sign(
         body: The bytes that are sent.
         payload_hash: Lower-case hex SHA-256 of the body when it is known already, `UNSIGNED_PAYLOAD`, or one of S3's
             words for streams, such as ``STREAMING-UNSIGNED-PAYLOAD-TRAILER``.
-        service: Signing name of the service, such as ``sts``.
+        service: Signing name of the service, in lower case, such as ``sts``.
         region: Signing region.
         at: The time of signing, aware.
         normalize_path: Whether ``.``, ``..`` and empty path segments are resolved. None for what the service does:
@@ -233,7 +233,7 @@ class Signer(Unpicklable):
         """
         check_hash(payload_hash)
         if self.given_hash is not None and self.given_hash != payload_hash:
-            raise ConfigurationError(f"{_CONTENT_HASH} among the headers contradicts payload_hash: leave one out")
+            raise ConfigurationError(f"header {_CONTENT_HASH} and payload_hash differ: pass only one")
         stamp = stamp_of(at)
         scope = stamp[:8] + self._scope
         key_scope, key = self._key
@@ -277,7 +277,7 @@ def presign(
         headers: Headers that must be sent with the URL, beside ``host``.
         payload_hash: Lower-case hex SHA-256 of the body, or `UNSIGNED_PAYLOAD`. None for what the service expects:
             the latter for those of `S3_FAMILY`, an empty body for all others.
-        service: Signing name of the service.
+        service: Signing name of the service, in lower case.
         region: Signing region.
         at: The time of signing, aware.
         expires: How long the URL is good for, 1 to 604,800 s.
@@ -285,13 +285,12 @@ def presign(
         double_encode: As for `sign`.
 
     Raises:
-        ConfigurationError: *expires* is not a whole number of this range; *url* has parameters of a signature
-            already; or as for `sign`.
+        ConfigurationError: *expires* is not a whole number of this range; *url* is already signed; or as for `sign`.
         CredentialsError: As for `sign`.
     """
     credentials, url, headers = given_credentials(credentials), cover(url), cover_headers(headers)
     if not is_whole(expires, least=1, most=MAX_EXPIRES):
-        raise ConfigurationError(f"expires must be a whole number: a presigned URL is good for 1 to {MAX_EXPIRES} s")
+        raise ConfigurationError(f"expires must be an integer from 1 to {MAX_EXPIRES} (seconds)")
     check_credentials(credentials)
     stamp = stamp_of(at)
     scope = stamp[:8] + scope_tail(region, service)

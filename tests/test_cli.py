@@ -324,6 +324,24 @@ def test_help_says_where_values_may_come_from(capsys: pytest.CaptureFixture[str]
     assert all(form in out for form in ("file://PATH", "fileb://PATH", "value - is read from standard input"))
 
 
+def test_a_warning_has_a_prefix_that_an_error_has_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard output has the answer alone."""
+    monkeypatch.setenv("AWS_SDK_UA_APP_ID", "my shop")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SENTINEL")
+    status, out, err = run(capsys, "get-caller-identity", "--endpoint-url", "http://127.0.0.1:1/")
+    warning, error = err.splitlines()
+
+    assert (status, out) == (1, "")
+    assert warning == (
+        "sts-async: warning: AWS_SDK_UA_APP_ID is sent as 'my-shop': "
+        "invalid characters are replaced by '-' and the rest is truncated"
+    )
+    assert error.startswith("sts-async: a signed operation needs a region as well as endpoint_url: pass region=... (")
+
+
 def test_a_full_disk_is_one_line() -> None:
     """The answer is lost, and the status says so."""
     with Path("/dev/full").open("wb") as full:

@@ -294,7 +294,7 @@ async def test_a_token_that_no_header_can_carry_is_refused_before_anything_is_se
     transport = Scripted([answer()])
     keys = Credentials(access_key_id="AKIAIOSFODNN7EXAMPLE", secret_access_key="x", session_token=token)
 
-    with pytest.raises(errors.CredentialsError, match="session_token of the credentials has characters"):
+    with pytest.raises(errors.CredentialsError, match="session_token of the credentials contains characters"):
         await engine(transport, credentials=StaticProvider(keys)).invoke(
             GET_CALLER_IDENTITY, GetCallerIdentityRequest()
         )

@@ -152,7 +152,7 @@ async def test_what_moto_does_not_implement_is_a_clear_typed_error(sts: STSClien
         "web identity": lambda: sts.get_web_identity_token(audience=["a"], signing_algorithm="RS256"),
     }[name]
 
-    with pytest.raises(errors.ServiceError, match=r"^500: no error of STS in the answer \('text/html") as caught:
+    with pytest.raises(errors.ServiceError, match=r"^500: the response contains no STS error \('text/html") as caught:
         await call()
 
     assert (caught.value.status, caught.value.fault, caught.value.retryable) == (500, "server", True)

@@ -404,7 +404,7 @@ async def test_a_certificate_that_cannot_be_shown_is_an_error_that_says_which(tl
             "client_certificate": tls.certificate,
             "client_key": str(tmp_path / "missing"),
         },
-        r"client_key: '.*ca.pem': not a certificate and its": {
+        r"client_key: '.*ca.pem': not a matching PEM certificate and": {
             "client_certificate": tls.certificate,
             "client_key": tls.bundle,
         },
@@ -501,7 +501,7 @@ async def test_a_bundle_without_a_certificate_is_an_error_that_names_it(
     name = "AWS_CA_BUNDLE" if variable else "ca_bundle"
     config = await (Config() if variable else Config(ca_bundle=str(path))).resolve({"AWS_CA_BUNDLE": str(path)})
 
-    with pytest.raises(errors.ConfigurationError, match=rf"^{name}: '.*bundle\.pem': no certificates in PEM form$"):
+    with pytest.raises(errors.ConfigurationError, match=rf"^{name}: '.*bundle\.pem': contains no PEM certificates$"):
         await transport_of(config)
 
 

@@ -62,7 +62,7 @@ def read(
     if is_redirect(status):
         return RedirectRefused(refusal(response, Redaction(*sent)), status=status)
     if "content-encoding" in response.headers and response.headers["content-encoding"].lower() != "identity":
-        compressed = "it is compressed, which was not asked for"
+        compressed = "it is compressed, which was not requested"
         return _unexpected(response, sent, compressed) if status < 400 else _service_error({}, response, sent)
     try:
         space, name, tree = parse(response.body)
@@ -74,11 +74,11 @@ def read(
         # A page of a proxy may well be well-formed.
         return _unexpected(response, sent, f"it is not a {operation.name}Response", retryable=name.lower() == "html")
     if space != NAMESPACE and _is_of_another_api(space):
-        return _unexpected(response, sent, f"its name space is that of another API of AWS, not {NAMESPACE}")
+        return _unexpected(response, sent, f"its namespace is that of another AWS API, not {NAMESPACE}")
     wrapper = f"{operation.name}Result"
     result = tree.get(wrapper) if isinstance(tree, dict) else None
     if result is None or isinstance(result, list):
-        return _unexpected(response, sent, f"it does not have exactly one {wrapper}")
+        return _unexpected(response, sent, f"expected exactly one {wrapper}")
     metadata = ResponseMetadata(
         request_id=_request_id(tree, response, sent), status=status, headers=response.headers, attempts=attempts
     )
@@ -113,7 +113,7 @@ def _not_xml(response: HttpResponse, sent: Sent, refused: XMLRefused) -> Service
 
 def _unexpected(response: HttpResponse, sent: Sent, reason: str, *, retryable: bool = False) -> ResponseParseError:
     return ResponseParseError(
-        f"the answer is not one of STS: {reason} (HTTP {response.status}, {_described(response, Redaction(*sent))})",
+        f"not a valid STS response: {reason} (HTTP {response.status}, {_described(response, Redaction(*sent))})",
         status=response.status,
         retryable=retryable,
     )
@@ -132,7 +132,7 @@ def _service_error(tree: Tree, response: HttpResponse, sent: Sent) -> ServiceErr
     code = hide(known or str(response.status))
     message = hide(_text(found, "Message") or _text(found, "message"))
     if not message and not known:
-        message = f"no error of STS in the answer ({_described(response, hide)})"
+        message = f"the response contains no STS error ({_described(response, hide)})"
     error = ServiceError.of(code, response.status)(
         message,
         code=code,

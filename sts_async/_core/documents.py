@@ -14,6 +14,7 @@ import attrs
 
 from ..errors import CredentialsError
 from ..shapes import Credentials
+from .headers import INVALID_IN_HEADER, is_header_value
 from .secret import HiddenDocument, Secret, SecretBytes
 from .timestamps import timestamp
 
@@ -112,7 +113,7 @@ def _fault(value: object) -> str | None:
         return "is not a text"
     if not value:
         return "is empty"
-    return None if value.isascii() and value.isprintable() else "has characters that a header cannot have"
+    return None if is_header_value(value) else INVALID_IN_HEADER
 
 
 def read_time(document: Mapping[str, Any], name: str, *, milliseconds: bool = False) -> datetime | None:

@@ -228,8 +228,8 @@ def _custom(url: str, *, region: str | None, allow_http: bool, what: str) -> End
     secure = place.scheme == "https" or is_loopback(place.lookup_name)
     if not secure and not allow_http:
         raise InvalidEndpoint(
-            f"{what}: http://{place.host} would get tokens and keys unencrypted: "
-            "use https, or accept it with allow_http=True"
+            f"{what}: http://{place.host} is unencrypted and would expose credentials: "
+            "use https, or set allow_http=True"
         )
     if place.port == DEFAULT_PORTS[place.scheme]:
         place = attrs.evolve(place, port=None)

@@ -167,7 +167,8 @@ def advisory_window(lifetime: float) -> float:
 
 
 def _within(lifetime: float, window: float) -> float:
-    return window if window < lifetime else lifetime / 2  # what hardly lives is not refreshed all the time
+    # Very short-lived credentials would otherwise be refreshed on every call.
+    return window if window < lifetime else lifetime / 2
 
 
 def next_step(held: Held, *, now: Moment) -> Step:
@@ -186,8 +187,8 @@ def lifetime_of(credentials: Credentials, *clocks: datetime) -> float:
     """
     Return the seconds that *credentials* have left, infinite when they never end, 0 or less when they have ended.
 
-    They have ended when they have by all *clocks*: one that is wrong must not end what is good. Of those by which they
-    have not, the one counts by which they end first: a refresh that comes too early does no harm.
+    Credentials count as expired only when all *clocks* say so, because a wrong clock must not end valid credentials.
+    Otherwise the shortest remaining lifetime counts: refreshing early does no harm.
     """
     if credentials.expiration is None:
         return math.inf
@@ -292,7 +293,10 @@ def _grown(seconds: float, times: int) -> float:
 
 
 def keeps_serving(held: Held, error: STSError, *, now: Moment, schedule: Schedule) -> bool:
-    """Say whether what is held stays in use after *error*: until callers must wait, always; then if it may pass."""
+    """
+    Return True if cached credentials stay in use after a failed refresh: always before the mandatory window, afterwards
+    only for recoverable errors.
+    """
     if held.credentials is None:
         return False
     return not held.mandatory.reached(now) or (error.recoverable and schedule.keep_stale)

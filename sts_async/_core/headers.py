@@ -8,6 +8,7 @@ from ..errors import ConfigurationError
 from .secret import Secret, cover, kind_of, without_data
 
 TCHAR = r"[A-Za-z0-9!#$%&'*+.^_`|~-]"  # a character of one. Source: RFC 9110, 5.6.2
+INVALID_IN_HEADER = "contains characters that are invalid in an HTTP header"
 LONGEST = 8000  # characters of a value: what servers take of a line
 OWN_HEADERS = frozenset(
     """
@@ -16,6 +17,11 @@ OWN_HEADERS = frozenset(
     """.split()
 )
 """Headers that the library makes, or that are the connection's: nobody adds them to a request."""
+
+
+def is_header_value(value: object) -> bool:
+    """Return True for text that every HTTP header can hold: printable ASCII."""
+    return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
 def cover_headers(headers: Any) -> Any:
@@ -42,9 +48,9 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
             raise ConfigurationError(f"headers: {str(name)[:128]!a} is not the name of a header")
         if name.lower() in OWN_HEADERS:
             raise ConfigurationError(f"headers: {name!a} is made by the library, and cannot be added")
-        if not (isinstance(value, str) and value.isascii() and value.isprintable() and len(value) <= LONGEST):
-            raise ConfigurationError(
-                f"headers: the value of {name} must be printable ASCII, of at most {LONGEST} characters"
-            )
+        if not is_header_value(value):
+            raise ConfigurationError(f"headers: the value of {name} {INVALID_IN_HEADER}: it must be printable ASCII")
+        if len(value) > LONGEST:
+            raise ConfigurationError(f"headers: the value of {name} has more than {LONGEST} characters")
         checked[name.lower()] = Secret(value)
     return checked

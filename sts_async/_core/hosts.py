@@ -123,7 +123,7 @@ def take_apart(url: str, *, what: str, schemes: tuple[str, ...] = ("https", "htt
     found = re.fullmatch(_URL, url)
     if found is None or len(found["host"]) > MAX_HOST:
         raise InvalidEndpoint(
-            f"{what} must be {schemes[0]}://host, {schemes[0]}://host:port or one of them with a path"
+            f"{what} must be {' or '.join(f'{scheme}://host[:port][/path]' for scheme in schemes[:2])}"
         )
     host, target = found["host"].lower(), found["target"]
     if host.startswith("["):
@@ -131,10 +131,12 @@ def take_apart(url: str, *, what: str, schemes: tuple[str, ...] = ("https", "htt
         if address_of(host) is None or found["dot"]:
             raise InvalidEndpoint(f"{what} must have an IPv6 address within brackets")
     elif re.fullmatch(_NUMERIC, host) and (address_of(host) is None or found["dot"]):
-        raise InvalidEndpoint(f"{what} must have an IPv4 address of four decimal numbers, or a name")
+        raise InvalidEndpoint(
+            f"{what} must have a host name or an IPv4 address in dotted decimal form (such as 192.0.2.1)"
+        )
     port = None if found["port"] is None else int(found["port"])
     if port is not None and not 1 <= port <= 65_535:
-        raise InvalidEndpoint(f"{what} must have a port of 1 to 65535")
+        raise InvalidEndpoint(f"{what} must have a port between 1 and 65535")
     return Place(
         scheme=found["scheme"].lower(),
         host=host,

@@ -121,7 +121,7 @@ APP_ID = Kind(
     lambda value: isinstance(value, str) and bool(re.fullmatch(_HEADER_WORD, value)),
     _word,
     repair=_as_word,
-    repaired="other characters are sent as -, and those after the 50th not at all",
+    repaired="invalid characters are replaced by '-' and the rest is truncated",
 )
 PRODUCTS = Kind(
     "at most 128 characters of names with versions, such as shop/1.0, with one space between them",

@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 from .hosts import CONTAINER, DEFAULT_PORTS, INSTANCE, take_apart
 from .secret import Secret, conceal
 
-PROXY_RULE = "a URL such as http://user:password@host:port, of http or https"
+PROXY_RULE = "an http:// or https:// URL such as http://user:password@host:port"
 
 # User and password are visible ASCII without / ? # and backslash, so that nobody takes a part of them for the host.
 _PROXY_URL = r"""(?:((?i:https?))://)?(?:([!"$-.0->@-\[\]-~]*)@)?([^@]*)"""
@@ -94,8 +94,8 @@ class ProxySetting:
         if is_proxy(self.url):
             return Proxy.at(self.url)
         raise ConfigurationError(
-            f"{self.origin} must be {PROXY_RULE}: requests for {host} would go by it. Other kinds, such as socks, are "
-            f"not supported; name {host} in NO_PROXY to reach it directly"
+            f"{self.origin} must be {PROXY_RULE}; it applies to requests for {host}. SOCKS is not supported. "
+            f"Add {host} to NO_PROXY to connect directly."
         )
 
 

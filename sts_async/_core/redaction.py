@@ -1,5 +1,5 @@
 """
-What was sent in secret, hidden again in texts that come back.
+Remove secrets that were sent from text that the server returns.
 
 A server may quote the request in its message: AWS itself quotes the canonical request, with the session token in it,
 where a signature does not match. Messages end up in errors, logs and events, and go through here first.

@@ -5,6 +5,7 @@ The rest of such an answer may hold anything, also what was sent, and is not sho
 STS, which services in front of it write as JSON.
 """
 
+import codecs
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -22,7 +23,6 @@ QUERY_ERROR_HEADER = "x-amzn-query-error"  # "code;fault", of services that once
 WRAPPERS = ("ErrorResponse", "Response", "Output")
 CODES = ("__type", "Code", "code", "error")
 MESSAGES = ("Message", "message", "errorMessage", "error_description")
-BOM = b"\xef\xbb\xbf"  # of UTF-8
 NOTHING_SENT = Redaction()
 
 
@@ -86,7 +86,7 @@ def json_error(body: bytes) -> dict[str, Any]:
     API Gateway, load balancers and servers that are not AWS answer so, whatever was asked for: with ``__type`` as in
     the JSON protocols, with ``message`` alone, or with the members of the Query protocol.
     """
-    if not body[:1024].removeprefix(BOM).lstrip().startswith(b"{"):
+    if not body[:1024].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
         return {}
     try:
         found: Any = read_object(body, what="the answer")

@@ -16,7 +16,7 @@ import attrs
 from ..errors import ConfigurationError, CredentialsError
 from ..shapes import Credentials
 from .canonical import S3_FAMILY, canonical_path
-from .headers import TCHAR, cover_headers
+from .headers import INVALID_IN_HEADER, TCHAR, cover_headers, is_header_value
 from .hosts import DEFAULT_PORTS, Place, take_apart
 from .secret import kind_of, without_data
 
@@ -62,7 +62,9 @@ def scope_tail(region: str, service: str) -> str:
     """Return what follows the date in a credential scope."""
     for name, value in (("region", region), ("service", service)):
         if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
-            raise ConfigurationError(f"the {name} to sign for must be of letters, digits and hyphens")
+            raise ConfigurationError(f"signing {name} must contain only letters, digits, '-', '_' and '.'")
+    if service != service.lower():
+        raise ConfigurationError("signing service must be in lower case: signing names are lower-case, such as 's3'")
     return f"/{region}/{service}/aws4_request"
 
 
@@ -89,13 +91,17 @@ def target_of(url: str, *, service: str, normalize: bool | None, double_encode: 
     for name, value in (("normalize_path", normalize), ("double_encode", double_encode)):
         if not (value is None or isinstance(value, bool)):
             raise ConfigurationError(f"{name} must be True, False or None")
+    if isinstance(url, str) and re.search(r"[^!-~]", url):
+        raise ConfigurationError(
+            "url must be percent-encoded: only printable ASCII, no spaces (urllib.parse.quote(key) encodes a path)"
+        )
     place = take_apart(url, what="url", schemes=SCHEMES)
     if re.search(_BROKEN_ESCAPE, url):
-        raise ConfigurationError("url must be percent-encoded: a % in it must have two hexadecimal digits behind it")
+        raise ConfigurationError("url must be percent-encoded: every % must be followed by two hexadecimal digits")
     address, _, query = url.partition("?")
     for pair in re.split("[&;]", query):  # some servers separate parameters by semicolons, too
         if unquote(pair.partition("=")[0]).lower() in OUR_PARAMETERS:
-            raise ConfigurationError("url has parameters of a signature already: give it without its X-Amz-... ones")
+            raise ConfigurationError("url is already signed: remove its X-Amz-... parameters")
     head, slashes, rest = address.partition("://")
     authority, slash, path = rest.partition("/")
     if place.rooted:
@@ -116,7 +122,7 @@ def target_of(url: str, *, service: str, normalize: bool | None, double_encode: 
 def checked_method(method: str) -> str:
     """Return an HTTP method."""
     if not isinstance(method, str) or not re.fullmatch(rf"{TCHAR}+", method):
-        raise ConfigurationError("method must be an HTTP method such as GET: letters without blanks or line breaks")
+        raise ConfigurationError("method must be a valid HTTP method such as GET")
     return method
 
 
@@ -130,8 +136,7 @@ def check_hash(payload_hash: str) -> None:
     """Refuse what cannot stand for a body."""
     if not isinstance(payload_hash, str) or not _payload_hash().fullmatch(payload_hash):
         raise ConfigurationError(
-            "payload_hash must be a SHA-256 of 64 lower-case hexadecimal digits, UNSIGNED-PAYLOAD, or one of S3's "
-            "words for streams"
+            "payload_hash must be a lower-case hex SHA-256, UNSIGNED-PAYLOAD, or an S3 STREAMING-... value"
         )
 
 
@@ -144,14 +149,14 @@ def signable_headers(headers: Mapping[str, str], *, host: str, without: frozense
     seen = set()
     for name, value in headers.items():
         if not isinstance(name, str) or not re.fullmatch(rf"{TCHAR}+", name):
-            raise ConfigurationError(f"header {str(name)[:80]!a} has characters that a header cannot carry")
+            raise ConfigurationError(f"header name {str(name)[:80]!a} {INVALID_IN_HEADER}")
         lower = name.lower()
         if lower in without:
             continue
         if lower in seen:
             raise ConfigurationError(f"header {name[:80]!a} is given twice")
-        if not isinstance(value, str) or not _is_sendable(value):
-            raise ConfigurationError(f"header {name[:80]!a} has characters that a header cannot carry")
+        if not is_header_value(value):
+            raise ConfigurationError(f"the value of header {name[:80]!a} {INVALID_IN_HEADER}")
         seen.add(lower)
         if lower not in UNSIGNED_HEADERS:
             signed[lower] = value
@@ -177,13 +182,9 @@ def check_credentials(credentials: Credentials) -> None:
         raise CredentialsError("the credentials have no access_key_id")
     if not (isinstance(credentials.secret_access_key, str) and credentials.secret_access_key):
         raise CredentialsError("the credentials have no secret_access_key")
-    if not _is_sendable(key_id) or not {*key_id}.isdisjoint(" ,/="):  # it stands among other words of one header
-        raise CredentialsError("the access_key_id of the credentials has characters that a header cannot carry")
+    if not is_header_value(key_id) or not {*key_id}.isdisjoint(" ,/="):  # it stands among other words of one header
+        raise CredentialsError(f"the access_key_id of the credentials {INVALID_IN_HEADER}")
     if token is not None and not isinstance(token, str):
-        raise CredentialsError("the credentials have no session_token that is text")
-    if token and not _is_sendable(token):
-        raise CredentialsError("the session_token of the credentials has characters that a header cannot carry")
-
-
-def _is_sendable(text: str) -> bool:
-    return text.isascii() and text.isprintable()
+        raise CredentialsError("the session_token of the credentials must be a str")
+    if token and not is_header_value(token):
+        raise CredentialsError(f"the session_token of the credentials {INVALID_IN_HEADER}")

@@ -12,7 +12,7 @@ from .timestamps import timestamp
 AGREE = 60.0  # s by which two answers may differ that say the same; more than a Date's second and a slow answer
 LONGEST_ROUND_TRIP = 15 * 60.0  # s; a Date that came later says nothing
 LEAST = 4 * 60.0  # s by which an answer must differ from what was signed, to be the reason for an error
-MOST = 24 * 3600.0  # s; nobody's clock is further off, but whoever wants a signature for next year may say so
+MOST = 24 * 3600.0  # s; a larger offset is ignored: it is more likely an attack than a wrong clock
 
 CODES = frozenset(
     """
@@ -31,11 +31,10 @@ class ServiceClock:
         corrects: Whether anything is learnt.
 
     Attributes:
-        offset: Seconds to add to this host's time for a signature: what the last answer said. One that is wrong makes
-            one signature wrong, and the next answer mends it.
-        confirmed: Seconds to add for everything that lasts, such as the lifetime of credentials: what two answers in a
-            row have said. Until there are two, what the first said. A single wrong answer does not change it, and two
-            right ones mend it.
+        offset: Seconds to add when signing: from the last response. A wrong value spoils one signature; the next
+            response corrects it.
+        confirmed: Seconds to add for lasting decisions such as credential expiry. The first response sets it;
+            afterwards it changes only when two consecutive responses agree.
     """
 
     __slots__ = ("_corrects", "_date", "_last", "_seconds", "confirmed", "offset")

@@ -6,6 +6,7 @@ document can cost is bounded by looking at its bytes, before the parser sees the
 time, and it never forgets a name that it has read.
 """
 
+import codecs
 import re
 from typing import Any
 
@@ -44,7 +45,7 @@ PARSER = etree.XMLParser(
     remove_comments=True,
     remove_pis=True,
 )
-BOM = b"\xef\xbb\xbf"
+BOM = codecs.BOM_UTF8
 # How UTF-16, UTF-32 and EBCDIC begin, with and without a byte order mark. Source: XML 1.0, appendix F.
 FOREIGN = (
     *(b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<", b"\0\0\0<", b"\0\0\xfe\xff"),

@@ -121,7 +121,7 @@ class TokenFile(Generic[T]):
         """Log that a valid token stays in use although it was not refreshed: once, until it is."""
         if not self._used_on:
             self._used_on = subject
-            log.warning("%s could not be refreshed; still using it until it ends: %s", subject, failure)
+            log.warning("%s could not be refreshed; using it until it expires: %s", subject, failure)
 
     def _refreshed(self) -> None:
         if self._used_on:

@@ -12,6 +12,7 @@ import attrs
 from .. import _files
 from .._core import hosts
 from .._core.documents import Names, read_credentials, read_object
+from .._core.headers import INVALID_IN_HEADER, is_header_value
 from .._core.hosts import Place
 from .._core.message import HttpRequest, HttpResponse
 from .._core.redaction import Redaction
@@ -126,8 +127,8 @@ class ContainerProvider(RefreshingProvider):
     def _checked(self, token: Secret, *, what: str) -> Secret:
         if not token:
             raise self._error(f"the token of {what} is empty")
-        if not (token.isascii() and token.isprintable()):
-            raise self._error(f"the token of {what} has line breaks or characters that a header cannot have")
+        if not is_header_value(token):
+            raise self._error(f"the token of {what} {INVALID_IN_HEADER}")
         return token
 
     async def _attempt(self, lender: Lender, place: Place, headers: Mapping[str, str]) -> "Credentials | _Passing":

@@ -266,8 +266,8 @@ def _problem(code: object, hide: Redaction) -> str | None:
             "sts:AssumeRole to ec2.amazonaws.com"
         )
     readable = readable_code(code)
-    shown = readable if readable is not None and hide(readable) == readable else "that came cannot be read"
-    return f"no credentials, but the code {shown}"
+    shown = f"code {readable}" if readable is not None and hide(readable) == readable else "unreadable code"
+    return f"IMDS returned no credentials ({shown})"
 
 
 def is_role_name(name: str) -> bool:

@@ -144,7 +144,7 @@ class LoginProvider(RefreshingProvider):
         region = token.region or self.region
         if region is None:
             raise ConfigurationError(
-                f"{self.name}: refreshing needs a region, which the token file does not say (signInRegion): "
+                f"{self.name}: the token file has no signInRegion, so a region is needed to refresh: "
                 f"set region in the profile or AWS_REGION, or run: {COMMAND}"
             )
         check_region(region)

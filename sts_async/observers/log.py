@@ -110,8 +110,8 @@ def _message(event: Event) -> tuple[str, tuple[object, ...]]:
                 event.seconds,
             )
         case CredentialsRefreshed():
-            failing = "" if event.failing_seconds is None else f", after {event.failing_seconds:.0f} s of failures"
-            return "%s: has new credentials, %s, which end %s; fetched in %.3f s%s", (
+            failing = "" if event.failing_seconds is None else f", after failing for {event.failing_seconds:.0f} s"
+            return "%s: fetched credentials %s, expiring %s, in %.3f s%s", (
                 event.source,
                 _shown(event.access_key_id),
                 _end(event.expiration),
@@ -119,7 +119,7 @@ def _message(event: Event) -> tuple[str, tuple[object, ...]]:
                 failing,
             )
         case CredentialsKept():
-            return "%s: credential refresh failed (%s), for %.0f s now; still serving %s, which end %s", (
+            return "%s: credential refresh failed (%s) for %.0f s; still serving %s, expiration %s", (
                 event.source,
                 error_type(event.error),
                 event.failing_seconds,

@@ -1,5 +1,5 @@
 """
-The HTTP server of aiohttp, without what it shows of requests that it cannot read.
+aiohttp's HTTP server, without logging or echoing malformed requests.
 
 aiohttp logs such a request with its bytes, and repeats them in its answer. They may hold a token.
 """

@@ -240,7 +240,7 @@ def test_a_name_space_that_is_refused_is_said_to_be_the_reason(space: str) -> No
     """B5, T12: another API of AWS has answered."""
     found = refusal(GET_CALLER_IDENTITY, wrap("GetCallerIdentity", GOOD["GetCallerIdentity"], space=space))
 
-    assert f"its name space is that of another API of AWS, not {SPACE} (HTTP 200" in str(found)
+    assert f"its namespace is that of another AWS API, not {SPACE} (HTTP 200" in str(found)
     assert not found.retryable
 
 
@@ -394,7 +394,7 @@ def test_an_error_without_a_message_is_the_same_error_with_less_text(body: str) 
 THROTTLED = ("Throttling", "Rate exceeded")
 DENIED = ("AccessDenied", "not you")
 FORBIDDEN = ("403", "Forbidden")
-NOTHING = "no error of STS in the answer ('text/xml', 17 bytes)"
+NOTHING = "the response contains no STS error ('text/xml', 17 bytes)"
 JSON_ERRORS: dict[str, tuple[dict[str, str], str, tuple[str, str]]] = {
     "JSON 1.0": ({}, '{"__type": "com.amazonaws.sts#AccessDenied", "Message": "not you"}', DENIED),
     "JSON 1.1": ({}, '{"__type": "AccessDenied", "message": "not you"}', DENIED),
@@ -620,7 +620,7 @@ def test_an_error_page_of_somebody_else_has_the_status_as_its_code(page: str, st
     assert type(found) is ServiceError
     assert (found.code, found.status) == (str(status), status)
     assert found.retryable == (status in (500, 502, 503, 504))
-    assert f"{status}: no error of STS in the answer ('text/html', {length} bytes) (HTTP {status}" in str(found)
+    assert f"{status}: the response contains no STS error ('text/html', {length} bytes) (HTTP {status}" in str(found)
     assert SENTINEL not in str(found)
 
 
@@ -667,7 +667,7 @@ def test_an_empty_answer_is_transient(status: int) -> None:
     found = refusal(ASSUME_ROLE, "", status)
 
     assert found.retryable
-    assert str(found) == f"the answer is not one of STS: it is empty (HTTP {status}, 'text/xml', 0 bytes)"
+    assert str(found) == f"not a valid STS response: it is empty (HTTP {status}, 'text/xml', 0 bytes)"
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,13 @@ BROKEN: dict[str, tuple[Names, dict[str, Any], str]] = {
     "a line break": (
         PROCESS,
         {"SecretAccessKey": "SENTINEL\r\nX: y"},
-        "it: SecretAccessKey has characters that a header cannot have",
+        "it: SecretAccessKey contains characters that are invalid in an HTTP header",
     ),
-    "not ASCII": (INSTANCE, {"Token": "SENTINEL\u2028"}, "it: Token has characters that a header cannot have"),
+    "not ASCII": (
+        INSTANCE,
+        {"Token": "SENTINEL\u2028"},
+        "it: Token contains characters that are invalid in an HTTP header",
+    ),
     "no expiration": (INSTANCE, {"Expiration": ...}, "it: Expiration is missing"),
     "not a time": (PROCESS, {"Expiration": "SENTINEL"}, "it: Expiration is not a time such as 2026-01-01T00:00:00Z"),
     "no such time": (

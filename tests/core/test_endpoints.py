@@ -386,8 +386,13 @@ def test_a_container_name_with_an_underscore_is_a_host_of_a_custom_endpoint() ->
 
 
 CHARACTERS, SCHEME, USERINFO, QUERY = "printable ASCII", "begin with https", "user name", "query or a fragment"
-PARTS, ADDRESS, PORT, PLAIN = "https://host", "IPv6 address", "port of 1 to 65535", "allow_http=True"
-PATH, NUMBERS = "a path of percent-encoded characters", "an IPv4 address of four decimal numbers"
+PARTS, ADDRESS, PORT, PLAIN = (
+    "https://host[:port][/path]",
+    "IPv6 address",
+    "port between 1 and 65535",
+    "allow_http=True",
+)
+PATH, NUMBERS = "a path of percent-encoded characters", "an IPv4 address in dotted decimal form (such as 192.0.2.1)"
 
 
 @pytest.mark.parametrize(
@@ -511,13 +516,14 @@ def test_what_may_be_secret_in_an_endpoint_url_is_in_no_message(url: str) -> Non
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(vars(caught.value))
     assert secret not in shown
     assert secret.lower() not in shown
-    assert "endpoint_url must" in str(caught.value) or "http://sts.example would" in str(caught.value)
+    assert "endpoint_url must" in str(caught.value) or "http://sts.example is unencrypted" in str(caught.value)
 
 
 def test_plain_http_to_another_machine_needs_consent() -> None:
     """T3: Tokens would cross the network readable; the message names the host and both ways out."""
     with pytest.raises(
-        InvalidEndpoint, match=r"^endpoint_url: http://sts\.example would .* use https, or .* allow_http=True$"
+        InvalidEndpoint,
+        match=r"^endpoint_url: http://sts\.example is unencrypted .* use https, or set allow_http",
     ):
         resolve(region="us-east-1", endpoint_url="http://sts.example:8080/x")
 

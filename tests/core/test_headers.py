@@ -38,7 +38,9 @@ def test_what_is_no_name_is_refused(name: Any) -> None:
 )
 def test_what_is_no_value_is_refused_without_being_shown(value: Any) -> None:
     """T5."""
-    with pytest.raises(ConfigurationError, match="the value of x-a must be printable ASCII") as caught:
+    with pytest.raises(
+        ConfigurationError, match=r"value of x-a (contains characters that are invalid|has more than)"
+    ) as caught:
         checked_headers({"x-a": value})
 
     frames = caught.traceback[-1].locals

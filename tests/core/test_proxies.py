@@ -194,10 +194,13 @@ def test_a_setting_is_read_when_a_request_would_go_by_it() -> None:
     assert proxies.of("https://127.0.0.1/") is None
     assert proxies.of("http://sts.example/") is BOTH.http
     with pytest.raises(
-        ConfigurationError, match=r"^HTTPS_PROXY must be a URL such as .* requests for sts\.example"
+        ConfigurationError,
+        match=r"^HTTPS_PROXY must be an http:// or https:// URL .* requests for sts\.example\. SOCKS",
     ) as caught:
         proxies.of("https://sts.example/")
     assert "SENTINEL" not in f"{caught.value} {proxies!r}"
+    assert str(caught.value).endswith("Add sts.example to NO_PROXY to connect directly.")
+    assert Proxies(https=socks, exceptions="sts.example").of("https://sts.example/") is None
 
 
 @pytest.mark.parametrize("kind", [ADDRESS, PRODUCTS], ids=["address", "products"])

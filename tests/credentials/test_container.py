@@ -386,11 +386,11 @@ async def test_a_blank_variable_is_unset(lend: Lend) -> None:
 
 
 TOKENS = {
-    "a header": (b"SENTINEL\r\nX: 1", "has line breaks or characters that a header cannot have"),
-    "a line": (b"SENTINEL\nSENTINEL", "has line breaks or characters that a header cannot have"),
-    "two line breaks": (b"SENTINEL\n\n", "has line breaks or characters that a header cannot have"),
-    "not ASCII": ("SENTINELä".encode(), "has line breaks or characters that a header cannot have"),
-    "NUL": (b"SENTINEL\x00", "has line breaks or characters that a header cannot have"),
+    "a header": (b"SENTINEL\r\nX: 1", "contains characters that are invalid in an HTTP header"),
+    "a line": (b"SENTINEL\nSENTINEL", "contains characters that are invalid in an HTTP header"),
+    "two line breaks": (b"SENTINEL\n\n", "contains characters that are invalid in an HTTP header"),
+    "not ASCII": ("SENTINELä".encode(), "contains characters that are invalid in an HTTP header"),
+    "NUL": (b"SENTINEL\x00", "contains characters that are invalid in an HTTP header"),
     "empty": (b"", "is empty"),
     "a line break only": (b"\n", "is empty"),
 }

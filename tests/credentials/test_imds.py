@@ -509,17 +509,17 @@ async def test_a_role_that_ec2_may_not_assume_is_said_plainly(lender: Engine, cl
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("InstanceProfileNotFound", "InstanceProfileNotFound"),
-        ("a code: SENTINEL", "that came cannot be read"),
-        (["SENTINEL"], "that came cannot be read"),
-        (None, "that came cannot be read"),
+        ("InstanceProfileNotFound", "code InstanceProfileNotFound"),
+        ("a code: SENTINEL", "unreadable code"),
+        (["SENTINEL"], "unreadable code"),
+        (None, "unreadable code"),
     ],
 )
 async def test_another_code_is_an_error(lender: Engine, raw_server: Start, code: Any, said: str) -> None:
     server = await raw_server(TOKEN, http(json.dumps({**DOCUMENT, "Code": code, "Message": "SENTINEL"})))
     error = await refusal_of(IMDSProvider(endpoint=server.url, role_name="demo"), lender)
 
-    assert str(error) == f"EC2 instance metadata: no credentials, but the code {said}"
+    assert str(error) == f"EC2 instance metadata: IMDS returned no credentials ({said})"
     assert "SENTINEL" not in shown(error)
 
 

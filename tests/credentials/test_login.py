@@ -238,7 +238,7 @@ async def test_while_they_are_valid_a_refresh_may_fail(
     clocks.advance(31)
 
     assert len(warnings) == 1
-    assert "the token could not be refreshed; still using it until it ends: AWS sign-in answered" in warnings[0]
+    assert "the token could not be refreshed; using it until it expires: AWS sign-in answered" in warnings[0]
     assert await provider.fetch(lender) != first
 
 

@@ -232,9 +232,7 @@ async def test_while_the_token_is_valid_a_refresh_may_fail(
     assert credentials.access_key_id
     assert asked(server)[-1] == "credentials"
     assert len(warnings) == 1
-    assert warnings[0].startswith(
-        "SSO session 'corp': the token could not be refreshed; still using it until it ends: "
-    )
+    assert warnings[0].startswith("SSO session 'corp': the token could not be refreshed; using it until it expires: ")
 
 
 @pytest.mark.parametrize("code", ["InvalidGrantException", "InvalidClientException", "ExpiredTokenException"])

@@ -132,7 +132,7 @@ async def test_a_log_is_told_once_that_a_token_is_used_on_and_once_that_it_was_r
         await file.latest(path, lender, refresh=issuer.refresh)
 
     assert [record.getMessage() for record in caplog.records] == [
-        "the token of a test could not be refreshed; still using it until it ends: not now",
+        "the token of a test could not be refreshed; using it until it expires: not now",
         "the token of a test was refreshed",
     ]
 

@@ -139,7 +139,7 @@ async def test_a_gateway_without_a_service_is_tried_again(front: Daemon, ports: 
 
     assert (caught.value.code, caught.value.status, caught.value.attempts) == (str(status), status, 3)
     assert (caught.value.retryable, caught.value.throttled, caught.value.fault) == (True, False, "server")
-    assert re.fullmatch(r"no error of STS in the answer \('text/html', \d+ bytes\)", caught.value.message)
+    assert re.fullmatch(r"the response contains no STS error \('text/html', \d+ bytes\)", caught.value.message)
     assert len(front.log(lines=3)) == 3
     assert time.monotonic() - begun < SOON
 

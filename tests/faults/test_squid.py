@@ -295,7 +295,9 @@ async def test_a_page_of_a_proxy_with_an_error_is_that_error(
     assert {(type(error), getattr(error, "status", None), error.retryable) for error in caught} == {
         (errors.ServiceError, status, retryable)
     }
-    assert {"no error of STS in the answer ('text/html;charset=utf-8', " in str(error) for error in caught} == {True}
+    assert {"the response contains no STS error ('text/html;charset=utf-8', " in str(error) for error in caught} == {
+        True
+    }
     assert max(error.attempts for error in caught) == (2 if retryable else 1)
 
 

@@ -76,23 +76,22 @@ EVENTS: list[tuple[Event, int, str]] = [
     (
         refreshed(),
         logging.DEBUG,
-        "vault: has new credentials, AKIANEW, which end 2026-01-01T00:00:00+00:00; fetched in 0.250 s",
+        "vault: fetched credentials AKIANEW, expiring 2026-01-01T00:00:00+00:00, in 0.250 s",
     ),
     (
         kept(),
         logging.WARNING,
-        "vault: credential refresh failed (ConnectionLost), for 0 s now; still serving AKIAOLD, which end never",
+        "vault: credential refresh failed (ConnectionLost) for 0 s; still serving AKIAOLD, expiration never",
     ),
     (
         attrs.evolve(kept(), changed=False, failing_seconds=600.0),
         logging.DEBUG,
-        "vault: credential refresh failed (ConnectionLost), for 600 s now; still serving AKIAOLD, which end never",
+        "vault: credential refresh failed (ConnectionLost) for 600 s; still serving AKIAOLD, expiration never",
     ),
     (
         attrs.evolve(refreshed(), failing_seconds=21_600.4),
         logging.INFO,
-        "vault: has new credentials, AKIANEW, which end 2026-01-01T00:00:00+00:00; fetched in 0.250 s, "
-        "after 21600 s of failures",
+        "vault: fetched credentials AKIANEW, expiring 2026-01-01T00:00:00+00:00, in 0.250 s, after failing for 21600 s",
     ),
     (
         CredentialsInvalidated(operation="AssumeRole", access_key_id="AKIAOLD", code="ExpiredToken"),

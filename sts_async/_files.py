@@ -16,7 +16,6 @@ import stat as modes
 import sys
 import tempfile
 import time
-import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -154,7 +153,7 @@ def write_private(path: StrPath, data: bytes) -> None:
     target = _path(path)
     _private_directory(target.parent)
     _sweep(target.parent)
-    writer = os.getpid()
+    is_writer = _forks.process_check()
     descriptor, temporary = _new_temporary(target.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -169,7 +168,7 @@ def write_private(path: StrPath, data: bytes) -> None:
             temporary.replace(target)  # it cannot be renamed while it is open
         _sync_directory(target.parent)
     except BaseException:
-        if os.getpid() == writer:
+        if is_writer():
             with contextlib.suppress(OSError):
                 temporary.unlink()
         raise
@@ -252,7 +251,7 @@ class Lock:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
-        _LOCKS.add(self)
+        _forks.register_after_fork(self, "disown")
 
     def release(self) -> None:
         """Give the lock up; only the first time counts."""
@@ -282,17 +281,6 @@ class Lock:
 
     def __del__(self) -> None:
         self.release()  # whoever asked a thread for it may have been cancelled before he got it
-
-
-_LOCKS: "weakref.WeakSet[Lock]" = weakref.WeakSet()
-
-
-def _disown_locks() -> None:
-    for lock in list(_LOCKS):
-        lock.disown()
-
-
-_forks.in_child(_disown_locks)
 
 
 def take_lock(path: StrPath) -> Lock | None:

@@ -5,8 +5,8 @@ A fork copies descriptors, but not what is behind them: sockets, file locks and 
 shared. What a copy closes, unlocks or unregisters, the parent loses. `os.fork` in a coroutine is the hard case: when
 the child ends by `sys.exit`, `asyncio.run` cancels the copied tasks and closes the copied event loop in the child.
 
-So each module that holds such things registers here how the child lets go of them without a trace, and each event loop
-that we wait in is given, in the child, a selector and a wake-up pipe of its own.
+So each object that holds such things is registered here, with the method by which the child lets go of them without a
+trace. Each event loop that we wait in is given, in the child, a selector and a wake-up pipe of its own.
 """
 
 import asyncio
@@ -19,23 +19,35 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-_CALLBACKS: list[Callable[[], None]] = []
+_REGISTERED: "weakref.WeakKeyDictionary[Any, str]" = weakref.WeakKeyDictionary()
 _LOOPS: "weakref.WeakSet[asyncio.AbstractEventLoop]" = weakref.WeakSet()
 
 
-def in_child(callback: Callable[[], None]) -> None:
-    """Call *callback* in every process that is forked from this one, before anything else runs there."""
-    _CALLBACKS.append(callback)
+def register_after_fork(one: object, method: str) -> None:
+    """
+    Call a method of an object in every process that is forked from this one, before anything else runs there.
+
+    Args:
+        one: The object. It is referenced weakly, and must be hashable by identity.
+        method: Name of the method. It must not raise.
+    """
+    _REGISTERED[one] = method
 
 
-def keep_apart(loop: asyncio.AbstractEventLoop) -> None:
+def isolate_loop_after_fork(loop: asyncio.AbstractEventLoop) -> None:
     """Give the copy of *loop* in a forked process a selector and a wake-up pipe of its own."""
     _LOOPS.add(loop)
 
 
-def _in_child() -> None:
-    for callback in _CALLBACKS:
-        callback()
+def process_check() -> Callable[[], bool]:
+    """Return a function that returns True in this process, and False in one that was forked from it."""
+    pid = os.getpid()
+    return lambda: os.getpid() == pid
+
+
+def _reset_child() -> None:
+    for one, method in list(_REGISTERED.items()):
+        getattr(one, method)()
     for loop in list(_LOOPS):  # last: by now, sockets that are the parent's have been replaced
         with contextlib.suppress(OSError):
             _unshare(loop)
@@ -67,4 +79,4 @@ def _unshare(loop: Any) -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(after_in_child=_reset_child)

@@ -21,6 +21,7 @@ from typing import IO, Literal
 
 import attrs
 
+from . import _forks
 from ._core.secret import Secret, SecretBytes
 from ._core.system import code_of
 from ._threads import NoThread, Workers
@@ -97,12 +98,12 @@ async def run(command: Command, *, seconds: float, most: int) -> Outcome:
         job = PROCESSES.submit(lambda: _run(command, _Watch(seconds, unwanted), most=most))
     except NoThread:
         return NotRun(reason="no thread can be started")
-    pid = os.getpid()
+    is_here = _forks.process_check()
     try:
         return await job.result()
     except asyncio.CancelledError:
         # What we began has to end first. In a forked child, it belongs to the parent.
-        if not PROCESSES.withdraw(job) and os.getpid() == pid:
+        if not PROCESSES.withdraw(job) and is_here():
             unwanted.set()
             await job.ended(seconds=2 * GRACE)
         raise

@@ -7,7 +7,6 @@ The event loop's default threads stay free for others. A bound holds for the who
 import asyncio
 import contextlib
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -35,7 +34,7 @@ class Job(Generic[T]):
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
         self._loop = asyncio.get_running_loop()
-        _forks.keep_apart(self._loop)
+        _forks.isolate_loop_after_fork(self._loop)
         self._done: asyncio.Future[T] = self._loop.create_future()
         self.begun = False
 
@@ -88,7 +87,7 @@ class Workers:
         self._most = threads
         self._name = name
         self.start_afresh()
-        _WORKERS.add(self)
+        _forks.register_after_fork(self, "start_afresh")
 
     def start_afresh(self) -> None:
         """Forget all threads and what is queued, as a process that was forked must: it has none of them."""
@@ -137,16 +136,6 @@ class Workers:
                     job = None
                     self.running -= 1
 
-
-_WORKERS: "weakref.WeakSet[Workers]" = weakref.WeakSet()
-
-
-def _start_afresh() -> None:
-    for workers in list(_WORKERS):
-        workers.start_afresh()
-
-
-_forks.in_child(_start_afresh)
 
 FILES = Workers(threads=8, name="sts-async-files")
 """Where files are read. A file system that hangs takes none of the program's own threads from it."""

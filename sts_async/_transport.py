@@ -10,7 +10,6 @@ import contextlib
 import ssl
 import sys
 import time
-import weakref
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -185,7 +184,7 @@ class AiohttpTransport(Unpicklable):
         self._parts: dict[asyncio.AbstractEventLoop, _LoopPart] = {}
         self._routes: dict[str, _Route] = {}
         self._closed = False
-        _TRANSPORTS.add(self)
+        _forks.register_after_fork(self, "start_afresh")
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """
@@ -287,7 +286,7 @@ class AiohttpTransport(Unpicklable):
             part = _LoopPart(
                 self._session, owned=False, connections=limit or self._max_connections, seconds=self._read_timeout
             )
-        _forks.keep_apart(loop)
+        _forks.isolate_loop_after_fork(loop)
         self._parts[loop] = part  # before any await: whoever comes next finds it
         if self._closed:  # meanwhile, in another thread
             await part.close()
@@ -349,17 +348,8 @@ class AiohttpTransport(Unpicklable):
                 self._parts.pop(loop, None)
 
 
-_TRANSPORTS: "weakref.WeakSet[AiohttpTransport]" = weakref.WeakSet()
 _INHERITED: list[object] = []
 """Connections of the process that this one was forked from: kept, because they would be closed when they are let go."""
-
-
-def _start_afresh() -> None:
-    for transport in list(_TRANSPORTS):
-        transport.start_afresh()
-
-
-_forks.in_child(_start_afresh)
 
 
 async def _read(content: aiohttp.StreamReader, cap: int) -> SecretBytes:

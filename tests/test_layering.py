@@ -117,7 +117,7 @@ OWN_LAYER = {
     "_core.tokens": {"_core.documents", "_core.endpoints"},
     "retries": {"_core.limiter"},
     "_files": {"_forks"},
-    "_process": {"_threads"},
+    "_process": {"_forks", "_threads"},
     "_failures": {"_resolver"},
     "_resolver": {"_threads"},
     "_shared": {"_files", "_threads"},

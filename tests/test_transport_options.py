@@ -19,7 +19,7 @@ import pytest
 import trustme
 from support import RawServer, http
 
-from sts_async import Config, STSClient, _transport, errors
+from sts_async import Config, STSClient, _forks, _transport, errors
 from sts_async._assembly import transport_of
 from sts_async._core.message import HttpRequest, HttpResponse
 from sts_async._core.secret import Secret, SecretBytes
@@ -705,7 +705,7 @@ async def test_what_a_forked_process_inherits_is_not_closed_in_it(raw_server: St
     transport = AiohttpTransport()
     await transport.send(post(server.url))
 
-    _transport._start_afresh()
+    transport.start_afresh()
     await transport.send(post(server.url))
     await transport.aclose()
     connector: Any = _transport._INHERITED.pop()
@@ -761,9 +761,9 @@ async def test_without_descriptors_there_is_an_error_that_can_be_tried_again(raw
 
 def test_a_transport_that_is_not_used_any_more_is_let_go() -> None:
     """It is known for forks, and no longer than it lives."""
-    before = len(_transport._TRANSPORTS)
+    before = len(_forks._REGISTERED)
     transport = AiohttpTransport()
-    assert len(_transport._TRANSPORTS) == before + 1
+    assert len(_forks._REGISTERED) == before + 1
     del transport
 
-    assert len(_transport._TRANSPORTS) <= before
+    assert len(_forks._REGISTERED) <= before

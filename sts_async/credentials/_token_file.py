@@ -7,7 +7,6 @@ lock, and writes what came before anything else can happen to it.
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -248,14 +247,14 @@ def _shown(path: Path) -> str:
 async def _to_the_end(work: Coroutine[Any, Any, R]) -> R:
     """Return what *work* returns. It is not ended with whoever waits for it: what it gets may come only once."""
     loop = asyncio.get_running_loop()
-    _forks.keep_apart(loop)
+    _forks.isolate_loop_after_fork(loop)
     task = loop.create_task(_settled(work))
-    pid = os.getpid()
+    is_here = _forks.process_check()
     try:
         outcome = await asyncio.shield(task)
     finally:
         try:
-            if not task.done() and os.getpid() == pid:  # a forked process leaves it to its parent
+            if not task.done() and is_here():  # a forked process leaves it to its parent
                 await asyncio.wait([task], timeout=GRACE)
         finally:
             task.cancel()  # also when this is cancelled again: it may hold the lock

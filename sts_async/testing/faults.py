@@ -25,6 +25,11 @@ def _at_least(least: float) -> Any:
     return check
 
 
+def _whole_times(_instance: object, attribute: Any, value: int | None) -> None:
+    if value is not None:
+        _at_least(1)(_instance, attribute, value)
+
+
 def _valid_status(_instance: object, _attribute: object, value: int) -> None:
     if not 200 <= value <= 599:
         raise ValueError("status must be 200 to 599")
@@ -47,7 +52,7 @@ class Fault:
         operation: Name of the STS operation that those requests call, such as ``AssumeRole``; None for any request.
     """
 
-    times: int | None = attrs.field(default=1, validator=attrs.validators.optional(_at_least(1)))
+    times: int | None = attrs.field(default=1, validator=_whole_times)
     path: str | None = None
     operation: str | None = attrs.field(default=None, validator=attrs.validators.optional(_an_operation))
 

@@ -228,10 +228,12 @@ async def test_a_proxy_that_would_be_used_and_cannot_be_is_an_error_that_names_i
     """B7, T26: the variable, the host, and what to do; not the password."""
     url = f"{variable[:-6].lower()}://{HOST}/"
 
-    with pytest.raises(errors.ConfigurationError, match=rf"^{variable} must be a URL such as http://user") as caught:
+    with pytest.raises(
+        errors.ConfigurationError, match=rf"^{variable} must be an http:// or https:// URL such as http://user"
+    ) as caught:
         await fetch(url, {variable: SOCKS})
 
-    assert f"name {HOST} in NO_PROXY" in str(caught.value)
+    assert f"Add {HOST} to NO_PROXY" in str(caught.value)
     assert "SENTINEL" not in str(caught.value)
     assert not caught.value.retryable
 
@@ -512,7 +514,7 @@ async def test_a_bundle_with_a_broken_certificate_is_an_error_that_names_it(tmp_
     broken = b"-----BEGIN CERTIFICATE-----\n" + body + b"\n-----END CERTIFICATE-----\n"
     path.write_bytes(trustme.CA().cert_pem.bytes() + broken)
 
-    with pytest.raises(errors.ConfigurationError, match=r"^ca_bundle: '.*bundle\.pem': a certificate in it cannot be"):
+    with pytest.raises(errors.ConfigurationError, match=r"^ca_bundle: '.*bundle\.pem': contains an invalid cert"):
         await transport_of(Config(ca_bundle=str(path)))
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class TellsTime(Protocol):
@@ -25,13 +25,13 @@ def time_function(clock: TimeSource) -> Callable[[], float]:
     Raises:
         ValueError: *clock* is neither a function nor an object with a method `time`.
     """
-    function = getattr(clock, "time", clock)
+    function: Any = getattr(clock, "time", clock)
     if not callable(function) or isinstance(clock, type):
         raise ValueError(
             "clock must be an object with a method `time`, such as VirtualClock(), or a function that returns seconds "
             f"since 1970, not {clock.__name__ if isinstance(clock, type) else 'a ' + type(clock).__name__}"
         )
-    return function
+    return function  # type: ignore[no-any-return]
 
 
 class VirtualClock:

@@ -62,7 +62,7 @@ def read(
     if is_redirect(status):
         return RedirectRefused(refusal(response, Redaction(*sent)), status=status)
     if "content-encoding" in response.headers and response.headers["content-encoding"].lower() != "identity":
-        compressed = "it is compressed, which was not requested"
+        compressed = "it is compressed, which was not asked for"
         return _unexpected(response, sent, compressed) if status < 400 else _service_error({}, response, sent)
     try:
         space, name, tree = parse(response.body)

@@ -70,7 +70,7 @@ class Lender:
     def look_at(self, credentials: Credentials) -> None:
         assert credentials.session_token is not None
         texts = (credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
-        numbers = {text.rpartition("-")[2] for text in texts}
+        numbers = {str(text).rpartition("-")[2] for text in texts}  # plain: the methods of a secret take longer
         self.read += 1
         self.changes += self.last != credentials.access_key_id
         self.last = credentials.access_key_id

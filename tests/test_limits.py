@@ -207,11 +207,12 @@ def python_calls(function: Callable[[], None]) -> int:
         nonlocal entered
         entered += event == "call"
 
+    before = sys.getprofile()
     sys.setprofile(count)
     try:
         function()
     finally:
-        sys.setprofile(None)
+        sys.setprofile(before)
     return entered
 
 

@@ -288,3 +288,10 @@ def test_a_change_elsewhere_in_the_files_does_not_change_a_plan() -> None:
     assert plan(shared(config), "x") == plan(shared(f"# new\n[profile y]\nregion = x\n{config}"), "x")
     assert plan(shared(config), "x") != plan(shared(config.replace("AKIAKEYS", "AKIAOTHER")), "x")
     assert plans.LONGEST_CHAIN == 16
+
+
+@pytest.mark.parametrize("role_arn", ["arn with blanks", "arn\x7f"])
+def test_a_role_of_another_server_is_printable_too(role_arn: str) -> None:
+    """G11: where the grammar of IAM does not count, what no header or log can hold is still refused."""
+    with pytest.raises(InvalidConfigFile, match=r"key role_arn \(config, line 2\) must be printable ASCII"):
+        plan(shared(f"[profile x]\nrole_arn = {role_arn}\nsource_profile = x\n{KEYS}"), "x", strict_arns=False)

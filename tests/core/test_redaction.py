@@ -133,3 +133,11 @@ def test_a_secret_that_repeats_itself_costs_no_more_than_another(secret: str) ->
 def test_a_character_is_found_however_it_is_escaped(plus: str) -> None:
     """G12: in XML with leading zeros, too."""
     assert "SECRETSECRET" not in Redaction(Secret("SECRET+" * 6))(f"token {plus.join(['SECRET'] * 6)}{plus} end")
+
+
+def test_escapes_within_escapes_are_resolved_twice_and_no_more() -> None:
+    """G12: what a server escapes three times costs no third reading, and what is plain beside it is hidden."""
+    secret = "SECRET-of-some-length"
+    thrice = "%25252541" * 3
+
+    assert Redaction(Secret(secret))(f"{thrice} {secret}") == f"{thrice} ***"

@@ -17,7 +17,7 @@ HIDDEN = "***"
 MIN_RUN = 16  # characters of a longer secret that are hidden, wherever in it they are
 MIN_WHOLE = 4  # characters of a secret that is hidden at all
 MAX_TEXT = 12 * 1024  # characters of a text that are kept; an encoded authorization message has up to 10,240
-MAX_TRIES = 10_000  # comparisons, of 8 characters each, for one secret; then the whole text is hidden
+MAX_TRIES = 4000  # comparisons, of 8 characters each, for one secret; then the whole text is hidden
 _STEP = MIN_RUN // 2
 _ROUNDS = 2  # of escapes within escapes
 

@@ -118,7 +118,7 @@ async def sts_async() -> AsyncIterator[Peer]:
         return Issued()
 
     async def issued(source: Source) -> Ask:
-        return partial(provider(source).provide_credentials, (await client._ready()).context)
+        return partial(provider(source).provide_credentials, (await client._life.ready()).context)
 
     async def issued_within(source: Source) -> AskWithin:
         owner = STSClient(region=REGION, credentials=provider(source))
@@ -128,7 +128,7 @@ async def sts_async() -> AsyncIterator[Peer]:
     async def found() -> Ask:
         from sts_async.credentials import DefaultChain
 
-        return partial(DefaultChain().provide_credentials, (await client._ready()).context)
+        return partial(DefaultChain().provide_credentials, (await client._life.ready()).context)
 
     async def call() -> object:
         async with STSClient(region=REGION) as another:

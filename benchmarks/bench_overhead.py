@@ -80,7 +80,7 @@ def show(what: str, value: float, unit: str = "us") -> None:
 
 async def calls_with(sts: STSClient, options: argparse.Namespace) -> None:
     """Show what an observer, a handler and a view add to a call."""
-    engine = await sts._ready()
+    engine = await sts._life.ready()
     engine._shared.transport = OneAnswer()
     role: dict[str, Any] = {"role_arn": _loopback.ROLE_ARN, "role_session_name": "me"}
     variants = {
@@ -118,7 +118,7 @@ async def main_async(options: argparse.Namespace) -> None:
         tracemalloc.start()
         kept: list[Any] = views()
         show("its memory", tracemalloc.get_traced_memory()[0] / len(kept), "bytes")
-        engine = await sts._ready()
+        engine = await sts._life.ready()
         for view in kept:
             view._made(engine)
         show("its memory after a call that is not signed", tracemalloc.get_traced_memory()[0] / len(kept), "bytes")

@@ -16,9 +16,9 @@ from ._flight import Tasks
 from ._limits import CONNECT_TIMEOUT, TimeLimits
 from ._seams import Clock, CredentialsProvider, RetryPolicy
 from ._threads import reading
-from ._transport import AiohttpTransport
+from ._transport import AiohttpTransport, Owner
 from .config import Config
-from .errors import ConfigurationError
+from .errors import ConfigurationError, STSError
 from .events import Observer
 from .retries import AdaptiveRetries, StandardRetries
 
@@ -56,9 +56,16 @@ def _verifies(config: Config, session: aiohttp.ClientSession | None) -> bool:
     return trusted.verify_mode is ssl.CERT_REQUIRED if isinstance(trusted, ssl.SSLContext) else trusted is not False
 
 
-async def transport_of(config: Config, *, session: aiohttp.ClientSession | None = None) -> AiohttpTransport:
+async def transport_of(
+    config: Config, *, session: aiohttp.ClientSession | None = None, owner: Owner | None = None
+) -> AiohttpTransport:
     """
     Return the transport, by options that are resolved. Certificates are read in a thread.
+
+    Args:
+        config: The options.
+        session: The user's session, to be used in place of one of our own.
+        owner: The client, for the warning that it was not closed.
 
     Raises:
         ConfigurationError: The CA bundle, the client's certificate or its key cannot be read.
@@ -84,6 +91,7 @@ async def transport_of(config: Config, *, session: aiohttp.ClientSession | None 
         tcp_keepalive=bool(config.tcp_keepalive),
         local_address=config.local_address,
         dns_cache_ttl=config.dns_cache_ttl,
+        owner=owner,
     )
 
 
@@ -116,6 +124,7 @@ def engine_of(
     config: Config,
     *,
     endpoint: endpoints.Endpoint | None,
+    no_endpoint: STSError | None = None,
     transport: AiohttpTransport,
     credentials: CredentialsProvider,
     retries: RetryPolicy | None = None,
@@ -125,10 +134,11 @@ def engine_of(
     time_limits: TimeLimits | None = None,
     clock: Clock | None = None,
 ) -> Engine:
-    """Return the engine, by options that are resolved. Without an endpoint it only lends itself to other sources."""
+    """Return the engine, by options that are resolved. Without an endpoint it only provides credentials."""
     clock = clock or SystemClock()
     return new_engine(
         endpoint=endpoint,
+        no_endpoint=no_endpoint,
         transport=transport,
         credentials=credentials,
         retries=retries or retries_of(config),

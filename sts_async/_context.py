@@ -5,8 +5,12 @@ Work shared by many callers (fetching and refreshing credentials) uses the clien
 that triggered it: its deadline, region, headers, retries, handlers and observers.
 Sources of credentials are given a `ClientContext`, and nothing else of a client. A call has no way to put its own
 options in there: a context is made once, with the client's engine, and from what the client was made of.
+
+A view with other credentials has a context that differs in one thing: which credentials a source takes that was given
+none of its own.
 """
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -18,15 +22,17 @@ from ._meter import notify
 from ._parts import CallOptions, Shared
 from ._seams import CredentialsProvider, Invoker, RetryPolicy
 from .events import Event
+from .shapes import Credentials
 
 
 class ClientContext(Unpicklable):
     """What a client lends to the sources of its credentials; see `_seams.Lender`."""
 
     __slots__ = (
+        "__weakref__",
         "_engine",
         "_options",
-        "default_credentials",
+        "client_credentials",
         "endpoint",
         "jitter",
         "monotonic",
@@ -59,7 +65,17 @@ class ClientContext(Unpicklable):
         self._options = options
         self._engine = engine
         self.tasks = tasks
-        self.default_credentials = default_credentials
+        self.client_credentials: CredentialsProvider | None = None
+        if default_credentials is not None:
+            self.client_credentials = ClientCredentials(self, find=default_credentials)
+
+    def based_on(self, credentials: CredentialsProvider) -> "ClientContext":
+        """Return what is lent to the credentials of a view: sources without one of their own take *credentials*."""
+        context = ClientContext(
+            self.shared, self._options, engine=self._engine, tasks=self.tasks, default_credentials=None
+        )
+        context.client_credentials = ClientCredentials(self, provider=credentials)
+        return context
 
     def notify(self, event: Event) -> None:
         """Tell the client's observers."""
@@ -79,3 +95,55 @@ class ClientContext(Unpicklable):
         if retries is not None:
             changed["retries"] = retries
         return self._engine(self, self._options.replaced(**changed))
+
+
+class ClientCredentials(Unpicklable):
+    """
+    The credentials of a client, as the source of a provider that was given none. It asks with what that client lends.
+
+    Two are equal when the same provider would be asked in the same way. So a provider that several views use can tell
+    whose credentials it works with.
+
+    Args:
+        context: What the client lends.
+        provider: What signs the client's calls.
+        find: Where *provider* is not known yet: returns it. Called in a thread, once.
+    """
+
+    __slots__ = ("_context", "_find", "provider")
+
+    def __init__(
+        self,
+        context: ClientContext,
+        *,
+        provider: CredentialsProvider | None = None,
+        find: Callable[[], CredentialsProvider] | None = None,
+    ) -> None:
+        self._context = context
+        self._find = find
+        self.provider = provider
+
+    async def provide_credentials(self, lender: object, /) -> Credentials:
+        """Return the credentials of the client, whatever *lender* lends."""
+        if self.provider is None:
+            assert self._find is not None  # noqa: S101 - one of the two is there
+            self.provider = await asyncio.to_thread(self._find)  # importing every source reads files
+        return await self.provider.provide_credentials(self._context)
+
+    def invalidate(self, access_key_id: str) -> None:
+        """Have the client's provider fetch anew, if it can, after the service refused *access_key_id*."""
+        invalidate = getattr(self.provider, "invalidate", None)
+        if invalidate is not None:
+            invalidate(access_key_id)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other or not isinstance(other, ClientCredentials) or self._find is not None:
+            return self is other
+        same = self.provider is other.provider
+        return same and self._context.client_credentials == other._context.client_credentials
+
+    def __hash__(self) -> int:
+        return id(self) if self._find is not None else hash((ClientCredentials, id(self.provider)))
+
+    def __repr__(self) -> str:
+        return "the client's credentials"

@@ -80,7 +80,7 @@ class Engine(Unpicklable):
         self._observers = options.observers
         self._handlers = options.handlers
         self._headers = options.headers
-        self._signer = EndpointSigner(options.endpoint)
+        self._signer = EndpointSigner(options.endpoint, why=options.no_endpoint)
 
     async def invoke(self, operation: Operation[R], request: Request[R], *, spent: float = 0.0) -> R:
         """
@@ -311,15 +311,18 @@ class Engine(Unpicklable):
         Return an engine with some options replaced, that shares everything else with this one.
 
         Args:
-            changed: As in `CallOptions`; observers, handlers and headers come after those of this engine.
+            changed: As in `CallOptions`; observers, handlers and headers come after those of this engine. Credentials
+                whose source is not given take those of this engine.
         """
-        own = self._options
+        own, context = self._options, self.context
+        if "credentials" in changed:
+            context = context.based_on(self._credentials)
         for several in ("observers", "handlers"):
             if several in changed:
                 changed[several] = (*getattr(own, several), *changed[several])
         if "headers" in changed:
             changed["headers"] = {**own.headers, **changed["headers"]}
-        made = Engine(self.context, own.replaced(**changed))
+        made = Engine(context, own.replaced(**changed))
         if changed.keys().isdisjoint({"credentials", "endpoint", "headers"}):
             made._signer = self._signer  # what was derived from them is as good here
         return made
@@ -380,6 +383,7 @@ class Engine(Unpicklable):
 def new_engine(
     *,
     endpoint: Endpoint | None,
+    no_endpoint: STSError | None = None,
     transport: Transport,
     credentials: CredentialsProvider,
     retries: RetryPolicy,
@@ -393,6 +397,7 @@ def new_engine(
     """Return a client's own engine; for *shared*, see `Shared`."""
     options = CallOptions(
         endpoint=endpoint,
+        no_endpoint=no_endpoint,
         credentials=credentials,
         retries=retries,
         deadline=deadline,

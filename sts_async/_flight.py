@@ -145,7 +145,7 @@ def _given_up(seconds: float) -> STSError:
 
 class Flights(Generic[T]):
     """
-    At most one flight in each event loop.
+    At most one flight in each event loop, for each key.
 
     Args:
         late: Returns the error for those who wait for a flight that is given up after some seconds.
@@ -155,10 +155,15 @@ class Flights(Generic[T]):
 
     def __init__(self, *, late: Callable[[float], STSError] = _given_up) -> None:
         self._late = late
-        self._under_way: dict[asyncio.AbstractEventLoop, _Flight[T]] = {}
+        self._under_way: dict[tuple[asyncio.AbstractEventLoop, object], _Flight[T]] = {}
 
     def join(
-        self, tasks: Tasks, work: Callable[[], Coroutine[Any, Any, T]], *, seconds: float | None = None
+        self,
+        tasks: Tasks,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        *,
+        key: object = None,
+        seconds: float | None = None,
     ) -> _Flight[T]:
         """
         Return the flight that is under way in this event loop, or begin one among *tasks*.
@@ -166,31 +171,40 @@ class Flights(Generic[T]):
         Args:
             tasks: Those of the client.
             work: Called when a flight begins.
+            key: What tells this work from other work.
             seconds: After which the flight is given up, so that the next caller begins another; None for work that
                 bounds itself.
         """
         loop = asyncio.get_running_loop()
-        flight = self._under_way.get(loop)
+        place = (loop, key)
+        flight = self._under_way.get(place)
         if flight is None or flight.over:
             flight = _Flight(tasks.spawn(_caught(work)), tasks)
             if seconds is not None:
                 flight.end_after(seconds, self._late)
-            self._under_way[loop] = flight
+            self._under_way[place] = flight
             tasks.flights.add(flight)
-            flight.task.add_done_callback(lambda _: self._forget(loop, flight))
-            for ended in [other for other in list(self._under_way) if other.is_closed()]:
+            flight.task.add_done_callback(lambda _: self._forget(place, flight))
+            for ended in [other for other in list(self._under_way) if other[0].is_closed()]:
                 self._forget(ended, self._under_way[ended])
         return flight
 
-    def _forget(self, loop: asyncio.AbstractEventLoop, flight: _Flight[T]) -> None:
+    def _forget(self, place: tuple[asyncio.AbstractEventLoop, object], flight: _Flight[T]) -> None:
         flight.begun_by.flights.discard(flight)
-        if self._under_way.get(loop) is flight:
-            del self._under_way[loop]
+        if self._under_way.get(place) is flight:
+            del self._under_way[place]
 
-    async def get(self, tasks: Tasks, work: Callable[[], Coroutine[Any, Any, T]], *, seconds: float | None = None) -> T:
+    async def get(
+        self,
+        tasks: Tasks,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        *,
+        key: object = None,
+        seconds: float | None = None,
+    ) -> T:
         """Join the running flight, or start one, and return its result or raise its error."""
         while True:
-            flight = self.join(tasks, work, seconds=seconds)
+            flight = self.join(tasks, work, key=key, seconds=seconds)
             try:
                 return await flight.wait()
             except ClientClosedError:

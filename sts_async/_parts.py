@@ -16,6 +16,7 @@ from ._core.endpoints import Endpoint
 from ._core.skew import ServiceClock
 from ._limits import Gate, TimeLimits
 from ._seams import CredentialsProvider, RetryPolicy, Transport
+from .errors import STSError
 from .events import Observer
 from .handlers import RequestHandler
 
@@ -32,7 +33,8 @@ class CallOptions:
     What may differ between the calls of one client; those of the client itself count for its own work.
 
     Attributes:
-        endpoint: Where requests go; None when there is neither region nor endpoint.
+        endpoint: Where requests go; None when that is not known.
+        no_endpoint: Why it is not known.
         credentials: The provider whose credentials sign requests.
         retries: Decides about retries.
         deadline: Seconds for a whole call, or None.
@@ -42,6 +44,7 @@ class CallOptions:
     """
 
     endpoint: Endpoint | None
+    no_endpoint: STSError | None = None
     credentials: CredentialsProvider
     retries: RetryPolicy
     deadline: float | None = None

@@ -47,7 +47,9 @@ class Lender(Transport, Protocol):
     Attributes:
         endpoint: The STS that the client calls; None without a region.
         tasks: Where work begins that ends with the client.
-        default_credentials: To be called in a thread: returns what the client takes when it is given no credentials.
+        client_credentials: What a provider takes that signs and was given no source. For a view with other
+            credentials: those of the client that it was made from. For a client: what the default chain finds. None
+            where nothing finds credentials.
         wall_clock: Returns seconds since 1970.
         monotonic: Returns seconds that no setting of a clock changes.
         sleep: Waits for some seconds.
@@ -56,7 +58,7 @@ class Lender(Transport, Protocol):
 
     endpoint: Endpoint | None
     tasks: Tasks
-    default_credentials: "Callable[[], CredentialsProvider] | None"
+    client_credentials: "CredentialsProvider | None"
     wall_clock: Callable[[], float]
     monotonic: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]

@@ -7,8 +7,9 @@ from . import sigv4
 from ._call import Call
 from ._core.endpoints import NO_REGION, Endpoint
 from ._core.scope import scope_of
+from ._flight import again
 from ._parts import Shared
-from .errors import ConfigurationError
+from .errors import ConfigurationError, STSError
 from .shapes import Credentials
 
 
@@ -18,12 +19,14 @@ class EndpointSigner:
 
     Args:
         endpoint: Where requests go; None when that is not known.
+        why: Why it is not known.
     """
 
-    __slots__ = ("_endpoint", "_scope", "_signer")
+    __slots__ = ("_endpoint", "_scope", "_signer", "_why")
 
-    def __init__(self, endpoint: Endpoint | None) -> None:
+    def __init__(self, endpoint: Endpoint | None, *, why: STSError | None = None) -> None:
         self._endpoint = endpoint
+        self._why = why
         self._signer: sigv4.Signer | None = None
         self._scope: tuple[Credentials, str] | None = None
 
@@ -33,10 +36,10 @@ class EndpointSigner:
         Where requests go.
 
         Raises:
-            ConfigurationError: There is neither region nor endpoint.
+            ConfigurationError: There is neither region nor endpoint, or what says so cannot be used.
         """
         if self._endpoint is None:
-            raise ConfigurationError(NO_REGION)
+            raise ConfigurationError(NO_REGION) if self._why is None else again(self._why)
         return self._endpoint
 
     @property

@@ -7,9 +7,12 @@ are read up to a cap. Sessions are made at first use, one for each event loop, a
 
 import asyncio
 import contextlib
+import logging
 import ssl
 import sys
 import time
+import warnings
+import weakref
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -46,6 +49,8 @@ from .errors import (
     STSError,
 )
 
+log = logging.getLogger("sts_async")
+
 PYTHON_VERSION = ".".join(map(str, sys.version_info[:3]))
 USER_AGENT = f"sts-async/{VERSION} python/{PYTHON_VERSION} aiohttp/{aiohttp.__version__}"
 HEADERS = {
@@ -57,6 +62,21 @@ DIRECTLY = yarl.URL()  # for aiohttp no proxy at all, whatever its session says
 PROXY_AUTHENTICATION_REQUIRED = 407
 MOST_ROUTES = 1000  # that are kept, as many as aiohttp keeps addresses of hosts
 LOOK_UP_SHARE = 0.9  # of the seconds for an attempt, so that what was not looked up is told from what was not answered
+
+
+class Owner(NamedTuple):
+    """
+    The client that a transport belongs to, for the warning that it was not closed.
+
+    Attributes:
+        name: What the warning calls it.
+        file: The file of the program that made it.
+        line: The line there.
+    """
+
+    name: str
+    file: str
+    line: int
 
 
 class _Route(NamedTuple):
@@ -145,6 +165,7 @@ class AiohttpTransport(Unpicklable):
         tcp_keepalive: Whether the system probes connections that nobody uses.
         local_address: Address of this host that connections begin at; None for the system's choice.
         dns_cache_ttl: Seconds for which the addresses of a host are kept.
+        owner: The client, for the warning that it was not closed; None for no such warning.
     """
 
     def __init__(
@@ -163,6 +184,7 @@ class AiohttpTransport(Unpicklable):
         tcp_keepalive: bool = False,
         local_address: str | None = None,
         dns_cache_ttl: float = DNS_CACHE_TTL,
+        owner: Owner | None = None,
     ) -> None:
         agent = [USER_AGENT, app_id and f"app/{app_id}", user_agent_suffix]
         self._headers = {**HEADERS, "user-agent": " ".join(filter(None, agent))}
@@ -184,6 +206,8 @@ class AiohttpTransport(Unpicklable):
         self._parts: dict[asyncio.AbstractEventLoop, _LoopPart] = {}
         self._routes: dict[str, _Route] = {}
         self._closed = False
+        if owner is not None:
+            weakref.finalize(self, _unclosed, self._parts, owner)
         _forks.register_after_fork(self, "start_afresh")
 
     async def send(self, request: HttpRequest) -> HttpResponse:
@@ -314,7 +338,7 @@ class AiohttpTransport(Unpicklable):
         """
         for part in self._parts.values():
             part.abandon(hang_up=False)
-        self._parts = {}
+        self._parts.clear()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -346,6 +370,26 @@ class AiohttpTransport(Unpicklable):
         for closing, loop in elsewhere.items():
             if closing.done():
                 self._parts.pop(loop, None)
+
+
+def _unclosed(parts: dict[asyncio.AbstractEventLoop, _LoopPart], owner: Owner) -> None:
+    """
+    Warn that a client has gone that was not closed, and close its connections.
+
+    This is called when the transport has gone, in any thread, and at the end of the program.
+    """
+    if not any(part.owned and not part.session.closed for part in list(parts.values())):
+        return
+    text = (
+        f"unclosed {owner.name}, made at {owner.file}:{owner.line}: "
+        "use `async with STSClient(...) as sts`, or await sts.aclose()"
+    )
+    warnings.warn_explicit(text, ResourceWarning, owner.file, owner.line)
+    log.warning("%s", text)
+    for part in list(parts.values()):
+        if part.begin_to_close() is None:
+            part.abandon()
+    parts.clear()
 
 
 _INHERITED: list[object] = []

@@ -1,36 +1,34 @@
-"""The client: what it is made of, how it is closed, and `send`. Its twelve coroutines are in `calls`."""
+"""
+The client and its views: `send`, and what is around it. The coroutines of the operations are in `calls`, and what a
+client and its views share is in `_lifecycle`.
+"""
 
-import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, TypeVar
+from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 
 import aiohttp
 import attrs
 
 from . import shapes as s
-from ._assembly import endpoint_of, engine_of, transport_of
-from ._clock import SystemClock
-from ._core.endpoints import Endpoint, check_region
+from ._assembly import endpoint_of
+from ._core.endpoints import check_region
 from ._core.headers import checked_headers, cover_headers
 from ._core.options import HANDLERS, SECONDS, as_tuple
 from ._core.secret import Unpicklable, conceal_login, without_data
 from ._engine import Engine
-from ._flight import Flights, Tasks
-from ._limits import CLOSE_GRACE, START_SECONDS, TASKS_GRACE, TimeLimits
+from ._lifecycle import Lifecycle
 from ._seams import Clock, CredentialsProvider, RetryPolicy
 from .calls import Calls
-from .config import Config, Surroundings
-from .credentials.source import Source, provider_of
-from .errors import ClientClosedError, ConfigurationError, DeadlineExceeded
+from .config import Config
+from .credentials.assume_role import AssumeRoleProvider
+from .credentials.source import MFACode, Source, provider_of
+from .errors import ConfigurationError
 from .events import Observer
 from .handlers import RequestHandler
 from .operations import BY_REQUEST, Operation
 from .sigv4 import PresignedUrl
-
-if TYPE_CHECKING:
-    from ._transport import AiohttpTransport
 
 R = TypeVar("R", bound=s.Response)
 
@@ -45,6 +43,10 @@ class STSClient(Unpicklable, Calls):
     Make one and share it: it holds a pool of connections, and any number of tasks can call it at once. Making one
     does no I/O; ``async with``, or the first call, reads the shared config files. Without ``async with``, call `aclose`
     at the end.
+
+    A provider that signs and was given no source, such as ``AssumeRoleProvider(role_arn=...)``, takes the credentials
+    of the client that it is used with: for a view, those of the client that the view was made from; for a client, those
+    that the default chain finds.
 
     Args:
         region: AWS region. Short for `Config.region`.
@@ -88,26 +90,17 @@ class STSClient(Unpicklable, Calls):
         options: dict[str, Any] = {"region": region, "profile": profile, "endpoint_url": endpoint_url}
         given = {name: value for name, value in options.items() if value is not None}
         config = attrs.evolve(config or Config(), **given)
-        self._endpoint: Endpoint | None = None
-        if config.endpoint_url is not None:
-            self._endpoint = endpoint_of(config)  # what is wrong with what is given here is said here
-        elif config.region is not None:
-            check_region(config.region)
-        self._surroundings = Surroundings(config)
-        self._defaults: dict[str, CredentialsProvider] = {}
-        self._credentials = None if credentials is None else provider_of(credentials)
-        self._retries = retries
-        self._observers = _checked_observers(observers)
-        self._session = session
-        self._clock = SystemClock() if clock is None else clock
-        self._tasks = Tasks()
-        self._time_limits = TimeLimits()
-        self._starting: Flights[Engine] = Flights()
-        self._started: dict[str, tuple[AiohttpTransport, Endpoint, Engine]] = {}
-        self._transport: AiohttpTransport | None = None
-        self._resolved: Config | None = None
-        self._engine: Engine | None = None
-        self._closed = False
+        self._life = Lifecycle(
+            config,
+            credentials=None if credentials is None else provider_of(credentials),
+            retries=retries,
+            observers=_checked_observers(observers),
+            session=session,
+            clock=clock,
+        )
+        self._base: Self | None = None
+        self._options: _Options | None = None
+        self._own: Engine | None = None
 
     @property
     def region(self) -> str | None:
@@ -116,82 +109,30 @@ class STSClient(Unpicklable, Calls):
 
         Before ``async with`` or the first call it is known only when it was given in code.
         """
-        endpoint = self._endpoint
-        return self._surroundings.config.region if endpoint is None else endpoint.signing_region
+        if self._options is not None and self._options.region is not None:
+            return self._options.region
+        if self._base is not None:
+            return self._base.region
+        endpoint = self._life.endpoint
+        return self._life.surroundings.config.region if endpoint is None else endpoint.signing_region
 
     @property
     def endpoint_url(self) -> str | None:
         """The URL that requests are sent to; before ``async with`` or the first call as it was given in code."""
-        return self._surroundings.config.endpoint_url if self._endpoint is None else self._endpoint.url
-
-    async def _ready(self) -> Engine:
-        """Return the engine, which is made when it is first needed, from files: the client's own work."""
-        return self._engine or await self._starting.get(self._tasks, self._start, seconds=START_SECONDS)
-
-    async def _ready_within(self, deadline: float | None) -> tuple[Engine, float]:
-        """Return the engine and how many seconds that took, for a caller that waits no more than *deadline* seconds."""
-        if self._engine is not None or deadline is None:
-            return await self._ready(), 0.0
-        began = self._clock.monotonic()
-        limit = self._time_limits.start(deadline)
-        try:
-            with limit:
-                engine = await self._ready()
-        except TimeoutError:
-            if not limit.expired:
-                raise
-            raise ClientClosedError() if self._closed else _not_started(deadline) from None
-        return engine, self._clock.monotonic() - began
-
-    async def _start(self) -> Engine:
-        config = self._resolved = await self._surroundings.resolve()
-        endpoint = endpoint_of(config, session=self._session)
-        transport = await transport_of(config, session=self._session)
-        credentials = self._credentials
-        if credentials is None:
-            credentials = await asyncio.to_thread(self._default_chain)
-        engine = engine_of(
-            config,
-            endpoint=endpoint,
-            transport=transport,
-            credentials=credentials,
-            retries=self._retries,
-            tasks=self._tasks,
-            default_credentials=self._default_chain,
-            observers=self._observers,
-            time_limits=self._time_limits,
-            clock=self._clock,
-        )
-        # Another thread's event loop may have been quicker. No lock: one that is held at a fork stays so in the child.
-        self._transport, self._endpoint, engine = self._started.setdefault("parts", (transport, endpoint, engine))
-        if self._closed:
-            raise ClientClosedError
-        self._engine = engine
-        return engine
-
-    def _default_chain(self) -> CredentialsProvider:
-        """Return what finds credentials when none are given; called in a thread, because importing it reads files."""
-        from .credentials.default import DefaultChain
-
-        return self._defaults.setdefault("chain", DefaultChain(surroundings=self._surroundings))
+        own = self._view(self._life.engine) if self._life.engine is not None else None
+        if own is not None and own.endpoint is not None:
+            return own.endpoint.url
+        return self._life.surroundings.config.endpoint_url if self._life.endpoint is None else self._life.endpoint.url
 
     async def aclose(self) -> None:
         """
         End the calls under way with `ClientClosedError`, and close the connections, in at most 5 s.
 
-        Later calls raise it, too; closing again does nothing.
+        Later calls raise it, too; closing again does nothing. A view has no connections of its own: closing one does
+        nothing, and its calls end with the client that it was made from.
         """
-        if asyncio._get_running_loop() is None:
-            return  # in a child that was forked inside a coroutine: all that is open belongs to its parent
-        engine, self._closed, self._engine = self._engine, True, None
-        if engine is not None:
-            engine.close()
-        else:
-            self._time_limits.close_all()
-        ends = asyncio.get_running_loop().time() + CLOSE_GRACE
-        await self._tasks.aclose(grace=TASKS_GRACE)  # first: what has begun to renew a login may still send it
-        if self._transport is not None:
-            await self._transport.aclose(grace=ends - asyncio.get_running_loop().time())
+        if self._base is None:
+            await self._life.aclose()
 
     def __enter__(self) -> NoReturn:
         raise TypeError("use `async with`: an STSClient is opened and closed in an event loop")
@@ -200,7 +141,7 @@ class STSClient(Unpicklable, Calls):
         """Do nothing: there is no `with`, only `async with`."""
 
     async def __aenter__(self) -> Self:
-        await self._ready()
+        await self._life.ready()
         return self
 
     async def __aexit__(
@@ -209,10 +150,12 @@ class STSClient(Unpicklable, Calls):
         await self.aclose()
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_engine"):  # in the traceback of an error in the constructor
+        life = getattr(self, "_life", None)
+        if life is None:  # in the traceback of an error in the constructor
             return "<STSClient that was not made>"
-        where = "" if self.endpoint_url is None else f"{self.endpoint_url!r}, "
-        return f"STSClient({where}region={self.region!r})"
+        if self._base is not None and self._options is not None:
+            return f"<{self._base!r} with other {self._options.names or 'options'}>"
+        return f"STSClient({life.where})"
 
     def send(self, request: s.Request[R]) -> Coroutine[Any, Any, R]:
         """
@@ -229,13 +172,35 @@ class STSClient(Unpicklable, Calls):
             ServiceError: STS refused; see the operation for the modelled errors.
         """
         operation = _operation(request)
-        if self._engine is None:
+        engine = self._life.engine
+        if engine is None:  # not started yet, or closed
             return self._first(operation, request)
-        return self._engine.invoke(operation, request)  # the engine's coroutine, and no frame around it
+        if self._options is not None:
+            engine = self._view(engine)
+        return engine.invoke(operation, request)  # the engine's coroutine, and no frame around it
 
     async def _first(self, operation: Operation[R], request: s.Request[R]) -> R:
-        engine, spent = await self._ready_within(self._surroundings.config.deadline)
+        engine, spent = await self._ready()
         return await engine.invoke(operation, request, spent=spent)
+
+    async def _ready(self) -> tuple[Engine, float]:
+        """Return the engine of this client or view, and how many seconds of a call's deadline that took."""
+        engine, spent = await self._life.ready_within(self._deadline)
+        return self._view(engine), spent
+
+    @property
+    def _deadline(self) -> float:
+        if self._options is not None and self._options.deadline is not None:
+            return self._options.deadline
+        return self._life.surroundings.config.deadline if self._base is None else self._base._deadline
+
+    def _view(self, engine: Engine) -> Engine:
+        """Return the engine of this client or view; *engine* is the client's."""
+        if self._base is None or self._options is None:
+            return engine
+        if self._own is None:
+            self._own = self._base._view(engine).view(**self._options.changed(self._life))
+        return self._own
 
     def with_options(
         self,
@@ -247,16 +212,18 @@ class STSClient(Unpicklable, Calls):
         region: str | None = None,
         observer: Observer | None = None,
         handlers: Sequence[RequestHandler] = (),
-    ) -> "STSView":
+    ) -> Self:
         """
-        Return a view of this client with other options for some calls: cheap, and made for one call if need be.
+        Return a view: a client with other options for some calls. It is cheap, and can be made for one call.
 
             await sts.with_options(deadline=2).get_caller_identity()
 
-        It shares connections, limits and metadata with the client, and ends with it.
+        It shares connections, limits and metadata with this client, and ends with it. A view of a view adds to its
+        options.
 
         Args:
-            credentials: What signs, as for the client.
+            credentials: What signs, as for the client. A provider that was given no source takes the credentials of
+                this client, and not those of the default chain.
             headers: Added to each request, and signed. Names are words of RFC 9110, values printable ASCII.
             deadline: Seconds for a whole call, its retries included. A wait that does not fit is not begun.
             retries: Decides about retries.
@@ -277,24 +244,91 @@ class STSClient(Unpicklable, Calls):
         handlers = as_tuple(handlers)
         if not HANDLERS.accepts(handlers):
             raise ConfigurationError(f"handlers must be {HANDLERS.rule}")
-        return STSView(
-            self,
-            _Options(
-                None if credentials is None else provider_of(credentials),
-                None if headers is None else checked_headers(headers),
-                deadline,
-                retries,
-                region,
-                () if observer is None else _checked_observers([observer]),
-                handlers,
-            ),
+        view = self.__new__(type(self))
+        view.__dict__.update(self.__dict__)  # what a subclass has, too
+        view._base, view._own = self, None
+        view._options = _Options(
+            None if credentials is None else provider_of(credentials),
+            None if headers is None else checked_headers(headers),
+            deadline,
+            retries,
+            region,
+            () if observer is None else _checked_observers([observer]),
+            handlers,
         )
+        return view
 
-    def _view(self, engine: Engine, options: "_Options") -> Engine:
-        changed = {name: value for name, value in options._asdict().items() if value is not None and value != ()}
-        if (region := changed.pop("region", None)) is not None and self._resolved is not None:
-            changed["endpoint"] = endpoint_of(attrs.evolve(self._resolved, region=region), session=self._session)
-        return engine.view(**changed)
+    def role(
+        self,
+        role_arn: str,
+        *,
+        role_session_name: str | None = None,
+        duration_seconds: int | None = None,
+        policy: str | Mapping[str, Any] | None = None,
+        policy_arns: Sequence[s.PolicyDescriptorType] = (),
+        tags: Sequence[s.Tag] = (),
+        transitive_tag_keys: Sequence[str] = (),
+        external_id: str | None = None,
+        serial_number: str | None = None,
+        mfa_code: MFACode | None = None,
+        source_identity: str | None = None,
+        provided_contexts: Sequence[s.ProvidedContext] = (),
+        minimum_session_token_size: int | None = None,
+        allowed_accounts: Collection[str] | None = None,
+        strict_arns: bool = True,
+    ) -> Self:
+        """
+        Return a view of this client that signs as a role, which the credentials of this client assume.
+
+            demo = sts.role("arn:aws:iam::123456789012:role/demo")
+            await demo.get_caller_identity()
+
+        Keep what this returns: it holds the credentials of the role, and keeps them fresh. A role of a role is
+        ``sts.role(first).role(second)``.
+
+        Args:
+            role_arn: ARN of the role.
+            role_session_name: Name for the sessions; None for one that is made up.
+            duration_seconds: Lifetime in seconds, 900 to 43,200.
+            policy: JSON text, or a mapping, that narrows the session.
+            policy_arns: Managed policies that narrow the session.
+            tags: Session tags.
+            transitive_tag_keys: Keys of the tags that pass on to further sessions.
+            external_id: What the trust policy of another account asks for.
+            serial_number: MFA device; needs *mfa_code*.
+            mfa_code: A coroutine function that is given the serial number and returns a code.
+            source_identity: Who is behind the session.
+            provided_contexts: Context assertions.
+            minimum_session_token_size: Pad the session token to this many bytes.
+            allowed_accounts: Ids of the accounts that the role may be in; None for any.
+            strict_arns: Whether *role_arn* must be of IAM's grammar.
+
+        The arguments are those of `credentials.AssumeRoleProvider`, which says more of each.
+
+        Raises:
+            ParamValidationError: Arguments break constraints of the API.
+            ConfigurationError: *role_arn* is not that of a role, or arguments contradict each other.
+        """
+        mfa_code = without_data(mfa_code)
+        return self.with_options(
+            credentials=AssumeRoleProvider(
+                role_arn=role_arn,
+                role_session_name=role_session_name,
+                duration_seconds=duration_seconds,
+                policy=policy,
+                policy_arns=policy_arns,
+                tags=tags,
+                transitive_tag_keys=transitive_tag_keys,
+                external_id=external_id,
+                serial_number=serial_number,
+                mfa_code=mfa_code,
+                source_identity=source_identity,
+                provided_contexts=provided_contexts,
+                minimum_session_token_size=minimum_session_token_size,
+                allowed_accounts=allowed_accounts,
+                strict_arns=strict_arns,
+            )
+        )
 
     async def get_credentials(self) -> s.Credentials:
         """
@@ -305,7 +339,7 @@ class STSClient(Unpicklable, Calls):
             DeadlineExceeded: They were not there within the deadline of a call.
             STSError: A source that calls STS failed.
         """
-        engine, spent = await self._ready_within(self._surroundings.config.deadline)
+        engine, spent = await self._ready()
         return await engine.get_credentials(spent=spent)
 
     async def presign(self, request: s.Request[Any], *, expires: int = 60) -> PresignedUrl:
@@ -326,13 +360,13 @@ class STSClient(Unpicklable, Calls):
             CredentialsError: There are no credentials, or they cannot be had.
         """
         operation = _operation(request)
-        engine, spent = await self._ready_within(self._surroundings.config.deadline)
+        engine, spent = await self._ready()
         return await engine.presign(operation, request, expires=expires, spent=spent)
 
     def get_cached_response_metadata(self, request: s.Request[Any]) -> s.ResponseMetadata | None:
         """Return the metadata of the last response to a request equal to *request*, among the last 50, or None."""
-        operation = _operation(request)
-        return None if self._engine is None else self._engine.metadata_of(operation, request)
+        operation, engine = _operation(request), self._life.engine
+        return None if engine is None else engine.metadata_of(operation, request)
 
 
 class _Options(NamedTuple):
@@ -346,52 +380,17 @@ class _Options(NamedTuple):
     observers: tuple[Observer, ...]
     handlers: Sequence[RequestHandler]
 
+    @property
+    def names(self) -> str:
+        """The names of the options that differ."""
+        return ", ".join(name for name, value in self._asdict().items() if value)
 
-class STSView(Unpicklable, Calls):
-    """A client's operations with other options; see `STSClient.with_options`."""
-
-    __slots__ = ("_client", "_engine", "_options")
-
-    def __init__(self, client: STSClient, options: _Options) -> None:
-        self._client = client
-        self._options = options
-        self._engine: Engine | None = None
-
-    def send(self, request: s.Request[R]) -> Coroutine[Any, Any, R]:
-        """Send a prepared request, and return the response of its type; see `STSClient.send`."""
-        operation = _operation(request)
-        if self._client._engine is None:  # not made yet, or closed
-            return self._first(operation, request)
-        return self._made(self._client._engine).invoke(operation, request)
-
-    async def _first(self, operation: Operation[R], request: s.Request[R]) -> R:
-        engine, spent = await self._ready()
-        return await engine.invoke(operation, request, spent=spent)
-
-    async def _ready(self) -> tuple[Engine, float]:
-        deadline = self._options.deadline or self._client._surroundings.config.deadline
-        engine, spent = await self._client._ready_within(deadline)
-        return self._made(engine), spent
-
-    def _made(self, engine: Engine) -> Engine:
-        if self._engine is None:
-            self._engine = self._client._view(engine, self._options)
-        return self._engine
-
-    async def presign(self, request: s.Request[Any], *, expires: int = 60) -> PresignedUrl:
-        """Return a URL that performs *request*, with the headers of the view signed: see `STSClient.presign`."""
-        operation = _operation(request)
-        engine, spent = await self._ready()
-        return await engine.presign(operation, request, expires=expires, spent=spent)
-
-    async def get_credentials(self) -> s.Credentials:
-        """Return the credentials that a call would be signed with now; see `STSClient.get_credentials`."""
-        engine, spent = await self._ready()
-        return await engine.get_credentials(spent=spent)
-
-    def __repr__(self) -> str:
-        given = ", ".join(name for name, value in self._options._asdict().items() if value)
-        return f"<{self._client!r} with other {given or 'options'}>"
+    def changed(self, life: Lifecycle) -> dict[str, Any]:
+        """Return the options that differ, as those of calls."""
+        changed = {name: value for name, value in self._asdict().items() if value is not None and value != ()}
+        if (region := changed.pop("region", None)) is not None and life.resolved is not None:
+            changed["endpoint"] = endpoint_of(attrs.evolve(life.resolved, region=region), session=life.session)
+        return changed
 
 
 def _operation(request: s.Request[R]) -> Operation[R]:
@@ -427,9 +426,3 @@ def _expect_clock(clock: object) -> None:
 def _expect(given: object, kind: type, name: str) -> None:
     if not isinstance(given, kind | None):
         raise ConfigurationError(f"{name} must be a {kind.__name__}, not a {type(given).__name__}")
-
-
-def _not_started(deadline: float) -> DeadlineExceeded:
-    return DeadlineExceeded(
-        f"the client did not start within {deadline:g} s: it is still reading its configuration files"
-    )

@@ -178,7 +178,7 @@ def shown_as(value: object) -> str:
 
 def put_into(sts: STSClient, **functions: Any) -> None:
     """Replace what tells a started client the time, waits for it, or draws its random numbers."""
-    engine = sts._engine
+    engine = sts._life.engine
     assert engine is not None, "the client has not started"
     for name, function in functions.items():
         assert hasattr(engine.context, name), f"a client has no {name}"

@@ -152,14 +152,30 @@ def test_a_mistake_in_the_options_is_a_typed_error_that_says_what_to_do(
 
 
 async def test_a_region_that_is_nowhere_is_said_before_anything_is_sent() -> None:
-    """On entering, and without that at the first call, each time."""
-    with pytest.raises(errors.ConfigurationError, match="AWS_REGION"):
-        async with STSClient():
-            pass
-    sts = STSClient()
-    for _ in range(2):
+    """By each call that needs one, and by no other."""
+    async with STSClient(credentials=KEYS) as sts:
+        for _ in range(2):
+            with pytest.raises(errors.ConfigurationError, match="AWS_REGION"):
+                await sts.get_caller_identity()
         with pytest.raises(errors.ConfigurationError, match="AWS_REGION"):
-            await sts.get_caller_identity()
+            await sts.presign(GetCallerIdentityRequest())
+
+
+async def test_credentials_need_no_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C19: neither those that were given nor those of the environment; nothing is sent for them."""
+    assert await STSClient(credentials=KEYS).get_credentials() == KEYS
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEYS.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEYS.secret_access_key)
+    async with STSClient() as sts:
+        assert (await sts.get_credentials()).access_key_id == KEYS.access_key_id
+
+
+async def test_a_region_that_a_view_has_is_enough_for_its_calls() -> None:
+    async with LocalSTS(region="eu-west-1") as server:
+        endpoint = Config(ignore_configured_endpoint_urls=True)
+        async with STSClient(credentials=server.credentials, config=endpoint) as sts:
+            url = await sts.with_options(region="eu-west-3").presign(GetCallerIdentityRequest())
+    assert url.reveal().startswith("https://sts.eu-west-3.amazonaws.com/")
 
 
 async def test_region_and_endpoint_from_outside_are_checked_like_any_other(
@@ -490,14 +506,12 @@ async def test_a_view_ends_a_call_by_its_own_deadline(raw_server: Start) -> None
             await sts.with_options(deadline=0.05).assume_role(**CALL)
 
 
-def test_a_view_of_another_region_calls_that_region() -> None:
-    sts = STSClient(region="eu-west-1", credentials=KEYS)
+async def test_a_view_of_another_region_calls_that_region() -> None:
+    async with STSClient(region="eu-west-1", credentials=KEYS) as sts:
+        view = sts.with_options(region="eu-west-3")
 
-    async def urls() -> list[str]:
-        engine = await sts._ready()
-        return [sts._view(engine, sts.with_options(region=region)._options).endpoint.url for region in ("eu-west-3",)]
-
-    assert asyncio.run(urls()) == ["https://sts.eu-west-3.amazonaws.com/"]
+        assert view.endpoint_url == "https://sts.eu-west-3.amazonaws.com/"
+        assert sts.endpoint_url == "https://sts.eu-west-1.amazonaws.com/"
 
 
 @pytest.mark.parametrize(
@@ -659,10 +673,10 @@ async def test_a_session_that_trusts_everybody_is_not_believed_about_the_time(tr
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted)) as session,
         client("https://sts.example/", session=session) as sts,
     ):
-        engine = await sts._ready()
-        view = sts._view(engine, sts.with_options(region="eu-west-2")._options)
+        engine = await sts._life.ready()
+        view, _ = await sts.with_options(region="eu-west-2")._ready()
 
-        assert [part.endpoint.secure for part in (engine, view)] == [secure] * 2
+        assert [part.endpoint is not None and part.endpoint.secure for part in (engine, view)] == [secure] * 2
 
 
 async def test_a_view_presigns_with_its_headers_and_credentials() -> None:
@@ -711,5 +725,5 @@ async def test_a_source_can_close_its_own_client(raw_server: Start) -> None:
         await sts.assume_role(**CALL)
         with pytest.raises(errors.ClientClosedError):
             await sts.with_options(credentials=Closing()).assume_role(**CALL)
-        assert sts._transport is not None
-        assert sts._transport._parts == {}
+        assert sts._life.transport is not None
+        assert sts._life.transport._parts == {}

@@ -71,7 +71,7 @@ async def test_a_call_that_succeeds_is_an_attempt_and_a_call(raw_server: Start) 
 async def test_a_retry_is_told_with_its_delay_and_what_is_left_to_pay_with(raw_server: Start) -> None:
     server, seen = await raw_server(THROTTLED, http(ANSWER)), list[Event]()
     async with client(server.url, seen) as sts:
-        engine = await sts._ready()
+        engine = await sts._life.ready()
         engine._shared.jitter = lambda: 0.001
         await sts.assume_role(**CALL)
     failed, retry, attempt, call = seen

@@ -75,7 +75,7 @@ async def test_a_later_handler_sees_what_an_earlier_one_added_and_wins(raw_serve
 async def test_a_handler_is_asked_for_each_attempt_and_told_how_it_ended(raw_server: Start) -> None:
     server, handler = await raw_server(THROTTLED, http(ANSWER)), Adding({})
     async with client(server.url, handler) as sts:
-        (await sts._ready())._shared.jitter = lambda: 0.001
+        (await sts._life.ready())._shared.jitter = lambda: 0.001
         await sts.assume_role(**CALL)
 
     assert [outgoing.attempt for outgoing in handler.before] == [1, 2]

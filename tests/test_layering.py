@@ -85,6 +85,7 @@ LAYERS = {
     "_context": 5,
     "_signing": 5,
     "_engine": 5,
+    "_lifecycle": 8,
     "config": 5,
     "_assembly": 6,
     "_certificates": 6,
@@ -131,7 +132,7 @@ OWN_LAYER = {
     "_signing": {"_parts"},
     "_engine": {"_context", "_parts", "_seams", "_signing"},
     "_assembly": {"_certificates"},
-    "client": {"calls"},
+    "client": {"_lifecycle", "calls"},
 }
 SIBLINGS = ("credentials", "fleet", "observers", "testing")  # packages whose modules may import each other
 THIRD_PARTY = {
@@ -142,6 +143,7 @@ THIRD_PARTY = {
         "_assembly",
         "_connector",
         "_failures",
+        "_lifecycle",
         "_transport",
         "client",
         "testing",

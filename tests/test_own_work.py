@@ -153,7 +153,7 @@ async def test_sources_are_lent_the_client_and_never_a_view() -> None:
     source.may_provide.set()
     async with client(source) as sts:
         await sts.with_options(region="eu-west-3", deadline=3).get_credentials()
-        engine = await sts._ready()
+        engine = await sts._life.ready()
 
     assert source.lenders == [engine.context]
 
@@ -233,7 +233,7 @@ class Files:
     def __init__(self, sts: Any, *, hang: bool = False) -> None:
         self.may_be_read = asyncio.Event()
         self.loads = 0
-        self._files = sts._surroundings.files
+        self._files = sts._life.surroundings.files if isinstance(sts, STSClient) else sts._surroundings.files
         self._hang = hang
         self._files.load, self._load = self.load, self._files.load
 
@@ -269,14 +269,14 @@ async def test_an_impatient_caller_does_not_wait_for_the_client_to_start(ask: An
     files.may_be_read.set()
 
     engine, _ = await others
-    assert engine.context is (await sts._ready()).context
+    assert engine.context is (await sts._life.ready()).context
     assert files.loads == 1
     await sts.aclose()
 
 
 async def test_a_start_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """G5: the next call starts the client again."""
-    monkeypatch.setattr("sts_async.client.START_SECONDS", 0.01)
+    monkeypatch.setattr("sts_async._lifecycle.START_SECONDS", 0.01)
     sts = client(KEYS)
     files = Files(sts, hang=True)
     with pytest.raises(errors.DeadlineExceeded, match=r"background work timed out after 0\.01 s"):
@@ -365,7 +365,7 @@ async def test_each_caller_gets_an_error_of_its_own_from_a_source_of_the_program
 
 async def test_files_that_hang_take_no_thread_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """G5, F24: the event loop's own threads stay free, however many starts were given up."""
-    monkeypatch.setattr("sts_async.client.START_SECONDS", 0.01)
+    monkeypatch.setattr("sts_async._lifecycle.START_SECONDS", 0.01)
     hanging = threading.Event()
     monkeypatch.setattr("sts_async._files.stamp", lambda path: hanging.wait(30) and None)
     for _ in range(3):

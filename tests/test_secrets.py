@@ -226,9 +226,9 @@ def test_a_secret_given_as_bytes_is_hidden_too() -> None:
 async def test_what_holds_secrets_does_not_pickle() -> None:
     """T18: it says what does."""
     sts = STSClient(region="eu-west-1", credentials=KEYS)
-    await sts._ready()
+    await sts._life.ready()
     signer = Signer(KEYS, method="GET", url="https://h/", headers={}, service="sts", region="eu-west-1")
 
-    for thing in (sts, sts._engine, sts._transport, signer, StaticProvider(KEYS), DefaultChain()):
+    for thing in (sts, sts._life.engine, sts._life.transport, signer, StaticProvider(KEYS), DefaultChain()):
         with pytest.raises(TypeError, match=f"a {type(thing).__name__} cannot be pickled: pass its Credentials"):
             pickle.dumps(thing)

@@ -170,9 +170,9 @@ async def test_what_sources_ask_for_goes_over_the_same_connections(raw_server: S
     """B2: the answers of every source come the way of those of STS; no other module sends (`test_layering`)."""
     server = await raw_server(http(b"own"), http(b"own"))
     async with STSClient(endpoint_url=server.url, region="eu-west-1", credentials=KEYS) as sts:
-        engine = await sts._ready()
+        engine = await sts._life.ready()
 
-        assert engine.context.shared.transport is sts._transport
+        assert engine.context.shared.transport is sts._life.transport
         assert (await engine.context.send(HttpRequest("GET", server.url, {}))).body == b"own"
 
 

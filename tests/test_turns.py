@@ -66,7 +66,7 @@ async def test_a_request_is_signed_when_its_turn_has_come(slow: tuple[RawServer,
         clock=Times(clocks),
     ) as sts:
         await asyncio.gather(*(sts.assume_role(**CALL) for _ in range(5)))
-        offset = (await sts._ready())._shared.clock.offset
+        offset = (await sts._life.ready())._shared.clock.offset
         url = await sts.presign(GetCallerIdentityRequest())
 
     sent = [(date_of(request).timestamp() - START) for request in server.requests]

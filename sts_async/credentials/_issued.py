@@ -1,13 +1,15 @@
 """What the sources share that call STS: their request, whose credentials sign it, and what people are asked for."""
 
-import asyncio
 import inspect
 import secrets
+import weakref
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, NoReturn
 
 import attrs
 
+from .._context import ClientCredentials
 from .._core import arns, freshness
 from .._core.checks import check_flag, not_credentials
 from .._core.constraints import violations
@@ -23,6 +25,7 @@ from .chain import ProviderChain
 from .source import MFACode, Source, provider_of
 from .static import StaticProvider
 
+MOST_SOURCES = 100  # of one provider that works with the credentials of each client that uses it
 CODES_ASKED = 3  # MFA codes for one fetch, at most: a new one after each time that STS asks to slow down
 ARNS = (("role_arn", arns.is_role, arns.ROLE_RULE), ("principal_arn", arns.is_saml_provider, arns.SAML_PROVIDER_RULE))
 TO_COME = "0000"  # in place of a token that each fetch gets anew: the shortest that the API takes
@@ -72,9 +75,12 @@ class SignedProvider(IssuedProvider):
     """
     Provide what STS issues to the holder of other credentials.
 
+    A provider without a source works with the credentials of the client that it is used with: see `STSClient`. It
+    keeps apart what it has obtained with the credentials of each.
+
     Args:
         request: What is asked for, without an MFA code.
-        source: Whose credentials sign; None for the default chain.
+        source: Whose credentials sign; None for those of the client.
         mfa_code: Asked for the code of the request's MFA device, before each fetch.
         strict_arns: Whether ARNs must be of IAM's grammar.
 
@@ -93,6 +99,8 @@ class SignedProvider(IssuedProvider):
         source, mfa_code = without_data(source), without_data(mfa_code)
         super().__init__(request, name=name, strict_arns=strict_arns)
         self._source = None if source is None else provider_of(source, what="source")
+        self._of_clients: OrderedDict[CredentialsProvider, SignedProvider] = OrderedDict()
+        self._last: tuple[weakref.ref[Lender], SignedProvider] | None = None
         self._device: _Device | None = None
         serial_number: str | None = getattr(request, "serial_number", None)
         if serial_number is not None and mfa_code is not None:
@@ -110,6 +118,40 @@ class SignedProvider(IssuedProvider):
         if is_attended(source):
             self.schedule = freshness.ATTENDED
 
+    async def _provide(self, lender: Lender) -> Credentials:
+        if self._source is not None:
+            return await super()._provide(lender)
+        known = self._last
+        if known is None or known[0]() is not lender:
+            known = self._last = (weakref.ref(lender), self._of_client(lender))
+        made = known[1]
+        credentials = await made.provide_credentials(lender)
+        if made.schedule is not self.schedule:
+            self._keep_attended(made)
+        return credentials
+
+    def _of_client(self, lender: Lender) -> "SignedProvider":
+        """Return what provides the same with the credentials of a client as its source."""
+        source = lender.client_credentials
+        if source is None:
+            raise ConfigurationError(f"{self!r} needs source=...: nothing here finds credentials by default")
+        made = self._of_clients.pop(source, None)
+        if made is None:
+            made = self.__new__(type(self))
+            made.__dict__.update(self.__dict__)
+            made._source, made._of_clients = source, OrderedDict()
+            made._start_empty()
+        self._of_clients[source] = made
+        if len(self._of_clients) > MOST_SOURCES:
+            self._of_clients.popitem(last=False)
+        return made
+
+    def invalidate(self, access_key_id: str) -> None:
+        """Fetch anew before the next use, if *access_key_id*, which the service refused, is still a cached one."""
+        super().invalidate(access_key_id)
+        for made in self._of_clients.values():
+            made.invalidate(access_key_id)
+
     async def fetch(self, lender: Lender) -> Credentials:
         """
         Return new credentials.
@@ -118,7 +160,9 @@ class SignedProvider(IssuedProvider):
             CredentialsError: The source has no credentials, or what asks for the MFA code fails.
             STSError: The call failed.
         """
-        signing = await self._signing_source(lender)
+        signing = self._source
+        if signing is None:
+            return await self._of_client(lender).fetch(lender)
         source = _SourceOfFetch(signing, lender, of=repr(self))
         if self._device is not None:
             return await self._fetch_attended(self._device, source, lender)
@@ -152,19 +196,13 @@ class SignedProvider(IssuedProvider):
                 raise failure
             await lender.sleep(delay)
 
-    async def _signing_source(self, lender: Lender) -> CredentialsProvider:
-        if self._source is None:
-            if lender.default_credentials is None:
-                raise ConfigurationError(f"{self!r} needs source=...: nothing here finds credentials by default")
-            # In a thread: importing every source reads files.
-            self._source = await asyncio.to_thread(lender.default_credentials)
-        return self._source
-
 
 def is_attended(source: CredentialsProvider | None) -> bool:
     """Say whether *source* asks a person, as far as is known: a chain does when one of its sources does."""
     if isinstance(source, ProviderChain):
         return any(map(is_attended, source.sources))
+    if isinstance(source, ClientCredentials):
+        return is_attended(source.provider)
     return getattr(getattr(source, "schedule", None), "attended", False)
 
 

@@ -34,7 +34,7 @@ class AssumeRoleProvider(SignedProvider):
         role_arn: ARN of the role, such as ``arn:aws:iam::123456789012:role/path/name``, 20 to 2,048 characters; see
             *strict_arns*.
         source: Whose credentials assume the role: `Credentials`, a provider, or a coroutine function without
-            arguments that returns `Credentials`; None for the default chain.
+            arguments that returns `Credentials`; None for those of the client that it is used with.
         role_session_name: Name for the sessions, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``; None for ``sts-async-`` and
             16 random hexadecimal digits, the same for as long as the provider lives.
         duration_seconds: Lifetime in seconds, 900 to 43,200 and at most the role's maximum; the service's default is

@@ -67,6 +67,9 @@ class RefreshingProvider(Unpicklable):
     def __init__(self) -> None:
         if not hasattr(self, "name"):
             self.name = type(self).__name__
+        self._start_empty()
+
+    def _start_empty(self) -> None:
         self._held = freshness.NOTHING
         self._flights: Flights[Credentials] = Flights(late=self._late)
 

@@ -76,7 +76,9 @@ class ProviderChain(Unpicklable):
                 return await chosen.provide_credentials(lender)
             except CredentialsNotFound:
                 self._chosen = None
-        return await self._searches.get(lender.tasks, lambda: self._search(lender), seconds=SEARCH_SECONDS)
+        return await self._searches.get(
+            lender.tasks, lambda: self._search(lender), key=lender.client_credentials, seconds=SEARCH_SECONDS
+        )
 
     async def _sources(self) -> tuple[CredentialsProvider, ...]:
         return self.sources

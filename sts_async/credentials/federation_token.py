@@ -17,7 +17,7 @@ class FederationTokenProvider(SignedProvider):
     Args:
         name: Name of the federated user, 2 to 32 of ``A-Z a-z 0-9 _ + = , . @ -``.
         source: The long-term credentials of an IAM user: `Credentials`, a provider, or a coroutine function without
-            arguments that returns `Credentials`; None for the default chain.
+            arguments that returns `Credentials`; None for those of the client that it is used with.
         policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters. Without policies the session
             has no permissions.
         policy_arns: Managed policies, at most 10.

@@ -16,7 +16,7 @@ class SessionTokenProvider(SignedProvider):
 
     Args:
         source: The long-term credentials of the user: `Credentials`, a provider, or a coroutine function without
-            arguments that returns `Credentials`; None for the default chain.
+            arguments that returns `Credentials`; None for those of the client that it is used with.
         duration_seconds: Lifetime in seconds, 900 to 129,600; the service's default is 43,200, and root users get at
             most 3,600.
         serial_number: MFA device, 9 to 256 characters; asks for *mfa_code*.

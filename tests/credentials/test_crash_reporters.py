@@ -69,6 +69,11 @@ PLACES: dict[str, Callable[..., Any]] = {
     "STSClient(credentials)": lambda: client(credentials=DATA),
     "STSClient(credentials), text": lambda: client(credentials=SECRET),
     "STSClient(credentials), and another option is wrong": lambda: client(credentials=("AKIA", SECRET), config=5),
+    "STSClient.role(mfa_code)": lambda: client().role(
+        ROLE,
+        serial_number="arn:aws:iam::123456789012:mfa/me",
+        mfa_code=SECRET,  # type: ignore[arg-type]
+    ),
     "STSClient.with_options(credentials)": lambda: client().with_options(credentials=DATA),  # type: ignore[arg-type]
     "STSClient.with_options(headers)": lambda: client().with_options(headers=HEADERS),
     "STSClient.with_options(headers), a value": lambda: client().with_options(headers={"x-a": f"{SECRET}\n"}),

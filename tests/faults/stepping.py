@@ -178,7 +178,7 @@ async def left_by(sts: STSClient) -> list[str]:
 
 def sessions_of(sts: STSClient) -> list[Any]:
     """Return the aiohttp sessions of a client's own, in whichever event loops."""
-    return [] if sts._transport is None else [part.session for part in sts._transport._parts.values()]
+    return [] if sts._life.transport is None else [part.session for part in sts._life.transport._parts.values()]
 
 
 def held_by(sts: STSClient) -> list[str]:
@@ -187,12 +187,12 @@ def held_by(sts: STSClient) -> list[str]:
 
     Places at the gate, turns at the limiter, blocks under a deadline, connections, tasks.
     """
-    held = [f"task {task.get_coro()!r}" for task in sts._tasks._running]
-    if sts._engine is not None:
-        shared = sts._engine._shared
+    held = [f"task {task.get_coro()!r}" for task in sts._life._tasks._running]
+    if sts._life.engine is not None:
+        shared = sts._life.engine._shared
         held += [f"line at the limiter, idle: {gate.idle}" for gate in shared.turns.values()]
         held += [f"call under a deadline of {seconds} s" for seconds in shared.time_limits.running()]
-    for part in sts._transport._parts.values() if sts._transport is not None else ():
+    for part in sts._life.transport._parts.values() if sts._life.transport is not None else ():
         if not part.gate.idle:
             held.append(f"{part.gate._places - part.gate._free} of {part.gate._places} places at the gate")
         if part.gate._free > part.gate._places:

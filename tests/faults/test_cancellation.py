@@ -85,7 +85,7 @@ async def failing(sts: STSClient, server: LocalSTS) -> None:
 
 def quickly(sts: STSClient) -> None:
     """Have the pauses of a client last a millisecond."""
-    assert sts._engine is not None
+    assert sts._life.engine is not None
 
     async def a_moment(seconds: float) -> None:
         await asyncio.sleep(0.001)
@@ -152,7 +152,7 @@ class Clock:
         self.now += seconds
 
     def govern(self, sts: STSClient) -> None:
-        assert sts._engine is not None
+        assert sts._life.engine is not None
         put_into(sts, monotonic=lambda: self.now, sleep=self.sleep)
 
 
@@ -248,11 +248,11 @@ async def test_our_own_deadlines_can_end_a_call_anywhere(server: LocalSTS, *, of
     async def run(at: int, moment: Moment) -> tuple[bool, list[str]]:
         sts = server.client(config=Config(max_connections=PLACES, max_attempts=5))
         await failing(sts, server)
-        assert sts._engine is not None
-        assert sts._transport is not None
-        known = sts._engine._shared.time_limits._known
+        assert sts._life.engine is not None
+        assert sts._life.transport is not None
+        known = sts._life.engine._shared.time_limits._known
         calls = [limit for lengths in known.values() for limit in lengths.values()]
-        attempts = [part.deadlines for part in sts._transport._parts.values()]
+        attempts = [part.deadlines for part in sts._life.transport._parts.values()]
         stepped = Stepped(call(sts), at=at, moment=moment, do=lambda: run_out(calls if of_the_call else attempts))
         try:
             outcomes.append(await soon(stepped))

@@ -63,7 +63,7 @@ class Stubborn(RefreshingProvider):
 
 async def test_closing_is_bounded_by_no_source(server: LocalSTS, monkeypatch: pytest.MonkeyPatch) -> None:
     """F55: one that does not end when it is cancelled is left behind; closing twice at once is closing."""
-    monkeypatch.setattr("sts_async.client.TASKS_GRACE", GRACE)
+    monkeypatch.setattr("sts_async._lifecycle.TASKS_GRACE", GRACE)
     source = Stubborn()
     sts = server.client(credentials=source)
     calls = [asyncio.create_task(call(sts)) for _ in range(3)]
@@ -80,7 +80,7 @@ async def test_closing_ends_a_call_that_pauses_before_a_retry(server: LocalSTS) 
     """F55: a pause is up to 25 s."""
     sts = server.client()
     await call(sts)
-    assert sts._engine is not None
+    assert sts._life.engine is not None
     pausing = asyncio.Event()
 
     async def pause(seconds: float) -> None:

@@ -246,7 +246,7 @@ async def test_an_absurd_hint_costs_five_seconds_at_most(raw_server: Callable[..
         slept.append(seconds)
 
     async with STSClient(endpoint_url=server.url, region="eu-west-1", credentials=KEYS) as sts:
-        await sts._ready()
+        await sts._life.ready()
         put_into(sts, sleep=sleep)
         await sts.assume_role(role_arn=ROLE, role_session_name="me")
 

@@ -59,7 +59,7 @@ class Fatal(BaseException):
 async def on_the_clocks(sts: STSClient, clocks: Clocks) -> None:
     """Start the client, and have it take the time from *clocks*."""
     await sts.__aenter__()
-    assert sts._engine is not None
+    assert sts._life.engine is not None
     put_into(sts, wall_clock=lambda: clocks.wall, monotonic=lambda: clocks.monotonic)
     put_into(sts, sleep=clocks.sleep, jitter=lambda: 0.0)
 
@@ -67,7 +67,7 @@ async def on_the_clocks(sts: STSClient, clocks: Clocks) -> None:
 async def key(sts: STSClient) -> int:
     """Return which fetch the credentials are from, after what it has begun has ended."""
     number = int((await sts.get_credentials()).access_key_id[4:])
-    await settled(lambda: not sts._tasks._running)
+    await settled(lambda: not sts._life._tasks._running)
     return number
 
 
@@ -133,8 +133,8 @@ sts = STSClient(region="us-east-1", credentials=source)
 
 async def main(ahead):
     await sts.get_credentials()
-    real = sts._engine._shared.monotonic
-    sts._engine.context.monotonic = lambda: real() + ahead
+    real = sts._life.engine._shared.monotonic
+    sts._life.engine.context.monotonic = lambda: real() + ahead
     await sts.get_credentials()
     await asyncio.sleep(0.05)
     return (await sts.get_credentials()).access_key_id
@@ -202,10 +202,10 @@ async def send(request):
 
 def grown(sts):
     gc.collect()
-    loop, shared = asyncio.get_running_loop(), sts._engine._shared
+    loop, shared = asyncio.get_running_loop(), sts._life.engine._shared
     return {
         "blocks": sys.getallocatedblocks(),
-        "tasks": len(asyncio.all_tasks()) + len(sts._tasks._running) + len(sts._tasks.flights),
+        "tasks": len(asyncio.all_tasks()) + len(sts._life._tasks._running) + len(sts._life._tasks.flights),
         "descriptors": len(os.listdir("/dev/fd")),
         "timers": sum(not timer.cancelled() for timer in loop._scheduled),
         "kept": len(shared.metadata) + len(shared.turns) + sum(map(len, shared.time_limits._known.values())),
@@ -219,10 +219,10 @@ async def main():
         fetched += type(event).__name__ == "CredentialsRefreshed"
     role = AssumeRoleProvider(role_arn=ROLE, source=Credentials(access_key_id="A" * 20, secret_access_key="s"))
     async with STSClient(region="us-east-1", credentials=role, observers=[observer]) as sts:
-        context = sts._engine.context
+        context = sts._life.engine.context
         context.wall_clock = context.monotonic = lambda: now
         context.shared.wall_clock = context.shared.monotonic = lambda: now
-        sts._engine._shared.transport = type("Transport", (), {"send": staticmethod(send)})
+        sts._life.engine._shared.transport = type("Transport", (), {"send": staticmethod(send)})
         for number in range(TIMES):
             if number == TIMES // 5:
                 before = grown(sts)
@@ -280,7 +280,7 @@ async def main():
     except errors.STSError as error:
         print(type(error).__name__, error.retryable, "EMFILE" in str(error))
     asyncio.get_running_loop().call_later(0.2, give_back, taken)
-    sts._engine._shared.jitter = lambda: 6.0  # times 50 ms
+    sts._life.engine._shared.jitter = lambda: 6.0  # times 50 ms
     await sts.get_caller_identity()
     print("recovered within the call")
     await sts.aclose()

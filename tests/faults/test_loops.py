@@ -119,7 +119,7 @@ async def test_a_thread_that_blocks_its_loop_does_not_keep_the_others_from_closi
     server: LocalSTS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F53, F55: bounded, and what is ours to close is closed."""
-    monkeypatch.setattr("sts_async.client.CLOSE_GRACE", GRACE)
+    monkeypatch.setattr("sts_async._lifecycle.CLOSE_GRACE", GRACE)
     sts, blocking, go_on = server.client(), threading.Event(), threading.Event()
 
     async def use_and_block() -> None:
@@ -157,12 +157,12 @@ sts = STSClient(endpoint_url=url, region="us-east-1", credentials=keys)
 as_role = sts.with_options(credentials=role)
 
 def ports():
-    connections = [c for part in sts._transport._parts.values() for c in part.session.connector._conns.values()]
+    connections = [c for part in sts._life.transport._parts.values() for c in part.session.connector._conns.values()]
     return [proto.transport.get_extra_info("sockname")[1] for held in connections for proto, _ in held]
 
 async def report(name):
     arns = await asyncio.gather(*((await_of()) for await_of in (sts.get_caller_identity, as_role.get_caller_identity)))
-    jitter = [sts._engine._shared.jitter() for _ in range(3)]
+    jitter = [sts._life.engine._shared.jitter() for _ in range(3)]
     seen = {"name": name, "arns": [answer.arn for answer in arns], "ports": ports(), "jitter": jitter}
     os.write(1, (json.dumps(seen) + "\\n").encode())
 

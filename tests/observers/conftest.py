@@ -25,7 +25,7 @@ async def connect(server: LocalSTS) -> AsyncIterator[Connect]:
     async def connect(*observers: Observer, **options: Any) -> STSClient:
         client = server.client(**{"observers": observers, "retries": StandardRetries(), **options})
         made.append(client)
-        engine = await client._ready()
+        engine = await client._life.ready()
         engine._shared.jitter = lambda: 0.001
         return client
 

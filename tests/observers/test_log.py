@@ -185,11 +185,11 @@ async def test_an_outage_is_one_line_when_it_begins_one_at_the_end_of_the_creden
             clocks.advance(300)
             for client in clients:
                 await client.get_credentials()
-                while client._tasks._running:
+                while client._life._tasks._running:
                     await asyncio.sleep(0)
 
     for client in clients:
-        await client._ready()
+        await client._life.ready()
         put_into(client, wall_clock=lambda: clocks.wall, monotonic=lambda: clocks.monotonic)
         await client.get_credentials()
     for source in sources:

@@ -93,7 +93,7 @@ async def test_a_request_that_is_not_signed_lacks_its_token(server: LocalSTS) ->
 async def test_a_signature_is_good_for_15_minutes(
     server: LocalSTS, sts: STSClient, clock: Any, seconds: float, text: str
 ) -> None:
-    engine = await sts._ready()
+    engine = await sts._life.ready()
     engine._shared.wall_clock = clock.stopped()
     engine._shared.clock = ServiceClock(corrects=False)
     clock.move(seconds - (1 if seconds > 0 else -1))
@@ -136,7 +136,7 @@ async def test_a_presigned_url_comes_in_until_15_minutes_have_passed(
     server: LocalSTS, sts: STSClient, clock: Any
 ) -> None:
     """STS passes over X-Amz-Expires, which is 60 s here."""
-    (await sts._ready())._shared.wall_clock = clock.stopped()
+    (await sts._life.ready())._shared.wall_clock = clock.stopped()
     url = (await sts.presign(GetCallerIdentityRequest(), expires=60)).reveal()
 
     clock.move(899)
@@ -147,7 +147,7 @@ async def test_a_presigned_url_comes_in_until_15_minutes_have_passed(
 
 async def test_a_presigned_url_ends_when_it_says_if_that_is_asked_for(clock: Any) -> None:
     async with LocalSTS(clock=clock, honor_expires=True) as server, server.client() as sts:
-        (await sts._ready())._shared.wall_clock = clock.stopped()
+        (await sts._life.ready())._shared.wall_clock = clock.stopped()
         url = (await sts.presign(GetCallerIdentityRequest(), expires=60)).reveal()
         clock.move(59)
 

@@ -4,7 +4,7 @@
 # pyright: reportUnnecessaryTypeIgnoreComment=error
 
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, assert_type
@@ -363,5 +363,8 @@ async def calls_are_observed_and_handled(sts: STSClient, logger: logging.Logger)
     assert_type(await view.get_caller_identity(), GetCallerIdentityResponse)
     assert_type(await view.presign(GetCallerIdentityRequest()), PresignedUrl)
     assert_type(await view.get_credentials(), Credentials)
+    assert_type(view.with_options(deadline=1).role("arn:aws:iam::123456789012:role/demo"), STSClient)
+    takes_a_client: Callable[[STSClient], None] = print
+    takes_a_client(view)
     sts.with_options(handlers=[object()])  # type: ignore[list-item]
     STSClient(observers=[1])  # type: ignore[list-item]

@@ -1,6 +1,7 @@
 """What every server here is: a socket on this host, a clock, a script of faults, and records of what was asked."""
 
 import asyncio
+import os
 import socket
 import struct
 import time
@@ -32,6 +33,13 @@ SHUTDOWN_TIMEOUT = 1.0  # s for requests under way; a `Delay` ends at once
 
 Record = TypeVar("Record")
 """An attrs class with at least `status` and `code`, and nothing secret. All its text is plain, for `print`."""
+
+_ALONE = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+"""Variables that turn off the places on a machine that SDKs would ask beside a server."""
 
 _NO_LINGER = struct.pack("ii", 1, 0)  # close with RST
 
@@ -71,6 +79,9 @@ class LocalServer(ABC, Generic[Record]):
     _throttled: ClassVar[tuple[str, int]] = (Throttle.code, Throttle.status)
     """Error code and HTTP status with which the service asks to slow down."""
 
+    _needs_profile: ClassVar[bool] = False
+    """Whether an SDK asks the service only for a profile of the shared files."""
+
     def __init__(
         self,
         *,
@@ -92,6 +103,10 @@ class LocalServer(ABC, Generic[Record]):
     def _answer(self, received: Received, *, now: float, refusal: Refusal | None) -> tuple[Reply, Record]:
         """Return the answer to *received* at *now*, and the record of it; with *refusal* it is that."""
 
+    @abstractmethod
+    def _leading_here(self) -> dict[str, str]:
+        """Return the variables that lead an SDK to this server, which has to run."""
+
     def _operation(self, received: Received) -> str | None:
         """Return the name of the STS operation that *received* calls; None when it calls none."""
         return None
@@ -109,6 +124,24 @@ class LocalServer(ABC, Generic[Record]):
             raise RuntimeError(f"the server is not running: use `async with {name}() as server`, or await start()")
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """
+        The environment variables by which an SDK or the AWS CLI uses this server, and nothing else on this machine.
+
+        They lead to the server, and turn off the shared files and the metadata service where those do not lead to it.
+        They are all that such a process needs, and count if it has no other variables that begin with ``AWS_``.
+
+            subprocess.run(["aws", "sts", "get-caller-identity"], env={"PATH": os.environ["PATH"], **server.environ})
+
+        Raises:
+            RuntimeError: The server is not running.
+        """
+        alone = dict(_ALONE)
+        if self._needs_profile:
+            del alone["AWS_CONFIG_FILE"], alone["AWS_SHARED_CREDENTIALS_FILE"]
+        return {**alone, **self._leading_here()}
 
     async def start(self) -> None:
         """

@@ -72,9 +72,7 @@ class LocalContainer(CredentialsServer):
     def token(self, token: str | None) -> None:
         self._expected = None if token is None else Secret(token)
 
-    @property
-    def environ(self) -> dict[str, str]:
-        """The environment variables that point an SDK at this server, which has to run."""
+    def _leading_here(self) -> dict[str, str]:
         found = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.url}{self.path}"}
         if self._expected is not None:
             found["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = self._expected

@@ -83,10 +83,12 @@ class LocalIMDS(CredentialsServer):
         self.extended = extended
         self._tokens = Tokens("IMDS")
 
-    @property
-    def environ(self) -> dict[str, str]:
-        """The environment variables that point an SDK at this server, which has to run."""
-        return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.url}
+    def _leading_here(self) -> dict[str, str]:
+        return {
+            "AWS_EC2_METADATA_DISABLED": "false",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{self.url}/",  # the AWS CLI 2.9 appends the path without a slash
+            "AWS_METADATA_ENDPOINT": self.url,  # the object_store crate, in polars and Delta Lake, reads no other
+        }
 
     def revoke_tokens(self) -> None:
         """Refuse every token that was issued so far, with 401, as an instance does that was stopped and started."""

@@ -157,6 +157,15 @@ class LocalSTS(LocalServer[Served]):
             **{"endpoint_url": self.url, "region": self.region, "credentials": self.credentials, **options}
         )
 
+    def _leading_here(self) -> dict[str, str]:
+        return {
+            "AWS_ACCESS_KEY_ID": self.credentials.access_key_id,
+            "AWS_DEFAULT_REGION": self.region,  # botocore and the AWS CLI read this one alone
+            "AWS_ENDPOINT_URL_STS": self.url,
+            "AWS_REGION": self.region,
+            "AWS_SECRET_ACCESS_KEY": self.credentials.secret_access_key,
+        }
+
     def _operation(self, received: Received) -> str | None:
         try:
             return operation_of(read_form(received)).name

@@ -68,6 +68,7 @@ class LocalSignIn(CredentialsServer):
 
     _throttled = ("TooManyRequestsError", 429)
     _statuses = _STATUSES
+    _needs_profile = True
 
     def __init__(
         self,
@@ -89,9 +90,7 @@ class LocalSignIn(CredentialsServer):
         self._tokens = Tokens("sign-in refresh")
         self._seen: deque[str] = deque(maxlen=PROOFS_KEPT)
 
-    @property
-    def environ(self) -> dict[str, str]:
-        """The environment variables that point an SDK at this server, which has to run."""
+    def _leading_here(self) -> dict[str, str]:
         return {"AWS_ENDPOINT_URL_SIGNIN": self.url}
 
     def login(self, directory: Path, *, login_session: str, seconds: float = 900, region: str | None = None) -> Path:

@@ -85,6 +85,7 @@ class LocalSSO(CredentialsServer):
 
     _throttled = ("TooManyRequestsException", 429)
     _statuses = _STATUSES
+    _needs_profile = True
 
     def __init__(
         self,
@@ -107,9 +108,7 @@ class LocalSSO(CredentialsServer):
         self._access = Tokens("SSO access")
         self._refresh: dict[str, _Registration] = {}
 
-    @property
-    def environ(self) -> dict[str, str]:
-        """The environment variables that point an SDK at this server, which has to run."""
+    def _leading_here(self) -> dict[str, str]:
         return {"AWS_ENDPOINT_URL_SSO": self.url, "AWS_ENDPOINT_URL_SSO_OIDC": self.url}
 
     def login(

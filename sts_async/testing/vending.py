@@ -73,11 +73,6 @@ class CredentialsServer(LocalServer[Exchange]):
         self.credentials = credentials
         self.lifetime = lifetime
 
-    @property
-    @abstractmethod
-    def environ(self) -> dict[str, str]:
-        """The environment variables that point an SDK at this server, which has to run."""
-
     @abstractmethod
     def _token(self, received: Received, *, now: float) -> TokenState | None:
         """Say what the token is worth that *received* carries; None where none is asked for."""

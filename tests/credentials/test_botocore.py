@@ -158,10 +158,12 @@ class Place:
             "AWS_DEFAULT_REGION": self.server.region,
             "AWS_ENDPOINT_URL_STS": self.server.url,
             "AWS_MAX_ATTEMPTS": "1",
-            "AWS_EC2_METADATA_DISABLED": "false" if "imds" in self.running else "true",
         }
         for server in self.running.values():
             environ |= server.environ
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):  # the files of the case are read
+            environ.pop(name, None)
+        environ["AWS_EC2_METADATA_DISABLED"] = "false" if "imds" in self.running else "true"
         for name, value in case.environ.items():
             environ.pop(name, None)
             environ |= {} if value is None else {name: self.filled_in(value, home)}

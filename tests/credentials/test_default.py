@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import logging
+import os
 import shlex
 import subprocess
 import sys
@@ -200,17 +201,22 @@ async def process(place: Place) -> str:
     return "profile 'default'"
 
 
+def beside_files(environ: dict[str, str]) -> dict[str, str]:
+    """Return variables that leave the shared files of the machine in use."""
+    return {name: value for name, value in environ.items() if value != os.devnull}
+
+
 async def container(place: Place) -> str:
     agent = await place.services.enter_async_context(
         LocalContainer(token="SENTINEL-agent", credentials=place.session("me"))
     )
-    place.variables(**agent.environ)
+    place.variables(**beside_files(agent.environ))
     return "container endpoint"
 
 
 async def instance(place: Place) -> str:
     metadata = await place.services.enter_async_context(LocalIMDS(credentials=place.session("me")))
-    place.variables(AWS_EC2_METADATA_DISABLED="false", **metadata.environ)
+    place.variables(**beside_files(metadata.environ))
     return "EC2 instance metadata"
 
 

@@ -66,7 +66,7 @@ async def test_every_server_starts_and_stops_and_keeps_its_port(kind: type[Local
         assert server.url == url
 
 
-@each_credentials_server
+@each_server
 async def test_the_environment_needs_a_server_that_runs(kind: Any) -> None:
     with pytest.raises(RuntimeError):
         _ = kind().environ

@@ -183,13 +183,19 @@ def _look(file: SharedFile, path: Path, before: _Part) -> _Part:
     """Return what a file says now, or *before* if it has not changed. Blocks."""
     stamp = _files.stamp(path)
     if stamp is None:
-        absent = "" if file.named_by is None else f"{file.shown} does not exist, and counts as empty"
-        now = _Part(absent=absent)
-        return before if before == now else now
+        return _missing(file, before)
     if stamp == before.stamp:
         return before
-    data, stamp = _files.read(path)
+    try:
+        data, stamp = _files.read(path)
+    except FileNotFoundError:  # it has just gone
+        return _missing(file, before)
     return _Part(stamp, grammar.parse(grammar.decode(data, file=str(path)), file=str(path), kind=file.kind))
+
+
+def _missing(file: SharedFile, before: _Part) -> _Part:
+    now = _Part(absent="" if file.named_by is None else f"{file.shown} does not exist, and counts as empty")
+    return before if before == now else now
 
 
 def _file(kind: Kind, given: tuple[str, str] | None, default: str, environ: Mapping[str, str]) -> SharedFile:

@@ -50,16 +50,21 @@ class Trust:
         """
         if self.context is not None:
             return self.context
-        config = self._config
-        option = "ca_bundle" if config.verify and config.ca_bundle is not None else "client_certificate"
-        path = getattr(config, option) or ""
+        paths = self._paths()
         try:
-            return await FILE_READS.run(path, self._read)
+            return await FILE_READS.run(next(iter(paths.values()), ""), self._read)
         except FileTimeout as error:
             reason = error.strerror
         except NoThread:
             reason = "the system starts no more threads"
-        raise ConfigurationError(f"{config.origin_of(option)}: {path!a}: {reason}")
+        raise ConfigurationError(f"{' or '.join(f'{name}: {path!a}' for name, path in paths.items())}: {reason}")
+
+    def _paths(self) -> dict[str, str]:
+        """Return the files to read, by the options or variables that name them."""
+        config = self._config
+        options = ("ca_bundle",) * config.verify + ("client_certificate", "client_key")
+        paths = {config.origin_of(option): getattr(config, option) for option in options}
+        return {name: path for name, path in paths.items() if path is not None}
 
     def _read(self) -> ssl.SSLContext:
         if self.context is None:  # else another caller was first

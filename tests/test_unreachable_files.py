@@ -422,3 +422,36 @@ async def test_when_the_system_starts_no_more_threads_the_error_may_pass(
 
     assert caught.value.recoverable
     assert "mine" in (await files.load()).profiles
+
+
+async def test_the_doctor_shows_a_profile_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C1, C5: what is wrong stands where it matters."""
+    monkeypatch.setenv("AWS_PROFILE", "gone")
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    explained = await DefaultChain().explain()
+
+    assert explained.profile == "gone (named by AWS_PROFILE)"
+    assert not explained.found
+    assert explained.region_source.startswith("profile 'gone', named by AWS_PROFILE, is neither in")
+    assert explained.endpoint_source.startswith("profile 'gone', named by AWS_PROFILE, is neither in")
+    assert [finding.outcome for finding in explained.findings][:2] == ["found", "failed"]
+    assert explained.findings[1].detail.startswith("InvalidConfigFile: profile 'gone'")
+
+
+async def test_what_passes_by_itself_ends_an_explanation_and_the_start_of_a_client(
+    home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F62: the next call starts the client anew."""
+    monkeypatch.setenv("HOME", str(home))
+    async with LocalSTS() as server:
+        sts = STSClient(endpoint_url=server.url, credentials=server.credentials)
+        failing(errno.EMFILE)
+        for needs in (DefaultChain().explain(), sts.get_caller_identity()):
+            with pytest.raises(InvalidConfigFile, match="Too many open files") as caught:
+                await needs
+            assert caught.value.recoverable
+        failing(0)
+        assert (await sts.get_caller_identity()).account == "123456789012"
+        assert sts.region == "eu-west-1"
+        await sts.aclose()

@@ -252,6 +252,7 @@ class Config:
     imds_v1_fallback: bool = setting(FLAG, default=False)
     _found: Mapping[str, _Found] = attrs.field(factory=dict, alias="_found", repr=False, eq=False)
     _faults: Mapping[str, _Fault] = attrs.field(factory=dict, alias="_faults", repr=False, eq=False)
+    _unread: tuple[str, ...] = attrs.field(default=(), alias="_unread", repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         for name, known in OPTIONS.items():
@@ -280,6 +281,11 @@ class Config:
                 assert isinstance(error, ConfigurationError)  # noqa: S101 - a copy is of the same class
                 return error
         return None
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Default files that could not be read, each with the reason, of options that `Surroundings` has filled in."""
+        return self._unread
 
     def need(self, *names: str) -> None:
         """
@@ -404,6 +410,7 @@ class Surroundings:
             **values,
             _found={**self.config._found, **outside},
             _faults={name: _Fault(values[name], error) for name, error in faults.items()},
+            _unread=found.unread,
         )
 
     def __repr__(self) -> str:

@@ -260,6 +260,24 @@ async def test_the_error_that_follows_says_which_default_file_cannot_be_read(
         await ProfileProvider(surroundings=here).provide_credentials(engine_of(Answering()).context)
 
 
+async def test_a_region_that_is_nowhere_may_stand_in_such_a_file(
+    home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C1: the error says so, with and without an endpoint. The credentials need none, and what it advises helps."""
+    failing(errno.EACCES)
+    monkeypatch.setenv("HOME", str(home))
+    said = r"^no region: pass region=.* \(default files that cannot be read: '.*config': Permission denied; .*\)$"
+    async with LocalSTS() as server:
+        for url in (None, server.url):
+            async with STSClient(credentials=server.credentials, endpoint_url=url) as sts:
+                assert await sts.get_credentials() == server.credentials
+                with pytest.raises(ConfigurationError, match=said):
+                    await sts.get_caller_identity()
+        monkeypatch.setenv("AWS_REGION", server.region)
+        async with STSClient(credentials=server.credentials, endpoint_url=server.url) as sts:
+            await sts.get_caller_identity()
+
+
 async def test_a_file_that_was_named_and_is_missing_counts_as_empty_with_a_warning(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -287,6 +287,12 @@ class Config:
         """Default files that could not be read, each with the reason, of options that `Surroundings` has filled in."""
         return self._unread
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why files, or a profile in them, could not be read: resolving again may find more."""
+        faults = [str(fault.error) for fault in self._faults.values() if isinstance(fault.error, InvalidConfigFile)]
+        return (*faults, *self._unread)
+
     def need(self, *names: str) -> None:
         """
         Refuse to go on without one of these options. To be called by all that read an option that may have a fault.

@@ -155,15 +155,27 @@ def resolve(
     ):
         return Endpoint(f"https://{GLOBAL_HOST}/", GLOBAL_HOST, GLOBAL_SIGNING_REGION)
 
-    partition = partition_of(region)
-    # GovCloud's IPv4 hosts are FIPS hosts under their plain names.
-    service = "sts-fips" if use_fips and (use_dualstack or partition.name != "aws-us-gov") else "sts"
-    suffix = partition.dual_stack_dns_suffix if use_dualstack else partition.dns_suffix
-    host = f"{service}.{region}.{suffix}"
+    host = regional_host("sts", region, fips=use_fips, dualstack=use_dualstack)
     url = f"https://{host}/"
     if urlsplit(url).hostname != host:  # a second fence: only a hole in the check of the region leads here
         raise _invalid_region(region)
     return Endpoint(url, host, region)
+
+
+def regional_host(stem: str, region: str, *, fips: bool, dualstack: bool) -> str:
+    """
+    Return the host of a service in a region, by the rules that the endpoint rule sets of most services share.
+
+    Args:
+        stem: First labels of the host: ``sts``.
+        region: The region, which is not checked here.
+        fips: Whether it is the host with FIPS 140 validated cryptography.
+        dualstack: Whether it is the host that speaks IPv6 too.
+    """
+    partition = partition_of(region)
+    # GovCloud's IPv4 hosts are FIPS hosts under their plain names.
+    suffix = "-fips" if fips and (dualstack or partition.name != "aws-us-gov") else ""
+    return f"{stem}{suffix}.{region}.{partition.dual_stack_dns_suffix if dualstack else partition.dns_suffix}"
 
 
 def check_region(region: str) -> None:

@@ -51,6 +51,7 @@ def endpoint_of(config: Config, *, session: aiohttp.ClientSession | None = None)
         use_global_endpoint=config.sts_regional_endpoints == "legacy",
         allow_http=config.allow_http,
         what=config.origin_of("endpoint_url"),
+        flags=(config.origin_of("use_fips_endpoint"), config.origin_of("use_dualstack_endpoint")),
     )
     return endpoint._replace(
         signing_region=config.signing_region or endpoint.signing_region,

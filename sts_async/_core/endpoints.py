@@ -72,6 +72,9 @@ AWS_DOMAINS = tuple(
     f".{suffix}" for partition in PARTITIONS for suffix in (partition.dns_suffix, partition.dual_stack_dns_suffix)
 )
 
+GIVEN_URL = "endpoint_url"  # what messages call a URL that was given in code
+IGNORE = "ignore_configured_endpoint_urls"  # the option that passes over all others
+
 REGION_RULE = "lower-case letters, digits and hyphens, 1 to 63 of them, no hyphen at either end, not only digits"
 NO_REGION = (
     "no region: pass region=... (or --region), set AWS_REGION or AWS_DEFAULT_REGION, or set region in the profile"
@@ -120,7 +123,9 @@ def resolve(
     use_dualstack: bool = False,
     use_global_endpoint: bool = False,
     allow_http: bool = False,
-    what: str = "endpoint_url",
+    what: str = GIVEN_URL,
+    flags: tuple[str, str] = ("use_fips_endpoint", "use_dualstack_endpoint"),
+    called: str = "STS",
 ) -> Endpoint:
     """
     Return where to send requests, and for which region to sign them.
@@ -134,6 +139,8 @@ def resolve(
             custom endpoint win over it.
         allow_http: Let a custom endpoint that is not on this machine be unencrypted.
         what: Where *endpoint_url* comes from, for messages.
+        flags: Where *use_fips* and *use_dualstack* come from, for messages.
+        called: What messages call the service.
 
     Raises:
         InvalidRegion: *region* is not one host label.
@@ -145,8 +152,9 @@ def resolve(
     if region is not None:
         check_region(region)
     if endpoint_url is not None:
-        if use_fips or use_dualstack:
-            raise ConfigurationError("a custom endpoint_url excludes FIPS and dual-stack: name such a host in the URL")
+        for is_set, flag, kind in zip((use_fips, use_dualstack), flags, ("FIPS", "dual-stack"), strict=True):
+            if is_set:
+                raise ConfigurationError(_both(what, flag, kind=kind, called=called))
         return _custom(endpoint_url, region=region, allow_http=allow_http, what=what)
     if region is None:
         raise ConfigurationError(NO_REGION)
@@ -231,6 +239,15 @@ def is_loopback(host: str) -> bool:
     if address is None:
         return host.lower() == "localhost"
     return "%" not in host and any(address in network for network in LOOPBACK)  # a zone is of a link
+
+
+def _both(url: str, flag: str, *, kind: str, called: str) -> str:
+    """Return what is wrong with a custom endpoint and a flag, which is where the messages say, and what to do."""
+    leave_out = "give no endpoint_url" if url == GIVEN_URL else f"set {IGNORE}=True or AWS_{IGNORE.upper()}=true"
+    return (
+        f"{url} excludes {flag}, for {called}: to use AWS's {kind} host, {leave_out}; to use the URL as it is, "
+        f"set {flag} to false"
+    )
 
 
 def _custom(url: str, *, region: str | None, allow_http: bool, what: str) -> Endpoint:

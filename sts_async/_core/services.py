@@ -14,8 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import attrs
 
-from ..errors import ConfigurationError
-from .endpoints import check_region, partition_of, regional_host, resolve
+from .endpoints import IGNORE, check_region, partition_of, regional_host, resolve
 from .options import Option
 from .profile import Section, SharedConfig, service_value
 from .secret import HiddenMapping, conceal_login
@@ -24,7 +23,7 @@ ANY_URL = "AWS_ENDPOINT_URL"  # of every service that has no variable of its own
 URL_KEY = "endpoint_url"
 
 # Options of a client that hold for every service. The first three can also stand in the environment and in a profile.
-IGNORE, FIPS, DUALSTACK = "ignore_configured_endpoint_urls", "use_fips_endpoint", "use_dualstack_endpoint"
+FIPS, DUALSTACK = "use_fips_endpoint", "use_dualstack_endpoint"
 ALLOW_HTTP = "allow_http"
 SWITCHES = (IGNORE, FIPS, DUALSTACK, ALLOW_HTTP)
 PROFILE_KEYS = frozenset({"services", URL_KEY, IGNORE, FIPS, DUALSTACK})
@@ -260,18 +259,25 @@ def locate(service: Service, *, region: str, settings: Settings) -> Location:
     """
     url = None if settings.switch(IGNORE).value else configured_url(service, settings.environ, settings.profiles)
     fips, dualstack = settings.switch(FIPS), settings.switch(DUALSTACK)
-    chosen = [(flag.origin, kind) for flag, kind in ((fips, "FIPS"), (dualstack, "dual-stack")) if flag.value]
-    if url is None:
-        host = host_of(service, region, fips=fips.value, dualstack=dualstack.value)
-        hints = [f"{origin} has chosen this {kind} host: AWS may have none in {region}" for origin, kind in chosen]
-        return Location(f"https://{host}", "; ".join(hints))
-    for origin, kind in chosen:
-        raise ConfigurationError(
-            f"{url.origin} excludes {origin}, for {service.called}: to use AWS's {kind} host, set {IGNORE}=True or "
-            f"AWS_{IGNORE.upper()}=true; to use the URL as it is, set {origin} to false"
+    if url is not None:
+        found = resolve(
+            region=None,
+            endpoint_url=url.value,
+            use_fips=fips.value,
+            use_dualstack=dualstack.value,
+            allow_http=settings.allow_http,
+            what=url.origin,
+            flags=(fips.origin, dualstack.origin),
+            called=service.called,
         )
-    found = resolve(region=None, endpoint_url=url.value, allow_http=settings.allow_http, what=url.origin)
-    return Location(found.url.rstrip("/"))
+        return Location(found.url.rstrip("/"))
+    host = host_of(service, region, fips=fips.value, dualstack=dualstack.value)
+    hints = [
+        f"{flag.origin} has chosen this {kind} host: AWS may have none in {region}"
+        for flag, kind in ((fips, "FIPS"), (dualstack, "dual-stack"))
+        if flag.value
+    ]
+    return Location(f"https://{host}", "; ".join(hints))
 
 
 def host_of(service: Service, region: str, *, fips: bool = False, dualstack: bool = False) -> str:

@@ -14,6 +14,7 @@ from botocore.exceptions import InvalidConfigError
 from botocore.loaders import Loader
 from core.test_endpoints import REFUSED_REGIONS, REGIONS
 
+from sts_async._assembly import endpoint_of
 from sts_async._core import endpoints, services
 from sts_async._core.profile import Section, SharedConfig, parse
 from sts_async._core.secret import HiddenMapping
@@ -317,6 +318,27 @@ def test_a_configured_url_beside_a_flag_is_refused_and_the_advice_helps(flag: st
         "key": settings(environ, f"{flag} = false\n"),
     }
     assert url_of(undone[place]) == "https://a.example"
+
+
+async def test_the_advice_about_sts_helps_where_environment_and_profile_say_both(tmp_path: Path) -> None:
+    """C18: the client's own endpoint is refused in the same words, and by the same rule."""
+    file = tmp_path / "config"
+    file.write_text("[default]\nuse_fips_endpoint = true\n")
+    environ = {"AWS_CONFIG_FILE": str(file), "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "https://a.example/"}
+
+    async def url(**more: str) -> str:
+        return endpoint_of(await Config().resolve({**environ, **more})).url
+
+    with pytest.raises(ConfigurationError) as caught:
+        await url()
+    key = f"profile 'default', key use_fips_endpoint ({file}, line 2)"
+    assert str(caught.value) == (
+        f"AWS_ENDPOINT_URL excludes {key}, for STS: to use AWS's FIPS host, set ignore_configured_endpoint_urls=True "
+        f"or AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true; to use the URL as it is, set {key} to false"
+    )
+    assert await url(AWS_IGNORE_CONFIGURED_ENDPOINT_URLS="true") == "https://sts-fips.us-east-1.amazonaws.com/"
+    file.write_text("[default]\nuse_fips_endpoint = false\n")
+    assert await url() == "https://a.example/"
 
 
 @pytest.mark.parametrize(

@@ -245,8 +245,8 @@ def _both(url: str, flag: str, *, kind: str, called: str) -> str:
     """Return what is wrong with a custom endpoint and a flag, which is where the messages say, and what to do."""
     leave_out = "give no endpoint_url" if url == GIVEN_URL else f"set {IGNORE}=True or AWS_{IGNORE.upper()}=true"
     return (
-        f"{url} excludes {flag}, for {called}: to use AWS's {kind} host, {leave_out}; to use the URL as it is, "
-        f"set {flag} to false"
+        f"{url} excludes FIPS and dual-stack for {called}, and {flag} is set: to use AWS's {kind} host, {leave_out}; "
+        f"to use the URL as it is, set {flag} to false"
     )
 
 

@@ -234,8 +234,8 @@ def test_a_custom_endpoint_excludes_fips_and_dual_stack(flag: str) -> None:
 
     assert type(caught.value) is ConfigurationError
     assert str(caught.value) == (
-        f"endpoint_url excludes use_{flag}_endpoint, for STS: to use AWS's {kind} host, give no endpoint_url; to use "
-        f"the URL as it is, set use_{flag}_endpoint to false"
+        f"endpoint_url excludes FIPS and dual-stack for STS, and use_{flag}_endpoint is set: to use AWS's {kind} host, "
+        f"give no endpoint_url; to use the URL as it is, set use_{flag}_endpoint to false"
     )
     assert resolve(region="us-east-1", **{f"use_{flag}": True}).host != "sts.us-east-1.amazonaws.com"  # type: ignore[arg-type]
     assert resolve(region="us-east-1", endpoint_url=CUSTOM, **{f"use_{flag}": False}).url == CUSTOM  # type: ignore[arg-type]

@@ -304,7 +304,8 @@ def test_a_configured_url_beside_a_flag_is_refused_and_the_advice_helps(flag: st
     }[flag]
 
     assert str(caught.value) == (
-        f"AWS_ENDPOINT_URL_SSO excludes {one['origin']}, for the access portal: to use AWS's {kind} host, set "
+        "AWS_ENDPOINT_URL_SSO excludes FIPS and dual-stack for the access portal, and "
+        f"{one['origin']} is set: to use AWS's {kind} host, set "
         "ignore_configured_endpoint_urls=True or AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true; to use the URL as it is, "
         f"set {one['origin']} to false"
     )
@@ -333,8 +334,9 @@ async def test_the_advice_about_sts_helps_where_environment_and_profile_say_both
         await url()
     key = f"profile 'default', key use_fips_endpoint ({file}, line 2)"
     assert str(caught.value) == (
-        f"AWS_ENDPOINT_URL excludes {key}, for STS: to use AWS's FIPS host, set ignore_configured_endpoint_urls=True "
-        f"or AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true; to use the URL as it is, set {key} to false"
+        f"AWS_ENDPOINT_URL excludes FIPS and dual-stack for STS, and {key} is set: to use AWS's FIPS host, set "
+        "ignore_configured_endpoint_urls=True or AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true; to use the URL as it is, "
+        f"set {key} to false"
     )
     assert await url(AWS_IGNORE_CONFIGURED_ENDPOINT_URLS="true") == "https://sts-fips.us-east-1.amazonaws.com/"
     file.write_text("[default]\nuse_fips_endpoint = false\n")

@@ -275,7 +275,8 @@ async def test_a_configured_url_beside_a_flag_is_refused_as_for_sts(machine: Mac
     machine.variables(**{variable: "https://a.example", "AWS_USE_FIPS_ENDPOINT": "true"})
     message = await machine.refused(ConfigurationError)
 
-    assert message.startswith(f"{variable} excludes AWS_USE_FIPS_ENDPOINT, for ")
+    assert message.startswith(f"{variable} excludes FIPS and dual-stack for ")
+    assert ", and AWS_USE_FIPS_ENDPOINT is set: " in message
     assert await machine.asked(config=Config(ignore_configured_endpoint_urls=True)) == {FIPS[service]}
     machine.variables(AWS_USE_FIPS_ENDPOINT="false")
     assert await machine.asked() == {"a.example"}

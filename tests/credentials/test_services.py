@@ -44,6 +44,7 @@ LOGIN = f"login_session = {ARN}\n"
 AS_ROLE = f"role_arn = {ROLE}\nsource_profile = source\n"
 PUBLIC = (ARN, "123456789012", "ReadOnly")  # of what stands in profiles
 ROLE_OF_SSO: dict[str, Any] = {"account_id": "123456789012", "role_name": "ReadOnly", "region": "us-east-1"}
+VARIABLES = {one.variable: one.name for one in services.SERVICES}
 PLAIN = {
     "sso": "portal.sso.us-east-1.amazonaws.com",
     "sso_oidc": "oidc.us-east-1.amazonaws.com",
@@ -267,6 +268,22 @@ async def test_a_flag_reaches_a_source_that_was_made_by_hand(machine: Machine, s
         assert await machine.asked(region="us-east-1", credentials=source, config=off) == {PLAIN[service]}
 
 
+async def test_a_flag_reaches_the_source_of_a_view(machine: Machine) -> None:
+    """C16: with that of a role, too, which the view assumes."""
+    machine.profile_of("sso")
+    machine.config("")
+    source = SSOProvider(**ROLE_OF_SSO, session_name="corp")
+    config = Config(use_fips_endpoint=True, proxy=machine.proxy.url, max_attempts=1)
+    async with STSClient(region="us-east-1", config=config, credentials=KEYS) as sts:
+        view = sts.with_options(credentials=source)
+        role = view.with_options(credentials=credentials.AssumeRoleProvider(role_arn=ROLE))
+        for client in (view, role):
+            machine.proxy.requests.clear()
+            with pytest.raises(ConnectError):
+                await client.get_credentials()
+            assert {request.split()[1] for request in machine.proxy.requests} == {f"{FIPS['sso']}:443".encode()}
+
+
 @BY_SERVICE
 async def test_a_configured_url_beside_a_flag_is_refused_as_for_sts(machine: Machine, service: str) -> None:
     """C16, C18: and each piece of the advice helps."""
@@ -347,7 +364,8 @@ async def test_the_command_that_is_advised_is_one_for_the_profile(
     legacy = f"sso_start_url = {url}\nsso_region = us-east-1\n{SSO_KEYS}"
     keys = {"session": SSO, "legacy": legacy, "login": LOGIN}[kind]
     machine.config(f"[profile source]\nregion = us-east-1\n{keys}[default]\nregion = us-east-1\n{AS_ROLE}")
-    machine.variables(**local["sso"].environ, **local["signin"].environ, AWS_ENDPOINT_URL_STS=local["sts"].url)
+    urls = {name: local[service].url for name, service in VARIABLES.items()}
+    machine.variables(**urls)
     sso_cache, login_cache = machine.home / ".aws/sso/cache", machine.home / ".aws/login/cache"
     command, follow = {
         "session": ("aws sso login --sso-session corp", lambda: local["sso"].login(sso_cache, session="corp")),
@@ -476,8 +494,9 @@ async def test_each_request_is_sent_by_the_transport_of_the_client(machine: Mach
     machine.config(machine.profile_of(service))
     sent = Recorder()
     async with STSClient(config=Config(connect_timeout=0.5)) as sts:
-        assert sts._engine is not None
-        transport, sts._engine.context.shared.transport = sts._engine.context.shared.transport, sent
+        assert sts._life.engine is not None
+        shared = sts._life.engine.context.shared
+        transport, shared.transport = shared.transport, sent
         assert await sts.get_credentials()
 
     assert {PLAIN[service]} <= {*sent.hosts} <= {*PLAIN.values()}

@@ -33,6 +33,7 @@ from ._core.options import (
 )
 from ._core.profile import Section, SharedConfig
 from ._core.secret import HiddenMapping, conceal, conceal_login, hiding
+from ._core.sections import with_remark
 from ._limits import CONNECT_TIMEOUT, DEADLINE, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
 from ._shared import HOME_VARIABLES, SharedFiles
 from .errors import ConfigurationError, InvalidConfigFile, InvalidRegion
@@ -362,7 +363,8 @@ def _sourced(
                 repaired.append(f"{origin} is sent as {str.__str__(value)!r}: {known.kind.repaired}")
     region, origin = values["region"]
     if config.region is None and region is not None and not is_region(region):
-        raise InvalidRegion(f"{origin} is not a region: {REGION_RULE}")
+        remark = section.remark("region") if section is not None and origin == section.where("region") else ""
+        raise InvalidRegion(with_remark(f"{origin} is not a region: {REGION_RULE}", remark))
     if config.endpoint_url is None:
         ignored = values["ignore_configured_endpoint_urls"][0]
         values["endpoint_url"] = (None, PASSED_OVER) if ignored else _endpoint_url(environ, shared, section)
@@ -379,7 +381,8 @@ def _section_of(config: Config, environ: Mapping[str, str], shared: SharedConfig
     name, origin = _profile_name(config, environ)
     section = shared.profiles.get(name)
     if section is None and origin is not None:
-        raise InvalidConfigFile(f"profile {name!r}, {origin}, is neither in the config nor in the credentials file")
+        problem = f"profile {name!r}, {origin}, is neither in the config nor in the credentials file"
+        raise InvalidConfigFile(shared.lacks(problem, "profile", name))
     return section
 
 
@@ -402,7 +405,7 @@ def _look_up(known: Option, environ: Mapping[str, str], section: Section | None)
     if section is None or text is None:
         return known.default, DEFAULT
     where = section.where(known.key)
-    return known.read(text, origin=where), where
+    return known.read(text, origin=where, remark=section.remark(known.key or "")), where
 
 
 def _text_of(known: Option, environ: Mapping[str, str], section: Section | None) -> str | None:
@@ -419,7 +422,7 @@ def _endpoint_url(environ: Mapping[str, str], shared: SharedConfig, section: Sec
         value = grammar.service_value(shared, section, service="sts", key="endpoint_url")
         if value is not None:
             where = f"services of profile {section.name!r} ({value.file}, line {value.line})"
-            return known.read(value.text, origin=where), where
+            return known.read(value.text, origin=where, remark=value.remark), where
     return _look_up(known, environ, section)
 
 

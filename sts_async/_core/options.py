@@ -180,12 +180,17 @@ class Option:
         """Say whether *value* can be given in code."""
         return self.kind.accepts(value) or (value is None and self.optional)
 
-    def read(self, text: str, *, origin: str) -> Any:
+    def read(self, text: str, *, origin: str, remark: str = "") -> Any:
         """
         Return the value that *text* stands for, or is read as.
 
+        Args:
+            text: The text.
+            origin: Where it comes from, in words.
+            remark: How it differs from what its line in a file seems to say; empty when it does not.
+
         Raises:
-            ConfigurationError: It stands for none; the message says *origin* and the rule.
+            ConfigurationError: It stands for none; the message says *origin*, the rule and *remark*.
         """
         try:
             return self.kind.parse(text)
@@ -193,7 +198,7 @@ class Option:
             pass
         if self.kind.repair is not None:
             return self.kind.repair(text)
-        raise ConfigurationError(f"{origin} must be {self.kind.rule}")
+        raise ConfigurationError(f"{origin} must be {self.kind.rule}" + (f"; {remark}" if remark else ""))
 
 
 def option(kind: Kind, *, variables: tuple[str, ...] = (), key: str | None = None, default: Any = None) -> Any:

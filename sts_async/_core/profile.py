@@ -3,8 +3,8 @@ The grammar of the shared config and credentials files: text in, profiles out.
 
 It is the grammar that the AWS SDKs share, not that of INI files: values continue on indented lines, a property with an
 empty value holds sub-properties, nothing is interpolated, and only names of sections are quoted. What is in a file is
-taken to be secret all over. So errors and warnings say the file, the line, the profile and the key, never a value nor a line, and the
-error is raised where no local variable holds any of it.
+taken to be secret all over. So errors and warnings say the file, the line, the profile and the key, never a value nor
+a line, and the error is raised where no local variable holds any of it.
 
 Source: AWS SDKs and Tools Reference Guide, "Shared config and credentials files", and the cases that the SDKs share.
 """

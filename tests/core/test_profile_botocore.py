@@ -13,9 +13,9 @@ import attrs
 import pytest
 from botocore import configloader
 from botocore.exceptions import ConfigParseError
+from core.test_profile import plain
 from hypothesis import example, given
 from hypothesis import strategies as st
-from core.test_profile import plain
 
 from sts_async._core.profile import parse
 from sts_async.errors import InvalidConfigFile

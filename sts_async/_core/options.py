@@ -1,9 +1,10 @@
 """What an option may be, where it may come from, and how its text is read. No message quotes a value."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import iscoroutinefunction
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -18,6 +19,12 @@ from .secret import Secret, conceal, conceal_login
 _HEADER_WORD = rf"{TCHAR}{{1,50}}"
 _PRODUCTS = rf"(?=.{{1,128}}\Z){TCHAR}+(?:[ /]{TCHAR}+)*"  # Source: RFC 9110, 10.1.5
 METADATA = "sts_async.option"
+TRUST_TOKEN_FILES = "STS_ASYNC_TRUST_TOKEN_FILES"  # noqa: S105 - the name of the variable
+SHOW_PROCESS_STDERR = "STS_ASYNC_SHOW_PROCESS_STDERR"
+# In any case. All SDKs read true and false; other programs write the others, and mean the same by them.
+FLAG_WORDS: Mapping[str, bool] = MappingProxyType(
+    {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+)
 KEEPALIVE_TIMEOUT = 15.0  # s that a connection is kept while nobody uses it, as aiohttp
 DNS_CACHE_TTL = 10.0  # s, as aiohttp
 
@@ -91,7 +98,11 @@ def _text(text: str) -> str:
 
 
 def _flag(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
+    return FLAG_WORDS[text.lower()]
+
+
+def _opposite(text: str) -> bool:
+    return not FLAG_WORDS[text.lower()]
 
 
 def _whole(text: str) -> int:
@@ -113,6 +124,7 @@ def _seconds(text: str) -> float:
 
 TEXT = Kind("text", lambda value: isinstance(value, str), _text)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool), _flag)
+OPPOSITE_FLAG = Kind("true or false", lambda value: isinstance(value, bool), _opposite)  # its text says the opposite
 HOSTS = Kind("text", lambda value: isinstance(value, str), str)  # an entry that makes no sense holds no host
 WHOLE = Kind("a whole number of at least 1", is_whole, _whole)
 SECONDS = Kind("a number of seconds greater than 0", is_seconds, _seconds)
@@ -146,6 +158,17 @@ NUMBER = Kind(
     lambda value: isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf"),
     _number,
 )
+
+
+def flag(variable: str, environ: Mapping[str, str], *, given: bool | None) -> bool:
+    """
+    Return whether something is switched on: as *given* in code, else as an environment variable says, else not.
+
+    Raises:
+        ConfigurationError: The variable is neither true nor false.
+    """
+    text = "" if given is not None else environ.get(variable, "").strip()
+    return bool(Option(kind=FLAG).read(text, origin=variable)) if text else bool(given)
 
 
 def one_of(*words: str) -> Kind:

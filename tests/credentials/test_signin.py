@@ -49,7 +49,7 @@ def test_a_url_that_cannot_be_used_is_refused(url: str) -> None:
 
 def test_a_switch_is_true_or_false() -> None:
     with pytest.raises(ConfigurationError, match="AWS_IGNORE_CONFIGURED_ENDPOINT_URLS must be true or false"):
-        service_url("X", host="h", environ={"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "1"})
+        service_url("X", host="h", environ={"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "never"})
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from urllib.parse import quote
 
 from .. import _files
 from .._core import tokens
+from .._core.checks import check_flag
 from .._core.endpoints import check_region
 from .._core.message import HttpRequest
+from .._core.options import TRUST_TOKEN_FILES, flag
 from .._core.refusals import Refusal
 from .._core.secret import HiddenMapping, SecretBytes
 from .._core.tokens import SSOToken
@@ -56,7 +58,10 @@ class SSOProvider(RefreshingProvider):
         session_name: The sso-session of the config file.
         start_url: Start URL of the access portal; needed without *session_name*.
         cache_directory: Where the token files are; None for ``~/.aws/sso/cache``.
-        environ: Where to look for ``HOME``, ``AWS_ENDPOINT_URL_SSO``, ``AWS_ENDPOINT_URL_SSO_OIDC`` and
+        trust_token_files: Whether a token file is used although another user owns it or others may write to it; None
+            for what ``STS_ASYNC_TRUST_TOKEN_FILES`` says, else not. A new token is not written to a directory of
+            another user, but kept in memory.
+        environ: Where to look for that, ``HOME``, ``AWS_ENDPOINT_URL_SSO``, ``AWS_ENDPOINT_URL_SSO_OIDC`` and
             ``AWS_ENDPOINT_URL``; the process environment when it is None.
 
     Raises:
@@ -72,10 +77,14 @@ class SSOProvider(RefreshingProvider):
         session_name: str | None = None,
         start_url: str | None = None,
         cache_directory: Path | None = None,
+        trust_token_files: bool | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         environ = HiddenMapping(os.environ if environ is None else environ)
+        if trust_token_files is not None:
+            check_flag("trust_token_files", trust_token_files)
+        trusted = flag(TRUST_TOKEN_FILES, environ, given=trust_token_files)
         self.account_id = account_id
         self.role_name = role_name
         self.region = region
@@ -90,10 +99,10 @@ class SSOProvider(RefreshingProvider):
             raise ConfigurationError("give session_name, of an sso-session, or else start_url")
         check_region(region)
         self.name = f"SSO session {session_name!r}" if session_name is not None else f"SSO at {start_url}"
-        self._cache_directory = cache_directory
+        self._cache_directory = None if cache_directory is None else _files.expand(str(cache_directory), environ)
         self._environ = environ
         read = partial(tokens.read_sso_token, start_url=start_url, region=region)
-        self._file = TokenFile(parse=read, advice=_login_command(session_name))
+        self._file = TokenFile(parse=read, advice=_login_command(session_name), trusted=trusted)
 
     fetch_seconds = LOGIN_SECONDS
 

@@ -172,7 +172,7 @@ def unused(shared: SharedConfig, name: str, found: Plan) -> tuple[str, ...]:
 
 def _parts(shared: SharedConfig, section: Section, found: Plan) -> Iterator[tuple[Plan, Section]]:
     """Yield the plans that a plan is made of, each with the profile that asks for it."""
-    while not isinstance(found, NamedPlan):
+    while True:
         yield found, section
         source = section.get("source_profile")
         if not isinstance(found, RolePlan) or source is None or source == section.name:

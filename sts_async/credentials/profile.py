@@ -8,9 +8,11 @@ import logging
 
 import attrs
 
+from .. import _files
 from .._core import freshness, plans
 from .._core.endpoints import is_of_aws
 from .._core.freshness import Schedule
+from .._core.options import SHOW_PROCESS_STDERR, flag
 from .._core.plans import Plan
 from .._core.secret import Unpicklable, without_data
 from .._flight import Flights
@@ -111,11 +113,14 @@ class ProfileProvider(Unpicklable):
         before = self._current
         try:
             strict = lender.endpoint is None or is_of_aws(lender.endpoint)
-            plan = plans.plan(await self._surroundings.files.load(), self._profile, strict_arns=strict)
+            shared = await self._surroundings.files.load()
+            plan = plans.plan(shared, self._profile, strict_arns=strict)
             self._mended()
             if before is not None and plan == before.plan:
                 return before.provider
             self._current = _Current(plan, await self._provider(plan))
+            for sentence in plans.unused(shared, self._profile, plan):
+                log.warning("%s", sentence)
             return self._current.provider
         except STSError as error:
             if before is None:
@@ -139,12 +144,15 @@ class ProfileProvider(Unpicklable):
             case plans.RolePlan():
                 return await self._role(plan)
             case plans.WebIdentityPlan():
-                return WebIdentityProvider(
+                web_identity = WebIdentityProvider(
                     role_arn=plan.role_arn,
-                    token_file=plan.token_file,
+                    token_file=_files.expand(plan.token_file, environ),
                     role_session_name=plan.role_session_name,
+                    duration_seconds=plan.duration_seconds,
                     strict_arns=False,  # the plan has checked it
                 )
+                web_identity.remark = plan.remark
+                return web_identity
             case plans.SSOPlan():
                 return SSOProvider(
                     account_id=plan.account_id,
@@ -152,13 +160,26 @@ class ProfileProvider(Unpicklable):
                     region=plan.region,
                     session_name=plan.session_name,
                     start_url=plan.start_url,
+                    trust_token_files=self._surroundings.config.trust_token_files,
                     environ=environ,
                 )
             case plans.LoginPlan():
                 region = (await self._surroundings.resolve()).region
-                return LoginProvider(login_session=plan.login_session, region=region, environ=environ)
+                return LoginProvider(
+                    login_session=plan.login_session,
+                    region=region,
+                    trust_token_files=self._surroundings.config.trust_token_files,
+                    environ=environ,
+                )
             case plans.ProcessPlan():
-                return ProcessProvider(plan.command, name=f"credential_process of {self.name}")
+                shows = self._surroundings.config.show_process_stderr
+                process = ProcessProvider(
+                    plan.command,
+                    name=f"credential_process of {self.name}",
+                    show_process_stderr=flag(SHOW_PROCESS_STDERR, environ, given=shows),
+                )
+                process.remark = plan.remark
+                return process
             case plans.NamedPlan(source="Environment"):
                 return EnvironmentProvider(environ)
             case plans.NamedPlan(source="EcsContainer"):

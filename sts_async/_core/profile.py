@@ -326,13 +326,17 @@ def _uncommented(value: str) -> tuple[str, str]:
 
 
 def _remark(done: _Property) -> str:
-    """Return how a value differs from what its line seems to say."""
+    """Return how a value differs from what its line seems to say, and what to write instead."""
     remarks = []
     if done.comment:
-        remarks.append(f"what follows ' {done.comment}' in line {done.line} is a comment")
+        start = f"' {done.comment}' in line {done.line}"
+        remarks.append(f"what follows {start} is a comment: without the blank it is part of the value")
     if done.last_line:
-        remarks.append(f"the value has a line break, since it continues up to line {done.last_line}")
-    return " and ".join(remarks)
+        remarks.append(
+            f"the value has a line break, since indented lines up to line {done.last_line} continue it: a setting of "
+            "its own begins without blanks"
+        )
+    return "; ".join(remarks)
 
 
 def _decoded(data: bytes) -> tuple[Secret, str]:

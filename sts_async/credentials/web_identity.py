@@ -227,7 +227,7 @@ def _read_token(path: Path) -> tuple[Secret | None, str]:
     except OSError as error:
         reason = reason_of(error)
     else:
-        token = Secret(data.decode("utf-8", "replace").strip())
+        token = Secret(data.decode("utf-8-sig", "replace").strip())
         if not token:
             return None, "is empty"
         if _is_half(token):

@@ -501,7 +501,7 @@ LINES: dict[str, tuple[str, str]] = {
     "an empty value": (
         "[profile x]\nweb_identity_token_file = /token\nrole_arn = # mine\n",
         "line 2) needs role_arn beside it; role_arn in line 3 of config is empty; what follows ' #' in line 3 is a "
-        "comment",
+        "comment: without the blank it is part of the value",
     ),
     "properties below a value": (
         f"[profile x]\nweb_identity_token_file = /token\nrole_arn =\n  {ROLE}=\n",
@@ -557,8 +557,8 @@ def test_a_value_that_goes_on_is_refused_where_it_must_be_one_line(kind: type, k
         plan(shared(text), "x")
 
     assert str(caught.value) == (
-        f"profile 'x', key {key} (config, line 2) must stand on one line; the value has a line break, since it "
-        "continues up to line 4"
+        f"profile 'x', key {key} (config, line 2) must stand on one line; the value has a line break, since "
+        "indented lines up to line 4 continue it: a setting of its own begins without blanks"
     )
 
 
@@ -569,7 +569,7 @@ def test_an_error_about_a_value_says_that_a_comment_has_cut_it() -> None:
 
     assert str(caught.value) == (
         "profile 'x', key source_profile (config, line 3) names a profile that does not exist; what follows ' ;' in "
-        "line 3 is a comment"
+        "line 3 is a comment: without the blank it is part of the value"
     )
 
 
@@ -580,5 +580,6 @@ def test_a_plan_of_a_process_knows_that_its_command_was_cut() -> None:
     assert found == ProcessPlan(command=Secret("sh -c 'a\n--more"))
     assert isinstance(found, ProcessPlan)
     assert found.remark == (
-        "what follows ' ;' in line 2 is a comment and the value has a line break, since it continues up to line 3"
+        "what follows ' ;' in line 2 is a comment: without the blank it is part of the value; the value has a line "
+        "break, since indented lines up to line 3 continue it: a setting of its own begins without blanks"
     )

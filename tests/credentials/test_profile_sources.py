@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -261,7 +262,7 @@ def test_without_a_home_directory_such_a_path_is_refused(monkeypatch: pytest.Mon
 # -- values that were cut or joined ----------------------------------------------------------------------------------
 
 
-CUT = "what follows ' ;' in line 2 is a comment"
+CUT = "what follows ' ;' in line 2 is a comment: without the blank it is part of the value"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there a command is not split")
@@ -284,6 +285,14 @@ async def test_an_error_of_a_process_says_that_a_comment_has_cut_its_command(
     assert str(caught.value) == f"credential_process of profile 'default': {said}; {CUT}"
 
 
+async def test_without_the_blank_there_is_no_comment_in_a_command(lend: Lend, profile: Profile) -> None:
+    """C8: the way out that the error says, tried: ``sh -c 'a; b'``."""
+    document = '{"Version": 1, "AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": "SENTINEL-secret"}'
+    text = f"[default]\ncredential_process = {shell(f'true; echo {shlex.quote(document)}')}\n"
+
+    assert (await profile(text).provide_credentials(lend())).access_key_id == "AKIAEXAMPLE"
+
+
 async def test_an_error_of_a_token_file_says_that_a_comment_has_cut_its_path(
     lend: Lend, profile: Profile, tmp_path: Path
 ) -> None:
@@ -302,8 +311,11 @@ async def test_an_option_that_goes_on_in_another_line_says_so(profile: Profile, 
 
     assert str(caught.value) == (
         f"profile 'default', key region ({tmp_path}/.aws/config, line 2) must be text; the value has a line break, "
-        "since it continues up to line 3"
+        "since indented lines up to line 3 continue it: a setting of its own begins without blanks"
     )
+
+    profile("[default]\nregion = eu-west-1\noutput = json\n")
+    assert (await Config().resolve({"HOME": str(tmp_path)})).region == "eu-west-1"
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,15 @@ async def test_a_token_of_another_form_is_passed_on(lend: Lend, token_file: Path
     assert form_of(answering.sent[0])["WebIdentityToken"] == token
 
 
+async def test_a_byte_order_mark_is_no_part_of_a_token(lend: Lend, token_file: Path) -> None:
+    """C9: editors of Windows write one, here as in the config file."""
+    answering = Answering()
+    put(token_file, "\ufeffSENTINEL-opaque\r\n")
+    await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lend(transport=answering))
+
+    assert form_of(answering.sent[0])["WebIdentityToken"] == "SENTINEL-opaque"
+
+
 @given(st.data())
 def test_the_beginning_of_a_json_web_token_is_recognised(data: st.DataObject) -> None:
     """C15, F35: up to the second dot and that included, a half-written file is not taken for an opaque token."""

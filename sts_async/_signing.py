@@ -52,6 +52,8 @@ class EndpointSigner:
         """
         region = self.endpoint.signing_region
         if region is None:
+            if self.endpoint.no_region is not None:
+                raise again(self.endpoint.no_region)
             raise ConfigurationError(
                 "a signed operation needs a region as well as endpoint_url: pass region=... (--region, or AWS_REGION)"
             )

@@ -25,6 +25,8 @@ SHOW_PROCESS_STDERR = "STS_ASYNC_SHOW_PROCESS_STDERR"
 FLAG_WORDS: Mapping[str, bool] = MappingProxyType(
     {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 )
+# What an option decides. Where its profile cannot be read, a default takes its place only if it decides nothing.
+DESTINATION, TRUST, NOTHING = "destination", "trust", "nothing"
 KEEPALIVE_TIMEOUT = 15.0  # s that a connection is kept while nobody uses it, as aiohttp
 DNS_CACHE_TTL = 10.0  # s, as aiohttp
 
@@ -191,6 +193,8 @@ class Option:
         key: Key of a profile.
         default: What it is when nobody says.
         optional: Whether None may be given, for: what the others say.
+        decides: ``DESTINATION``: where requests go, and as whom; ``TRUST``: who may answer them; or ``NOTHING`` of the
+            sort, so that its default is used where its profile cannot be read.
     """
 
     kind: Kind
@@ -198,6 +202,7 @@ class Option:
     key: str | None = None
     default: Any = None
     optional: bool = True
+    decides: str = DESTINATION
 
     def accepts(self, value: object) -> bool:
         """Say whether *value* can be given in code."""
@@ -224,9 +229,16 @@ class Option:
         raise ConfigurationError(f"{origin} must be {self.kind.rule}" + (f"; {remark}" if remark else ""))
 
 
-def option(kind: Kind, *, variables: tuple[str, ...] = (), key: str | None = None, default: Any = None) -> Any:
+def option(
+    kind: Kind,
+    *,
+    variables: tuple[str, ...] = (),
+    key: str | None = None,
+    default: Any = None,
+    decides: str = DESTINATION,
+) -> Any:
     """Return an attrs field for what environment and profile can say: None, unless it is given in code."""
-    known = Option(kind=kind, variables=variables, key=key, default=default)
+    known = Option(kind=kind, variables=variables, key=key, default=default, decides=decides)
     return attrs.field(default=None, metadata={METADATA: known}, converter=conceal if kind.secret else None)
 
 

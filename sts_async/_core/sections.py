@@ -170,6 +170,8 @@ class SharedConfig:
         services: The services sections by name.
         warnings: What was ignored, at most 21 lines for each file; each names the file, and the line if it is one.
         ignored: The sections that have no effect.
+        unread: Default files that cannot be read and count as empty, each with the reason.
+        absent: Files that were named and do not exist, which count as empty, each with what named it.
     """
 
     profiles: Mapping[str, Section] = NOTHING
@@ -177,6 +179,8 @@ class SharedConfig:
     services: Mapping[str, Section] = NOTHING
     warnings: tuple[str, ...] = ()
     ignored: tuple[Ignored, ...] = attrs.field(default=(), eq=False, repr=False)
+    unread: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
     def lacks(self, problem: str, kind: SectionKind, name: str) -> str:
         """

@@ -263,7 +263,7 @@ class Config:
         OPPOSITE_FLAG, variables=("AWS_EC2_METADATA_V1_DISABLED",), key="ec2_metadata_v1_disabled", default=False
     )
     trust_token_files: bool | None = option(FLAG, variables=(TRUST_TOKEN_FILES,), default=False)
-    show_process_stderr: bool | None = option(FLAG, variables=(SHOW_PROCESS_STDERR,), default=False, decides=NOTHING)
+    show_process_stderr: bool | None = option(FLAG, variables=(SHOW_PROCESS_STDERR,), default=False)
     _found: Mapping[str, _Found] = attrs.field(factory=dict, alias="_found", repr=False, eq=False)
     _faults: Mapping[str, _Fault] = attrs.field(factory=dict, alias="_faults", repr=False, eq=False)
     _unread: tuple[str, ...] = attrs.field(default=(), alias="_unread", repr=False, eq=False)

@@ -86,7 +86,8 @@ def trust_of(config: Config) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if config.client_certificate is not None:
-        _show(context, config.client_certificate, config.client_key)
+        key = None if config.client_key is None else _files.expand(config.client_key, os.environ)
+        _show(context, _files.expand(config.client_certificate, os.environ), key)
     return context
 
 
@@ -97,7 +98,7 @@ def _authorities(config: Config) -> ssl.SSLContext:
     if config.ca_bundle is None:
         return ssl.create_default_context()
     try:
-        data, _ = _files.read(config.ca_bundle, most=MOST_CERTIFICATES)
+        data, _ = _files.read(_files.expand(config.ca_bundle, os.environ), most=MOST_CERTIFICATES)
         plain, trusted = _certificates(data)
         if not trusted:
             return ssl.create_default_context(cadata=plain)
@@ -155,7 +156,7 @@ def _as_file(data: bytes) -> Iterator[str]:
             yield str(path)
 
 
-def _show(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
+def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     """Have *context* show a client's certificate. The module `ssl` takes paths only."""
     option, path = "client_certificate", certificate
     try:
@@ -171,7 +172,7 @@ def _show(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
         reason = error.strerror or str(error)
     except ValueError:
         reason = "the private key is encrypted"
-    raise ConfigurationError(f"{option}: {path!a}: {reason}")
+    raise ConfigurationError(f"{option}: {str(path)!a}: {reason}")
 
 
 def _no_password() -> str:

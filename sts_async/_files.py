@@ -62,6 +62,10 @@ class UnsuitableFile(OSError):
     """A file or directory that is there and is not to be used: its kind, size, owner or mode. Says which, and why."""
 
 
+class NotPrivate(UnsuitableFile):
+    """A file or directory that another user owns or may write to."""
+
+
 class Stamp(NamedTuple):
     """What is different when a file has been changed or replaced."""
 
@@ -120,7 +124,7 @@ def read(path: StrPath, *, most: int = MOST_BYTES, private: bool = False) -> tup
         private: Whether to refuse a file that somebody else owns or may write.
 
     Raises:
-        UnsuitableFile: It is not a regular file, too large, or not private.
+        UnsuitableFile: It is not a regular file, or too large; `NotPrivate` when it is not private.
         FileNotFoundError: There is none. Any other `OSError`: as the system says.
     """
     descriptor = os.open(_path(path), os.O_RDONLY | _FLAGS)
@@ -138,20 +142,26 @@ def read(path: StrPath, *, most: int = MOST_BYTES, private: bool = False) -> tup
     return data, Stamp.of(status)
 
 
-def write_private(path: StrPath, data: bytes) -> None:
+def write_private(path: StrPath, data: bytes, *, any_mode: bool = False) -> None:
     """
     Write a file that only its owner can read, at once or not at all: mode 0600, whatever the umask.
 
     Directories that are missing are made with mode 0700. A link at *path* is replaced, not followed. On Windows, who
     can read the file is up to the directory.
 
+    Args:
+        path: The file.
+        data: Its new content.
+        any_mode: Whether others may be able to write to the directory. Its owner must be this user in any case: the
+            owner of the directory could not read a file of another user.
+
     Raises:
-        UnsuitableFile: Somebody else owns the directory, or may write to it.
+        NotPrivate: Another user owns the directory, or may write to it.
         OSError: As the system says. What was at *path* is still there, and nothing else.
     """
     data = SecretBytes(data)
     target = _path(path)
-    _private_directory(target.parent)
+    _private_directory(target.parent, any_mode=any_mode)
     _sweep(target.parent)
     is_writer = _forks.process_check()
     descriptor, temporary = _new_temporary(target.parent)
@@ -283,7 +293,7 @@ class Lock:
         self.release()  # whoever asked a thread for it may have been cancelled before he got it
 
 
-def take_lock(path: StrPath) -> Lock | None:
+def take_lock(path: StrPath, *, any_mode: bool = False) -> Lock | None:
     """
     Take the lock of a file, which is held while it is read, changed and written, and return at once.
 
@@ -292,16 +302,17 @@ def take_lock(path: StrPath) -> Lock | None:
 
     Args:
         path: The file, which may be missing. Directories that are missing are made with mode 0700.
+        any_mode: As in `write_private`.
 
     Returns:
         The lock; None when another process or thread holds it.
 
     Raises:
-        UnsuitableFile: Somebody else owns the directory, or may write to it.
+        NotPrivate: Another user owns the directory, or may write to it.
         OSError: As the system says.
     """
     target = _path(path)
-    _private_directory(target.parent)
+    _private_directory(target.parent, any_mode=any_mode)
     flags = os.O_RDWR | os.O_CREAT | _NO_LINK | _FLAGS
     descriptor = os.open(target.with_name(f"{target.name}.lock"), flags, 0o600)
     try:
@@ -340,7 +351,7 @@ def _content(descriptor: int, *, most: int) -> SecretBytes:
     return SecretBytes(b"".join(parts))
 
 
-def _private_directory(directory: Path) -> None:
+def _private_directory(directory: Path, *, any_mode: bool) -> None:
     """Make a directory, and those above it, with mode 0700; check one that is there already."""
     missing = [place for place in (directory, *directory.parents) if not os.path.lexists(place)]
     for place in reversed(missing):
@@ -350,16 +361,19 @@ def _private_directory(directory: Path) -> None:
     status = directory.stat()
     if not modes.S_ISDIR(status.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
-    _check_ours(directory, status)
+    _check_ours(directory, status, any_mode=any_mode)
 
 
-def _check_ours(path: StrPath, status: os.stat_result) -> None:
+def _check_ours(path: StrPath, status: os.stat_result, *, any_mode: bool = False) -> None:
     if sys.platform == "win32":
         return  # it has access lists, which a mode does not show
+    reason = None
     if status.st_uid != os.geteuid():
-        raise _unsuitable(path, f"belongs to user {status.st_uid}, not to user {os.geteuid()}", code=errno.EPERM)
-    if status.st_mode & _OTHERS_WRITE:
-        raise _unsuitable(path, f"has mode {status.st_mode & 0o7777:04o}: others may write to it", code=errno.EPERM)
+        reason = f"belongs to user {status.st_uid}, not to user {os.geteuid()}"
+    elif status.st_mode & _OTHERS_WRITE and not any_mode:
+        reason = f"has mode {status.st_mode & 0o7777:04o}: others may write to it"
+    if reason is not None:
+        raise NotPrivate(errno.EPERM, reason, os.fspath(path))
 
 
 def _make_private(descriptor: int) -> None:

@@ -26,7 +26,7 @@ from ._core.secret import Secret, SecretBytes
 from ._core.system import code_of
 from ._threads import NoThread, Workers
 
-MOST_ERROR_BYTES = 4 * 1024  # of stderr that are kept
+MOST_ERROR_BYTES = 4 * 1024  # of stderr that are kept: the last ones, where programs say why they fail
 CHUNK = 64 * 1024  # bytes that are read at a time
 MOST_PROCESSES = 16  # that run at once; 300 identities would else begin 300 programs and threads in one moment
 LINGER = 0.5  # s after the end of the process in which what it began may still write
@@ -59,7 +59,7 @@ class Ended:
 
     Attributes:
         stdout: What it wrote, up to as much as it may.
-        stderr: What it wrote there, up to 4 KiB.
+        stderr: What it last wrote there, up to 4 KiB.
         returncode: Exit code, a signal when negative; None when it could not be ended, or somebody else took the code,
             as the system does for a program that ignores SIGCHLD.
         fault: Why it was ended or is not to be believed: it was too slow, wrote too much, or was no longer wanted;
@@ -155,6 +155,15 @@ class _Written:
         return SecretBytes(b"".join(self._chunks))
 
 
+class _LastWritten(_Written):
+    """What came out of a pipe last, up to a number of bytes, without showing it."""
+
+    __slots__ = ()
+
+    def take(self, chunk: SecretBytes) -> None:
+        self._chunks = [SecretBytes(b"".join([*self._chunks, chunk])[-self._most :])]
+
+
 def _run(command: Command, watch: _Watch, *, most: int) -> Outcome:
     """Do what `run` does. Blocks."""
     if POSIX and isinstance(command, str):
@@ -189,7 +198,7 @@ def words_of(command: str) -> list[Secret]:
 def _attend(process: "subprocess.Popen[bytes]", watch: _Watch, *, most: int) -> Ended:
     """Read what a process writes, as it comes, until it has ended or has to be."""
     assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - both are pipes
-    stdout, stderr = _Written(most), _Written(MOST_ERROR_BYTES)
+    stdout, stderr = _Written(most), _LastWritten(MOST_ERROR_BYTES)
     with process.stdout, process.stderr, selectors.DefaultSelector() as selector:
         _register(selector, process.stdout, stdout)
         _register(selector, process.stderr, stderr)
@@ -308,7 +317,7 @@ def _attend_whole(process: "subprocess.Popen[bytes]", watch: _Watch, *, most: in
             process.communicate(timeout=GRACE)  # which closes the pipes, unless somebody else holds them
     return Ended(
         stdout=SecretBytes(stdout[:most]),
-        stderr=SecretBytes(stderr[:MOST_ERROR_BYTES]),
+        stderr=SecretBytes(stderr[-MOST_ERROR_BYTES:]),
         returncode=_reap(process),
         fault="large" if fault is None and len(stdout) > most else fault,
     )

@@ -18,13 +18,16 @@ from ._core.options import (
     METADATA,
     NOTHING,
     NUMBER,
+    OPPOSITE_FLAG,
     PRODUCTS,
     PROXY,
     REGION,
     SECONDS,
     SERVICE_NAME,
+    SHOW_PROCESS_STDERR,
     TEXT,
     TRUST,
+    TRUST_TOKEN_FILES,
     WHOLE,
     Option,
     one_of,
@@ -144,7 +147,14 @@ class Config:
         ec2_metadata_attempts: Attempts for each request to it. Default: 1.
         ec2_instance_profile_name: The role to ask it for; None asks for the name first.
         imds_v1_fallback: Whether version 1 of the service, which any process on the host can be tricked into asking,
-            is asked when version 2 is not there.
+            is asked when version 2 is not there. A variable or a profile says the opposite: that version 1 is disabled
+            or not. Default: False, unlike in other SDKs.
+        trust_token_files: Whether token files of ``aws sso login`` and ``aws login`` are used although another user
+            owns them or others may write to them, as in a container with a mounted home directory or on a Windows
+            drive under WSL. Whoever can write to them chooses the credentials. Default: False.
+        show_process_stderr: Whether the errors of a ``credential_process`` end with what it last wrote to standard
+            error: at most 5 lines and 1,000 characters. Secrets that are known are replaced by ``***``; others are
+            shown. Default: False.
 
     Raises:
         ConfigurationError: A value is out of its range.
@@ -251,7 +261,11 @@ class Config:
     ec2_instance_profile_name: str | None = option(
         TEXT, variables=("AWS_EC2_INSTANCE_PROFILE_NAME",), key="ec2_instance_profile_name"
     )
-    imds_v1_fallback: bool = setting(FLAG, default=False)
+    imds_v1_fallback: bool | None = option(
+        OPPOSITE_FLAG, variables=("AWS_EC2_METADATA_V1_DISABLED",), key="ec2_metadata_v1_disabled", default=False
+    )
+    trust_token_files: bool | None = option(FLAG, variables=(TRUST_TOKEN_FILES,), default=False)
+    show_process_stderr: bool | None = option(FLAG, variables=(SHOW_PROCESS_STDERR,), default=False)
     _found: Mapping[str, _Found] = attrs.field(factory=dict, alias="_found", repr=False, eq=False)
     _faults: Mapping[str, _Fault] = attrs.field(factory=dict, alias="_faults", repr=False, eq=False)
     _unread: tuple[str, ...] = attrs.field(default=(), alias="_unread", repr=False, eq=False)

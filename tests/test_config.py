@@ -45,6 +45,9 @@ SAMPLES: dict[str, tuple[str, str, Any, Any]] = {
     "ec2_metadata_timeout": ("2.5", "3", 2.5, 3.0),
     "ec2_metadata_attempts": ("4", "5", 4, 5),
     "ec2_instance_profile_name": ("role-a", "role-b", "role-a", "role-b"),
+    "imds_v1_fallback": ("False", "true", True, False),  # they say whether it is disabled
+    "trust_token_files": ("1", "0", True, False),
+    "show_process_stderr": ("yes", "no", True, False),
 }
 NAMED = {name: known for name, known in OPTIONS.items() if known.variables}
 IN_PROFILE = {name: known for name, known in OPTIONS.items() if known.key}
@@ -162,6 +165,8 @@ async def test_without_any_there_are_defaults() -> None:
         "ec2_metadata_attempts": 1,
         "ec2_instance_profile_name": None,
         "imds_v1_fallback": False,
+        "trust_token_files": False,
+        "show_process_stderr": False,
     }
 
 
@@ -283,9 +288,9 @@ async def test_where_a_value_comes_from_can_be_told(config_file: Callable[[str],
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("AWS_USE_FIPS_ENDPOINT", "yes"),
-        ("AWS_USE_DUALSTACK_ENDPOINT", "1"),
-        ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "on"),
+        ("AWS_USE_FIPS_ENDPOINT", "y"),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "2"),
+        ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "enabled"),
         ("AWS_STS_REGIONAL_ENDPOINTS", "global"),
         ("AWS_RETRY_MODE", "never"),
         ("AWS_DEFAULTS_MODE", "fast"),
@@ -419,7 +424,7 @@ async def test_a_key_with_a_value_that_makes_no_sense_is_an_error_that_says_wher
         {"deadline": None},
         {"time_offset": float("nan")},
         {"app_id": "a b"},
-        {"imds_v1_fallback": None},
+        {"imds_v1_fallback": "true"},
         {"signing_region": "evil.com#"},
         {"signing_region": ""},
         {"signing_name": "sts/x"},

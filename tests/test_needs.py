@@ -61,6 +61,9 @@ NEEDED_FOR: dict[str, set[str]] = {
     "ec2_metadata_timeout": {"metadata service"},
     "ec2_metadata_attempts": {"metadata service"},
     "ec2_instance_profile_name": {"metadata service"},
+    "imds_v1_fallback": {"metadata service"},
+    "trust_token_files": set(),  # the sources that they are about read them, see `test_profile_sources`
+    "show_process_stderr": set(),
 }
 ODD = "odd \x01 value"
 SOURCES = [(name, variable) for name, known in OPTIONS.items() for variable in known.variables]

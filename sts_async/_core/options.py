@@ -1,9 +1,10 @@
 """What an option may be, where it may come from, and how its text is read. No message quotes a value."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import iscoroutinefunction
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -18,6 +19,12 @@ from .secret import Secret, conceal, conceal_login
 _HEADER_WORD = rf"{TCHAR}{{1,50}}"
 _PRODUCTS = rf"(?=.{{1,128}}\Z){TCHAR}+(?:[ /]{TCHAR}+)*"  # Source: RFC 9110, 10.1.5
 METADATA = "sts_async.option"
+TRUST_TOKEN_FILES = "STS_ASYNC_TRUST_TOKEN_FILES"  # noqa: S105 - the name of the variable
+SHOW_PROCESS_STDERR = "STS_ASYNC_SHOW_PROCESS_STDERR"
+# In any case. All SDKs read true and false; other programs write the others, and mean the same by them.
+FLAG_WORDS: Mapping[str, bool] = MappingProxyType(
+    {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+)
 # What an option decides. Where its profile cannot be read, a default takes its place only if it decides nothing.
 DESTINATION, TRUST, NOTHING = "destination", "trust", "nothing"
 KEEPALIVE_TIMEOUT = 15.0  # s that a connection is kept while nobody uses it, as aiohttp
@@ -93,7 +100,11 @@ def _text(text: str) -> str:
 
 
 def _flag(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
+    return FLAG_WORDS[text.lower()]
+
+
+def _opposite(text: str) -> bool:
+    return not FLAG_WORDS[text.lower()]
 
 
 def _whole(text: str) -> int:
@@ -115,6 +126,7 @@ def _seconds(text: str) -> float:
 
 TEXT = Kind("text", lambda value: isinstance(value, str), _text)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool), _flag)
+OPPOSITE_FLAG = Kind("true or false", lambda value: isinstance(value, bool), _opposite)  # its text says the opposite
 HOSTS = Kind("text", lambda value: isinstance(value, str), str)  # an entry that makes no sense holds no host
 WHOLE = Kind("a whole number of at least 1", is_whole, _whole)
 SECONDS = Kind("a number of seconds greater than 0", is_seconds, _seconds)
@@ -148,6 +160,17 @@ NUMBER = Kind(
     lambda value: isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf"),
     _number,
 )
+
+
+def flag(variable: str, environ: Mapping[str, str], *, given: bool | None) -> bool:
+    """
+    Return whether something is switched on: as *given* in code, else as an environment variable says, else not.
+
+    Raises:
+        ConfigurationError: The variable is neither true nor false.
+    """
+    text = "" if given is not None else environ.get(variable, "").strip()
+    return bool(Option(kind=FLAG).read(text, origin=variable)) if text else bool(given)
 
 
 def one_of(*words: str) -> Kind:
@@ -185,12 +208,17 @@ class Option:
         """Say whether *value* can be given in code."""
         return self.kind.accepts(value) or (value is None and self.optional)
 
-    def read(self, text: str, *, origin: str) -> Any:
+    def read(self, text: str, *, origin: str, remark: str = "") -> Any:
         """
         Return the value that *text* stands for, or is read as.
 
+        Args:
+            text: The text.
+            origin: Where it comes from, in words.
+            remark: How it differs from what its line in a file seems to say; empty when it does not.
+
         Raises:
-            ConfigurationError: It stands for none; the message says *origin* and the rule.
+            ConfigurationError: It stands for none; the message says *origin*, the rule and *remark*.
         """
         try:
             return self.kind.parse(text)
@@ -198,7 +226,7 @@ class Option:
             pass
         if self.kind.repair is not None:
             return self.kind.repair(text)
-        raise ConfigurationError(f"{origin} must be {self.kind.rule}")
+        raise ConfigurationError(f"{origin} must be {self.kind.rule}" + (f"; {remark}" if remark else ""))
 
 
 def option(

@@ -4,9 +4,10 @@ What the profiles of the shared files ask for: a profile becomes a plan, which s
 Plans are values: two are equal when they ask for the same, so that whoever reads the files again sees what has changed.
 
 Source: AWS SDKs and Tools Reference Guide, "Assume role credential provider" and its neighbours. Where a profile asks
-for several things, the order is web identity, role, SSO, keys, login, process.
+for several things, the order is web identity, role, SSO, keys, login, process. `unused` names what then has no effect.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import attrs
@@ -15,12 +16,13 @@ from ..errors import CredentialsNotFound, InvalidConfigFile, InvalidRegion
 from ..shapes import Credentials
 from . import arns
 from .endpoints import REGION_RULE, is_region
-from .profile import Section, SharedConfig
 from .secret import Secret
+from .sections import Section, SharedConfig, named
 from .services import NO_PROFILE, InProfile
 
 LONGEST_CHAIN = 16  # profiles that name each other as their source
 SSO_KEYS = ("sso_account_id", "sso_role_name")  # what makes it a profile with SSO credentials
+SESSION_KEYS = ("sso_session", "sso_start_url", "sso_region", "sso_registration_scopes")
 KINDS = "role_arn, sso_account_id, aws_access_key_id, login_session or credential_process"
 
 
@@ -52,11 +54,18 @@ class RolePlan:
 
 @attrs.frozen(kw_only=True)
 class WebIdentityPlan:
-    """A role, assumed with a token that stands in a file."""
+    """
+    A role, assumed with a token that stands in a file.
+
+    Attributes:
+        remark: What errors about the file say about its path, as it stands in the profile.
+    """
 
     role_arn: str
     token_file: str
     role_session_name: str | None = None
+    duration_seconds: int | None = None
+    remark: str = attrs.field(default="", eq=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -87,12 +96,36 @@ class LoginPlan:
 
 @attrs.frozen(kw_only=True)
 class ProcessPlan:
-    """A process that prints credentials."""
+    """
+    A process that prints credentials.
+
+    Attributes:
+        remark: What errors about the process say about its command, as it stands in the profile.
+    """
 
     command: Secret
+    remark: str = attrs.field(default="", eq=False)
 
 
 Plan = KeysPlan | NamedPlan | RolePlan | WebIdentityPlan | SSOPlan | LoginPlan | ProcessPlan
+
+# The keys that each kind of plan uses; the first one makes a profile one of this kind.
+USED: Mapping[type, tuple[str, ...]] = {
+    WebIdentityPlan: ("web_identity_token_file", "role_arn", "role_session_name", "duration_seconds"),
+    RolePlan: (
+        "role_arn",
+        "source_profile",
+        "credential_source",
+        "role_session_name",
+        "external_id",
+        "duration_seconds",
+        "mfa_serial",
+    ),
+    SSOPlan: SSO_KEYS + SESSION_KEYS,
+    KeysPlan: ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_security_token"),
+    LoginPlan: ("login_session",),
+    ProcessPlan: ("credential_process",),
+}
 
 
 def plan(shared: SharedConfig, name: str, *, strict_arns: bool = True) -> Plan:
@@ -111,24 +144,58 @@ def plan(shared: SharedConfig, name: str, *, strict_arns: bool = True) -> Plan:
     """
     section = shared.profiles.get(name)
     if section is None:
-        raise CredentialsNotFound(f"there is no profile {name!r} in the config or credentials file")
+        problem = f"there is no profile {name!r} in the config or credentials file"
+        raise CredentialsNotFound(shared.lacks(problem, "profile", name))
     found = _plan(shared, section, ())
     if found is None:
-        raise CredentialsNotFound(f"{section.where()} has none of {KINDS}")
-    _check_arns(shared, section, found, strict=strict_arns)
+        raise CredentialsNotFound(section.lacks_all(f"has none of {KINDS}"))
+    for part, its_section in _parts(shared, section, found):
+        if isinstance(part, RolePlan | WebIdentityPlan):
+            _check_arn(its_section, part.role_arn, strict=strict_arns)
     return found
 
 
-def _check_arns(shared: SharedConfig, section: Section, found: Plan, *, strict: bool) -> None:
-    """Refuse roles that are none, along the profiles that a plan was made of."""
-    while isinstance(found, RolePlan | WebIdentityPlan):
-        if strict and not arns.is_role(found.role_arn):
-            raise InvalidConfigFile(f"{section.where('role_arn')} must be {arns.ROLE_RULE}")
-        if not arns.is_plain(found.role_arn):
-            raise InvalidConfigFile(f"{section.where('role_arn')} must be {arns.PLAIN_RULE}")
-        if isinstance(found, WebIdentityPlan):
+def unused(shared: SharedConfig, name: str, found: Plan) -> tuple[str, ...]:
+    """
+    Return the keys that have no effect on the credentials of a profile, since they belong to another kind of source:
+    each as a sentence that says where it is, and what the credentials come from.
+
+    The keys of an sso-session are left out: other services use them for bearer tokens.
+
+    Args:
+        shared: What the files say.
+        name: The profile.
+        found: Its plan.
+    """
+    known = dict.fromkeys(key for keys in USED.values() for key in keys if key not in SESSION_KEYS)
+    sentences = []
+    for part, section in _parts(shared, shared.profiles[name], found):
+        used = USED[type(part)]
+        if isinstance(part, RolePlan) and section.get("source_profile") == section.name:
+            used += USED[KeysPlan]
+        sentences += [
+            f"{section.where(key)} has no effect, since the credentials of this profile come from {used[0]}"
+            for key in known
+            if key not in used and section.get(key) is not None
+        ]
+    return tuple(sentences)
+
+
+def _parts(shared: SharedConfig, section: Section, found: Plan) -> Iterator[tuple[Plan, Section]]:
+    """Yield the plans that a plan is made of, each with the profile that asks for it."""
+    while True:
+        yield found, section
+        source = section.get("source_profile")
+        if not isinstance(found, RolePlan) or source is None or source == section.name:
             return
-        found, section = found.source, shared.profiles.get(str(section.get("source_profile")), section)
+        found, section = found.source, shared.profiles[str(source)]
+
+
+def _check_arn(section: Section, role_arn: str, *, strict: bool) -> None:
+    if strict and not arns.is_role(role_arn):
+        raise InvalidConfigFile(section.fault(f"must be {arns.ROLE_RULE}", "role_arn"))
+    if not arns.is_plain(role_arn):
+        raise InvalidConfigFile(section.fault(f"must be {arns.PLAIN_RULE}", "role_arn"))
 
 
 def _plan(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> Plan | None:
@@ -140,11 +207,11 @@ def _plan(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> P
         return _sso(shared, section, _place(shared, section, visited))
     if keys := _keys(section):
         return keys
-    if session := section.get("login_session"):
+    if session := _text(section, "login_session"):
         place = _place(shared, section, visited)
-        return LoginPlan(login_session=str(session), region=_region(section), place=place)
+        return LoginPlan(login_session=session, region=_region(section), place=place)
     if command := section.get("credential_process"):
-        return ProcessPlan(command=Secret(command))
+        return ProcessPlan(command=Secret(command), remark=section.remark("credential_process"))
     return None
 
 
@@ -153,6 +220,8 @@ def _web_identity(section: Section) -> WebIdentityPlan:
         role_arn=_needed(section, "role_arn", because="web_identity_token_file"),
         token_file=_needed(section, "web_identity_token_file", because="role_arn"),
         role_session_name=_text(section, "role_session_name"),
+        duration_seconds=_duration(section),
+        remark=section.remark("web_identity_token_file"),
     )
 
 
@@ -168,39 +237,44 @@ def _role(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> R
 
 
 def _source(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> Plan:
-    source, named = section.get("source_profile"), section.get("credential_source")
-    if bool(source) == bool(named):
-        problem = "excludes credential_source" if source else "needs source_profile or credential_source beside it"
-        raise InvalidConfigFile(f"{section.where('source_profile' if source else 'role_arn')} {problem}")
-    if named:
-        return _named(section, named)
+    source, source_name = _text(section, "source_profile"), _text(section, "credential_source")
+    if source and source_name:
+        raise InvalidConfigFile(section.fault("excludes credential_source", "source_profile"))
+    if source_name:
+        return _named(section, source_name)
+    if not source:
+        problem = "needs source_profile or credential_source beside it"
+        raise InvalidConfigFile(section.lacks(problem, "source_profile", because="role_arn"))
     if source == section.name:
         keys = _keys(section)
         if keys is None:
-            raise InvalidConfigFile(f"{section.where('source_profile')} names its own profile, which has no keys")
+            raise InvalidConfigFile(
+                section.fault("names its own profile, which has no keys", "source_profile") + named(section.ignored)
+            )
         return keys
     visited = (*visited, section.name)
     if source in visited:
-        raise InvalidConfigFile(f"{section.where('source_profile')} closes a circle of {len(visited)} profiles")
+        raise InvalidConfigFile(section.fault(f"closes a circle of {len(visited)} profiles", "source_profile"))
     if len(visited) > LONGEST_CHAIN:
-        raise InvalidConfigFile(f"{section.where('source_profile')} makes a chain of more than {LONGEST_CHAIN} roles")
-    following = shared.profiles.get(str(source))
+        raise InvalidConfigFile(section.fault(f"makes a chain of more than {LONGEST_CHAIN} roles", "source_profile"))
+    following = shared.profiles.get(source)
     if following is None:
-        raise InvalidConfigFile(f"{section.where('source_profile')} names a profile that does not exist")
+        problem = section.fault("names a profile that does not exist", "source_profile")
+        raise InvalidConfigFile(shared.lacks(problem, "profile", source))
     # Keys end a chain, also beside a role: only the first profile of a chain is asked for its role before its keys.
     found = _keys(following) or _plan(shared, following, visited)
     if found is None:
-        raise InvalidConfigFile(f"{section.where('source_profile')} names a profile that has none of {KINDS}")
+        problem = section.fault(f"names a profile that has none of {KINDS}", "source_profile")
+        raise InvalidConfigFile(problem + named(following.ignored))
     return found
 
 
-def _named(section: Section, named: str) -> NamedPlan:
-    match str(named):
+def _named(section: Section, name: str) -> NamedPlan:
+    match name:
         case "Environment" | "EcsContainer" | "Ec2InstanceMetadata" as source:
             return NamedPlan(source=source)
-    raise InvalidConfigFile(
-        f"{section.where('credential_source')} must be Environment, EcsContainer or Ec2InstanceMetadata"
-    )
+    problem = "must be Environment, EcsContainer or Ec2InstanceMetadata"
+    raise InvalidConfigFile(section.fault(problem, "credential_source"))
 
 
 def _place(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> InProfile:
@@ -210,7 +284,7 @@ def _place(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> 
 def _region(section: Section) -> str | None:
     region = _text(section, "region")
     if region is not None and not is_region(region):
-        raise InvalidRegion(f"{section.where('region')} is not a region: {REGION_RULE}")
+        raise InvalidRegion(section.fault(f"is not a region: {REGION_RULE}", "region"))
     return region
 
 
@@ -220,10 +294,11 @@ def _sso(shared: SharedConfig, section: Section, place: InProfile) -> SSOPlan:
     if session_name is not None:
         session = shared.sso_sessions.get(session_name)
         if session is None:
-            raise InvalidConfigFile(f"{section.where('sso_session')} names an sso-session that does not exist")
+            problem = section.fault("names an sso-session that does not exist", "sso_session")
+            raise InvalidConfigFile(shared.lacks(problem, "sso-session", session_name))
         for key in session.values:
             if section.get(key) not in (None, session.get(key)):
-                raise InvalidConfigFile(f"{section.where(key)} contradicts {session.where(key)}")
+                raise InvalidConfigFile(section.fault(f"contradicts {session.where(key)}", key))
         settings = session
     return SSOPlan(
         account_id=_needed(section, "sso_account_id", because="sso_role_name"),
@@ -236,34 +311,48 @@ def _sso(shared: SharedConfig, section: Section, place: InProfile) -> SSOPlan:
 
 
 def _keys(section: Section) -> KeysPlan | None:
-    key_id, secret = section.get("aws_access_key_id"), section.get("aws_secret_access_key")
+    key_id, secret = _line(section, "aws_access_key_id"), _line(section, "aws_secret_access_key")
     if key_id is None and secret is None:
         return None
     if key_id is None or secret is None:
         present, absent = "aws_access_key_id", "aws_secret_access_key"
         if key_id is None:
             present, absent = absent, present
-        raise InvalidConfigFile(f"{section.where(present)} needs {absent} beside it")
-    token = section.get("aws_session_token") or section.get("aws_security_token")
+        raise InvalidConfigFile(section.lacks(f"needs {absent} beside it", absent, because=present))
+    token = _line(section, "aws_session_token") or _line(section, "aws_security_token")
     return KeysPlan(credentials=Credentials(access_key_id=str(key_id), secret_access_key=secret, session_token=token))
 
 
 def _duration(section: Section) -> int | None:
-    text = section.get("duration_seconds")
+    text = _text(section, "duration_seconds")
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise InvalidConfigFile(f"{section.where('duration_seconds')} must be a whole number of seconds")
+        raise InvalidConfigFile(section.fault("must be a whole number of seconds", "duration_seconds"))
     return int(text)
 
 
 def _needed(section: Section, key: str, *, because: str) -> str:
-    text = section.get(key)
+    text = _text(section, key)
     if text is None:
-        raise InvalidConfigFile(f"{section.where(because)} needs {key} beside it")
-    return str(text)
+        raise InvalidConfigFile(section.lacks(f"needs {key} beside it", key, because=because))
+    return text
 
 
 def _text(section: Section, key: str) -> str | None:
-    text = section.get(key)
+    text = _line(section, key)
     return None if text is None else str(text)
+
+
+def _line(section: Section, key: str) -> Secret | None:
+    """
+    Return the value of a key, or None when it is not set or blank.
+
+    Raises:
+        InvalidConfigFile: The value continues on other lines. As part of a secret or a name, such lines would only
+            become a refusal by the service.
+    """
+    text = section.get(key)
+    if text is not None and "\n" in text:
+        raise InvalidConfigFile(section.fault("must stand on one line", key))
+    return text

@@ -2,133 +2,65 @@
 The grammar of the shared config and credentials files: text in, profiles out.
 
 It is the grammar that the AWS SDKs share, not that of INI files: values continue on indented lines, a property with an
-empty value holds sub-properties, nothing is quoted and nothing interpolated. What is in a file is taken to be secret
-all over. So errors and warnings say the file, the line, the profile and the key, never a value nor a line, and the
-error is raised where no local variable holds any of it.
+empty value holds sub-properties, nothing is interpolated, and only names of sections are quoted. What is in a file is
+taken to be secret all over. So errors and warnings say the file, the line, the profile and the key, never a value nor
+a line, and the error is raised where no local variable holds any of it.
 
 Source: AWS SDKs and Tools Reference Guide, "Shared config and credentials files", and the cases that the SDKs share.
 """
 
 import re
+import shlex
 import string
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 
 from ..errors import InvalidConfigFile
 from .secret import Secret, SecretBytes
+from .sections import (
+    EMPTY,
+    NOTHING,
+    Ignored,
+    Section,
+    SectionKind,
+    SharedConfig,
+    Value,
+    called,
+    merge,
+    service_value,
+)
+
+__all__ = ["EMPTY", "Ignored", "Kind", "Section", "SharedConfig", "Value", "decode", "merge", "parse", "service_value"]
 
 Kind = Literal["config", "credentials"]
-SectionKind = Literal["profile", "sso-session", "services"]
 
 MOST_TEXT = 1 << 20  # characters of a file
 MOST_LINES = 50_000  # of a file: five for each of the most profiles
 MOST_LINE = 1 << 16  # characters of a line
 MOST_SECTIONS = 10_000  # of each kind: profiles, sso-sessions, services
 MOST_WARNINGS = 20  # that are kept for a file; how many more there are is said
-MOST_SHOWN = 128  # characters of a section's name in a message
+MOST_IGNORED = 1_000  # ignored lines of each kind that errors can name
+MOST_NAME = 1_000  # characters of a name in quotes; the time to unquote grows with the square of them
 
 NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "_-/.%@:+")  # of section names and keys
 # A key is shown only when it looks like that of a setting: a line torn out of a token can look like any other key.
 KEY_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "_")
 MOST_KEY = 50  # characters of it
-BLANKS = " \t"
-COMMENTS = "#;"
+COMMENTS = ("#", ";")
+QUOTES = frozenset("'\"\\")
+BYTE_ORDER_MARK = "\ufeff"
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
-_COMMENT = r"[ \t][#;]"  # text, which `re` compiles at first use and keeps
+_COMMENT = r"\s[#;]"  # text, which `re` compiles at first use and keeps
 _SECTION_RULES: dict[Kind, str] = {
-    "config": "a profile is [profile NAME] here; others are [default], [sso-session NAME] and [services NAME], with "
-    "names of letters, digits and _-/.%@:+",
-    "credentials": "here are [NAME] without a prefix, with names of letters, digits and _-/.%@:+",
+    "config": "a profile is [profile NAME] here; others are [default], [sso-session NAME] and [services NAME]; "
+    "a name with other characters than letters, digits and _-/.%@:+ stands in quotes",
+    "credentials": "a profile is [NAME] here, without a prefix; a name with other characters than letters, digits, "
+    "blanks and _-/.%@:+ stands in quotes",
 }
 _KEY_RULE = "keys consist of letters, digits and _-/.%@:+"
-
-
-@attrs.frozen
-class Value:
-    """
-    The value of a property, or of a sub-property.
-
-    Two are equal when they say the same, wherever they stand.
-
-    Attributes:
-        text: The value, without the blanks around it; continuation lines are joined with newlines. Empty when there
-            are sub-properties.
-        file: The file, as messages show it.
-        line: The line in it, from 1.
-        nested: The sub-properties by lower-case key.
-    """
-
-    text: Secret
-    file: str = attrs.field(eq=False)
-    line: int = attrs.field(eq=False)
-    nested: Mapping[str, "Value"] = attrs.field(default=_NOTHING, repr=False)
-
-
-@attrs.frozen
-class Section:
-    """
-    A profile, an sso-session or a services section.
-
-    Two are equal when they have the same settings, wherever those stand, so a profile that has only moved in its file
-    has not changed.
-
-    Attributes:
-        kind: What it is.
-        name: Its name, without the prefix.
-        values: What it sets, by lower-case key. A value of the credentials file stands instead of one of the config
-            file.
-        file: The file in which it comes first, as messages show it.
-        line: The line there, from 1.
-    """
-
-    kind: SectionKind
-    name: str
-    values: Mapping[str, Value] = attrs.field(repr=False)  # a torn secret can end up as a key
-    file: str = attrs.field(eq=False)
-    line: int = attrs.field(eq=False)
-
-    def get(self, key: str) -> Secret | None:
-        """Return what a lower-case key is set to; None when it is not set, blank, or has sub-properties."""
-        value = self.values.get(key)
-        return value.text if value is not None and value.text.strip() else None
-
-    def where(self, key: str | None = None) -> str:
-        """
-        Return where the section, or one of its keys, is defined: ``profile 'x', key region (~/.aws/config, line 7)``.
-
-        A key that is not set is shown with the line of the section.
-        """
-        place = self if key is None else self.values.get(key, self)
-        return f"{_called(self.kind, self.name, key)} ({place.file}, line {place.line})"
-
-
-@attrs.frozen
-class SharedConfig:
-    """
-    What the shared files say.
-
-    Attributes:
-        profiles: The profiles by name.
-        sso_sessions: The sso-sessions by name.
-        services: The services sections by name.
-        warnings: What was ignored, at most 21 lines for each file; each names the file, and the line if it is one.
-        unread: Default files that cannot be read and count as empty, each with the reason.
-        absent: Files that were named and do not exist, which count as empty, each with what named it.
-    """
-
-    profiles: Mapping[str, Section] = _NOTHING
-    sso_sessions: Mapping[str, Section] = _NOTHING
-    services: Mapping[str, Section] = _NOTHING
-    warnings: tuple[str, ...] = ()
-    unread: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
-
-
-EMPTY = SharedConfig()
 
 
 def decode(data: bytes, *, file: str) -> Secret:
@@ -140,7 +72,7 @@ def decode(data: bytes, *, file: str) -> Secret:
         file: The file, as messages show it.
 
     Raises:
-        InvalidConfigFile: It is larger than 1 MiB, not UTF-8, begins with a byte order mark, or holds a NUL.
+        InvalidConfigFile: It is larger than 1 MiB, not UTF-8, or holds a NUL.
     """
     data = SecretBytes(data)
     text, fault = _decoded(data)
@@ -168,43 +100,6 @@ def parse(text: str, *, file: str, kind: Kind) -> SharedConfig:
     return outcome
 
 
-def merge(config: SharedConfig, credentials: SharedConfig) -> SharedConfig:
-    """Return both together. A key that both set in a profile has the whole value that *credentials* gives it."""
-    profiles = dict(config.profiles)
-    for name, section in credentials.profiles.items():
-        below = profiles.get(name)
-        if below is not None:
-            section = attrs.evolve(below, values=MappingProxyType({**below.values, **section.values}))
-        profiles[name] = section
-    return SharedConfig(
-        profiles=MappingProxyType(profiles),
-        sso_sessions=MappingProxyType({**config.sso_sessions, **credentials.sso_sessions}),
-        services=MappingProxyType({**config.services, **credentials.services}),
-        warnings=config.warnings + credentials.warnings,
-    )
-
-
-def service_value(
-    shared: SharedConfig, profile: Section, *, service: str = "sts", key: str = "endpoint_url"
-) -> Value | None:
-    """
-    Return what a profile sets for one service: ``services = X`` there, and in ``[services X]`` the sub-property *key*
-    of *service*. None when any of them is missing or blank.
-
-    Raises:
-        InvalidConfigFile: There is no ``[services X]``.
-    """
-    name = profile.get("services")
-    if name is None:
-        return None
-    section = shared.services.get(name)
-    if section is None:
-        raise InvalidConfigFile(f"{profile.where('services')}: there is no such services section")
-    settings = section.values.get(service)
-    value = None if settings is None else settings.nested.get(key)
-    return value if value is not None and value.text.strip() else None
-
-
 @attrs.define(eq=False)
 class _Property:
     """The property under way: more lines may belong to it."""
@@ -213,6 +108,8 @@ class _Property:
     line: int
     parts: list[str]
     nested: dict[str, Value] | None  # None when the value is not empty
+    comment: str = ""  # the character that began the comment after the value
+    last_line: int = 0  # of the value, when it continues on other lines
 
 
 @attrs.define(eq=False)
@@ -223,6 +120,7 @@ class _Open:
     name: str  # empty when the section is ignored
     line: int
     values: dict[str, Value] = attrs.field(factory=dict)
+    ignored: list[Ignored] = attrs.field(factory=list)
 
 
 class _Reader:
@@ -241,6 +139,7 @@ class _Reader:
         self._sections: dict[SectionKind, dict[str, _Open]] = {"profile": {}, "sso-session": {}, "services": {}}
         self._section: _Open | None = None
         self._property: _Property | None = None
+        self._ignored: list[Ignored] = []  # sections
         self._warnings: list[str] = []
         self._unsaid = 0
 
@@ -250,16 +149,18 @@ class _Reader:
         if fault:
             return self._file + fault
         # Plain lines: nothing below raises while it has one, and each part of a `Secret` would be wrapped.
-        for self._line, line in enumerate(str(text).replace("\r\n", "\n").split("\n"), 1):
+        lines = str(text).removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n").split("\n")
+        for self._line, line in enumerate(lines, 1):
             wrong = None
+            stripped = line.strip()
             if len(line) > MOST_LINE:
                 wrong = f"longer than {MOST_LINE:,} characters"
-            elif line[:1] in COMMENTS or not line.strip(BLANKS):
-                continue  # the empty line, too: it begins with "", which is in every string
+            elif not stripped or stripped.startswith(COMMENTS):
+                continue
+            elif line[0].isspace():
+                wrong = self._read_continuation(stripped)
             elif line[0] == "[":
                 wrong = self._read_section(line)
-            elif line[0] in BLANKS:
-                wrong = self._read_continuation(line.strip(BLANKS))
             else:
                 wrong = self._read_property(line)
             if wrong:
@@ -270,14 +171,15 @@ class _Reader:
         self._finish_property()
         self._section = None
         inside, bracket, rest = line[1:].partition("]")
-        rest = rest.strip(BLANKS)
+        rest = rest.strip()
         if not bracket:
             return 'a section without its "]"'
-        if rest and rest[0] not in COMMENTS:
+        if rest and not rest.startswith(COMMENTS):
             return 'something other than a comment after the "]" of a section'
-        meant = self._meaning(inside.strip(BLANKS))
+        inside = inside.strip()
+        meant = self._meaning(inside)
         if meant is None:
-            self._warn(f"this section is ignored: {_SECTION_RULES[self._kind]}")
+            self._ignore(inside, self._ignored, _SECTION_RULES[self._kind], what="section")
             self._section = _Open("profile", "", self._line)
             return None
         sections, kind, name = meant
@@ -288,14 +190,19 @@ class _Reader:
 
     def _meaning(self, inside: str) -> tuple[dict[str, _Open], SectionKind, str] | None:
         """Return where a section belongs, its kind and its name, or None when it does not count in this file."""
+        prefix, *rest = inside.split(maxsplit=1)[:2] or [""]
+        name: str | None
         if self._kind == "credentials":
-            return (self._sections["profile"], "profile", inside) if _is_name(inside) else None
+            name = inside
+            if not all(map(_is_name, inside.split())):
+                name = _unquoted(inside)
+            if not name or (rest and prefix in self._sections):
+                return None
+            return self._sections["profile"], "profile", name
         if inside == "default":
             return self._bare, "profile", inside
-        prefix, _, name = inside.replace("\t", " ").partition(" ")
-        name = name.strip(BLANKS)
         for kind, sections in self._sections.items():
-            if prefix == kind and _is_name(name):
+            if prefix == kind and rest and (name := _unquoted(rest[0])):
                 return sections, kind, name
         return None
 
@@ -304,16 +211,16 @@ class _Reader:
         if self._section is None:
             return "a property before any section"
         key, equals, value = line.partition("=")
-        key = key.rstrip(BLANKS)
+        key = key.rstrip()
         if not equals:
             return 'a line without "="'
         if not key:
             return "a property without a key"
-        value = _uncommented(value).strip(BLANKS)
+        value, comment = _uncommented(value)
         if not _is_name(key):
-            self._warn(f"this property is ignored: {_KEY_RULE}")
+            self._ignore(key, self._section.ignored, _KEY_RULE, what="property")
             key = ""
-        self._property = _Property(key, self._line, [value], None if value else {})
+        self._property = _Property(key, self._line, [value], None if value else {}, comment)
         return None
 
     def _read_continuation(self, text: str) -> str | None:
@@ -321,15 +228,16 @@ class _Reader:
             return "an indented line without a property before it"
         if self._property.nested is None:
             self._property.parts.append(text)
+            self._property.last_line = self._line
             return None
         key, equals, value = text.partition("=")
-        key = key.rstrip(BLANKS)
+        key = key.rstrip()
         if not equals:
             return 'a sub-property without "="'
         if not key:
             return "a sub-property without a key"
         if _is_name(key):
-            self._property.nested[key.lower()] = Value(Secret(value.strip(BLANKS)), self._file, self._line)
+            self._property.nested[key.lower()] = Value(Secret(value.strip()), self._file, self._line)
         else:
             self._warn(f"this sub-property is ignored: {_KEY_RULE}")
         return None
@@ -337,8 +245,8 @@ class _Reader:
     def _finish_property(self) -> None:
         done, self._property = self._property, None
         if self._section is not None and done is not None and done.key:
-            nested = MappingProxyType(done.nested) if done.nested else _NOTHING
-            value = Value(Secret("\n".join(done.parts)), self._file, done.line, nested)
+            nested = MappingProxyType(done.nested) if done.nested else NOTHING
+            value = Value(Secret("\n".join(done.parts)), self._file, done.line, nested, _remark(done))
             self._section.values[done.key.lower()] = value
 
     def _place(self) -> str:
@@ -347,7 +255,12 @@ class _Reader:
             return place
         key = self._property.key if self._property is not None else ""
         shown = key if key and len(key) < MOST_KEY and KEY_CHARACTERS.issuperset(key) else None
-        return f"{_called(self._section.kind, self._section.name, shown)} ({place})"
+        return f"{called(self._section.kind, self._section.name, shown)} ({place})"
+
+    def _ignore(self, text: str, ignored: list[Ignored], rule: str, *, what: str) -> None:
+        if len(ignored) < MOST_IGNORED:
+            ignored.append(Ignored(Secret(text), self._file, self._line, rule))
+        self._warn(f"this {what} is ignored: {rule}")
 
     def _warn(self, what: str) -> None:
         if len(self._warnings) < MOST_WARNINGS:
@@ -368,32 +281,62 @@ class _Reader:
             sso_sessions=self._closed(sso_sessions),
             services=self._closed(services),
             warnings=tuple(self._warnings),
+            ignored=tuple(self._ignored),
         )
 
     def _closed(self, sections: Mapping[str, _Open]) -> Mapping[str, Section]:
         return MappingProxyType(
             {
-                name: Section(item.kind, name, MappingProxyType(item.values), self._file, item.line)
+                name: Section(
+                    item.kind, name, MappingProxyType(item.values), self._file, item.line, tuple(item.ignored)
+                )
                 for name, item in sections.items()
             }
         )
-
-
-def _called(kind: SectionKind, name: str, key: str | None) -> str:
-    shown = name if len(name) <= MOST_SHOWN else name[:MOST_SHOWN] + "..."
-    return f"{kind} '{shown}'" + ("" if key is None else f", key {key}")
 
 
 def _is_name(text: str) -> bool:
     return bool(text) and NAME_CHARACTERS.issuperset(text)
 
 
-def _uncommented(value: str) -> str:
-    """Return *value* up to the first blank that a comment follows."""
-    if "#" not in value and ";" not in value:
-        return value
-    comment = re.search(_COMMENT, value)
-    return value if comment is None else value[: comment.start()]
+def _unquoted(text: str) -> str | None:
+    """
+    Return the name that a part of a section's line spells, or None when it spells none.
+
+    In quotes, or after a backslash, a name has any printable characters. Source: ``aws configure sso`` writes names
+    with blanks so, and botocore splits the line as a shell does.
+    """
+    if _is_name(text):
+        return text
+    if len(text) > MOST_NAME or QUOTES.isdisjoint(text):
+        return None
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return None
+    return words[0] if len(words) == 1 and words[0].strip() and words[0].isprintable() else None
+
+
+def _uncommented(value: str) -> tuple[str, str]:
+    """Return *value* up to the first blank that a comment follows, and the character that begins the comment."""
+    comment = re.search(_COMMENT, value) if "#" in value or ";" in value else None
+    if comment is None:
+        return value.strip(), ""
+    return value[: comment.start()].strip(), value[comment.end() - 1]
+
+
+def _remark(done: _Property) -> str:
+    """Return how a value differs from what its line seems to say, and what to write instead."""
+    remarks = []
+    if done.comment:
+        start = f"' {done.comment}' in line {done.line}"
+        remarks.append(f"what follows {start} is a comment: without the blank it is part of the value")
+    if done.last_line:
+        remarks.append(
+            f"the value has a line break, since indented lines up to line {done.last_line} continue it: a setting of "
+            "its own begins without blanks"
+        )
+    return "; ".join(remarks)
 
 
 def _decoded(data: bytes) -> tuple[Secret, str]:
@@ -412,8 +355,6 @@ def _unfit(text: str) -> str:
     """Return what is wrong with the text of a file as a whole, or the empty string."""
     if len(text) > MOST_TEXT:
         return f": larger than {MOST_TEXT:,} characters"
-    if text.startswith("\ufeff"):
-        return ", line 1: a byte order mark; save the file as UTF-8 without one"
     nul = text.find("\0")
     if nul >= 0:
         line = text.count("\n", 0, nul) + 1

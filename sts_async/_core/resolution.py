@@ -13,6 +13,7 @@ from ..errors import ConfigurationError, InvalidConfigFile, InvalidRegion
 from .endpoints import REGION_RULE, is_region
 from .options import DESTINATION, TRUST, Option
 from .profile import Section, SharedConfig
+from .sections import with_remark
 from .services import STS, ProfileSettings, configured_url
 
 DEFAULT_PROFILE = "default"
@@ -79,7 +80,8 @@ def section_of(shared: SharedConfig, profile: ProfileName) -> Section | None:
         raise InvalidConfigFile(f"{called} may stand in a file that cannot be read: {'; '.join(shared.unread)}")
     if section is None:
         absent = f" ({'; '.join(shared.absent)})" if shared.absent else ""
-        raise InvalidConfigFile(f"{called} is neither in the config nor in the credentials file{absent}")
+        problem = f"{called} is neither in the config nor in the credentials file{absent}"
+        raise InvalidConfigFile(shared.lacks(problem, "profile", profile.name))
     return section
 
 
@@ -119,7 +121,8 @@ def resolve(
             _read(found, name, known, environ, section)
     if given["endpoint_url"] is None:
         _choose_endpoint_url(found, options["endpoint_url"], environ, shared, section)
-    _check_region(found, is_given=given["region"] is not None)
+    if given["region"] is None:
+        _check_region(found, section)
     if defaulted:
         found.warnings.append(f"{place}; defaults apply for: {', '.join(defaulted)}")
     return found
@@ -158,12 +161,18 @@ def _read(found: Resolution, name: str, known: Option, environ: Mapping[str, str
     if text is None and section is not None and known.key is not None:
         text, origin = section.get(known.key), section.where(known.key)
     if text is not None:
-        _take(found, name, known, text, origin=origin)
+        remark = _remark(section, known.key, origin=origin)
+        _take(found, name, known, text, origin=origin, remark=remark)
 
 
-def _take(found: Resolution, name: str, known: Option, text: str, *, origin: str) -> None:
+def _remark(section: Section | None, key: str | None, *, origin: str) -> str:
+    """Return what there is to say of the text of a key, if that is where a value comes from."""
+    return section.remark(key) if section is not None and key is not None and origin == section.where(key) else ""
+
+
+def _take(found: Resolution, name: str, known: Option, text: str, *, origin: str, remark: str) -> None:
     try:
-        value = known.read(text, origin=origin)
+        value = known.read(text, origin=origin, remark=remark)
     except ConfigurationError as error:
         found.values[name], found.origins[name] = known.default, FAULTY
         found.faults[name] = error.with_traceback(None)
@@ -196,11 +205,12 @@ def _choose_endpoint_url(
         return
     if url is not None:
         found.faults.pop(name, None)  # of the endpoint of all services, which is not used
-        _take(found, name, known, url.value, origin=url.origin)
+        _take(found, name, known, url.value, origin=url.origin, remark=url.remark)
 
 
-def _check_region(found: Resolution, *, is_given: bool) -> None:
+def _check_region(found: Resolution, section: Section | None) -> None:
     region, origin = found.values["region"], found.origins["region"]
-    if not is_given and region is not None and not is_region(region):
+    if region is not None and not is_region(region):
         found.values["region"], found.origins["region"] = None, FAULTY
-        found.faults["region"] = InvalidRegion(f"{origin} is not a region: {REGION_RULE}")
+        problem = f"{origin} is not a region: {REGION_RULE}"
+        found.faults["region"] = InvalidRegion(with_remark(problem, _remark(section, "region", origin=origin)))

@@ -16,8 +16,8 @@ import attrs
 
 from .endpoints import IGNORE, check_region, partition_of, regional_host, resolve
 from .options import Option
-from .profile import Section, SharedConfig, service_value
 from .secret import HiddenMapping, conceal_login
+from .sections import Section, SharedConfig, service_value
 
 ANY_URL = "AWS_ENDPOINT_URL"  # of every service that has no variable of its own
 URL_KEY = "endpoint_url"
@@ -73,10 +73,12 @@ class Found(NamedTuple):
     Attributes:
         value: The value; of a URL, its text.
         origin: In words where it stands.
+        remark: How the text has come about, where that may not be as its writer meant it.
     """
 
     value: Any
     origin: str
+    remark: str = ""
 
 
 Given = Mapping[str, Found]
@@ -187,9 +189,13 @@ def configured_url(service: Service, environ: Mapping[str, str], profiles: Seque
         section = profile.section
         value = service_value(profile.shared, section, service=service.name, key=URL_KEY)
         if value is not None:
-            return Found(value.text, f"services of profile {section.name!r} ({value.file}, line {value.line})")
+            return Found(
+                value.text,
+                f"services of profile {section.name!r} ({value.file}, line {value.line})",
+                value.remark,
+            )
         if own := section.get(URL_KEY):
-            return Found(own, section.where(URL_KEY))
+            return Found(own, section.where(URL_KEY), section.remark(URL_KEY))
     return None
 
 

@@ -14,6 +14,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from .. import _files, _forks
 from .._core.documents import MOST_BYTES
+from .._core.options import TRUST_TOKEN_FILES
 from .._core.secret import SecretBytes
 from .._core.system import reason_of
 from .._file_reads import FILE_READS, FileTimeout
@@ -72,11 +73,15 @@ class TokenFile(Generic[T]):
     Args:
         parse: Returns the token in the content of a file, or raises `CredentialsError`.
         advice: What a person has to do when there is no token: a command.
+        trusted: Whether a file that another user owns or may write to is used. The new token is then written where
+            this user owns the directory. In a directory of another user it stays in memory: that user, whose login it
+            is, could not read a file of this one.
     """
 
-    def __init__(self, *, parse: Callable[..., T], advice: str) -> None:
+    def __init__(self, *, parse: Callable[..., T], advice: str, trusted: bool = False) -> None:
         self._parse = parse
         self._advice = advice
+        self._trusted = trusted
         self._unsaved: tuple[Path, T] | None = None  # what could not be written: nobody else knows it
         self._next_try = float("-inf")
         self._warned = False
@@ -148,12 +153,12 @@ class TokenFile(Generic[T]):
     def _read(self, path: Path) -> T:
         file = f"token file {_shown(path)}"
         try:
-            data, _ = _files.read(path, most=MOST_BYTES, private=True)
+            data, _ = _files.read(path, most=MOST_BYTES, private=not self._trusted)
             return self._parse(data, what=f"the {file}")
         except FileNotFoundError:
             failure: STSError = self._login_required(f"there is no {file}")
         except OSError as error:
-            failure = CredentialsError(f"the {file} cannot be used: {reason_of(error)}")
+            failure = CredentialsError(f"the {file} cannot be used: {self._reason(error)}")
         except CredentialsError as error:
             failure = self._login_required(str(error))
         raise failure  # outside: what was read is in the frames of the other
@@ -168,13 +173,13 @@ class TokenFile(Generic[T]):
                 raise self._not_refreshable(hindrance)
             if isinstance(lock, OSError):
                 self._check_worth_it(
-                    token, lender, f"the token file {_shown(path)} cannot be locked: {reason_of(lock)}"
+                    token, lender, f"the token file {_shown(path)} cannot be locked: {self._reason(lock)}"
                 )
             content = await refresh(token)
             token = self._parse(content, what="the new token")
             self._unsaved = (path, token)
-            if complaint := await asyncio.to_thread(_write, path, content):
-                self._warn(f"the new token cannot be written to {_shown(path)}: {complaint}")
+            if (failure := await asyncio.to_thread(_write, path, content, any_mode=self._trusted)) is not None:
+                self._warn(f"the new token cannot be written to {_shown(path)}: {self._reason(failure)}")
             else:
                 self._unsaved = None
             return token
@@ -192,13 +197,18 @@ class TokenFile(Generic[T]):
         try:
             async with asyncio.timeout(LOCK_SECONDS):
                 while True:
-                    lock = await asyncio.to_thread(_take, path)
+                    lock = await asyncio.to_thread(_take, path, any_mode=self._trusted)
                     if lock is not None:
                         return lock
                     await asyncio.sleep(LOCK_POLL)
         except TimeoutError:
             pass
         raise CredentialsError(f"somebody else has held the lock of {_shown(path)} for {LOCK_SECONDS:.0f} s")
+
+    def _reason(self, error: OSError) -> str:
+        """Return why a file cannot be used, and what helps if the user trusts it."""
+        advice = f"; if you trust it, set {TRUST_TOKEN_FILES}=true or trust_token_files=True"
+        return reason_of(error) + (advice if isinstance(error, _files.NotPrivate) and not self._trusted else "")
 
     def _check_worth_it(self, token: T, lender: Lender, complaint: str) -> None:
         """Refuse to use up a refresh token, when the next one cannot be kept, for as long as the token is valid."""
@@ -226,19 +236,19 @@ def _seconds_left(token: Token, lender: Lender) -> float:
     return token.expires_at.timestamp() - lender.wall_clock()
 
 
-def _take(path: Path) -> Lock | OSError | None:
+def _take(path: Path, *, any_mode: bool) -> Lock | OSError | None:
     try:
-        return _files.take_lock(path)
+        return _files.take_lock(path, any_mode=any_mode)
     except OSError as error:
         return error
 
 
-def _write(path: Path, content: bytes) -> str | None:
+def _write(path: Path, content: bytes, *, any_mode: bool) -> OSError | None:
     """Write the file; return why that failed, or None."""
     try:
-        _files.write_private(path, content)
+        _files.write_private(path, content, any_mode=any_mode)
     except OSError as error:
-        return reason_of(error)
+        return error
     return None
 
 

@@ -109,10 +109,11 @@ class ContainerProvider(RefreshingProvider):
         return place
 
     async def _token(self) -> Secret | None:
-        path = self._variable(TOKEN_FILE)
-        if path is None:
+        file = self._variable(TOKEN_FILE)
+        if file is None:
             token = self._variable(TOKEN)
             return None if token is None else self._checked(token, what=TOKEN)
+        path = _files.expand(str(file), self._environ)
         try:
             data, _ = await FILE_READS.run(path, _files.read, path, most=MOST_TOKEN_BYTES)
         except _files.UnsuitableFile as error:

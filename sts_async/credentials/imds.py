@@ -198,7 +198,7 @@ class IMDSProvider(RefreshingProvider):
             if not self._v1_fallback:
                 raise CredentialsNotFound(
                     f"{base} gives no session token (HTTP {response.status}), and version 1 is asked only with "
-                    "Config(imds_v1_fallback=True)"
+                    "Config(imds_v1_fallback=True) or AWS_EC2_METADATA_V1_DISABLED=false"
                 )
             self._version_1 = True
             return None
@@ -316,7 +316,7 @@ def imds_of(config: Config) -> IMDSProvider:
         attempts=config.ec2_metadata_attempts or 1,
         role_name=config.ec2_instance_profile_name,
         disabled=bool(config.ec2_metadata_disabled),
-        v1_fallback=config.imds_v1_fallback,
+        v1_fallback=bool(config.imds_v1_fallback),
     )
     provider._fault = config.fault(*(name for name in OPTIONS if name.startswith(("ec2_", "imds_"))))
     return provider

@@ -16,8 +16,10 @@ import attrs
 
 from .. import _files
 from .._core import services, tokens
+from .._core.checks import check_flag
 from .._core.endpoints import check_region
 from .._core.message import HttpRequest
+from .._core.options import TRUST_TOKEN_FILES, flag
 from .._core.refusals import Refusal
 from .._core.secret import HiddenMapping, Secret, SecretBytes, without_data
 from .._core.tokens import LoginToken
@@ -60,7 +62,10 @@ class LoginProvider(RefreshingProvider):
             older SDKs do not; None for none.
         cache_directory: Where the token files are; None for ``AWS_LOGIN_CACHE_DIRECTORY``, else
             ``~/.aws/login/cache``.
-        environ: Where to look for that, ``HOME``, ``AWS_ENDPOINT_URL_SIGNIN``, ``AWS_ENDPOINT_URL``,
+        trust_token_files: Whether a token file is used although another user owns it or others may write to it; None
+            for what ``STS_ASYNC_TRUST_TOKEN_FILES`` says, else not. A new token is not written to a directory of
+            another user, but kept in memory.
+        environ: Where to look for these variables, ``HOME``, ``AWS_ENDPOINT_URL_SIGNIN``, ``AWS_ENDPOINT_URL``,
             ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``, ``AWS_USE_FIPS_ENDPOINT`` and ``AWS_USE_DUALSTACK_ENDPOINT``; the
             process environment when it is None.
         config: Options for the service that is called: *use_fips_endpoint*, *use_dualstack_endpoint*,
@@ -77,6 +82,7 @@ class LoginProvider(RefreshingProvider):
         login_session: str,
         region: str | None = None,
         cache_directory: Path | None = None,
+        trust_token_files: bool | None = None,
         environ: Mapping[str, str] | None = None,
         config: Config | None = None,
         _place: services.InProfile = services.NO_PROFILE,
@@ -84,6 +90,9 @@ class LoginProvider(RefreshingProvider):
         config = without_data(config)
         super().__init__()
         environ = HiddenMapping(os.environ if environ is None else environ)
+        if trust_token_files is not None:
+            check_flag("trust_token_files", trust_token_files)
+        trusted = flag(TRUST_TOKEN_FILES, environ, given=trust_token_files)
         self.login_session = login_session
         self.region = region
         if not (login_session.strip() and login_session.strip().isprintable()):
@@ -92,13 +101,13 @@ class LoginProvider(RefreshingProvider):
             check_region(region)
         self.login_session = login_session.strip()
         self.name = f"login session {self.login_session!r}"
-        self._cache_directory = cache_directory
+        self._cache_directory = None if cache_directory is None else _files.expand(str(cache_directory), environ)
         self._environ = environ
         self._services = Services(config=checked_config(config), environ=environ, place=_place)
         profile = _place.name
         self._command = COMMAND if profile is None else f"{COMMAND} --profile {shlex.quote(profile)}"
         read = partial(tokens.read_login_token, login_session=self.login_session)
-        self._file = TokenFile(parse=read, advice=self._command)
+        self._file = TokenFile(parse=read, advice=self._command, trusted=trusted)
 
     fetch_seconds = LOGIN_SECONDS
 

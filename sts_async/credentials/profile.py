@@ -8,9 +8,11 @@ import logging
 
 import attrs
 
+from .. import _files
 from .._core import freshness, plans, resolution
 from .._core.endpoints import is_of_aws
 from .._core.freshness import Schedule
+from .._core.options import SHOW_PROCESS_STDERR, flag
 from .._core.plans import Plan
 from .._core.profile import SharedConfig
 from .._core.resolution import ProfileName
@@ -117,11 +119,14 @@ class ProfileProvider(Unpicklable):
         before = self._current
         try:
             strict = lender.endpoint is None or is_of_aws(lender.endpoint)
-            plan = self._plan(await self._surroundings.files.load(), strict_arns=strict)
+            shared = await self._surroundings.files.load()
+            plan = self._plan(shared, strict_arns=strict)
             self._mended()
             if before is not None and plan == before.plan:
                 return before.provider
             self._current = _Current(plan, await self._provider(plan))
+            for sentence in plans.unused(shared, self._profile, plan):
+                log.warning("%s", sentence)
             return self._current.provider
         except STSError as error:
             if before is None:
@@ -161,12 +166,15 @@ class ProfileProvider(Unpicklable):
             case plans.RolePlan():
                 return await self._role(plan)
             case plans.WebIdentityPlan():
-                return WebIdentityProvider(
+                web_identity = WebIdentityProvider(
                     role_arn=plan.role_arn,
-                    token_file=plan.token_file,
+                    token_file=_files.expand(plan.token_file, environ),
                     role_session_name=plan.role_session_name,
+                    duration_seconds=plan.duration_seconds,
                     strict_arns=False,  # the plan has checked it
                 )
+                web_identity.remark = plan.remark
+                return web_identity
             case plans.SSOPlan():
                 return SSOProvider(
                     account_id=plan.account_id,
@@ -174,6 +182,7 @@ class ProfileProvider(Unpicklable):
                     region=plan.region,
                     session_name=plan.session_name,
                     start_url=plan.start_url,
+                    trust_token_files=self._surroundings.config.trust_token_files,
                     environ=environ,
                     config=self._surroundings.config,
                     _place=plan.place,
@@ -183,12 +192,20 @@ class ProfileProvider(Unpicklable):
                 return LoginProvider(
                     login_session=plan.login_session,
                     region=region,
+                    trust_token_files=self._surroundings.config.trust_token_files,
                     environ=environ,
                     config=self._surroundings.config,
                     _place=plan.place,
                 )
             case plans.ProcessPlan():
-                return ProcessProvider(plan.command, name=f"credential_process of {self.name}")
+                shows = self._surroundings.config.show_process_stderr
+                process = ProcessProvider(
+                    plan.command,
+                    name=f"credential_process of {self.name}",
+                    show_process_stderr=flag(SHOW_PROCESS_STDERR, environ, given=shows),
+                )
+                process.remark = plan.remark
+                return process
             case plans.NamedPlan(source="Environment"):
                 return EnvironmentProvider(environ)
             case plans.NamedPlan(source="EcsContainer"):

@@ -14,8 +14,10 @@ from urllib.parse import quote
 
 from .. import _files
 from .._core import services, tokens
+from .._core.checks import check_flag
 from .._core.endpoints import check_region
 from .._core.message import HttpRequest
+from .._core.options import TRUST_TOKEN_FILES, flag
 from .._core.refusals import Refusal
 from .._core.secret import HiddenMapping, SecretBytes, without_data
 from .._core.tokens import SSOToken
@@ -57,7 +59,10 @@ class SSOProvider(RefreshingProvider):
         session_name: The sso-session of the config file.
         start_url: Start URL of the access portal; needed without *session_name*.
         cache_directory: Where the token files are; None for ``~/.aws/sso/cache``.
-        environ: Where to look for ``HOME``, ``AWS_ENDPOINT_URL_SSO``, ``AWS_ENDPOINT_URL_SSO_OIDC``,
+        trust_token_files: Whether a token file is used although another user owns it or others may write to it; None
+            for what ``STS_ASYNC_TRUST_TOKEN_FILES`` says, else not. A new token is not written to a directory of
+            another user, but kept in memory.
+        environ: Where to look for that, ``HOME``, ``AWS_ENDPOINT_URL_SSO``, ``AWS_ENDPOINT_URL_SSO_OIDC``,
             ``AWS_ENDPOINT_URL``, ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``, ``AWS_USE_FIPS_ENDPOINT`` and
             ``AWS_USE_DUALSTACK_ENDPOINT``; the process environment when it is None.
         config: Options for the two services that are called: *use_fips_endpoint*, *use_dualstack_endpoint*,
@@ -77,6 +82,7 @@ class SSOProvider(RefreshingProvider):
         session_name: str | None = None,
         start_url: str | None = None,
         cache_directory: Path | None = None,
+        trust_token_files: bool | None = None,
         environ: Mapping[str, str] | None = None,
         config: Config | None = None,
         _place: services.InProfile = services.NO_PROFILE,
@@ -84,6 +90,9 @@ class SSOProvider(RefreshingProvider):
         config = without_data(config)
         super().__init__()
         environ = HiddenMapping(os.environ if environ is None else environ)
+        if trust_token_files is not None:
+            check_flag("trust_token_files", trust_token_files)
+        trusted = flag(TRUST_TOKEN_FILES, environ, given=trust_token_files)
         self.account_id = account_id
         self.role_name = role_name
         self.region = region
@@ -98,11 +107,11 @@ class SSOProvider(RefreshingProvider):
             raise ConfigurationError("give session_name, of an sso-session, or else start_url")
         check_region(region)
         self.name = f"SSO session {session_name!r}" if session_name is not None else f"SSO at {start_url}"
-        self._cache_directory = cache_directory
+        self._cache_directory = None if cache_directory is None else _files.expand(str(cache_directory), environ)
         self._environ = environ
         self._services = Services(config=checked_config(config), environ=environ, place=_place)
         read = partial(tokens.read_sso_token, start_url=start_url, region=region)
-        self._file = TokenFile(parse=read, advice=self._login_command())
+        self._file = TokenFile(parse=read, advice=self._login_command(), trusted=trusted)
 
     fetch_seconds = LOGIN_SECONDS
 

@@ -14,6 +14,7 @@ from .. import shapes as s
 from .._core import arns
 from .._core.endpoints import is_of_aws
 from .._core.secret import HiddenMapping, Secret, without_data
+from .._core.sections import with_remark
 from .._core.system import reason_of
 from .._file_reads import FILE_READS, FileTimeout
 from .._seams import Lender
@@ -35,6 +36,8 @@ ROLE_ARN = "AWS_ROLE_ARN"
 ROLE_SESSION_NAME = "AWS_ROLE_SESSION_NAME"
 
 MOST_BYTES = 64 * 1024  # of a token file; the API takes 20,000 characters
+JWT_START = "eyJ"  # a JSON object in base64: {" begins it. Source: RFC 7515, 3.1
+JWT_DOTS = 2
 READ_AGAIN = (0.05, 0.05, 0.05)  # s before each further look at a file that is missing or half written
 
 
@@ -48,7 +51,8 @@ class WebIdentityProvider(IssuedProvider):
     Args:
         role_arn: ARN of the role, such as ``arn:aws:iam::123456789012:role/path/name``, 20 to 2,048 characters; see
             *strict_arns*.
-        token_file: Path of the file with the token; it or *token*.
+        token_file: Path of the file with the token, where a leading ``~/`` is the home directory; it or *token*. A JSON
+            web token is used only when it is whole; any other text is passed on.
         token: A coroutine function without arguments that returns the token, 4 to 20,000 characters; asked at each
             fetch, also in the background.
         role_session_name: Name for the sessions, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``; None for ``sts-async-`` and
@@ -64,7 +68,10 @@ class WebIdentityProvider(IssuedProvider):
     Raises:
         ParamValidationError: Arguments break constraints of the API; all in one error.
         ConfigurationError: *role_arn* is not that of a role. Both or neither of *token_file* and *token* are given, or
-            they are not a path or a function.
+            they are not a path or a function. The home directory is needed and not known.
+
+    Attributes:
+        remark: What errors about the token file end with: what there is to say of its path as it stands in a file.
     """
 
     operation = ASSUME_ROLE_WITH_WEB_IDENTITY
@@ -101,7 +108,7 @@ class WebIdentityProvider(IssuedProvider):
         super().__init__(request, name=f"web identity, role {role_arn!a}", strict_arns=strict_arns)
         self._file = None if token_file is None else _path(token_file)
         self._token = token
-        self._dots = 2 if provider_id is None else 0  # in a JWT; other tokens are opaque
+        self.remark = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> RefreshingProvider:
@@ -147,14 +154,15 @@ class WebIdentityProvider(IssuedProvider):
         pauses = iter(READ_AGAIN)
         while True:
             try:
-                token, problem = await FILE_READS.run(self._file, _read_token, self._file, dots=self._dots)
+                token, problem = await FILE_READS.run(self._file, _read_token, self._file)
             except FileTimeout as error:
                 raise CredentialsError(f"no web identity token: {str(self._file)!a}: {reason_of(error)}") from None
             if token is not None:
                 return token
             pause = next(pauses, None)
             if pause is None:
-                raise CredentialsError(f"no web identity token: {str(self._file)!a} {problem}")
+                problem = f"no web identity token: {str(self._file)!a} {problem}"
+                raise CredentialsError(with_remark(problem, self.remark))
             await lender.sleep(pause)
 
 
@@ -179,7 +187,7 @@ class _FromEnvironment(RefreshingProvider):
         try:
             provider = WebIdentityProvider(
                 role_arn=role_arn,
-                token_file=token_file,
+                token_file=_files.expand(token_file, self._environ),
                 role_session_name=session_name or self._session_name,
                 strict_arns=False,  # this error names the variable
             )
@@ -197,10 +205,17 @@ def _path(given: object) -> Path:
     path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
     if not isinstance(path, str) or not path or "\0" in path:
         raise ConfigurationError("token_file must be the path of a file: text that is not empty, or an os.PathLike")
-    return Path(path)
+    return _files.expand(path, os.environ)
 
 
-def _read_token(path: Path, *, dots: int) -> tuple[Secret | None, str]:
+def _is_half(token: str) -> bool:
+    """Say whether this is the beginning of a JSON web token. Tokens of other kinds do not tell how long they are."""
+    return JWT_START.startswith(token) or (
+        token.startswith(JWT_START) and (token.count(".") < JWT_DOTS or token.endswith("."))
+    )
+
+
+def _read_token(path: Path) -> tuple[Secret | None, str]:
     """
     Return the token in a file, or None and what is wrong, which may pass: a file is missing, empty or half a token
     while it is being replaced.
@@ -215,10 +230,10 @@ def _read_token(path: Path, *, dots: int) -> tuple[Secret | None, str]:
     except OSError as error:
         reason = reason_of(error)
     else:
-        token = Secret(data.decode("utf-8", "replace").strip())
+        token = Secret(data.decode("utf-8-sig", "replace").strip())
         if not token:
             return None, "is empty"
-        if token.count(".") < dots:
+        if _is_half(token):
             return None, "does not hold a whole JSON web token"
         return token, ""
     raise CredentialsError(f"no web identity token: {str(path)!a}: {reason}")

@@ -7,13 +7,27 @@ from botocore.useragent import sanitize_user_agent_string_component
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sts_async._core.options import APP_ID, FLAG, HANDLERS, NUMBER, SECONDS, TEXT, WHOLE, Kind, Option, one_of
+from sts_async._core.options import (
+    APP_ID,
+    FLAG,
+    HANDLERS,
+    NUMBER,
+    OPPOSITE_FLAG,
+    SECONDS,
+    TEXT,
+    WHOLE,
+    Kind,
+    Option,
+    flag,
+    one_of,
+)
 from sts_async._core.secret import Secret
 from sts_async.errors import ConfigurationError
 
 KINDS = {
     "text": TEXT,
     "flag": FLAG,
+    "opposite": OPPOSITE_FLAG,
     "whole": WHOLE,
     "seconds": SECONDS,
     "number": NUMBER,
@@ -86,3 +100,32 @@ def test_a_rule_reads_well() -> None:
 def test_no_text_stands_for_what_only_code_can_say() -> None:
     with pytest.raises(ConfigurationError, match="X must be a list of objects"):
         Option(kind=HANDLERS).read("handler", origin="X")
+
+
+@pytest.mark.parametrize(
+    ("words", "value"), [("true True TRUE 1 yes YES on", True), ("false False FALSE 0 no No off", False)]
+)
+def test_a_flag_is_one_of_these_words(words: str, value: bool) -> None:
+    """C15: each SDK takes others for true; what no SDK takes for the opposite is taken here."""
+    for word in words.split():
+        assert Option(kind=FLAG).read(word, origin="AWS_X") is value
+        assert Option(kind=OPPOSITE_FLAG).read(word, origin="AWS_X") is not value
+
+
+@pytest.mark.parametrize("word", ["2", "y", "t", "enabled", "01", "tru", "\u0661", "none"])
+def test_no_other_word_is_a_flag(word: str) -> None:
+    """C15: guessing wrong would leave FIPS or a metadata service on or off."""
+    for kind in (FLAG, OPPOSITE_FLAG):
+        with pytest.raises(ConfigurationError, match=r"^AWS_X must be true or false$"):
+            Option(kind=kind).read(word, origin="AWS_X")
+
+
+def test_a_flag_in_code_comes_before_its_variable() -> None:
+    """C10, C11: and a blank variable says nothing."""
+    assert flag("X", {"X": "no"}, given=True)
+    assert not flag("X", {"X": "yes"}, given=False)
+    assert flag("X", {"X": " yes\n"}, given=None)
+    assert not flag("X", {"X": " "}, given=None)
+    assert not flag("X", {}, given=None)
+    with pytest.raises(ConfigurationError, match=r"^X must be true or false$"):
+        flag("X", {"X": "?"}, given=None)

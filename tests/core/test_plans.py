@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import attrs
 import pytest
 
 from sts_async._core import plans
@@ -295,3 +296,290 @@ def test_a_role_of_another_server_is_printable_too(role_arn: str) -> None:
     """G11: where the grammar of IAM does not count, what no header or log can hold is still refused."""
     with pytest.raises(InvalidConfigFile, match=r"key role_arn \(config, line 2\) must be printable ASCII"):
         plan(shared(f"[profile x]\nrole_arn = {role_arn}\nsource_profile = x\n{KEYS}"), "x", strict_arns=False)
+
+
+# -- C6: each key beside each kind of source ------------------------------------------------------------------------
+
+OTHER = (
+    f"[profile base]\n{KEYS}[sso-session corp]\nsso_start_url = https://corp.example/start\nsso_region = eu-west-1\n"
+)
+BESIDE: dict[type, str] = {
+    WebIdentityPlan: f"role_arn = {ROLE}\nweb_identity_token_file = /token\n",
+    RolePlan: f"role_arn = {ROLE}\nsource_profile = base\n",
+    SSOPlan: "sso_account_id = 123456789012\nsso_role_name = ReadOnly\nsso_session = corp\n",
+    KeysPlan: KEYS,
+    LoginPlan: "login_session = arn:aws:iam::123456789012:user/me\n",
+    ProcessPlan: "credential_process = x\n",
+}
+"""A profile of each kind."""
+
+VALUES = {
+    "web_identity_token_file": "/other",
+    "role_arn": f"{ROLE}2",
+    "source_profile": "base",
+    "credential_source": "Environment",
+    "role_session_name": "me",
+    "external_id": "e-1",
+    "duration_seconds": "900",
+    "mfa_serial": "arn:aws:iam::123456789012:mfa/me",
+    "sso_account_id": "210987654321",
+    "sso_role_name": "Admin",
+    "sso_session": "corp",
+    "sso_start_url": "https://corp.example/start",
+    "sso_region": "eu-west-1",
+    "sso_registration_scopes": "sso:account:access",
+    "aws_access_key_id": "AKIAOTHER",
+    "aws_secret_access_key": "SENTINEL-other",
+    "aws_session_token": "SENTINEL-token",
+    "aws_security_token": "SENTINEL-older",
+    "login_session": "arn:aws:iam::123456789012:user/you",
+    "credential_process": "other",
+}
+"""Each key that says something of credentials, and what is put beside each kind of profile."""
+
+USED, REFUSED, TOLD, BEARER = "used", "refused", "has no effect, and a warning says so", "for bearer tokens"
+BEARER_KEYS = {"sso_session", "sso_start_url", "sso_region", "sso_registration_scopes"}
+OF_KEYS = {"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_security_token"}
+HALF_A_ROLE = {"web_identity_token_file", "role_arn"}  # one without what it needs
+HALF_OF_SSO = {"sso_account_id", "sso_role_name"}
+HALF_OF_KEYS = {"aws_access_key_id", "aws_secret_access_key"}
+USES: dict[type, set[str]] = {
+    # botocore drops duration_seconds here: its sessions have the service's default, an hour.
+    WebIdentityPlan: {"role_arn", "web_identity_token_file", "role_session_name", "duration_seconds"},
+    # With a token file, it is a role for a web identity.
+    RolePlan: {"role_arn", "source_profile", "role_session_name", "external_id", "duration_seconds", "mfa_serial"}
+    | {"web_identity_token_file"},
+    SSOPlan: HALF_OF_SSO | BEARER_KEYS,
+    KeysPlan: OF_KEYS,
+    LoginPlan: {"login_session"},
+    ProcessPlan: {"credential_process", "login_session"},  # a login comes before a process
+}
+REFUSES: dict[type, set[str]] = {
+    WebIdentityPlan: set(),
+    RolePlan: {"credential_source"},
+    SSOPlan: HALF_A_ROLE,
+    KeysPlan: HALF_A_ROLE | HALF_OF_SSO,
+    LoginPlan: HALF_A_ROLE | HALF_OF_SSO | HALF_OF_KEYS,
+    ProcessPlan: HALF_A_ROLE | HALF_OF_SSO | HALF_OF_KEYS,
+}
+"""What becomes of a key beside a profile of each kind. A warning says of all others that they have no effect."""
+
+
+def outcome(kind: type, key: str) -> str:
+    """Return what becomes of a key beside a profile of a kind."""
+    files = shared(f"[profile x]\n{BESIDE[kind]}{key} = {VALUES[key]}\n{OTHER}")
+    try:
+        found = plan(files, "x")
+    except InvalidConfigFile:
+        return REFUSED
+    sentences = [sentence for sentence in plans.unused(files, "x", found) if f"key {key} (" in sentence]
+    if sentences:
+        assert "has no effect, since the credentials of this profile come from" in sentences[0]
+        return TOLD
+    return USED if key in plans.USED[type(found)] else BEARER
+
+
+@pytest.mark.parametrize("key", VALUES)
+@pytest.mark.parametrize("kind", BESIDE, ids=lambda kind: kind.__name__)
+def test_each_key_beside_each_kind_of_source_is_used_or_refused_or_told(kind: type, key: str) -> None:
+    """C6: none is dropped silently, but those of an sso-session, which other services use."""
+    expected = BEARER if key in BEARER_KEYS else TOLD
+    if key in USES[kind]:
+        expected = USED
+    elif key in REFUSES[kind]:
+        expected = REFUSED
+
+    assert outcome(kind, key) == expected
+
+
+def test_the_table_has_every_key_of_every_plan() -> None:
+    """C6."""
+    assert {key for keys in plans.USED.values() for key in keys} == VALUES.keys()
+    assert plans.USED.keys() == BESIDE.keys() == USES.keys() == REFUSES.keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        (WebIdentityPlan, {"role_session_name": "me", "duration_seconds": 900}),
+        (RolePlan, {"role_session_name": "me", "external_id": "e-1", "duration_seconds": 900}),
+        (RolePlan, {"mfa_serial": "arn:aws:iam::123456789012:mfa/me"}),
+    ],
+)
+def test_a_key_that_is_used_is_in_the_plan(kind: type, changes: dict[str, Any]) -> None:
+    """C6: ``duration_seconds`` also beside ``web_identity_token_file``."""
+    lines = "".join(f"{key} = {value}\n" for key, value in changes.items())
+    bare, found = (plan(shared(f"[profile x]\n{BESIDE[kind]}{more}{OTHER}"), "x") for more in ("", lines))
+
+    assert found == attrs.evolve(bare, **changes)
+
+
+def test_keys_that_have_no_effect_are_told_along_a_chain() -> None:
+    """C6: with the place of each. The keys of a profile that names itself as its source are used."""
+    files = shared(
+        f"[profile x]\nrole_arn = {ROLE}\nsource_profile = y\n{KEYS}"
+        f"[profile y]\nrole_arn = {ROLE}2\nsource_profile = y\nlogin_session = me\n{KEYS}"
+    )
+    from_role = "has no effect, since the credentials of this profile come from role_arn"
+
+    assert plans.unused(files, "x", plan(files, "x")) == (
+        f"profile 'x', key aws_access_key_id (config, line 4) {from_role}",
+        f"profile 'x', key aws_secret_access_key (config, line 5) {from_role}",
+        "profile 'y', key role_arn (config, line 7) has no effect, since the credentials of this profile come from "
+        "aws_access_key_id",
+        "profile 'y', key source_profile (config, line 8) has no effect, since the credentials of this profile come "
+        "from aws_access_key_id",
+        "profile 'y', key login_session (config, line 9) has no effect, since the credentials of this profile come "
+        "from aws_access_key_id",
+    )
+    itself = shared(f"[profile x]\nrole_arn = {ROLE}\nsource_profile = x\n{KEYS}")
+    assert plans.unused(itself, "x", plan(itself, "x")) == ()
+
+
+# -- C7: lines that were ignored ------------------------------------------------------------------------------------
+
+RULE = "a profile is [profile NAME] here; others are [default], [sso-session NAME] and [services NAME]; "
+MEANT: dict[str, tuple[str, str, str]] = {
+    "no prefix": ("x", "[x]\n", ""),
+    "a prefix in upper case": ("x", "[Profile x]\n", ""),
+    "a prefix that touches": ("x", "[profile-x]\n", ""),
+    "a prefix in the plural": ("x", "[profiles x]\n", ""),
+    "a blank in a name": ("my mac", "[profile my mac]\n", ""),
+    "a name in upper case": ("my mac", "[profile My Mac]\n", ""),
+    "a letter beyond ASCII": ("größe", "[profile größe]\n", ""),
+    "a quotation without its end": ("x", '[profile "x]\n', ""),
+    "a prefix in the credentials file": ("x", "", "[profile x]\n"),
+}
+
+
+@pytest.mark.parametrize("case", MEANT)
+def test_a_missing_profile_names_the_ignored_line_that_may_mean_it(case: str) -> None:
+    """C7: a warning said so once, long before; the error says it where somebody looks."""
+    name, config, credentials = MEANT[case]
+    files = shared(f"[profile other]\n[preview]\n{config}", f"[other]\n{credentials}")
+    place = "line 3 of config" if config else "line 2 of credentials"
+    with pytest.raises(CredentialsNotFound) as caught:
+        plan(files, name)
+
+    assert str(caught.value).startswith(f"there is no profile {name!r} in the config or credentials file; {place} is")
+    assert "preview" not in str(caught.value)
+    assert "line 2 of config" not in str(caught.value)
+
+
+def test_an_ignored_line_that_means_something_else_is_not_named() -> None:
+    """C7: nor what is in it."""
+    files = shared("[xy]\n[profile SENTINEL x y]\n[sso-session x y z]\n[profile]\n[services! x]\n")
+    with pytest.raises(CredentialsNotFound) as caught:
+        plan(files, "x")
+
+    assert str(caught.value) == "there is no profile 'x' in the config or credentials file"
+
+
+LINES: dict[str, tuple[str, str]] = {
+    "a source profile": (
+        f"[profile x]\nrole_arn = {ROLE}\nsource_profile = y\n[y]\n{KEYS}",
+        "key source_profile (config, line 3) names a profile that does not exist; line 4 of config is ignored: " + RULE,
+    ),
+    "an sso-session": (
+        f"{SSO}sso_session = my corp\n[sso-session my corp]\n",
+        "key sso_session (config, line 4) names an sso-session that does not exist; line 5 of config is ignored: "
+        + RULE,
+    ),
+    "a source profile without a source": (
+        f"[profile x]\nrole_arn = {ROLE}\nsource_profile = y\n[profile y]\naws access key id = SENTINEL\n",
+        f"names a profile that has none of {plans.KINDS}; line 5 of config is ignored: keys consist of letters",
+    ),
+    "half of the keys": (
+        "[profile x]\naws_access_key_id = A\naws secret access key = SENTINEL\nmy key = SENTINEL\n",
+        "line 2) needs aws_secret_access_key beside it; line 3 of config is ignored: keys consist of letters, "
+        "digits and _-/.%@:+",
+    ),
+    "a role without a source": (
+        f"[profile x]\nrole_arn = {ROLE}\nsource profile = y\n",
+        "line 2) needs source_profile or credential_source beside it; line 3 of config is ignored: keys consist of",
+    ),
+    "an empty value": (
+        "[profile x]\nweb_identity_token_file = /token\nrole_arn = # mine\n",
+        "line 2) needs role_arn beside it; role_arn in line 3 of config is empty; what follows ' #' in line 3 is a "
+        "comment: without the blank it is part of the value",
+    ),
+    "properties below a value": (
+        f"[profile x]\nweb_identity_token_file = /token\nrole_arn =\n  {ROLE}=\n",
+        "line 2) needs role_arn beside it; role_arn in line 3 of config has indented properties below it",
+    ),
+    "itself": (
+        f"[profile x]\nrole_arn = {ROLE}\nsource_profile = x\naws key = SENTINEL\n",
+        "names its own profile, which has no keys; line 4 of config is ignored: keys consist of",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LINES)
+def test_an_error_that_follows_from_an_ignored_line_names_it(case: str) -> None:
+    """C7: sections and keys, and values that are blank."""
+    config, message = LINES[case]
+    with pytest.raises(InvalidConfigFile) as caught:
+        plan(shared(config), "x")
+
+    assert message in str(caught.value)
+
+
+def test_a_profile_without_a_source_names_its_ignored_lines() -> None:
+    """C7: three of them; how many more there are is said."""
+    lines = "".join(f"key number {n} = SENTINEL\n" for n in range(5))
+    with pytest.raises(CredentialsNotFound) as caught:
+        plan(shared(f"[profile x]\n{lines}"), "x")
+
+    rule = "is ignored: keys consist of letters, digits and _-/.%@:+"
+    assert str(caught.value) == (
+        f"profile 'x' (config, line 1) has none of {plans.KINDS}; line 2 of config {rule}; line 3 of config {rule}; "
+        f"line 4 of config {rule}; 2 more lines are ignored"
+    )
+
+
+# -- C8: values that were cut or joined -----------------------------------------------------------------------------
+
+ONE_LINE = {
+    WebIdentityPlan: ("role_arn", "web_identity_token_file", "role_session_name", "duration_seconds"),
+    RolePlan: ("role_arn", "source_profile", "role_session_name", "external_id", "duration_seconds", "mfa_serial"),
+    SSOPlan: ("sso_account_id", "sso_role_name", "sso_session"),
+    KeysPlan: ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_security_token"),
+    LoginPlan: ("login_session",),
+}
+
+
+@pytest.mark.parametrize(("kind", "key"), [(kind, key) for kind, keys in ONE_LINE.items() for key in keys])
+def test_a_value_that_goes_on_is_refused_where_it_must_be_one_line(kind: type, key: str) -> None:
+    """C8: as a part of a secret it would only become SignatureDoesNotMatch."""
+    lines = "".join(line + "\n" for line in BESIDE[kind].splitlines() if not line.startswith(f"{key} "))
+    text = f"[profile x]\n{key} = {VALUES[key]}\n  # c\n  SENTINEL = 1\n{lines}{OTHER}"
+    with pytest.raises(InvalidConfigFile) as caught:
+        plan(shared(text), "x")
+
+    assert str(caught.value) == (
+        f"profile 'x', key {key} (config, line 2) must stand on one line; the value has a line break, since "
+        "indented lines up to line 4 continue it: a setting of its own begins without blanks"
+    )
+
+
+def test_an_error_about_a_value_says_that_a_comment_has_cut_it() -> None:
+    """C8."""
+    with pytest.raises(InvalidConfigFile) as caught:
+        plan(shared(f"[profile x]\nrole_arn = {ROLE}\nsource_profile = SENTINEL ;other\n"), "x")
+
+    assert str(caught.value) == (
+        "profile 'x', key source_profile (config, line 3) names a profile that does not exist; what follows ' ;' in "
+        "line 3 is a comment: without the blank it is part of the value"
+    )
+
+
+def test_a_plan_of_a_process_knows_that_its_command_was_cut() -> None:
+    """C8: its errors come later. The command may go on in other lines, as a shell would read it."""
+    found = plan(shared("[profile x]\ncredential_process = sh -c 'a ; b'\n  --more\n"), "x")
+
+    assert found == ProcessPlan(command=Secret("sh -c 'a\n--more"))
+    assert isinstance(found, ProcessPlan)
+    assert found.remark == (
+        "what follows ' ;' in line 2 is a comment: without the blank it is part of the value; the value has a line "
+        "break, since indented lines up to line 3 continue it: a setting of its own begins without blanks"
+    )

@@ -242,7 +242,7 @@ OLD_FILES = "files of boto 2 and of the old EC2 tools are not read"
 ONE_PLACE = "a web identity stands in one place: token file, role and name of the session come from there"
 STOPS = "a source that is configured and fails ends the search"
 NOT_NEEDED = "keys in the environment come before the profile, so nothing in the files can break them"
-NO_V1 = "IMDSv1 is used only with Config(imds_v1_fallback=True)"
+NO_V1 = "IMDSv1 is used only where something says so"
 
 # fmt: off
 NAMES = (
@@ -556,8 +556,18 @@ HOSTS = (
     Case("a container without an agent", Fails("CredentialsError"), environ={FULL: "http://127.0.0.1:9/"},
          servers={"imds": {}}),
     Case("an instance that is off", NOTHING, servers={"imds": {}}, environ={"AWS_EC2_METADATA_DISABLED": "TRUE"}),
-    Case("an instance that is off by another word", Fails("ConfigurationError"), botocore=Session("demo/imds"),
-         we_differ="flags are true or false", servers={"imds": {}}, environ={"AWS_EC2_METADATA_DISABLED": "1"}),
+    Case("C15: an instance that is off by another word", NOTHING, botocore=Session("demo/imds"),
+         we_differ="other words for true are not taken for false", servers={"imds": {}},
+         environ={"AWS_EC2_METADATA_DISABLED": "1"}),
+    Case("an instance that is off by no word", Fails("ConfigurationError"), botocore=Session("demo/imds"),
+         we_differ="flags are true or false", servers={"imds": {}}, environ={"AWS_EC2_METADATA_DISABLED": "never"}),
+    Case("C15: an instance with version 1, which is not disabled", Session("demo/imds"),
+         servers={"imds": {"v1": True}}, faults=NO_TOKEN, environ={"AWS_EC2_METADATA_V1_DISABLED": "false"}),
+    Case("C15: an instance with version 1, which is disabled", NOTHING, botocore=FAILS,
+         we_differ="an instance that gives no token is none",
+         servers={"imds": {"v1": True}}, faults=NO_TOKEN, config="[default]\nec2_metadata_v1_disabled = true\n"),
+    Case("C15: an instance with version 1, which the profile does not disable", Session("demo/imds"),
+         servers={"imds": {"v1": True}}, faults=NO_TOKEN, config="[default]\nec2_metadata_v1_disabled = false\n"),
     Case("an instance at an endpoint of the profile", Session("demo/imds"), servers={"imds": {}},
          environ={"AWS_EC2_METADATA_SERVICE_ENDPOINT": None},
          config="[default]\nec2_metadata_service_endpoint = <imds>/\n"),
@@ -587,8 +597,7 @@ TEXTS = (
     text("a comment after a value", A, "[default]\n" + keys("AKIAA # mine"), Keys("AKIAA # mine")),
     text("a comment without white space before it", Keys("AKIAA;mine"), "[default]\n" + keys("AKIAA;mine")),
     text("comments on lines of their own", A, f"# a\n[default]\n; b\n{A_KEYS}# c\n"),
-    text("an indented comment", Keys("AKIAA", "AA\n# c"), f"[default]\n{A_KEYS}aws_session_token = AA\n  # c\n",
-         Keys("AKIAA", "AA")),
+    text("C2: an indented comment", Keys("AKIAA", "AA"), f"[default]\n  # c\n{A_KEYS}aws_session_token = AA\n  # c\n"),
     text("a comment after a section", A, f"[default] ; mine\n{A_KEYS}"),
     text("a section of the config file without its prefix", BROKEN, f"[mine]\n{A_KEYS}", environ=MINE),
     text("a section of the credentials file with a prefix", BROKEN, "", credentials=f"[profile mine]\n{A_KEYS}",
@@ -597,8 +606,9 @@ TEXTS = (
          Keys("AKIAB")),
     text("[default] and then [profile default]", A, f"[default]\n{keys('AKIAB')}[profile default]\n{A_KEYS}"),
     text("blanks in the brackets", A, f"[ default ]\n{A_KEYS}", NOTHING),
-    text("quotes around the name of a profile", BROKEN, f'[profile "mine"]\n{A_KEYS}', A, environ=MINE),
-    text("a blank in the name of a profile", BROKEN, f"[profile 'my own']\n{A_KEYS}", A,
+    text("C7: quotes around the name of a profile", A, f'[profile "mine"]\n{A_KEYS}', environ=MINE),
+    text("C7: a blank in the name of a profile", A, f"[profile 'my own']\n{A_KEYS}", environ={"AWS_PROFILE": "my own"}),
+    text("C7: a blank in a name of the credentials file", A, "", credentials=f"[my own]\n{A_KEYS}",
          environ={"AWS_PROFILE": "my own"}),
     text("signs in the name of a profile", A, f"[profile a.b@c/d:e+f%g]\n{A_KEYS}",
          environ={"AWS_PROFILE": "a.b@c/d:e+f%g"}),
@@ -613,7 +623,8 @@ TEXTS = (
          f"[default]\naws_access_key_id: A\naws_secret_access_key: {SECRET}\n", Keys("A")),
     text("a property that is indented", BROKEN,
          f"[default]\n  aws_access_key_id = A\n  aws_secret_access_key = {SECRET}\n", Keys("A")),
-    text("a value that goes on", Keys("AKIAA", "AA\nBB"), f"[default]\n{A_KEYS}aws_session_token = AA\n  BB\n"),
+    text("C8: a secret that goes on", BROKEN, f"[default]\n{A_KEYS}aws_session_token = AA\n  BB\n",
+         Keys("AKIAA", "AA\nBB")),
     text("a property twice", A, "[default]\naws_access_key_id = AKIAB\n" + A_KEYS, FAILS),
     text("a section twice", A, f"[default]\naws_access_key_id = AKIAA\n[default]\naws_secret_access_key = {SECRET}\n",
          FAILS),
@@ -624,7 +635,8 @@ TEXTS = (
     text("a property before any section", BROKEN, f"region = x\n[default]\n{A_KEYS}"),
     text("a section without its end", BROKEN, f"[default\n{A_KEYS}"),
     text("line ends of Windows", A, f"[default]\n{A_KEYS}".replace("\n", "\r\n")),
-    text("a byte order mark", BROKEN, f"\ufeff[default]\n{A_KEYS}"),
+    text("C9: a byte order mark", A, f"\ufeff[default]\n{A_KEYS}", FAILS),
+    text("C9: a line of blanks beyond ASCII", A, f"[default]\n\xa0\u3000\n{A_KEYS}\f\n"),
     Case("a broken file beside keys in the environment", Keys("AKIAENV"), botocore=FAILS, we_differ=NOT_NEEDED,
          config="[default\n", environ=environment()),
 )

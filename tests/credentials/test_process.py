@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from test_secrets import shown
 
 from sts_async import _process
 from sts_async._engine import Engine
-from sts_async.credentials.process import MOST_CHARACTERS, ProcessProvider
+from sts_async.credentials.process import ADVICE, MOST_CHARACTERS, ProcessProvider
 from sts_async.errors import ConfigurationError, CredentialsError, CredentialsExpired
 from sts_async.shapes import Credentials
 
@@ -240,8 +241,102 @@ async def test_a_process_that_fails_is_not_believed(lender: Engine, then: str, s
     """F41, T15, T35: whatever it has written, on both outputs, is kept out of the error."""
     error = await refusal_of(echo(WHOLE, then=f"echo SENTINEL >&2; {then}"), lender)
 
-    assert str(error) == f"credential_process of profile 'x': {said}"
+    assert str(error) == f"credential_process of profile 'x': {said}; {ADVICE}"
     assert "SENTINEL" not in shown(error)
+
+
+@pytest.fixture
+def last_words(lender: Engine, tmp_path: Path) -> Callable[..., Awaitable[str]]:
+    """Return a function that runs a script that fails, and returns what the error shows of its standard error."""
+
+    async def run(script: str, *arguments: str) -> str:
+        await asyncio.to_thread((tmp_path / "script").write_text, script)
+        command = shlex.join(["/bin/sh", str(tmp_path / "script"), *arguments])
+        error = await refusal_of(command, lender, show_process_stderr=True)
+        problem, _, words = str(error).partition("; its last words: ")
+        assert problem.startswith("credential_process of profile 'x': ")
+        return words
+
+    return run
+
+
+async def test_an_error_ends_with_the_last_lines_of_stderr_when_it_is_asked_for(lender: Engine) -> None:
+    """C11: five of them, on one line, whatever else was written before."""
+    script = "for n in 1 2 3 4 5 6 7; do echo line $n >&2; echo >&2; done; exit 3"
+    error = await refusal_of(shell(script), lender, show_process_stderr=True)
+
+    assert str(error) == (
+        "credential_process of profile 'x': ended with exit code 3; "
+        "its last words: line 3 | line 4 | line 5 | line 6 | line 7"
+    )
+
+
+@pytest.mark.parametrize("then", ["", "kill -TERM $$", "yes"])
+async def test_stderr_is_shown_whatever_the_failure(last_words: Callable[..., Awaitable[str]], then: str) -> None:
+    """C11: also a signal, and an output that makes no sense or is too large."""
+    assert await last_words(f"echo ask your administrator >&2; {then}") == "ask your administrator"
+
+
+async def test_an_error_without_words_says_nothing_of_them(lender: Engine) -> None:
+    """C11: neither what they were nor how to see them."""
+    for shows in (True, False):
+        error = await refusal_of(shell("echo ' ' >&2; exit 1"), lender, show_process_stderr=shows)
+        assert str(error) == "credential_process of profile 'x': ended with exit code 1"
+
+
+async def test_the_last_lines_come_after_any_amount_of_noise(last_words: Callable[..., Awaitable[str]]) -> None:
+    """C11: the 4 KiB that are kept are the last ones."""
+    script = "i=0; while [ $i -lt 3000 ]; do echo progress >&2; i=$((i+1)); done; echo no ticket >&2; exit 1"
+
+    assert (await last_words(script)).endswith("progress | no ticket")
+
+
+async def test_the_last_lines_are_cut(last_words: Callable[..., Awaitable[str]]) -> None:
+    """C11: to 1,000 characters, of which the last say most."""
+    words = await last_words("printf '%03000d\\n' 7 >&2; exit 1")
+
+    assert len(words) == 1000
+    assert (words[:4], words[-2:]) == ("...0", "07")
+
+
+async def test_the_last_lines_are_printable(last_words: Callable[..., Awaitable[str]]) -> None:
+    """C11, T45: no colours, no other control characters, no invalid UTF-8."""
+    words = await last_words("printf '\\033[31mred\\033[0m\\007\\r\\nb\\377d\\342\\200\\256' >&2; exit 1")
+
+    assert words.isprintable()
+    assert words == "red? | b\ufffdd?"
+
+
+async def test_what_is_known_to_be_secret_is_hidden_in_the_last_lines(
+    last_words: Callable[..., Awaitable[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C11: its output, what it was given as an argument, and secrets of the environment."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SENTINEL-environment")
+    monkeypatch.setenv("VAULT_TOKEN", "SENTINEL-vault")
+    document = json.dumps({"SecretAccessKey": "SENTINEL-of-the-output"})
+    script = (
+        'echo "$2"; echo "got $2" >&2; echo "$AWS_SECRET_ACCESS_KEY and $VAULT_TOKEN" >&2; '
+        'echo "bad password ${1#*=}" >&2; exit 1'
+    )
+    words = await last_words(script, "--password=SENTINEL-argument", document)
+
+    assert words == "got *** | *** and *** | bad password ***"
+
+
+async def test_the_variable_shows_it_too(lender: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C11: so that no code has to change to find out why a source fails."""
+    monkeypatch.setenv("STS_ASYNC_SHOW_PROCESS_STDERR", "true")
+
+    assert str(await refusal_of(shell("echo no ticket >&2; exit 1"), lender)).endswith("its last words: no ticket")
+    assert "no ticket" not in str(
+        await refusal_of(shell("echo no ticket >&2; exit 1"), lender, show_process_stderr=False)
+    )
+
+    monkeypatch.setenv("STS_ASYNC_SHOW_PROCESS_STDERR", "sometimes")
+    with pytest.raises(ConfigurationError, match="STS_ASYNC_SHOW_PROCESS_STDERR must be true or false"):
+        await ProcessProvider("true").fetch(lender)
+    with pytest.raises(ConfigurationError, match="show_process_stderr must be"):
+        ProcessProvider("true", show_process_stderr="true")  # type: ignore[arg-type]
 
 
 async def test_what_it_wrote_to_stderr_can_be_asked_for(lender: Engine) -> None:

@@ -316,7 +316,9 @@ async def test_a_cache_that_cannot_be_written_costs_no_credentials(
     lender: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F38: and the token that was rotated is used for the next refresh."""
-    monkeypatch.setattr("sts_async.credentials._token_file._write", lambda *_: "No space left on device")
+    monkeypatch.setattr(
+        "sts_async.credentials._token_file._write", lambda *_, **__: OSError(28, "No space left on device")
+    )
     server.login(cache, session="corp", seconds=-5)
     provider = provide()
     first = await provider.fetch(lender)

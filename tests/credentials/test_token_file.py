@@ -317,7 +317,7 @@ async def test_a_token_that_cannot_be_written_is_kept(
 ) -> None:
     """F38: with one warning; the next refresh uses the rotated token, not the one in the file."""
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     _files.write_private(path, content(0, ends=START + 10))
@@ -340,7 +340,7 @@ async def test_a_newer_file_is_taken_over_what_could_not_be_written(
     _files.write_private(path, content(0, ends=START + 10))
     file = token_file()
     with monkeypatch.context() as patch:
-        patch.setattr(_token_file, "_write", lambda *_: "disk full")
+        patch.setattr(_token_file, "_write", lambda *_, **__: OSError(28, "No space left"))
         await file.latest(path, lender, refresh=issuer.refresh)
     _files.write_private(path, content(9, ends=START + 7200))
 
@@ -417,3 +417,82 @@ async def test_what_is_no_private_file_is_refused(
         await token_file().latest(path, lender, refresh=None)
 
     assert not isinstance(caught.value, LoginRequired)
+
+
+# -- C10: files that others own or may write to ----------------------------------------------------------------------
+
+OWNER = getattr(os, "geteuid", int)()
+ADVICE = "if you trust it, set STS_ASYNC_TRUST_TOKEN_FILES=true or trust_token_files=True"
+
+
+def trusting() -> TokenFile[tokens.SSOToken]:
+    return TokenFile(parse=tokens.read_sso_token, advice="sign in", trusted=True)
+
+
+@pytest.fixture
+def of_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process be of a user that owns nothing, and still may read and write everything, as in a container."""
+    monkeypatch.setattr(os, "geteuid", lambda: 54_321)
+
+
+def warnings_in(caplog: Any) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+async def test_a_token_file_of_another_user_is_refused_with_the_way_out(
+    lender: Engine, issuer: Issuer, path: Path, request: pytest.FixtureRequest
+) -> None:
+    """C10: ``docker -v ~/.aws``."""
+    _files.write_private(path, content(0, ends=START + 3600))
+    request.getfixturevalue("of_another_user")
+    with pytest.raises(CredentialsError, match=f"belongs to user {OWNER}, not to user 54321; {ADVICE}$"):
+        await token_file().latest(path, lender, refresh=issuer.refresh)
+
+    assert serial(await trusting().latest(path, lender, refresh=issuer.refresh)) == 0
+
+
+async def test_a_new_token_is_not_written_into_a_directory_of_another_user(
+    lender: Engine, issuer: Issuer, path: Path, clocks: Clocks, caplog: Any, request: pytest.FixtureRequest
+) -> None:
+    """
+    C10: that user could not read it. It is refreshed at its end, kept in memory, and a warning says so once.
+
+    Before its end it is used as it is, since its owner needs the refresh token.
+    """
+    _files.write_private(path, content(0, ends=START + 10))
+    before = on_disk(path)
+    request.getfixturevalue("of_another_user")
+    file = trusting()
+    found = []
+    for seconds in (11, 3600, 3600):
+        found.append(serial(await file.latest(path, lender, refresh=issuer.refresh)))
+        clocks.advance(seconds)
+
+    assert found == [0, 1, 2]
+    assert (on_disk(path), issuer.asked) == (before, 2)
+    assert [warning for warning in warnings_in(caplog) if "kept in memory" in warning] == [
+        f"the token file '{path}' cannot be locked: belongs to user {OWNER}, not to user 54321; the token is "
+        "kept in memory, and other processes may need a new login"
+    ]
+
+
+async def test_a_new_token_is_written_into_a_directory_that_others_may_write_to(
+    lender: Engine, issuer: Issuer, path: Path, caplog: Any
+) -> None:
+    """C10: under WSL every file has mode 0777, and the owner is this user."""
+    _files.write_private(path, content(0, ends=START + 10))
+    for place in (path, path.parent):
+        place.chmod(0o777)
+    latest = await trusting().latest(path, lender, refresh=issuer.refresh)
+
+    assert (serial(latest), latest.failure) == (1, None)
+    assert on_disk(path) == (content(1, ends=START + 3600), 0o600)
+    assert warnings_in(caplog) == []
+
+
+async def test_what_is_trusted_is_still_a_file_of_a_bounded_size(lender: Engine, path: Path) -> None:
+    """C10, T38: the option is about owner and mode, and its advice is for these alone."""
+    _files.write_private(path, b" " * 70_000)
+    for file in (token_file(), trusting()):
+        with pytest.raises(CredentialsError, match=r"is larger than 65,536 bytes$"):
+            await file.latest(path, lender, refresh=None)

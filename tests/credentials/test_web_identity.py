@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ROLE, form_of, request_of, shown_as
+from support import ROLE, Answering, form_of, request_of, shown_as
 
 from sts_async import errors
 from sts_async._core.message import HttpRequest, HttpResponse
 from sts_async._engine import Engine
 from sts_async.credentials._issued import Nobody
-from sts_async.credentials.web_identity import MOST_BYTES, WebIdentityProvider
+from sts_async.credentials.web_identity import MOST_BYTES, WebIdentityProvider, _is_half
 from sts_async.shapes import PolicyDescriptorType
 from sts_async.testing import LocalSTS, Refuse, Unavailable
 
@@ -129,6 +129,34 @@ async def test_an_opaque_token_needs_no_dots(server: LocalSTS, lender: Engine, t
     assert [served.code for served in server.requests] == [None]
 
 
+@pytest.mark.parametrize("token", ["SENTINEL-opaque", "SENTINEL.part", "a.b.SENTINEL.d.e", "Atza|SENTINEL", "FyJ.SENT"])
+async def test_a_token_of_another_form_is_passed_on(lend: Lend, token_file: Path, token: str) -> None:
+    """C15: only a JSON web token says that it is incomplete."""
+    answering = Answering()
+    put(token_file, f"{token}\n")
+    await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lend(transport=answering))
+
+    assert form_of(answering.sent[0])["WebIdentityToken"] == token
+
+
+async def test_a_byte_order_mark_is_no_part_of_a_token(lend: Lend, token_file: Path) -> None:
+    """C9: editors of Windows write one, here as in the config file."""
+    answering = Answering()
+    put(token_file, "\ufeffSENTINEL-opaque\r\n")
+    await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lend(transport=answering))
+
+    assert form_of(answering.sent[0])["WebIdentityToken"] == "SENTINEL-opaque"
+
+
+@given(st.data())
+def test_the_beginning_of_a_json_web_token_is_recognised(data: st.DataObject) -> None:
+    """C15, F35: up to the second dot and that included, a half-written file is not taken for an opaque token."""
+    whole = jwt(expires_at=1e10)
+    length = data.draw(st.integers(1, len(whole)))
+
+    assert _is_half(whole[:length]) == (length <= whole.rindex(".") + 1)
+
+
 async def test_ten_thousand_callers_read_and_call_once(server: LocalSTS, lender: Engine, token_file: Path) -> None:
     """F45."""
     provider = WebIdentityProvider(role_arn=ROLE, token_file=token_file)
@@ -147,7 +175,7 @@ async def test_ten_thousand_callers_read_and_call_once(server: LocalSTS, lender:
         (None, "does not exist"),
         ("", "is empty"),
         (" \n", "is empty"),
-        ("SENTINEL.half", "does not hold a whole JSON web token"),
+        ("eyJ.SENTINEL-half", "does not hold a whole JSON web token"),
     ],
     ids=repr,
 )
@@ -165,7 +193,7 @@ async def test_a_file_that_stays_incomplete_is_read_four_times_and_named(
     assert not server.requests
 
 
-@pytest.mark.parametrize("text", [None, "", "SENTINEL.half"], ids=repr)
+@pytest.mark.parametrize("text", [None, "", "eyJ.SENTINEL-half"], ids=repr)
 async def test_a_file_that_is_being_replaced_is_waited_for(
     text: str | None, server: LocalSTS, lend: Lend, token_file: Path, clocks: Any
 ) -> None:

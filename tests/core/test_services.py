@@ -193,7 +193,7 @@ def test_a_url_says_where_it_stands() -> None:
         ({}, services_section, "services of profile 'x' (config, line 5)"),
         ({}, f"{PROFILE}endpoint_url = https://a\n", "profile 'x', key endpoint_url (config, line 2)"),
     ):
-        assert configured_url(PORTAL, environ, [settings_of(text)]) == ("https://a", origin)
+        assert configured_url(PORTAL, environ, [settings_of(text)]) == ("https://a", origin, "")
 
 
 # -- All settings together ------------------------------------------------------------------------------------------
@@ -253,9 +253,9 @@ def test_the_first_place_that_has_a_flag_decides() -> None:
 def test_a_switch_is_true_or_false(name: str) -> None:
     """A variable and a key alike; the message says where."""
     with pytest.raises(ConfigurationError, match=f"AWS_{name.upper()} must be true or false"):
-        url_of(settings({f"AWS_{name.upper()}": "1"}))
+        url_of(settings({f"AWS_{name.upper()}": "never"}))
     with pytest.raises(ConfigurationError, match=f"profile 'x', key {name} \\(config, line 2\\) must be true or false"):
-        url_of(settings({}, f"{name} = 1\n"))
+        url_of(settings({}, f"{name} = never\n"))
 
 
 @pytest.mark.parametrize(

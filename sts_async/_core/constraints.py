@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import attrs
 
+from .forms import rule_of
 from .maps import FrozenMap
 
 
@@ -141,10 +142,6 @@ class Member:
     document: bool = False
 
 
-KIND_RULES = {str: "be text", int: "be an integer", tuple: "be a list or tuple", FrozenMap: "be a mapping"}
-DOCUMENT_RULE = "be JSON text or a mapping that JSON can express"
-
-
 def violations(shape: Any, prefix: str = "") -> Iterator[str]:
     """
     Yield a line for each constraint that *shape* breaks: the member and the rule, never the value.
@@ -175,8 +172,7 @@ def _plainly_valid(member: Member, value: Any) -> bool:
 def _explain(member: Member, value: Any, path: str) -> Iterator[str]:
     kind: Any = tuple if member.kind is list else member.kind
     if not isinstance(value, kind) or isinstance(value, bool):
-        rule = DOCUMENT_RULE if member.document else KIND_RULES.get(kind, f"be a {kind.__name__}")
-        yield f"{path} must {rule}"
+        yield f"{path} must {rule_of(member)}"
         return
     for constraint in member.constraints:
         if not constraint.accepts(value):

@@ -152,10 +152,19 @@ def _is_map(cls: Any) -> bool:
 
 
 def _shape_writer(cls: type[Shape]) -> Callable[[Shape], dict[str, Any]]:
-    overrides: dict[str, Any] = {member.name: override(rename=member.wire) for member in cls.__members__}
+    overrides: dict[str, Any] = {
+        # By the value that is kept: the annotation also names the forms in which it can be given.
+        member.name: override(rename=member.wire, unstruct_hook=_written)
+        for member in cls.__members__
+    }
     if hasattr(cls, "metadata"):
         overrides["metadata"] = override(omit=True)
     return make_dict_unstructure_fn(cls, _converter(), **overrides)
+
+
+def _written(value: Any) -> Any:
+    write = _converter().unstructure
+    return list(map(write, value)) if isinstance(value, tuple) else write(value)
 
 
 def _given(value: Any) -> Any:

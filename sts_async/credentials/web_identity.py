@@ -5,9 +5,8 @@ Source: AWS SDKs and Tools Reference Guide, "Assume role credential provider", f
 """
 
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from .. import _files
 from .. import shapes as s
@@ -54,9 +53,9 @@ class WebIdentityProvider(IssuedProvider):
         role_session_name: Name for the sessions, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``; None for ``sts-async-`` and
             16 random hexadecimal digits, the same for as long as the provider lives.
         provider_id: Host name of an OAuth 2.0 provider, 4 to 2,048 characters; not for OIDC.
-        policy_arns: Managed policies that narrow the session, at most 10.
+        policy_arns: Managed policies that narrow the session, by their ARNs, at most 10.
         policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters.
-        duration_seconds: Lifetime in seconds, 900 to 43,200; the service's default is 3,600.
+        duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200; the service's default is 3,600.
         minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
         strict_arns: Whether *role_arn* must be of IAM's grammar. False for servers that are not of AWS and name
             roles otherwise, such as Ceph RGW and Dell ECS.
@@ -77,9 +76,9 @@ class WebIdentityProvider(IssuedProvider):
         token: Callable[[], Awaitable[str]] | None = None,
         role_session_name: str | None = None,
         provider_id: str | None = None,
-        policy_arns: Sequence[s.PolicyDescriptorType] = (),
-        policy: str | Mapping[str, Any] | None = None,
-        duration_seconds: int | None = None,
+        policy_arns: s.Policies = (),
+        policy: s.PolicyDocument | None = None,
+        duration_seconds: s.Seconds | None = None,
         minimum_session_token_size: int | None = None,
         strict_arns: bool = True,
     ) -> None:

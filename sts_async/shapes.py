@@ -23,7 +23,7 @@ from ._core.propagation import TransactionContext as TransactionContext
 from ._core.propagation import TrustedIdentityPropagationContext as TrustedIdentityPropagationContext
 from ._core.scalars import PolicyDocument as PolicyDocument
 from ._core.scalars import Seconds as Seconds
-from ._core.shape import Shape, document, member, secret, shape
+from ._core.shape import Shape, beside, document, member, secret, shape
 
 _ROOT_TASKS = "arn:aws:iam::aws:policy/root-task/"
 
@@ -36,18 +36,26 @@ class Credentials(Shape):
     """
     What signs a request: an access key, and a session token when it is temporary.
 
-    `expiration` is an aware datetime in UTC; None means that the credentials do not expire. Pickles and copies, so
-    that workers can pass it on.
+    `expiration` is an aware datetime in UTC; None means that the credentials do not expire. `account_id` is the account
+    that the keys belong to, 12 digits, or None where the source does not know it. It is never sent, and not compared:
+    the keys alone say whether two credentials are the same. Pickles and copies, so that workers can pass it on.
+
+    `secret_access_key` and `session_token` are kept as `Secret`: text whose repr is ``'***'``.
     """
 
     access_key_id: str
     secret_access_key: str = secret()
     session_token: str | None = secret(default=None)
     expiration: datetime | None = None
+    account_id: str | None = beside(default=None)
 
     def is_expired(self, *, now: datetime) -> bool:
         """Say whether the credentials are past their expiration at *now*, an aware datetime."""
         return self.expiration is not None and self.expiration <= now.astimezone(UTC)
+
+    def __repr__(self) -> str:
+        shown = Shape.__repr__(self)
+        return shown if self.account_id is None else f"{shown[:-1]}, account_id={self.account_id!r})"
 
 
 @shape

@@ -24,9 +24,10 @@ KINDS = "role_arn, sso_account_id, aws_access_key_id, login_session or credentia
 
 @attrs.frozen(kw_only=True)
 class KeysPlan:
-    """Keys that stand in the profile."""
+    """Keys that stand in the profile, and their account: credentials that differ only in that are equal."""
 
     credentials: Credentials
+    account_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -80,6 +81,7 @@ class ProcessPlan:
     """A process that prints credentials."""
 
     command: Secret
+    account_id: str | None = None
 
 
 Plan = KeysPlan | NamedPlan | RolePlan | WebIdentityPlan | SSOPlan | LoginPlan | ProcessPlan
@@ -132,7 +134,7 @@ def _plan(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> P
     if session := section.get("login_session"):
         return LoginPlan(login_session=str(session))
     if command := section.get("credential_process"):
-        return ProcessPlan(command=Secret(command))
+        return ProcessPlan(command=Secret(command), account_id=_account_id(section))
     return None
 
 
@@ -221,7 +223,17 @@ def _keys(section: Section) -> KeysPlan | None:
             present, absent = absent, present
         raise InvalidConfigFile(f"{section.where(present)} needs {absent} beside it")
     token = section.get("aws_session_token") or section.get("aws_security_token")
-    return KeysPlan(credentials=Credentials(access_key_id=str(key_id), secret_access_key=secret, session_token=token))
+    account_id = _account_id(section)
+    credentials = Credentials(
+        access_key_id=str(key_id), secret_access_key=secret, session_token=token, account_id=account_id
+    )
+    return KeysPlan(credentials=credentials, account_id=account_id)
+
+
+def _account_id(section: Section) -> str | None:
+    """Return the account that a profile says its keys are of. What is no such id is ignored: the keys are good."""
+    text = section.get("aws_account_id")
+    return str(text) if arns.is_account_id(text) else None
 
 
 def _duration(section: Section) -> int | None:

@@ -98,7 +98,7 @@ def document(*, default: Any = attrs.NOTHING) -> Any:
 
 
 def beside(*, default: Any) -> Any:
-    """Declare a field that is not a member of the API shape: it is neither compared, printed nor sent."""
+    """Declare a field that is not a member of the API shape: it is neither compared, printed, sent nor read."""
     return attrs.field(default=default, metadata={"beside": True})
 
 

@@ -20,6 +20,7 @@ from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, 
 from ..operations import Operation
 from ..retries import NoRetries, StandardRetries
 from ..shapes import Credentials, Request
+from ._account import in_account
 from .cache import RefreshingProvider
 from .chain import ProviderChain
 from .source import MFACode, Source, provider_of
@@ -54,8 +55,10 @@ class IssuedProvider(RefreshingProvider):
         request: Any = self._request
         if (role_arn := getattr(request, "role_arn", None)) is not None:
             check_partition(engine.endpoint, role_arn=role_arn)
-        credentials: Credentials = (await engine.invoke(self.operation, attrs.evolve(request, **proof))).credentials
-        return credentials
+        response = await engine.invoke(self.operation, attrs.evolve(request, **proof))
+        user = getattr(response, "assumed_role_user", None) or getattr(response, "federated_user", None)
+        account_id = arns.account_of(getattr(user, "arn", None)) or arns.account_of(role_arn)
+        return in_account(response.credentials, account_id)
 
     def __repr__(self) -> str:
         request = getattr(self, "_request", None)  # a crash reporter may show one that could not be made
@@ -168,7 +171,11 @@ class SignedProvider(IssuedProvider):
             return await self._fetch_attended(self._device, source, lender)
         issued = await self._issue(lender.signed_by(source))
         self._keep_attended(signing)  # what a profile or a chain asks for is known only now
-        return issued
+        return self._of_signer(issued, source.account_id)
+
+    def _of_signer(self, issued: Credentials, account_id: str | None) -> Credentials:
+        """Return what was issued with the account of what signed, where that is the same: for all but roles."""
+        return issued if hasattr(self._request, "role_arn") else in_account(issued, account_id)
 
     async def _fetch_attended(self, device: _Device, source: "_SourceOfFetch", lender: Lender) -> Credentials:
         """Return new credentials; each time that the request is sent, it has another code (T46)."""
@@ -184,7 +191,8 @@ class SignedProvider(IssuedProvider):
                 raise failure
             sent.append(code)
             try:
-                return await self._issue(lender.signed_by(credentials, retries=NoRetries()), token_code=code)
+                issued = await self._issue(lender.signed_by(credentials, retries=NoRetries()), token_code=code)
+                return self._of_signer(issued, source.account_id)
             except STSError as error:
                 failure = error
             delay = None
@@ -213,6 +221,7 @@ class _SourceOfFetch:
         self._source = source
         self._lender = lender
         self._of = of
+        self.account_id: str | None = None  # of what signed last
 
     async def provide_credentials(self, _: Lender) -> Credentials:
         # With the lender that was lent, not the view of it that asks: its retries are not those of the source.
@@ -228,6 +237,7 @@ class _SourceOfFetch:
         if not isinstance(credentials, Credentials):
             credentials = without_data(credentials)
             raise CredentialsError(f"the source of {self._of} {not_credentials(credentials)}")
+        self.account_id = credentials.account_id
         return credentials
 
     def invalidate(self, access_key_id: str) -> None:

@@ -14,6 +14,7 @@ from .._core.secret import Secret, SecretBytes, conceal
 from .._seams import Lender
 from ..errors import ConfigurationError, CredentialsError
 from ..shapes import Credentials
+from ._account import check_account_id, in_account
 from .cache import RefreshingProvider
 
 MOST_CHARACTERS = 32_767  # of a command. Source: CreateProcess of Windows; a longer one takes long to split
@@ -24,8 +25,8 @@ NAMES = Names(session_token="SessionToken", temporary=False)  # noqa: S106 - the
 
 class ProcessProvider(RefreshingProvider):
     """
-    Provide what a process writes: a JSON object with Version 1, AccessKeyId, SecretAccessKey, and SessionToken and
-    Expiration where there are some. Without Expiration, it is run once.
+    Provide what a process writes: a JSON object with Version 1, AccessKeyId, SecretAccessKey, and SessionToken,
+    Expiration and AccountId where there are some. Without Expiration, it is run once.
 
     The command is split into words as a POSIX shell does it, and run without a shell, found in ``PATH``, in a session
     of its own, without standard input. It has *seconds*; then, and when it writes more than 64 KiB, or the client is
@@ -41,9 +42,10 @@ class ProcessProvider(RefreshingProvider):
         command: The command, up to 32,767 characters. Never shown, for it may hold passwords.
         name: What messages call it.
         seconds: How long it may take once it has begun, in seconds.
+        account_id: The account of the credentials, 12 digits, where the process writes no AccountId.
 
     Raises:
-        ConfigurationError: The command is too long, has a NUL, or is no text.
+        ConfigurationError: The command is too long, has a NUL, or is no text; or *account_id* is not 12 digits.
 
     Attributes:
         name: What messages call it.
@@ -53,11 +55,20 @@ class ProcessProvider(RefreshingProvider):
     schedule = freshness.CACHED
     fetch_seconds = None  # the process has a bound of its own, and may have to wait for its turn
 
-    def __init__(self, command: str, *, name: str = "credential_process", seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        command: str,
+        *,
+        name: str = "credential_process",
+        seconds: float = SECONDS,
+        account_id: str | None = None,
+    ) -> None:
         super().__init__()
         self.name = name
         self.stderr = SecretBytes()
         check_seconds("seconds", seconds)
+        check_account_id(account_id)
+        self._account_id = account_id
         self._seconds = seconds
         command = conceal(command)  # the frames of the errors below have it
         if not isinstance(command, Secret) or len(command) > MOST_CHARACTERS or "\0" in command:
@@ -95,7 +106,8 @@ class ProcessProvider(RefreshingProvider):
         document = read_object(ended.stdout, what=f"{self.name}: the output")
         if type(document.get("Version")) is not int or document["Version"] != 1:
             raise CredentialsError(f"{self.name}: the output has a Version other than 1, or none")
-        return read_credentials(document, NAMES, what=f"{self.name}: the output")
+        found = read_credentials(document, NAMES, what=f"{self.name}: the output")
+        return in_account(found, self._account_id)
 
     def __repr__(self) -> str:
         return f"ProcessProvider({getattr(self, 'name', None)!r})"

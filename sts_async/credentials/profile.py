@@ -180,7 +180,9 @@ class ProfileProvider(Unpicklable):
                 region = (await self._surroundings.resolve()).region
                 return LoginProvider(login_session=plan.login_session, region=region, environ=environ)
             case plans.ProcessPlan():
-                return ProcessProvider(plan.command, name=f"credential_process of {self.name}")
+                return ProcessProvider(
+                    plan.command, name=f"credential_process of {self.name}", account_id=plan.account_id
+                )
             case plans.NamedPlan(source="Environment"):
                 return EnvironmentProvider(environ)
             case plans.NamedPlan(source="EcsContainer"):

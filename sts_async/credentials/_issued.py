@@ -47,8 +47,13 @@ class IssuedProvider(RefreshingProvider):
         super().__init__()
         self.name = name
         self._request = request
-        check(request)
+        check(request, bounds=False)  # whether the others count is for the client to say that asks
         check_arns(request, strict=strict_arns)
+
+    def _check(self, lender: Lender) -> None:
+        """Refuse the request before anything is asked or read for it, if the client checks requests."""
+        if getattr(lender, "validates", True):
+            check(self._request, bounds=True)
 
     async def _issue(self, engine: Invoker, **proof: Secret) -> Credentials:
         """Return what STS issues for the request together with a member that is new each time, such as a token."""
@@ -166,6 +171,7 @@ class SignedProvider(IssuedProvider):
         signing = self._source
         if signing is None:
             return await self._of_client(lender).fetch(lender)
+        self._check(lender)
         source = _SourceOfFetch(signing, lender, of=repr(self))
         if self._device is not None:
             return await self._fetch_attended(self._device, source, lender)
@@ -255,14 +261,19 @@ class Nobody:
         raise CredentialsError("a call that is not signed asked for credentials")
 
 
-def check(request: Request[Any]) -> None:
+def check(request: Request[Any], *, bounds: bool) -> None:
     """
-    Refuse a request that breaks constraints of the API, when it is made and not when it is needed.
+    Refuse a request that breaks constraints of the API.
+
+    Args:
+        request: The request.
+        bounds: See `violations`. What is no request at all shows when a provider is made. Whether lengths, ranges and
+            patterns count, a client says (`Config.validate_parameters`), before its first fetch asks anybody.
 
     Raises:
         ParamValidationError: It does; all violations in one error.
     """
-    broken = tuple(violations(request))
+    broken = tuple(violations(request, bounds=bounds))
     if broken:
         raise ParamValidationError(type(request).__name__, broken)
 

@@ -55,7 +55,8 @@ class AssumeRoleProvider(SignedProvider):
             roles otherwise, such as Ceph RGW and Dell ECS.
 
     Raises:
-        ParamValidationError: Arguments break constraints of the API; all in one error.
+        ParamValidationError: Arguments are missing or of the wrong kind; all in one error. Lengths, ranges and patterns
+            are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
         ConfigurationError: *role_arn* is not that of a role, or not in one of *allowed_accounts*; one of
             *serial_number* and *mfa_code* came without the other; or *source* is not a source.
     """

@@ -24,7 +24,8 @@ class FederationTokenProvider(SignedProvider):
         minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 
     Raises:
-        ParamValidationError: Arguments break constraints of the API; all in one error.
+        ParamValidationError: Arguments are missing or of the wrong kind; all in one error. Lengths, ranges and patterns
+            are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
         ConfigurationError: *source* is not a source.
     """
 

@@ -32,7 +32,8 @@ class SAMLProvider(IssuedProvider):
             AWS and name them otherwise.
 
     Raises:
-        ParamValidationError: Arguments break constraints of the API; all in one error.
+        ParamValidationError: Arguments are missing or of the wrong kind; all in one error. Lengths, ranges and patterns
+            are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
         ConfigurationError: *role_arn* or *principal_arn* is not such an ARN, or *assertion* is not a function.
     """
 
@@ -72,5 +73,6 @@ class SAMLProvider(IssuedProvider):
             CredentialsError: What returns the assertion failed, or returned something else.
             STSError: The call failed.
         """
+        self._check(lender)
         assertion = await ask(self._assertion, name=f"assertion of {self!r}")
         return await self._issue(lender.signed_by(Nobody()), saml_assertion=assertion)

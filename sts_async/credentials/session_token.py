@@ -25,7 +25,8 @@ class SessionTokenProvider(SignedProvider):
         minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 
     Raises:
-        ParamValidationError: Arguments break constraints of the API; all in one error.
+        ParamValidationError: Arguments are missing or of the wrong kind; all in one error. Lengths, ranges and patterns
+            are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
         ConfigurationError: One of *serial_number* and *mfa_code* came without the other, or *source* is not a source.
     """
 

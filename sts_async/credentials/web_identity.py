@@ -61,7 +61,8 @@ class WebIdentityProvider(IssuedProvider):
             roles otherwise, such as Ceph RGW and Dell ECS.
 
     Raises:
-        ParamValidationError: Arguments break constraints of the API; all in one error.
+        ParamValidationError: Arguments are missing or of the wrong kind; all in one error. Lengths, ranges and patterns
+            are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
         ConfigurationError: *role_arn* is not that of a role. Both or neither of *token_file* and *token* are given, or
             they are not a path or a function.
     """
@@ -122,6 +123,7 @@ class WebIdentityProvider(IssuedProvider):
             CredentialsError: The token cannot be read.
             STSError: The call failed.
         """
+        self._check(lender)
         engine = lender.signed_by(Nobody())
         token = await self._read(lender)
         try:
@@ -182,6 +184,7 @@ class _FromEnvironment(RefreshingProvider):
                 role_session_name=session_name or self._session_name,
                 strict_arns=False,  # this error names the variable
             )
+            provider._check(lender)
         except ParamValidationError as error:
             raise CredentialsError(f"{ROLE_ARN} or {ROLE_SESSION_NAME} cannot be used: {error}") from error
         if (lender.endpoint is None or is_of_aws(lender.endpoint)) and not arns.is_role(role_arn):

@@ -15,7 +15,7 @@ import attrs
 from .constraints import Member
 from .forms import Form, bring_into_form, form_of
 from .maps import FrozenMap
-from .secret import conceal
+from .secret import conceal, show_declared_types
 
 T = TypeVar("T")
 
@@ -123,9 +123,7 @@ def shape(cls: type[T]) -> type[T]:
     made = attrs.define(frozen=True, slots=True, kw_only=True, eq=False, repr=False, field_transformer=transform)(cls)
     made.__members__ = tuple(members)  # type: ignore[attr-defined]
     made._forms = tuple(forms)  # type: ignore[attr-defined]
-    for field in attrs.fields(made):  # type: ignore[arg-type]
-        if field.converter is not None:  # what hides a secret takes anything: `help` shows what the member takes
-            made.__init__.__annotations__[field.name] = field.type
+    show_declared_types(made)
     made._read_values = staticmethod(_reader_of([m.name for m in members]))  # type: ignore[attr-defined]
     return made
 

@@ -55,6 +55,7 @@ from sts_async import (
     Response,
     ResponseMetadata,
     RetryPolicy,
+    Secret,
     ServiceError,
     SessionTokenProvider,
     StandardRetries,
@@ -156,7 +157,7 @@ async def send_returns_the_response_of_the_request(sts: STSClient) -> None:
     assert_type(sts.get_cached_response_metadata(request), ResponseMetadata | None)
     presigned = await sts.presign(GetCallerIdentityRequest(), expires=60)
     assert_type(presigned, PresignedUrl)
-    assert_type(presigned.reveal(), str)
+    assert_type(presigned.reveal(), Secret)
     await sts.send("GetCallerIdentity")  # type: ignore[arg-type]
     await sts.send(AssumeRoleResponse)  # type: ignore[arg-type]
 

@@ -94,7 +94,7 @@ def test_errors_can_be_caught_without_the_client() -> None:
 def test_the_map_in_the_docstring_names_modules_that_exist() -> None:
     """`help(sts_async)` begins with it."""
     package = Path(sts_async.__file__).parent
-    rows = [line for line in (sts_async.__doc__ or "").splitlines() if re.match("[a-z_]+ {2,}", line)]
+    rows = [line for line in (sts_async.__doc__ or "").splitlines() if re.match("[a-z0-9_]+ {2,}", line)]
     named = {row[start:].split()[0] for row in rows for start in (0, 57) if row[start:].strip()}
 
     assert {"client", "calls", "config", "operations", "shapes", "errors", "credentials", "retries", "sigv4"} <= named

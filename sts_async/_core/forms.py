@@ -66,11 +66,15 @@ def form_of(member: Any) -> Form | None:
 
 def bring_into_form(shape: Any) -> None:
     """Convert the members of a shape that has just been made."""
+    for value in shape._read_formed(shape):
+        if value is not None and value is not _EMPTY and value.__class__ is not int:
+            break
+    else:
+        return  # the usual case: nothing was given but a lifetime, if that
     for name, kept, convert in shape._forms:
         value = getattr(shape, name)
-        if value is None or value is _EMPTY or value.__class__ is kept:  # the usual ones: no call for them
-            continue
-        object.__setattr__(shape, name, convert(value))
+        if value is not None and value is not _EMPTY and value.__class__ is not kept:
+            object.__setattr__(shape, name, convert(value))
 
 
 def rule_of(member: Any) -> str:
@@ -91,7 +95,7 @@ def rule_of(member: Any) -> str:
 
 def _either_or(kind: Any, article: str) -> str:
     if not _is_structure(kind):
-        return str(kind.__name__)
+        return f"{article}{kind.__name__}"
     shown = f"{kind.__name__}({', '.join(f'{member.name}=...' for member in kind.__members__)})"
     return f"{article}{shown}" if _only_member(kind) is None else f"text or {shown}"
 

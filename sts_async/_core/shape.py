@@ -123,6 +123,7 @@ def shape(cls: type[T]) -> type[T]:
     made = attrs.define(frozen=True, slots=True, kw_only=True, eq=False, repr=False, field_transformer=transform)(cls)
     made.__members__ = tuple(members)  # type: ignore[attr-defined]
     made._forms = tuple(forms)  # type: ignore[attr-defined]
+    made._read_formed = staticmethod(_reader_of([form.name for form in forms]))  # type: ignore[attr-defined]
     show_declared_types(made)
     made._read_values = staticmethod(_reader_of([m.name for m in members]))  # type: ignore[attr-defined]
     return made

@@ -4,7 +4,7 @@ import enum
 import re
 from collections import ChainMap, deque
 from collections.abc import Collection, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -273,3 +273,9 @@ def test_the_form_that_a_refusal_shows_is_taken(cls: Any, member: Member) -> Non
         assert not [one for one in again if one.startswith(f"{member.name}[0] must be")]
     if member.kind is list or is_seconds(member):
         assert re.search(r"[\[{(]", line)
+
+
+def test_a_kind_without_other_forms_is_said_by_its_name() -> None:
+    """Requests of today have no such member; one of tomorrow may."""
+    assert rule_of(Member("at", "At", datetime)) == "be a datetime"
+    assert rule_of(Member("at", "At", list, items=Member("", "member", datetime))) == "be a list of datetime"

@@ -11,6 +11,11 @@ credentials   where credentials come from                retries     when a call
 sigv4         signing for any service                    handlers    code of yours in the path of requests
 events        what observers are told                    observers   logging, OpenTelemetry, Prometheus
 testing       LocalSTS, an STS on this host, and fixtures
+
+One rule for secrets. Whatever holds a secret (credentials, a request, a response, a provider, a presigned URL) never
+shows it, whether by repr, str, an f-string or a log. The secret itself, such as ``credentials.session_token`` or
+``url.reveal()``, is a `Secret`: a str that can be passed to any library. Its repr is ``'***'``, also inside of lists
+and of what ``attrs.asdict`` returns. Its value is what str(), f-strings and ``json.dumps`` give.
 """
 
 from typing import TYPE_CHECKING
@@ -19,6 +24,7 @@ from ._lazy import lazily
 from ._version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from ._core.secret import Secret
     from ._seams import Clock, CredentialsProvider, Lender, RetryPolicy, Transport
     from .client import STSClient
     from .config import Config
@@ -244,6 +250,7 @@ __all__ = [
     "STSClient",
     "STSError",
     "ScopedSession",
+    "Secret",
     "ServiceError",
     "SessionDurationEscalationException",
     "SessionTokenProvider",
@@ -277,5 +284,6 @@ if not TYPE_CHECKING:  # else every misspelt name would be of type Any
             "_seams",
             "credentials",
             "client",
+            "_core.secret",
         ),
     )

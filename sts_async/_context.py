@@ -79,6 +79,11 @@ class ClientContext(Unpicklable):
         context.client_credentials = ClientCredentials(self, provider=credentials)
         return context
 
+    @property
+    def validates(self) -> bool:
+        """Whether requests are checked before they are sent."""
+        return self.shared.validate
+
     def notify(self, event: Event) -> None:
         """Tell the client's observers."""
         notify(self._options.observers, event)

@@ -6,7 +6,7 @@ await, so that a traceback that shows local variables does not show them. ``test
 against the shapes.
 """
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from . import shapes as s
@@ -26,16 +26,16 @@ class Calls(Protocol):
         *,
         role_arn: str,
         role_session_name: str,
-        policy_arns: Sequence[s.PolicyDescriptorType] = (),
-        policy: str | Mapping[str, Any] | None = None,
-        duration_seconds: int | None = None,
-        tags: Sequence[s.Tag] = (),
-        transitive_tag_keys: Sequence[str] = (),
+        policy_arns: s.Policies = (),
+        policy: s.PolicyDocument | None = None,
+        duration_seconds: s.Seconds | None = None,
+        tags: s.Tags = (),
+        transitive_tag_keys: Collection[str] = (),
         external_id: str | None = None,
         serial_number: str | None = None,
         token_code: str | None = None,
         source_identity: str | None = None,
-        provided_contexts: Sequence[s.ProvidedContext] = (),
+        provided_contexts: Collection[s.ProvidedContext] = (),
         minimum_session_token_size: int | None = None,
     ) -> s.AssumeRoleResponse:
         """
@@ -44,11 +44,12 @@ class Calls(Protocol):
         Args:
             role_arn: ARN of the role, 20 to 2,048 characters.
             role_session_name: Name for the session, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``.
-            policy_arns: Managed policies that narrow the session, at most 10.
+            policy_arns: Managed policies that narrow the session, by their ARNs, at most 10.
             policy: JSON text, or a mapping that is sent compactly, that narrows the session.
-            duration_seconds: Lifetime in seconds, 900 to 43,200 and at most the role's maximum; the service's default
-                is 3,600. A session that assumes a role gets at most 3,600.
-            tags: Session tags, at most 50; keys of 1 to 128 characters, values of at most 256.
+            duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200 and at most the role's maximum; the
+                service's default is 3,600. A session that assumes a role gets at most 3,600.
+            tags: Session tags, such as ``{"team": "a"}``, or a list of `Tag`, at most 50; keys of 1 to 128 characters,
+                values of at most 256.
             transitive_tag_keys: Keys of the tags that pass on to further sessions, at most 50.
             external_id: What the trust policy of another account asks for, 2 to 1,224 characters.
             serial_number: MFA device, 9 to 256 characters.
@@ -91,9 +92,9 @@ class Calls(Protocol):
         role_arn: str,
         principal_arn: str,
         saml_assertion: str,
-        policy_arns: Sequence[s.PolicyDescriptorType] = (),
-        policy: str | Mapping[str, Any] | None = None,
-        duration_seconds: int | None = None,
+        policy_arns: s.Policies = (),
+        policy: s.PolicyDocument | None = None,
+        duration_seconds: s.Seconds | None = None,
         minimum_session_token_size: int | None = None,
     ) -> s.AssumeRoleWithSAMLResponse:
         """
@@ -103,10 +104,10 @@ class Calls(Protocol):
             role_arn: ARN of the role, 20 to 2,048 characters.
             principal_arn: ARN of the SAML provider in IAM, 20 to 2,048 characters.
             saml_assertion: The assertion as the identity provider sent it, base64, 4 to 100,000 characters.
-            policy_arns: Managed policies that narrow the session, at most 10.
+            policy_arns: Managed policies that narrow the session, by their ARNs, at most 10.
             policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters.
-            duration_seconds: Lifetime in seconds, 900 to 43,200; the service's default is 3,600. The assertion may
-                shorten it.
+            duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200; the service's default is 3,600. The
+                assertion may shorten it.
             minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 
         Raises:
@@ -138,9 +139,9 @@ class Calls(Protocol):
         role_session_name: str,
         web_identity_token: str,
         provider_id: str | None = None,
-        policy_arns: Sequence[s.PolicyDescriptorType] = (),
-        policy: str | Mapping[str, Any] | None = None,
-        duration_seconds: int | None = None,
+        policy_arns: s.Policies = (),
+        policy: s.PolicyDocument | None = None,
+        duration_seconds: s.Seconds | None = None,
         minimum_session_token_size: int | None = None,
     ) -> s.AssumeRoleWithWebIdentityResponse:
         """
@@ -151,9 +152,9 @@ class Calls(Protocol):
             role_session_name: Name for the session, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``.
             web_identity_token: The token as the identity provider sent it, 4 to 20,000 characters.
             provider_id: Host name of an OAuth 2.0 provider, 4 to 2,048 characters; not for OIDC.
-            policy_arns: Managed policies that narrow the session, at most 10.
+            policy_arns: Managed policies that narrow the session, by their ARNs, at most 10.
             policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters.
-            duration_seconds: Lifetime in seconds, 900 to 43,200; the service's default is 3,600.
+            duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200; the service's default is 3,600.
             minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 
         Raises:
@@ -184,8 +185,8 @@ class Calls(Protocol):
         self,
         *,
         target_principal: str,
-        task_policy_arn: s.PolicyDescriptorType,
-        duration_seconds: int | None = None,
+        task_policy_arn: str | s.PolicyDescriptorType,
+        duration_seconds: s.Seconds | None = None,
         minimum_session_token_size: int | None = None,
     ) -> s.AssumeRootResponse:
         """
@@ -196,7 +197,7 @@ class Calls(Protocol):
             task_policy_arn: The policy of the task, under ``arn:aws:iam::aws:policy/root-task/``:
                 IAMAuditRootUserCredentials, IAMCreateRootUserPassword, IAMDeleteRootUserCredentials,
                 S3UnlockBucketPolicy or SQSUnlockQueuePolicy.
-            duration_seconds: Lifetime in seconds, 0 to 900; the service's default is 900.
+            duration_seconds: Lifetime in seconds, or a `timedelta`, 0 to 900; the service's default is 900.
             minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 
         Raises:
@@ -272,10 +273,10 @@ class Calls(Protocol):
         self,
         *,
         name: str,
-        policy: str | Mapping[str, Any] | None = None,
-        policy_arns: Sequence[s.PolicyDescriptorType] = (),
-        duration_seconds: int | None = None,
-        tags: Sequence[s.Tag] = (),
+        policy: s.PolicyDocument | None = None,
+        policy_arns: s.Policies = (),
+        duration_seconds: s.Seconds | None = None,
+        tags: s.Tags = (),
         minimum_session_token_size: int | None = None,
     ) -> s.GetFederationTokenResponse:
         """
@@ -285,10 +286,10 @@ class Calls(Protocol):
             name: Name of the federated user, 2 to 32 of ``A-Z a-z 0-9 _ + = , . @ -``.
             policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters. Without policies the
                 session has no permissions.
-            policy_arns: Managed policies, at most 10.
-            duration_seconds: Lifetime in seconds, 900 to 129,600; the service's default is 43,200, and root users get
-                at most 3,600.
-            tags: Session tags, at most 50.
+            policy_arns: Managed policies, by their ARNs, at most 10.
+            duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 129,600; the service's default is 43,200,
+                and root users get at most 3,600.
+            tags: Session tags, such as ``{"team": "a"}``, or a list of `Tag`, at most 50.
             minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 
         Raises:
@@ -312,8 +313,8 @@ class Calls(Protocol):
     async def get_scoped_credentials(
         self,
         *,
-        policy: str | Mapping[str, Any] | None = None,
-        duration_seconds: int | None = None,
+        policy: s.PolicyDocument | None = None,
+        duration_seconds: s.Seconds | None = None,
         minimum_session_token_size: int | None = None,
         scoped_session_description: str | None = None,
     ) -> s.GetScopedCredentialsResponse:
@@ -327,8 +328,8 @@ class Calls(Protocol):
             policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters. The permissions are those
                 that both the calling session and this policy allow. A session takes at most 3 such policies, those of
                 the sessions that it comes from included.
-            duration_seconds: Lifetime in seconds, 1 to 129,600 and at most what is left of the calling session;
-                without it the credentials expire when that session does.
+            duration_seconds: Lifetime in seconds, or a `timedelta`, 1 to 129,600 and at most what is left of the
+                calling session; without it the credentials expire when that session does.
             minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
             scoped_session_description: What the credentials are for, 2 to 256 characters. CloudTrail records it.
 
@@ -352,7 +353,7 @@ class Calls(Protocol):
     async def get_session_token(
         self,
         *,
-        duration_seconds: int | None = None,
+        duration_seconds: s.Seconds | None = None,
         serial_number: str | None = None,
         token_code: str | None = None,
         minimum_session_token_size: int | None = None,
@@ -361,8 +362,8 @@ class Calls(Protocol):
         Return temporary credentials of the calling IAM user, usually to prove MFA.
 
         Args:
-            duration_seconds: Lifetime in seconds, 900 to 129,600; the service's default is 43,200, and root users get
-                at most 3,600.
+            duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 129,600; the service's default is 43,200,
+                and root users get at most 3,600.
             serial_number: MFA device, 9 to 256 characters.
             token_code: The device's code, six digits.
             minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
@@ -384,25 +385,25 @@ class Calls(Protocol):
     async def get_web_identity_token(
         self,
         *,
-        audience: Sequence[str],
-        duration_seconds: int | None = None,
+        audience: Collection[str],
+        duration_seconds: s.Seconds | None = None,
         signing_algorithm: str,
         scope: str | None = None,
         subject_mode: str | None = None,
-        tags: Sequence[s.Tag] = (),
+        tags: s.Tags = (),
     ) -> s.GetWebIdentityTokenResponse:
         """
         Return a JWT, signed by AWS, that proves the caller to a service outside AWS. Not on the global endpoint.
 
         Args:
             audience: Who the token is for, 1 to 10 names of 1 to 1,000 characters.
-            duration_seconds: Lifetime in seconds, 60 to 3,600; the service's default is 300.
+            duration_seconds: Lifetime in seconds, or a `timedelta`, 60 to 3,600; the service's default is 300.
             signing_algorithm: ``RS256`` or ``ES384``.
             scope: OAuth 2.0 scopes for the token's ``scope`` claim, joined by single spaces, 1 to 256 characters; no
                 scope twice. Only with the subject mode ``OriginIdentity`` and one audience.
             subject_mode: Whom the token's ``sub`` claim names: ``AWSIdentity``, the service's default, for the caller,
                 or ``OriginIdentity`` for the end user in the session's trusted identity propagation context.
-            tags: Claims to add, at most 50.
+            tags: Claims to add, such as ``{"team": "a"}``, or a list of `Tag`, at most 50.
 
         Raises:
             SessionDurationEscalationException: The token would outlive the caller's session.

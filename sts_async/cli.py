@@ -43,6 +43,10 @@ SUMMARIES = {
 
 DOCTOR = "doctor"
 
+_FORMS_IN_PROGRAMS = (
+    r", or a mapping that is sent compactly,|, or a `timedelta`|, such as \{.*?\}, or a list of `Tag`|, by their ARNs"
+)
+
 EPILOG = """\
 Credentials and region come from the environment, the shared config files, the container endpoint or the instance
 metadata service, as for every AWS SDK: `sts-async doctor` says what is found where.
@@ -201,7 +205,7 @@ def _documented_arguments(command: str) -> dict[str, str]:
 
 def _help(member: "Member", documented: str) -> str:
     text = f"{documented} Secret: prefer file://PATH or -." if member.secret else documented
-    text = text.replace(", or a mapping that is sent compactly,", "")  # of a program; here all values are text
+    text = re.sub(_FORMS_IN_PROGRAMS, "", text)  # here all values are text
     return text.replace("%", "%%")
 
 

@@ -265,16 +265,16 @@ class STSClient(Unpicklable, Calls):
         role_arn: str,
         *,
         role_session_name: str | None = None,
-        duration_seconds: int | None = None,
-        policy: str | Mapping[str, Any] | None = None,
-        policy_arns: Sequence[s.PolicyDescriptorType] = (),
-        tags: Sequence[s.Tag] = (),
-        transitive_tag_keys: Sequence[str] = (),
+        duration_seconds: s.Seconds | None = None,
+        policy: s.PolicyDocument | None = None,
+        policy_arns: s.Policies = (),
+        tags: s.Tags = (),
+        transitive_tag_keys: Collection[str] = (),
         external_id: str | None = None,
         serial_number: str | None = None,
         mfa_code: MFACode | None = None,
         source_identity: str | None = None,
-        provided_contexts: Sequence[s.ProvidedContext] = (),
+        provided_contexts: Collection[s.ProvidedContext] = (),
         minimum_session_token_size: int | None = None,
         allowed_accounts: Collection[str] | None = None,
         strict_arns: bool = True,
@@ -291,10 +291,10 @@ class STSClient(Unpicklable, Calls):
         Args:
             role_arn: ARN of the role.
             role_session_name: Name for the sessions; None for one that is made up.
-            duration_seconds: Lifetime in seconds, 900 to 43,200.
+            duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200.
             policy: JSON text, or a mapping, that narrows the session.
-            policy_arns: Managed policies that narrow the session.
-            tags: Session tags.
+            policy_arns: Managed policies that narrow the session, by their ARNs.
+            tags: Session tags, such as ``{"team": "a"}``, or a list of `Tag`.
             transitive_tag_keys: Keys of the tags that pass on to further sessions.
             external_id: What the trust policy of another account asks for.
             serial_number: MFA device; needs *mfa_code*.

@@ -89,7 +89,7 @@ class ConfigurationError(STSError):
 
 
 class InvalidRegion(ConfigurationError):
-    """A region that is not one host label of lower-case letters, digits and hyphens."""
+    """A region that is not one host label of lower-case letters, digits and hyphens, or of which AWS has no host."""
 
 
 class InvalidEndpoint(ConfigurationError):

@@ -128,6 +128,7 @@ class CredentialsRefreshed:
         expiration: When they end, or None.
         seconds: How long fetching them took.
         failing_seconds: How long ago the first of the fetches before it failed; None when the one before succeeded.
+        account_id: The account that they belong to, or None when the source does not know it.
     """
 
     source: str
@@ -135,6 +136,7 @@ class CredentialsRefreshed:
     expiration: datetime | None
     seconds: float
     failing_seconds: float | None = None
+    account_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -150,6 +152,7 @@ class CredentialsKept:
         changed: Whether this is news: the first failure since the last success, or the first after the credentials have
             ended. An observer that writes for people passes over the others.
         failing_seconds: How long ago the first of these failures was; 0 for the first.
+        account_id: The account that the cached credentials belong to, or None when the source does not know it.
     """
 
     source: str
@@ -158,6 +161,7 @@ class CredentialsKept:
     error: STSError
     changed: bool = True
     failing_seconds: float = 0.0
+    account_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -8,11 +8,12 @@ Source: the API model in botocore, compared member by member in ``tests/test_mod
 """
 
 # Annotations are read at run time: no `from __future__ import annotations` here.
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from ._core.constraints import Category, Length, OneOf, Pattern, Range
+from ._core import scalars
+from ._core.constraints import Length
 from ._core.exchange import Request as Request
 from ._core.exchange import Response as Response
 from ._core.exchange import ResponseMetadata as ResponseMetadata
@@ -20,43 +21,11 @@ from ._core.maps import FrozenMap as FrozenMap
 from ._core.propagation import OriginIdentity as OriginIdentity
 from ._core.propagation import TransactionContext as TransactionContext
 from ._core.propagation import TrustedIdentityPropagationContext as TrustedIdentityPropagationContext
-from ._core.shape import Shape, document, member, secret, shape
+from ._core.scalars import PolicyDocument as PolicyDocument
+from ._core.scalars import Seconds as Seconds
+from ._core.shape import Shape, beside, document, member, secret, shape
 
-# The model writes the last range as \u10000-\u10FFFF, which most engines misread.
-_ARN_CHARACTERS = r"[\t\n\r\u0020-\u007E\u0085\u00A0-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]+"
-_POLICY_CHARACTERS = r"[\t\n\r\u0020-\u00FF]+"
-_TAG_CHARACTERS = Category("LZN", "_.:/=+-@")
-_SCOPE = r"[\x21\x23-\x2B\x2D-\x5B\x5D-\x7E]+"
 _ROOT_TASKS = "arn:aws:iam::aws:policy/root-task/"
-
-Arn = Annotated[str, Length(20, 2048), Pattern(_ARN_CHARACTERS)]
-RoleSessionName = Annotated[str, Length(2, 64), Pattern(r"[\w+=,.@-]*")]
-SourceIdentity = Annotated[str, Length(2, 256), Pattern(r"[\w+=,.@-]*")]
-UserName = Annotated[str, Length(2, 32), Pattern(r"[\w+=,.@-]*")]
-ExternalId = Annotated[str, Length(2, 1224), Pattern(r"[\w+=,.@:\/-]*")]
-SerialNumber = Annotated[str, Length(9, 256), Pattern(r"[\w+=/:,.@-]*")]
-TokenCode = Annotated[str, Length(6, 6), Pattern(r"[\d]*")]
-AccessKeyId = Annotated[str, Length(16, 128), Pattern(r"[\w]*")]
-ProviderId = Annotated[str, Length(4, 2048)]
-EncodedMessage = Annotated[str, Length(1, 10_240)]
-TargetPrincipal = Annotated[str, Length(12, 2048)]
-SAMLAssertion = Annotated[str, Length(4, 100_000)]
-WebIdentityToken = Annotated[str, Length(4, 20_000)]
-ContextAssertion = Annotated[str, Length(4, 3072)]
-SigningAlgorithm = Annotated[str, Length(5, 5), OneOf(("RS256", "ES384"))]
-Scope = Annotated[str, Length(1, 256), Pattern(f"{_SCOPE}( {_SCOPE})*")]
-SubjectMode = Annotated[str, OneOf(("AWSIdentity", "OriginIdentity"))]
-SessionDescription = Annotated[str, Length(2, 256), Pattern(r"[\t\n\r\u0020-\u007E\u00A1-\u00FF]*")]
-TagKey = Annotated[str, Length(1, 128), _TAG_CHARACTERS]
-TagValue = Annotated[str, Length(0, 256), _TAG_CHARACTERS]
-UnrestrictedPolicy = Annotated[str | Mapping[str, Any], Length(1), Pattern(_POLICY_CHARACTERS)]
-Policy = Annotated[str | Mapping[str, Any], Length(1, 2048), Pattern(_POLICY_CHARACTERS)]
-RoleDurationSeconds = Annotated[int, Range(900, 43_200, "s")]
-DurationSeconds = Annotated[int, Range(900, 129_600, "s")]
-ScopedDurationSeconds = Annotated[int, Range(1, 129_600, "s")]
-RootDurationSeconds = Annotated[int, Range(0, 900, "s")]
-TokenDurationSeconds = Annotated[int, Range(60, 3600, "s")]
-MinimumSessionTokenSize = Annotated[int, Range(0, 4096, "bytes")]
 
 
 # -- nested shapes ------------------------------------------------------------------------------------------------
@@ -67,18 +36,26 @@ class Credentials(Shape):
     """
     What signs a request: an access key, and a session token when it is temporary.
 
-    `expiration` is an aware datetime in UTC; None means that the credentials do not expire. Pickles and copies, so
-    that workers can pass it on.
+    `expiration` is an aware datetime in UTC; None means that the credentials do not expire. `account_id` is the account
+    that the keys belong to, 12 digits, or None where the source does not know it. It is never sent, and not compared:
+    the keys alone say whether two credentials are the same. Pickles and copies, so that workers can pass it on.
+
+    `secret_access_key` and `session_token` are kept as `Secret`: text whose repr is ``'***'``.
     """
 
     access_key_id: str
     secret_access_key: str = secret()
     session_token: str | None = secret(default=None)
     expiration: datetime | None = None
+    account_id: str | None = beside(default=None)
 
     def is_expired(self, *, now: datetime) -> bool:
         """Say whether the credentials are past their expiration at *now*, an aware datetime."""
         return self.expiration is not None and self.expiration <= now.astimezone(UTC)
+
+    def __repr__(self) -> str:
+        shown = Shape.__repr__(self)
+        return shown if self.account_id is None else f"{shown[:-1]}, account_id={self.account_id!r})"
 
 
 @shape
@@ -117,30 +94,36 @@ class ScopedSession(Shape):
 class PolicyDescriptorType(Shape):
     """A managed policy, by its ARN."""
 
-    arn: Arn | None = member(default=None, wire="arn")
+    arn: scalars.Arn | None = member(default=None, wire="arn")
 
 
 @shape
 class Tag(Shape):
     """A session tag."""
 
-    key: TagKey
-    value: TagValue
+    key: scalars.TagKey
+    value: scalars.TagValue
 
 
 @shape
 class ProvidedContext(Shape):
     """A context assertion, and the provider that made it."""
 
-    provider_arn: Arn | None = None
-    context_assertion: ContextAssertion | None = secret(default=None)
+    provider_arn: scalars.Arn | None = None
+    context_assertion: scalars.ContextAssertion | None = secret(default=None)
 
 
-PolicyArns = Annotated[Sequence[PolicyDescriptorType], Length(0, 10)]  # 10: API reference, not in the model
-Tags = Annotated[Sequence[Tag], Length(0, 50)]
-TransitiveTagKeys = Annotated[Sequence[TagKey], Length(0, 50)]
-ProvidedContexts = Annotated[Sequence[ProvidedContext], Length(1, 5)]
-Audience = Annotated[Sequence[Annotated[str, Length(1, 1000)]], Length(1, 10)]
+Tags = Mapping[str, str] | Collection[Tag]
+"""Tags as a mapping of keys to values, or as a list of `Tag`. They are kept as a tuple of `Tag`."""
+
+Policies = Collection[str | PolicyDescriptorType]
+"""Managed policies, each by its ARN or as a `PolicyDescriptorType`, in which form they are kept, in a tuple."""
+
+PolicyArns = Annotated[Policies, Length(0, 10)]  # 10: API reference, not in the model
+SessionTags = Annotated[Tags, Length(0, 50)]
+TransitiveTagKeys = Annotated[Collection[scalars.TagKey], Length(0, 50)]
+ProvidedContexts = Annotated[Collection[ProvidedContext], Length(1, 5)]
+Audience = Annotated[Collection[Annotated[str, Length(1, 1000)]], Length(1, 10)]
 
 
 # -- AssumeRole ---------------------------------------------------------------------------------------------------
@@ -162,19 +145,19 @@ class AssumeRoleResponse(Response):
 class AssumeRoleRequest(Request[AssumeRoleResponse]):
     """Ask for temporary credentials of a role."""
 
-    role_arn: Arn
-    role_session_name: RoleSessionName
+    role_arn: scalars.Arn
+    role_session_name: scalars.RoleSessionName
     policy_arns: PolicyArns = ()
-    policy: UnrestrictedPolicy | None = document(default=None)
-    duration_seconds: RoleDurationSeconds | None = None
-    tags: Tags = ()
+    policy: scalars.UnrestrictedPolicy | None = document(default=None)
+    duration_seconds: scalars.RoleDurationSeconds | None = None
+    tags: SessionTags = ()
     transitive_tag_keys: TransitiveTagKeys = ()
-    external_id: ExternalId | None = None
-    serial_number: SerialNumber | None = None
-    token_code: TokenCode | None = secret(default=None)
-    source_identity: SourceIdentity | None = None
+    external_id: scalars.ExternalId | None = None
+    serial_number: scalars.SerialNumber | None = None
+    token_code: scalars.TokenCode | None = secret(default=None)
+    source_identity: scalars.SourceIdentity | None = None
     provided_contexts: ProvidedContexts = ()
-    minimum_session_token_size: MinimumSessionTokenSize | None = None
+    minimum_session_token_size: scalars.MinimumSessionTokenSize | None = None
 
 
 # -- AssumeRoleWithSAML -------------------------------------------------------------------------------------------
@@ -202,13 +185,13 @@ class AssumeRoleWithSAMLResponse(Response):
 class AssumeRoleWithSAMLRequest(Request[AssumeRoleWithSAMLResponse]):
     """Ask for temporary credentials of a role with a SAML assertion. The call is not signed."""
 
-    role_arn: Arn
-    principal_arn: Arn
-    saml_assertion: SAMLAssertion = secret(wire="SAMLAssertion")
+    role_arn: scalars.Arn
+    principal_arn: scalars.Arn
+    saml_assertion: scalars.SAMLAssertion = secret(wire="SAMLAssertion")
     policy_arns: PolicyArns = ()
-    policy: Policy | None = document(default=None)
-    duration_seconds: RoleDurationSeconds | None = None
-    minimum_session_token_size: MinimumSessionTokenSize | None = None
+    policy: scalars.Policy | None = document(default=None)
+    duration_seconds: scalars.RoleDurationSeconds | None = None
+    minimum_session_token_size: scalars.MinimumSessionTokenSize | None = None
 
 
 # -- AssumeRoleWithWebIdentity ------------------------------------------------------------------------------------
@@ -234,14 +217,14 @@ class AssumeRoleWithWebIdentityResponse(Response):
 class AssumeRoleWithWebIdentityRequest(Request[AssumeRoleWithWebIdentityResponse]):
     """Ask for temporary credentials of a role with an OIDC or OAuth 2.0 token. The call is not signed."""
 
-    role_arn: Arn
-    role_session_name: RoleSessionName
-    web_identity_token: WebIdentityToken = secret()
-    provider_id: ProviderId | None = None
+    role_arn: scalars.Arn
+    role_session_name: scalars.RoleSessionName
+    web_identity_token: scalars.WebIdentityToken = secret()
+    provider_id: scalars.ProviderId | None = None
     policy_arns: PolicyArns = ()
-    policy: Policy | None = document(default=None)
-    duration_seconds: RoleDurationSeconds | None = None
-    minimum_session_token_size: MinimumSessionTokenSize | None = None
+    policy: scalars.Policy | None = document(default=None)
+    duration_seconds: scalars.RoleDurationSeconds | None = None
+    minimum_session_token_size: scalars.MinimumSessionTokenSize | None = None
 
 
 # -- AssumeRoot ---------------------------------------------------------------------------------------------------
@@ -261,10 +244,10 @@ class AssumeRootResponse(Response):
 class AssumeRootRequest(Request[AssumeRootResponse]):
     """Ask for the root credentials of a member account, scoped to one task."""
 
-    target_principal: TargetPrincipal
-    task_policy_arn: PolicyDescriptorType
-    duration_seconds: RootDurationSeconds | None = None
-    minimum_session_token_size: MinimumSessionTokenSize | None = None
+    target_principal: scalars.TargetPrincipal
+    task_policy_arn: str | PolicyDescriptorType
+    duration_seconds: scalars.RootDurationSeconds | None = None
+    minimum_session_token_size: scalars.MinimumSessionTokenSize | None = None
 
 
 ROOT_TASK_POLICIES = (
@@ -291,7 +274,7 @@ class DecodeAuthorizationMessageResponse(Response):
 class DecodeAuthorizationMessageRequest(Request[DecodeAuthorizationMessageResponse]):
     """Ask what an encoded authorization message says."""
 
-    encoded_message: EncodedMessage = secret()
+    encoded_message: scalars.EncodedMessage = secret()
 
 
 # -- GetAccessKeyInfo ---------------------------------------------------------------------------------------------
@@ -308,7 +291,7 @@ class GetAccessKeyInfoResponse(Response):
 class GetAccessKeyInfoRequest(Request[GetAccessKeyInfoResponse]):
     """Ask which account an access key belongs to."""
 
-    access_key_id: AccessKeyId
+    access_key_id: scalars.AccessKeyId
 
 
 # -- GetCallerIdentity --------------------------------------------------------------------------------------------
@@ -365,12 +348,12 @@ class GetFederationTokenResponse(Response):
 class GetFederationTokenRequest(Request[GetFederationTokenResponse]):
     """Ask for temporary credentials of a federated user."""
 
-    name: UserName
-    policy: Policy | None = document(default=None)
+    name: scalars.UserName
+    policy: scalars.Policy | None = document(default=None)
     policy_arns: PolicyArns = ()
-    duration_seconds: DurationSeconds | None = None
-    tags: Tags = ()
-    minimum_session_token_size: MinimumSessionTokenSize | None = None
+    duration_seconds: scalars.DurationSeconds | None = None
+    tags: SessionTags = ()
+    minimum_session_token_size: scalars.MinimumSessionTokenSize | None = None
 
 
 # -- GetScopedCredentials -----------------------------------------------------------------------------------------
@@ -392,10 +375,10 @@ class GetScopedCredentialsResponse(Response):
 class GetScopedCredentialsRequest(Request[GetScopedCredentialsResponse]):
     """Ask for the caller's own session with narrower permissions, or for a shorter time."""
 
-    policy: Policy | None = document(default=None)
-    duration_seconds: ScopedDurationSeconds | None = None
-    minimum_session_token_size: MinimumSessionTokenSize | None = None
-    scoped_session_description: SessionDescription | None = None
+    policy: scalars.Policy | None = document(default=None)
+    duration_seconds: scalars.ScopedDurationSeconds | None = None
+    minimum_session_token_size: scalars.MinimumSessionTokenSize | None = None
+    scoped_session_description: scalars.SessionDescription | None = None
 
 
 # -- GetSessionToken ----------------------------------------------------------------------------------------------
@@ -414,10 +397,10 @@ class GetSessionTokenResponse(Response):
 class GetSessionTokenRequest(Request[GetSessionTokenResponse]):
     """Ask for temporary credentials of the caller, usually with an MFA code."""
 
-    duration_seconds: DurationSeconds | None = None
-    serial_number: SerialNumber | None = None
-    token_code: TokenCode | None = secret(default=None)
-    minimum_session_token_size: MinimumSessionTokenSize | None = None
+    duration_seconds: scalars.DurationSeconds | None = None
+    serial_number: scalars.SerialNumber | None = None
+    token_code: scalars.TokenCode | None = secret(default=None)
+    minimum_session_token_size: scalars.MinimumSessionTokenSize | None = None
 
 
 # -- GetWebIdentityToken ------------------------------------------------------------------------------------------
@@ -436,8 +419,8 @@ class GetWebIdentityTokenRequest(Request[GetWebIdentityTokenResponse]):
     """Ask for a JWT, signed by AWS, for services outside AWS."""
 
     audience: Audience
-    duration_seconds: TokenDurationSeconds | None = None
-    signing_algorithm: SigningAlgorithm
-    scope: Scope | None = None
-    subject_mode: SubjectMode | None = None
-    tags: Tags = ()
+    duration_seconds: scalars.TokenDurationSeconds | None = None
+    signing_algorithm: scalars.SigningAlgorithm
+    scope: scalars.Scope | None = None
+    subject_mode: scalars.SubjectMode | None = None
+    tags: SessionTags = ()

@@ -77,7 +77,11 @@ class PresignedUrl:
     """
     A URL that carries a signature, and with temporary credentials a token: whoever has it can use it.
 
-    Printing shows the address without its query. `reveal` gives the whole.
+    It holds a secret, and like all that does, it shows none: ``str``, f-strings and ``repr`` give the address without
+    its query. `reveal` gives the URL itself, a `Secret`, as `Credentials` have some for members.
+
+    Attributes:
+        expires: For how many seconds after it was made it is good.
     """
 
     __slots__ = ("_url", "expires")
@@ -86,8 +90,8 @@ class PresignedUrl:
         self._url = Secret(url)
         self.expires = expires
 
-    def reveal(self) -> str:
-        """Return the URL itself."""
+    def reveal(self) -> Secret:
+        """Return the URL itself: text to send, whose repr is ``'***'``."""
         return self._url
 
     def __str__(self) -> str:

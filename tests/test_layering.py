@@ -27,10 +27,12 @@ LAYERS = {
     "_core.secret": 0,
     "_core.constraints": 0,
     "_core.exchange": 0,
+    "_core.forms": 0,
     "_core.maps": 0,
     "_core.message": 0,
     "_core.propagation": 0,
     "_core.shape": 0,
+    "_core.scalars": 0,
     "_core.system": 0,
     "_core.timestamps": 0,
     "_core.words": 0,
@@ -108,9 +110,11 @@ IMPURE = {"asyncio", "aiohttp", "os", "time", "random", "secrets", "logging", "s
 IMPURE |= {"pathlib", "tempfile", "uuid", "platform", "ssl", "yarl", "locale", "getpass", "signal"}
 OWN_LAYER = {
     # One grammar, one set of words, one reader: these build on each other in this order.
-    "_core.constraints": {"_core.maps"},
-    "_core.shape": {"_core.constraints", "_core.maps", "_core.secret"},
+    "_core.forms": {"_core.maps"},
+    "_core.constraints": {"_core.forms", "_core.maps"},
+    "_core.shape": {"_core.constraints", "_core.forms", "_core.maps", "_core.secret"},
     "_core.exchange": {"_core.shape"},
+    "_core.scalars": {"_core.constraints"},
     "_core.propagation": {"_core.maps", "_core.shape"},
     "_core.message": {"_core.secret"},
     "_core.answer": {"_core.convert", "_core.lifetime", "_core.refusals", "_core.xml"},

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sts_async import Credentials, NoRetries, PolicyDescriptorType, STSClient, Tag, errors
+from sts_async import Credentials, IMDSProvider, NoRetries, PolicyDescriptorType, STSClient, Tag, errors
 from sts_async.shapes import ROOT_TASK_POLICIES
 
 ROLE = "arn:aws:iam::123456789012:role/demo"
@@ -156,3 +156,12 @@ async def test_what_moto_does_not_implement_is_a_clear_typed_error(sts: STSClien
         await call()
 
     assert (caught.value.status, caught.value.fault, caught.value.retryable) == (500, "server", True)
+
+
+async def test_the_metadata_service_of_moto_gives_credentials(moto_url: str) -> None:
+    """C13: it answers HTTP 500 to the extended path."""
+    provider = IMDSProvider(endpoint=moto_url)
+    async with STSClient(region="us-east-1", endpoint_url=moto_url, credentials=provider) as sts:
+        found = await sts.get_credentials()
+
+    assert found.access_key_id == "test-key"

@@ -965,6 +965,16 @@ def test_a_presigned_url_prints_no_query() -> None:
     assert not hasattr(presigned, "__dict__")
 
 
+def test_a_presigned_url_gives_its_url_as_a_secret() -> None:
+    """E8, T21: it is a bearer secret, so it is text that hides in a repr, like a session token."""
+    revealed = presign(TEMPORARY, url=URL, **STS).reveal()
+
+    assert type(revealed) is Secret
+    assert isinstance(revealed, str)
+    assert repr(revealed) == repr([revealed])[1:-1] == "'***'"
+    assert f"{revealed}".startswith(f"{URL}?X-Amz-Algorithm=")
+
+
 def test_headers_that_must_come_with_a_url_are_signed() -> None:
     """By their names in X-Amz-SignedHeaders; those that proxies change are not."""
     presigned = presign(LONG_TERM, url=URL, headers={"X-Mine": "1", "User-Agent": "x"}, **STS)

@@ -9,14 +9,27 @@ Source: IAM User Guide, "IAM identifiers"; IAM API Reference, CreateRole and Cre
 
 import re
 
+ACCOUNT_ID_RULE = "12 digits"
 ROLE_RULE = "an ARN such as arn:aws:iam::123456789012:role/name"
 SAML_PROVIDER_RULE = "an ARN such as arn:aws:iam::123456789012:saml-provider/name"
 PLAIN_RULE = "printable ASCII without blanks"
 
 # Text, which `re` compiles at first use and keeps. A path is of at most 512 characters, with the slashes at its ends.
+_ACCOUNT_ID = r"[0-9]{12}"
 _IAM = r"arn:aws(?:-[a-z]+)*:iam::(?P<account>[0-9]{12})"
 _ROLE = rf"{_IAM}:role/(?:[!-~]{{1,510}}/)?[A-Za-z0-9_+=,.@-]{{1,64}}"
 _SAML_PROVIDER = rf"{_IAM}:saml-provider/[A-Za-z0-9._-]{{1,128}}"
+
+
+def is_account_id(value: object) -> bool:
+    """Say whether *value* is the id of an account: a text of 12 digits."""
+    return isinstance(value, str) and re.fullmatch(_ACCOUNT_ID, value) is not None
+
+
+def account_of(arn: str | None) -> str | None:
+    """Return the id of the account in an ARN of any service, or None when there is none in it."""
+    parts = (arn or "").split(":", 5)
+    return str(parts[4]) if len(parts) == 6 and parts[0] == "arn" and is_account_id(parts[4]) else None
 
 
 def account_of_role(arn: str) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import attrs
 
+from .forms import rule_of
 from .maps import FrozenMap
 
 
@@ -141,22 +142,24 @@ class Member:
     document: bool = False
 
 
-KIND_RULES = {str: "be text", int: "be an integer", tuple: "be a list or tuple", FrozenMap: "be a mapping"}
-DOCUMENT_RULE = "be JSON text or a mapping that JSON can express"
-
-
-def violations(shape: Any, prefix: str = "") -> Iterator[str]:
+def violations(shape: Any, prefix: str = "", *, bounds: bool = True) -> Iterator[str]:
     """
     Yield a line for each constraint that *shape* breaks: the member and the rule, never the value.
 
     Nested members are named as they are reached: ``tags[2].key``.
+
+    Args:
+        shape: What is checked.
+        prefix: What the names of members begin with.
+        bounds: Whether the bounds of AWS count, too: lengths, ranges and patterns, which another server may not have.
+            Without them only what can be no request is named: a missing member, or a value of another kind.
     """
     for member, value in zip(shape.__members__, shape._values(), strict=True):
         if value is None or value == ():
             if member.required:
                 yield f"{prefix}{member.name} is required"
         elif not _plainly_valid(member, value):
-            yield from _explain(member, value, prefix + member.name)
+            yield from _explain(member, value, prefix + member.name, bounds=bounds)
 
 
 def _plainly_valid(member: Member, value: Any) -> bool:
@@ -172,13 +175,12 @@ def _plainly_valid(member: Member, value: Any) -> bool:
     return member.kind is int or _encodable(value)
 
 
-def _explain(member: Member, value: Any, path: str) -> Iterator[str]:
+def _explain(member: Member, value: Any, path: str, *, bounds: bool = True) -> Iterator[str]:
     kind: Any = tuple if member.kind is list else member.kind
     if not isinstance(value, kind) or isinstance(value, bool):
-        rule = DOCUMENT_RULE if member.document else KIND_RULES.get(kind, f"be a {kind.__name__}")
-        yield f"{path} must {rule}"
+        yield f"{path} must {rule_of(member)}"
         return
-    for constraint in member.constraints:
+    for constraint in member.constraints if bounds else ():
         if not constraint.accepts(value):
             yield f"{path} must {constraint.rule}"
     if kind is str:
@@ -186,13 +188,13 @@ def _explain(member: Member, value: Any, path: str) -> Iterator[str]:
             yield f"{path} must be text that UTF-8 can encode"
     elif kind is tuple:
         for index, item in enumerate(value):
-            yield from _explain(member.items, item, f"{path}[{index}]")
+            yield from _explain(member.items, item, f"{path}[{index}]", bounds=bounds)
     elif kind is FrozenMap:
         for index, (key, item) in enumerate(value.items()):  # numbered: a key can be as secret as its value
-            yield from _explain(_KEY, key, f"{path}.keys[{index}]")
-            yield from _explain(member.items, item, f"{path}.values[{index}]")
+            yield from _explain(_KEY, key, f"{path}.keys[{index}]", bounds=bounds)
+            yield from _explain(member.items, item, f"{path}.values[{index}]", bounds=bounds)
     elif kind is not int:
-        yield from violations(value, f"{path}.")
+        yield from violations(value, f"{path}.", bounds=bounds)
 
 
 _KEY = Member("", "key", str)

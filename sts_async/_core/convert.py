@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar, get_origin
 
+import attrs
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
@@ -102,6 +103,7 @@ def _shape_reader(cls: type[Shape]) -> Callable[[Any, Any], Shape]:
     for member in cls.__members__:
         # Bound here, a hook is called without a search for it, also for a member that may be None.
         overrides[member.name] = override(rename=member.wire, struct_hook=_hook(member))
+    overrides |= _omitted(cls, but="metadata")
     read: Any = make_dict_structure_fn(cls, _converter(), _cattrs_detailed_validation=False, **overrides)
     needed = [member.wire for member in cls.__members__ if member.required and member.kind is str]
 
@@ -152,10 +154,24 @@ def _is_map(cls: Any) -> bool:
 
 
 def _shape_writer(cls: type[Shape]) -> Callable[[Shape], dict[str, Any]]:
-    overrides: dict[str, Any] = {member.name: override(rename=member.wire) for member in cls.__members__}
-    if hasattr(cls, "metadata"):
-        overrides["metadata"] = override(omit=True)
+    overrides: dict[str, Any] = {
+        # By the value that is kept: the annotation also names the forms in which it can be given.
+        member.name: override(rename=member.wire, unstruct_hook=_written)
+        for member in cls.__members__
+    }
+    overrides |= _omitted(cls)
     return make_dict_unstructure_fn(cls, _converter(), **overrides)
+
+
+def _omitted(cls: type[Shape], *, but: str | None = None) -> dict[str, Any]:
+    """Return overrides for what is beside the members of a shape: no document may say it."""
+    names = {field.name for field in attrs.fields(cls)} - {member.name for member in cls.__members__} - {but}  # type: ignore[arg-type]
+    return {name: override(omit=True) for name in names}
+
+
+def _written(value: Any) -> Any:
+    write = _converter().unstructure
+    return list(map(write, value)) if isinstance(value, tuple) else write(value)
 
 
 def _given(value: Any) -> Any:

@@ -14,6 +14,7 @@ import attrs
 
 from ..errors import CredentialsError
 from ..shapes import Credentials
+from .arns import is_account_id
 from .headers import INVALID_IN_HEADER, is_header_value
 from .secret import HiddenDocument, Secret, SecretBytes
 from .timestamps import timestamp
@@ -25,12 +26,13 @@ A_TIME = "a time such as 2026-01-01T00:00:00Z"
 
 @attrs.frozen(kw_only=True)
 class Names:
-    """What a kind of document calls the four members, and whether all four must be there."""
+    """What a kind of document calls the members, and whether all but the account must be there."""
 
     access_key_id: str = "AccessKeyId"
     secret_access_key: str = "SecretAccessKey"  # noqa: S105 - the name of a member
     session_token: str = "Token"  # noqa: S105 - the name of a member
     expiration: str = "Expiration"
+    account_id: str = "AccountId"
     temporary: bool = True
     milliseconds: bool = False
 
@@ -90,7 +92,13 @@ def read_credentials(document: Mapping[str, Any], names: Names, *, what: str) ->
         secret_access_key=read_text(document, names.secret_access_key, what=what),
         session_token=None if no_token else read_text(document, names.session_token, what=what),
         expiration=_expiration(document, names, what=what),
+        account_id=_account_id(document.get(names.account_id)),
     )
+
+
+def _account_id(value: object) -> str | None:
+    """Return the id of an account, or None for what is no such id: it only labels keys, which are good without it."""
+    return str(value) if is_account_id(value) else None
 
 
 def read_text(document: Mapping[str, Any], name: str, *, what: str) -> Secret:

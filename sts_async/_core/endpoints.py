@@ -75,6 +75,12 @@ AWS_DOMAINS = tuple(
 GIVEN_URL = "endpoint_url"  # what messages call a URL that was given in code
 IGNORE = "ignore_configured_endpoint_urls"  # the option that passes over all others
 
+REGION_MARKS = (
+    ("fips", "use_fips_endpoint", "AWS_USE_FIPS_ENDPOINT"),
+    ("dualstack", "use_dualstack_endpoint", "AWS_USE_DUALSTACK_ENDPOINT"),
+)
+"""What names of older SDKs begin or end with, and the option and the variable that it means."""
+
 REGION_RULE = "lower-case letters, digits and hyphens, 1 to 63 of them, no hyphen at either end, not only digits"
 NO_REGION = (
     "no region: pass region=... (or --region), set AWS_REGION or AWS_DEFAULT_REGION, or set region in the profile"
@@ -143,14 +149,14 @@ def resolve(
         called: What messages call the service.
 
     Raises:
-        InvalidRegion: *region* is not one host label.
+        InvalidRegion: *region* is not one host label, or there is no host of such a region.
         InvalidEndpoint: *endpoint_url* cannot be used; the message shows nothing of it that may be secret.
         ConfigurationError: Neither a region nor an endpoint is given, or options exclude each other.
 
     Source: endpoint rule set of the service STS, version 2011-06-15.
     """
-    if region is not None:
-        check_region(region)
+    if region is not None and not is_region(region):
+        raise _invalid_region(region)
     if endpoint_url is not None:
         for is_set, flag, kind in zip((use_fips, use_dualstack), flags, ("FIPS", "dual-stack"), strict=True):
             if is_set:
@@ -158,6 +164,7 @@ def resolve(
         return _custom(endpoint_url, region=region, allow_http=allow_http, what=what)
     if region is None:
         raise ConfigurationError(NO_REGION)
+    check_region(region, regional=use_fips or use_dualstack)
     if not (use_fips or use_dualstack) and (
         region == GLOBAL_REGION or (use_global_endpoint and region in LEGACY_GLOBAL_REGIONS)
     ):
@@ -186,15 +193,40 @@ def regional_host(stem: str, region: str, *, fips: bool, dualstack: bool) -> str
     return f"{stem}{suffix}.{region}.{partition.dual_stack_dns_suffix if dualstack else partition.dns_suffix}"
 
 
-def check_region(region: str) -> None:
+def check_region(region: str, *, regional: bool = False) -> None:
     """
-    Refuse a region that could choose the host it becomes a part of.
+    Refuse a region that could choose the host it becomes a part of, and one of which AWS has no host.
+
+    Some names stand for an option, or for a whole partition: older SDKs took ``fips-us-gov-west-1`` and
+    ``us-west-2-fips`` for regions. A request to the host that such a name would give ends in an error of DNS or TLS.
+    Using the real region without the option would leave FIPS out.
+
+    Args:
+        region: The region. ``aws-global`` has a host, the global one.
+        regional: Whether the host must be that of a region: FIPS and dual-stack hosts are.
 
     Raises:
-        InvalidRegion: It is not one host label, or only digits.
+        InvalidRegion: It is not one host label, is only digits, or has no host; then the message says what to write.
     """
     if not is_region(region):
         raise _invalid_region(region)
+    for mark, option, variable in REGION_MARKS:
+        real = region.removeprefix(f"{mark}-").removesuffix(f"-{mark}")
+        if real != region:
+            real = next((one.implicit_global_region for one in PARTITIONS if one.pseudo_region == real), real)
+            raise InvalidRegion(
+                f"{region!a} is not a region: set the region to {real} (region=..., --region, AWS_REGION, or region in "
+                f"the profile) and {option}=True in Config, or {variable}=true"
+            )
+    if region == GLOBAL_REGION and not regional:
+        return
+    partition = next((partition for partition in PARTITIONS if partition.pseudo_region == region), None)
+    if partition is not None:
+        hosts = "FIPS and dual-stack hosts" if region == GLOBAL_REGION else "the hosts of STS"
+        raise InvalidRegion(
+            f"{region!a} is a whole partition, and {hosts} there are regional: "
+            f"use a region such as {partition.implicit_global_region}"
+        )
 
 
 def is_region(text: str) -> bool:

@@ -28,9 +28,10 @@ KINDS = "role_arn, sso_account_id, aws_access_key_id, login_session or credentia
 
 @attrs.frozen(kw_only=True)
 class KeysPlan:
-    """Keys that stand in the profile."""
+    """Keys that stand in the profile, and their account: credentials that differ only in that are equal."""
 
     credentials: Credentials
+    account_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +105,7 @@ class ProcessPlan:
     """
 
     command: Secret
+    account_id: str | None = None
     remark: str = attrs.field(default="", eq=False)
 
 
@@ -122,9 +124,15 @@ USED: Mapping[type, tuple[str, ...]] = {
         "mfa_serial",
     ),
     SSOPlan: SSO_KEYS + SESSION_KEYS,
-    KeysPlan: ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_security_token"),
+    KeysPlan: (
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+        "aws_security_token",
+        "aws_account_id",
+    ),
     LoginPlan: ("login_session",),
-    ProcessPlan: ("credential_process",),
+    ProcessPlan: ("credential_process", "aws_account_id"),
 }
 
 
@@ -211,7 +219,8 @@ def _plan(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> P
         place = _place(shared, section, visited)
         return LoginPlan(login_session=session, region=_region(section), place=place)
     if command := section.get("credential_process"):
-        return ProcessPlan(command=Secret(command), remark=section.remark("credential_process"))
+        remark = section.remark("credential_process")
+        return ProcessPlan(command=Secret(command), account_id=_account_id(section), remark=remark)
     return None
 
 
@@ -320,7 +329,17 @@ def _keys(section: Section) -> KeysPlan | None:
             present, absent = absent, present
         raise InvalidConfigFile(section.lacks(f"needs {absent} beside it", absent, because=present))
     token = _line(section, "aws_session_token") or _line(section, "aws_security_token")
-    return KeysPlan(credentials=Credentials(access_key_id=str(key_id), secret_access_key=secret, session_token=token))
+    account_id = _account_id(section)
+    credentials = Credentials(
+        access_key_id=str(key_id), secret_access_key=secret, session_token=token, account_id=account_id
+    )
+    return KeysPlan(credentials=credentials, account_id=account_id)
+
+
+def _account_id(section: Section) -> str | None:
+    """Return the account that a profile says its keys are of. What is no such id is ignored: the keys are good."""
+    text = section.get("aws_account_id")
+    return str(text) if arns.is_account_id(text) else None
 
 
 def _duration(section: Section) -> int | None:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+import attrs
+
 if TYPE_CHECKING:
     # For type checkers these are mappings: a function that looks up names takes them as it takes a dict.
     _Text = Mapping[str, str]
@@ -73,6 +75,7 @@ def hiding(**hide: Callable[[Any], Any]) -> Callable[[T], T]:
 
     def decorate(cls: T) -> T:
         constructor: Any = cls.__init__  # type: ignore[misc]
+        show_declared_types(cls)
 
         @wraps(constructor)
         def hidden(self: Any, **named: Any) -> None:
@@ -84,6 +87,17 @@ def hiding(**hide: Callable[[Any], Any]) -> Callable[[T], T]:
         return cls
 
     return decorate
+
+
+def show_declared_types(cls: Any) -> None:
+    """
+    Have `help` show what the fields of an attrs class are declared as.
+
+    Of a field with a converter, attrs shows what the converter takes, and ours take anything.
+    """
+    for field in attrs.fields(cls) if attrs.has(cls) else ():
+        if field.init and field.converter is not None:
+            cls.__init__.__annotations__[field.alias] = field.type
 
 
 def cover(value: Any) -> Any:
@@ -133,8 +147,8 @@ class Secret(str):
     A string that its ``repr`` hides, and the ``repr`` of each part of it.
 
     It *is* the string for everything that needs the value (signing, sending, ``==``), but a log line with ``%r``, a
-    printed container or a traceback that shows local variables has three asterisks in its place. ``str``, f-strings
-    and ``"".join`` give the plain text.
+    printed container or a traceback that shows local variables has three asterisks in its place. ``str``, f-strings,
+    ``json.dumps`` and ``"".join`` give the plain text.
     """
 
     __slots__ = ()

@@ -4,7 +4,7 @@ What a shape is: a frozen attrs class that knows its wire names and constraints 
 The constraints stand in the annotations (`Annotated`), so modules that declare shapes must not postpone them.
 """
 
-import json
+import collections.abc
 import types
 from collections.abc import Mapping
 from operator import attrgetter
@@ -13,12 +13,11 @@ from typing import Annotated, Any, ClassVar, TypeVar, Union, dataclass_transform
 import attrs
 
 from .constraints import Member
+from .forms import Form, bring_into_form, form_of
 from .maps import FrozenMap
-from .secret import conceal
+from .secret import conceal, show_declared_types
 
 T = TypeVar("T")
-
-_LISTS = (list, set, frozenset)  # a tuple: a union would be built anew at each check
 
 
 class Shape:
@@ -31,6 +30,7 @@ class Shape:
 
     __slots__ = ()
     __members__: ClassVar[tuple[Member, ...]] = ()
+    _forms: ClassVar[tuple[Form, ...]] = ()
     _read_values: ClassVar[Any] = staticmethod(lambda shape: ())
 
     def __repr__(self) -> str:
@@ -94,11 +94,11 @@ def secret(*, default: Any = attrs.NOTHING, wire: str | None = None) -> Any:
 
 def document(*, default: Any = attrs.NOTHING) -> Any:
     """Declare a member that is JSON text: a mapping becomes compact text, text is sent as it is."""
-    return attrs.field(default=default, converter=_as_document, metadata={"document": True})
+    return attrs.field(default=default, metadata={"document": True})
 
 
 def beside(*, default: Any) -> Any:
-    """Declare a field that is not a member of the API shape: it is neither compared, printed nor sent."""
+    """Declare a field that is not a member of the API shape: it is neither compared, printed, sent nor read."""
     return attrs.field(default=default, metadata={"beside": True})
 
 
@@ -111,12 +111,20 @@ def beside(*, default: Any) -> Any:
 def shape(cls: type[T]) -> type[T]:
     """Make *cls* a shape."""
     members: list[Member] = []
+    forms: list[Form] = []
 
-    def transform(_: type, fields: list[Any]) -> list[Any]:
-        return [_with_member(field, members) for field in fields]
+    def transform(unfinished: Any, fields: list[Any]) -> list[Any]:
+        found = [_with_member(field, members) for field in fields]
+        forms.extend(form for member in members if (form := form_of(member)) is not None)
+        if forms:  # one call for all members, and none for a shape that needs none; attrs looks for it after this
+            unfinished.__attrs_post_init__ = bring_into_form
+        return found
 
     made = attrs.define(frozen=True, slots=True, kw_only=True, eq=False, repr=False, field_transformer=transform)(cls)
     made.__members__ = tuple(members)  # type: ignore[attr-defined]
+    made._forms = tuple(forms)  # type: ignore[attr-defined]
+    made._read_formed = staticmethod(_reader_of([form.name for form in forms]))  # type: ignore[attr-defined]
+    show_declared_types(made)
     made._read_values = staticmethod(_reader_of([m.name for m in members]))  # type: ignore[attr-defined]
     return made
 
@@ -128,7 +136,7 @@ def _reader_of(names: list[str]) -> Any:
 
 
 def _with_member(field: Any, members: list[Member]) -> Any:
-    """Record the member that *field* declares, and give the field the converter that its type asks for."""
+    """Record the member that *field* declares, and give a map the converter that makes it one."""
     if field.metadata.get("beside"):
         return field
     wire = field.metadata.get("wire") or "".join(part.capitalize() for part in field.name.split("_"))
@@ -144,36 +152,34 @@ def _with_member(field: Any, members: list[Member]) -> Any:
     members.append(found)
     if found.kind is FrozenMap:
         return field.evolve(converter=_as_hidden_map if found.secret else _as_map)
-    if field.converter is None and found.kind is list:
-        return field.evolve(converter=_as_tuple)
     return field
 
 
 def _read_annotation(annotation: Any, name: str, wire: str, **traits: bool) -> Member:
-    """Return what an annotation says: ``Annotated[...]``, optional, a sequence or map of such, or a plain type."""
+    """Return what an annotation says: ``Annotated[...]``, optional, a collection or map of such, or a plain type."""
     options = [option for option in _options(annotation) if option is not types.NoneType]
     constraints: list[Any] = []
-    core = options[0]
-    if get_origin(core) is Annotated:
-        core, *constraints = get_args(core)
-        core = _options(core)[0]
+    if get_origin(options[0]) is Annotated:
+        core, *constraints = get_args(options[0])
+        options = [*_options(core)]
+    # Of several types, one is kept, and the others are forms that are taken as well.
+    core = next((option for option in options if _is_kept(option)), options[0])
     items = None
     if get_origin(core) is FrozenMap:
         items = _read_annotation(get_args(core)[0], "", "value")
         core = FrozenMap
-    elif get_origin(core) is not None:  # Sequence[X]
+    elif get_origin(core) is not None:  # Collection[X], Sequence[X]
         items = _read_annotation(get_args(core)[0], "", "member")
         core = list
     return Member(name, wire, core, constraints=tuple(constraints), items=items, **traits)
 
 
+def _is_kept(option: Any) -> bool:
+    return get_origin(option) is collections.abc.Collection or (isinstance(option, type) and issubclass(option, Shape))
+
+
 def _options(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-
-
-def _as_tuple(value: Any) -> Any:
-    """Return a list as the tuple that makes a request hashable. What is no list is left for `violations` to name."""
-    return tuple(value) if isinstance(value, _LISTS) else value
 
 
 def _as_map(value: Any) -> Any:
@@ -186,20 +192,3 @@ def _as_hidden_map(value: Any) -> Any:
     if isinstance(value, Mapping | FrozenMap):
         return FrozenMap({conceal(key): conceal(item) for key, item in value.items()})
     return conceal(value)
-
-
-def _as_document(value: Any) -> Any:
-    """Return a mapping as compact JSON text; text is sent as it is."""
-    if value is None or isinstance(value, str) or not isinstance(value, Mapping):  # the usual two first
-        return value
-    try:
-        return json.dumps(value, separators=(",", ":"), default=_as_dict)
-    except (TypeError, ValueError, RecursionError):
-        return value  # for `violations` to name; an error from here would show the other members
-
-
-def _as_dict(value: Any) -> Any:
-    """Return a mapping that is no dict as one, for JSON."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"a {type(value).__name__} cannot be a part of JSON")

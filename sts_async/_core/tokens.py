@@ -28,6 +28,7 @@ ROLE_CREDENTIALS = Names(
     secret_access_key="secretAccessKey",  # noqa: S106 - the name of a member
     session_token="sessionToken",  # noqa: S106 - the name of a member
     expiration="expiration",
+    account_id="accountId",
     milliseconds=True,
 )
 LOGIN_CREDENTIALS = attrs.evolve(ROLE_CREDENTIALS, expiration="expiresAt", milliseconds=False)

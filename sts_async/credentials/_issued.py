@@ -20,6 +20,7 @@ from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, 
 from ..operations import Operation
 from ..retries import NoRetries, StandardRetries
 from ..shapes import Credentials, Request
+from ._account import in_account
 from .cache import RefreshingProvider
 from .chain import ProviderChain
 from .source import MFACode, Source, provider_of
@@ -46,16 +47,23 @@ class IssuedProvider(RefreshingProvider):
         super().__init__()
         self.name = name
         self._request = request
-        check(request)
+        check(request, bounds=False)  # whether the others count is for the client to say that asks
         check_arns(request, strict=strict_arns)
+
+    def _check(self, lender: Lender) -> None:
+        """Refuse the request before anything is asked or read for it, if the client checks requests."""
+        if getattr(lender, "validates", True):
+            check(self._request, bounds=True)
 
     async def _issue(self, engine: Invoker, **proof: Secret) -> Credentials:
         """Return what STS issues for the request together with a member that is new each time, such as a token."""
         request: Any = self._request
         if (role_arn := getattr(request, "role_arn", None)) is not None:
             check_partition(engine.endpoint, role_arn=role_arn)
-        credentials: Credentials = (await engine.invoke(self.operation, attrs.evolve(request, **proof))).credentials
-        return credentials
+        response = await engine.invoke(self.operation, attrs.evolve(request, **proof))
+        user = getattr(response, "assumed_role_user", None) or getattr(response, "federated_user", None)
+        account_id = arns.account_of(getattr(user, "arn", None)) or arns.account_of(role_arn)
+        return in_account(response.credentials, account_id)
 
     def __repr__(self) -> str:
         request = getattr(self, "_request", None)  # a crash reporter may show one that could not be made
@@ -163,12 +171,17 @@ class SignedProvider(IssuedProvider):
         signing = self._source
         if signing is None:
             return await self._of_client(lender).fetch(lender)
+        self._check(lender)
         source = _SourceOfFetch(signing, lender, of=repr(self))
         if self._device is not None:
             return await self._fetch_attended(self._device, source, lender)
         issued = await self._issue(lender.signed_by(source))
         self._keep_attended(signing)  # what a profile or a chain asks for is known only now
-        return issued
+        return self._of_signer(issued, source.account_id)
+
+    def _of_signer(self, issued: Credentials, account_id: str | None) -> Credentials:
+        """Return what was issued with the account of what signed, where that is the same: for all but roles."""
+        return issued if hasattr(self._request, "role_arn") else in_account(issued, account_id)
 
     async def _fetch_attended(self, device: _Device, source: "_SourceOfFetch", lender: Lender) -> Credentials:
         """Return new credentials; each time that the request is sent, it has another code (T46)."""
@@ -184,7 +197,8 @@ class SignedProvider(IssuedProvider):
                 raise failure
             sent.append(code)
             try:
-                return await self._issue(lender.signed_by(credentials, retries=NoRetries()), token_code=code)
+                issued = await self._issue(lender.signed_by(credentials, retries=NoRetries()), token_code=code)
+                return self._of_signer(issued, source.account_id)
             except STSError as error:
                 failure = error
             delay = None
@@ -213,6 +227,7 @@ class _SourceOfFetch:
         self._source = source
         self._lender = lender
         self._of = of
+        self.account_id: str | None = None  # of what signed last
 
     async def provide_credentials(self, _: Lender) -> Credentials:
         # With the lender that was lent, not the view of it that asks: its retries are not those of the source.
@@ -228,6 +243,7 @@ class _SourceOfFetch:
         if not isinstance(credentials, Credentials):
             credentials = without_data(credentials)
             raise CredentialsError(f"the source of {self._of} {not_credentials(credentials)}")
+        self.account_id = credentials.account_id
         return credentials
 
     def invalidate(self, access_key_id: str) -> None:
@@ -245,14 +261,19 @@ class Nobody:
         raise CredentialsError("a call that is not signed asked for credentials")
 
 
-def check(request: Request[Any]) -> None:
+def check(request: Request[Any], *, bounds: bool) -> None:
     """
-    Refuse a request that breaks constraints of the API, when it is made and not when it is needed.
+    Refuse a request that breaks constraints of the API.
+
+    Args:
+        request: The request.
+        bounds: See `violations`. What is no request at all shows when a provider is made. Whether lengths, ranges and
+            patterns count, a client says (`Config.validate_parameters`), before its first fetch asks anybody.
 
     Raises:
         ParamValidationError: It does; all violations in one error.
     """
-    broken = tuple(violations(request))
+    broken = tuple(violations(request, bounds=bounds))
     if broken:
         raise ParamValidationError(type(request).__name__, broken)
 

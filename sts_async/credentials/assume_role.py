@@ -5,8 +5,7 @@ Source: AWS SDKs and Tools Reference Guide, "Assume role credential provider".
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection
 
 from .. import shapes as s
 from .._core import arns
@@ -37,11 +36,12 @@ class AssumeRoleProvider(SignedProvider):
             arguments that returns `Credentials`; None for those of the client that it is used with.
         role_session_name: Name for the sessions, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``; None for ``sts-async-`` and
             16 random hexadecimal digits, the same for as long as the provider lives.
-        duration_seconds: Lifetime in seconds, 900 to 43,200 and at most the role's maximum; the service's default is
-            3,600. A session that assumes a role gets at most 3,600.
+        duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200 and at most the role's maximum; the
+            service's default is 3,600. A session that assumes a role gets at most 3,600.
         policy: JSON text, or a mapping that is sent compactly, that narrows the session.
-        policy_arns: Managed policies that narrow the session, at most 10.
-        tags: Session tags, at most 50; keys of 1 to 128 characters, values of at most 256.
+        policy_arns: Managed policies that narrow the session, by their ARNs, at most 10.
+        tags: Session tags, such as ``{"team": "a"}``, or a list of `Tag`, at most 50; keys of 1 to 128 characters,
+            values of at most 256.
         transitive_tag_keys: Keys of the tags that pass on to further sessions, at most 50.
         external_id: What the trust policy of another account asks for, 2 to 1,224 characters.
         serial_number: MFA device, 9 to 256 characters; asks for *mfa_code*.
@@ -55,7 +55,8 @@ class AssumeRoleProvider(SignedProvider):
             roles otherwise, such as Ceph RGW and Dell ECS.
 
     Raises:
-        ParamValidationError: Arguments break constraints of the API; all in one error.
+        ParamValidationError: Arguments are missing or of the wrong kind; all in one error. Lengths, ranges and patterns
+            are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
         ConfigurationError: *role_arn* is not that of a role, or not in one of *allowed_accounts*; one of
             *serial_number* and *mfa_code* came without the other; or *source* is not a source.
     """
@@ -68,16 +69,16 @@ class AssumeRoleProvider(SignedProvider):
         role_arn: str,
         source: Source | None = None,
         role_session_name: str | None = None,
-        duration_seconds: int | None = None,
-        policy: str | Mapping[str, Any] | None = None,
-        policy_arns: Sequence[s.PolicyDescriptorType] = (),
-        tags: Sequence[s.Tag] = (),
-        transitive_tag_keys: Sequence[str] = (),
+        duration_seconds: s.Seconds | None = None,
+        policy: s.PolicyDocument | None = None,
+        policy_arns: s.Policies = (),
+        tags: s.Tags = (),
+        transitive_tag_keys: Collection[str] = (),
         external_id: str | None = None,
         serial_number: str | None = None,
         mfa_code: MFACode | None = None,
         source_identity: str | None = None,
-        provided_contexts: Sequence[s.ProvidedContext] = (),
+        provided_contexts: Collection[s.ProvidedContext] = (),
         minimum_session_token_size: int | None = None,
         allowed_accounts: Collection[str] | None = None,
         strict_arns: bool = True,

@@ -157,6 +157,7 @@ class RefreshingProvider(Unpicklable):
                     source=self.name,
                     access_key_id=credentials.access_key_id,
                     expiration=credentials.expiration,
+                    account_id=credentials.account_id,
                     seconds=now.monotonic - begun,
                     failing_seconds=before.failing_seconds(now),
                 )
@@ -193,6 +194,7 @@ class RefreshingProvider(Unpicklable):
                 source=self.name,
                 access_key_id=held.credentials.access_key_id,
                 expiration=held.credentials.expiration,
+                account_id=held.credentials.account_id,
                 error=failure,
                 changed=changed,
                 failing_seconds=held.failing_seconds(now) or 0.0,

@@ -144,4 +144,5 @@ async def _ask(source: CredentialsProvider, lender: Lender) -> Finding:
         return Finding(source=name, outcome="failed", detail=not_credentials(credentials))
     ends = credentials.expiration
     until = "does not end" if ends is None else f"until {ends.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return Finding(source=name, outcome="found", detail=f"{credentials.access_key_id}, {until}")
+    account = "" if credentials.account_id is None else f", account {credentials.account_id}"
+    return Finding(source=name, outcome="found", detail=f"{credentials.access_key_id}{account}, {until}")

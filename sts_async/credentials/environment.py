@@ -7,6 +7,7 @@ Source: AWS SDKs and Tools Reference Guide, "AWS access keys".
 import os
 from collections.abc import Mapping
 
+from .._core.arns import is_account_id
 from .._core.secret import HiddenMapping, Unpicklable, conceal
 from .._core.timestamps import timestamp
 from .._seams import Lender
@@ -19,14 +20,15 @@ SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - the name of the vari
 SESSION_TOKEN = "AWS_SESSION_TOKEN"  # noqa: S105 - the name of the variable
 SECURITY_TOKEN = "AWS_SECURITY_TOKEN"  # noqa: S105 - the older name of the same
 EXPIRATION = "AWS_CREDENTIAL_EXPIRATION"
-VARIABLES = (ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, SECURITY_TOKEN, EXPIRATION)
+ACCOUNT_ID = "AWS_ACCOUNT_ID"
+VARIABLES = (ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, SECURITY_TOKEN, EXPIRATION, ACCOUNT_ID)
 
 
 class EnvironmentProvider(Unpicklable):
     """
     Provide what ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN`` (or ``AWS_SECURITY_TOKEN``) and
     ``AWS_CREDENTIAL_EXPIRATION`` (such as ``2026-01-01T00:00:00Z``) say at the time of each call. A blank variable
-    counts as unset.
+    counts as unset. ``AWS_ACCOUNT_ID`` says which account they belong to; it is ignored when it is not 12 digits.
 
     Args:
         environ: Where to look; the process environment when it is None.
@@ -70,7 +72,12 @@ class EnvironmentProvider(Unpicklable):
 
 
 def _read(
-    key_id: str | None, secret: str | None, token: str | None, older: str | None, expires: str | None
+    key_id: str | None,
+    secret: str | None,
+    token: str | None,
+    older: str | None,
+    expires: str | None,
+    account_id: str | None,
 ) -> Credentials:
     if key_id is None and secret is None:
         raise CredentialsNotFound(f"{ACCESS_KEY_ID} and {SECRET_ACCESS_KEY} are not set")
@@ -83,6 +90,10 @@ def _read(
         pass
     else:
         return Credentials(
-            access_key_id=key_id, secret_access_key=secret, session_token=token or older, expiration=expiration
+            access_key_id=key_id,
+            secret_access_key=secret,
+            session_token=token or older,
+            expiration=expiration,
+            account_id=str(account_id) if is_account_id(account_id) else None,
         )
     raise CredentialsError(f"{EXPIRATION} is not a time such as 2026-01-01T00:00:00Z")

@@ -1,8 +1,5 @@
 """Temporary credentials of a federated user: GetFederationToken."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from .. import shapes as s
 from .._core.secret import without_data
 from ..operations import GET_FEDERATION_TOKEN
@@ -20,14 +17,15 @@ class FederationTokenProvider(SignedProvider):
             arguments that returns `Credentials`; None for those of the client that it is used with.
         policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters. Without policies the session
             has no permissions.
-        policy_arns: Managed policies, at most 10.
-        duration_seconds: Lifetime in seconds, 900 to 129,600; the service's default is 43,200, and root users get at
-            most 3,600.
-        tags: Session tags, at most 50.
+        policy_arns: Managed policies, by their ARNs, at most 10.
+        duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 129,600; the service's default is 43,200, and
+            root users get at most 3,600.
+        tags: Session tags, such as ``{"team": "a"}``, or a list of `Tag`, at most 50.
         minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 
     Raises:
-        ParamValidationError: Arguments break constraints of the API; all in one error.
+        ParamValidationError: Arguments are missing or of the wrong kind; all in one error. Lengths, ranges and patterns
+            are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
         ConfigurationError: *source* is not a source.
     """
 
@@ -38,10 +36,10 @@ class FederationTokenProvider(SignedProvider):
         *,
         name: str,
         source: Source | None = None,
-        policy: str | Mapping[str, Any] | None = None,
-        policy_arns: Sequence[s.PolicyDescriptorType] = (),
-        duration_seconds: int | None = None,
-        tags: Sequence[s.Tag] = (),
+        policy: s.PolicyDocument | None = None,
+        policy_arns: s.Policies = (),
+        duration_seconds: s.Seconds | None = None,
+        tags: s.Tags = (),
         minimum_session_token_size: int | None = None,
     ) -> None:
         source = without_data(source)

@@ -40,6 +40,7 @@ LEGACY = "/latest/meta-data/iam/security-credentials/"
 TOKEN_TTL = 21_600  # s, the longest there is
 TOKEN_MARGIN = 60.0  # s before its end in which a token is not used any more
 MOST_TOKEN_BYTES = 256
+ANSWERED_ATTEMPTS = 3  # at least, while the service answers that it is overloaded or failed
 PAUSE = 1.0  # s, the longest between two attempts
 
 _TTL = r"[0-9]{1,5}"
@@ -59,7 +60,8 @@ class IMDSProvider(RefreshingProvider):
             loopback or link-local address, fd00:ec2::254, or ``localhost``, which means 127.0.0.1.
         endpoint_mode: ``IPv4`` or ``IPv6``, in any case.
         seconds: Time for one request, connection included; greater than 0.
-        attempts: How often a request is sent at most, when nothing answers, or HTTP 429 or 5xx; at least 1.
+        attempts: How often a request is sent at most, when nothing answers; at least 1. While the service answers HTTP
+            429 or 5xx, a request is sent 3 times, or *attempts* times if that is more.
         role_name: Name of the role; None to ask for it.
         disabled: Whether nothing is to be asked for at all.
         v1_fallback: Whether to go on without a token when there is none to be had: HTTP 403, 404, 405 or no answer.
@@ -150,22 +152,34 @@ class IMDSProvider(RefreshingProvider):
         return role
 
     async def _find(self, lender: Lender, base: str, name: str) -> HttpResponse | None:
-        """Return what is at *name* below the paths that the instance has, which it tells at first, or None."""
-        for root in (EXTENDED, LEGACY) if self._root is None else (self._root,):
+        """
+        Return what is at *name* below the paths that the instance has, which it tells at first, or None.
+
+        Servers that are not of AWS, and lists of allowed paths, answer HTTP 500 or 403 to paths that they do not know.
+        So whatever keeps the extended path from being used, the plain one may be there.
+        """
+        known, refused = self._root, None
+        for root in (LEGACY,) if known == LEGACY else (EXTENDED, LEGACY):
             response = await self._get(lender, base, root + name)
             if response.status == 200:
                 self._root = root
                 return response
+            if response.status != 404:
+                refused = refused or f"{refusal(response, Redaction(self._token))}, for {root + name}"
+                if response.status != 403 and response.status < 500:  # so it is of all paths
+                    break
+            elif root == known:
+                return None
+        if refused is not None:  # the other path says 404: that is no answer where this one has failed
+            raise CredentialsError(f"{self.name}: {refused}")
         return None
 
     async def _get(self, lender: Lender, base: str, path: str) -> HttpResponse:
-        """Return an answer with HTTP status 200 or 404. A token that is refused is replaced, once."""
+        """Return an answer. A token that is refused is replaced, once."""
         response = await self._get_once(lender, base, path)
         if response.status == 401 and self._token is not None:
             self._token = None
             response = await self._get_once(lender, base, path)
-        if response.status not in (200, 404):
-            raise CredentialsError(f"{self.name}: {refusal(response, Redaction(self._token))}, for {path}")
         return response
 
     async def _get_once(self, lender: Lender, base: str, path: str) -> HttpResponse:
@@ -228,10 +242,11 @@ class IMDSProvider(RefreshingProvider):
         while True:
             try:
                 response = await lender.send(request)
-                if not is_transient(response.status) or attempt == self._attempts:
+                # There is such a service, so asking again costs nothing where there is none.
+                if not _is_busy(response.status, url) or attempt >= max(self._attempts, ANSWERED_ATTEMPTS):
                     return response
             except TransportError as error:
-                if not error.retryable or attempt == self._attempts:
+                if not error.retryable or attempt >= self._attempts:
                     raise
             attempt += 1
             await lender.sleep(PAUSE * lender.jitter())
@@ -245,6 +260,11 @@ class IMDSProvider(RefreshingProvider):
 
     def __repr__(self) -> str:
         return "IMDSProvider()"
+
+
+def _is_busy(status: int, url: str) -> bool:
+    """Say whether to ask again. HTTP 500 and 501 for the extended path mean that it is not implemented."""
+    return is_transient(status) and not (status in (500, 501) and EXTENDED in url)
 
 
 def _usable_seconds(response: HttpResponse) -> float:

@@ -19,6 +19,7 @@ from .._core.sections import with_remark
 from .._seams import Lender
 from ..errors import ConfigurationError, CredentialsError
 from ..shapes import Credentials
+from ._account import check_account_id, in_account
 from .cache import RefreshingProvider
 
 MOST_CHARACTERS = 32_767  # of a command. Source: CreateProcess of Windows; a longer one takes long to split
@@ -38,8 +39,8 @@ NAMES = Names(session_token="SessionToken", temporary=False)  # noqa: S106 - the
 
 class ProcessProvider(RefreshingProvider):
     """
-    Provide what a process writes: a JSON object with Version 1, AccessKeyId, SecretAccessKey, and SessionToken and
-    Expiration where there are some. Without Expiration, it is run once.
+    Provide what a process writes: a JSON object with Version 1, AccessKeyId, SecretAccessKey, and SessionToken,
+    Expiration and AccountId where there are some. Without Expiration, it is run once.
 
     The command is split into words as a POSIX shell does it, and run without a shell, found in ``PATH``, in a session
     of its own, without standard input. It has *seconds*; then, and when it writes more than 64 KiB, or the client is
@@ -59,9 +60,10 @@ class ProcessProvider(RefreshingProvider):
             most 5 lines and 1,000 characters; None for what ``STS_ASYNC_SHOW_PROCESS_STDERR`` says, else not. Its
             output, long arguments of the command, and variables with names such as ``API_TOKEN`` are replaced by
             ``***`` there. Other secrets are shown.
+        account_id: The account of the credentials, 12 digits, where the process writes no AccountId.
 
     Raises:
-        ConfigurationError: The command is too long, has a NUL, or is no text.
+        ConfigurationError: The command is too long, has a NUL, or is no text; or *account_id* is not 12 digits.
 
     Attributes:
         name: What messages call it.
@@ -79,11 +81,14 @@ class ProcessProvider(RefreshingProvider):
         name: str = "credential_process",
         seconds: float = SECONDS,
         show_process_stderr: bool | None = None,
+        account_id: str | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.stderr = SecretBytes()
         check_seconds("seconds", seconds)
+        check_account_id(account_id)
+        self._account_id = account_id
         self._seconds = seconds
         if show_process_stderr is not None:
             check_flag("show_process_stderr", show_process_stderr)
@@ -137,7 +142,8 @@ class ProcessProvider(RefreshingProvider):
         document = read_object(ended.stdout, what=f"{self.name}: the output")
         if type(document.get("Version")) is not int or document["Version"] != 1:
             raise CredentialsError(f"{self.name}: the output has a Version other than 1, or none")
-        return read_credentials(document, NAMES, what=f"{self.name}: the output")
+        found = read_credentials(document, NAMES, what=f"{self.name}: the output")
+        return in_account(found, self._account_id)
 
     def _reason(self, ended: _process.Ended) -> str:
         """Return the last lines of standard error, as an error has them."""

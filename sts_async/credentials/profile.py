@@ -202,6 +202,7 @@ class ProfileProvider(Unpicklable):
                 process = ProcessProvider(
                     plan.command,
                     name=f"credential_process of {self.name}",
+                    account_id=plan.account_id,
                     show_process_stderr=flag(SHOW_PROCESS_STDERR, environ, given=shows),
                 )
                 process.remark = plan.remark

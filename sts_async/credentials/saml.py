@@ -1,7 +1,6 @@
 """Credentials of a role, for a SAML assertion: AssumeRoleWithSAML."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from .. import shapes as s
 from .._core.secret import without_data
@@ -24,16 +23,17 @@ class SAMLProvider(IssuedProvider):
         assertion: A coroutine function without arguments that returns a new assertion as the identity provider sent
             it: base64, 4 to 100,000 characters. It is asked at each fetch, also in the background; an assertion lives
             about 5 minutes, and is not kept.
-        policy_arns: Managed policies that narrow the session, at most 10.
+        policy_arns: Managed policies that narrow the session, by their ARNs, at most 10.
         policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters.
-        duration_seconds: Lifetime in seconds, 900 to 43,200; the service's default is 3,600. The assertion may
-            shorten it.
+        duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200; the service's default is 3,600. The
+            assertion may shorten it.
         minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
         strict_arns: Whether *role_arn* and *principal_arn* must be of IAM's grammar. False for servers that are not of
             AWS and name them otherwise.
 
     Raises:
-        ParamValidationError: Arguments break constraints of the API; all in one error.
+        ParamValidationError: Arguments are missing or of the wrong kind; all in one error. Lengths, ranges and patterns
+            are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
         ConfigurationError: *role_arn* or *principal_arn* is not such an ARN, or *assertion* is not a function.
     """
 
@@ -45,9 +45,9 @@ class SAMLProvider(IssuedProvider):
         role_arn: str,
         principal_arn: str,
         assertion: Callable[[], Awaitable[str]],
-        policy_arns: Sequence[s.PolicyDescriptorType] = (),
-        policy: str | Mapping[str, Any] | None = None,
-        duration_seconds: int | None = None,
+        policy_arns: s.Policies = (),
+        policy: s.PolicyDocument | None = None,
+        duration_seconds: s.Seconds | None = None,
         minimum_session_token_size: int | None = None,
         strict_arns: bool = True,
     ) -> None:
@@ -73,5 +73,6 @@ class SAMLProvider(IssuedProvider):
             CredentialsError: What returns the assertion failed, or returned something else.
             STSError: The call failed.
         """
+        self._check(lender)
         assertion = await ask(self._assertion, name=f"assertion of {self!r}")
         return await self._issue(lender.signed_by(Nobody()), saml_assertion=assertion)

@@ -26,6 +26,7 @@ from .._seams import Lender
 from ..config import Config
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
 from ..shapes import Credentials
+from ._account import in_account
 from ._signin import Services, checked_config, exchange
 from ._token_file import TokenFile, is_over, now
 from .cache import RefreshingProvider
@@ -137,7 +138,8 @@ class SSOProvider(RefreshingProvider):
         response = await exchange(lender, request, who=PORTAL, hint=portal.hint)
         if response.status >= 400:
             raise self._refused(Refusal.of(response, sent=request))
-        return tokens.read_role_credentials(response.body, what=f"the answer of {PORTAL}")
+        found = tokens.read_role_credentials(response.body, what=f"the answer of {PORTAL}")
+        return in_account(found, self.account_id)
 
     async def _token(self, lender: Lender) -> SSOToken:
         directory = self._cache_directory or _files.expand(CACHE_DIRECTORY, self._environ)

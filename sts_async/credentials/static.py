@@ -7,6 +7,7 @@ from .._core.secret import Unpicklable, kind_of, without_data
 from .._seams import Lender
 from ..errors import ConfigurationError, CredentialsExpired
 from ..shapes import Credentials
+from ._account import check_account_id
 
 
 class StaticProvider(Unpicklable):
@@ -17,7 +18,8 @@ class StaticProvider(Unpicklable):
     the two differ, requests are sent, and the service decides.
 
     Raises:
-        ConfigurationError: They are no `Credentials`, or their expiration is no datetime with a time zone.
+        ConfigurationError: They are no `Credentials`, their expiration is no datetime with a time zone, or their
+            account is not 12 digits.
     """
 
     name = "static"
@@ -30,6 +32,7 @@ class StaticProvider(Unpicklable):
             raise ConfigurationError(f"credentials must be Credentials, not a {kind_of(credentials)}")
         if not ends_at_some_time(credentials):
             raise ConfigurationError("the expiration of credentials must be a datetime with a time zone, or None")
+        check_account_id(credentials.account_id)
 
     async def provide_credentials(self, lender: Lender) -> Credentials:
         """

@@ -5,9 +5,8 @@ Source: AWS SDKs and Tools Reference Guide, "Assume role credential provider", f
 """
 
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from .. import _files
 from .. import shapes as s
@@ -58,15 +57,16 @@ class WebIdentityProvider(IssuedProvider):
         role_session_name: Name for the sessions, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``; None for ``sts-async-`` and
             16 random hexadecimal digits, the same for as long as the provider lives.
         provider_id: Host name of an OAuth 2.0 provider, 4 to 2,048 characters; not for OIDC.
-        policy_arns: Managed policies that narrow the session, at most 10.
+        policy_arns: Managed policies that narrow the session, by their ARNs, at most 10.
         policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters.
-        duration_seconds: Lifetime in seconds, 900 to 43,200; the service's default is 3,600.
+        duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200; the service's default is 3,600.
         minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
         strict_arns: Whether *role_arn* must be of IAM's grammar. False for servers that are not of AWS and name
             roles otherwise, such as Ceph RGW and Dell ECS.
 
     Raises:
-        ParamValidationError: Arguments break constraints of the API; all in one error.
+        ParamValidationError: Arguments are missing or of the wrong kind; all in one error. Lengths, ranges and patterns
+            are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
         ConfigurationError: *role_arn* is not that of a role. Both or neither of *token_file* and *token* are given, or
             they are not a path or a function. The home directory is needed and not known.
 
@@ -84,9 +84,9 @@ class WebIdentityProvider(IssuedProvider):
         token: Callable[[], Awaitable[str]] | None = None,
         role_session_name: str | None = None,
         provider_id: str | None = None,
-        policy_arns: Sequence[s.PolicyDescriptorType] = (),
-        policy: str | Mapping[str, Any] | None = None,
-        duration_seconds: int | None = None,
+        policy_arns: s.Policies = (),
+        policy: s.PolicyDocument | None = None,
+        duration_seconds: s.Seconds | None = None,
         minimum_session_token_size: int | None = None,
         strict_arns: bool = True,
     ) -> None:
@@ -130,6 +130,7 @@ class WebIdentityProvider(IssuedProvider):
             CredentialsError: The token cannot be read.
             STSError: The call failed.
         """
+        self._check(lender)
         engine = lender.signed_by(Nobody())
         token = await self._read(lender)
         try:
@@ -191,6 +192,7 @@ class _FromEnvironment(RefreshingProvider):
                 role_session_name=session_name or self._session_name,
                 strict_arns=False,  # this error names the variable
             )
+            provider._check(lender)
         except ParamValidationError as error:
             raise CredentialsError(f"{ROLE_ARN} or {ROLE_SESSION_NAME} cannot be used: {error}") from error
         if (lender.endpoint is None or is_of_aws(lender.endpoint)) and not arns.is_role(role_arn):

@@ -111,22 +111,28 @@ def _message(event: Event) -> tuple[str, tuple[object, ...]]:
             )
         case CredentialsRefreshed():
             failing = "" if event.failing_seconds is None else f", after failing for {event.failing_seconds:.0f} s"
-            return "%s: fetched credentials %s, expiring %s, in %.3f s%s", (
+            return "%s: fetched credentials %s%s, expiring %s, in %.3f s%s", (
                 event.source,
                 _shown(event.access_key_id),
+                _account(event.account_id),
                 _end(event.expiration),
                 event.seconds,
                 failing,
             )
         case CredentialsKept():
-            return "%s: credential refresh failed (%s) for %.0f s; still serving %s, expiration %s", (
+            return "%s: credential refresh failed (%s) for %.0f s; still serving %s%s, expiration %s", (
                 event.source,
                 error_type(event.error),
                 event.failing_seconds,
                 _shown(event.access_key_id),
+                _account(event.account_id),
                 _end(event.expiration),
             )
     return "%s: credentials %s were refused: %s", (event.operation, _shown(event.access_key_id), _shown(event.code))
+
+
+def _account(account_id: str | None) -> str:
+    return "" if account_id is None else f" of account {_shown(account_id)}"
 
 
 def _ending(event: AttemptFinished | CallFinished) -> str:

@@ -71,7 +71,7 @@ def assume_role(call: Call, request: s.AssumeRoleRequest) -> s.AssumeRoleRespons
     ):
         raise rules.not_authorized(call.directory, caller, action="sts:AssumeRole", resource=request.role_arn)
     inherited = {key: caller.tags[key] for key in caller.transitive_tag_keys}
-    given = {tag.key: tag.value for tag in request.tags}
+    given = rules.tags_of(request)
     if inherited.keys() & given.keys():
         raise invalid("A tag that was passed on by an earlier session cannot be overridden.")
     if not given.keys() >= set(request.transitive_tag_keys):
@@ -81,7 +81,7 @@ def assume_role(call: Call, request: s.AssumeRoleRequest) -> s.AssumeRoleRespons
         request,
         role,
         session_name=request.role_session_name,
-        seconds=rules.role_duration(role, request.duration_seconds, chained=caller.kind == "assumed-role"),
+        seconds=rules.role_duration(role, rules.seconds_of(request), chained=caller.kind == "assumed-role"),
         user=caller.user,
         mfa=mfa,
         source_identity=source_identity,
@@ -132,7 +132,7 @@ def assume_role_with_saml(call: Call, request: s.AssumeRoleWithSAMLRequest) -> s
     role = rules.federated_role(call.directory, request.role_arn, providers={provider}, action=action)
     if frozenset({role.arn, provider}) not in claims.roles:
         raise access_denied(f"Not authorized to perform {action}")
-    seconds: float = rules.role_duration(role, request.duration_seconds or claims.session_duration)
+    seconds: float = rules.role_duration(role, rules.seconds_of(request) or claims.session_duration)
     if claims.session_ends_at is not None:
         seconds = min(seconds, claims.session_ends_at - call.now)
     # The issuer in the context would be a hash of the key that signed the assertion, which is not looked at here.
@@ -172,7 +172,7 @@ def assume_role_with_web_identity(
     role = rules.federated_role(
         call.directory, request.role_arn, providers=names, action="sts:AssumeRoleWithWebIdentity"
     )
-    seconds = rules.role_duration(role, request.duration_seconds)
+    seconds = rules.role_duration(role, rules.seconds_of(request))
     context = None
     if provider is None:
         context = _context(call, claims, issuer=claims.issuer, provider_arn=arn, names=names)
@@ -217,14 +217,14 @@ def _federated_session(
 
 def assume_root(call: Call, request: s.AssumeRootRequest) -> s.AssumeRootResponse:
     """Answer AssumeRoot."""
-    if request.task_policy_arn.arn not in s.ROOT_TASK_POLICIES:
+    if rules.task_policy_of(request) not in s.ROOT_TASK_POLICIES:
         raise invalid("TaskPolicyArn must be one of the policies for root tasks")
     account = rules.account_of(request.target_principal)
     root = f"arn:{call.directory.partition}:iam::{account}:root"
     if call.directory.find_account(account) is None:
         raise rules.not_authorized(call.directory, call.caller, action="sts:AssumeRoot", resource=root)
     call.check_region(account)
-    seconds = 900 if request.duration_seconds is None else request.duration_seconds
+    seconds = 900 if rules.seconds_of(request) is None else rules.seconds_of(request)
     issued = rules.issue(request, expires_at=call.now + seconds)
     call.directory.admit(
         Principal(
@@ -287,7 +287,7 @@ def get_federation_token(call: Call, request: s.GetFederationTokenRequest) -> s.
     """Answer GetFederationToken."""
     caller = call.caller
     call.check_region(caller.account)
-    issued = rules.issue(request, expires_at=call.now + rules.key_duration(caller, request.duration_seconds))
+    issued = rules.issue(request, expires_at=call.now + rules.key_duration(caller, rules.seconds_of(request)))
     arn = f"arn:{call.directory.partition}:sts::{caller.account}:federated-user/{request.name}"
     user_id = f"{caller.account}:{request.name}"
     call.directory.admit(
@@ -297,7 +297,7 @@ def get_federation_token(call: Call, request: s.GetFederationTokenRequest) -> s.
             user_id=user_id,
             account=caller.account,
             credentials=issued.credentials,
-            tags={tag.key: tag.value for tag in request.tags},
+            tags=rules.tags_of(request),
         )
     )
     return s.GetFederationTokenResponse(
@@ -317,8 +317,8 @@ def get_scoped_credentials(call: Call, request: s.GetScopedCredentialsRequest) -
     "is denied" is read. A fourth session without a policy of its own is not refused.
     """
     caller = call.caller
-    expires_at = rules.scoped_expiration(caller, request.duration_seconds, now=call.now)
-    if request.policy is None and request.duration_seconds is None:
+    expires_at = rules.scoped_expiration(caller, rules.seconds_of(request), now=call.now)
+    if request.policy is None and rules.seconds_of(request) is None:
         raise invalid("At least one of Policy and DurationSeconds must be specified")
     policies = rules.scope_policies(caller, request.policy)
     issued = rules.issue(request, expires_at=expires_at, inherited=caller.scope_policies)
@@ -337,7 +337,7 @@ def get_session_token(call: Call, request: s.GetSessionTokenRequest) -> s.GetSes
     caller = call.caller
     call.check_region(caller.account)
     mfa = rules.proves_mfa(caller, serial_number=request.serial_number, token_code=request.token_code)
-    issued = rules.issue(request, expires_at=call.now + rules.key_duration(caller, request.duration_seconds))
+    issued = rules.issue(request, expires_at=call.now + rules.key_duration(caller, rules.seconds_of(request)))
     call.directory.admit(attrs.evolve(caller, kind="session", credentials=issued.credentials, mfa=mfa))
     return s.GetSessionTokenResponse(credentials=issued.credentials, **issued.sizes)
 
@@ -355,7 +355,7 @@ def get_web_identity_token(call: Call, request: s.GetWebIdentityTokenRequest) ->
             e.OutboundWebIdentityFederationDisabledException,
             "Outbound web identity federation is not enabled for this account",
         )
-    expires_at = issued_at + (300 if request.duration_seconds is None else request.duration_seconds)
+    expires_at = issued_at + (300 if rules.seconds_of(request) is None else rules.seconds_of(request))
     ends = caller.credentials.expiration
     if ends is not None and expires_at > ends.timestamp():
         raise modelled(e.SessionDurationEscalationException, "The token would outlive the session that asks for it")
@@ -369,7 +369,7 @@ def get_web_identity_token(call: Call, request: s.GetWebIdentityTokenRequest) ->
     payload = {
         "iss": f"https://{issuer}.tokens.sts.global.api.aws",
         "sub": end_user(caller.context) if mode == ORIGIN_IDENTITY else principal,
-        "aud": request.audience[0] if len(request.audience) == 1 else list(request.audience),
+        "aud": audience[0] if len(audience := [*request.audience]) == 1 else audience,
         "iat": issued_at,
         "exp": expires_at,
         "jti": str(uuid.uuid4()),
@@ -377,7 +377,7 @@ def get_web_identity_token(call: Call, request: s.GetWebIdentityTokenRequest) ->
         "https://sts.amazonaws.com/": {
             "aws_account": caller.account,
             "principal_id": principal,
-            "request_tags": {tag.key: tag.value for tag in request.tags},
+            "request_tags": rules.tags_of(request),
         },
     }
     parts = [_json({"alg": request.signing_algorithm, "kid": str(issuer), "typ": "JWT"}), _json(payload)]

@@ -116,6 +116,22 @@ def proves_mfa(caller: Principal, *, serial_number: str | None, token_code: str 
     return True
 
 
+def seconds_of(request: Any) -> Any:
+    """Return the lifetime that is asked for: None, or a number, since a request from the wire has no other form."""
+    return request.duration_seconds
+
+
+def tags_of(request: Any) -> dict[str, str]:
+    """Return the tags of a request by their keys."""
+    return {tag.key: tag.value for tag in request.tags}
+
+
+def task_policy_of(request: Any) -> str | None:
+    """Return the ARN of the policy for which root credentials are asked."""
+    arn: str | None = request.task_policy_arn.arn
+    return arn
+
+
 def role_duration(role: Role, requested: int | None, *, chained: bool = False) -> int:
     """Return the lifetime in seconds of a role's session."""
     if requested is None:

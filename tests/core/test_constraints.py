@@ -1,7 +1,7 @@
 import enum
 import traceback
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import NoneType
 from typing import Annotated, Any
 
@@ -17,6 +17,10 @@ from sts_async.operations import OPERATIONS
 
 ARN = "arn:aws:iam::123456789012:role/demo"
 SECRET = "SENTINEL-6f1d"
+SECONDS = "duration_seconds must be a whole number of seconds, such as 900 or timedelta(minutes=15)"
+TAGS = 'tags must be a mapping such as {"team": "a"} or a list of Tag(key=..., value=...)'
+CONTEXT = "ProvidedContext(provider_arn=..., context_assertion=...)"
+TAG = s.Tag(key="k", value="v")
 
 
 def assume_role(**given: Any) -> s.AssumeRoleRequest:
@@ -213,18 +217,25 @@ def test_a_required_member_that_is_none_or_empty_is_named() -> None:
     [
         ({"role_arn": 5}, "role_arn must be text"),
         ({"role_arn": b"arn:aws:iam::123456789012:role/demo"}, "role_arn must be text"),
-        ({"duration_seconds": "3600"}, "duration_seconds must be an integer"),
-        ({"duration_seconds": 3600.0}, "duration_seconds must be an integer"),
-        ({"duration_seconds": True}, "duration_seconds must be an integer"),
+        ({"duration_seconds": "3600"}, SECONDS),
+        ({"duration_seconds": 3600.0}, SECONDS),
+        ({"duration_seconds": True}, SECONDS),
         ({"minimum_session_token_size": False}, "minimum_session_token_size must be an integer"),
-        ({"tags": "key"}, "tags must be a list or tuple"),
-        ({"tags": {"key": "value"}}, "tags must be a list or tuple"),
-        ({"tags": s.Tag(key="k", value="v")}, "tags must be a list or tuple"),
-        ({"tags": [{"Key": "k", "Value": "v"}]}, "tags[0] must be a Tag"),
-        ({"tags": [None]}, "tags[0] must be a Tag"),
-        ({"transitive_tag_keys": "key"}, "transitive_tag_keys must be a list or tuple"),
+        ({"duration_seconds": timedelta(seconds=900.5)}, SECONDS),
+        ({"minimum_session_token_size": timedelta(0)}, "minimum_session_token_size must be an integer"),
+        ({"tags": "key"}, TAGS),
+        ({"tags": b"key"}, TAGS),
+        ({"tags": TAG}, TAGS),
+        ({"tags": {"key": 5}}, "tags[0].value must be text"),
+        ({"tags": [{"Key": "k", "Value": "v"}]}, "tags[0] must be a Tag(key=..., value=...)"),
+        ({"tags": [None]}, "tags[0] must be a Tag(key=..., value=...)"),
+        ({"transitive_tag_keys": "key"}, 'transitive_tag_keys must be a list of text, such as ["a", "b"]'),
+        ({"transitive_tag_keys": {"a": "b"}}, 'transitive_tag_keys must be a list of text, such as ["a", "b"]'),
         ({"transitive_tag_keys": [True]}, "transitive_tag_keys[0] must be text"),
-        ({"policy_arns": [ARN]}, "policy_arns[0] must be a PolicyDescriptorType"),
+        ({"policy_arns": ARN}, "policy_arns must be a list of text or PolicyDescriptorType(arn=...)"),
+        ({"policy_arns": [5]}, "policy_arns[0] must be text or PolicyDescriptorType(arn=...)"),
+        ({"provided_contexts": 5}, f"provided_contexts must be a list of {CONTEXT}"),
+        ({"provided_contexts": ["a"]}, f"provided_contexts[0] must be a {CONTEXT}"),
     ],
     ids=repr,
 )
@@ -234,10 +245,10 @@ def test_a_value_of_another_kind_is_named(given_value: dict[str, Any], line: str
 
 
 def test_a_nested_shape_of_another_kind_is_named() -> None:
-    wrong: Any = ARN
+    wrong: Any = 5
     request = s.AssumeRootRequest(target_principal="123456789012", task_policy_arn=wrong)
 
-    assert [*violations(request)] == ["task_policy_arn must be a PolicyDescriptorType"]
+    assert [*violations(request)] == ["task_policy_arn must be text or PolicyDescriptorType(arn=...)"]
 
 
 def test_an_integer_of_a_subclass_is_an_integer() -> None:

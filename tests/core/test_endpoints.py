@@ -13,7 +13,9 @@ from botocore.exceptions import EndpointResolutionError
 from botocore.loaders import Loader
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support import KEYS
 
+from sts_async import STSClient
 from sts_async._core import endpoints
 from sts_async._core.endpoints import (
     PARTITIONS,
@@ -50,10 +52,22 @@ MADE_UP_REGIONS += [
     "us-isog-east-1",
     "us-east-1-x",
 ]
-MADE_UP_REGIONS += ["aws-eusc-global", "aws-iso-g-global", "global", "fips-us-east-1", "local", "a", "1a", "x--y"]
-REGIONS = KNOWN_REGIONS + MADE_UP_REGIONS
+MADE_UP_REGIONS += ["aws-eusc-global", "aws-iso-g-global", "global", "fipsus-east-1", "local", "a", "1a", "x--y"]
+# C21: the rule set makes hosts of these that do not exist. Here the error says what to write in their place: a region,
+# and for some of them an option.
+PSEUDO_REGIONS = {
+    **{partition.pseudo_region: (partition.implicit_global_region, None) for partition in PARTITIONS[1:]},
+    "us-west-2-fips": ("us-west-2", "use_fips"),
+    "us-east-1-fips": ("us-east-1", "use_fips"),
+    "fips-us-gov-west-1": ("us-gov-west-1", "use_fips"),
+    "fips-aws-global": ("us-east-1", "use_fips"),
+    "dualstack-eu-west-1": ("eu-west-1", "use_dualstack"),
+    "eu-west-1-dualstack": ("eu-west-1", "use_dualstack"),
+}
+PSEUDO_REGIONS.pop(None)
+REGIONS = [region for region in KNOWN_REGIONS + MADE_UP_REGIONS if region not in {*PSEUDO_REGIONS, "aws-global"}]
 
-# The one deliberate difference in the grid: these become a part of a host name in the oracle, which is to check them
+# The other deliberate difference in the grid: these become a part of a host name in the oracle, which is to check them
 # before; here the check is at the place where the host is built (T1). "mx-far_side-0" even matches a pattern.
 REFUSED_REGIONS = [
     "mx-far_side-0",
@@ -131,11 +145,51 @@ def test_the_grid_reaches_every_kind_of_outcome() -> None:
 
 @pytest.mark.parametrize("region", REFUSED_REGIONS)
 def test_the_rule_set_takes_regions_that_are_refused_here(region: str) -> None:
-    """The deliberate difference is one: should the rule set begin to check regions, this test says so."""
+    """T1: should the rule set begin to check regions, this test says so."""
     no_option = GRID[0]
 
     assert ask_the_oracle(region, no_option) == (f"https://sts.{region}.amazonaws.com/", region)
     assert set(whole_grid(ask_us, region).values()) == {None}
+
+
+@pytest.mark.parametrize(("region", "advice"), PSEUDO_REGIONS.items(), ids=PSEUDO_REGIONS)
+def test_a_region_that_is_none_is_refused_with_what_to_write(region: str, advice: tuple[str, str | None]) -> None:
+    """C21: the advice names the region, the option and the variable, and works. Otherwise DNS or TLS would fail."""
+    real, switch = advice
+    ours, theirs = whole_grid(ask_us, region), whole_grid(ask_the_oracle, region)
+
+    assert {key: ours[key] for key in ours if key[-1]} == {key: theirs[key] for key in theirs if key[-1]}
+    assert {ours[key] for key in ours if not key[-1]} == {None}
+    for refused in (lambda: resolve(region=region), lambda: check_region(region)):
+        with pytest.raises(InvalidRegion) as caught:
+            refused()
+        said = re.search(r"set the region to ([a-z0-9-]+) .* and (use_\w+)_endpoint=True in Config", str(caught.value))
+        named = re.search(r"use a region such as ([a-z0-9-]+)$", str(caught.value))
+        assert ((said[1], said[2]) if said else (named and named[1], None)) == (real, switch)
+        if switch is not None:
+            assert f"AWS_{switch.upper()}_ENDPOINT=true" in str(caught.value)
+            assert "AWS_REGION" in str(caught.value)
+    assert ask_us(real, GRID[0] | ({switch: True} if switch else {})) is not None
+
+
+@pytest.mark.parametrize("switch", ["use_fips", "use_dualstack"])
+def test_the_whole_partition_has_no_fips_or_dual_stack_host(switch: str) -> None:
+    """C21: ``aws-global`` is the global host, and nothing else."""
+    switches: dict[str, Any] = {switch: True}
+    with pytest.raises(InvalidRegion, match=r"FIPS and dual-stack hosts there are regional: .* such as us-east-1$"):
+        resolve(region="aws-global", **switches)
+    for options in GRID:
+        if options["endpoint_url"] or not (options["use_fips"] or options["use_dualstack"]):
+            assert ask_us("aws-global", options) == ask_the_oracle("aws-global", options)
+
+
+async def test_a_client_says_it_wherever_the_region_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C21: in code when it is made, from the environment when it starts. Nothing is looked up."""
+    with pytest.raises(InvalidRegion, match="set the region to us-west-2"):
+        STSClient(region="us-west-2-fips")
+    monkeypatch.setenv("AWS_REGION", "fips-us-gov-west-1")
+    with pytest.raises(InvalidRegion, match="set the region to us-gov-west-1"):
+        await STSClient(credentials=KEYS).get_caller_identity()
 
 
 def row(partition: Partition) -> dict[str, Any]:
@@ -335,7 +389,7 @@ def test_any_text_is_refused_or_one_label_of_an_aws_host(
     try:
         found = resolve(region=region, use_fips=fips, use_dualstack=dualstack, use_global_endpoint=everywhere)
     except InvalidRegion:
-        assert not is_label
+        assert not is_label or region in {*PSEUDO_REGIONS, "aws-global"} or re.search("fips|dualstack", region)
         return
 
     assert is_label

@@ -324,7 +324,7 @@ def test_a_secret_in_a_map_is_found_and_hidden() -> None:
         ({"plain": {"\ud800": ""}}, ["plain.keys[0] must be text that UTF-8 can encode"]),
         ({"plain": [SENTINEL]}, ["plain must be a mapping"]),
         ({"inner": {"a": Inner(counts={"b": "c"})}}, ["inner.values[0].counts.values[0] must be an integer"]),  # type: ignore[arg-type]
-        ({"inner": {"a": SENTINEL}}, ["inner.values[0] must be a Inner"]),
+        ({"inner": {"a": SENTINEL}}, ["inner.values[0] must be a Inner(name=..., counts=...)"]),
     ],
     ids=ascii,
 )

@@ -322,6 +322,7 @@ VALUES = {
     "external_id": "e-1",
     "duration_seconds": "900",
     "mfa_serial": "arn:aws:iam::123456789012:mfa/me",
+    "aws_account_id": "210987654321",
     "sso_account_id": "210987654321",
     "sso_role_name": "Admin",
     "sso_session": "corp",
@@ -339,7 +340,13 @@ VALUES = {
 
 USED, REFUSED, TOLD, BEARER = "used", "refused", "has no effect, and a warning says so", "for bearer tokens"
 BEARER_KEYS = {"sso_session", "sso_start_url", "sso_region", "sso_registration_scopes"}
-OF_KEYS = {"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_security_token"}
+OF_KEYS = {
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "aws_security_token",
+    "aws_account_id",
+}
 HALF_A_ROLE = {"web_identity_token_file", "role_arn"}  # one without what it needs
 HALF_OF_SSO = {"sso_account_id", "sso_role_name"}
 HALF_OF_KEYS = {"aws_access_key_id", "aws_secret_access_key"}
@@ -352,7 +359,7 @@ USES: dict[type, set[str]] = {
     SSOPlan: HALF_OF_SSO | BEARER_KEYS,
     KeysPlan: OF_KEYS,
     LoginPlan: {"login_session"},
-    ProcessPlan: {"credential_process", "login_session"},  # a login comes before a process
+    ProcessPlan: {"credential_process", "aws_account_id", "login_session"},  # a login comes before a process
 }
 REFUSES: dict[type, set[str]] = {
     WebIdentityPlan: set(),

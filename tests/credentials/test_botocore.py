@@ -56,7 +56,7 @@ def answer(environ, profile, agent):
         chain = session.get_component("credential_provider")
         chain.get_provider("assume-role")._prompter = lambda _: "123456"
         found = session.get_credentials()
-        return None if found is None else list(found.get_frozen_credentials())[:3]
+        return None if found is None else list(found.get_frozen_credentials())[:4]
     except Exception as error:
         return type(error).__name__
 
@@ -80,7 +80,7 @@ class Oracle:
         )
 
     def ask(self, environ: dict[str, str], *, profile: str | None, agent: str) -> Any:
-        """Return key id, secret and token; or None for nothing; or the name of an error."""
+        """Return key id, secret, token and account; or None for nothing; or the name of an error."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"environ": environ, "profile": profile, "agent": agent}) + "\n")
@@ -120,6 +120,7 @@ class Place:
     services: AsyncExitStack
     running: dict[str, Any] = attrs.field(factory=dict)
     logins: dict[str, float] = attrs.field(factory=dict)  # for how many seconds they live
+    accounts: list[str | None] = attrs.field(factory=list)  # that each of the two said for its credentials
 
     async def start(self, case: Case) -> None:
         kinds: dict[str, type[Any]] = {
@@ -232,7 +233,8 @@ async def of_botocore(place: Place, case: Case, oracle: Oracle) -> Outcome:
         return Nothing()
     if isinstance(found, str):
         return Fails(found)
-    key_id, secret, token = found
+    key_id, secret, token, account_id = found
+    place.accounts.append(account_id)
     credentials = Credentials(access_key_id=key_id, secret_access_key=secret, session_token=token)
     return place.outcome(credentials, since=before)
 
@@ -247,6 +249,7 @@ async def of_ours(place: Place, case: Case, lend: Callable[..., Any]) -> Outcome
     try:
         chain = DefaultChain(mfa_code=mfa_code, surroundings=Surroundings(Config(profile=case.profile), environ))
         credentials = await chain.provide_credentials(lender)
+        place.accounts.append(credentials.account_id)
     except CredentialsNotFound:
         return Nothing()
     except STSError as error:
@@ -270,6 +273,8 @@ async def test_the_chain_does_what_botocore_does_or_what_the_case_says(
     assert (cases.FAILS if isinstance(theirs, Fails) else theirs) == (
         cases.FAILS if isinstance(expected, Fails) else expected
     )
+    if case.botocore is None:
+        assert len({*place.accounts}) <= 1, "C22: the account is the same"
 
 
 def test_each_difference_has_a_reason_and_each_name_is_that_of_one_case() -> None:

@@ -277,7 +277,7 @@ def public_callables() -> Iterator[tuple[str, Any]]:
                 continue
             if (
                 inspect.isclass(thing)
-                and (issubclass(thing, BaseException) or attrs.has(thing))
+                and (issubclass(thing, BaseException | str) or attrs.has(thing))
                 and thing is not Config
             ):
                 continue

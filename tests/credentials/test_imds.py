@@ -317,7 +317,7 @@ async def test_no_token_is_not_found(lender: Engine, raw_server: Start, status: 
     assert "SENTINEL" not in shown(error)
 
 
-@pytest.mark.parametrize(("status", "sent"), [(400, 1), (401, 1), (204, 1), (429, 2), (500, 2), (503, 2)])
+@pytest.mark.parametrize(("status", "sent"), [(400, 1), (401, 1), (204, 1), (429, 3), (500, 3), (503, 3)])
 @pytest.mark.parametrize("v1", [False, True])
 async def test_a_token_step_that_fails_is_an_error(
     lender: Engine, raw_server: Start, status: int, sent: int, v1: bool
@@ -340,6 +340,82 @@ async def test_a_connection_that_breaks_is_an_error(lender: Engine) -> None:
 
         assert type(error) is CredentialsError
         assert all(record.path == TOKEN_PATH for record in server.requests)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+async def test_an_answer_that_the_service_is_busy_is_asked_again(lender: Engine, clocks: Clocks, status: int) -> None:
+    """C20: with the usual single attempt, which is for a service that does not answer at all."""
+    async with LocalIMDS(clock=lambda: clocks.wall, credentials=GIVEN) as server:
+        server.faults.add(
+            Answer(status, path=TOKEN_PATH),
+            Answer(status, path=ROLES, times=2),
+            Answer(status, path=f"{ROLES}demo"),
+        )
+        assert await IMDSProvider(endpoint=server.url).fetch(lender) == GIVEN
+
+        assert [line for line in asked(server) if "extended" not in line] == [
+            f"PUT token {status}",
+            "PUT token 200",
+            f"GET roles {status}",
+            f"GET roles {status}",
+            "GET roles 200",
+            f"GET demo {status}",
+            "GET demo 200",
+        ]
+    assert clocks.slept == [0.5] * 4
+
+
+async def test_a_service_that_stays_busy_fails_after_three_answers(lender: Engine, clocks: Clocks) -> None:
+    """C20: and where more attempts are asked for, after those."""
+    for attempts, sent in ((1, 3), (3, 3), (4, 4)):
+        async with LocalIMDS(clock=lambda: clocks.wall) as server:
+            server.faults.add(Unavailable(times=99))
+            error = await refusal_of(IMDSProvider(endpoint=server.url, attempts=attempts), lender)
+
+            assert str(error) == "EC2 instance metadata: no session token: HTTP 503"
+            assert asked(server) == ["PUT token 503"] * sent
+
+
+@pytest.mark.parametrize(("status", "sent"), [(403, 1), (500, 1), (501, 1), (503, 3)])
+async def test_the_plain_path_is_used_where_the_extended_one_fails(
+    lender: Engine, clocks: Clocks, status: int, sent: int
+) -> None:
+    """C13: moto answers 500 to paths that it does not know, lists of allowed paths 403. The choice is remembered."""
+    async with LocalIMDS(clock=lambda: clocks.wall, credentials=GIVEN) as server:
+        server.faults.add(Answer(status, path=EXTENDED, times=99))
+        provider = IMDSProvider(endpoint=server.url)
+
+        assert await provider.fetch(lender) == GIVEN
+        assert asked(server) == [
+            "PUT token 200",
+            *[f"GET extended roles {status}"] * sent,
+            "GET roles 200",
+            "GET demo 200",
+        ]
+        assert await provider.fetch(lender) == GIVEN
+        assert asked(server) == ["GET demo 200"]
+
+
+async def test_the_plain_path_is_used_where_only_the_extended_list_is_allowed(lender: Engine, clocks: Clocks) -> None:
+    """C13: the credentials themselves may be what the extended path does not give."""
+    async with LocalIMDS(clock=lambda: clocks.wall, credentials=GIVEN, extended=True) as server:
+        server.faults.add(Answer(403, path=f"{EXTENDED}demo", times=99))
+        provider = IMDSProvider(endpoint=server.url)
+
+        assert await provider.fetch(lender) == GIVEN
+        assert asked(server) == ["PUT token 200", "GET extended roles 200", "GET extended demo 403", "GET demo 200"]
+
+
+async def test_an_extended_path_that_fails_is_not_taken_for_an_instance_without_a_role(
+    lender: Engine, clocks: Clocks
+) -> None:
+    """C13, F32: "no credentials" and "error" are kept apart."""
+    async with LocalIMDS(clock=lambda: clocks.wall, role=None) as server:
+        server.faults.add(Answer(403, path=EXTENDED, times=99))
+        error = await refusal_of(IMDSProvider(endpoint=server.url), lender)
+
+    assert type(error) is CredentialsError
+    assert str(error) == f"EC2 instance metadata: HTTP 403, for {EXTENDED}"
 
 
 async def test_attempts_end_with_success(lender: Engine, clocks: Clocks) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any, get_type_hints
 
 import attrs
 import pytest
-from support import KEYS, ROLE, Answering, shown_as
+from support import KEYS, ROLE, Answering, form_of, shown_as
 from test_calls import bare
 
 from sts_async import errors
@@ -59,6 +60,10 @@ async def ask_for_token() -> str:
 
 async def ask_for_assertion() -> str:
     return "SENTINEL-saml-assertion"
+
+
+async def unasked(*_: Any) -> Any:
+    pytest.fail("was asked in vain")
 
 
 ASKING: dict[str, Any] = {
@@ -125,21 +130,86 @@ def test_a_docstring_explains_every_argument_and_its_limits(provider: type[Issue
 @pytest.mark.parametrize(
     ("make", "broken"),
     [
-        (partial(AssumeRoleProvider, role_arn="short", role_session_name="a b"), ["role_arn", "role_session_name"]),
-        (partial(AssumeRoleProvider, role_arn=ROLE, duration_seconds=1), ["duration_seconds"]),
-        (partial(AssumeRoleProvider, role_arn=ROLE, policy={"x": {1}}), ["policy"]),
-        (partial(WebIdentityProvider, role_arn="x", token=ask_for_token, provider_id="x"), ["role_arn", "provider_id"]),
-        (partial(SAMLProvider, role_arn=ROLE, principal_arn="x", assertion=ask_for_assertion), ["principal_arn"]),
-        (partial(SessionTokenProvider, duration_seconds=899), ["duration_seconds"]),
-        (partial(FederationTokenProvider, name="x" * 33, policy=""), ["name", "policy"]),
+        (
+            partial(AssumeRoleProvider, role_arn="short", role_session_name="a b", source=unasked, strict_arns=False),
+            ["role_arn", "role_session_name"],
+        ),
+        (partial(AssumeRoleProvider, role_arn=ROLE, source=unasked, duration_seconds=1), ["duration_seconds"]),
+        (
+            partial(AssumeRoleProvider, role_arn=ROLE, source=unasked, serial_number="x", mfa_code=unasked),
+            ["serial_number"],
+        ),
+        (partial(WebIdentityProvider, role_arn=ROLE, token=unasked, provider_id="x"), ["provider_id"]),
+        (
+            partial(SAMLProvider, role_arn=ROLE, principal_arn="x", assertion=unasked, strict_arns=False),
+            ["principal_arn"],
+        ),
+        (partial(SessionTokenProvider, source=unasked, duration_seconds=899), ["duration_seconds"]),
+        (partial(FederationTokenProvider, source=unasked, name="x" * 33, policy=""), ["name", "policy"]),
     ],
 )
-def test_mistakes_show_when_a_provider_is_made(make: Callable[[], IssuedProvider], broken: list[str]) -> None:
-    """All at once, and not an hour later in the background."""
+async def test_a_value_out_of_bounds_is_refused_by_the_first_fetch_before_anybody_is_asked(
+    make: Callable[[], IssuedProvider], broken: list[str], lend: Lend
+) -> None:
+    """C12: all at once; no source, person or identity provider is asked in vain, and nothing is sent."""
+    answering = Answering()
+    with pytest.raises(errors.ParamValidationError) as caught:
+        await make().fetch(lend(transport=answering))
+
+    assert {line.split()[0] for line in caught.value.violations} == {*broken}
+    assert answering.sent == []
+
+
+@pytest.mark.parametrize("seconds", [3, 604_800, timedelta(days=7)], ids=str)
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(AssumeRoleProvider, role_arn=ROLE, source=KEYS),
+        partial(WebIdentityProvider, role_arn=ROLE, token=ask_for_token),
+        partial(
+            SAMLProvider,
+            role_arn=ROLE,
+            principal_arn="arn:aws:iam::123456789012:saml-provider/idp",
+            assertion=ask_for_assertion,
+        ),
+        partial(SessionTokenProvider, source=KEYS),
+        partial(FederationTokenProvider, name="bob", source=KEYS),
+    ],
+    ids=lambda make: make.func.__name__,
+)
+async def test_the_setting_of_the_client_decides_whether_bounds_count(
+    make: Callable[..., IssuedProvider], seconds: Any, lend: Lend
+) -> None:
+    """C12: other servers have other bounds, so a provider of its own cannot know whether a value is wrong."""
+    provider, answering = make(duration_seconds=seconds), Answering()
+    with pytest.raises(errors.ParamValidationError, match="duration_seconds must be 900 to"):
+        await provider.fetch(lend(transport=answering))
+    assert answering.sent == []
+
+    await provider.fetch(lend(transport=answering, validate=False))
+    number = seconds if isinstance(seconds, int) else 604_800
+    assert [form_of(request)["DurationSeconds"] for request in answering.sent] == [str(number)]
+
+
+@pytest.mark.parametrize(
+    ("make", "broken"),
+    [
+        (partial(AssumeRoleProvider, role_arn=ROLE, role_session_name=5), ["role_session_name"]),
+        (partial(AssumeRoleProvider, role_arn=ROLE, tags="a", policy={"x": {1}}), ["policy", "tags"]),
+        (partial(WebIdentityProvider, role_arn=None, token=ask_for_token), ["role_arn"]),
+        (partial(SAMLProvider, role_arn=ROLE, principal_arn=1, assertion=ask_for_assertion), ["principal_arn"]),
+        (partial(SessionTokenProvider, duration_seconds="900"), ["duration_seconds"]),
+        (partial(FederationTokenProvider, name="bob", policy_arns=[5]), ["policy_arns[0]"]),
+    ],
+)
+def test_a_value_of_the_wrong_kind_shows_when_a_provider_is_made(
+    make: Callable[[], IssuedProvider], broken: list[str]
+) -> None:
+    """All at once, and not later: no client can use it."""
     with pytest.raises(errors.ParamValidationError) as caught:
         make()
 
-    assert {line.split()[0] for line in caught.value.violations} == {*broken}
+    assert [line.split()[0] for line in caught.value.violations] == broken
 
 
 async def test_a_policy_that_is_changed_later_is_not_sent(lend: Lend) -> None:

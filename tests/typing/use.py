@@ -4,13 +4,14 @@
 # pyright: reportUnnecessaryTypeIgnoreComment=error
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, assert_type
 
 import sts_async
 from sts_async import (
+    AssumeRoleProvider,
     AssumeRoleRequest,
     AssumeRoleResponse,
     AssumeRoleWithSAMLRequest,
@@ -26,6 +27,7 @@ from sts_async import (
     DecodeAuthorizationMessageResponse,
     EnvironmentProvider,
     ExpiredTokenException,
+    FederationTokenProvider,
     FrozenMap,
     GetAccessKeyInfoRequest,
     GetAccessKeyInfoResponse,
@@ -53,7 +55,9 @@ from sts_async import (
     Response,
     ResponseMetadata,
     RetryPolicy,
+    Secret,
     ServiceError,
+    SessionTokenProvider,
     StandardRetries,
     StaticProvider,
     STSClient,
@@ -62,6 +66,7 @@ from sts_async import (
     TemporaryCredentials,
     Transport,
     TrustedIdentityPropagationContext,
+    WebIdentityProvider,
     errors,
     sigv4,
 )
@@ -72,6 +77,7 @@ from sts_async.operations import ASSUME_ROLE, Operation
 R = TypeVar("R", bound=Response)
 
 ARN = "arn:aws:iam::123456789012:role/demo"
+HOUR = timedelta(hours=1)
 POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
 
 
@@ -151,7 +157,7 @@ async def send_returns_the_response_of_the_request(sts: STSClient) -> None:
     assert_type(sts.get_cached_response_metadata(request), ResponseMetadata | None)
     presigned = await sts.presign(GetCallerIdentityRequest(), expires=60)
     assert_type(presigned, PresignedUrl)
-    assert_type(presigned.reveal(), str)
+    assert_type(presigned.reveal(), Secret)
     await sts.send("GetCallerIdentity")  # type: ignore[arg-type]
     await sts.send(AssumeRoleResponse)  # type: ignore[arg-type]
 
@@ -192,13 +198,40 @@ async def every_argument_of_the_widest_call(sts: STSClient) -> None:
         assert_type(response.assumed_role_user.arn, str | None)
 
 
+async def every_form_of_an_argument(sts: STSClient, tags: dict[str, str], arns: set[str], given: set[Tag]) -> None:
+    """E3: what can be meant in one way only is taken: mappings for tags, texts for ARNs, any collection for a list."""
+    await sts.assume_role(
+        role_arn=ARN, role_session_name="me", tags={"team": "a"}, policy_arns=[ARN], duration_seconds=HOUR
+    )
+    await sts.assume_role(role_arn=ARN, role_session_name="me", tags=tags, policy_arns=arns)
+    await sts.assume_role(role_arn=ARN, role_session_name="me", tags=given, transitive_tag_keys=tags.keys())
+    await sts.assume_role(role_arn=ARN, role_session_name="me", tags=MappingProxyType(tags))
+    await sts.assume_role_with_saml(
+        role_arn=ARN, principal_arn=ARN, saml_assertion="...", policy_arns=(ARN,), duration_seconds=HOUR
+    )
+    await sts.assume_root(target_principal="123456789012", task_policy_arn=ARN, duration_seconds=HOUR)
+    await sts.get_federation_token(name="bob", tags=tags, policy_arns=frozenset(arns), duration_seconds=HOUR)
+    await sts.get_scoped_credentials(duration_seconds=HOUR)
+    await sts.get_session_token(duration_seconds=HOUR)
+    await sts.get_web_identity_token(audience={"api"}, signing_algorithm="RS256", tags=tags, duration_seconds=HOUR)
+    AssumeRoleRequest(role_arn=ARN, role_session_name="me", tags=tags, policy_arns=arns, duration_seconds=HOUR)
+    AssumeRoleProvider(role_arn=ARN, tags=tags, policy_arns=[ARN, PolicyDescriptorType(arn=ARN)], duration_seconds=HOUR)
+    FederationTokenProvider(name="bob", tags=tags, policy_arns=arns, duration_seconds=HOUR)
+    SessionTokenProvider(duration_seconds=HOUR)
+    WebIdentityProvider(role_arn=ARN, token_file="token", policy_arns=[ARN], duration_seconds=HOUR)
+
+
 async def mistakes_are_errors(sts: STSClient) -> None:
     """Before anything runs."""
     await sts.assume_role(role_arn=ARN)  # type: ignore[call-arg]
     await sts.assume_role(role_arn=ARN, role_session_name="me", rolearn=ARN)  # type: ignore[call-arg]
     await sts.assume_role(ARN, "me")  # type: ignore[call-arg]
     await sts.assume_role(role_arn=ARN, role_session_name="me", duration_seconds="900")  # type: ignore[arg-type]
-    await sts.assume_role(role_arn=ARN, role_session_name="me", tags={"k": "v"})  # type: ignore[arg-type]
+    await sts.assume_role(role_arn=ARN, role_session_name="me", tags={"k": 5})  # type: ignore[arg-type]
+    await sts.assume_role(role_arn=ARN, role_session_name="me", tags=[("k", "v")])  # type: ignore[list-item]
+    await sts.assume_role(role_arn=ARN, role_session_name="me", policy_arns=[1])  # type: ignore[list-item]
+    await sts.assume_role(role_arn=ARN, role_session_name="me", duration_seconds=1.5)  # type: ignore[arg-type]
+    await sts.assume_role(role_arn=ARN, role_session_name="me", minimum_session_token_size=HOUR)  # type: ignore[arg-type]
     await sts.get_caller_identity(name="me")  # type: ignore[call-arg]
     AssumeRoleRequest(role_arn=ARN)  # type: ignore[call-arg]
     AssumeRoleRequest(role_arn=ARN, role_session_name="me", extra=1)  # type: ignore[call-arg]
@@ -220,8 +253,8 @@ def requests_are_frozen(request: AssumeRoleRequest, credentials: Credentials) ->
 def members_have_the_types_that_were_declared(request: AssumeRoleRequest) -> None:
     """Not those of `Annotated`."""
     assert_type(request.role_arn, str)
-    assert_type(request.duration_seconds, int | None)
-    assert_type(request.tags, Sequence[Tag])
+    assert_type(request.duration_seconds, int | timedelta | None)
+    assert_type(request.tags, Mapping[str, str] | Collection[Tag])
     assert_type(request.token_code, str | None)
 
 

@@ -8,7 +8,8 @@ service and is forgotten for another.
 Source: botocore, `configprovider.ConfiguredEndpointProvider`, and the endpoint rule sets of these services.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -74,11 +75,13 @@ class Found(NamedTuple):
         value: The value; of a URL, its text.
         origin: In words where it stands.
         remark: How the text has come about, where that may not be as its writer meant it.
+        check: Raises why the value could not be read; None where it could.
     """
 
     value: Any
     origin: str
     remark: str = ""
+    check: Callable[[], None] | None = None
 
 
 Given = Mapping[str, Found]
@@ -101,6 +104,10 @@ class Location(NamedTuple):
 class _Options(Protocol):
     def origin_of(self, name: str, /) -> str: ...
 
+    def fault(self, *names: str) -> object | None: ...
+
+    def need(self, *names: str) -> None: ...
+
 
 class ClientSettings(NamedTuple):
     """
@@ -122,8 +129,13 @@ def said_by(config: _Options | None) -> Given:
     """Return what the options of a client (a `Config`, or None) say about every service."""
     if config is None:
         return NOTHING
-    values = {name: getattr(config, name) for name in SWITCHES}
-    return {name: Found(value, config.origin_of(name)) for name, value in values.items() if value is not None}
+    found = {}
+    for name in SWITCHES:
+        value = getattr(config, name)
+        if value is not None:
+            check = None if config.fault(name) is None else partial(config.need, name)
+            found[name] = Found(value, config.origin_of(name), check)
+    return found
 
 
 @attrs.frozen(kw_only=True)
@@ -223,9 +235,12 @@ class Settings:
         Return the value of an option that is true or false.
 
         Raises:
-            ConfigurationError: The variable or the key has another value.
+            ConfigurationError: The variable or the key has another value, or the file that may have it cannot be read.
         """
-        return next(self._search(name), Found(False, name))
+        found = next(self._search(name), Found(False, name))
+        if found.check is not None:
+            found.check()
+        return found
 
     def _search(self, name: str) -> Iterator[Found]:
         for given in self.given:

@@ -193,7 +193,7 @@ def test_a_url_says_where_it_stands() -> None:
         ({}, services_section, "services of profile 'x' (config, line 5)"),
         ({}, f"{PROFILE}endpoint_url = https://a\n", "profile 'x', key endpoint_url (config, line 2)"),
     ):
-        assert configured_url(PORTAL, environ, [settings_of(text)]) == ("https://a", origin, "")
+        assert configured_url(PORTAL, environ, [settings_of(text)]) == Found("https://a", origin)
 
 
 # -- All settings together ------------------------------------------------------------------------------------------

@@ -30,7 +30,14 @@ from sts_async._core.message import HttpRequest, HttpResponse
 from sts_async._core.secret import SecretBytes
 from sts_async._core.services import ClientSettings, said_by
 from sts_async.credentials import DefaultChain, LoginProvider, ProfileProvider, SSOProvider
-from sts_async.errors import ConfigurationError, ConnectError, InvalidEndpoint, InvalidRegion, STSError
+from sts_async.errors import (
+    ConfigurationError,
+    ConnectError,
+    InvalidConfigFile,
+    InvalidEndpoint,
+    InvalidRegion,
+    STSError,
+)
 from sts_async.testing import LocalSignIn, LocalSSO, LocalSTS
 
 Start = Callable[..., Awaitable[RawServer]]
@@ -266,6 +273,24 @@ async def test_a_flag_reaches_a_source_that_was_made_by_hand(machine: Machine, s
     off = Config(use_fips_endpoint=False)
     if place != "its own option":
         assert await machine.asked(region="us-east-1", credentials=source, config=off) == {PLAIN[service]}
+
+
+async def test_a_flag_that_cannot_be_read_is_not_taken_for_none(machine: Machine) -> None:
+    """C5, C16: as for STS. Each piece of the advice is followed."""
+    machine.profile_of("sso")
+    machine.variables(AWS_PROFILE="gone")
+
+    def options() -> dict[str, Any]:  # a source remembers a failure for some seconds
+        source = SSOProvider(**ROLE_OF_SSO, session_name="corp")
+        return {"region": "us-east-1", "endpoint_url": "https://sts.example", "credentials": source}
+
+    given: dict[str, Any] = {}
+    for name in ("ignore_configured_endpoint_urls", "use_fips_endpoint", "use_dualstack_endpoint"):
+        message = await machine.refused(InvalidConfigFile, **options(), config=Config(**given))
+        assert message.endswith(f"; {name} could be set there: pass {name}=... in code")
+        given[name] = False
+
+    assert await machine.asked(**options(), config=Config(**given)) == {PLAIN["sso"]}
 
 
 async def test_a_flag_reaches_the_source_of_a_view(machine: Machine) -> None:

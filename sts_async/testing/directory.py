@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any, Literal
 
 import attrs
@@ -188,6 +189,7 @@ class Directory:
         self._sessions: dict[str, Principal] = {}
         self._context_providers: dict[str, ContextProvider] = {}
         self.sealing_key = secrets.token_bytes(32)
+        self._lock = Lock()  # for what takes more than one step: a test changes it while the server answers
 
     def declare(self, *things: Account | User | Role | ContextProvider) -> None:
         """Learn, or learn anew, what exists."""
@@ -225,9 +227,10 @@ class Directory:
 
     def admit(self, session: Principal) -> None:
         """Recognise a session from now on."""
-        self._sessions[session.credentials.access_key_id] = session
-        if len(self._sessions) > SESSIONS_KEPT:
-            del self._sessions[next(iter(self._sessions))]
+        with self._lock:
+            self._sessions[session.credentials.access_key_id] = session
+            if len(self._sessions) > SESSIONS_KEPT:
+                del self._sessions[next(iter(self._sessions))]
 
     def expire(self, access_key_id: str) -> None:
         """
@@ -236,9 +239,10 @@ class Directory:
         Raises:
             KeyError: No session has this key.
         """
-        session = self._sessions[access_key_id]
-        ended: Credentials = attrs.evolve(session.credentials, expiration=datetime.fromtimestamp(0, UTC))  # type: ignore[misc]
-        self._sessions[access_key_id] = attrs.evolve(session, credentials=ended)
+        with self._lock:
+            session = self._sessions[access_key_id]
+            ended: Credentials = attrs.evolve(session.credentials, expiration=datetime.fromtimestamp(0, UTC))  # type: ignore[misc]
+            self._sessions[access_key_id] = attrs.evolve(session, credentials=ended)
 
     def find_role(self, arn: str) -> Role | None:
         """Return the role, or None when there is none; *arn* must match `ROLE_ARN`."""

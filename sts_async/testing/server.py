@@ -1,6 +1,7 @@
 """LocalSTS: a `Service` behind a socket, with what it knows."""
 
 import re
+import ssl
 import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,8 @@ class LocalSTS(LocalServer[Served]):
         honor_expires: Whether a presigned URL ends with its X-Amz-Expires. STS itself takes it for 15 minutes.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
+        ssl_context: Serve https with the certificate that is loaded there; None for http. Several SDKs send a web
+            identity token over https only. A client of ours trusts it by ``client(config=Config(ca_bundle=...))``.
         rate: Requests a second that are answered, others are throttled; None for any number.
 
     Attributes:
@@ -70,10 +73,11 @@ class LocalSTS(LocalServer[Served]):
         honor_expires: bool = False,
         host: str = "127.0.0.1",
         port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
         rate: float | None = None,
     ) -> None:
         check_region(region)
-        super().__init__(clock=clock, host=host, port=port, rate=rate)
+        super().__init__(clock=clock, host=host, port=port, ssl_context=ssl_context, rate=rate)
         home = Account(account) if isinstance(account, str) else account
         partition = partition_of(region).name
         self.region = region

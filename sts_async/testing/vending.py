@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import ssl
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -68,8 +69,9 @@ class CredentialsServer(LocalServer[Exchange]):
         clock: TimeSource = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(clock=clock, host=host, port=port)
+        super().__init__(clock=clock, host=host, port=port, ssl_context=ssl_context)
         self.credentials = credentials
         self.lifetime = lifetime
 

@@ -154,10 +154,14 @@ class LocalSTS(LocalServer[Served]):
         return Secret(seal(self._directory.sealing_key, TRADE_IN_TOKEN, content))
 
     def client(self, **options: Any) -> "STSClient":
-        """Return a client of this server; *options* are those of `STSClient`, and come first."""
-        from ..client import STSClient
+        """
+        Return a client of this server; *options* are those of `STSClient`, and come first.
 
-        return STSClient(
+        Neither the environment nor the shared files of this machine have a say in it: no profile, proxy or endpoint.
+        """
+        from .local_client import LocalClient
+
+        return LocalClient(
             **{"endpoint_url": self.url, "region": self.region, "credentials": self.credentials, **options}
         )
 

@@ -100,7 +100,7 @@ class LocalContainer(CredentialsServer):
             raise self._refused("MethodNotAllowed", "Only GET is allowed")
         if token not in (None, "valid"):
             raise self._refused("Unauthorized", "The authorization token is missing or wrong")
-        credentials = self._vend(now=now)
+        credentials = self._vend(account=self.account_id, now=now)
         members = {
             "AccessKeyId": credentials.access_key_id,
             "SecretAccessKey": credentials.secret_access_key,

@@ -144,7 +144,7 @@ class LocalIMDS(CredentialsServer):
         members: dict[str, str | None] = {"Code": self.code, "LastUpdated": iso(now)}
         if self.code != "Success":
             return json.dumps({**members, "Message": f"EC2 cannot assume the role {self.role}."}, indent=2)
-        credentials = self._vend(now=now)
+        credentials = self._vend(account=self.account_id, now=now)
         members |= {
             "Type": "AWS-HMAC",
             "AccessKeyId": credentials.access_key_id,

@@ -3,7 +3,7 @@
 import hmac
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
@@ -16,7 +16,7 @@ from ..errors import (
     MalformedPolicyDocumentException,
     PackedPolicyTooLargeException,
 )
-from ..shapes import TemporaryCredentials
+from ..shapes import Tag, TemporaryCredentials
 from .claims import Claims
 from .directory import (
     ACCOUNT_ID,
@@ -138,6 +138,16 @@ def key_duration(caller: Principal, requested: int | None) -> int:
     return ROOT_SESSION if requested is None else requested
 
 
+def session_tags(tags: Collection[Tag]) -> dict[str, str]:
+    """Return tags by their keys, of which no two may differ only in case."""
+    found = {tag.key: tag.value for tag in tags}
+    if len({key.casefold() for key in found}) < len(tags):
+        raise Refusal(
+            "InvalidParameterValue", "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+        )
+    return found
+
+
 def scope_policies(caller: Principal, policy: str | Mapping[str, Any] | None) -> tuple[str, ...]:
     """Return the policies that narrow a scoped session: those of the caller's own session, and *policy*."""
     if policy is None:
@@ -190,9 +200,9 @@ class Issued:
     sizes: dict[str, Any]
 
 
-def issue(request: Any, *, expires_at: float, inherited: tuple[str, ...] = ()) -> Issued:
+def issue(request: Any, *, account: str, expires_at: float, inherited: tuple[str, ...] = ()) -> Issued:
     """
-    Return credentials that end at *expires_at*, cut to whole seconds since 1970.
+    Return credentials of *account* that end at *expires_at*, cut to whole seconds since 1970.
 
     The token grows by each byte of policies and tags, and of the policies that are *inherited*: nothing is packed
     here, so that a test can reach the limit.
@@ -205,7 +215,7 @@ def issue(request: Any, *, expires_at: float, inherited: tuple[str, ...] = ()) -
             f"Packed policy consumes {_percent(size)}% of allotted space, please use smaller policy.",
         )
     return Issued(
-        new_session_credentials(expires_at=int(expires_at), token_size=size),
+        new_session_credentials(account=account, expires_at=int(expires_at), token_size=size),
         _percent(packed) if packed else None,
         {"session_token_size": size, "session_token_utilization": _percent(size)},
     )

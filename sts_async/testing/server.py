@@ -11,7 +11,17 @@ from .._core.secret import Secret
 from ..shapes import Credentials, TemporaryCredentials
 from .base import LocalServer, Reply
 from .clock import TimeSource
-from .directory import ROLE_ARN, TOKEN_BASE, Account, Directory, Principal, Role, User, new_session_credentials
+from .directory import (
+    DEFAULT_ACCOUNT,
+    ROLE_ARN,
+    TOKEN_BASE,
+    Account,
+    Directory,
+    Principal,
+    Role,
+    User,
+    new_session_credentials,
+)
 from .handlers import TRADE_IN_TOKEN
 from .propagation import ContextProvider
 from .refusals import Refusal
@@ -63,7 +73,7 @@ class LocalSTS(LocalServer[Served]):
     def __init__(
         self,
         *,
-        account: str | Account = "123456789012",
+        account: str | Account = DEFAULT_ACCOUNT,
         region: str = "us-east-1",
         regions: Collection[str] | None = None,
         roles: Iterable[Role] | None = None,
@@ -81,7 +91,7 @@ class LocalSTS(LocalServer[Served]):
         home = Account(account) if isinstance(account, str) else account
         partition = partition_of(region).name
         self.region = region
-        self.user = User(DEFAULT_USER, mfa_serial=f"arn:{partition}:iam::{home.id}:mfa/{DEFAULT_USER}")
+        self.user = User(DEFAULT_USER, account=home.id, mfa_serial=f"arn:{partition}:iam::{home.id}:mfa/{DEFAULT_USER}")
         self._directory = Directory(partition=partition, account=home, trust_undeclared=roles is None)
         self._directory.declare(self.user, *users, *(roles or ()), *accounts)
         self._service = Service(self._directory, region=region, regions=regions, honor_expires=honor_expires)
@@ -125,7 +135,9 @@ class LocalSTS(LocalServer[Served]):
             ValueError: *role_arn* is not the ARN of a role.
         """
         parts = _parts_of(role_arn)
-        credentials = new_session_credentials(expires_at=int(self._clock() + seconds), token_size=TOKEN_BASE)
+        credentials = new_session_credentials(
+            account=parts["account"], expires_at=int(self._clock() + seconds), token_size=TOKEN_BASE
+        )
         self._directory.admit(
             Principal(
                 kind="assumed-role",

@@ -113,7 +113,7 @@ class LocalSignIn(CredentialsServer):
         """
         now = self._clock()
         pem, jwk = _new_key()
-        credentials = self._vend(now=now, lifetime=seconds)
+        credentials = self._vend(account=self.account_id, now=now, lifetime=seconds)
         content = {
             "accessToken": {**_members(credentials), "accountId": self.account_id, "expiresAt": iso(now + seconds)},
             "tokenType": "aws_sigv4",
@@ -153,7 +153,7 @@ class LocalSignIn(CredentialsServer):
             raise self._refused("TOKEN_EXPIRED", "The refresh token has expired")
         if not hmac.compare_digest(content["key"], thumbprint(jwk)):
             raise _invalid("The refresh token belongs to another key")
-        credentials = self._vend(now=now)
+        credentials = self._vend(account=self.account_id, now=now)
         return in_json(
             {
                 "accessToken": _members(credentials),

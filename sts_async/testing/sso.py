@@ -199,7 +199,7 @@ class LocalSSO(CredentialsServer):
             raise self._refused("UnauthorizedException", "Session token not found or invalid")
         if self.roles is not None and (account, role) not in self.roles:
             raise self._refused("ForbiddenException", "No access")
-        credentials = self._vend(now=now)
+        credentials = self._vend(account=account, now=now)
         return in_json(
             {
                 "roleCredentials": {

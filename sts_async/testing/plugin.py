@@ -4,6 +4,13 @@ The pytest fixtures ``sts_server``, ``sts_client`` and ``sts_environ``, new for 
 They are for synchronous and asynchronous tests alike, whichever plugin runs those, in an event loop of any scope: the
 server has a thread of its own, and the client connects in the loop that it is used in. What the server is made of comes
 at first use: pytest loads this module in every program that has the library installed.
+
+A server for many tests is a fixture of the program's own, which the others here then use:
+
+    @pytest.fixture(scope="session")
+    def sts_server():
+        with LocalSTS() as server:
+            yield server
 """
 
 import asyncio

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 import sts_async
 from sts_async import STSClient
-from sts_async.testing import LocalSTS
+from sts_async.testing import LocalSTS, plugin
 
 # pytest refuses to load a plugin twice, and loads it by itself where the library is installed.
 LOAD = [] if entry_points(group="pytest11", name="sts_async") else ["-p", "sts_async.testing.plugin"]
@@ -22,7 +23,7 @@ ASYNCHRONOUS = """
     import pytest
 
     {mark}
-    async def test_the_client_is_of_the_server(sts_server, sts_client):
+    async def test_the_client_is_of_the_server_{number}(sts_server, sts_client):
         sts_server.declare()
         await sts_client.get_caller_identity()
 
@@ -30,7 +31,7 @@ ASYNCHRONOUS = """
         assert [record.operation for record in sts_server.requests] == ["GetCallerIdentity"]
 
     {mark}
-    async def test_each_test_has_its_own(sts_server, sts_client):
+    async def test_each_test_has_its_own_{number}(sts_server, sts_client):
         assert not sts_server.requests
         await sts_client.get_caller_identity()
         await sts_client.get_caller_identity()
@@ -88,22 +89,21 @@ async def test_the_fixtures_are_a_server_and_its_client(sts_server: LocalSTS, st
     assert len(sts_server.requests) == 1
 
 
+MARKS = ["", *(f'(loop_scope="{scope}")' for scope in ("class", "module", "package", "session"))]
 SET_UPS = {
-    "auto": ("", AUTO),
-    "strict": ("@pytest.mark.asyncio", STRICT),
-    "loop of a class": ('@pytest.mark.asyncio(loop_scope="class")', STRICT),
-    "loop of a module": ('@pytest.mark.asyncio(loop_scope="module")', STRICT),
-    "loop of a session": ('@pytest.mark.asyncio(loop_scope="session")', STRICT),
-    "several processes": ("", [*AUTO, "-n", "2"]),
+    "auto mode": ([""], AUTO),
+    "auto mode in several processes": (["", ""], [*AUTO, "-n", "2"]),
+    "strict mode with loops of every scope": ([f"@pytest.mark.asyncio{mark}" for mark in MARKS], STRICT),
 }
 
 
 @pytest.mark.parametrize("name", SET_UPS)
 def test_an_asynchronous_test_has_the_fixtures_in_every_set_up(run: Run, name: str) -> None:
     """E4: whoever runs it, and whatever its event loop belongs to; and nothing is left open."""
-    mark, options = SET_UPS[name]
+    marks, options = SET_UPS[name]
+    text = "".join(ASYNCHRONOUS.format(mark=mark, number=number) for number, mark in enumerate(marks))
 
-    run(ASYNCHRONOUS.format(mark=mark), *options).assert_outcomes(passed=2)
+    run(text, *options).assert_outcomes(passed=2 * len(marks))
 
 
 @pytest.mark.parametrize("options", [AUTO, STRICT, NONE], ids=["auto", "strict", "no plugin"])
@@ -115,11 +115,29 @@ def test_a_synchronous_test_has_the_fixtures_in_every_set_up(run: Run, options: 
 @pytest.mark.parametrize("options", [STRICT, NONE], ids=["strict without a mark", "no plugin"])
 def test_an_asynchronous_test_that_nothing_runs_is_told_at_once(run: Run, options: list[str]) -> None:
     """E4: by pytest, in its own words, and the fixtures add no other error to that."""
-    result = run(ASYNCHRONOUS.format(mark=""), *options)
+    result = run(ASYNCHRONOUS.format(mark="", number=1), *options)
 
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["*async def functions are not natively supported*"])
     result.stdout.no_fnmatch_line("*Warning*")
+
+
+def test_a_program_can_have_one_server_for_all_its_tests(run: Run) -> None:
+    """E4: the recipe in the documentation of the plugin."""
+    recipe = textwrap.dedent((plugin.__doc__ or "").partition("of the program's own")[2].partition("\n\n")[2])
+    text = f"""
+import asyncio
+import pytest
+from sts_async.testing import LocalSTS
+
+{recipe}
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_it(sts_server, sts_client, sts_environ, number):
+    asyncio.run(sts_client.get_caller_identity())
+    assert sts_environ["AWS_ENDPOINT_URL_STS"] == sts_server.url
+    assert len(sts_server.requests) == number
+"""
+    run(text, *STRICT).assert_outcomes(passed=3)
 
 
 def test_a_client_of_the_fixture_says_how_it_is_used_without_an_event_loop(run: Run) -> None:

@@ -118,8 +118,8 @@ def test_every_broken_constraint_is_named_as_the_service_does_it() -> None:
     assert caught.value.message == (
         "3 validation errors detected: Value 'SENT INEL' at 'roleSessionName' failed to satisfy constraint: "
         r"Member must satisfy regular expression pattern: [\w+=,.@-]*; Value 'soon' at 'durationSeconds' failed to "
-        "satisfy constraint: Member must be an integer; Value null at 'tags.1.member.key' failed to satisfy constraint: Member "
-        "must not be null"
+        "satisfy constraint: Member must be an integer; Value null at 'tags.1.member.key' failed to satisfy "
+        "constraint: Member must not be null"
     )
 
 

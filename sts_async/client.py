@@ -6,7 +6,7 @@ client and its views share is in `_lifecycle`.
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, NoReturn, Self, TypeVar
+from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 
 import aiohttp
 import attrs
@@ -67,7 +67,7 @@ class STSClient(Unpicklable, Calls):
             such as a region that is nowhere to be found, is raised by ``async with`` or the first call.
     """
 
-    _environ: ClassVar[Mapping[str, str] | None] = None
+    _environ: Mapping[str, str] | None = None
     """The environment that options are read from; None for that of the process. Clients of `testing` have another."""
 
     def __init__(

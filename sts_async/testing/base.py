@@ -35,7 +35,7 @@ RECORDS_KEPT = 10_000
 Record = TypeVar("Record")
 """An attrs class with at least `status` and `code`, and nothing secret. All its text is plain, for `print`."""
 
-ALONE = {
+_ALONE = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -150,7 +150,7 @@ class LocalServer(ABC, Generic[Record]):
         Raises:
             RuntimeError: The server is not running.
         """
-        alone = dict(ALONE)
+        alone = dict(_ALONE)
         if self._needs_profile:
             del alone["AWS_CONFIG_FILE"], alone["AWS_SHARED_CREDENTIALS_FILE"]
         return {**alone, **self._leading_here()}

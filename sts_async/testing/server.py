@@ -169,13 +169,11 @@ class LocalSTS(LocalServer[Served]):
         """
         Return a client of this server; *options* are those of `STSClient`, and come first.
 
-        Neither the environment nor the shared files of this machine have a say in it: no profile, proxy or endpoint.
+        Neither the environment nor the shared files of this machine have a say in it: its environment is `environ`.
         """
         from .local_client import LocalClient
 
-        return LocalClient(
-            **{"endpoint_url": self.url, "region": self.region, "credentials": self.credentials, **options}
-        )
+        return LocalClient(self, **options)
 
     def _leading_here(self) -> dict[str, str]:
         return {

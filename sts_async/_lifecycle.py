@@ -6,7 +6,7 @@ What starts it is the client's own work, and no caller's: see `_context`. Nothin
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -35,6 +35,7 @@ class Lifecycle:
         observers: Functions that are told what happens.
         session: The user's aiohttp session; None for one of our own.
         clock: What tells the time; None for the clocks of this host.
+        environ: The environment that options are read from; None for that of the process.
 
     Attributes:
         surroundings: The options, with environment and shared files.
@@ -59,13 +60,14 @@ class Lifecycle:
         observers: Sequence[Observer],
         session: aiohttp.ClientSession | None,
         clock: Clock | None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.endpoint: Endpoint | None = None
         if config.endpoint_url is not None:
             self.endpoint = endpoint_of(config)  # what is wrong with what is given here is said here
         elif config.region is not None:
             check_region(config.region)
-        self.surroundings = Surroundings(config)
+        self.surroundings = Surroundings(config, environ)
         self.session = session
         self.engine: Engine | None = None
         self.resolved: Config | None = None

@@ -38,6 +38,7 @@ from ._limits import (
     Gate,
     TimeLimits,
 )
+from ._loop_end import close_at_loop_end
 from ._version import VERSION
 from .errors import (
     AttemptTimeout,
@@ -116,7 +117,7 @@ class Trust(Protocol):
 class _LoopPart:
     """What belongs to one event loop: a session, and a gate that lets callers in as they came."""
 
-    __slots__ = ("_others", "deadlines", "gate", "owned", "session")
+    __slots__ = ("__weakref__", "_others", "deadlines", "gate", "owned", "session")
 
     def __init__(self, session: aiohttp.ClientSession, *, owned: bool, connections: int, seconds: float) -> None:
         self.deadlines = Deadlines(seconds)
@@ -334,6 +335,8 @@ class AiohttpTransport(Unpicklable):
             )
         _forks.isolate_loop_after_fork(loop)
         self._parts[loop] = part  # before any await: whoever comes next finds it
+        if part.owned:
+            await close_at_loop_end(part)
         if self._closed:  # meanwhile, in another thread
             await part.close()
         self._check_open()

@@ -67,6 +67,9 @@ class STSClient(Unpicklable, Calls):
             such as a region that is nowhere to be found, is raised by ``async with`` or the first call.
     """
 
+    _environ: Mapping[str, str] | None = None
+    """The environment that options are read from; None for that of the process. Clients of `testing` have another."""
+
     def __init__(
         self,
         *,
@@ -97,6 +100,7 @@ class STSClient(Unpicklable, Calls):
             observers=_checked_observers(observers),
             session=session,
             clock=clock,
+            environ=self._environ,
         )
         self._base: Self | None = None
         self._options: _Options | None = None

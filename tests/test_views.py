@@ -35,6 +35,12 @@ def other_keys_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> User:
     return user
 
 
+def client_of(server: LocalSTS, **options: Any) -> STSClient:
+    """Return a client of a server that has the environment of the process, unlike `LocalSTS.client`."""
+    usual = {"endpoint_url": server.url, "region": server.region, "credentials": server.credentials}
+    return STSClient(**{**usual, **options})
+
+
 async def who(sts: STSClient) -> str:
     """Return the last part of the ARN that a client calls as."""
     return (await sts.get_caller_identity()).arn
@@ -69,7 +75,7 @@ async def test_a_provider_without_a_source_takes_the_credentials_of_the_client(
     around: Any, other_keys_in_the_environment: User
 ) -> None:
     """E1: not those of the environment, wherever the provider is put in."""
-    async with LocalSTS(users=[other_keys_in_the_environment]) as server, server.client() as deploy:
+    async with LocalSTS(users=[other_keys_in_the_environment]) as server, client_of(server) as deploy:
         view = deploy.with_options(credentials=around(AssumeRoleProvider(role_arn=ROLE, role_session_name="me")))
 
         assert (await who(view)).endswith("assumed-role/demo/me")
@@ -88,7 +94,7 @@ async def test_the_rule_holds_for_every_provider_that_signs(
     operation: str, provider: Any, other_keys_in_the_environment: User
 ) -> None:
     """E1."""
-    async with LocalSTS(users=[other_keys_in_the_environment]) as server, server.client() as deploy:
+    async with LocalSTS(users=[other_keys_in_the_environment]) as server, client_of(server) as deploy:
         await deploy.with_options(credentials=provider).get_credentials()
 
         assert asked_by(server, operation) == ["user/developer"]
@@ -99,9 +105,10 @@ async def test_without_a_client_to_take_them_from_the_default_chain_is_asked(
 ) -> None:
     """E1: a client whose own credentials are the provider has no others."""
     async with LocalSTS(users=[other_keys_in_the_environment]) as server:
-        async with server.client(credentials=AssumeRoleProvider(role_arn=ROLE)) as sts:
+        async with client_of(server, credentials=AssumeRoleProvider(role_arn=ROLE)) as sts:
             await who(sts)
-        async with server.client(credentials=ProviderChain(server.credentials, AssumeRoleProvider(role_arn=ROLE))) as s:
+        chain = ProviderChain(server.credentials, AssumeRoleProvider(role_arn=ROLE))
+        async with client_of(server, credentials=chain) as s:
             assert (await who(s)).endswith("user/developer")
 
         assert asked_by(server) == ["user/of-the-environment"]
@@ -110,7 +117,7 @@ async def test_without_a_client_to_take_them_from_the_default_chain_is_asked(
 async def test_a_source_that_was_given_is_never_replaced(other_keys_in_the_environment: User) -> None:
     """E1."""
     ann = User("ann")
-    async with LocalSTS(users=[ann, other_keys_in_the_environment]) as server, server.client() as deploy:
+    async with LocalSTS(users=[ann, other_keys_in_the_environment]) as server, client_of(server) as deploy:
         await who(deploy.with_options(credentials=AssumeRoleProvider(role_arn=ROLE, source=ann.credentials)))
 
         assert asked_by(server) == ["user/ann"]
@@ -121,8 +128,8 @@ async def test_one_provider_keeps_apart_what_it_has_for_each_client() -> None:
     ann, role = User("ann"), AssumeRoleProvider(role_arn=ROLE, role_session_name="me")
     async with (
         LocalSTS(users=[ann]) as server,
-        server.client() as deploy,
-        server.client(credentials=ann.credentials) as a,
+        client_of(server) as deploy,
+        client_of(server, credentials=ann.credentials) as a,
     ):
         of_deploy, of_ann, of_both = (
             deploy.with_options(credentials=role),

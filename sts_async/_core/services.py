@@ -134,7 +134,7 @@ def said_by(config: _Options | None) -> Given:
         value = getattr(config, name)
         if value is not None:
             check = None if config.fault(name) is None else partial(config.need, name)
-            found[name] = Found(value, config.origin_of(name), check)
+            found[name] = Found(value, config.origin_of(name), check=check)
     return found
 
 

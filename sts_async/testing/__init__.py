@@ -10,16 +10,23 @@ Beside it, what SDKs fetch credentials from: `LocalIMDS`, `LocalContainer`, `Loc
     async with LocalIMDS(credentials=lambda: server.issue("arn:aws:iam::123456789012:role/demo")) as imds:
         os.environ.update(imds.environ)
 
-With pytest the fixtures ``sts_server`` and ``sts_client`` are there without an import.
+Each runs in a thread of its own, and serves clients of every kind. Tests that use no event loop write ``with``:
+
+    with LocalSTS() as server:
+        subprocess.run(["aws", "sts", "get-caller-identity"], env={"PATH": os.environ["PATH"], **server.environ})
+
+With pytest the fixtures ``sts_server``, ``sts_client`` and ``sts_environ`` are there without an import.
 
 server      LocalSTS                                service     the path of one request, without a socket
 directory   accounts, users, roles, sessions        verify      SigV4, from the service's side
 handlers    one function for each operation         rules       what several operations refuse
 claims      SAML assertions and JWTs, unverified    wire        forms in, XML out
+keys        ids of access keys                      validation  constraints, in the words of the service
 propagation on whose behalf a session acts
 faults      what can go wrong, as values            plugin      the pytest fixtures
-clock       VirtualClock: time that a test moves
-base        what is around each server: a socket    vending     what those below share: tokens, JSON, records
+clock       VirtualClock: time that a test moves    records     what was asked
+base        what every server is                    server_thread  where it runs
+vending     what those below share: tokens, JSON    local_client   a client that the machine has no say in
 imds        LocalIMDS: metadata of an instance      container   LocalContainer: the endpoint of ECS and EKS
 sso         LocalSSO: access portal and OIDC        signin      LocalSignIn: what refreshes `aws login`
 """

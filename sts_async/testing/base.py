@@ -3,10 +3,10 @@
 import asyncio
 import os
 import socket
+import ssl
 import struct
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
@@ -22,14 +22,15 @@ from .._requirements import require
 from .clock import TimeSource, time_function
 from .faults import Answer, Delay, Fault, Refuse, Reset, Script, Skew, Throttle, Truncate, Unavailable
 from .limits import RateLimit
-from .protocol import Server, body_of, refused
+from .protocol import body_of, refused
+from .records import Records
 from .refusals import Refusal
+from .server_thread import STOP_TIMEOUT, ServerThread
 from .verify import Received
 
 require("aiohttp", aiohttp.__version__)
 
 RECORDS_KEPT = 10_000
-SHUTDOWN_TIMEOUT = 1.0  # s for requests under way; a `Delay` ends at once
 
 Record = TypeVar("Record")
 """An attrs class with at least `status` and `code`, and nothing secret. All its text is plain, for `print`."""
@@ -64,11 +65,15 @@ class LocalServer(ABC, Generic[Record]):
     """
     A server on this host. A subclass says what it answers.
 
+    ``with`` and ``async with`` start and stop it. Either way it runs in a thread of its own, and serves synchronous
+    clients, those of any event loop, and other processes. All its methods and attributes can be used from any thread.
+
     Args:
         clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
             Lifetimes and the Date header follow it.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
+        ssl_context: Serve https with the certificate that is loaded there; None for http.
         rate: Requests a second that are answered, others get `Throttle`; None for any number.
 
     Attributes:
@@ -88,16 +93,17 @@ class LocalServer(ABC, Generic[Record]):
         clock: TimeSource = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
         rate: float | None = None,
     ) -> None:
         self.faults = Script()
         self._limit = RateLimit(rate)
-        self.requests: deque[Record] = deque(maxlen=RECORDS_KEPT)
+        self.requests: Records[Record] = Records(maxlen=RECORDS_KEPT)
         self._clock = time_function(clock)
         self._host = host
         self._port = port
-        self._runner: web.ServerRunner | None = None
-        self._stopping = asyncio.Event()
+        self._ssl_context = ssl_context
+        self._thread: ServerThread | None = None
 
     @abstractmethod
     def _answer(self, received: Received, *, now: float, refusal: Refusal | None) -> tuple[Reply, Record]:
@@ -119,11 +125,17 @@ class LocalServer(ABC, Generic[Record]):
         Raises:
             RuntimeError: The server is not running.
         """
-        if self._runner is None:
+        if self._thread is None:
             name = type(self).__name__
-            raise RuntimeError(f"the server is not running: use `async with {name}() as server`, or await start()")
+            raise RuntimeError(
+                f"the server is not running: use `with {name}() as server` or `async with {name}() as server`"
+            )
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return f"{self._scheme}://{host}:{self._port}"
+
+    @property
+    def _scheme(self) -> str:
+        return "http" if self._ssl_context is None else "https"
 
     @property
     def environ(self) -> dict[str, str]:
@@ -145,31 +157,59 @@ class LocalServer(ABC, Generic[Record]):
 
     async def start(self) -> None:
         """
-        Listen. Once it runs, starting does nothing.
+        Listen, for a program that cannot use ``async with``. Once it runs, starting does nothing.
 
         Raises:
             OSError: The address or port cannot be had.
         """
-        if self._runner is not None:
-            return
-        self._stopping = asyncio.Event()  # anew: the next start may be in another event loop
-        runner = web.ServerRunner(Server(self._handle), shutdown_timeout=SHUTDOWN_TIMEOUT)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self._host, self._port).start()
-        except BaseException:
-            await runner.cleanup()
-            raise
-        self._runner = runner
-        self._port = runner.addresses[0][1]
+        if self._thread is None:
+            thread = self._new_thread()
+            try:
+                self._listens(thread, await asyncio.wrap_future(thread.opened))
+            except asyncio.CancelledError:
+                thread.stop()
+                raise
+            except BaseException:
+                thread.join()
+                raise
 
     async def stop(self) -> None:
-        """Close every connection and stop listening. What is known stays; stopping again does nothing."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            self._stopping.set()
-            await runner.cleanup()
-            await asyncio.sleep(0)  # the transports close at the loop's next turn
+        """
+        Close every connection and stop listening. What is known stays; stopping again does nothing.
+
+        Raises:
+            RuntimeError: A function that returns credentials, or a clock, did not return within 10 s.
+        """
+        if (thread := self._take_thread()) is not None:
+            try:
+                async with asyncio.timeout(STOP_TIMEOUT):
+                    await asyncio.wrap_future(thread.ended)
+            except TimeoutError:
+                raise self._does_not_stop() from None
+            thread.join()
+
+    def __enter__(self) -> Self:
+        if self._thread is None:
+            thread = self._new_thread()
+            try:
+                self._listens(thread, thread.opened.result())
+            except KeyboardInterrupt:
+                thread.stop()
+                raise
+            except BaseException:
+                thread.join()
+                raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if (thread := self._take_thread()) is not None:
+            try:
+                thread.ended.result(STOP_TIMEOUT)
+            except TimeoutError:
+                raise self._does_not_stop() from None
+            thread.join()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -180,8 +220,35 @@ class LocalServer(ABC, Generic[Record]):
     ) -> None:
         await self.stop()
 
+    def _new_thread(self) -> ServerThread:
+        thread = ServerThread(
+            self._handle,
+            name=type(self).__name__,
+            host=self._host,
+            port=self._port,
+            ssl_context=self._ssl_context,
+        )
+        thread.start()
+        return thread
+
+    def _listens(self, thread: ServerThread, port: int) -> None:
+        self._thread, self._port = thread, port
+
+    def _take_thread(self) -> ServerThread | None:
+        """Return the thread, which begins to stop, and is no longer that of the server."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
+        return thread
+
+    def _does_not_stop(self) -> RuntimeError:
+        return RuntimeError(
+            f"{type(self).__name__} does not stop: a function that it was given as credentials or clock has not "
+            "returned"
+        )
+
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {'stopped' if self._runner is None else self.url}>"
+        return f"<{type(self).__name__} {'stopped' if self._thread is None else self.url}>"
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await body_of(request)
@@ -191,8 +258,8 @@ class LocalServer(ABC, Generic[Record]):
         fault = self.faults.take(received.path, self._operation(received) if self.faults else None)
         if fault is None and not self._limit.admits(now=self._clock()):
             fault = Throttle()
-        if isinstance(fault, Delay):
-            await self._pause(fault.seconds)
+        if isinstance(fault, Delay) and self._thread is not None:
+            await self._thread.pause(fault.seconds)
         now = self._clock() + (fault.seconds if isinstance(fault, Skew) else 0)
         reply, record = self._answer(received, now=now, refusal=self._refusal(fault))
         self.requests.append(_as_it_goes(record, fault))
@@ -203,13 +270,6 @@ class LocalServer(ABC, Generic[Record]):
         if isinstance(fault, Answer):
             return web.Response(status=fault.status, body=fault.body, headers=fault.headers)
         return web.Response(status=reply.status, body=reply.body, headers=headers)
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            pass
 
     def _refusal(self, fault: Fault | None) -> Refusal | None:
         match fault:

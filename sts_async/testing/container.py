@@ -1,6 +1,7 @@
 """LocalContainer: the endpoint that gives credentials to the containers of ECS and EKS."""
 
 import hmac
+import ssl
 import time
 from collections.abc import Callable
 
@@ -34,6 +35,7 @@ class LocalContainer(CredentialsServer):
         clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
+        ssl_context: Serve https with the certificate that is loaded there; None for http.
 
     Attributes:
         token: As above. Can be changed, as the others can, but is never shown.
@@ -54,10 +56,13 @@ class LocalContainer(CredentialsServer):
         clock: TimeSource = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         if not path.startswith("/"):
             raise ValueError("path must begin with a slash")
-        super().__init__(credentials=credentials, lifetime=lifetime, clock=clock, host=host, port=port)
+        super().__init__(
+            credentials=credentials, lifetime=lifetime, clock=clock, host=host, port=port, ssl_context=ssl_context
+        )
         self.token = token
         self.path = path
         self.account_id = account_id
@@ -95,7 +100,7 @@ class LocalContainer(CredentialsServer):
             raise self._refused("MethodNotAllowed", "Only GET is allowed")
         if token not in (None, "valid"):
             raise self._refused("Unauthorized", "The authorization token is missing or wrong")
-        credentials = self._vend(now=now)
+        credentials = self._vend(account=self.account_id, now=now)
         members = {
             "AccessKeyId": credentials.access_key_id,
             "SecretAccessKey": credentials.secret_access_key,

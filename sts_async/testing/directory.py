@@ -6,18 +6,21 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any, Literal
 
 import attrs
 
 from .._core.secret import Secret
 from ..shapes import Credentials, TemporaryCredentials, TrustedIdentityPropagationContext
+from .keys import new_key_id
 from .propagation import ContextProvider
 
 ACCOUNT_ID = re.compile(r"\d{12}", re.ASCII)
 ROLE_ARN = re.compile(
     r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):role/(?:[!-~]+/)?(?P<name>[\w+=,.@-]{1,64})", re.ASCII
 )
+DEFAULT_ACCOUNT = "123456789012"
 LONGEST_SESSION = 43_200  # s, what IAM lets a role's maximum be
 TOKEN_BASE = 352  # characters of a session token with neither policy nor tags
 TOKEN_LIMIT = 4096  # characters. Source: AWS What's New, 15 September 2026
@@ -46,8 +49,10 @@ def _names_or_none(given: str | Iterable[str] | None) -> frozenset[str] | None:
     return None if given is None else _names(given)
 
 
-def _new_long_term_credentials() -> Credentials:
-    return Credentials(access_key_id=new_id("AKIA"), secret_access_key=_new_secret_key())
+def _new_long_term_credentials(user: "User") -> Credentials:
+    return Credentials(
+        access_key_id=new_key_id("AKIA", user.account or DEFAULT_ACCOUNT), secret_access_key=_new_secret_key()
+    )
 
 
 @attrs.frozen
@@ -77,7 +82,8 @@ class User:
         root: Whether it is the account's root user; the name does not matter then.
         mfa_serial: Serial number or ARN of the user's MFA device, or None when there is none.
         mfa_code: The one code that the device shows.
-        credentials: The access key; random when none is given.
+        credentials: The access key; random when none is given. Its id then tells the account; that of a server without
+            another when *account* is None.
     """
 
     name: str
@@ -85,7 +91,9 @@ class User:
     root: bool = attrs.field(default=False, kw_only=True)
     mfa_serial: str | None = attrs.field(default=None, kw_only=True)
     mfa_code: str = attrs.field(default="123456", repr=False, kw_only=True)
-    credentials: Credentials = attrs.field(factory=_new_long_term_credentials, kw_only=True)
+    credentials: Credentials = attrs.field(
+        default=attrs.Factory(_new_long_term_credentials, takes_self=True), kw_only=True
+    )
 
 
 @attrs.frozen
@@ -188,6 +196,7 @@ class Directory:
         self._sessions: dict[str, Principal] = {}
         self._context_providers: dict[str, ContextProvider] = {}
         self.sealing_key = secrets.token_bytes(32)
+        self._lock = Lock()  # for what takes more than one step: a test changes it while the server answers
 
     def declare(self, *things: Account | User | Role | ContextProvider) -> None:
         """Learn, or learn anew, what exists."""
@@ -225,9 +234,10 @@ class Directory:
 
     def admit(self, session: Principal) -> None:
         """Recognise a session from now on."""
-        self._sessions[session.credentials.access_key_id] = session
-        if len(self._sessions) > SESSIONS_KEPT:
-            del self._sessions[next(iter(self._sessions))]
+        with self._lock:
+            self._sessions[session.credentials.access_key_id] = session
+            if len(self._sessions) > SESSIONS_KEPT:
+                del self._sessions[next(iter(self._sessions))]
 
     def expire(self, access_key_id: str) -> None:
         """
@@ -236,9 +246,10 @@ class Directory:
         Raises:
             KeyError: No session has this key.
         """
-        session = self._sessions[access_key_id]
-        ended: Credentials = attrs.evolve(session.credentials, expiration=datetime.fromtimestamp(0, UTC))  # type: ignore[misc]
-        self._sessions[access_key_id] = attrs.evolve(session, credentials=ended)
+        with self._lock:
+            session = self._sessions[access_key_id]
+            ended: Credentials = attrs.evolve(session.credentials, expiration=datetime.fromtimestamp(0, UTC))  # type: ignore[misc]
+            self._sessions[access_key_id] = attrs.evolve(session, credentials=ended)
 
     def find_role(self, arn: str) -> Role | None:
         """Return the role, or None when there is none; *arn* must match `ROLE_ARN`."""
@@ -266,10 +277,10 @@ def new_id(prefix: str) -> str:
     return prefix + "".join(_KEY_ALPHABET[byte & 31] for byte in secrets.token_bytes(16))
 
 
-def new_session_credentials(*, expires_at: int, token_size: int) -> TemporaryCredentials:
-    """Return random temporary credentials that end at *expires_at*, in whole seconds since 1970."""
+def new_session_credentials(*, account: str, expires_at: int, token_size: int) -> TemporaryCredentials:
+    """Return random temporary credentials of an account that end at *expires_at*, in whole seconds since 1970."""
     return TemporaryCredentials(
-        access_key_id=new_id("ASIA"),
+        access_key_id=new_key_id("ASIA", account),
         secret_access_key=_new_secret_key(),
         session_token=TOKEN_PREFIX + _random_base64(token_size - len(TOKEN_PREFIX)),
         expiration=datetime.fromtimestamp(expires_at, UTC),

@@ -9,6 +9,7 @@ Each takes the next request, or the next *times* of them; then service is normal
 
 from collections import deque
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -182,10 +183,11 @@ class Skew(Fault):
 
 
 class Script:
-    """Faults that wait for requests."""
+    """Faults that wait for requests. A test adds to them while the server takes them, in another thread."""
 
     def __init__(self) -> None:
         self._waiting: deque[Fault] = deque()
+        self._lock = Lock()
 
     def add(self, *faults: Fault) -> None:
         """
@@ -197,26 +199,30 @@ class Script:
         for fault in faults:
             if not isinstance(fault, Fault) or type(fault) is Fault:
                 raise ValueError(f"a script takes faults such as Throttle(), not a {type(fault).__name__}")
-        self._waiting.extend(faults)
+        with self._lock:
+            self._waiting.extend(faults)
 
     def clear(self) -> None:
         """Take all faults back."""
-        self._waiting.clear()
+        with self._lock:
+            self._waiting.clear()
 
     def take(self, path: str = "/", operation: str | None = None) -> Fault | None:
         """Return the fault of the next request, of *path* and *operation*, or None for normal service."""
-        for index, fault in enumerate(self._waiting):
-            if fault.concerns(path, operation):
-                if fault.times == 1:
-                    del self._waiting[index]
-                elif fault.times is not None:
-                    self._waiting[index] = attrs.evolve(fault, times=fault.times - 1)
-                return fault
-        return None
+        with self._lock:
+            for index, fault in enumerate(self._waiting):
+                if fault.concerns(path, operation):
+                    if fault.times == 1:
+                        del self._waiting[index]
+                    elif fault.times is not None:
+                        self._waiting[index] = attrs.evolve(fault, times=fault.times - 1)
+                    return fault
+            return None
 
     def __len__(self) -> int:
         """Return how many requests the faults take; one with ``times=None`` counts as 1."""
-        return sum(fault.times or 1 for fault in self._waiting)
+        with self._lock:
+            return sum(fault.times or 1 for fault in self._waiting)
 
     def __bool__(self) -> bool:
         return bool(self._waiting)

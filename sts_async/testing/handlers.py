@@ -17,6 +17,7 @@ from .._core.secret import Secret
 from . import rules
 from .claims import Claims, opaque, read_jwt, read_saml
 from .directory import ROLE_ARN, Directory, Principal, Role
+from .keys import account_of_key
 from .propagation import AWS_IDENTITY, ORIGIN_IDENTITY, check_scope, end_user
 from .refusals import access_denied, invalid, modelled
 from .sealed import unseal
@@ -72,7 +73,7 @@ def assume_role(call: Call, request: s.AssumeRoleRequest) -> s.AssumeRoleRespons
         raise rules.not_authorized(call.directory, caller, action="sts:AssumeRole", resource=request.role_arn)
     inherited = {key: caller.tags[key] for key in caller.transitive_tag_keys}
     given = rules.tags_of(request)
-    if inherited.keys() & given.keys():
+    if {key.casefold() for key in inherited} & {key.casefold() for key in given}:
         raise invalid("A tag that was passed on by an earlier session cannot be overridden.")
     if not given.keys() >= set(request.transitive_tag_keys):
         raise invalid("The specified transitive tag key must be included in the requested tags.")
@@ -104,7 +105,7 @@ def _role_session(
     parts = ROLE_ARN.fullmatch(role.arn)
     assert parts is not None  # noqa: S101 - `Role` checks it
     call.check_region(parts["account"])
-    issued = rules.issue(request, expires_at=call.now + seconds)
+    issued = rules.issue(request, account=parts["account"], expires_at=call.now + seconds)
     arn = f"arn:{parts['partition']}:sts::{parts['account']}:assumed-role/{parts['name']}/{session_name}"
     user_id = f"{call.directory.role_id(role.arn)}:{session_name}"
     call.directory.admit(
@@ -225,7 +226,7 @@ def assume_root(call: Call, request: s.AssumeRootRequest) -> s.AssumeRootRespons
         raise rules.not_authorized(call.directory, call.caller, action="sts:AssumeRoot", resource=root)
     call.check_region(account)
     seconds = 900 if rules.seconds_of(request) is None else rules.seconds_of(request)
-    issued = rules.issue(request, expires_at=call.now + seconds)
+    issued = rules.issue(request, account=account, expires_at=call.now + seconds)
     call.directory.admit(
         Principal(
             kind="assumed-root",
@@ -253,11 +254,12 @@ def decode_authorization_message(
 
 
 def get_access_key_info(call: Call, request: s.GetAccessKeyInfoRequest) -> s.GetAccessKeyInfoResponse:
-    """Answer GetAccessKeyInfo, for keys that were declared or issued here; others are a ValidationError."""
+    """Answer GetAccessKeyInfo, for keys that are known here, and for all ids that tell an account that exists."""
     holder = call.directory.holder(request.access_key_id)
-    if holder is None:
+    account = account_of_key(request.access_key_id) if holder is None else holder.account
+    if account is None or call.directory.find_account(account) is None:
         raise invalid("The access key id is not known")
-    return s.GetAccessKeyInfoResponse(account=holder.account)
+    return s.GetAccessKeyInfoResponse(account=account)
 
 
 def get_caller_identity(call: Call, request: s.GetCallerIdentityRequest) -> s.GetCallerIdentityResponse:
@@ -287,7 +289,8 @@ def get_federation_token(call: Call, request: s.GetFederationTokenRequest) -> s.
     """Answer GetFederationToken."""
     caller = call.caller
     call.check_region(caller.account)
-    issued = rules.issue(request, expires_at=call.now + rules.key_duration(caller, rules.seconds_of(request)))
+    ends = call.now + rules.key_duration(caller, rules.seconds_of(request))
+    issued = rules.issue(request, account=caller.account, expires_at=ends)
     arn = f"arn:{call.directory.partition}:sts::{caller.account}:federated-user/{request.name}"
     user_id = f"{caller.account}:{request.name}"
     call.directory.admit(
@@ -321,7 +324,7 @@ def get_scoped_credentials(call: Call, request: s.GetScopedCredentialsRequest) -
     if request.policy is None and rules.seconds_of(request) is None:
         raise invalid("At least one of Policy and DurationSeconds must be specified")
     policies = rules.scope_policies(caller, request.policy)
-    issued = rules.issue(request, expires_at=expires_at, inherited=caller.scope_policies)
+    issued = rules.issue(request, account=caller.account, expires_at=expires_at, inherited=caller.scope_policies)
     call.directory.admit(attrs.evolve(caller, credentials=issued.credentials, scope_policies=policies))
     return s.GetScopedCredentialsResponse(
         credentials=issued.credentials,
@@ -337,7 +340,8 @@ def get_session_token(call: Call, request: s.GetSessionTokenRequest) -> s.GetSes
     caller = call.caller
     call.check_region(caller.account)
     mfa = rules.proves_mfa(caller, serial_number=request.serial_number, token_code=request.token_code)
-    issued = rules.issue(request, expires_at=call.now + rules.key_duration(caller, rules.seconds_of(request)))
+    ends = call.now + rules.key_duration(caller, rules.seconds_of(request))
+    issued = rules.issue(request, account=caller.account, expires_at=ends)
     call.directory.admit(attrs.evolve(caller, kind="session", credentials=issued.credentials, mfa=mfa))
     return s.GetSessionTokenResponse(credentials=issued.credentials, **issued.sizes)
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -50,8 +51,9 @@ class LocalIMDS(CredentialsServer):
         clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
+        ssl_context: Serve https with the certificate that is loaded there; None for http.
 
-    All but the last three are attributes too, that can be changed at any time.
+    All but the last four are attributes too, that can be changed at any time.
     """
 
     _throttled = ("TooManyRequests", 429)
@@ -72,8 +74,11 @@ class LocalIMDS(CredentialsServer):
         clock: TimeSource = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(credentials=credentials, lifetime=lifetime, clock=clock, host=host, port=port)
+        super().__init__(
+            credentials=credentials, lifetime=lifetime, clock=clock, host=host, port=port, ssl_context=ssl_context
+        )
         self.role = role
         self.region = region
         self.availability_zone = availability_zone
@@ -139,7 +144,7 @@ class LocalIMDS(CredentialsServer):
         members: dict[str, str | None] = {"Code": self.code, "LastUpdated": iso(now)}
         if self.code != "Success":
             return json.dumps({**members, "Message": f"EC2 cannot assume the role {self.role}."}, indent=2)
-        credentials = self._vend(now=now)
+        credentials = self._vend(account=self.account_id, now=now)
         members |= {
             "Type": "AWS-HMAC",
             "AccessKeyId": credentials.access_key_id,

@@ -1,50 +1,71 @@
 """
-The pytest fixtures ``sts_server`` (a `LocalSTS`) and ``sts_client`` (an `STSClient` of it), new for each test.
+The pytest fixtures ``sts_server``, ``sts_client`` and ``sts_environ``, new for each test.
 
-They need pytest-asyncio, in its auto or strict mode. What the server is made of comes at first use: pytest loads this
-module in every program that has the library installed.
+They are for synchronous and asynchronous tests alike, whichever plugin runs those, in an event loop of any scope: the
+server has a thread of its own, and the client connects in the loop that it is used in. What the server is made of comes
+at first use: pytest loads this module in every program that has the library installed.
+
+A server for many tests is a fixture of the program's own, which the others here then use:
+
+    @pytest.fixture(scope="session")
+    def sts_server():
+        with LocalSTS() as server:
+            yield server
 """
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from ..client import STSClient
     from .server import LocalSTS
 
-try:
-    import pytest_asyncio
-except ImportError:
-    pytest_asyncio = None  # type: ignore[assignment]
 
-ADVICE = "the fixtures sts_server and sts_client need pytest-asyncio: pip install pytest-asyncio"
-
-
-def _fixture(function: Any) -> Any:
-    if pytest_asyncio is not None:
-        return pytest_asyncio.fixture(function)
-
-    @pytest.fixture(name=function.__name__)
-    def missing() -> None:
-        pytest.fail(ADVICE, pytrace=False)
-
-    return missing
-
-
-@_fixture
-async def sts_server() -> "AsyncIterator[LocalSTS]":
-    """Give the test an STS of its own on this host."""
+@pytest.fixture
+def sts_server() -> "Iterator[LocalSTS]":
+    """Give the test an STS of its own on this host, for clients of every kind."""
     from .server import LocalSTS
 
-    async with LocalSTS() as server:
+    with LocalSTS() as server:
         yield server
 
 
-@_fixture
-async def sts_client(sts_server: "LocalSTS") -> "AsyncIterator[STSClient]":
-    """Give the test a client of `sts_server`, with the credentials of its default user."""
-    async with sts_server.client() as client:
-        yield client
+@pytest.fixture
+def sts_client(sts_server: "LocalSTS") -> "Iterator[STSClient]":
+    """Give the test a client of `sts_server`, with the credentials of its default user, for any event loop."""
+    client = sts_server.client()
+    yield client
+    # In an event loop of its own: that of the test may have ended, or may begin only with the next test.
+    closing = threading.Thread(target=lambda: asyncio.run(client.aclose()))
+    closing.start()
+    closing.join()
+
+
+@pytest.fixture
+def sts_environ(sts_server: "LocalSTS", monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """
+    Have all SDKs in this process, and those that it starts, use `sts_server` during the test; give its variables.
+
+    Other variables that begin with ``AWS_``, and those of proxies, are taken away. boto3 gets a new default session.
+    """
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    environ = sts_server.environ
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    _forget_session_of_boto3()
+    yield environ
+    _forget_session_of_boto3()
+
+
+def _forget_session_of_boto3() -> None:
+    """Have `boto3.client` look for credentials again: its default session keeps those that it found first."""
+    if "boto3" in sys.modules:
+        sys.modules["boto3"].DEFAULT_SESSION = None  # type: ignore[attr-defined]

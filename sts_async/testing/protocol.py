@@ -5,6 +5,7 @@ aiohttp logs such a request with its bytes, and repeats them in its answer. They
 """
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
@@ -24,15 +25,38 @@ class Server(web.Server):
     def __init__(self, handler: Handler) -> None:
         # handler_cancellation: a `Delay` whose client has gone is not waited for
         super().__init__(handler, handler_cancellation=True)
+        self._transports: weakref.WeakSet[asyncio.WriteTransport] = weakref.WeakSet()
+        self._ended = False
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
         options: dict[str, Any] = {"access_log": None, "auto_decompress": False}  # requests are recorded, not logged
         return _Connection(self, loop=asyncio.get_running_loop(), **options)
 
+    def add(self, transport: asyncio.WriteTransport) -> None:
+        """Know a new connection."""
+        self._transports.add(transport)
+        if self._ended:
+            transport.abort()
+
+    def abort_connections(self) -> None:
+        """End all connections, even if they are closing already, and those that are made later."""
+        self._ended = True
+        for transport in list(self._transports):
+            transport.abort()
+
 
 class _Connection(web.RequestHandler):
-    __slots__ = ()
+    __slots__ = ("_owner",)
+
+    def __init__(self, server: Server, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
+        super().__init__(server, loop=loop, **options)
+        self._owner = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if isinstance(transport, asyncio.WriteTransport):
+            self._owner.add(transport)
 
     def handle_error(
         self,

@@ -122,8 +122,13 @@ def seconds_of(request: Any) -> Any:
 
 
 def tags_of(request: Any) -> dict[str, str]:
-    """Return the tags of a request by their keys."""
-    return {tag.key: tag.value for tag in request.tags}
+    """Return the tags of a request by their keys, of which no two may differ only in case."""
+    found = {tag.key: tag.value for tag in request.tags}
+    if len({key.casefold() for key in found}) < len(request.tags):
+        raise Refusal(
+            "InvalidParameterValue", "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+        )
+    return found
 
 
 def task_policy_of(request: Any) -> str | None:
@@ -206,9 +211,9 @@ class Issued:
     sizes: dict[str, Any]
 
 
-def issue(request: Any, *, expires_at: float, inherited: tuple[str, ...] = ()) -> Issued:
+def issue(request: Any, *, account: str, expires_at: float, inherited: tuple[str, ...] = ()) -> Issued:
     """
-    Return credentials that end at *expires_at*, cut to whole seconds since 1970.
+    Return credentials of *account* that end at *expires_at*, cut to whole seconds since 1970.
 
     The token grows by each byte of policies and tags, and of the policies that are *inherited*: nothing is packed
     here, so that a test can reach the limit.
@@ -221,7 +226,7 @@ def issue(request: Any, *, expires_at: float, inherited: tuple[str, ...] = ()) -
             f"Packed policy consumes {_percent(size)}% of allotted space, please use smaller policy.",
         )
     return Issued(
-        new_session_credentials(expires_at=int(expires_at), token_size=size),
+        new_session_credentials(account=account, expires_at=int(expires_at), token_size=size),
         _percent(packed) if packed else None,
         {"session_token_size": size, "session_token_utilization": _percent(size)},
     )

@@ -1,6 +1,7 @@
 """LocalSTS: a `Service` behind a socket, with what it knows."""
 
 import re
+import ssl
 import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,17 @@ from .._core.secret import Secret
 from ..shapes import Credentials, TemporaryCredentials
 from .base import LocalServer, Reply
 from .clock import TimeSource
-from .directory import ROLE_ARN, TOKEN_BASE, Account, Directory, Principal, Role, User, new_session_credentials
+from .directory import (
+    DEFAULT_ACCOUNT,
+    ROLE_ARN,
+    TOKEN_BASE,
+    Account,
+    Directory,
+    Principal,
+    Role,
+    User,
+    new_session_credentials,
+)
 from .handlers import TRADE_IN_TOKEN
 from .propagation import ContextProvider
 from .refusals import Refusal
@@ -49,6 +60,8 @@ class LocalSTS(LocalServer[Served]):
         honor_expires: Whether a presigned URL ends with its X-Amz-Expires. STS itself takes it for 15 minutes.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
+        ssl_context: Serve https with the certificate that is loaded there; None for http. Several SDKs send a web
+            identity token over https only. A client of ours trusts it by ``client(config=Config(ca_bundle=...))``.
         rate: Requests a second that are answered, others are throttled; None for any number.
 
     Attributes:
@@ -60,7 +73,7 @@ class LocalSTS(LocalServer[Served]):
     def __init__(
         self,
         *,
-        account: str | Account = "123456789012",
+        account: str | Account = DEFAULT_ACCOUNT,
         region: str = "us-east-1",
         regions: Collection[str] | None = None,
         roles: Iterable[Role] | None = None,
@@ -70,14 +83,15 @@ class LocalSTS(LocalServer[Served]):
         honor_expires: bool = False,
         host: str = "127.0.0.1",
         port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
         rate: float | None = None,
     ) -> None:
         check_region(region)
-        super().__init__(clock=clock, host=host, port=port, rate=rate)
+        super().__init__(clock=clock, host=host, port=port, ssl_context=ssl_context, rate=rate)
         home = Account(account) if isinstance(account, str) else account
         partition = partition_of(region).name
         self.region = region
-        self.user = User(DEFAULT_USER, mfa_serial=f"arn:{partition}:iam::{home.id}:mfa/{DEFAULT_USER}")
+        self.user = User(DEFAULT_USER, account=home.id, mfa_serial=f"arn:{partition}:iam::{home.id}:mfa/{DEFAULT_USER}")
         self._directory = Directory(partition=partition, account=home, trust_undeclared=roles is None)
         self._directory.declare(self.user, *users, *(roles or ()), *accounts)
         self._service = Service(self._directory, region=region, regions=regions, honor_expires=honor_expires)
@@ -121,7 +135,9 @@ class LocalSTS(LocalServer[Served]):
             ValueError: *role_arn* is not the ARN of a role.
         """
         parts = _parts_of(role_arn)
-        credentials = new_session_credentials(expires_at=int(self._clock() + seconds), token_size=TOKEN_BASE)
+        credentials = new_session_credentials(
+            account=parts["account"], expires_at=int(self._clock() + seconds), token_size=TOKEN_BASE
+        )
         self._directory.admit(
             Principal(
                 kind="assumed-role",
@@ -150,12 +166,14 @@ class LocalSTS(LocalServer[Served]):
         return Secret(seal(self._directory.sealing_key, TRADE_IN_TOKEN, content))
 
     def client(self, **options: Any) -> "STSClient":
-        """Return a client of this server; *options* are those of `STSClient`, and come first."""
-        from ..client import STSClient
+        """
+        Return a client of this server; *options* are those of `STSClient`, and come first.
 
-        return STSClient(
-            **{"endpoint_url": self.url, "region": self.region, "credentials": self.credentials, **options}
-        )
+        Neither the environment nor the shared files of this machine have a say in it: its environment is `environ`.
+        """
+        from .local_client import LocalClient
+
+        return LocalClient(self, **options)
 
     def _leading_here(self) -> dict[str, str]:
         return {

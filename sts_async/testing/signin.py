@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -59,8 +60,9 @@ class LocalSignIn(CredentialsServer):
         clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
+        ssl_context: Serve https with the certificate that is loaded there; None for http.
 
-    All but the last three are attributes too, that can be changed at any time.
+    All but the last four are attributes too, that can be changed at any time.
 
     Raises:
         ImportError: The package cryptography is not installed.
@@ -81,8 +83,11 @@ class LocalSignIn(CredentialsServer):
         clock: TimeSource = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(credentials=credentials, lifetime=lifetime, clock=clock, host=host, port=port)
+        super().__init__(
+            credentials=credentials, lifetime=lifetime, clock=clock, host=host, port=port, ssl_context=ssl_context
+        )
         _curve()
         self.refresh_lifetime = refresh_lifetime
         self.account_id = account_id
@@ -108,7 +113,7 @@ class LocalSignIn(CredentialsServer):
         """
         now = self._clock()
         pem, jwk = _new_key()
-        credentials = self._vend(now=now, lifetime=seconds)
+        credentials = self._vend(account=self.account_id, now=now, lifetime=seconds)
         content = {
             "accessToken": {**_members(credentials), "accountId": self.account_id, "expiresAt": iso(now + seconds)},
             "tokenType": "aws_sigv4",
@@ -148,7 +153,7 @@ class LocalSignIn(CredentialsServer):
             raise self._refused("TOKEN_EXPIRED", "The refresh token has expired")
         if not hmac.compare_digest(content["key"], thumbprint(jwk)):
             raise _invalid("The refresh token belongs to another key")
-        credentials = self._vend(now=now)
+        credentials = self._vend(account=self.account_id, now=now)
         return in_json(
             {
                 "accessToken": _members(credentials),
@@ -161,7 +166,7 @@ class LocalSignIn(CredentialsServer):
     def _check_proof(self, received: Received, *, now: float) -> dict[str, str]:
         """Return the public key whose owner has made the DPoP header, for this request, now and for the first time."""
         jwk, claims = read_proof(received.headers.get("dpop", ""))
-        url = f"http://{received.headers.get('host', '')}{received.path}"
+        url = f"{self._scheme}://{received.headers.get('host', '')}{received.path}"
         if (claims.get("htm"), claims.get("htu")) != (received.method, url):
             raise _invalid("The DPoP proof is for another request")
         issued_at = claims.get("iat")

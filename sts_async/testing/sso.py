@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import ssl
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -79,8 +80,9 @@ class LocalSSO(CredentialsServer):
         clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
+        ssl_context: Serve https with the certificate that is loaded there; None for http.
 
-    All but the last three are attributes too, that can be changed at any time.
+    All but the last four are attributes too, that can be changed at any time.
     """
 
     _throttled = ("TooManyRequestsException", 429)
@@ -99,8 +101,11 @@ class LocalSSO(CredentialsServer):
         clock: TimeSource = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(credentials=credentials, lifetime=lifetime, clock=clock, host=host, port=port)
+        super().__init__(
+            credentials=credentials, lifetime=lifetime, clock=clock, host=host, port=port, ssl_context=ssl_context
+        )
         self.token_lifetime = token_lifetime
         self.roles = roles
         self.region = region
@@ -194,7 +199,7 @@ class LocalSSO(CredentialsServer):
             raise self._refused("UnauthorizedException", "Session token not found or invalid")
         if self.roles is not None and (account, role) not in self.roles:
             raise self._refused("ForbiddenException", "No access")
-        credentials = self._vend(now=now)
+        credentials = self._vend(account=account, now=now)
         return in_json(
             {
                 "roleCredentials": {
@@ -217,7 +222,7 @@ class LocalSSO(CredentialsServer):
             raise self._refused("InvalidGrantException", "Invalid refresh token provided")
         if not self._is_client(form, registration) or registration.ends_at <= now:
             raise self._refused("InvalidClientException", "The client is not registered, or not any more")
-        del self._refresh[given]
+        self._refresh.pop(given, None)  # `log_out` may have been quicker, in another thread
         return in_json(
             {
                 "accessToken": self._access.issue(ends_at=now + self.token_lifetime),

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import ssl
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from .._core.secret import Secret
 from ..shapes import Credentials
 from .base import LocalServer, Reply
 from .clock import TimeSource
-from .directory import TOKEN_BASE, new_session_credentials
+from .directory import ACCOUNT_ID, DEFAULT_ACCOUNT, TOKEN_BASE, new_session_credentials
 from .refusals import Refusal
 from .sealed import seal, unseal
 from .verify import Received
@@ -68,8 +69,9 @@ class CredentialsServer(LocalServer[Exchange]):
         clock: TimeSource = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(clock=clock, host=host, port=port)
+        super().__init__(clock=clock, host=host, port=port, ssl_context=ssl_context)
         self.credentials = credentials
         self.lifetime = lifetime
 
@@ -102,11 +104,19 @@ class CredentialsServer(LocalServer[Exchange]):
         """Return a refusal with the status of its code."""
         return Refusal(code, message, status=self._statuses.get(code, 400))
 
-    def _vend(self, *, now: float, lifetime: float | None = None) -> Credentials:
-        """Return what is handed out at *now*; random credentials live *lifetime* seconds, when that is given."""
+    def _vend(self, *, account: str | None, now: float, lifetime: float | None = None) -> Credentials:
+        """
+        Return what is handed out at *now*.
+
+        Random credentials are those of *account*, and live *lifetime* seconds, when these are given.
+        """
         if self.credentials is None:
             ends = now + (self.lifetime if lifetime is None else lifetime)
-            return new_session_credentials(expires_at=int(ends), token_size=TOKEN_BASE)
+            return new_session_credentials(
+                account=account if account and ACCOUNT_ID.fullmatch(account) else DEFAULT_ACCOUNT,
+                expires_at=int(ends),
+                token_size=TOKEN_BASE,
+            )
         return self.credentials if isinstance(self.credentials, Credentials) else self.credentials()
 
     def _ends_at(self, credentials: Credentials, *, now: float) -> float:

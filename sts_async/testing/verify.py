@@ -9,6 +9,7 @@ import hmac
 import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 
 import attrs
@@ -63,7 +64,7 @@ class Proof:
         signature: 64 hex digits, as claimed.
         token: Session token, or ''.
         query: The query that is signed.
-        expires: Lifetime in seconds that a presigned URL claims, or None for a signature in headers.
+        expires: Lifetime in seconds that a presigned URL claims, or None where none is claimed.
     """
 
     access_key_id: str
@@ -99,7 +100,7 @@ def read_proof(received: Received) -> Proof:
 def _from_header(header: str, received: Received) -> Proof:
     algorithm, _, rest = header.partition(" ")
     parts = {name: value for name, _, value in (part.strip().partition("=") for part in rest.split(","))}
-    stamp = received.headers.get("x-amz-date", "")
+    stamp = received.headers.get("x-amz-date") or _basic(received.headers.get("date", ""))
     missing = [f"Authorization header requires '{name}' parameter." for name in _PARTS if not parts.get(name)]
     if not stamp:
         missing.append("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
@@ -115,13 +116,22 @@ def _from_header(header: str, received: Received) -> Proof:
     )
 
 
+def _basic(date: str) -> str:
+    """Return the date of a Date header in the basic format of ISO 8601, which is signed; another text unchanged."""
+    try:
+        found = parsedate_to_datetime(date)
+        return _stamp(found.replace(tzinfo=found.tzinfo or UTC).timestamp())  # without a zone, or with -0000: UTC
+    except (ValueError, TypeError, OverflowError):
+        return date
+
+
 def _from_query(query: str) -> Proof:
     pairs = [pair.partition("=") for pair in query.split("&")]
     given = {name: unquote(value) for name, _, value in pairs if name.startswith("X-Amz-")}
-    needed = [f"X-Amz-{name}" for name in ("Algorithm", "Credential", "Signature", "SignedHeaders", "Date", "Expires")]
+    needed = [f"X-Amz-{name}" for name in ("Algorithm", "Credential", "Signature", "SignedHeaders", "Date")]
     missing = [f"AWS query-string parameters must include '{name}'." for name in needed if not given.get(name)]
-    expires = given.get("X-Amz-Expires", "")
-    if expires and not (_EXPIRES.fullmatch(expires) and int(expires) <= sigv4.MAX_EXPIRES):
+    expires = given.get("X-Amz-Expires")  # the service takes a URL without it: for 15 minutes, like any other
+    if expires is not None and not (_EXPIRES.fullmatch(expires) and int(expires) <= sigv4.MAX_EXPIRES):
         missing.append(f"X-Amz-Expires must be 1 to {sigv4.MAX_EXPIRES} seconds.")
     return _proof(
         given.get("X-Amz-Algorithm", ""),

@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from .._core.constraints import Member, violations
+from .._core.constraints import Member
 from .._core.maps import FrozenMap
 from .._core.shape import Shape
 from ..operations import API_VERSION, NAMESPACE, OPERATIONS, Operation
 from ..shapes import Request, Response
 from .refusals import Refusal, invalid
+from .validation import broken_constraints
 from .verify import Received
 
 CONTENT_TYPE = "text/xml"
@@ -23,8 +24,6 @@ Form = dict[str, Any]
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z]{1,64}")
 _VERSION = re.compile(r"[0-9-]{1,10}|NO_VERSION_SPECIFIED", re.ASCII)
-_INDEX = re.compile(r"\[(\d+)\]")
-_UNDERSCORE = re.compile(r"_(.)")
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -92,7 +91,7 @@ def read_request(operation: Operation[Any], form: Form) -> Request[Any]:
         Refusal: It breaks constraints; the message lists them all.
     """
     request: Request[Any] = _shape(operation.request, form)
-    broken = [_as_the_service_says(line) for line in violations(request)]
+    broken = list(broken_constraints(request))
     if broken:
         noun = "error" if len(broken) == 1 else "errors"
         raise invalid(f"{len(broken)} validation {noun} detected: {'; '.join(broken)}")
@@ -100,7 +99,7 @@ def read_request(operation: Operation[Any], form: Form) -> Request[Any]:
 
 
 def _shape(cls: type[Any], form: Form) -> Any:
-    """Return a shape, None for each required member that is missing: `violations` names those."""
+    """Return a shape, None for each required member that is missing: `broken_constraints` names those."""
     given: dict[str, Any] = {}
     for member in cls.__members__:
         if member.wire in form:
@@ -122,16 +121,8 @@ def _value(member: Member, value: Any) -> Any:
         return _shape(member.kind, value)
     if isinstance(value, dict):
         raise Refusal("MalformedInput", f"{member.wire} must be a value.")
-    # What is no integer stays text, for `violations` to name.
+    # What is no integer stays text, for `broken_constraints` to name.
     return int(value) if member.kind is int and _INTEGER.fullmatch(value) else value
-
-
-def _as_the_service_says(violation: str) -> str:
-    path, _, rule = violation.partition(" ")
-    path = _INDEX.sub(lambda index: f".{int(index[1]) + 1}.member", path)
-    path = _UNDERSCORE.sub(lambda letter: letter[1].upper(), path)
-    rule = "must not be null" if rule == "is required" else rule
-    return f"Value at '{path}' failed to satisfy constraint: Member {rule}"
 
 
 def write_response(operation: Operation[Any], response: Response, *, request_id: str) -> str:

@@ -55,7 +55,8 @@ async def test_every_server_starts_and_stops_and_keeps_its_port(kind: type[Local
     server = kind()
 
     assert repr(server) == f"<{kind.__name__} stopped>"
-    with pytest.raises(RuntimeError, match=f"not running: use `async with {kind.__name__}"):
+    made = rf"{kind.__name__}\(\) as server"
+    with pytest.raises(RuntimeError, match=f"not running: use `with {made}` or `async with {made}`"):
         _ = server.url
     async with server:
         url = server.url

@@ -230,7 +230,7 @@ async def test_all_broken_constraints_come_back(sts: STSClient) -> None:
     error = await refusal(sts.assume_role(role_arn="x", role_session_name="a b", duration_seconds=1))
 
     assert error.code == "ValidationError"
-    assert error.message.startswith("3 validation errors detected: Value at 'roleArn' failed to satisfy constraint")
+    assert error.message.startswith("3 validation errors detected: Value 'x' at 'roleArn' failed to satisfy constraint")
 
 
 # -- the others ---------------------------------------------------------------------------------------------------

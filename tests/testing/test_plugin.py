@@ -1,11 +1,11 @@
 """The fixtures, in a pytest of their own, as the tests of a user would see them."""
 
-import importlib.util
 import subprocess
 import sys
+import textwrap
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,22 +15,71 @@ from sts_async.testing import LocalSTS, plugin
 
 # pytest refuses to load a plugin twice, and loads it by itself where the library is installed.
 LOAD = [] if entry_points(group="pytest11", name="sts_async") else ["-p", "sts_async.testing.plugin"]
+AUTO = ["-o", "asyncio_mode=auto"]
+STRICT = ["-o", "asyncio_mode=strict"]
+NONE = ["-p", "no:asyncio"]
 
-TESTS = """
+ASYNCHRONOUS = """
     import pytest
 
     {mark}
-
-    async def test_the_client_is_of_the_server(sts_server, sts_client):
+    async def test_the_client_is_of_the_server_{number}(sts_server, sts_client):
         sts_server.declare()
         await sts_client.get_caller_identity()
 
         assert sts_client.endpoint_url.rstrip("/") == sts_server.url
         assert [record.operation for record in sts_server.requests] == ["GetCallerIdentity"]
 
-    async def test_each_test_has_its_own(sts_server):
+    {mark}
+    async def test_each_test_has_its_own_{number}(sts_server, sts_client):
         assert not sts_server.requests
+        await sts_client.get_caller_identity()
+        await sts_client.get_caller_identity()
+        assert len(sts_server.requests) == 2
 """
+SYNCHRONOUS = """
+    import asyncio
+    import concurrent.futures
+
+    import boto3
+
+    def test_boto3(sts_server, sts_environ):
+        assert boto3.client("sts").get_caller_identity()["Arn"].endswith(":user/developer")
+        assert len(sts_server.requests) == 1
+
+    def test_boto3_has_the_keys_of_another_server_now(sts_server, sts_environ):
+        assert boto3.client("sts").get_caller_identity()["Arn"].endswith(":user/developer")
+        assert len(sts_server.requests) == 1
+
+    def test_asyncio_run(sts_client, sts_server):
+        async def call():
+            return (await sts_client.get_caller_identity()).account
+
+        assert [asyncio.run(call()), asyncio.run(call())] == ["123456789012"] * 2
+        assert len(sts_server.requests) == 2
+
+    def test_an_application_whose_event_loop_is_in_another_thread(sts_client, sts_server):
+        async def call():
+            return (await sts_client.get_caller_identity()).account
+
+        with concurrent.futures.ThreadPoolExecutor(1) as portal:
+            assert portal.submit(asyncio.run, call()).result() == "123456789012"
+"""
+
+Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a file of tests in a process of its own, with warnings as errors."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(sts_async.__file__).parent.parent))
+
+    def run_file(text: str, *options: str) -> pytest.RunResult:
+        pytester.makepyfile(text)
+        scope = [] if "no:asyncio" in options else ["-o", "asyncio_default_fixture_loop_scope=function"]
+        return pytester.runpytest_subprocess(*LOAD, "-p", "no:cacheprovider", *scope, "-W", "error", *options)
+
+    return run_file
 
 
 async def test_the_fixtures_are_a_server_and_its_client(sts_server: LocalSTS, sts_client: STSClient) -> None:
@@ -40,38 +89,91 @@ async def test_the_fixtures_are_a_server_and_its_client(sts_server: LocalSTS, st
     assert len(sts_server.requests) == 1
 
 
-@pytest.mark.parametrize(("mode", "mark"), [("auto", ""), ("strict", "pytestmark = pytest.mark.asyncio")])
-def test_the_fixtures_work_in_both_modes(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, mode: str, mark: str
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(sts_async.__file__).parent.parent))
-    pytester.makepyfile(TESTS.format(mark=mark))
-    options = ["-o", f"asyncio_mode={mode}", "-o", "asyncio_default_fixture_loop_scope=function", "-W", "error"]
-
-    pytester.runpytest_subprocess(*LOAD, "-p", "no:cacheprovider", *options).assert_outcomes(passed=2)
+MARKS = ["", *(f'(loop_scope="{scope}")' for scope in ("class", "module", "package", "session"))]
+SET_UPS = {
+    "auto mode": ([""], AUTO),
+    "auto mode in several processes": (["", ""], [*AUTO, "-n", "2"]),
+    "strict mode with loops of every scope": ([f"@pytest.mark.asyncio{mark}" for mark in MARKS], STRICT),
+}
 
 
-def test_without_pytest_asyncio_the_fixtures_say_so(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading the plugin never fails: every pytest loads it where the library is installed."""
-    spec = importlib.util.spec_from_file_location("sts_async.testing.plugin_alone", plugin.__file__)
-    assert spec is not None
-    assert spec.loader is not None
-    alone: Any = importlib.util.module_from_spec(spec)
-    with monkeypatch.context() as patched:
-        patched.setitem(sys.modules, "pytest_asyncio", None)
-        spec.loader.exec_module(alone)
-    monkeypatch.setitem(sys.modules, "plugin_alone", alone)
-    pytester.makepyfile("from plugin_alone import sts_client\ndef test_it(sts_client): ...")
+@pytest.mark.parametrize("name", SET_UPS)
+def test_an_asynchronous_test_has_the_fixtures_in_every_set_up(run: Run, name: str) -> None:
+    """E4: whoever runs it, and whatever its event loop belongs to; and nothing is left open."""
+    marks, options = SET_UPS[name]
+    text = "".join(ASYNCHRONOUS.format(mark=mark, number=number) for number, mark in enumerate(marks))
 
-    scope = "asyncio_default_fixture_loop_scope=function"
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-o", scope)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*need pytest-asyncio: pip install pytest-asyncio*"])
+    run(text, *options).assert_outcomes(passed=2 * len(marks))
+
+
+@pytest.mark.parametrize("options", [AUTO, STRICT, NONE], ids=["auto", "strict", "no plugin"])
+def test_a_synchronous_test_has_the_fixtures_in_every_set_up(run: Run, options: list[str]) -> None:
+    """E4: boto3, `asyncio.run`, and applications whose event loop is in another thread."""
+    run(SYNCHRONOUS, *options).assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize("options", [STRICT, NONE], ids=["strict without a mark", "no plugin"])
+def test_an_asynchronous_test_that_nothing_runs_is_told_at_once(run: Run, options: list[str]) -> None:
+    """E4: by pytest, in its own words, and the fixtures add no other error to that."""
+    result = run(ASYNCHRONOUS.format(mark="", number=1), *options)
+
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*async def functions are not natively supported*"])
+    result.stdout.no_fnmatch_line("*Warning*")
+
+
+def test_a_program_can_have_one_server_for_all_its_tests(run: Run) -> None:
+    """E4: the recipe in the documentation of the plugin."""
+    recipe = textwrap.dedent((plugin.__doc__ or "").partition("of the program's own")[2].partition("\n\n")[2])
+    text = f"""
+import asyncio
+import pytest
+from sts_async.testing import LocalSTS
+
+{recipe}
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_it(sts_server, sts_client, sts_environ, number):
+    asyncio.run(sts_client.get_caller_identity())
+    assert sts_environ["AWS_ENDPOINT_URL_STS"] == sts_server.url
+    assert len(sts_server.requests) == number
+"""
+    run(text, *STRICT).assert_outcomes(passed=3)
+
+
+def test_a_client_of_the_fixture_says_how_it_is_used_without_an_event_loop(run: Run) -> None:
+    """E4: in one line, and at once."""
+    result = run("def test_it(sts_client):\n    with sts_client: ...", *STRICT)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *TypeError: use `async with`: an STSClient is opened and closed in an event*"])
+
+
+def test_the_environment_is_given_back_after_the_test(run: Run) -> None:
+    """E4: with the variables that were taken away, and without a session of boto3 that has the keys of the server."""
+    text = """
+        import os
+        import boto3
+
+        def test_first(sts_environ):
+            assert "AWS_PROFILE" not in os.environ
+            assert "https_proxy" not in os.environ
+            assert dict(os.environ) == {**os.environ, **sts_environ}
+            boto3.client("sts")
+
+        def test_then():
+            assert os.environ["AWS_PROFILE"] == "mine"
+            assert "AWS_ENDPOINT_URL_STS" not in os.environ
+            assert boto3.DEFAULT_SESSION is None
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_PROFILE", "mine")
+        patch.setenv("https_proxy", "http://127.0.0.1:9")
+        run(text, *STRICT).assert_outcomes(passed=2)
 
 
 def test_the_plugin_is_light() -> None:
     """It is imported by test runs that never ask for a server."""
-    heavy = "{'aiohttp', 'lxml', 'cattrs'} & set(sys.modules)"
+    heavy = "{'aiohttp', 'lxml', 'cattrs', 'boto3'} & set(sys.modules)"
     script = f"import sys; sys.path[:0] = {sys.path!r}; import sts_async.testing.plugin; sys.exit(str({heavy} or ''))"
 
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).stderr.strip() == b""

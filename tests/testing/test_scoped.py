@@ -143,13 +143,22 @@ async def test_all_policies_must_fit_into_the_token(session: STSClient, client: 
 @pytest.mark.parametrize(
     ("given", "rule"),
     [
-        ({"policy": ""}, "policy"),
-        ({"policy": "x" * 2049}, "policy"),
-        ({"duration_seconds": 0}, "durationSeconds"),
-        ({"duration_seconds": 129_601}, "durationSeconds"),
-        ({"duration_seconds": 1, "scoped_session_description": "x"}, "scopedSessionDescription"),
-        ({"duration_seconds": 1, "scoped_session_description": "a\u00a0b"}, "scopedSessionDescription"),
-        ({"duration_seconds": 1, "minimum_session_token_size": 4097}, "minimumSessionTokenSize"),
+        ({"policy": ""}, " at 'policy' failed to satisfy constraint"),
+        ({"policy": "x" * 2049}, "1 validation error detected: Value 'xxx"),  # the client cuts long messages
+        ({"duration_seconds": 0}, " at 'durationSeconds' failed to satisfy constraint"),
+        ({"duration_seconds": 129_601}, " at 'durationSeconds' failed to satisfy constraint"),
+        (
+            {"duration_seconds": 1, "scoped_session_description": "x"},
+            " at 'scopedSessionDescription' failed to satisfy constraint",
+        ),
+        (
+            {"duration_seconds": 1, "scoped_session_description": "a\u00a0b"},
+            " at 'scopedSessionDescription' failed to satisfy constraint",
+        ),
+        (
+            {"duration_seconds": 1, "minimum_session_token_size": 4097},
+            " at 'minimumSessionTokenSize' failed to satisfy constraint",
+        ),
     ],
     ids=lambda value: str(value)[:50],
 )
@@ -157,7 +166,7 @@ async def test_the_constraints_of_the_model_are_kept(session: STSClient, given: 
     error = await refusal(session.get_scoped_credentials(**given))
 
     assert error.code == "ValidationError"
-    assert f"Value at '{rule}'" in error.message
+    assert rule in error.message
 
 
 async def test_the_session_of_a_root_task_cannot_be_scoped(sts: STSClient, client: Client) -> None:

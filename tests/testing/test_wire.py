@@ -107,7 +107,7 @@ def test_a_parameter_of_another_structure_is_malformed(extra: str) -> None:
 
 
 def test_every_broken_constraint_is_named_as_the_service_does_it() -> None:
-    """The path is that of the service's model, and no value is repeated."""
+    """D5: the path is that of the service's model."""
     with pytest.raises(Refusal) as caught:
         wire.read_request(
             ASSUME_ROLE,
@@ -116,14 +116,17 @@ def test_every_broken_constraint_is_named_as_the_service_does_it() -> None:
 
     assert caught.value.code == "ValidationError"
     assert caught.value.message == (
-        r"3 validation errors detected: Value at 'roleSessionName' failed to satisfy constraint: Member must match "
-        r"[\w+=,.@-]*; Value at 'durationSeconds' failed to satisfy constraint: Member must be an integer; "
-        "Value at 'tags.1.member.key' failed to satisfy constraint: Member must not be null"
+        "3 validation errors detected: Value 'SENT INEL' at 'roleSessionName' failed to satisfy constraint: "
+        r"Member must satisfy regular expression pattern: [\w+=,.@-]*; Value 'soon' at 'durationSeconds' failed to "
+        "satisfy constraint: Member must be an integer; Value null at 'tags.1.member.key' failed to satisfy "
+        "constraint: Member must not be null"
     )
 
 
 def test_a_missing_structure_is_a_broken_constraint() -> None:
-    with pytest.raises(Refusal, match=r"1 validation error detected: Value at 'taskPolicyArn' .* must not be null"):
+    with pytest.raises(
+        Refusal, match=r"1 validation error detected: Value null at 'taskPolicyArn' .* must not be null"
+    ):
         wire.read_request(ASSUME_ROOT, form_of("TargetPrincipal=123456789012"))
 
 

@@ -78,9 +78,3 @@ async def test_a_named_file_that_cannot_be_read_is_an_error(case: Case, compare:
 @given("an option that it cannot have", "a duration in words")
 async def test_a_key_with_an_impossible_value_is_an_error(case: Case, compare: Compare) -> None:
     await compare(case)
-
-
-@line("a flag that is neither true nor false")
-@given("an instance that is off by another word")
-async def test_a_flag_of_another_word_is_an_error(case: Case, compare: Compare) -> None:
-    await compare(case)

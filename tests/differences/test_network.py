@@ -11,8 +11,9 @@ import botocore.session
 import botocore.utils
 import pytest
 import trustme
+from credentials.cases import Case
 from differences.conftest import KEY_ID, SECRET, Boto
-from differences.lines import line
+from differences.lines import given, line
 from support import RawServer, http
 
 from sts_async import Config, Credentials, GetCallerIdentityRequest, STSClient
@@ -97,6 +98,18 @@ async def test_an_endpoint_that_two_readers_read_differently_is_refused(boto: Bo
         await host_of(region="eu-west-1", endpoint_url=url)
 
 
+@line("an endpoint of the profile, together with FIPS or dual-stack")
+@pytest.mark.parametrize("flag", ["use_fips_endpoint", "use_dualstack_endpoint"])
+async def test_a_flag_is_not_dropped_for_an_endpoint(boto: Boto, flag: str) -> None:
+    path = Path.home() / ".aws/config"
+    path.parent.mkdir()
+    path.write_text(f"[default]\nregion = us-west-2\nendpoint_url = https://sts.example.test\n{flag} = true\n")
+
+    assert host(await boto.run(boto.identity)) == "sts.example.test"
+    with pytest.raises(ConfigurationError, match="excludes FIPS and dual-stack"):
+        await host_of()
+
+
 @line("a metadata service with `http://` that is neither on this host nor on its link")
 async def test_the_metadata_service_is_asked_on_this_host_and_its_link_only(
     boto: Boto, monkeypatch: pytest.MonkeyPatch
@@ -117,6 +130,14 @@ async def test_the_metadata_service_is_asked_on_this_host_and_its_link_only(
     async with STSClient(region="eu-west-1", credentials=IMDSProvider(endpoint=url)) as sts:
         with pytest.raises(InvalidEndpoint, match="must be https"):
             await sts.get_credentials()
+
+
+@line("AWS_IMDS_USE_IPV6")
+async def test_the_older_switch_for_ipv6_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_IMDS_USE_IPV6", "true")
+
+    assert botocore.utils.resolve_imds_endpoint_mode(botocore.session.Session()) == "ipv6"
+    assert (await Config().resolve()).ec2_metadata_endpoint_mode == "IPv4"
 
 
 @line("a proxy of the environment, for this host, its link, and metadata services")
@@ -200,7 +221,11 @@ async def test_the_authorities_of_the_system_are_trusted(monkeypatch: pytest.Mon
 
 
 @line("`AWS_USE_FIPS_ENDPOINT` and other flags with another word than true or false")
-async def test_a_flag_that_is_no_flag_is_an_error(boto: Boto, monkeypatch: pytest.MonkeyPatch) -> None:
+@given("an instance that is off by another word")
+async def test_a_flag_that_is_no_flag_is_an_error(
+    boto: Boto, monkeypatch: pytest.MonkeyPatch, case: Case, compare: Callable[[Case], Awaitable[None]]
+) -> None:
+    await compare(case)
     monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "yes")
 
     assert host(await boto.run(boto.identity, region_name="us-west-2")) == "sts.us-west-2.amazonaws.com"

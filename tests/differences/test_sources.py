@@ -11,7 +11,7 @@ import botocore.credentials
 import botocore.session
 import pytest
 from credentials import cases
-from credentials.cases import FAILS, JWT, SECRET, Case, Fails, Session, environment, keys
+from credentials.cases import FAILS, JWT, OTHER_ROLE, SECRET, Case, Fails, Session, environment, keys, profiles, role
 from credentials.test_botocore import Oracle, Place, of_botocore, of_ours
 from differences.conftest import Boto
 from differences.lines import given, line
@@ -24,8 +24,11 @@ from sts_async.testing import LocalSTS, VirtualClock
 
 Compare = Callable[[Case], Awaitable[None]]
 
+SOURCE = Case("", Session("demo/me", "user/base"))
+"""A role, assumed with keys that are not all that its source has."""
 
-@line("a web identity in the environment, beside a profile")
+
+@line("a web identity in the environment, and a profile")
 @given("process and web identity of the environment", "SSO and web identity of the environment")
 async def test_the_profile_comes_before_a_web_identity_in_the_environment(case: Case, compare: Compare) -> None:
     await compare(case)
@@ -41,9 +44,34 @@ async def test_a_web_identity_stands_in_one_place(case: Case, compare: Compare) 
     await compare(case)
 
 
-@line("keys in the config file, beside `login_session` or `credential_process`")
+@line("keys in the config file, and `login_session` or `credential_process` in the same profile")
 @given("config file and login", "config file and process")
 async def test_keys_of_a_profile_count_alike_in_either_file(case: Case, compare: Compare) -> None:
+    await compare(case)
+
+
+@line("keys in a `source_profile` that has SSO or a web identity, too")
+@given(
+    attrs.evolve(
+        SOURCE,
+        name="a source with keys and SSO",
+        botocore=Session("demo/me", "demo/sso"),
+        config=profiles(default=role("source_profile = b"), b=f"sso_session = corp\n{cases.SSO}{keys('AKIABASE')}")
+        + cases.sso_session(),
+        servers={"sso": {}},
+    ),
+    attrs.evolve(
+        SOURCE,
+        name="a source with keys and a web identity",
+        botocore=Session("demo/me", "nobody", "other/me"),
+        config=profiles(
+            default=role("source_profile = b"),
+            b=role("web_identity_token_file = <home>/token", OTHER_ROLE, keys("AKIABASE")),
+        ),
+        files=cases.TOKEN,
+    ),
+)
+async def test_keys_end_a_chain_of_profiles(case: Case, compare: Compare) -> None:
     await compare(case)
 
 

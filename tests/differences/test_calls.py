@@ -41,6 +41,15 @@ async def test_the_mode_of_retries_is_adaptive(boto: Boto) -> None:
     assert (await Config().resolve()).retry_mode == "adaptive"
 
 
+@line("`AWS_RETRY_MODE` and other words in another case")
+async def test_words_count_in_any_case(boto: Boto, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_RETRY_MODE", "Standard")
+
+    error = await boto.run(boto.client, region_name="eu-west-1")
+    assert type(error).__name__ == "InvalidRetryModeError"
+    assert (await Config().resolve()).retry_mode == "standard"
+
+
 @line("`max_attempts` in code")
 @pytest.mark.usefixtures("_no_pauses")
 async def test_max_attempts_are_attempts_in_code_too(boto: Boto, server: LocalSTS) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from credentials.cases import Case
+from credentials.cases import Case, Fails, Keys, keys
 from differences.lines import given, line
 
 Compare = Callable[[Case], Awaitable[None]]
@@ -71,6 +71,19 @@ async def test_variables_in_paths_are_not_expanded(case: Case, compare: Compare)
 @line("a file that is named and cannot be read")
 @given("a directory in the place of a file")
 async def test_a_named_file_that_cannot_be_read_is_an_error(case: Case, compare: Compare) -> None:
+    await compare(case)
+
+
+@line("a file of more than 1 MiB")
+@given(
+    Case(
+        "a file of more than 1 MiB",
+        Fails("InvalidConfigFile"),
+        botocore=Keys("AKIAA"),
+        config="# a comment\n" * 90_000 + f"[default]\n{keys('AKIAA')}",
+    )
+)
+async def test_files_have_a_greatest_size(case: Case, compare: Compare) -> None:
     await compare(case)
 
 

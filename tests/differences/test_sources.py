@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from differences.lines import given, line
 from support import ROLE
 
 from sts_async import AssumeRoleProvider, ConfigurationError, Credentials, STSClient, WebIdentityProvider
+from sts_async._resolver import Address, LookUps
 from sts_async.credentials import ProcessProvider, process
 from sts_async.errors import CredentialsError
 from sts_async.testing import LocalSTS, VirtualClock
@@ -153,6 +155,52 @@ async def test_a_refusing_container_endpoint_is_asked_once(place: Place, oracle:
     assert len(requests) == 4
 
 
+@line("a container endpoint with `http://` under a name of this host")
+async def test_a_container_endpoint_may_have_a_name_of_this_host(
+    place: Place, oracle: Oracle, lend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def addresses(_: LookUps, host: str, port: int, **__: Any) -> list[Address]:
+        assert host == "agent.example"
+        return [Address("127.0.0.1", port, socket.AF_INET, 6)]
+
+    monkeypatch.setattr(LookUps, "addresses", addresses)
+    case = Case("a name", FAILS, servers={"container": {}})
+    await place.start(case)
+    url = place.running["container"].environ[cases.FULL].replace("127.0.0.1", "agent.example")
+    case = attrs.evolve(case, environ={cases.FULL: url})
+
+    assert await of_botocore(place, case, oracle) == Fails("ValueError")
+    assert await of_ours(place, case, lend) == cases.CONTAINER
+
+
+@line("a fraction of a second in `AWS_METADATA_SERVICE_TIMEOUT`")
+@given(
+    Case(
+        "a fraction of a second",
+        Session("demo/imds"),
+        botocore=FAILS,
+        servers={"imds": {}},
+        environ={"AWS_METADATA_SERVICE_TIMEOUT": "9.5"},
+    )
+)
+async def test_a_timeout_may_have_a_fraction(case: Case, compare: Compare) -> None:
+    await compare(case)
+
+
+@line("`AWS_EC2_INSTANCE_PROFILE_NAME`")
+@given(
+    Case(
+        "the name of a role that the instance does not have",
+        cases.NOTHING,
+        botocore=Session("demo/imds"),
+        servers={"imds": {}},
+        environ={"AWS_EC2_INSTANCE_PROFILE_NAME": "other"},
+    )
+)
+async def test_the_role_of_an_instance_can_be_named(case: Case, compare: Compare) -> None:
+    await compare(case)
+
+
 @line("files of boto 2 and of the old EC2 tools")
 @given("~/.boto", "AWS_CREDENTIAL_FILE")
 async def test_old_files_are_not_read(case: Case, compare: Compare) -> None:
@@ -278,6 +326,22 @@ async def test_names_of_sessions_are_random(boto: Boto, server: LocalSTS) -> Non
             names.add(str(arn).rpartition("/")[2])
     assert len(names) == 2
     assert all(name.startswith("sts-async-") and len(name) == 26 for name in names)
+
+
+@line("a chain of more than 16 roles")
+@given(
+    Case(
+        "a chain of 17 roles",
+        Fails("InvalidConfigFile"),
+        botocore=Session("demo/me", "user/base", *["demo/me"] * 16),
+        config=profiles(
+            default=role("source_profile = p1"), **{f"p{n}": role(f"source_profile = p{n + 1}") for n in range(1, 17)}
+        )
+        + f"[profile p17]\n{keys('AKIABASE')}",
+    )
+)
+async def test_chains_have_a_greatest_length(case: Case, compare: Compare) -> None:
+    await compare(case)
 
 
 @line("a role ARN that IAM cannot have made")

@@ -4,6 +4,7 @@ import io
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import attrs
 import botocore.session
@@ -17,7 +18,15 @@ from differences.conftest import KEY_ID, SECRET, Boto
 from differences.lines import line
 from support import ROLE, RawServer, http
 
-from sts_async import Credentials, GetCallerIdentityRequest, STSClient, sigv4
+from sts_async import (
+    Config,
+    Credentials,
+    GetCallerIdentityRequest,
+    OutgoingRequest,
+    RequestHandler,
+    STSClient,
+    sigv4,
+)
 from sts_async.errors import (
     CredentialsNotFound,
     MalformedPolicyDocumentException,
@@ -156,6 +165,30 @@ async def test_an_answer_must_be_whole(boto: Boto, raw_server: Serve) -> None:
     async with STSClient(region="eu-west-1", credentials=KEYS, endpoint_url=server.url) as sts:
         with pytest.raises(ResponseParseError, match="is missing"):
             await sts.get_caller_identity()
+
+
+@line("code of the program in the path of a request")
+async def test_handlers_are_objects(boto: Boto, raw_server: Serve) -> None:
+    class Tracing(RequestHandler):
+        def before_signing(self, outgoing: OutgoingRequest) -> dict[str, str]:
+            return {"x-trace": "ours"}
+
+    def trace(request: Any, **_: Any) -> None:
+        request.headers["x-trace"] = "theirs"
+
+    server = await raw_server(http("", status=400))
+    client = boto.client(region_name="eu-west-1", endpoint_url=server.url)
+    client.meta.events.unregister("before-send.sts", client.keeper)
+    client.meta.events.register("before-sign.sts", trace)
+    await boto.run(client.get_caller_identity)
+    config = Config(handlers=[Tracing()])
+    async with STSClient(region="eu-west-1", credentials=KEYS, endpoint_url=server.url, config=config) as sts:
+        with pytest.raises(ServiceError):
+            await sts.get_caller_identity()
+
+    theirs, ours = server.requests
+    assert b"x-trace: theirs" in theirs.lower()
+    assert b"x-trace: ours" in ours.lower()
 
 
 @line("presigned URLs")

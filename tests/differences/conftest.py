@@ -63,8 +63,11 @@ class Boto:
         return await asyncio.to_thread(guarded)
 
     def client(self, server: LocalSTS | None = None, **options: Any) -> Any:
-        """Return a client with keys: of a server, or whose requests are only kept, in ``client.sent``."""
-        settings = options.pop("config", {})
+        """
+        Return a client with keys, those of a server where one is given.
+
+        Requests are sent to 127.0.0.1 only. Others are answered with nothing; ``client.sent`` has all of them.
+        """
         keys: dict[str, Any] = {"aws_access_key_id": KEY_ID, "aws_secret_access_key": SECRET}
         if server is not None:
             keys = {
@@ -73,12 +76,11 @@ class Boto:
                 "endpoint_url": server.url,
                 "region_name": server.region,
             }
-        client = botocore.session.Session().create_client("sts", **{**keys, **options}, config=Config(**settings))
+        config = Config(**options.pop("config", {}))
+        client = botocore.session.Session().create_client("sts", **{**keys, **options}, config=config)
+        client.sent = []
+        client.meta.events.register("before-send.sts", _Kept(client.sent))
         self.clients.append(client)
-        if server is None:
-            client.sent, client.keeper = [], None
-            client.keeper = _Kept(client.sent)
-            client.meta.events.register("before-send.sts", client.keeper)
         return client
 
     def identity(self, server: LocalSTS | None = None, **options: Any) -> Any:
@@ -94,14 +96,15 @@ class Boto:
 
 @attrs.frozen
 class _Kept:
-    """Answers requests in the place of the network, and keeps them."""
+    """Keeps requests, and answers those that would leave this host."""
 
     sent: list[Any]
 
-    def __call__(self, request: Any, event_name: str, **_: Any) -> AWSResponse:
+    def __call__(self, request: Any, event_name: str, **_: Any) -> AWSResponse | None:
         self.sent.append(request)
-        operation = event_name.rpartition(".")[2]
-        return AWSResponse(request.url, 200, {}, _Body(operation))
+        if request.url.startswith("http://127.0.0.1:"):
+            return None  # it is sent
+        return AWSResponse(request.url, 200, {}, _Body(event_name.rpartition(".")[2]))
 
 
 @attrs.frozen

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import attrs
-import botocore.credentials
 import botocore.endpoint
 import pytest
+from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import ClientError, HTTPClientError
 from differences.conftest import Boto
 from differences.lines import line
@@ -159,9 +159,7 @@ async def test_refused_keys_are_replaced_once(boto: Boto, server: LocalSTS) -> N
         return _metadata(theirs.pop(0), in_an_hour)
 
     client = boto.client(server)
-    client._request_signer._credentials = botocore.credentials.RefreshableCredentials.create_from_metadata(
-        refresh(), refresh, "test"
-    )
+    client._request_signer._credentials = RefreshableCredentials.create_from_metadata(refresh(), refresh, "test")
     assert isinstance(await boto.run(client.get_caller_identity), ClientError)
 
     async def source() -> Credentials:
@@ -197,21 +195,26 @@ class Role:
     sts: STSClient
     fails: bool = False
     fetches: int = 0
+    theirs: Any = None
 
     def __attrs_post_init__(self) -> None:
-        self.theirs = botocore.credentials.RefreshableCredentials.create_from_metadata(
-            self._fetched(), self._fetched, "test"
+        self.theirs = RefreshableCredentials(
+            **{name: value for name, value in self._fetched().items() if name != "expiry_time"},
+            expiry_time=self._ends(),
+            refresh_using=self._fetched,
+            method="test",
+            time_fetcher=lambda: datetime.fromtimestamp(self.clock.time(), UTC),
         )
-        self.theirs._time_fetcher = lambda: datetime.fromtimestamp(self.clock.time(), UTC)
 
-    theirs: Any = None
+    def _ends(self) -> datetime:
+        return datetime.fromtimestamp(self.clock.time() + self.lifetime, UTC)
 
     def _fetched(self) -> dict[str, Any]:
         self.fetches += 1
         if self.fails:
             raise HTTPClientError(error="no answer")
-        ends = datetime.fromtimestamp(self.clock.time() + self.lifetime, UTC)
-        return {"access_key": str(self.fetches), "secret_key": "x", "token": "x", "expiry_time": ends.isoformat()}
+        keys = {"access_key": str(self.fetches), "secret_key": "x", "token": "x"}
+        return {**keys, "expiry_time": self._ends().isoformat()}
 
     def of_botocore(self) -> str:
         """Return the key id that a caller gets."""

@@ -254,7 +254,6 @@ async def test_requests_wait_for_a_connection(boto: Boto, raw_server: Serve) -> 
 
     slow = await raw_server(handler=handler)
     client = boto.client(region_name="eu-west-1", endpoint_url=slow.url, config={"max_pool_connections": 1})
-    client.meta.events.unregister("before-send.sts", client.keeper)
     await asyncio.gather(*(boto.run(client.get_caller_identity) for _ in range(3)))
     assert slow.connections == 3
 
@@ -277,7 +276,6 @@ async def test_answers_that_no_sts_gives_are_refused(
 ) -> None:
     server = await raw_server(http(body))
     client = boto.client(region_name="eu-west-1", endpoint_url=server.url)
-    client.meta.events.unregister("before-send.sts", client.keeper)
 
     assert set((await boto.run(client.get_caller_identity))["Arn"]) == {"x"}
     async with STSClient(region="eu-west-1", credentials=KEYS, endpoint_url=server.url) as sts:
@@ -290,7 +288,6 @@ async def test_redirects_are_followed_by_neither(boto: Boto, raw_server: Serve) 
     other = await raw_server(http(ANSWER % "x"))
     server = await raw_server(http("", status=307, headers=f"Location: {other.url}\r\n"))
     client = boto.client(region_name="eu-west-1", endpoint_url=server.url)
-    client.meta.events.unregister("before-send.sts", client.keeper)
     await boto.run(client.get_caller_identity)
 
     async with STSClient(region="eu-west-1", credentials=KEYS, endpoint_url=server.url) as sts:

@@ -425,3 +425,16 @@ async def test_a_token_file_of_another_portal_is_not_used(other_files: Any, comp
     other_files(lambda path: path.write_text(path.read_text().replace('"us-east-1"', '"eu-west-9"')))
 
     await compare(attrs.evolve(SSO, gives=Fails("LoginRequired")))
+
+
+@line("when the token of an sso-session is renewed")
+async def test_a_token_is_renewed_when_five_minutes_are_left(place: Place, oracle: Oracle, lend: Any) -> None:
+    case = attrs.evolve(SSO, servers={"sso": {"login_seconds": 600}})
+    await place.start(case)
+    requests = place.running["sso"].requests
+
+    assert await of_botocore(place, case, oracle) == Session("demo/sso")
+    assert [request.path for request in requests] == ["/token", "/federation/credentials"]
+    requests.clear()
+    assert await of_ours(place, case, lend) == Session("demo/sso")
+    assert [request.path for request in requests] == ["/federation/credentials"]

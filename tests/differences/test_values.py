@@ -143,7 +143,6 @@ async def test_a_policy_may_be_a_mapping(boto: Boto, server: LocalSTS) -> None:
 async def test_an_answer_of_a_proxy_is_an_error_with_its_status(boto: Boto, raw_server: Serve) -> None:
     proxy = await raw_server(http("<html><br>Forbidden</html>", status=403))
     client = boto.client(region_name="eu-west-1", endpoint_url=proxy.url)
-    client.meta.events.unregister("before-send.sts", client.keeper)
 
     error = await boto.run(client.get_caller_identity)
     assert isinstance(error, ResponseParserError)
@@ -159,7 +158,6 @@ async def test_an_answer_must_be_whole(boto: Boto, raw_server: Serve) -> None:
     text = "<GetCallerIdentityResponse><GetCallerIdentityResult/></GetCallerIdentityResponse>"
     server = await raw_server(http(text))
     client = boto.client(region_name="eu-west-1", endpoint_url=server.url)
-    client.meta.events.unregister("before-send.sts", client.keeper)
 
     assert "Arn" not in await boto.run(client.get_caller_identity)
     async with STSClient(region="eu-west-1", credentials=KEYS, endpoint_url=server.url) as sts:
@@ -178,7 +176,6 @@ async def test_handlers_are_objects(boto: Boto, raw_server: Serve) -> None:
 
     server = await raw_server(http("", status=400))
     client = boto.client(region_name="eu-west-1", endpoint_url=server.url)
-    client.meta.events.unregister("before-send.sts", client.keeper)
     client.meta.events.register("before-sign.sts", trace)
     await boto.run(client.get_caller_identity)
     config = Config(handlers=[Tracing()])

@@ -128,6 +128,39 @@ async def test_all_constraints_of_the_model_are_checked_before_sending(boto: Bot
     assert len(server.requests) == 1
 
 
+@line("`None` as the value of a member")
+async def test_none_means_not_given(boto: Boto, server: LocalSTS) -> None:
+    error = await boto.run(boto.client(server).assume_role, RoleArn=ROLE, RoleSessionName="me", ExternalId=None)
+
+    assert type(error).__name__ == "ParamValidationError"
+    async with server.client() as sts:
+        assert (await sts.assume_role(role_arn=ROLE, role_session_name="me", external_id=None)).metadata.status == 200
+
+
+@line("a member that does not exist")
+async def test_a_member_that_does_not_exist_is_a_wrong_call(boto: Boto, server: LocalSTS) -> None:
+    error = await boto.run(boto.client(server).assume_role, RoleArn=ROLE, RoleSessionName="me", Colour="red")
+
+    assert type(error).__name__ == "ParamValidationError"
+    async with server.client() as sts:
+        with pytest.raises(TypeError, match="colour"):
+            await sts.assume_role(role_arn=ROLE, role_session_name="me", colour="red")  # type: ignore[call-arg]
+
+
+@line("an empty list")
+async def test_an_empty_list_is_not_sent(boto: Boto, raw_server: Serve) -> None:
+    server = await raw_server(http("", status=400))
+    client = boto.client(region_name="eu-west-1", endpoint_url=server.url)
+    await boto.run(client.assume_role, RoleArn=ROLE, RoleSessionName="me", Tags=[])
+    async with STSClient(region="eu-west-1", credentials=KEYS, endpoint_url=server.url) as sts:
+        with pytest.raises(ServiceError):
+            await sts.assume_role(role_arn=ROLE, role_session_name="me", tags=[])
+
+    theirs, ours = server.requests
+    assert b"&Tags=&" in theirs + b"&"
+    assert b"Tags" not in ours
+
+
 @line("a policy")
 async def test_a_policy_may_be_a_mapping(boto: Boto, server: LocalSTS) -> None:
     policy = {"Version": "2012-10-17", "Statement": []}

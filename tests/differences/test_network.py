@@ -232,7 +232,7 @@ async def test_a_flag_that_is_no_flag_is_an_error(
     boto: Boto, monkeypatch: pytest.MonkeyPatch, case: Case, compare: Callable[[Case], Awaitable[None]]
 ) -> None:
     await compare(case)
-    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "yes")
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "perhaps")
 
     assert host(await boto.run(boto.identity, region_name="us-west-2")) == "sts.us-west-2.amazonaws.com"
     with pytest.raises(ConfigurationError, match="AWS_USE_FIPS_ENDPOINT must be true or false"):

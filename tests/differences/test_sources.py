@@ -275,6 +275,19 @@ async def test_a_process_is_bounded_and_has_no_standard_input(boto: Boto, tmp_pa
     assert process.SECONDS == 60
 
 
+@line("what a failing `credential_process` writes to standard error")
+async def test_standard_error_of_a_process_is_not_shown(boto: Boto) -> None:
+    command = "sh -c 'echo SENTINEL >&2; false'"
+    profile = {"profiles": {"default": {"credential_process": command}}}
+    error = await boto.run(botocore.credentials.ProcessProvider("default", lambda: profile).load)
+
+    assert "SENTINEL" in str(error)
+    async with STSClient(region="eu-west-1", credentials=ProcessProvider(command)) as sts:
+        with pytest.raises(CredentialsError, match="ended with exit code 1") as caught:
+            await sts.get_credentials()
+    assert "SENTINEL" not in str(caught.value)
+
+
 @line("`Version` in the output of a process")
 @given("a process with Version 1.0")
 async def test_the_version_of_a_process_is_the_whole_number_1(case: Case, compare: Compare) -> None:

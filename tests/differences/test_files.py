@@ -87,7 +87,13 @@ async def test_files_have_a_greatest_size(case: Case, compare: Compare) -> None:
     await compare(case)
 
 
+@line("a profile that is missing or a file that is broken, and keys in the environment")
+@given("a missing profile beside keys", "a broken file beside keys in the environment")
+async def test_what_is_not_needed_breaks_nothing(case: Case, compare: Compare) -> None:
+    await compare(case)
+
+
 @line("a key with a value that it cannot have")
-@given("an option that it cannot have", "a duration in words")
+@given("a duration in words")
 async def test_a_key_with_an_impossible_value_is_an_error(case: Case, compare: Compare) -> None:
     await compare(case)

@@ -26,6 +26,18 @@ async def test_the_prefixed_default_profile_wins_wherever_it_stands(case: Case, 
     await compare(case)
 
 
+@line("a byte order mark at the start of a file")
+@given("a byte order mark")
+async def test_a_byte_order_mark_is_skipped(case: Case, compare: Compare) -> None:
+    await compare(case)
+
+
+@line("a key, or a name, that goes on over a line break")
+@given("a secret that goes on")
+async def test_what_stands_on_one_line_must_not_go_on(case: Case, compare: Compare) -> None:
+    await compare(case)
+
+
 @line("white space inside the brackets of a section")
 @given("blanks in the brackets")
 async def test_white_space_inside_brackets_is_removed(case: Case, compare: Compare) -> None:

@@ -227,7 +227,7 @@ async def test_the_authorities_of_the_system_are_trusted(monkeypatch: pytest.Mon
 
 
 @line("`AWS_USE_FIPS_ENDPOINT` and other flags with another word than true or false")
-@given("an instance that is off by another word")
+@given("an instance that is off by another word", "an instance that is off by no word")
 async def test_a_flag_that_is_no_flag_is_an_error(
     boto: Boto, monkeypatch: pytest.MonkeyPatch, case: Case, compare: Callable[[Case], Awaitable[None]]
 ) -> None:

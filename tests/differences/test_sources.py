@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,43 @@ async def test_white_space_around_a_variable_is_removed(case: Case, compare: Com
     await compare(case)
 
 
+@line("`~/` in the path of a token file")
+@given(
+    Case(
+        "a token file below the home directory",
+        Session("demo/me", "nobody"),
+        botocore=FAILS,
+        files=cases.TOKEN,
+        environ={**cases.WEB, "AWS_WEB_IDENTITY_TOKEN_FILE": "~/token"},
+    )
+)
+async def test_a_token_file_may_be_below_the_home_directory(case: Case, compare: Compare) -> None:
+    await compare(case)
+
+
+@line("`duration_seconds` in a profile with `web_identity_token_file`")
+async def test_a_web_identity_has_the_duration_of_its_profile(
+    boto: Boto, server: LocalSTS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Path.home()
+    (home / "token").write_text(JWT)
+    (home / ".aws").mkdir()
+    asked = f"role_arn = {ROLE}\nweb_identity_token_file = {home}/token\nduration_seconds = 7200\n"
+    (home / ".aws/config").write_text(f"[default]\nregion = {server.region}\n{asked}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+
+    def ends() -> datetime:
+        found = botocore.session.Session().get_credentials()
+        found.get_frozen_credentials()
+        return found._expiry_time  # type: ignore[no-any-return]
+
+    theirs = await boto.run(ends)
+    async with STSClient() as sts:
+        ours = (await sts.get_credentials()).expiration
+    assert ours is not None
+    assert timedelta(minutes=59) < ours - theirs < timedelta(minutes=61)
+
+
 @line("a secret key without an access key id")
 @given("a secret alone", "a secret alone in a profile")
 async def test_half_a_pair_of_keys_is_an_error(case: Case, compare: Compare) -> None:
@@ -132,6 +170,12 @@ async def test_a_source_that_is_there_and_fails_ends_the_search(case: Case, comp
 @line("IMDSv1, when version 2 gives no token")
 @given("an instance with version 1 only")
 async def test_version_1_of_the_metadata_service_is_not_asked(case: Case, compare: Compare) -> None:
+    await compare(case)
+
+
+@line("`ec2_metadata_v1_disabled`, when version 2 gives no token")
+@given("an instance with version 1, which is disabled")
+async def test_an_instance_without_tokens_is_none_when_version_1_is_disabled(case: Case, compare: Compare) -> None:
     await compare(case)
 
 

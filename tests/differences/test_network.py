@@ -74,6 +74,17 @@ async def test_a_region_in_upper_case_is_an_error(boto: Boto) -> None:
         await host_of(region="EU-WEST-1")
 
 
+@line("`us-west-2-fips`, `aws-cn-global` and other names that are no regions")
+@pytest.mark.parametrize(
+    ("name", "sent_to"),
+    [("us-west-2-fips", "sts-fips.us-west-2.amazonaws.com"), ("aws-cn-global", "sts.aws-cn-global.amazonaws.com.cn")],
+)
+async def test_a_name_that_is_no_region_is_an_error(boto: Boto, name: str, sent_to: str) -> None:
+    assert host(await boto.run(boto.identity, region_name=name)) == sent_to
+    with pytest.raises(InvalidRegion, match=f"'{name}' is "):
+        await host_of(region=name)
+
+
 @line("an endpoint with `http://` on another host")
 async def test_plain_http_to_another_host_is_refused(boto: Boto) -> None:
     url = "http://sts.example.test"

@@ -23,7 +23,7 @@ from sts_async import AssumeRoleProvider, ConfigurationError, Credentials, STSCl
 from sts_async._resolver import Address, LookUps
 from sts_async.credentials import ProcessProvider, process
 from sts_async.errors import CredentialsError
-from sts_async.testing import LocalSTS, VirtualClock
+from sts_async.testing import LocalSTS, Unavailable, VirtualClock
 
 Compare = Callable[[Case], Awaitable[None]]
 
@@ -228,6 +228,20 @@ async def test_a_container_endpoint_may_have_a_name_of_this_host(
     )
 )
 async def test_a_timeout_may_have_a_fraction(case: Case, compare: Compare) -> None:
+    await compare(case)
+
+
+@line("a metadata service that answers 429 or 5xx once")
+@given(
+    Case(
+        "an instance that answers 503 once",
+        Session("demo/imds"),
+        botocore=cases.NOTHING,
+        servers={"imds": {}},
+        faults={"imds": Unavailable()},
+    )
+)
+async def test_a_metadata_service_that_is_busy_is_asked_again(case: Case, compare: Compare) -> None:
     await compare(case)
 
 

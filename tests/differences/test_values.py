@@ -3,7 +3,7 @@
 import io
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
@@ -161,15 +161,23 @@ async def test_an_empty_list_is_not_sent(boto: Boto, raw_server: Serve) -> None:
     assert b"Tags" not in ours
 
 
-@line("a policy")
-async def test_a_policy_may_be_a_mapping(boto: Boto, server: LocalSTS) -> None:
+@line("a policy, tags, ARNs of policies, a number of seconds")
+async def test_members_may_be_given_in_the_usual_forms_of_python(boto: Boto, server: LocalSTS) -> None:
     policy = {"Version": "2012-10-17", "Statement": []}
     client = boto.client(server)
 
     error = await boto.run(client.assume_role, RoleArn=ROLE, RoleSessionName="me", Policy=policy)
     assert type(error).__name__ == "ParamValidationError"
     async with server.client() as sts:
-        assert (await sts.assume_role(role_arn=ROLE, role_session_name="me", policy=policy)).metadata.status == 200
+        response = await sts.assume_role(
+            role_arn=ROLE,
+            role_session_name="me",
+            policy=policy,
+            tags={"team": "blue"},
+            policy_arns=["arn:aws:iam::aws:policy/ReadOnlyAccess"],
+            duration_seconds=timedelta(hours=1),
+        )
+    assert response.metadata.status == 200
 
 
 @line("an answer that is not XML, such as a page of a proxy")

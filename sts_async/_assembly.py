@@ -11,6 +11,7 @@ from ._clock import SystemClock
 from ._core import endpoints
 from ._core.proxies import Proxies, ProxySetting
 from ._core.skew import ServiceClock
+from ._core.wording import option, setting
 from ._engine import Engine, new_engine
 from ._flight import Tasks
 from ._limits import CONNECT_TIMEOUT, TimeLimits
@@ -71,12 +72,12 @@ async def transport_of(
         ConfigurationError: The CA bundle, the client's certificate or its key cannot be read.
     """
     if config.client_key is not None and config.client_certificate is None:
-        raise ConfigurationError("client_key needs client_certificate")
+        raise ConfigurationError(f"{option('client_key')} needs {option('client_certificate')}")
     trusted = None
     if session is None and not (config.verify and config.ca_bundle is None and config.client_certificate is None):
         trusted = await reading(trust_of, config)
         if not config.verify:
-            log.warning("TLS peers need not prove who they are (verify=False): keys can be read on the way")
+            log.warning("TLS verification is disabled (%s): credentials can be intercepted", setting("verify", "False"))
     return AiohttpTransport(
         session=session,
         max_connections=config.max_connections,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import attrs
 
 from ._core import profile as grammar
+from ._core import wording
 from ._core.endpoints import REGION_RULE, is_region
 from ._core.options import (
     ADDRESS,
@@ -33,13 +34,14 @@ from ._core.options import (
 )
 from ._core.profile import Section, SharedConfig
 from ._core.secret import HiddenMapping, conceal, conceal_login, hiding
+from ._core.wording import GIVEN
 from ._limits import CONNECT_TIMEOUT, DEADLINE, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
 from ._shared import HOME_VARIABLES, SharedFiles
 from .errors import ConfigurationError, InvalidConfigFile, InvalidRegion
 from .handlers import RequestHandler
 
 DEFAULT_PROFILE = "default"
-GIVEN, DEFAULT, PASSED_OVER = "given in code", "the default", "passed over"  # origins that are no place outside
+DEFAULT, PASSED_OVER = "the default", "passed over"  # origins that are no place outside, as GIVEN is
 # Source of the timeouts: AWS SDKs Reference Guide, "Smart configuration defaults".
 CONNECT_TIMEOUTS = {"legacy": CONNECT_TIMEOUT, "in-region": 1.1, "mobile": 30.0}  # s; in all other modes, the first
 
@@ -227,14 +229,14 @@ class Config:
         for name, known in OPTIONS.items():
             value = getattr(self, name)
             if not known.accepts(value) and not self._is_found(name):
-                raise ConfigurationError(f"{name} must be {known.kind.rule}")
+                raise ConfigurationError(f"{wording.option(name)} must be {known.kind.rule}")
 
     def origin_of(self, name: str) -> str:
         """
         Return what messages call an option: the variable or the key of the profile that it was taken from, or else
         its name.
         """
-        return self._found[name].origin if self._is_found(name) else name
+        return self._found[name].origin if self._is_found(name) else wording.option(name)
 
     def _is_found(self, name: str) -> bool:
         found = self._found.get(name)  # another value may have taken its place since
@@ -379,7 +381,9 @@ def _section_of(config: Config, environ: Mapping[str, str], shared: SharedConfig
     name, origin = _profile_name(config, environ)
     section = shared.profiles.get(name)
     if section is None and origin is not None:
-        raise InvalidConfigFile(f"profile {name!r}, {origin}, is neither in the config nor in the credentials file")
+        raise InvalidConfigFile(
+            f"profile {name!r}, {wording.origin(origin)}, is neither in the config nor in the credentials file"
+        )
     return section
 
 

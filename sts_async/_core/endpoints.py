@@ -12,6 +12,7 @@ import attrs
 
 from ..errors import ConfigurationError, InvalidEndpoint, InvalidRegion
 from .hosts import DEFAULT_PORTS, LOOPBACK, address_of, take_apart
+from .wording import setting
 
 
 class Partition(NamedTuple):
@@ -73,9 +74,6 @@ AWS_DOMAINS = tuple(
 )
 
 REGION_RULE = "lower-case letters, digits and hyphens, 1 to 63 of them, no hyphen at either end, not only digits"
-NO_REGION = (
-    "no region: pass region=... (or --region), set AWS_REGION or AWS_DEFAULT_REGION, or set region in the profile"
-)
 
 # Expressions are text, which `re` compiles at first use and keeps: importing is not the time for it.
 _REGION = r"(?!-)(?![0-9]+\Z)[a-z0-9-]{1,63}(?<!-)"
@@ -104,10 +102,19 @@ class Endpoint(NamedTuple):
 
 def partition_of(region: str) -> Partition:
     """Return the partition of a region or pseudo-region; of a region that no pattern knows, ``aws``."""
+    return _known_partition(region) or PARTITIONS[0]
+
+
+def is_known_region(region: str) -> bool:
+    """Say whether a partition has regions with such a name. A new region has, but a misspelt one may have, too."""
+    return _known_partition(region) is not None
+
+
+def _known_partition(region: str) -> Partition | None:
     for partition in PARTITIONS:
         if region == partition.pseudo_region or re.fullmatch(partition.region_pattern, region, re.ASCII):
             return partition
-    return PARTITIONS[0]
+    return None
 
 
 def resolve(
@@ -144,10 +151,12 @@ def resolve(
         check_region(region)
     if endpoint_url is not None:
         if use_fips or use_dualstack:
-            raise ConfigurationError("a custom endpoint_url excludes FIPS and dual-stack: name such a host in the URL")
+            raise ConfigurationError(
+                f"{what}: a custom endpoint excludes FIPS and dual-stack: name such a host in the URL"
+            )
         return _custom(endpoint_url, region=region, allow_http=allow_http, what=what)
     if region is None:
-        raise ConfigurationError(NO_REGION)
+        raise ConfigurationError(no_region())
     if not (use_fips or use_dualstack) and (
         region == GLOBAL_REGION or (use_global_endpoint and region in LEGACY_GLOBAL_REGIONS)
     ):
@@ -162,6 +171,11 @@ def resolve(
     if urlsplit(url).hostname != host:  # a second fence: only a hole in the check of the region leads here
         raise _invalid_region(region)
     return Endpoint(url, host, region)
+
+
+def no_region() -> str:
+    """Return what an error says where a region is needed and none is known."""
+    return f"no region: pass {setting('region')}, set AWS_REGION or AWS_DEFAULT_REGION, or set region in the profile"
 
 
 def check_region(region: str) -> None:
@@ -229,7 +243,7 @@ def _custom(url: str, *, region: str | None, allow_http: bool, what: str) -> End
     if not secure and not allow_http:
         raise InvalidEndpoint(
             f"{what}: http://{place.host} is unencrypted and would expose credentials: "
-            "use https, or set allow_http=True"
+            f"use https, or set {setting('allow_http', 'True')}"
         )
     if place.port == DEFAULT_PORTS[place.scheme]:
         place = attrs.evolve(place, port=None)

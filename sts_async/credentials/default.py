@@ -3,6 +3,7 @@
 import attrs
 
 from .._assembly import endpoint_of, engine_of, transport_of
+from .._core import wording
 from .._core.endpoints import Endpoint
 from .._core.secret import without_data
 from .._seams import CredentialsProvider
@@ -119,11 +120,11 @@ class DefaultChain(ProviderChain):
             finally:
                 await transport.aclose()
         return Explanation(
-            profile=f"{name} ({why or 'the default'})",
+            profile=f"{name} ({wording.origin(why or 'the default')})",
             region=config.region,
-            region_source=origins["region"],
+            region_source=wording.origin(origins["region"]),
             endpoint_url=None if endpoint is None else endpoint.url,
-            endpoint_source=problem or origins["endpoint_url"],
+            endpoint_source=problem or wording.origin(origins["endpoint_url"]),
             findings=findings,
         )
 

@@ -243,7 +243,7 @@ def _custom(url: str, *, region: str | None, allow_http: bool, what: str) -> End
     if not secure and not allow_http:
         raise InvalidEndpoint(
             f"{what}: http://{place.host} is unencrypted and would expose credentials: "
-            f"use https, or set {setting('allow_http', 'True')}"
+            f"use https, or pass {setting('allow_http', 'True')}"
         )
     if place.port == DEFAULT_PORTS[place.scheme]:
         place = attrs.evolve(place, port=None)

@@ -523,7 +523,7 @@ def test_plain_http_to_another_machine_needs_consent() -> None:
     """T3: Tokens would cross the network readable; the message names the host and both ways out."""
     with pytest.raises(
         InvalidEndpoint,
-        match=r"^endpoint_url: http://sts\.example is unencrypted .* use https, or set allow_http",
+        match=r"^endpoint_url: http://sts\.example is unencrypted .* use https, or pass allow_http=True$",
     ):
         resolve(region="us-east-1", endpoint_url="http://sts.example:8080/x")
 

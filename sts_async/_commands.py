@@ -38,6 +38,9 @@ SUMMARIES = {
 
 DOCTOR = "doctor"
 HELP = "help"
+LOCAL_SERVER = "local-server"
+SERVICES = ("sts", "imds", "container", "sso", "signin")
+HIGHEST_PORT = 65535 - len(SERVICES)
 
 EPILOG = """\
 Credentials and region come from the environment, the shared config files, the container endpoint or the instance
@@ -60,7 +63,7 @@ SHOWN = {
 
 def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
     """Return the parser, and what it made of the arguments. It ends with `SystemExit` if it understands them not."""
-    arguments = _asks_for_help(arguments)
+    arguments, to_run = _without_command(_asks_for_help(arguments))
     if arguments == [HELP, "options"]:
         parser = _options_alone()
         parser.print_help()
@@ -98,10 +101,12 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
         parents=[common],
     )
     doctor.add_argument("--check", action="store_true", help="call GetCallerIdentity, and say who the caller is")
+    _add_local_server(commands)
     parser.check_options(arguments)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         commands.choices.get(options.operation, parser).refuse(unknown)
+    options.command = to_run
     if hasattr(options, "local") and hasattr(options, "config_endpoint_url"):
         parser.end("--local and --endpoint-url exclude each other")
     return parser, options
@@ -117,6 +122,94 @@ def _asks_for_help(arguments: Sequence[str]) -> list[str]:
         case [name, "help"]:
             return [name, "--help"]
     return [*arguments]
+
+
+# -- The local server ------------------------------------------------------------------------------------------------
+
+ABOUT_LOCAL_SERVER = """\
+Run STS, and with --services other sources of credentials of AWS, on 127.0.0.1, for tests in any language. What they
+issue is good nowhere else.
+
+With `-- COMMAND ...`, run that command with the variables that lead SDKs there and without any other variable of AWS,
+forward signals to it, and end with its status. Without, write the variables, then a line that begins with `# ready`
+(not for json), and run until SIGINT or SIGTERM; the status is 0 then.
+
+STS alone comes with the keys of a user. With another service, credentials come from that one: from the first of
+sso, signin, container and imds that an SDK asks. With sso, HOME is a directory for this run, because SDKs look for
+a login there.
+"""
+
+EXAMPLES = """\
+examples:
+  sts-async local-server -- npm test
+  sts-async local-server --services sts,imds -- aws sts get-caller-identity
+  sts-async local-server --write-env sts.env &        # and when the file is there:  . ./sts.env
+"""
+
+
+def _add_local_server(commands: Any) -> None:
+    server = commands.add_parser(
+        LOCAL_SERVER,
+        help="an STS on this host, for tests in any language",
+        usage="sts-async local-server [OPTION ...] [-- COMMAND [ARGUMENT ...]]",
+        description=ABOUT_LOCAL_SERVER,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    server.add_argument(
+        "--services",
+        type=_services,
+        default=("sts",),
+        metavar="NAME,...",
+        help=f"which of {', '.join(SERVICES)}; default: sts",
+    )
+    server.add_argument(
+        "--port",
+        type=_port,
+        default=0,
+        metavar="N",
+        help="port of the first service, the next port for each further one; default: 0, for free ports",
+    )
+    server.add_argument(
+        "--role",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ARN",
+        help="a role that exists, and no other does; the first is that of instance, container and login",
+    )
+    server.add_argument(
+        "--region", dest="config_region", metavar="NAME", default=argparse.SUPPRESS, help="default: us-east-1"
+    )
+    server.add_argument(
+        "--format", choices=("sh", "dotenv", "json"), default="sh", help="how variables are written; default: sh"
+    )
+    server.add_argument(
+        "--write-env",
+        metavar="FILE",
+        help="write them to this file, which only you can read; it appears when all is ready, and goes at the end",
+    )
+
+
+def _without_command(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments, and the command behind ``--`` that is to be run beside a local server."""
+    if LOCAL_SERVER in arguments and "--" in arguments[arguments.index(LOCAL_SERVER) :]:
+        end = arguments.index("--", arguments.index(LOCAL_SERVER))
+        return arguments[:end], arguments[end + 1 :]
+    return arguments, []
+
+
+def _services(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if not {*names} <= {*SERVICES}:
+        raise argparse.ArgumentTypeError(f"must be names out of {', '.join(SERVICES)}, with commas between them")
+    return names
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= HIGHEST_PORT):
+        raise argparse.ArgumentTypeError(f"must be 0 to {HIGHEST_PORT}")
+    return int(text)
 
 
 # -- Options of the client -------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._arguments import Values
-from ._commands import DOCTOR, SUMMARIES, CommandLine, client_options_of, option_of, parse, request_of
+from ._commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, option_of, parse, request_of
 from ._core.wording import spoken_in
 from ._terminal import PREFIX, NoTerminal, OutputLost, ask, complain, in_one_line, say, warnings_shown
 
@@ -54,8 +54,10 @@ def _main(arguments: Sequence[str]) -> int:
 
     try:
         with warnings_shown():
+            if options.operation == LOCAL_SERVER:
+                return _serve(options)
             healthy, output = _run(options)
-    except (STSError, OSError, ValueError) as error:
+    except (STSError, OSError, ValueError, ImportError) as error:  # the last: a package is missing, or too old
         complain(f"{PREFIX}{_said(error, options)}\n")
         return 1
     say(f"{output}\n")
@@ -73,6 +75,23 @@ def _run(options: "argparse.Namespace") -> tuple[bool, str]:
     if options.operation == DOCTOR:
         return asyncio.run(_examine(options, given, code))
     return asyncio.run(_call(options, given, code, request_of(options, values)))
+
+
+def _serve(options: "argparse.Namespace") -> int:
+    import asyncio
+
+    from ._local_server import Settings, run
+
+    settings = Settings(
+        services=options.services,
+        region=getattr(options, "config_region", "us-east-1"),
+        port=options.port,
+        roles=options.role,
+        form=options.format,
+        write_env=options.write_env,
+        command=options.command,
+    )
+    return asyncio.run(run(settings))
 
 
 def _said(error: Exception, options: "argparse.Namespace") -> str:

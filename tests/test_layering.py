@@ -98,6 +98,7 @@ LAYERS = {
     "observers": 9,
     "_arguments": 6,
     "_commands": 9,
+    "_local_server": 9,
     "doctor": 9,
     "cli": 9,
     "__main__": 10,
@@ -137,6 +138,7 @@ OWN_LAYER = {
     "_engine": {"_context", "_parts", "_seams", "_signing"},
     "_assembly": {"_certificates"},
     "client": {"_lifecycle", "calls"},
+    "_local_server": {"testing", "testing.base"},
 }
 SIBLINGS = ("credentials", "fleet", "observers", "testing")  # packages whose modules may import each other
 THIRD_PARTY = {

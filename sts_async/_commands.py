@@ -106,7 +106,9 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         commands.choices.get(options.operation, parser).refuse(unknown)
-    options.command = to_run
+    if to_run == []:
+        commands.choices[LOCAL_SERVER].end("a command must follow --")
+    options.command = to_run or []
     if hasattr(options, "local") and hasattr(options, "config_endpoint_url"):
         parser.end("--local and --endpoint-url exclude each other")
     return parser, options
@@ -191,12 +193,12 @@ def _add_local_server(commands: Any) -> None:
     )
 
 
-def _without_command(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return the arguments, and the command behind ``--`` that is to be run beside a local server."""
+def _without_command(arguments: list[str]) -> tuple[list[str], list[str] | None]:
+    """Return the arguments, and the command behind ``--`` that is to be run beside a local server, or None."""
     if LOCAL_SERVER in arguments and "--" in arguments[arguments.index(LOCAL_SERVER) :]:
         end = arguments.index("--", arguments.index(LOCAL_SERVER))
         return arguments[:end], arguments[end + 1 :]
-    return arguments, []
+    return arguments, None
 
 
 def _services(text: str) -> tuple[str, ...]:

@@ -180,8 +180,7 @@ async def test_the_encoded_message_of_a_refusal_is_whole_and_can_be_piped_to_its
     )
     out, err = await process.communicate()
 
-    assert err.decode().startswith(
-        f"sts-async: AccessDenied: You are not authorized.{shown}Encoded authorization failure message: {encoded} (HTTP 403"
-    )
+    said = f"You are not authorized.{shown}Encoded authorization failure message: {encoded} (HTTP 403"
+    assert err.decode().startswith(f"sts-async: AccessDenied: {said}")
     assert err.count(b"\n") == 1
     assert json.loads(json.loads(out)["DecodedMessage"]) == content

@@ -15,6 +15,7 @@ from .._core.message import HttpRequest, HttpResponse
 from .._core.redaction import Redaction
 from .._core.refusals import is_transient, readable_code, refusal
 from .._core.secret import Secret, SecretBytes, conceal_login
+from .._core.wording import option, setting
 from .._seams import Lender
 from ..config import Config
 from ..errors import (
@@ -109,7 +110,9 @@ class IMDSProvider(RefreshingProvider):
             CredentialsError: The service is there, and failed.
         """
         if self._disabled:
-            raise CredentialsNotFound("it is disabled: ec2_metadata_disabled, or AWS_EC2_METADATA_DISABLED")
+            raise CredentialsNotFound(
+                f"it is disabled: {option('ec2_metadata_disabled')}, or AWS_EC2_METADATA_DISABLED"
+            )
         base = base_url(self._endpoint, mode=self._endpoint_mode)
         self._version_1 = False  # a token may be had this time
         if self._role_name is None:
@@ -194,7 +197,7 @@ class IMDSProvider(RefreshingProvider):
             if not self._v1_fallback:
                 raise CredentialsNotFound(
                     f"{base} gives no session token (HTTP {response.status}), and version 1 is asked only with "
-                    "Config(imds_v1_fallback=True)"
+                    f"{setting('imds_v1_fallback', 'True')}"
                 )
             self._version_1 = True
             return None

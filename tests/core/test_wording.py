@@ -1,7 +1,13 @@
 """How messages name options: for programs, and for the command line."""
 
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+import sts_async
 from sts_async import Config, ConfigurationError
 from sts_async._commands import CommandLine
 from sts_async._core import wording
@@ -60,3 +66,33 @@ def test_a_wrong_value_is_refused_in_the_terms_of_the_reader(name: str) -> None:
     expected = name if name == "handlers" else f"--{name.replace('_', '-')}"
     with wording.spoken_in(CommandLine()), pytest.raises(ConfigurationError, match=f"^{expected} must be "):
         Config(**wrong)  # type: ignore[arg-type]
+
+
+# -- Every message -----------------------------------------------------------------------------------------------------
+
+PACKAGE = Path(sts_async.__file__).parent
+# What only a program does, wherever its errors are read: these modules serve no command.
+OF_PROGRAMS = {"testing", "observers"}
+IN_PYTHON = re.compile(rf"(?<![\w(])(?:{'|'.join(OPTIONS)})=(?:True|False|None|\.\.\.|[0-9])|\bConfig\(")
+
+
+def literals(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the texts of a module that are no docstrings, and no part of a `__repr__`."""
+    tree = ast.parse(path.read_text())
+    skipped = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name == "__repr__":
+            skipped |= {id(part) for part in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(PACKAGE.rglob("*.py")) if not OF_PROGRAMS & {*path.parts}],
+    ids=lambda path: path.name,
+)
+def test_no_message_gives_an_option_in_the_terms_of_python_alone(path: Path) -> None:
+    """D7: `wording.setting("allow_http", "True")` says it so that each reader can follow."""
+    assert [(line, text) for line, text in literals(path) if IN_PYTHON.search(text)] == []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._arguments import Values
 from ._commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, option_of, parse, request_of
+from ._core.secret import conceal
 from ._core.wording import spoken_in
 from ._terminal import PREFIX, NoTerminal, OutputLost, ask, complain, in_one_line, say, warnings_shown
 
@@ -174,7 +175,7 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
 
     given: str | None = None
     if hasattr(options, "mfa_code"):
-        given = str(values.read(options.mfa_code, option="--mfa-code")).strip()
+        given = conceal(str(values.read(options.mfa_code, option="--mfa-code")).strip())
     devices: set[str] = set()
 
     async def code_of(serial_number: str) -> str:

@@ -17,6 +17,7 @@ from ._core import wording
 from ._core.endpoints import Endpoint, is_known_region
 from ._core.proxies import is_near
 from ._core.system import reason_of
+from ._core.words import printable
 from ._threads import reading
 from .config import DEFAULT, OPTIONS, PASSED_OVER, Config, Surroundings
 from .credentials.default import DefaultChain
@@ -62,7 +63,7 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{row.name:<{NAME_WIDTH}}{'WRONG: ' if row.wrong else ''}{row.text}" for row in self.rows]
-        return "\n".join(" ".join(line.splitlines()) for line in lines)
+        return "\n".join(map(printable, lines))
 
 
 async def examine(config: Config, *, mfa_code: MFACode | None = None, check: bool = False) -> Report:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from terminals import Terminal
 
 from sts_async import _local_server, cli
 
@@ -155,6 +156,29 @@ async def test_signals_are_forwarded_to_the_command(number: signal.Signals) -> N
     out, err = await process.communicate()
 
     assert (process.returncode, out, err) == (7, b"told\n", b"")
+
+
+async def test_ctrl_c_at_a_terminal_reaches_the_command_once() -> None:
+    """The terminal sends it to both: forwarding it would end a test runner that only begins to clean up."""
+    program = (
+        "import signal, sys\n"
+        "told = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: (told.append(1), print('told', flush=True)))\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: sys.exit(40 + len(told)))\n"
+        "print('ready', flush=True)\n"
+        "while True: signal.pause()\n"
+    )
+    terminal = Terminal()
+    await terminal.start("local-server", "--", sys.executable, "-c", program)
+    assert terminal.process.stdout
+    assert await terminal.process.stdout.readline() == b"ready\n"
+    terminal.type(b"\x03")
+    assert await terminal.process.stdout.readline() == b"told\n"
+    terminal.process.send_signal(signal.SIGUSR1)  # forwarded behind whatever else is
+    status, out, err = await terminal.end()
+    terminal.close()
+
+    assert (status, out, err) == (41, "", "")
 
 
 # -- Until a signal comes ----------------------------------------------------------------------------------------------

@@ -1,16 +1,14 @@
 """What the command line writes and asks: closed, full and broken streams, and MFA codes with and without a terminal."""
 
 import asyncio
-import fcntl
 import os
-import pty
 import sys
-import termios
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from support import ROLE
+from terminals import Terminal, environ
 
 from sts_async.testing import LocalSTS
 
@@ -18,10 +16,6 @@ LOCAL = ["--local", "get-caller-identity"]
 COMMANDS = {"result": LOCAL, "help": ["--help"], "version": ["--version"], "doctor": ["doctor", "--local"]}
 COMMANDS |= {"help of an operation": ["help", "assume-role"], "list of options": ["help", "options"]}
 each_output = pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
-
-
-def environ(**more: str) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "AWS_EC2_METADATA_DISABLED": "true", **more}
 
 
 async def in_shell(redirection: str, *arguments: str, **more: str) -> tuple[int | None, str, str]:
@@ -119,47 +113,6 @@ async def profile(write_file: Callable[[str, str], Path]) -> AsyncIterator[dict[
             "source_profile = default\nmfa_serial = arn:aws:iam::123456789012:mfa/other\n",
         )
         yield {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-
-
-class Terminal:
-    """The command on a terminal of its own, which is not its standard input."""
-
-    def __init__(self) -> None:
-        self.ours, self.its = pty.openpty()
-        self.shown = b""
-
-    async def start(self, *arguments: str, **more: str) -> None:
-        def take() -> None:
-            fcntl.ioctl(self.its, termios.TIOCSCTTY, 0)
-
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "error", "-m", "sts_async", *arguments),
-            env=environ(**more),
-            start_new_session=True,
-            preexec_fn=take,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-
-    async def until(self, text: bytes) -> None:
-        """Wait until the terminal shows *text*."""
-        while text not in self.shown:
-            self.shown += await asyncio.to_thread(os.read, self.ours, 1024)
-
-    def type(self, text: bytes) -> None:
-        os.write(self.ours, text)
-
-    def echoes(self) -> bool:
-        return bool(termios.tcgetattr(self.its)[3] & termios.ECHO)
-
-    async def end(self) -> tuple[int | None, str, str]:
-        out, err = await self.process.communicate()
-        return self.process.returncode, out.decode(), err.decode()
-
-    def close(self) -> None:
-        os.close(self.ours)
-        os.close(self.its)
 
 
 @pytest.fixture

@@ -328,6 +328,11 @@ def client_options_of(options: argparse.Namespace, values: Values) -> dict[str, 
 # -- Members of a request --------------------------------------------------------------------------------------------
 
 
+_FORMS_IN_PROGRAMS = (
+    r", or a mapping that is sent compactly,|, or a `timedelta`|, such as \{.*?\}, or a list of `Tag`|, by their ARNs"
+)
+
+
 def operation_of(name: str) -> "Operation[Any]":
     """Return the operation of a command."""
     from .operations import OPERATIONS
@@ -374,7 +379,7 @@ def _documented(documentation: str, section: str) -> dict[str, str]:
 
 def _help(member: "Member", documented: str) -> str:
     text = f"{documented} Secret: prefer file://PATH or -." if member.secret else documented
-    text = text.replace(", or a mapping that is sent compactly,", "")  # of a program; here all values are text
+    text = re.sub(_FORMS_IN_PROGRAMS, "", text)  # here all values are text
     if member.name == "encoded_message":
         text += " The whole text of the error, which contains the message, is accepted too."
     return text.replace("%", "%%")

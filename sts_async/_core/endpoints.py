@@ -151,9 +151,7 @@ def resolve(
         check_region(region)
     if endpoint_url is not None:
         if use_fips or use_dualstack:
-            raise ConfigurationError(
-                f"{what}: a custom endpoint excludes FIPS and dual-stack: name such a host in the URL"
-            )
+            raise ConfigurationError("a custom endpoint_url excludes FIPS and dual-stack: name such a host in the URL")
         return _custom(endpoint_url, region=region, allow_http=allow_http, what=what)
     if region is None:
         raise ConfigurationError(no_region())

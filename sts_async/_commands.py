@@ -194,7 +194,7 @@ def _add_local_server(commands: Any) -> None:
 
 
 def _without_command(arguments: list[str]) -> tuple[list[str], list[str] | None]:
-    """Return the arguments, and the command behind ``--`` that is to be run beside a local server, or None."""
+    """Return the arguments, and the command behind ``--`` that a local server is to run, or None."""
     if LOCAL_SERVER in arguments and "--" in arguments[arguments.index(LOCAL_SERVER) :]:
         end = arguments.index("--", arguments.index(LOCAL_SERVER))
         return arguments[:end], arguments[end + 1 :]

@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +68,16 @@ async def run(settings: Settings) -> int:
         ValueError: A role or the region is invalid.
     """
     async with contextlib.AsyncExitStack() as stack:
+        told = stack.enter_context(_told_by(FORWARDED if settings.command else ENDING))
         home = await asyncio.to_thread(stack.enter_context, tempfile.TemporaryDirectory(prefix="sts-async-"))
         servers = _servers(settings)
         for server in servers.values():
             await stack.enter_async_context(server)
         variables = await asyncio.to_thread(_variables, settings, servers, Path(home))
         if settings.command:
-            return await _run_command(settings.command, _environment(variables))
-        with _told_by(ENDING) as told:
-            await _announce(settings, servers, variables, stack)
-            await told.get()
+            return await _run_command(settings.command, _environment(variables), told)
+        await _announce(settings, servers, variables, stack)
+        await told.get()
     return 0
 
 
@@ -95,10 +96,7 @@ def _servers(settings: Settings) -> dict[str, LocalServer[Any]]:
     if "sts" in chosen:
         roles = [Role(arn) for arn in settings.roles] or None
         sts = servers["sts"] = LocalSTS(region=settings.region, roles=roles, account=account, port=ports["sts"])
-
-        def issue() -> Any:
-            return sts.issue(role_arn)
-
+        issue = partial(sts.issue, role_arn)
     if "sso" in chosen:
         servers["sso"] = LocalSSO(credentials=issue, region=settings.region, port=ports["sso"])
     if "signin" in chosen:
@@ -219,6 +217,8 @@ def _told_by(names: Sequence[str]) -> "Iterator[asyncio.Queue[signal.Signals]]":
     loop, told = asyncio.get_running_loop(), asyncio.Queue[signal.Signals]()
     taken = []
     for number in [getattr(signal, name) for name in names if hasattr(signal, name)]:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            continue  # as of `nohup`, and of SIGINT behind an `&` of a script
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # on Windows; not the main thread
             loop.add_signal_handler(number, told.put_nowait, number)
             taken.append(number)
@@ -232,19 +232,20 @@ def _told_by(names: Sequence[str]) -> "Iterator[asyncio.Queue[signal.Signals]]":
 # -- With a command ----------------------------------------------------------------------------------------------------
 
 
-async def _run_command(command: Sequence[str], environ: Mapping[str, str]) -> int:
+async def _run_command(
+    command: Sequence[str], environ: Mapping[str, str], told: "asyncio.Queue[signal.Signals]"
+) -> int:
     """Run a command with our own standard streams, forward signals to it, and return its status as a shell gives it."""
-    with _told_by(FORWARDED) as told:
-        try:
-            process = await asyncio.create_subprocess_exec(*command, env=environ)
-        except OSError as error:
-            complain(f"{PREFIX}{in_one_line(command[0])}: {error.strerror}\n")
-            return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-        forwards = asyncio.create_task(_forward(told, process))
-        try:
-            status = await process.wait()
-        finally:
-            forwards.cancel()
+    try:
+        process = await asyncio.create_subprocess_exec(*command, env=environ)
+    except OSError as error:
+        complain(f"{PREFIX}{in_one_line(command[0])}: {error.strerror}\n")
+        return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+    forwards = asyncio.create_task(_forward(told, process))
+    try:
+        status = await process.wait()
+    finally:
+        forwards.cancel()
     return SIGNALLED - status if status < 0 else status
 
 

@@ -77,7 +77,7 @@ async def test_a_url_without_tls_is_reached_with_the_option_that_the_refusal_nam
 
 @pytest.mark.parametrize("command", [CALL, "doctor"])
 async def test_a_missing_region_is_given_as_the_message_says(server: LocalSTS, command: str) -> None:
-    """D7: the option and the variable; a client needs one beside an endpoint, too."""
+    """D7: the option and the variable; with a custom endpoint, too."""
     here = environ(server)
     _, out, err = await run(here, command)
 

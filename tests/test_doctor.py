@@ -73,7 +73,7 @@ def test_nothing_that_is_set_up_on_the_machine_changes_a_local_run(
 def test_what_is_given_on_the_command_line_is_said_to_be(
     capsys: pytest.CaptureFixture[str], setting: Set, write_file: Callable[[str, str], Path]
 ) -> None:
-    """E6: `given in code` says nothing to whoever writes none."""
+    """E6: a reader of the report may have written no code."""
     keys = "aws_access_key_id = AKIAMINE\naws_secret_access_key = SENTINEL-mine\n"
     setting({"AWS_CONFIG_FILE": str(write_file("config", f"[profile mine]\n{keys}"))})
 
@@ -250,7 +250,7 @@ def test_warnings_are_shown_beside_the_report(capsys: pytest.CaptureFixture[str]
     [(None, 0, "arn:aws:iam::123456789012:user/developer"), ("bogus", 1, "WRONG: unknown: SignatureDoesNotMatch: ")],
 )
 async def test_only_a_check_finds_out_whether_sts_accepts_the_keys(secret: str | None, status: int, text: str) -> None:
-    """E6: nobody else knows."""
+    """E6: every other line is about this machine alone."""
     async with LocalSTS() as server:
         environ = {
             "AWS_ACCESS_KEY_ID": server.credentials.access_key_id,

@@ -199,6 +199,23 @@ async def test_a_shell_reads_the_variables_and_a_signal_ends_the_server(number: 
     assert await end(process, number) == 0
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process ignores")
+async def test_a_signal_that_is_ignored_stays_so() -> None:
+    """As of a server that `nohup` starts."""
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-m", "sts_async", "local-server"),
+        env=environ(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await until_ready(process)
+    status = await asyncio.to_thread(Path(f"/proc/{process.pid}/status").read_text)
+    ignored = next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn"))
+
+    assert int(ignored, 16) >> (signal.SIGHUP - 1) & 1
+    assert await end(process) == 0
+
+
 async def test_variables_are_written_for_other_readers_too() -> None:
     """One line of JSON is ready when it is there; `dotenv` has no quotes, which Docker would keep."""
     process = await start("--format", "json", "--services", "sts,imds")

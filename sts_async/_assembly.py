@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import aiohttp
 
-from ._certificates import trust_of
+from ._certificates import Trust
 from ._clock import SystemClock
 from ._core import endpoints
 from ._core.proxies import Proxies, ProxySetting
@@ -16,7 +16,6 @@ from ._engine import Engine, new_engine
 from ._flight import Tasks
 from ._limits import CONNECT_TIMEOUT, TimeLimits
 from ._seams import Clock, CredentialsProvider, RetryPolicy
-from ._threads import reading
 from ._transport import AiohttpTransport, Owner
 from .config import Config
 from .errors import ConfigurationError, STSError
@@ -30,9 +29,17 @@ def endpoint_of(config: Config, *, session: aiohttp.ClientSession | None = None)
     """
     Return where requests go, by options that are resolved, and over *session*, if it is the user's.
 
+    Only what decides this is needed: beside an endpoint that is given in code, nothing else. What is signed needs the
+    region, too, so the endpoint keeps its fault.
+
     Raises:
-        ConfigurationError: There is neither region nor endpoint, or they contradict other options.
+        ConfigurationError: There is neither region nor endpoint, they contradict other options, or an option that
+            decides where requests go could not be read.
     """
+    if config.endpoint_url is None or config.is_found("endpoint_url"):
+        config.need("endpoint_url", "ignore_configured_endpoint_urls", "use_fips_endpoint", "use_dualstack_endpoint")
+    if config.endpoint_url is None:
+        config.need("region", "sts_regional_endpoints")
     endpoint = endpoints.resolve(
         region=config.region,
         endpoint_url=config.endpoint_url,
@@ -45,6 +52,7 @@ def endpoint_of(config: Config, *, session: aiohttp.ClientSession | None = None)
     return endpoint._replace(
         signing_region=config.signing_region or endpoint.signing_region,
         signing_name=config.signing_name or endpoint.signing_name,
+        no_region=config.fault("region"),
         secure=endpoint.secure and (_verifies(config, session) or endpoint.url.startswith("http:")),
     )
 
@@ -57,11 +65,11 @@ def _verifies(config: Config, session: aiohttp.ClientSession | None) -> bool:
     return trusted.verify_mode is ssl.CERT_REQUIRED if isinstance(trusted, ssl.SSLContext) else trusted is not False
 
 
-async def transport_of(
+def transport_of(
     config: Config, *, session: aiohttp.ClientSession | None = None, owner: Owner | None = None
 ) -> AiohttpTransport:
     """
-    Return the transport, by options that are resolved. Certificates are read in a thread.
+    Return the transport, by options that are resolved. It reads certificates before its first connection with TLS.
 
     Args:
         config: The options.
@@ -69,13 +77,15 @@ async def transport_of(
         owner: The client, for the warning that it was not closed.
 
     Raises:
-        ConfigurationError: The CA bundle, the client's certificate or its key cannot be read.
+        ConfigurationError: There is a key without its certificate, or an option for connections could not be read.
     """
-    if config.client_key is not None and config.client_certificate is None:
-        raise ConfigurationError(f"{option('client_key')} needs {option('client_certificate')}")
-    trusted = None
-    if session is None and not (config.verify and config.ca_bundle is None and config.client_certificate is None):
-        trusted = await reading(trust_of, config)
+    config.need("app_id", "connect_timeout")
+    trust = None
+    if session is None:
+        config.need("tcp_keepalive", "https_proxy", "http_proxy", "no_proxy")
+        if config.client_key is not None and config.client_certificate is None:
+            raise ConfigurationError(f"{option('client_key')} needs {option('client_certificate')}")
+        trust = Trust.of(config)
         if not config.verify:
             log.warning("TLS verification is disabled (%s): credentials can be intercepted", setting("verify", "False"))
     return AiohttpTransport(
@@ -84,7 +94,7 @@ async def transport_of(
         connect_timeout=config.connect_timeout or CONNECT_TIMEOUT,
         read_timeout=config.read_timeout,
         max_response_bytes=config.max_response_bytes,
-        trusted=trusted,
+        trust=trust,
         app_id=config.app_id,
         user_agent_suffix=config.user_agent_suffix,
         proxies=proxies_of(config),
@@ -117,6 +127,7 @@ def retries_of(config: Config) -> RetryPolicy:
 
     The legacy mode differs from standard in the number of attempts only.
     """
+    config.need("retry_mode", "max_attempts")
     policy = StandardRetries if config.retry_mode in ("standard", "legacy") else AdaptiveRetries
     return policy(max_attempts=config.max_attempts or 1)
 
@@ -137,6 +148,8 @@ def engine_of(
 ) -> Engine:
     """Return the engine, by options that are resolved. Without an endpoint it only provides credentials."""
     clock = clock or SystemClock()
+    if config.time_offset is None:
+        config.need("disable_clock_skew_correction")
     return new_engine(
         endpoint=endpoint,
         no_endpoint=no_endpoint,

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import _files
+from ._file_reads import FILE_READS, FileTimeout
+from ._threads import NoThread
 from .config import Config
 from .errors import ConfigurationError
 
@@ -18,6 +20,56 @@ MOST_CERTIFICATES = 4 << 20  # bytes of a file
 # A block of PEM. Text outside of blocks is no matter, whatever its encoding. Source: RFC 7468, sections 2 and 5.2.
 _BEGIN = rb"(?m)^-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE)-----[ \t\r]*$"
 _BLOCK = _BEGIN + rb"([^-]*)^-----END \1-----"
+
+
+class Trust:
+    """
+    How TLS peers are checked, and what is shown to them: read from files when the first connection with TLS needs it.
+
+    Args:
+        config: Options that are resolved.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.context: ssl.SSLContext | None = None
+
+    @classmethod
+    def of(cls, config: Config) -> "Trust | None":
+        """Return what options that are resolved ask for, or None for the system's authorities and no certificate."""
+        own = config.verify and (config.ca_bundle is not None or config.fault("ca_bundle") is not None)
+        return cls(config) if own or not config.verify or config.client_certificate is not None else None
+
+    async def load(self) -> ssl.SSLContext:
+        """
+        Return it. The files are read once, in a thread; after an error, again.
+
+        Raises:
+            ConfigurationError: A file cannot be read within 5 s, or does not hold what it should; the message says
+                which option or variable named it.
+        """
+        if self.context is not None:
+            return self.context
+        paths = self._paths()
+        try:
+            return await FILE_READS.run(next(iter(paths.values()), ""), self._read)
+        except FileTimeout as error:
+            reason = error.strerror
+        except NoThread:
+            reason = "the system starts no more threads"
+        raise ConfigurationError(f"{' or '.join(f'{name}: {path!a}' for name, path in paths.items())}: {reason}")
+
+    def _paths(self) -> dict[str, str]:
+        """Return the files to read, by the options or variables that name them."""
+        config = self._config
+        options = ("ca_bundle",) * config.verify + ("client_certificate", "client_key")
+        paths = {config.origin_of(option): getattr(config, option) for option in options}
+        return {name: path for name, path in paths.items() if path is not None}
+
+    def _read(self) -> ssl.SSLContext:
+        if self.context is None:  # else another caller was first
+            self.context = trust_of(self._config)
+        return self.context
 
 
 def trust_of(config: Config) -> ssl.SSLContext:
@@ -39,6 +91,9 @@ def trust_of(config: Config) -> ssl.SSLContext:
 
 
 def _authorities(config: Config) -> ssl.SSLContext:
+    if not config.verify:
+        return ssl.create_default_context()
+    config.need("ca_bundle")
     if config.ca_bundle is None:
         return ssl.create_default_context()
     try:

@@ -119,7 +119,7 @@ class Lifecycle:
         except ConfigurationError as error:  # raised when a call needs it
             no_endpoint = again(error)
         owner = Owner(f"STSClient({self.where})", *self.made_at)
-        transport = await transport_of(config, session=self.session, owner=owner)
+        transport = transport_of(config, session=self.session, owner=owner)
         credentials = self._credentials
         if credentials is None:
             credentials = await asyncio.to_thread(self._default_chain)

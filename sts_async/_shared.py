@@ -1,5 +1,12 @@
-"""The shared config and credentials files: where they are, and what they say now. They are read in a thread."""
+"""
+The shared config and credentials files: where they are, and what they say now. They are read in threads.
 
+A file that was named must be readable. A default file need not be: a home directory may be `/dev/null`, another user's,
+or on a file system that hangs. So one that cannot be read counts as empty, with a warning.
+"""
+
+import asyncio
+import errno
 import logging
 import os
 from collections.abc import Mapping
@@ -11,8 +18,11 @@ import attrs
 from . import _files
 from ._core import profile as grammar
 from ._core.profile import Kind, SharedConfig
+from ._core.secret import HiddenMapping
 from ._core.system import PASSING, reason_of
-from ._threads import reading
+from ._file_reads import FILE_READS
+from ._flight import again
+from ._threads import NoThread
 from .errors import ConfigurationError, InvalidConfigFile
 
 DEFAULT_CONFIG = "~/.aws/config"
@@ -23,9 +33,47 @@ log = logging.getLogger("sts_async")
 
 
 @attrs.frozen
-class _Snapshot:
-    stamps: tuple[_files.Stamp | None, ...] = ()
+class SharedFile:
+    """
+    One of the two files.
+
+    Attributes:
+        kind: Which of the two.
+        path: Where it is; None when there is no home directory to look in.
+        named_by: The option or variable that names it; None for the default.
+        fault: Why there is no path although it was named.
+    """
+
+    kind: Kind
+    path: Path | None
+    named_by: str | None = None
+    fault: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What messages call it: its path, after what named it."""
+        return ascii(str(self.path)) if self.named_by is None else f"{self.named_by}: {str(self.path)!a}"
+
+
+@attrs.frozen
+class _Part:
+    """
+    What one of the files said when it was last looked at.
+
+    Attributes:
+        stamp: None when it was not there, or could not be read.
+        parsed: What it says.
+        unread: Why a default file could not be read; it then counts as empty.
+        absent: That a file that was named is not there.
+    """
+
+    stamp: _files.Stamp | None = None
     parsed: SharedConfig = grammar.EMPTY
+    unread: str = ""
+    absent: str = ""
+
+
+_NOTHING = _Part()
 
 
 class SharedFiles:
@@ -33,78 +81,127 @@ class SharedFiles:
     The two files of one configuration.
 
     Args:
-        config: Path of the config file; None when there is no home directory to look in.
-        credentials: Path of the credentials file, likewise.
+        config: The config file.
+        credentials: The credentials file.
     """
 
-    def __init__(self, *, config: Path | None, credentials: Path | None) -> None:
-        self.paths: tuple[tuple[Kind, Path | None], ...] = (("config", config), ("credentials", credentials))
-        self._snapshot = _Snapshot()
+    def __init__(self, config: SharedFile, credentials: SharedFile) -> None:
+        self.files = (config, credentials)
+        self._parts: tuple[_Part, ...] = (_NOTHING, _NOTHING)
+        self._merged = grammar.EMPTY
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Files that count as empty, and why, as they were when they were last looked at."""
+        unread = [f"{part.unread}; it counts as empty" for part in self._parts if part.unread]
+        return (*unread, *(part.absent for part in self._parts if part.absent))
 
     @classmethod
-    def at(cls, *, config: str | None, credentials: str | None, environ: Mapping[str, str]) -> Self:
+    def at(
+        cls,
+        *,
+        config: tuple[str, str] | None = None,
+        credentials: tuple[str, str] | None = None,
+        environ: Mapping[str, str],
+    ) -> Self:
         """
-        Return the files at two paths, or at their usual places where a path is None.
+        Return the files at two paths, or at their usual places.
 
-        Raises:
-            ConfigurationError: A path begins with ``~/``, and there is no home directory.
+        Args:
+            config: The path, and the option or variable that names it; None for the usual place.
+            credentials: The same for the credentials file.
+            environ: Where the home directory is looked up.
         """
+        environ = HiddenMapping(environ)
         return cls(
-            config=_path(config, DEFAULT_CONFIG, environ), credentials=_path(credentials, DEFAULT_CREDENTIALS, environ)
+            _file("config", config, DEFAULT_CONFIG, environ),
+            _file("credentials", credentials, DEFAULT_CREDENTIALS, environ),
         )
 
     async def load(self) -> SharedConfig:
         """
         Return what the files say now. A missing file says nothing; one that has not changed is not read again.
 
+        Each file has to be read within 5 s. A default file that cannot be read counts as empty, with one warning,
+        unless it has been read before.
+
         Raises:
-            InvalidConfigFile: A file cannot be read, or breaks the grammar.
+            InvalidConfigFile: A file breaks the grammar, or one that was named cannot be read; or this process is short
+                of something that reading takes, in which case the error is recoverable.
         """
-        last = self._snapshot
-        snapshot = self._snapshot = await reading(self._look, last)
-        if snapshot is not last:
-            for warning in snapshot.parsed.warnings:
+        before = self._parts
+        looks = [_looked_at(file, part) for file, part in zip(self.files, before, strict=True)]
+        parts: list[_Part] = []
+        for outcome in await asyncio.gather(*looks):
+            if isinstance(outcome, InvalidConfigFile):
+                raise again(outcome)
+            parts.append(outcome)
+        changed = [now for now, then in zip(parts, before, strict=True) if now is not then]
+        if not changed:
+            return self._merged
+        merged = grammar.merge(*(part.parsed for part in parts))
+        self._merged = attrs.evolve(
+            merged,
+            unread=tuple(part.unread for part in parts if part.unread),
+            absent=tuple(part.absent for part in parts if part.absent),
+        )
+        self._parts = tuple(parts)
+        for part in changed:
+            for warning in (*part.parsed.warnings, *filter(None, [part.absent])):
                 log.warning("%s", warning)
-        return snapshot.parsed
-
-    def _look(self, last: _Snapshot) -> _Snapshot:
-        stamps = []
-        path = None
-        try:
-            for _, path in self.paths:
-                stamps.append(None if path is None or str(path) == os.devnull else _files.stamp(path))
-            if tuple(stamps) == last.stamps:
-                return last
-            stamps.clear()
-            parts = []
-            for kind, path in self.paths:
-                parsed, stamp = _read(kind, path)
-                parts.append(parsed)
-                stamps.append(stamp)
-            return _Snapshot(tuple(stamps), grammar.merge(*parts))
-        except OSError as error:
-            reason, recoverable = reason_of(error), error.errno in PASSING
-        except ValueError:
-            reason, recoverable = "not the name of a file", False
-        failure = InvalidConfigFile(f"{str(path)!a}: {reason}")
-        failure.recoverable = recoverable
-        raise failure
+        if unread := [part.unread for part in changed if part.unread]:
+            log.warning("default files that cannot be read count as empty: %s", "; ".join(unread))
+        return self._merged
 
 
-def _read(kind: Kind, path: Path | None) -> tuple[SharedConfig, _files.Stamp | None]:
-    if path is None or str(path) == os.devnull:  # how a program says that there are no files
-        return grammar.EMPTY, None
+async def _looked_at(file: SharedFile, before: _Part) -> _Part | InvalidConfigFile:
+    """Return what a file says now, or why that cannot be said. *before* is what it said at the last look."""
+    if file.fault:
+        return InvalidConfigFile(file.fault)
+    if file.path is None or str(file.path) == os.devnull:  # how a program says that there are no files
+        return before
+    may_be_unread, passing = file.named_by is None and before.stamp is None, False
+    try:
+        return await FILE_READS.run(file.path, _look, file, file.path, before)
+    except InvalidConfigFile as error:
+        return error
+    except OSError as error:
+        reason, passing = reason_of(error), error.errno in PASSING
+        # Its content is at fault, as when it breaks the grammar: the file is there, and was meant to count.
+        may_be_unread = may_be_unread and error.errno != errno.EFBIG
+    except NoThread:
+        reason, passing = "the system starts no more threads", True
+    if may_be_unread and not passing:
+        unread = f"{file.shown}: {reason}"
+        return before if before.unread == unread else _Part(unread=unread)
+    failure = InvalidConfigFile(f"{file.shown}: {reason}")
+    failure.recoverable = passing
+    return failure
+
+
+def _look(file: SharedFile, path: Path, before: _Part) -> _Part:
+    """Return what a file says now, or *before* if it has not changed. Blocks."""
+    stamp = _files.stamp(path)
+    if stamp is None:
+        return _missing(file, before)
+    if stamp == before.stamp:
+        return before
     try:
         data, stamp = _files.read(path)
-    except FileNotFoundError:
-        return grammar.EMPTY, None
-    return grammar.parse(grammar.decode(data, file=str(path)), file=str(path), kind=kind), stamp
+    except FileNotFoundError:  # it has just gone
+        return _missing(file, before)
+    return _Part(stamp, grammar.parse(grammar.decode(data, file=str(path)), file=str(path), kind=file.kind))
 
 
-def _path(given: str | None, default: str, environ: Mapping[str, str]) -> Path | None:
+def _missing(file: SharedFile, before: _Part) -> _Part:
+    now = _Part(absent="" if file.named_by is None else f"{file.shown} does not exist, and counts as empty")
+    return before if before == now else now
+
+
+def _file(kind: Kind, given: tuple[str, str] | None, default: str, environ: Mapping[str, str]) -> SharedFile:
+    path, named_by = (default, None) if given is None else given
     try:
-        return _files.expand(given or default, environ)
-    except ConfigurationError:
-        if given is not None:
-            raise
-        return None  # no home directory, no files
+        return SharedFile(kind, _files.expand(path, environ), named_by)
+    except ConfigurationError as error:
+        # No home directory, no default files.
+        return SharedFile(kind, None, named_by, "" if named_by is None else f"{named_by}: {error}")

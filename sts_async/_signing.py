@@ -53,6 +53,8 @@ class EndpointSigner:
         """
         region = self.endpoint.signing_region
         if region is None:
+            if self.endpoint.no_region is not None:
+                raise again(self.endpoint.no_region)
             raise ConfigurationError(
                 f"a signed operation needs a region as well as {option('endpoint_url')}: "
                 f"pass {setting('region')} or set AWS_REGION"

@@ -143,7 +143,7 @@ FILES = Workers(threads=8, name="sts-async-files")
 
 async def reading(work: Callable[..., T], *arguments: Any, **more: Any) -> T:
     """
-    Return what *work* returns, which reads files.
+    Return what *work* returns, which reads. For files there is `_file_reads`, which bounds the time and the threads.
 
     The threads are daemons, so this is not for what must be done before the process ends, such as writing.
 

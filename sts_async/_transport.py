@@ -14,7 +14,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -89,6 +89,7 @@ class _Route(NamedTuple):
         proxy: What aiohttp is told about it.
         tunnel_headers: For the proxy alone, when it is asked for a connection.
         headers: To be sent with each request, or None.
+        trusted: How a TLS peer must prove itself; True for what the session says.
     """
 
     url: yarl.URL
@@ -96,6 +97,20 @@ class _Route(NamedTuple):
     proxy: yarl.URL | None
     tunnel_headers: Mapping[str, str] | None
     headers: Mapping[str, str] | None
+    trusted: "ssl.SSLContext | Literal[True]" = True
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the service is reached by TLS, or the proxy is."""
+        return self.url.scheme == "https" or (self.proxy is not None and self.proxy.scheme == "https")
+
+
+class Trust(Protocol):
+    """Knows how a TLS peer must prove itself."""
+
+    async def load(self) -> ssl.SSLContext:
+        """Return it, or raise a `ConfigurationError`."""
+        ...
 
 
 class _LoopPart:
@@ -152,12 +167,13 @@ class AiohttpTransport(Unpicklable):
     Args:
         session: A session to use instead of one of our own, in its own event loop only; it is never closed here. Its
             cookie jar, default headers, `trust_env` and connector stay as they are, and its proxies, too, but for this
-            host, its link and the metadata services. Of *trusted* and what follows, only the User-Agent reaches it.
+            host, its link and the metadata services. Of *trust* and what follows, only the User-Agent reaches it.
         max_connections: Greatest number of connections, and of requests under way.
         connect_timeout: Seconds for a new connection to an address, TLS included, the look-up of addresses not.
         read_timeout: Seconds for a whole attempt, connection included, the wait for one's turn not.
         max_response_bytes: Cap for the body of an answer.
-        trusted: How a TLS peer must prove itself; None for aiohttp's default, the system's authorities.
+        trust: Returns how a TLS peer must prove itself, and is asked before the first connection with TLS; None for
+            aiohttp's default, the system's authorities.
         app_id: Name of the application, for the User-Agent header.
         user_agent_suffix: What that ends with.
         proxies: The proxies; None for none.
@@ -176,7 +192,7 @@ class AiohttpTransport(Unpicklable):
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
-        trusted: ssl.SSLContext | None = None,
+        trust: Trust | None = None,
         app_id: str | None = None,
         user_agent_suffix: str | None = None,
         proxies: Proxies | None = None,
@@ -191,13 +207,13 @@ class AiohttpTransport(Unpicklable):
         self._proxies = proxies or Proxies()
         self._connecting: dict[str, Any] = {
             "limit": 0,  # the gate is the limit
-            "ssl": trusted or True,
             "keepalive_timeout": keepalive_timeout,
             "local_addr": None if local_address is None else (local_address, 0),
             "ttl_dns_cache": dns_cache_ttl,
             "probes": tcp_keepalive,
         }
         self._session = session
+        self._trust = trust
         self._max_connections = max_connections
         self._read_timeout = read_timeout
         self._cap = max_response_bytes
@@ -228,10 +244,13 @@ class AiohttpTransport(Unpicklable):
         fresh.set(request.fresh)
         try:
             self._check_open()
-            if route is None:
-                route = self._new_route(request.url)
-            headers = request.headers  # signed now, and not while others had their turn
             with part.deadline(request.timeout):
+                if route is None:
+                    route = self._new_route(request.url)
+                    if self._trust is not None and route.has_tls:
+                        route = route._replace(trusted=await self._trust.load())
+                    self._keep(request.url, route)
+                headers = request.headers  # signed now, and not while others had their turn
                 response = await part.session.request(
                     request.method,
                     route.url,
@@ -240,6 +259,7 @@ class AiohttpTransport(Unpicklable):
                     headers=headers if route.headers is None else {**route.headers, **headers},
                     proxy=route.proxy,
                     proxy_headers=route.tunnel_headers,
+                    ssl=route.trusted,
                     allow_redirects=False,
                     raise_for_status=False,
                     auto_decompress=False,
@@ -272,7 +292,7 @@ class AiohttpTransport(Unpicklable):
             del failure  # else this frame and the error keep each other
 
     def _new_route(self, url: str) -> _Route:
-        """Choose how to reach *url*, once for each that is used again."""
+        """Choose how to reach *url*."""
         by, proxy = None, None
         tunnel_headers: Mapping[str, str] | None = None
         headers: Mapping[str, str] | None = None
@@ -288,12 +308,14 @@ class AiohttpTransport(Unpicklable):
                 else:
                     headers = authorization
         as_signed = yarl.URL(url, encoded=True)
-        route = _Route(as_signed, by, proxy, tunnel_headers, headers)
+        return _Route(as_signed, by, proxy, tunnel_headers, headers)
+
+    def _keep(self, url: str, route: _Route) -> None:
+        """Keep how to reach a URL, unless it has a query: such a URL is hardly used again."""
         if "?" not in url:
             if len(self._routes) >= MOST_ROUTES:
                 self._routes.clear()
             self._routes[url] = route
-        return route
 
     async def _open(self) -> _LoopPart:
         """Make, at first use in a loop, what belongs to it, and let go of what belonged to loops that have ended."""

@@ -3,13 +3,11 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from ._core import profile as grammar
 from ._core import wording
-from ._core.endpoints import REGION_RULE, is_region
 from ._core.options import (
     ADDRESS,
     APP_ID,
@@ -19,6 +17,7 @@ from ._core.options import (
     HOSTS,
     KEEPALIVE_TIMEOUT,
     METADATA,
+    NOTHING,
     NUMBER,
     PRODUCTS,
     PROXY,
@@ -26,22 +25,25 @@ from ._core.options import (
     SECONDS,
     SERVICE_NAME,
     TEXT,
+    TRUST,
     WHOLE,
     Option,
     one_of,
     option,
     setting,
 )
-from ._core.profile import Section, SharedConfig
+from ._core.resolution import DEFAULT, FAULTY, PASSED_OVER, ProfileName, Resolution, profile_name, resolve
 from ._core.secret import HiddenMapping, conceal, conceal_login, hiding
 from ._core.wording import GIVEN
+from ._flight import again
 from ._limits import CONNECT_TIMEOUT, DEADLINE, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
 from ._shared import HOME_VARIABLES, SharedFiles
-from .errors import ConfigurationError, InvalidConfigFile, InvalidRegion
+from .errors import ConfigurationError, InvalidConfigFile
 from .handlers import RequestHandler
 
-DEFAULT_PROFILE = "default"
-DEFAULT, PASSED_OVER = "the default", "passed over"  # origins that are no place outside, as GIVEN is
+if TYPE_CHECKING:
+    from ._core.profile import SharedConfig
+
 # Source of the timeouts: AWS SDKs Reference Guide, "Smart configuration defaults".
 CONNECT_TIMEOUTS = {"legacy": CONNECT_TIMEOUT, "in-region": 1.1, "mobile": 30.0}  # s; in all other modes, the first
 
@@ -55,6 +57,14 @@ class _Found:
 
     value: Any
     origin: str
+
+
+@attrs.frozen
+class _Fault:
+    """Why an option could not be read outside of the program, and the value that it has in the meantime."""
+
+    value: Any
+    error: ConfigurationError
 
 
 @hiding(
@@ -72,8 +82,11 @@ class Config:
     Attributes:
         profile: Profile of the shared files. When it is given here, keys in the environment are passed over.
             Default: ``default``, which may be missing.
-        config_file: Path of the shared config file. Default: ``~/.aws/config``, which may be missing.
-        credentials_file: Path of the shared credentials file. Default: ``~/.aws/credentials``, which may be missing.
+        config_file: Path of the shared config file. Default: ``~/.aws/config``. A file that is missing counts as empty;
+            if it was named, here or by AWS_CONFIG_FILE, a warning is logged. One that was named and cannot be read is
+            an error where the profile is needed. The default file then counts as empty, and a warning is logged.
+        credentials_file: Path of the shared credentials file. Default: ``~/.aws/credentials``. The rest is as for
+            *config_file*; the variable is AWS_SHARED_CREDENTIALS_FILE.
         region: AWS region, such as ``eu-west-1``.
         endpoint_url: URL to use in place of the region's own.
         ignore_configured_endpoint_urls: Whether endpoints that environment or profile name are passed over.
@@ -115,7 +128,7 @@ class Config:
         no_proxy: Hosts that are reached directly, whichever the proxy: names (which stand for all below them),
             addresses, networks such as ``10.0.0.0/8``, each with a port if need be, or ``*`` for all; between commas.
         ca_bundle: Path of a PEM file with the authorities to trust, in place of the system's. Text outside of its
-            certificates may have any encoding.
+            certificates may have any encoding. It is read before the first connection with TLS.
         verify: Whether a TLS peer must prove who it is. Without, whoever is in between reads and changes everything,
             keys included, and a warning is logged. Default: True.
         client_certificate: Path of a PEM file with a certificate to show to TLS peers, with those that it needs
@@ -167,14 +180,19 @@ class Config:
     allow_http: bool = setting(FLAG, default=False)
     validate_parameters: bool = setting(FLAG, default=True)
     retry_mode: Literal["legacy", "standard", "adaptive"] | None = option(
-        one_of("legacy", "standard", "adaptive"), variables=("AWS_RETRY_MODE",), key="retry_mode", default="adaptive"
+        one_of("legacy", "standard", "adaptive"),
+        variables=("AWS_RETRY_MODE",),
+        key="retry_mode",
+        default="adaptive",
+        decides=NOTHING,
     )
-    max_attempts: int | None = option(WHOLE, variables=("AWS_MAX_ATTEMPTS",), key="max_attempts")
+    max_attempts: int | None = option(WHOLE, variables=("AWS_MAX_ATTEMPTS",), key="max_attempts", decides=NOTHING)
     defaults_mode: Literal["legacy", "standard", "in-region", "cross-region", "mobile", "auto"] | None = option(
         one_of("legacy", "standard", "in-region", "cross-region", "mobile", "auto"),
         variables=("AWS_DEFAULTS_MODE",),
         key="defaults_mode",
         default="legacy",
+        decides=NOTHING,
     )
     connect_timeout: float | None = option(SECONDS)
     read_timeout: float = setting(SECONDS, default=READ_TIMEOUT)
@@ -185,23 +203,26 @@ class Config:
         variables=("AWS_DISABLE_CLOCK_SKEW_CORRECTION",),
         key="disable_clock_skew_correction",
         default=False,
+        decides=NOTHING,
     )
     handlers: Sequence[RequestHandler] = setting(HANDLERS, default=())
     max_connections: int = setting(WHOLE, default=MAX_CONNECTIONS)
     max_response_bytes: int = setting(WHOLE, default=MAX_RESPONSE_BYTES)
     keepalive_timeout: float = setting(SECONDS, default=KEEPALIVE_TIMEOUT)
-    tcp_keepalive: bool | None = option(FLAG, variables=("BOTOCORE_TCP_KEEPALIVE",), key="tcp_keepalive", default=False)
+    tcp_keepalive: bool | None = option(
+        FLAG, variables=("BOTOCORE_TCP_KEEPALIVE",), key="tcp_keepalive", default=False, decides=NOTHING
+    )
     local_address: str | None = option(ADDRESS)
     dns_cache_ttl: float = setting(SECONDS, default=DNS_CACHE_TTL)
     proxy: str | None = option(PROXY)
     https_proxy: str | None = option(PROXY, variables=("https_proxy", "HTTPS_PROXY"))
     http_proxy: str | None = option(PROXY, variables=("http_proxy", "HTTP_PROXY"))
     no_proxy: str | None = option(HOSTS, variables=("no_proxy", "NO_PROXY"))
-    ca_bundle: str | None = option(TEXT, variables=("AWS_CA_BUNDLE",), key="ca_bundle")
+    ca_bundle: str | None = option(TEXT, variables=("AWS_CA_BUNDLE",), key="ca_bundle", decides=TRUST)
     verify: bool = setting(FLAG, default=True)
     client_certificate: str | None = option(TEXT)
     client_key: str | None = option(TEXT)
-    app_id: str | None = option(APP_ID, variables=("AWS_SDK_UA_APP_ID",), key="sdk_ua_app_id")
+    app_id: str | None = option(APP_ID, variables=("AWS_SDK_UA_APP_ID",), key="sdk_ua_app_id", decides=NOTHING)
     user_agent_suffix: str | None = option(PRODUCTS)
     ec2_metadata_disabled: bool | None = option(FLAG, variables=("AWS_EC2_METADATA_DISABLED",), default=False)
     ec2_metadata_endpoint: str | None = option(
@@ -214,21 +235,30 @@ class Config:
         default="IPv4",
     )
     ec2_metadata_timeout: float | None = option(
-        SECONDS, variables=("AWS_METADATA_SERVICE_TIMEOUT",), key="metadata_service_timeout", default=1.0
+        SECONDS,
+        variables=("AWS_METADATA_SERVICE_TIMEOUT",),
+        key="metadata_service_timeout",
+        default=1.0,
+        decides=NOTHING,
     )
     ec2_metadata_attempts: int | None = option(
-        WHOLE, variables=("AWS_METADATA_SERVICE_NUM_ATTEMPTS",), key="metadata_service_num_attempts", default=1
+        WHOLE,
+        variables=("AWS_METADATA_SERVICE_NUM_ATTEMPTS",),
+        key="metadata_service_num_attempts",
+        default=1,
+        decides=NOTHING,
     )
     ec2_instance_profile_name: str | None = option(
         TEXT, variables=("AWS_EC2_INSTANCE_PROFILE_NAME",), key="ec2_instance_profile_name"
     )
     imds_v1_fallback: bool = setting(FLAG, default=False)
     _found: Mapping[str, _Found] = attrs.field(factory=dict, alias="_found", repr=False, eq=False)
+    _faults: Mapping[str, _Fault] = attrs.field(factory=dict, alias="_faults", repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         for name, known in OPTIONS.items():
             value = getattr(self, name)
-            if not known.accepts(value) and not self._is_found(name):
+            if not known.accepts(value) and not self.is_found(name):
                 raise ConfigurationError(f"{wording.option(name)} must be {known.kind.rule}")
 
     def origin_of(self, name: str) -> str:
@@ -236,16 +266,40 @@ class Config:
         Return what messages call an option: the variable or the key of the profile that it was taken from, or else
         its name.
         """
-        return self._found[name].origin if self._is_found(name) else wording.option(name)
+        return self._found[name].origin if self.is_found(name) else wording.option(name)
 
-    def _is_found(self, name: str) -> bool:
+    def is_found(self, name: str) -> bool:
+        """Say whether an option was found outside of the program, in a variable or in the profile."""
         found = self._found.get(name)  # another value may have taken its place since
         return found is not None and found.value == getattr(self, name)
+
+    def fault(self, *names: str) -> ConfigurationError | None:
+        """Return why one of these options could not be read, of options that `Surroundings.resolve` has filled in."""
+        for name in names:
+            fault = self._faults.get(name)  # another value may have taken its place since
+            if fault is not None and fault.value == getattr(self, name):
+                error = again(fault.error)
+                assert isinstance(error, ConfigurationError)  # noqa: S101 - a copy is of the same class
+                return error
+        return None
+
+    def need(self, *names: str) -> None:
+        """
+        Refuse to go on without one of these options. To be called by all that read an option that may have a fault.
+
+        Raises:
+            ConfigurationError: It could not be read.
+        """
+        fault = self.fault(*names)
+        if fault is not None:
+            raise fault
 
     async def resolve(self, environ: Mapping[str, str] | None = None) -> "Config":
         """
         Return these options with those that are None taken from *environ* (the process environment when None), from
         the profile, or from the defaults. The shared files are read in a thread.
+
+        A client is less strict: it raises these errors only when it needs an option that is affected.
 
         Raises:
             InvalidConfigFile: A shared file cannot be read, or there is no profile of a name that was given.
@@ -253,7 +307,12 @@ class Config:
         """
         here = Surroundings(self, environ)
         del environ  # it has keys in it, and a traceback that shows local variables must not
-        return await here.resolve()
+        found = await here.look()
+        if found.place is not None:
+            raise found.place
+        config = here.filled(found)
+        config.need(*OPTIONS)
+        return config
 
 
 OPTIONS: dict[str, Option] = {
@@ -274,9 +333,6 @@ class Surroundings:
     Attributes:
         environ: The environment as it is at any time, with all that it holds.
         files: The shared files.
-
-    Raises:
-        ConfigurationError: A path begins with ``~/``, and there is no home directory.
     """
 
     def __init__(self, config: Config, environ: Mapping[str, str] | None = None) -> None:
@@ -285,33 +341,81 @@ class Surroundings:
         self._warned: set[str] = set()
         self.variables = _own_variables(environ)
         self.files = SharedFiles.at(
-            config=config.config_file or _from_variables(OPTIONS["config_file"], self.variables),
-            credentials=config.credentials_file or _from_variables(OPTIONS["credentials_file"], self.variables),
-            environ=self.variables,
+            config=self._path("config_file"), credentials=self._path("credentials_file"), environ=self.variables
         )
 
+    def _path(self, name: str) -> tuple[str, str] | None:
+        """Return the path of a file that was named, and what names it."""
+        given = getattr(self.config, name)
+        if given is not None:
+            return given, wording.option(name)
+        return next(((self.variables[one], one) for one in OPTIONS[name].variables if one in self.variables), None)
+
     @property
-    def profile(self) -> tuple[str, str | None]:
-        """The name of the profile that is in force, and in words where it comes from, None for the default."""
-        return _profile_name(self.config, self.variables)
+    def profile(self) -> ProfileName:
+        """The profile that is in force."""
+        return profile_name(self.config.profile, variables=OPTIONS["profile"].variables, environ=self.variables)
 
     async def resolve(self) -> Config:
-        """Return the options with none missing; see `Config.resolve`."""
-        repaired: list[str] = []
-        sourced = _sourced(self.config, self.variables, await self.files.load(), repaired)
-        for warning in repaired:
+        """
+        Return the options with none missing. One that could not be read has a default, and a fault: see `Config.need`.
+
+        Raises:
+            InvalidConfigFile: The files cannot be read because this process is short of something: it may pass.
+        """
+        found = await self.look()
+        if found.place is not None and found.place.recoverable:
+            raise found.place
+        return self.filled(found)
+
+    async def look(self) -> Resolution:
+        """Return what is found for each option, and log what is odd about it: each warning once."""
+        shared: SharedConfig | InvalidConfigFile
+        try:
+            shared = await self.files.load()
+        except InvalidConfigFile as error:
+            shared = error.with_traceback(None)
+        found = resolve(
+            {name: getattr(self.config, name) for name in OPTIONS},
+            options=OPTIONS,
+            environ=self.variables,
+            shared=shared,
+            profile=self.profile,
+        )
+        for warning in found.warnings:
             if warning not in self._warned:
                 self._warned.add(warning)
                 log.warning("%s", warning)
-        return _resolved(self.config, sourced)
+        return found
 
-    async def origins(self) -> dict[str, str]:
-        """Return in words where the value of each option comes from."""
-        sourced = _sourced(self.config, self.variables, await self.files.load(), [])
-        return {name: origin for name, (_, origin) in sourced.items()}
+    def filled(self, found: Resolution) -> Config:
+        """Return the options with what was found."""
+        values, faults = found.values, found.faults
+        if values["max_attempts"] is None:
+            values["max_attempts"] = 5 if values["retry_mode"] == "legacy" else 3
+            _pass_on(faults, "retry_mode", to="max_attempts")
+        if values["connect_timeout"] is None:
+            values["connect_timeout"] = CONNECT_TIMEOUTS.get(values["defaults_mode"], CONNECT_TIMEOUT)
+            _pass_on(faults, "defaults_mode", to="connect_timeout")
+        outside = {
+            name: _Found(values[name], origin)
+            for name, origin in found.origins.items()
+            if origin not in (GIVEN, DEFAULT, PASSED_OVER, FAULTY)
+        }
+        return Config(
+            **values,
+            _found={**self.config._found, **outside},
+            _faults={name: _Fault(values[name], error) for name, error in faults.items()},
+        )
 
     def __repr__(self) -> str:
         return f"Surroundings({self.config!r})"
+
+
+def _pass_on(faults: dict[str, ConfigurationError], name: str, *, to: str) -> None:
+    """Have an option whose default follows from another one share its fault."""
+    if name in faults:
+        faults.setdefault(to, faults[name])
 
 
 def _own_variables(environ: Mapping[str, str]) -> Mapping[str, str]:
@@ -328,104 +432,3 @@ def _own_variables(environ: Mapping[str, str]) -> Mapping[str, str]:
         for name in names
         if (value := environ.get(name, "").strip())
     }
-
-
-def _resolved(config: Config, sourced: Mapping[str, tuple[Any, str]]) -> Config:
-    """Return *config* with every option that is None filled from what was found; see `Config.resolve`."""
-    values = {name: value for name, (value, _) in sourced.items()}
-    outside = {
-        name: _Found(value, origin)
-        for name, (value, origin) in sourced.items()
-        if origin not in (GIVEN, DEFAULT, PASSED_OVER)
-    }
-    if values["max_attempts"] is None:
-        values["max_attempts"] = 5 if values["retry_mode"] == "legacy" else 3
-    if values["connect_timeout"] is None:
-        values["connect_timeout"] = CONNECT_TIMEOUTS.get(values["defaults_mode"], CONNECT_TIMEOUT)
-    return Config(**values, _found={**config._found, **outside})
-
-
-def _sourced(
-    config: Config, environ: Mapping[str, str], shared: SharedConfig, repaired: list[str]
-) -> dict[str, tuple[Any, str]]:
-    """
-    Return the value of each option, and in words where it comes from.
-
-    What was read otherwise than it stands, because it makes no sense and stops no call, is added to *repaired*.
-    """
-    section = _section_of(config, environ, shared)
-    values: dict[str, tuple[Any, str]] = {}
-    for name, known in OPTIONS.items():
-        given = getattr(config, name)
-        values[name] = (given, GIVEN)
-        if given is None:
-            value, origin = values[name] = _look_up(known, environ, section)
-            if known.kind.repair is not None and value not in (None, _text_of(known, environ, section)):
-                repaired.append(f"{origin} is sent as {str.__str__(value)!r}: {known.kind.repaired}")
-    region, origin = values["region"]
-    if config.region is None and region is not None and not is_region(region):
-        raise InvalidRegion(f"{origin} is not a region: {REGION_RULE}")
-    if config.endpoint_url is None:
-        ignored = values["ignore_configured_endpoint_urls"][0]
-        values["endpoint_url"] = (None, PASSED_OVER) if ignored else _endpoint_url(environ, shared, section)
-    return values
-
-
-def _section_of(config: Config, environ: Mapping[str, str], shared: SharedConfig) -> Section | None:
-    """
-    Return the profile that is in force, or None where it is the default one and missing.
-
-    Raises:
-        InvalidConfigFile: A profile that was named is missing.
-    """
-    name, origin = _profile_name(config, environ)
-    section = shared.profiles.get(name)
-    if section is None and origin is not None:
-        raise InvalidConfigFile(
-            f"profile {name!r}, {wording.origin(origin)}, is neither in the config nor in the credentials file"
-        )
-    return section
-
-
-def _profile_name(config: Config, environ: Mapping[str, str]) -> tuple[str, str | None]:
-    """Return the name of the profile that is in force, and in words where it comes from, None for the default."""
-    if config.profile is not None:
-        return config.profile, GIVEN
-    for variable in OPTIONS["profile"].variables:
-        if variable in environ:
-            return environ[variable], f"named by {variable}"
-    return DEFAULT_PROFILE, None
-
-
-def _look_up(known: Option, environ: Mapping[str, str], section: Section | None) -> tuple[Any, str]:
-    """Return the value of an option that is not given in code, and in words where it comes from."""
-    for variable in known.variables:
-        if variable in environ:
-            return known.read(environ[variable], origin=variable), variable
-    text = section.get(known.key) if section is not None and known.key is not None else None
-    if section is None or text is None:
-        return known.default, DEFAULT
-    where = section.where(known.key)
-    return known.read(text, origin=where), where
-
-
-def _text_of(known: Option, environ: Mapping[str, str], section: Section | None) -> str | None:
-    """Return the text that `_look_up` reads."""
-    text = _from_variables(known, environ)
-    if text is None and section is not None and known.key is not None:
-        text = section.get(known.key)
-    return text
-
-
-def _endpoint_url(environ: Mapping[str, str], shared: SharedConfig, section: Section | None) -> tuple[str | None, str]:
-    known = OPTIONS["endpoint_url"]
-    if section is not None and not any(variable in environ for variable in known.variables):
-        value = grammar.service_value(shared, section, service="sts", key="endpoint_url")
-        if value is not None:
-            where = f"services of profile {section.name!r} ({value.file}, line {value.line})"
-            return known.read(value.text, origin=where), where
-    return _look_up(known, environ, section)
-
-
-def _from_variables(known: Option, environ: Mapping[str, str]) -> str | None:
-    return next((environ[variable] for variable in known.variables if variable in environ), None)

@@ -12,17 +12,18 @@ from typing import Any
 import attrs
 
 from ._assembly import endpoint_of, proxies_of
-from ._certificates import trust_of
+from ._certificates import Trust
 from ._core import wording
 from ._core.endpoints import Endpoint, is_known_region
 from ._core.proxies import is_near
+from ._core.resolution import DEFAULT, FAULTY, PASSED_OVER, Resolution
 from ._core.system import reason_of
 from ._core.words import printable
-from ._threads import reading
-from .config import DEFAULT, OPTIONS, PASSED_OVER, Config, Surroundings
+from ._file_reads import FILE_READS
+from .config import OPTIONS, Config, Surroundings
 from .credentials.default import DefaultChain
 from .credentials.source import MFACode
-from .errors import STSError
+from .errors import ServiceError, STSError
 
 NAME_WIDTH = 18  # characters
 ROWS_OF_THEIR_OWN = {"profile", "config_file", "credentials_file", "region", "endpoint_url", "proxy", "https_proxy"}
@@ -78,30 +79,27 @@ async def examine(config: Config, *, mfa_code: MFACode | None = None, check: boo
         mfa_code: Asked for the code of a profile with ``mfa_serial``.
         check: Whether to call GetCallerIdentity, to find out whether STS accepts the credentials.
     """
-    try:
-        surroundings = Surroundings(config)
-    except STSError as error:
-        return Report(rows=(Row("options", str(error), wrong=True),))
+    surroundings = Surroundings(config)
     name, why = surroundings.profile
     rows = [Row("profile", f"{name} ({wording.origin(why or DEFAULT)})"), *await _files(surroundings)]
-    try:
-        resolved, origins = await surroundings.resolve(), await surroundings.origins()
-    except STSError as error:
-        return Report(rows=(*rows, Row("options", str(error), wrong=True)))
-    rows.append(_region(resolved, origins))
+    found = await surroundings.look()
+    resolved = surroundings.filled(found)
+    rows += [_region(resolved, found)]
     endpoint: Endpoint | None = None
     try:
         endpoint = endpoint_of(resolved)
-        rows.append(Row("endpoint", f"{endpoint.url} ({_origin(origins, 'endpoint_url')})"))
+        rows.append(Row("endpoint", f"{endpoint.url} ({_origin(found.origins, 'endpoint_url')})"))
     except STSError as error:
-        rows.append(Row("endpoint", f"none: {error}", wrong=True))
+        region = found.faults.get("region")
+        known = region is not None and str(region) == str(error)  # its line has said so
+        rows.append(Row("endpoint", "none: the region is not known" if known else f"none: {error}", wrong=not known))
     if endpoint is not None:
-        rows.append(_proxy(resolved, origins, endpoint))
-    trust = await _trust(resolved, origins)
-    rows += [*trust, *_other_options(resolved, origins)]
+        rows.append(_proxy(resolved, found.origins, endpoint))
+    trust = await _trust(resolved, found.origins)
+    rows += [*trust, *_other_options(resolved, found.origins), *_faults(found)]
     chain = DefaultChain(mfa_code=mfa_code, surroundings=surroundings)
     if not any(row.wrong for row in trust):
-        rows += await _sources(chain)
+        rows += await _sources(chain, said={row.text for row in rows if row.wrong})
     if check and not any(row.wrong for row in rows):
         rows.append(await _identity(config, chain))
     return Report(rows=tuple(rows))
@@ -117,20 +115,20 @@ def _origin(origins: dict[str, str], option: str) -> str:
 
 async def _files(surroundings: Surroundings) -> list[Row]:
     rows = []
-    given = {"config": surroundings.config.config_file, "credentials": surroundings.config.credentials_file}
-    for kind, path in surroundings.files.paths:
-        option = OPTIONS[f"{kind}_file"]
-        variable = next((name for name in option.variables if name in surroundings.variables), None)
-        named = wording.origin(wording.GIVEN) if given[kind] is not None else variable
-        if path is None:
-            rows.append(Row(f"{kind} file", "none: there is no home directory"))
+    for file in surroundings.files.files:
+        name = f"{file.kind} file"
+        if file.path is None:
+            rows.append(Row(name, file.fault or "none: there is no home directory", wrong=bool(file.fault)))
             continue
-        state = await reading(_state, path)
-        if named is not None and state == "missing":
-            state = f"missing, although it is named: {named}"
+        try:
+            state = await FILE_READS.run(file.path, _state, file.path)
+        except OSError as error:
+            state = f"cannot be read: {reason_of(error)}"
+        if file.named_by is not None and state == "missing":
+            state = f"missing, although it is named: {file.named_by}"
         else:
-            state += f" ({named or DEFAULT})"
-        rows.append(Row(f"{kind} file", f"{path}: {state}"))
+            state += f" ({file.named_by or DEFAULT})"
+        rows.append(Row(name, f"{file.path}: {state}"))
     return rows
 
 
@@ -149,13 +147,28 @@ def _state(path: Path) -> str:
         return "not the name of a file"
 
 
-def _region(config: Config, origins: dict[str, str]) -> Row:
-    where = _origin(origins, "region")
+def _region(config: Config, found: Resolution) -> Row:
+    fault = found.faults.get("region")
+    if fault is not None:
+        return Row("region", f"none: {fault}", wrong=True)
+    where = _origin(found.origins, "region")
     if config.region is None:
         return Row("region", f"none ({where})")
     known = is_known_region(config.region) or config.endpoint_url is not None
     unknown = "" if known else ": no partition of AWS has regions with such a name"
     return Row("region", f"{config.region} ({where}){unknown}", wrong=not known)
+
+
+def _faults(found: Resolution) -> list[Row]:
+    """Return a row for each option that cannot be read and has no line of its own."""
+    own = {"region", "endpoint_url", "ca_bundle"}
+    place = "" if found.place is None else str(found.place)
+    rows = [Row("shared files", place)] if place else []
+    for name, fault in found.faults.items():
+        if name not in own and not (place and str(fault).startswith(place)):
+            # Options of the metadata service are needed only where it is asked.
+            rows.append(Row("option", str(fault), wrong=not name.startswith("ec2_")))
+    return rows
 
 
 def _proxy(config: Config, origins: dict[str, str], endpoint: Endpoint) -> Row:
@@ -184,10 +197,12 @@ def _passed_by(config: Config, origins: dict[str, str], endpoint: Endpoint) -> s
 async def _trust(config: Config, origins: dict[str, str]) -> list[Row]:
     if not config.verify:
         return [Row("CA bundle", f"none: TLS verification is disabled ({wording.setting('verify', 'False')})")]
-    if config.ca_bundle is None:
-        return []
     try:
-        context = await reading(trust_of, config)
+        config.need("ca_bundle")
+        trust = Trust.of(config)
+        if config.ca_bundle is None or trust is None:
+            return []
+        context = await trust.load()
     except STSError as error:
         return [Row("CA bundle", str(error), wrong=True)]
     count = len(context.get_ca_certs())
@@ -199,18 +214,18 @@ def _other_options(config: Config, origins: dict[str, str]) -> list[Row]:
     rows = []
     for name, known in OPTIONS.items():
         value: Any = getattr(config, name)
-        if name in ROWS_OF_THEIR_OWN or value == known.default or origins[name] == DEFAULT:
+        if name in ROWS_OF_THEIR_OWN or value == known.default or origins[name] in (DEFAULT, FAULTY):
             continue
         shown = "hidden" if known.kind.secret else value
         rows.append(Row("option", f"{name} = {shown} ({_origin(origins, name)})"))
     return rows
 
 
-async def _sources(chain: DefaultChain) -> list[Row]:
+async def _sources(chain: DefaultChain, *, said: set[str]) -> list[Row]:
     try:
         findings = (await chain.explain()).findings
     except STSError as error:
-        return [Row("credentials", str(error), wrong=True)]
+        return [Row("credentials", str(error), wrong=True)] if str(error) not in said else []
     width = max(len(finding.source) for finding in findings) + 2
     rows = []
     for number, finding in enumerate(findings, 1):
@@ -229,5 +244,7 @@ async def _identity(config: Config, chain: DefaultChain) -> Row:
     try:
         async with STSClient(config=config, credentials=chain) as sts:
             return Row("identity", (await sts.get_caller_identity()).arn or "STS named none")
+    except ServiceError as error:
+        return Row("identity", f"unknown: {error.with_encoded_message(str(error))}", wrong=True)
     except STSError as error:
         return Row("identity", f"unknown: {error}", wrong=True)

@@ -265,9 +265,9 @@ async def test_without_a_home_directory_there_are_no_files_unless_they_are_named
 
 async def test_where_a_value_comes_from_can_be_told(config_file: Callable[[str], dict[str, str]]) -> None:
     environ = config_file(f"{SERVICES}[profile two]\nregion = eu-west-1\n")
-    origins = await Surroundings(Config(profile="two"), {**environ, "AWS_MAX_ATTEMPTS": "2"}).origins()
-    services = await Surroundings(Config(), environ).origins()
-    ignored = await Surroundings(Config(ignore_configured_endpoint_urls=True), environ).origins()
+    origins = (await Surroundings(Config(profile="two"), {**environ, "AWS_MAX_ATTEMPTS": "2"}).look()).origins
+    services = (await Surroundings(Config(), environ).look()).origins
+    ignored = (await Surroundings(Config(ignore_configured_endpoint_urls=True), environ).look()).origins
 
     assert re.fullmatch(r"profile 'two', key region \(.*config, line 11\)", origins["region"])
     assert origins["max_attempts"] == "AWS_MAX_ATTEMPTS"

@@ -273,7 +273,7 @@ async def test_tls_names_the_host_without_its_final_dot(tmp_path: Any, dotted: l
     requests: list[bytes] = []
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
-    transport = await transport_of(await Config(ca_bundle=str(bundle)).resolve({}))
+    transport = transport_of(await Config(ca_bundle=str(bundle)).resolve({}))
     answer = await transport.send(HttpRequest("GET", f"https://sts.shop.test.:{port}/", {}))
     await transport.aclose()
     server.close()

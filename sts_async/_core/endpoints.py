@@ -91,6 +91,7 @@ class Endpoint(NamedTuple):
         signing_region: The region of the signature's scope; None when a custom endpoint came without a region.
         signing_name: The service of the signature's scope.
         secure: Whether nobody else can answer in its place: there is TLS, or it is on this host.
+        no_region: Why there is no signing region, where that is known.
     """
 
     url: str
@@ -98,6 +99,7 @@ class Endpoint(NamedTuple):
     signing_region: str | None
     signing_name: str = "sts"
     secure: bool = True
+    no_region: ConfigurationError | None = None
 
 
 def partition_of(region: str) -> Partition:

@@ -18,6 +18,8 @@ from .secret import Secret, conceal, conceal_login
 _HEADER_WORD = rf"{TCHAR}{{1,50}}"
 _PRODUCTS = rf"(?=.{{1,128}}\Z){TCHAR}+(?:[ /]{TCHAR}+)*"  # Source: RFC 9110, 10.1.5
 METADATA = "sts_async.option"
+# What an option decides. Where its profile cannot be read, a default takes its place only if it decides nothing.
+DESTINATION, TRUST, NOTHING = "destination", "trust", "nothing"
 KEEPALIVE_TIMEOUT = 15.0  # s that a connection is kept while nobody uses it, as aiohttp
 DNS_CACHE_TTL = 10.0  # s, as aiohttp
 
@@ -168,6 +170,8 @@ class Option:
         key: Key of a profile.
         default: What it is when nobody says.
         optional: Whether None may be given, for: what the others say.
+        decides: ``DESTINATION``: where requests go, and as whom; ``TRUST``: who may answer them; or ``NOTHING`` of the
+            sort, so that its default is used where its profile cannot be read.
     """
 
     kind: Kind
@@ -175,6 +179,7 @@ class Option:
     key: str | None = None
     default: Any = None
     optional: bool = True
+    decides: str = DESTINATION
 
     def accepts(self, value: object) -> bool:
         """Say whether *value* can be given in code."""
@@ -196,9 +201,16 @@ class Option:
         raise ConfigurationError(f"{origin} must be {self.kind.rule}")
 
 
-def option(kind: Kind, *, variables: tuple[str, ...] = (), key: str | None = None, default: Any = None) -> Any:
+def option(
+    kind: Kind,
+    *,
+    variables: tuple[str, ...] = (),
+    key: str | None = None,
+    default: Any = None,
+    decides: str = DESTINATION,
+) -> Any:
     """Return an attrs field for what environment and profile can say: None, unless it is given in code."""
-    known = Option(kind=kind, variables=variables, key=key, default=default)
+    known = Option(kind=kind, variables=variables, key=key, default=default, decides=decides)
     return attrs.field(default=None, metadata={METADATA: known}, converter=conceal if kind.secret else None)
 
 

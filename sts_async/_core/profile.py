@@ -116,12 +116,16 @@ class SharedConfig:
         sso_sessions: The sso-sessions by name.
         services: The services sections by name.
         warnings: What was ignored, at most 21 lines for each file; each names the file, and the line if it is one.
+        unread: Default files that cannot be read and count as empty, each with the reason.
+        absent: Files that were named and do not exist, which count as empty, each with what named it.
     """
 
     profiles: Mapping[str, Section] = _NOTHING
     sso_sessions: Mapping[str, Section] = _NOTHING
     services: Mapping[str, Section] = _NOTHING
     warnings: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 EMPTY = SharedConfig()

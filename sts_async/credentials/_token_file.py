@@ -16,9 +16,9 @@ from .. import _files, _forks
 from .._core.documents import MOST_BYTES
 from .._core.secret import SecretBytes
 from .._core.system import reason_of
+from .._file_reads import FILE_READS, FileTimeout
 from .._files import Lock
 from .._seams import Lender
-from .._threads import reading
 from ..errors import CredentialsError, LoginRequired, STSError
 
 REFRESH_BEFORE = 300.0  # s of its life that a token has left when it is refreshed. Source: aws-sdk-rust
@@ -135,7 +135,10 @@ class TokenFile(Generic[T]):
 
     async def _load(self, path: Path) -> T:
         """Return the token that the file holds, or that it would hold if it could have been written."""
-        token = await reading(self._read, path)
+        try:
+            token = await FILE_READS.run(path, self._read, path)
+        except FileTimeout as error:
+            raise CredentialsError(f"the token file {_shown(path)} cannot be used: {reason_of(error)}") from None
         if self._unsaved is not None and self._unsaved[0] == path:
             if self._unsaved[1].expires_at > token.expires_at:
                 return self._unsaved[1]

@@ -80,12 +80,9 @@ class ProviderChain(Unpicklable):
             lender.tasks, lambda: self._search(lender), key=lender.client_credentials, seconds=SEARCH_SECONDS
         )
 
-    async def _sources(self) -> tuple[CredentialsProvider, ...]:
-        return self.sources
-
     async def _search(self, lender: Lender) -> Credentials:
         looked_at = []
-        for source in await self._sources():
+        for source in self.sources:
             try:
                 credentials = await _provided(source, lender)
             except CredentialsNotFound as error:
@@ -105,7 +102,7 @@ class ProviderChain(Unpicklable):
         """Ask every source, also those that come after the one that is taken, and return what each said."""
         findings: list[Finding] = []
         decided = False
-        for source in await self._sources():
+        for source in self.sources:
             finding = await _ask(source, lender)
             if finding.outcome != "not configured" and not decided:
                 decided = True

@@ -19,9 +19,9 @@ from .._core.redaction import Redaction
 from .._core.refusals import Refusal, is_transient, refusal
 from .._core.secret import HiddenMapping, Secret
 from .._core.system import code_of, reason_of
+from .._file_reads import FILE_READS
 from .._resolver import LOOK_UPS
 from .._seams import Lender
-from .._threads import reading
 from ..errors import ConnectError, CredentialsError, CredentialsNotFound, InvalidEndpoint, TransportError
 from ..shapes import Credentials
 from .cache import RefreshingProvider
@@ -114,7 +114,7 @@ class ContainerProvider(RefreshingProvider):
             token = self._variable(TOKEN)
             return None if token is None else self._checked(token, what=TOKEN)
         try:
-            data, _ = await reading(_files.read, path, most=MOST_TOKEN_BYTES)
+            data, _ = await FILE_READS.run(path, _files.read, path, most=MOST_TOKEN_BYTES)
         except _files.UnsuitableFile as error:
             reason = reason_of(error)
         except OSError as error:

@@ -5,14 +5,15 @@ import attrs
 from .._assembly import endpoint_of, engine_of, transport_of
 from .._core import wording
 from .._core.endpoints import Endpoint
-from .._core.secret import without_data
-from .._seams import CredentialsProvider
+from .._core.secret import Unpicklable, without_data
+from .._seams import Lender
 from ..config import Config, Surroundings
 from ..errors import ConfigurationError
+from ..shapes import Credentials
 from .chain import Finding, ProviderChain
 from .container import ContainerProvider
 from .environment import EnvironmentProvider
-from .imds import imds_of
+from .imds import IMDSProvider, imds_of
 from .profile import ProfileProvider
 from .source import MFACode
 from .web_identity import WebIdentityProvider
@@ -30,6 +31,7 @@ class Explanation:
         endpoint_url: Where requests go, or None without a region.
         endpoint_source: Where the endpoint comes from; or why there is none.
         findings: What each source said, in the order of the chain.
+        warnings: Files that count as empty, because they cannot be read, or were named and do not exist; and why.
     """
 
     profile: str
@@ -38,6 +40,7 @@ class Explanation:
     endpoint_url: str | None
     endpoint_source: str
     findings: tuple[Finding, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -50,12 +53,34 @@ class Explanation:
             ("region", f"{self.region or 'none'} ({self.region_source})"),
             ("endpoint", f"{self.endpoint_url or 'none'} ({self.endpoint_source})"),
         ]
+        rows += [("warning", text) for text in self.warnings]
         lines = [f"{name:<10}{text}" for name, text in rows]
         width = max(len(finding.source) for finding in self.findings) + 2
         for number, finding in enumerate(self.findings, 1):
             outcome = "used" if finding.used else finding.outcome
             lines.append(f"{number}. {finding.source:<{width}}{outcome:<16}{finding.detail}")
         return "\n".join(lines)
+
+
+class _Instance(Unpicklable):
+    """The instance metadata service, by options that are read when it is asked: most chains find something before."""
+
+    name = IMDSProvider.name
+    bounds_itself = True
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        self._provider: IMDSProvider | None = None
+
+    async def provide_credentials(self, lender: Lender) -> Credentials:
+        if self._provider is None:
+            config = await self._surroundings.resolve()
+            self._provider = self._provider or imds_of(config)  # another thread may have been quicker
+        return await self._provider.provide_credentials(lender)
+
+    def invalidate(self, access_key_id: str) -> None:
+        if self._provider is not None:
+            self._provider.invalidate(access_key_id)
 
 
 class DefaultChain(ProviderChain):
@@ -88,12 +113,7 @@ class DefaultChain(ProviderChain):
         else:
             web_identity = WebIdentityProvider.from_environment(here.environ)
             super().__init__(EnvironmentProvider(here.environ), profile, web_identity, container)
-        self._instance: CredentialsProvider | None = None
-
-    async def _sources(self) -> tuple[CredentialsProvider, ...]:
-        if self._instance is None:
-            self._instance = imds_of(await self._surroundings.resolve())
-        return (*self.sources, self._instance)
+        self.sources += (_Instance(here),)
 
     async def explain(self) -> Explanation:
         """
@@ -102,13 +122,16 @@ class DefaultChain(ProviderChain):
         Sources that ask AWS do so, over connections for this alone, and processes are run.
 
         Raises:
-            ConfigurationError: Environment or files say what an option cannot be.
+            ConfigurationError: Environment or files say what an option cannot be that every client needs.
         """
-        config = await self._surroundings.resolve()
-        origins = await self._surroundings.origins()
-        name, why = self._surroundings.profile
+        here = self._surroundings
+        found = await here.look()
+        if found.place is not None and found.place.recoverable:
+            raise found.place
+        config = here.filled(found)
         endpoint, problem = _endpoint(config)
-        transport = await transport_of(config)
+        no_region = config.fault("region")
+        transport = transport_of(config)
         engine = engine_of(
             config, endpoint=endpoint, transport=transport, credentials=self, default_credentials=lambda: self
         )
@@ -120,12 +143,13 @@ class DefaultChain(ProviderChain):
             finally:
                 await transport.aclose()
         return Explanation(
-            profile=f"{name} ({wording.origin(why or 'the default')})",
+            profile=f"{here.profile.name} ({wording.origin(here.profile.origin or 'the default')})",
             region=config.region,
-            region_source=wording.origin(origins["region"]),
+            region_source=wording.origin(found.origins["region"]) if no_region is None else str(no_region),
             endpoint_url=None if endpoint is None else endpoint.url,
-            endpoint_source=problem or wording.origin(origins["endpoint_url"]),
+            endpoint_source=problem or wording.origin(found.origins["endpoint_url"]),
             findings=findings,
+            warnings=here.files.notes,
         )
 
     def __repr__(self) -> str:

@@ -16,8 +16,9 @@ from .._core.redaction import Redaction
 from .._core.refusals import is_transient, readable_code, refusal
 from .._core.secret import Secret, SecretBytes, conceal_login
 from .._core.wording import option, setting
+from .._flight import again
 from .._seams import Lender
-from ..config import Config
+from ..config import OPTIONS, Config
 from ..errors import (
     AttemptTimeout,
     ConfigurationError,
@@ -93,6 +94,7 @@ class IMDSProvider(RefreshingProvider):
         self._attempts = attempts
         self._role_name = role_name
         self._disabled = disabled
+        self._fault: ConfigurationError | None = None  # of the options that all this comes from
         self._v1_fallback = v1_fallback
         self._token: Secret | None = None
         self._token_ends = 0.0  # on the monotonic clock, less the margin
@@ -113,6 +115,8 @@ class IMDSProvider(RefreshingProvider):
             raise CredentialsNotFound(
                 f"it is disabled: {option('ec2_metadata_disabled')}, or AWS_EC2_METADATA_DISABLED"
             )
+        if self._fault is not None:
+            raise again(self._fault)
         base = base_url(self._endpoint, mode=self._endpoint_mode)
         self._version_1 = False  # a token may be had this time
         if self._role_name is None:
@@ -303,8 +307,12 @@ def base_url(endpoint: str | None, *, mode: str) -> str:
 
 
 def imds_of(config: Config) -> IMDSProvider:
-    """Return the provider of the instance metadata service, by options that are resolved."""
-    return IMDSProvider(
+    """
+    Return the provider of the instance metadata service, by options that are resolved.
+
+    If one of them could not be read, the provider raises its fault when it is asked: a chain may never ask it.
+    """
+    provider = IMDSProvider(
         endpoint=config.ec2_metadata_endpoint,
         endpoint_mode=config.ec2_metadata_endpoint_mode or "IPv4",
         seconds=config.ec2_metadata_timeout or 1.0,
@@ -313,3 +321,5 @@ def imds_of(config: Config) -> IMDSProvider:
         disabled=bool(config.ec2_metadata_disabled),
         v1_fallback=config.imds_v1_fallback,
     )
+    provider._fault = config.fault(*(name for name in OPTIONS if name.startswith(("ec2_", "imds_"))))
+    return provider

@@ -8,16 +8,18 @@ import logging
 
 import attrs
 
-from .._core import freshness, plans
+from .._core import freshness, plans, resolution
 from .._core.endpoints import is_of_aws
 from .._core.freshness import Schedule
 from .._core.plans import Plan
+from .._core.profile import SharedConfig
+from .._core.resolution import ProfileName
 from .._core.secret import Unpicklable, without_data
 from .._flight import Flights
 from .._limits import FETCH_SECONDS
 from .._seams import CredentialsProvider, Lender
 from ..config import Config, Surroundings
-from ..errors import CredentialsError, STSError
+from ..errors import CredentialsError, CredentialsNotFound, InvalidConfigFile, STSError
 from ..shapes import Credentials
 from .assume_role import AssumeRoleProvider
 from .container import ContainerProvider
@@ -50,6 +52,9 @@ class ProfileProvider(Unpicklable):
     The files are read in a thread. Every 10 s, while credentials are asked for, they are looked at again, in the
     background; what they say then counts for the calls that follow. If they have become invalid, their last valid
     contents stay in effect, and a warning says why: once, until they are valid again.
+
+    A default file that cannot be read counts as empty, until it has been read once. But it may say more of a profile
+    that was named, by code, a variable or another profile. So then it is an error.
 
     Args:
         profile: Its name; None for what ``AWS_PROFILE`` says, else ``default``.
@@ -90,8 +95,9 @@ class ProfileProvider(Unpicklable):
         Return the credentials.
 
         Raises:
-            CredentialsNotFound: There is no such profile, or it says nothing of credentials.
-            InvalidConfigFile: A file breaks the grammar, or the profile contradicts itself.
+            CredentialsNotFound: The profile says nothing of credentials, or is the default one and missing.
+            InvalidConfigFile: A profile that was named is missing, a file cannot be read or breaks the grammar, or the
+                profile contradicts itself.
             STSError: The source that the profile asks for failed.
         """
         current = self._current
@@ -111,7 +117,7 @@ class ProfileProvider(Unpicklable):
         before = self._current
         try:
             strict = lender.endpoint is None or is_of_aws(lender.endpoint)
-            plan = plans.plan(await self._surroundings.files.load(), self._profile, strict_arns=strict)
+            plan = self._plan(await self._surroundings.files.load(), strict_arns=strict)
             self._mended()
             if before is not None and plan == before.plan:
                 return before.provider
@@ -125,6 +131,22 @@ class ProfileProvider(Unpicklable):
             self._complaint = str(failure)
             log.warning("%s: the files are invalid; their last valid contents stay in effect: %s", self.name, failure)
         return before.provider
+
+    def _plan(self, shared: SharedConfig, *, strict_arns: bool) -> Plan:
+        origin = self._surroundings.profile.origin
+        section = resolution.section_of(shared, ProfileName(self._profile, origin))
+        unread = f"; cannot be read: {'; '.join(shared.unread)}" if shared.unread else ""
+        if section is not None and unread and section.get("role_arn") and section.get("source_profile"):
+            raise InvalidConfigFile(
+                f"{section.where('source_profile')} names a profile that may stand elsewhere{unread}"
+            )
+        try:
+            return plans.plan(shared, self._profile, strict_arns=strict_arns)
+        except (CredentialsNotFound, InvalidConfigFile) as error:
+            if not unread:
+                raise
+            kind, text = type(error), f"{error}{unread}"
+        raise kind(text)
 
     def _mended(self) -> None:
         if self._complaint:

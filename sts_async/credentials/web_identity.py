@@ -15,8 +15,8 @@ from .._core import arns
 from .._core.endpoints import is_of_aws
 from .._core.secret import HiddenMapping, Secret, without_data
 from .._core.system import reason_of
+from .._file_reads import FILE_READS, FileTimeout
 from .._seams import Lender
-from .._threads import reading
 from ..errors import (
     ConfigurationError,
     CredentialsError,
@@ -146,7 +146,10 @@ class WebIdentityProvider(IssuedProvider):
         assert self._file is not None  # noqa: S101 - one of the two is there
         pauses = iter(READ_AGAIN)
         while True:
-            token, problem = await reading(_read_token, self._file, dots=self._dots)
+            try:
+                token, problem = await FILE_READS.run(self._file, _read_token, self._file, dots=self._dots)
+            except FileTimeout as error:
+                raise CredentialsError(f"no web identity token: {str(self._file)!a}: {reason_of(error)}") from None
             if token is not None:
                 return token
             pause = next(pauses, None)

@@ -241,6 +241,7 @@ STANDARD_NAMES = "the names that the AWS SDKs share: AWS_SESSION_TOKEN and aws_s
 OLD_FILES = "files of boto 2 and of the old EC2 tools are not read"
 ONE_PLACE = "a web identity stands in one place: token file, role and name of the session come from there"
 STOPS = "a source that is configured and fails ends the search"
+NOT_NEEDED = "keys in the environment come before the profile, so nothing in the files can break them"
 NO_V1 = "IMDSv1 is used only with Config(imds_v1_fallback=True)"
 
 # fmt: off
@@ -257,7 +258,8 @@ NAMES = (
          environ={"AWS_PROFILE": ""}),
     Case("a profile that is missing", Fails("InvalidConfigFile"), environ=MINE),
     Case("a default profile that is named and missing", Fails("InvalidConfigFile"), environ={"AWS_PROFILE": "default"}),
-    Case("a missing profile beside keys", Fails("InvalidConfigFile"), environ={**MINE, **environment()}),
+    Case("a missing profile beside keys", Keys("AKIAENV"), botocore=FAILS, we_differ=NOT_NEEDED,
+         environ={**MINE, **environment()}),
     Case("a profile that says nothing of keys", NOTHING, config="[profile mine]\nregion = eu-west-1\n", environ=MINE),
     Case("a missing profile in code", Fails("InvalidConfigFile"), profile="mine", environ=environment()),
     Case("a profile in code and keys in the environment", Keys("AKIAA"), config=f"[profile mine]\n{keys('AKIAA')}",
@@ -280,8 +282,7 @@ NAMES = (
     Case("a directory in the place of a file", Fails("InvalidConfigFile"), botocore=NOTHING,
          we_differ="a file that is there and cannot be read is an error", files={"c/x": "x"},
          environ={"AWS_CONFIG_FILE": "<home>/c"}),
-    Case("an option that it cannot have", Fails("ConfigurationError"), botocore=Keys("AKIAENV"),
-         we_differ="options are checked before anything is asked for", environ=environment(),
+    Case("an option that it cannot have", Keys("AKIAENV"), environ=environment(),
          config="[default]\nretry_mode = slow\n"),
     Case("~/.boto", NOTHING, botocore=Keys("AKIAA"), we_differ=OLD_FILES,
          files={".boto": "[Credentials]\n" + keys("AKIAA")}),
@@ -624,7 +625,8 @@ TEXTS = (
     text("a section without its end", BROKEN, f"[default\n{A_KEYS}"),
     text("line ends of Windows", A, f"[default]\n{A_KEYS}".replace("\n", "\r\n")),
     text("a byte order mark", BROKEN, f"\ufeff[default]\n{A_KEYS}"),
-    text("a broken file beside keys in the environment", BROKEN, "[default\n", environ=environment()),
+    Case("a broken file beside keys in the environment", Keys("AKIAENV"), botocore=FAILS, we_differ=NOT_NEEDED,
+         config="[default\n", environ=environment()),
 )
 # fmt: on
 

@@ -62,7 +62,7 @@ PLACES: dict[str, Callable[..., Any]] = {
     "a proxy that a request would go by": lambda: Proxies(
         https=ProxySetting(url=f"ftp://u:{SECRET}@h", origin="https_proxy")
     ).of("https://sts.example/"),
-    "Surroundings(environ)": lambda: Surroundings(Config(config_file="~/x"), {**ENVIRON, "HOME": ""}),
+    "Surroundings(environ)": lambda: Surroundings(5, ENVIRON),  # type: ignore[arg-type]
     "sigv4.host_header(url)": lambda: sigv4.host_header(LOGIN_URL),
     "STSClient(endpoint_url)": lambda: STSClient(endpoint_url=LOGIN_URL),
     "STSClient(endpoint_url), and another option is wrong": lambda: STSClient(endpoint_url=LOGIN_URL, config=5),  # type: ignore[arg-type]

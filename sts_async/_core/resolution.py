@@ -1,0 +1,206 @@
+"""
+Options from outside of the program: what is given in code, then the environment, then the profile, then a default.
+
+Finding them never raises. An option that cannot be read has a *fault*, which is raised when the option is needed: an
+option that no call needs breaks none. There are two sorts of faults. That of a value is its option's own. That of the
+place, such as a profile that is missing or a file that is broken, is the fault of every option that could stand there.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..errors import ConfigurationError, InvalidConfigFile, InvalidRegion
+from . import profile as grammar
+from . import wording
+from .endpoints import REGION_RULE, is_region
+from .options import DESTINATION, TRUST, Option
+from .profile import Section, SharedConfig
+from .wording import GIVEN
+
+DEFAULT_PROFILE = "default"
+DEFAULT, PASSED_OVER = "the default", "passed over"  # origins that are no place outside, as GIVEN is
+FAULTY = "not known"
+
+
+class ProfileName(NamedTuple):
+    """
+    The profile that is in force.
+
+    Attributes:
+        name: Its name.
+        origin: In words where the name comes from; None for the default, which may be missing.
+    """
+
+    name: str
+    origin: str | None = None
+
+
+class Resolution(NamedTuple):
+    """
+    The options of a client, as they were found.
+
+    Attributes:
+        values: The value of each option; the default where it has a fault.
+        origins: In words where each comes from.
+        faults: Why options cannot be read.
+        place: Why the profile cannot be read, or None.
+        warnings: What was read otherwise than it stands, or not read, and stops no call.
+    """
+
+    values: dict[str, Any]
+    origins: dict[str, str]
+    faults: dict[str, ConfigurationError]
+    place: InvalidConfigFile | None
+    warnings: list[str]
+
+
+def profile_name(given: str | None, *, variables: tuple[str, ...], environ: Mapping[str, str]) -> ProfileName:
+    """Return the profile that is in force: the one that is given in code, or that the first of *variables* names."""
+    if given is not None:
+        return ProfileName(given, GIVEN)
+    for variable in variables:
+        if variable in environ:
+            return ProfileName(environ[variable], f"named by {variable}")
+    return ProfileName(DEFAULT_PROFILE)
+
+
+def section_of(shared: SharedConfig, profile: ProfileName) -> Section | None:
+    """
+    Return the profile that is in force, or None where it is the default one and missing.
+
+    Raises:
+        InvalidConfigFile: A profile that was named is missing, or a file that could say more of it cannot be read.
+    """
+    section = shared.profiles.get(profile.name)
+    if profile.origin is None:
+        return section
+    called = f"profile {profile.name!r}, {wording.origin(profile.origin)},"
+    if shared.unread:
+        raise InvalidConfigFile(f"{called} may stand in a file that cannot be read: {'; '.join(shared.unread)}")
+    if section is None:
+        absent = f" ({'; '.join(shared.absent)})" if shared.absent else ""
+        raise InvalidConfigFile(f"{called} is neither in the config nor in the credentials file{absent}")
+    return section
+
+
+def resolve(
+    given: Mapping[str, Any],
+    *,
+    options: Mapping[str, Option],
+    environ: Mapping[str, str],
+    shared: SharedConfig | InvalidConfigFile,
+    profile: ProfileName,
+) -> Resolution:
+    """
+    Return the value of each option, and where it comes from, or why it cannot be read.
+
+    Args:
+        given: The value of each option that is given in code, else None.
+        options: What each can be, and where it can come from.
+        environ: The variables, without the blank ones.
+        shared: What the shared files say, or why they cannot be read.
+        profile: The profile that is in force.
+    """
+    section, place, blocked = _place(shared, profile)
+    found = Resolution({}, {}, {}, place, [])
+    defaulted = []
+    for name, known in options.items():
+        if given[name] is not None:
+            found.values[name], found.origins[name] = given[name], GIVEN
+        elif place is not None and known.key is not None and not _is_set(known, environ):
+            found.values[name], found.origins[name] = known.default, DEFAULT
+            if known.decides in blocked:
+                found.origins[name] = FAULTY
+                found.faults[name] = _of_place(place, name)
+            else:
+                defaulted.append(name)
+        else:
+            _read(found, name, known, environ, section)
+    if given["endpoint_url"] is None:
+        _choose_endpoint_url(found, options["endpoint_url"], environ, shared, section)
+    _check_region(found, is_given=given["region"] is not None)
+    if defaulted:
+        found.warnings.append(f"{place}; defaults apply for: {', '.join(defaulted)}")
+    return found
+
+
+def _place(
+    shared: SharedConfig | InvalidConfigFile, profile: ProfileName
+) -> tuple[Section | None, InvalidConfigFile | None, frozenset[str]]:
+    """Return the profile; or why it cannot be read, and what the options decide that have no default then."""
+    if isinstance(shared, InvalidConfigFile):
+        return None, shared, frozenset({DESTINATION, TRUST})
+    try:
+        return section_of(shared, profile), None, frozenset()
+    except InvalidConfigFile as error:
+        place = error.with_traceback(None)
+    # A profile that does not exist names no authorities. In a file that cannot be read there may be some.
+    return None, place, frozenset({DESTINATION, TRUST} if shared.unread else {DESTINATION})
+
+
+def _of_place(place: InvalidConfigFile, name: str) -> InvalidConfigFile:
+    fault = InvalidConfigFile(f"{place}; {wording.option(name)} could be set there: pass {wording.setting(name)}")
+    fault.recoverable = place.recoverable
+    return fault
+
+
+def _is_set(known: Option, environ: Mapping[str, str]) -> bool:
+    return any(variable in environ for variable in known.variables)
+
+
+def _read(found: Resolution, name: str, known: Option, environ: Mapping[str, str], section: Section | None) -> None:
+    """Read an option that is not given in code from the first variable that is set, or from the profile."""
+    found.values[name], found.origins[name] = known.default, DEFAULT
+    text, origin = next(
+        ((environ[variable], variable) for variable in known.variables if variable in environ), (None, "")
+    )
+    if text is None and section is not None and known.key is not None:
+        text, origin = section.get(known.key), section.where(known.key)
+    if text is not None:
+        _take(found, name, known, text, origin=origin)
+
+
+def _take(found: Resolution, name: str, known: Option, text: str, *, origin: str) -> None:
+    try:
+        value = known.read(text, origin=origin)
+    except ConfigurationError as error:
+        found.values[name], found.origins[name] = known.default, FAULTY
+        found.faults[name] = error.with_traceback(None)
+        return
+    found.values[name], found.origins[name] = value, origin
+    if known.kind.repair is not None and value != text:
+        found.warnings.append(f"{origin} is sent as {str.__str__(value)!r}: {known.kind.repaired}")
+
+
+def _choose_endpoint_url(
+    found: Resolution,
+    known: Option,
+    environ: Mapping[str, str],
+    shared: SharedConfig | InvalidConfigFile,
+    section: Section | None,
+) -> None:
+    """Pass over the endpoint that was found, or put that of the service in its place."""
+    name = "endpoint_url"
+    if found.values["ignore_configured_endpoint_urls"]:
+        found.values[name], found.origins[name] = None, PASSED_OVER
+        found.faults.pop(name, None)
+        return
+    if section is None or isinstance(shared, InvalidConfigFile) or _is_set(known, environ):
+        return
+    try:
+        value = grammar.service_value(shared, section, service="sts", key="endpoint_url")
+    except InvalidConfigFile as error:
+        found.values[name], found.origins[name] = None, FAULTY
+        found.faults[name] = error.with_traceback(None)
+        return
+    if value is not None:
+        found.faults.pop(name, None)  # of the endpoint of all services, which is not used
+        origin = f"services of profile {section.name!r} ({value.file}, line {value.line})"
+        _take(found, name, known, value.text, origin=origin)
+
+
+def _check_region(found: Resolution, *, is_given: bool) -> None:
+    region, origin = found.values["region"], found.origins["region"]
+    if not is_given and region is not None and not is_region(region):
+        found.values["region"], found.origins["region"] = None, FAULTY
+        found.faults["region"] = InvalidRegion(f"{origin} is not a region: {REGION_RULE}")

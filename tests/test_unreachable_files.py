@@ -1,0 +1,457 @@
+"""C1: default files that cannot be read say nothing, with a warning; what was named and cannot be read is an error."""
+
+import asyncio
+import errno
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import KEYS, START, Answering, engine_of
+
+from sts_async import Config, STSClient, _file_reads, _files, cli
+from sts_async._core.system import PASSING
+from sts_async._shared import SharedFiles
+from sts_async.config import Surroundings
+from sts_async.credentials import DefaultChain, ProfileProvider
+from sts_async.errors import ConfigurationError, CredentialsNotFound, InvalidConfigFile
+from sts_async.testing import LocalSTS
+
+CONFIG = "[default]\nregion = eu-west-1\n[profile mine]\nregion = eu-west-2\n"
+IN_PROFILE = "aws_access_key_id = AKIAPROFILE\naws_secret_access_key = SENTINEL-of-the-profile\n"
+ENVIRON = {"AWS_ACCESS_KEY_ID": KEYS.access_key_id, "AWS_SECRET_ACCESS_KEY": KEYS.secret_access_key}
+ROLE = "arn:aws:iam::123456789012:role/demo"
+NUMBERS = sorted(set(errno.errorcode) - {errno.ENOENT})
+
+
+def _not_a_directory(home: Path) -> Path:
+    (home / "file").write_text("")
+    return home / "file"
+
+
+def _directory(home: Path) -> Path:
+    (home / ".aws/config").mkdir(parents=True)
+    return home
+
+
+def _fifo(home: Path) -> Path:
+    (home / ".aws").mkdir()
+    os.mkfifo(home / ".aws/config")
+    return home
+
+
+def _loop(home: Path) -> Path:
+    (home / ".aws").symlink_to(home / ".aws")
+    return home
+
+
+def _device(home: Path) -> Path:
+    (home / ".aws").mkdir()
+    (home / ".aws/config").symlink_to("/dev/zero")
+    return home
+
+
+HOMES: dict[str, tuple[Callable[[Path], Path | str], str]] = {
+    "the null device": (lambda _: os.devnull, "Not a directory"),
+    "a file": (_not_a_directory, "Not a directory"),
+    "a directory in the place of the file": (_directory, "is a directory, not a regular file"),
+    "a FIFO": (_fifo, "is a FIFO, not a regular file"),
+    "a device": (_device, "is a device, not a regular file"),
+    "a circle of links": (_loop, "Too many levels of symbolic links"),
+    "a name that is too long": (lambda home: home / ("x" * 300), "File name too long"),
+    "no path": (lambda home: f"{home}/\ud800", "has characters that no path can have"),
+}
+IN_ENVIRONMENT = {
+    name: home for name, home in HOMES.items() if name != "no path"
+}  # no variable of a process can hold it
+each_home = pytest.mark.parametrize(("make", "reason"), HOMES.values(), ids=HOMES)
+
+
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home directory with both files."""
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/config").write_text(CONFIG)
+    (tmp_path / ".aws/credentials").write_text(f"[other]\n{IN_PROFILE}")
+    return tmp_path
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return a function after which no shared file can be opened, with the error of a number; 0 for none."""
+    real, numbers = os.open, [0]
+
+    def opened(path: Any, *arguments: Any, **options: Any) -> int:
+        if numbers[-1] and ".aws" in str(path):
+            raise OSError(numbers[-1], os.strerror(numbers[-1]), str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", opened)
+    return numbers.append
+
+
+# Default files
+
+
+@each_home
+async def test_a_home_directory_that_cannot_be_read_says_nothing_with_one_warning(
+    tmp_path: Path, make: Callable[[Path], Path | str], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C1."""
+    here = Surroundings(Config(), {"HOME": str(make(tmp_path))})
+    resolved = [await here.resolve() for _ in range(3)]
+
+    (warning,) = warnings_in(caplog)
+    assert [config.region for config in resolved] == [None] * 3
+    assert warning.startswith("default files that cannot be read count as empty: ")
+    assert reason in warning
+    assert f".aws{os.sep}config'" in warning
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
+async def test_whatever_keeps_a_default_file_from_being_read_it_says_nothing(
+    home: Path, failing: Callable[[int], None], number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C1: but for what passes by itself, after which another identity would have been taken. F62."""
+    failing(number)
+    here = Surroundings(Config(), {"HOME": str(home)})
+
+    if number in PASSING:
+        with pytest.raises(InvalidConfigFile, match=os.strerror(number)) as caught:
+            await here.resolve()
+        assert caught.value.recoverable
+        failing(0)
+        assert (await here.resolve()).region == "eu-west-1"
+    else:
+        assert (await here.resolve()).region is None
+        assert len(warnings_in(caplog)) == 1
+        assert os.strerror(number) in caplog.text
+        failing(0)
+        assert (await here.resolve()).region == "eu-west-1"
+
+
+async def test_files_that_are_missing_are_not_worth_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for environ in ({"HOME": str(tmp_path)}, {"HOME": str(tmp_path / "missing")}, {}):
+        assert (await Surroundings(Config(), environ).resolve()).region is None
+
+    assert warnings_in(caplog) == []
+
+
+async def test_a_file_that_goes_while_it_is_read_is_missing(
+    home: Path, failing: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    failing(errno.ENOENT)
+
+    assert (await Surroundings(Config(), {"HOME": str(home)}).resolve()).region is None
+    assert warnings_in(caplog) == []
+
+
+@pytest.mark.parametrize("text", ["[default\n", "x" * ((1 << 20) + 1)], ids=["grammar", "size"])
+async def test_a_default_file_whose_content_is_at_fault_is_an_error(home: Path, text: str) -> None:
+    """C1: it is there, and was meant to count."""
+    (home / ".aws/config").write_text(text)
+
+    with pytest.raises(InvalidConfigFile, match=r"\.aws.config'?(, line 1)?: "):
+        await Config().resolve({"HOME": str(home)})
+
+
+# What was named
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("code", [True, False], ids=["in code", "variable"])
+async def test_a_file_that_was_named_and_cannot_be_read_is_an_error_that_says_what_names_it(
+    home: Path, failing: Callable[[int], None], number: int, *, code: bool
+) -> None:
+    """C1."""
+    path = str(home / ".aws/config")
+    failing(number)
+    name = "config_file" if code else "AWS_CONFIG_FILE"
+    config = Config(config_file=path) if code else Config()
+
+    with pytest.raises(InvalidConfigFile) as caught:
+        await config.resolve({} if code else {"AWS_CONFIG_FILE": path})
+    assert str(caught.value) == f"{name}: {path!r}: {os.strerror(number)}"
+    assert caught.value.recoverable == (number in PASSING)
+
+
+@each_home
+@pytest.mark.parametrize(
+    ("config", "environ", "origin"),
+    [
+        (Config(profile="mine"), {}, "given in code"),
+        (Config(), {"AWS_PROFILE": "mine"}, "named by AWS_PROFILE"),
+        (Config(), {"AWS_PROFILE": "default"}, "named by AWS_PROFILE"),
+    ],
+    ids=["code", "variable", "default"],
+)
+async def test_a_profile_that_was_named_makes_it_an_error_that_says_which_file_and_why(
+    tmp_path: Path,
+    make: Callable[[Path], Path | str],
+    reason: str,
+    config: Config,
+    environ: dict[str, str],
+    origin: str,
+) -> None:
+    """C1: for options and for credentials."""
+    here = Surroundings(config, {**environ, "HOME": str(make(tmp_path))})
+
+    for needs in (
+        config.resolve({**environ, "HOME": here.variables["HOME"]}),
+        ProfileProvider(surroundings=here).provide_credentials(engine_of(Answering()).context),
+    ):
+        with pytest.raises(InvalidConfigFile, match=rf"{origin}, may stand in a file that cannot be read: .*{reason}"):
+            await needs
+
+
+async def test_a_profile_that_was_named_is_an_error_also_where_the_other_file_has_keys_for_it(
+    home: Path, failing: Callable[[int], None]
+) -> None:
+    """C1: the file that cannot be read may give it a role, so the keys may be of another identity."""
+    (home / "credentials").write_text(f"[mine]\n{IN_PROFILE}")
+    failing(errno.EACCES)
+    here = Surroundings(
+        Config(), {"HOME": str(home), "AWS_PROFILE": "mine", "AWS_SHARED_CREDENTIALS_FILE": f"{home}/credentials"}
+    )
+
+    with pytest.raises(InvalidConfigFile, match=r"\.aws.config': Permission denied"):
+        await ProfileProvider(surroundings=here).provide_credentials(engine_of(Answering()).context)
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_source_profile_that_may_stand_in_such_a_file_is_an_error_that_says_so(
+    home: Path, failing: Callable[[int], None], *, there: bool
+) -> None:
+    """C1: a profile that another one names was named."""
+    base = f"[base]\n{IN_PROFILE}" if there else ""
+    (home / "credentials").write_text(f"[default]\nrole_arn = {ROLE}\nsource_profile = base\n{base}")
+    failing(errno.EACCES)
+    here = Surroundings(Config(), {"HOME": str(home), "AWS_SHARED_CREDENTIALS_FILE": f"{home}/credentials"})
+
+    with pytest.raises(InvalidConfigFile, match=r"key source_profile .* cannot be read: '.*config': Permission denied"):
+        await ProfileProvider(surroundings=here).provide_credentials(engine_of(Answering()).context)
+
+
+async def test_the_default_profile_of_the_other_file_counts(home: Path, failing: Callable[[int], None]) -> None:
+    """C1: it is the whole default profile, as far as anybody can tell."""
+    (home / "credentials").write_text(f"[default]\n{IN_PROFILE}")
+    failing(errno.EACCES)
+    here = Surroundings(Config(), {"HOME": str(home), "AWS_SHARED_CREDENTIALS_FILE": f"{home}/credentials"})
+    provider = ProfileProvider(surroundings=here)
+
+    assert (await provider.provide_credentials(engine_of(Answering()).context)).access_key_id == "AKIAPROFILE"
+
+
+async def test_the_error_that_follows_says_which_default_file_cannot_be_read(
+    home: Path, failing: Callable[[int], None]
+) -> None:
+    """C1."""
+    failing(errno.EACCES)
+    here = Surroundings(Config(), {"HOME": str(home)})
+
+    with pytest.raises(CredentialsNotFound, match=r"no profile 'default' .*; cannot be read: '.*config': Permission"):
+        await ProfileProvider(surroundings=here).provide_credentials(engine_of(Answering()).context)
+
+
+async def test_a_file_that_was_named_and_is_missing_counts_as_empty_with_a_warning(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C1: as for every SDK; the error for a profile that is not there then says so."""
+    environ = {"HOME": str(home), "AWS_CONFIG_FILE": str(home / "missing")}
+    said = f"AWS_CONFIG_FILE: {str(home / 'missing')!r} does not exist, and counts as empty"
+
+    assert (await Surroundings(Config(), environ).resolve()).region is None
+    assert warnings_in(caplog) == [said]
+    with pytest.raises(InvalidConfigFile, match="neither in the config nor in the credentials file") as caught:
+        await Config().resolve({**environ, "AWS_PROFILE": "mine"})
+    assert said in str(caught.value)
+
+
+# After it was read once
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE, errno.ENOTCONN], ids=errno.errorcode.get)
+async def test_a_default_file_that_was_read_once_stays_in_effect_when_it_cannot_be_read_again(
+    home: Path, failing: Callable[[int], None], number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C1, F36: else the keys of the other file would take its place."""
+    config, credentials = home / ".aws/config", home / ".aws/credentials"
+    config.write_text(f"[default]\nrole_arn = {ROLE}\nsource_profile = other\nrole_session_name = me\n")
+    credentials.write_text(f"[default]\n{IN_PROFILE}[other]\n{IN_PROFILE}")
+    now = [0.0]
+    context = engine_of(Answering()).context
+    context.monotonic = context.shared.monotonic = lambda: now[0]
+    context.wall_clock = context.shared.wall_clock = lambda: START + now[0]
+    provider = ProfileProvider(surroundings=Surroundings(Config(), {"HOME": str(home)}))
+    await provider.provide_credentials(context)
+    plan = provider._current
+    failing(number)
+    config.write_text(f"{config.read_text()}# changed\n")
+    now[0] += 10
+    await provider.provide_credentials(context)
+    async with asyncio.timeout(60):
+        while context.tasks._running:
+            await asyncio.sleep(0.001)
+
+    assert provider._current is plan
+    (warning,) = [text for text in warnings_in(caplog) if "stay in effect" in text]
+    assert os.strerror(number) in warning
+    await context.tasks.aclose()
+
+
+# Mounts that hang
+
+
+@pytest.fixture
+def back(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Every file of the tests hangs until this is set."""
+    event, real = threading.Event(), _files.stamp
+
+    def stamp(path: Any) -> Any:
+        assert event.wait(60)
+        return real(path)
+
+    monkeypatch.setattr(_files, "stamp", stamp)
+    monkeypatch.setattr(_file_reads, "FILE_SECONDS", 0.02)
+    yield event
+    event.set()
+
+
+async def test_a_home_directory_that_hangs_says_nothing_with_one_warning(
+    home: Path, back: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C1."""
+    here = Surroundings(Config(), {"HOME": str(home)})
+
+    assert [(await here.resolve()).region for _ in range(3)] == [None] * 3
+    assert [text.count("did not answer within 0.02 s") for text in warnings_in(caplog)] == [2]
+
+
+async def test_a_file_that_was_named_and_hangs_is_an_error(home: Path, back: threading.Event) -> None:
+    """C1."""
+    with pytest.raises(InvalidConfigFile, match=r"^AWS_CONFIG_FILE: '.*config': did not answer within 0\.02 s"):
+        await Config().resolve({"AWS_CONFIG_FILE": str(home / ".aws/config")})
+
+
+async def test_a_call_goes_on_while_the_home_directory_hangs(
+    home: Path, back: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C1: with keys in the environment, nothing in the files is needed."""
+    monkeypatch.setenv("HOME", str(home))
+    async with LocalSTS() as server:
+        set_keys(monkeypatch, server)
+        async with STSClient(region=server.region, endpoint_url=server.url) as sts:
+            assert (await sts.get_caller_identity()).account == "123456789012"
+
+
+# Calls, and the doctor
+
+
+def set_keys(monkeypatch: pytest.MonkeyPatch, server: LocalSTS) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.credentials.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.credentials.secret_access_key)
+
+
+@pytest.mark.parametrize(("make", "reason"), IN_ENVIRONMENT.values(), ids=IN_ENVIRONMENT)
+async def test_keys_in_the_environment_work_whatever_the_home_directory_is(
+    tmp_path: Path, make: Callable[[Path], Path | str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C1: region and endpoint come from the environment, too. The doctor says the same, and why."""
+    monkeypatch.setenv("HOME", str(make(tmp_path)))
+    async with LocalSTS() as server:
+        set_keys(monkeypatch, server)
+        monkeypatch.setenv("AWS_REGION", server.region)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+        async with STSClient() as sts:
+            assert (await sts.get_caller_identity()).account == "123456789012"
+        explained = await DefaultChain().explain()
+
+    assert explained.found
+    assert [finding.outcome for finding in explained.findings][:2] == ["found", "not configured"]
+    assert reason in explained.findings[1].detail
+    assert any(reason in text for text in explained.warnings)
+    assert f"\nwarning   {explained.warnings[0]}\n" in str(explained)
+
+
+@pytest.mark.parametrize("profile", [None, "mine"])
+def test_the_doctor_works_without_a_home_directory(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], profile: str | None
+) -> None:
+    """C1."""
+    monkeypatch.setenv("HOME", os.devnull)
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    status = cli.main(["doctor"] if profile is None else ["doctor", "--profile", profile])
+    out = capsys.readouterr().out
+
+    assert "Not a directory" in out
+    assert ("AKIAIOSFODNN7EXAMPLE" in out) == (profile is None)  # a profile in code comes before the environment
+    assert status == (0 if profile is None else 1)
+
+
+async def test_no_home_directory_for_a_file_that_was_named_is_an_error_when_it_is_needed() -> None:
+    """C5."""
+    here = Surroundings(Config(), {"AWS_CONFIG_FILE": "~/mine"})
+
+    assert (await here.resolve()).retry_mode == "adaptive"
+    with pytest.raises(ConfigurationError, match=r"^AWS_CONFIG_FILE: '~/mine' is in the home .*HOME is not set"):
+        await Config().resolve({"AWS_CONFIG_FILE": "~/mine"})
+
+
+async def test_when_the_system_starts_no_more_threads_the_error_may_pass(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F62: and no other identity is taken."""
+
+    def full(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    files = SharedFiles.at(environ={"HOME": str(home)})
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", full)
+        with pytest.raises(InvalidConfigFile, match="no more threads") as caught:
+            await files.load()
+
+    assert caught.value.recoverable
+    assert "mine" in (await files.load()).profiles
+
+
+async def test_the_doctor_shows_a_profile_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C1, C5: what is wrong stands where it matters."""
+    monkeypatch.setenv("AWS_PROFILE", "gone")
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    explained = await DefaultChain().explain()
+
+    assert explained.profile == "gone (named by AWS_PROFILE)"
+    assert not explained.found
+    assert explained.region_source.startswith("profile 'gone', named by AWS_PROFILE, is neither in")
+    assert explained.endpoint_source.startswith("profile 'gone', named by AWS_PROFILE, is neither in")
+    assert [finding.outcome for finding in explained.findings][:2] == ["found", "failed"]
+    assert explained.findings[1].detail.startswith("InvalidConfigFile: profile 'gone'")
+
+
+async def test_what_passes_by_itself_ends_an_explanation_and_the_start_of_a_client(
+    home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F62: the next call starts the client anew."""
+    monkeypatch.setenv("HOME", str(home))
+    async with LocalSTS() as server:
+        sts = STSClient(endpoint_url=server.url, credentials=server.credentials)
+        failing(errno.EMFILE)
+        for needs in (DefaultChain().explain(), sts.get_caller_identity()):
+            with pytest.raises(InvalidConfigFile, match="Too many open files") as caught:
+                await needs
+            assert caught.value.recoverable
+        failing(0)
+        assert (await sts.get_caller_identity()).account == "123456789012"
+        assert sts.region == "eu-west-1"
+        await sts.aclose()

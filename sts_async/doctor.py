@@ -22,7 +22,7 @@ from ._threads import reading
 from .config import DEFAULT, OPTIONS, PASSED_OVER, Config, Surroundings
 from .credentials.default import DefaultChain
 from .credentials.source import MFACode
-from .errors import STSError
+from .errors import ServiceError, STSError
 
 NAME_WIDTH = 18  # characters
 ROWS_OF_THEIR_OWN = {"profile", "config_file", "credentials_file", "region", "endpoint_url", "proxy", "https_proxy"}
@@ -121,7 +121,7 @@ async def _files(surroundings: Surroundings) -> list[Row]:
     for kind, path in surroundings.files.paths:
         option = OPTIONS[f"{kind}_file"]
         variable = next((name for name in option.variables if name in surroundings.variables), None)
-        named = wording.origin(wording.GIVEN) if given[kind] is not None else variable
+        named = wording.option(f"{kind}_file") if given[kind] is not None else variable
         if path is None:
             rows.append(Row(f"{kind} file", "none: there is no home directory"))
             continue
@@ -229,5 +229,7 @@ async def _identity(config: Config, chain: DefaultChain) -> Row:
     try:
         async with STSClient(config=config, credentials=chain) as sts:
             return Row("identity", (await sts.get_caller_identity()).arn or "STS named none")
+    except ServiceError as error:
+        return Row("identity", f"unknown: {error.with_encoded_message(str(error))}", wrong=True)
     except STSError as error:
         return Row("identity", f"unknown: {error}", wrong=True)

@@ -155,7 +155,7 @@ def test_a_file_that_is_named_and_missing_is_said(
 
     assert status == 0
     assert lines["config file"] == f"{tmp_path}/gone: missing, although it is named: AWS_CONFIG_FILE"
-    assert lines["credentials file"] == f"{tmp_path}/away: missing, although it is named: on the command line"
+    assert lines["credentials file"] == f"{tmp_path}/away: missing, although it is named: --credentials-file"
 
 
 def test_files_that_are_there_empty_or_no_files_are_told_apart(

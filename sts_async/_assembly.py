@@ -38,8 +38,11 @@ def endpoint_of(config: Config, *, session: aiohttp.ClientSession | None = None)
     """
     if config.endpoint_url is None or config.is_found("endpoint_url"):
         config.need("endpoint_url", "ignore_configured_endpoint_urls", "use_fips_endpoint", "use_dualstack_endpoint")
+    no_region = _no_region(config)
     if config.endpoint_url is None:
-        config.need("region", "sts_regional_endpoints")
+        config.need("sts_regional_endpoints")
+        if no_region is not None:
+            raise no_region
     endpoint = endpoints.resolve(
         region=config.region,
         endpoint_url=config.endpoint_url,
@@ -52,9 +55,19 @@ def endpoint_of(config: Config, *, session: aiohttp.ClientSession | None = None)
     return endpoint._replace(
         signing_region=config.signing_region or endpoint.signing_region,
         signing_name=config.signing_name or endpoint.signing_name,
-        no_region=config.fault("region"),
+        no_region=no_region,
         secure=endpoint.secure and (_verifies(config, session) or endpoint.url.startswith("http:")),
     )
+
+
+def _no_region(config: Config) -> ConfigurationError | None:
+    """Return why there is no region, where more can be said than that it is nowhere."""
+    fault = config.fault("region")
+    if fault is None and config.region is None and config.unread:
+        return ConfigurationError(
+            f"{endpoints.NO_REGION} (default files that cannot be read: {'; '.join(config.unread)})"
+        )
+    return fault
 
 
 def _verifies(config: Config, session: aiohttp.ClientSession | None) -> bool:

@@ -81,6 +81,8 @@ class Lifecycle:
         self._time_limits = TimeLimits()
         self._starting: Flights[Engine] = Flights()
         self._started: dict[str, tuple[AiohttpTransport, Engine]] = {}
+        self._incomplete: tuple[Config, tuple[str, ...], Engine] | None = None
+        self._former: list[AiohttpTransport] = []  # of engines that lacked something
 
     @property
     def where(self) -> str:
@@ -112,7 +114,20 @@ class Lifecycle:
         return engine, self._clock.monotonic() - began
 
     async def _start(self) -> Engine:
+        """
+        Make the engine.
+
+        Where files cannot be read, it may not know where to send requests. Then every call starts it anew, until that
+        is found: a file system that hangs comes back, and a file that is broken is mended.
+        """
         config = await self.surroundings.resolve()
+        if self._incomplete is not None:
+            former, doubts, engine = self._incomplete
+            if (former, doubts) == (config, config.doubts):
+                return engine
+            self._started.pop("parts", None)
+            if self.transport is not None:
+                self._former.append(self.transport)
         endpoint, no_endpoint = None, None
         try:
             endpoint = self.endpoint = endpoint_of(config, session=self.session)
@@ -141,7 +156,10 @@ class Lifecycle:
         self.resolved = config
         if self.closed:
             raise ClientClosedError
-        self.engine = engine
+        if config.doubts and (endpoint is None or endpoint.no_region is not None):
+            self._incomplete = (config, config.doubts, engine)
+        else:
+            self._incomplete, self.engine = None, engine
         return engine
 
     def _default_chain(self) -> CredentialsProvider:
@@ -161,8 +179,8 @@ class Lifecycle:
             self._time_limits.close_all()
         ends = asyncio.get_running_loop().time() + CLOSE_GRACE
         await self._tasks.aclose(grace=TASKS_GRACE)  # first: what has begun to renew a login may still send it
-        if self.transport is not None:
-            await self.transport.aclose(grace=ends - asyncio.get_running_loop().time())
+        for transport in filter(None, [*self._former, self.transport]):
+            await transport.aclose(grace=ends - asyncio.get_running_loop().time())
 
 
 def _place_of_caller() -> tuple[str, int]:

@@ -101,6 +101,7 @@ class STSClient(Unpicklable, Calls):
         self._base: Self | None = None
         self._options: _Options | None = None
         self._own: Engine | None = None
+        self._own_of: Engine | None = None  # what it was made from
 
     @property
     def region(self) -> str | None:
@@ -198,8 +199,9 @@ class STSClient(Unpicklable, Calls):
         """Return the engine of this client or view; *engine* is the client's."""
         if self._base is None or self._options is None:
             return engine
-        if self._own is None:
+        if self._own is None or self._own_of is not engine:
             self._own = self._base._view(engine).view(**self._options.changed(self._life))
+            self._own_of = engine
         return self._own
 
     def with_options(

@@ -254,6 +254,7 @@ class Config:
     imds_v1_fallback: bool = setting(FLAG, default=False)
     _found: Mapping[str, _Found] = attrs.field(factory=dict, alias="_found", repr=False, eq=False)
     _faults: Mapping[str, _Fault] = attrs.field(factory=dict, alias="_faults", repr=False, eq=False)
+    _unread: tuple[str, ...] = attrs.field(default=(), alias="_unread", repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         for name, known in OPTIONS.items():
@@ -282,6 +283,17 @@ class Config:
                 assert isinstance(error, ConfigurationError)  # noqa: S101 - a copy is of the same class
                 return error
         return None
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Default files that could not be read, each with the reason, of options that `Surroundings` has filled in."""
+        return self._unread
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why files, or a profile in them, could not be read: resolving again may find more."""
+        faults = [str(fault.error) for fault in self._faults.values() if isinstance(fault.error, InvalidConfigFile)]
+        return (*faults, *self._unread)
 
     def need(self, *names: str) -> None:
         """
@@ -406,6 +418,7 @@ class Surroundings:
             **values,
             _found={**self.config._found, **outside},
             _faults={name: _Fault(values[name], error) for name, error in faults.items()},
+            _unread=found.unread,
         )
 
     def __repr__(self) -> str:

@@ -1,6 +1,7 @@
 """C5: what is wrong with an option breaks the calls that need it, and no others."""
 
 import base64
+import contextlib
 import json
 import logging
 import threading
@@ -14,9 +15,10 @@ import trustme
 from support import KEYS, Answering, engine_of
 
 from sts_async import Config, STSClient, _certificates, errors
-from sts_async._assembly import endpoint_of
+from sts_async._assembly import endpoint_of, transport_of
 from sts_async._core.message import HttpRequest
 from sts_async._core.secret import SecretBytes
+from sts_async._transport import AiohttpTransport
 from sts_async.config import OPTIONS, Surroundings
 from sts_async.credentials import DefaultChain
 from sts_async.credentials.imds import imds_of
@@ -100,10 +102,9 @@ class Machine:
             await sts.assume_role_with_web_identity(role_arn=ROLE, role_session_name="demo-job", web_identity_token=JWT)
 
     async def with_tls(self) -> None:
-        async with self.client() as sts:
-            assert sts._transport is not None
+        async with transport() as made:
             with pytest.raises(errors.ConnectError):
-                await sts._transport.send(_request("https://127.0.0.1:9/"))
+                await made.send(_request("https://127.0.0.1:9/"))
 
     async def destination(self) -> None:
         endpoint_of(await Surroundings(Config(region="eu-west-1")).resolve())
@@ -132,6 +133,18 @@ SITUATIONS: dict[str, Callable[[Machine], Awaitable[None]]] = {
     "metadata service": Machine.metadata,
     "credentials": Machine.chain,
 }
+
+
+@contextlib.asynccontextmanager
+async def transport(**options: Any) -> AsyncIterator[AiohttpTransport]:
+    """Yield the transport of a client that is given these options, and all others that one needs."""
+    made = transport_of(
+        await Surroundings(Config(**{"connect_timeout": 3.0, "tcp_keepalive": False, **options})).resolve()
+    )
+    try:
+        yield made
+    finally:
+        await made.aclose()
 
 
 def _request(url: str) -> HttpRequest:
@@ -237,10 +250,9 @@ async def test_what_such_an_error_says_to_pass_in_code_helps(
         await machine.call(region=None)
     await machine.call(region="eu-west-1")
     for given, error in ((None, InvalidConfigFile), (str(bundle), errors.ConnectError)):
-        async with machine.client(ca_bundle=given) as sts:
-            assert sts._transport is not None
+        async with transport(ca_bundle=given) as made:
             with pytest.raises(error):
-                await sts._transport.send(_request("https://127.0.0.1:9/"))
+                await made.send(_request("https://127.0.0.1:9/"))
 
 
 def _certificate() -> str:
@@ -310,10 +322,9 @@ async def test_verification_that_is_off_needs_no_authorities(machine: Machine, m
     """C5."""
     monkeypatch.setenv("AWS_CA_BUNDLE", "/nowhere")
     for verify, error in ((True, ConfigurationError), (False, errors.ConnectError)):
-        async with machine.client(verify=verify) as sts:
-            assert sts._transport is not None
+        async with transport(verify=verify) as made:
             with pytest.raises(error):
-                await sts._transport.send(_request("https://127.0.0.1:9/"))
+                await made.send(_request("https://127.0.0.1:9/"))
 
 
 async def test_keys_are_found_in_the_environment_whatever_the_options_of_the_metadata_service_are(
@@ -349,17 +360,15 @@ async def test_certificates_are_read_once_before_the_first_connection_with_tls(
 
     monkeypatch.setattr(_certificates, "trust_of", counting)
     path = write_file("ca.pem", "nothing")
-    async with machine.client(ca_bundle=str(path)) as sts:
-        await sts.get_caller_identity()
-        transport = sts._transport
-        assert transport is not None
+    async with transport(ca_bundle=str(path)) as made:
+        await made.send(_request(machine.server.url))
         assert read == []
         with pytest.raises(ConfigurationError, match=r"^ca_bundle: '.*ca\.pem': contains no PEM certificates$"):
-            await transport.send(_request("https://127.0.0.1:9/"))
+            await made.send(_request("https://127.0.0.1:9/"))
         path.write_text(_certificate())
         for url in ("https://127.0.0.1:9/", "https://127.0.0.1:9/x", "https://127.0.0.1:10/"):
             with pytest.raises(errors.ConnectError):
-                await transport.send(_request(url))
+                await made.send(_request(url))
 
     assert read == [str(path)] * 2
 
@@ -370,9 +379,8 @@ async def test_a_bundle_that_hangs_is_an_error_that_names_it(monkeypatch: pytest
     monkeypatch.setattr("sts_async._file_reads.FILE_SECONDS", 0.01)
     monkeypatch.setattr("sts_async._certificates.trust_of", lambda _: back.wait(60))
     try:
-        async with machine.client(ca_bundle="/nowhere/of/this/test/ca.pem") as sts:
-            assert sts._transport is not None
+        async with transport(ca_bundle="/nowhere/of/this/test/ca.pem") as made:
             with pytest.raises(ConfigurationError, match=r"^ca_bundle: '/nowhere/.*': did not answer within 0\.01 s$"):
-                await sts._transport.send(_request("https://127.0.0.1:9/"))
+                await made.send(_request("https://127.0.0.1:9/"))
     finally:
         back.set()

@@ -148,6 +148,16 @@ def blocking(request: pytest.FixtureRequest) -> Iterator[tuple[BlockingServer, s
     server.stop()
 
 
+class Trusting:
+    """What a transport asks for its authorities, with those of a test."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+
+    async def load(self) -> ssl.SSLContext:
+        return self._context
+
+
 async def test_what_the_system_has_received_and_the_event_loop_has_not_seen_is_astray_too(
     blocking: tuple[BlockingServer, str],
 ) -> None:
@@ -155,7 +165,7 @@ async def test_what_the_system_has_received_and_the_event_loop_has_not_seen_is_a
     server, url = blocking
     trusting = ssl.create_default_context()
     AUTHORITY.configure_trust(trusting)
-    transport = AiohttpTransport(trusted=trusting)
+    transport = AiohttpTransport(trust=Trusting(trusting))
     first = await transport.send(HttpRequest("GET", url, {}))
     server.go_astray.set()
     assert server.gone_astray.wait(10)  # the event loop waits too

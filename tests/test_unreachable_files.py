@@ -17,7 +17,7 @@ from sts_async._core.system import PASSING
 from sts_async._shared import SharedFiles
 from sts_async.config import Surroundings
 from sts_async.credentials import DefaultChain, ProfileProvider
-from sts_async.errors import ConfigurationError, CredentialsNotFound, InvalidConfigFile
+from sts_async.errors import ClientClosedError, ConfigurationError, CredentialsNotFound, InvalidConfigFile
 from sts_async.testing import LocalSTS
 
 CONFIG = "[default]\nregion = eu-west-1\n[profile mine]\nregion = eu-west-2\n"
@@ -260,6 +260,24 @@ async def test_the_error_that_follows_says_which_default_file_cannot_be_read(
         await ProfileProvider(surroundings=here).provide_credentials(engine_of(Answering()).context)
 
 
+async def test_a_region_that_is_nowhere_may_stand_in_such_a_file(
+    home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C1: the error says so, with and without an endpoint. The credentials need none, and what it advises helps."""
+    failing(errno.EACCES)
+    monkeypatch.setenv("HOME", str(home))
+    said = r"^no region: pass region=.* \(default files that cannot be read: '.*config': Permission denied; .*\)$"
+    async with LocalSTS() as server:
+        for url in (None, server.url):
+            async with STSClient(credentials=server.credentials, endpoint_url=url) as sts:
+                assert await sts.get_credentials() == server.credentials
+                with pytest.raises(ConfigurationError, match=said):
+                    await sts.get_caller_identity()
+        monkeypatch.setenv("AWS_REGION", server.region)
+        async with STSClient(credentials=server.credentials, endpoint_url=server.url) as sts:
+            await sts.get_caller_identity()
+
+
 async def test_a_file_that_was_named_and_is_missing_counts_as_empty_with_a_warning(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -455,3 +473,47 @@ async def test_what_passes_by_itself_ends_an_explanation_and_the_start_of_a_clie
         assert (await sts.get_caller_identity()).account == "123456789012"
         assert sts.region == "eu-west-1"
         await sts.aclose()
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["default", "named"])
+async def test_a_client_finds_its_region_when_a_file_that_could_not_be_read_can_be_read(
+    home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, *, named: bool
+) -> None:
+    """C1: and so do its views. Until then they share one start, and provide credentials."""
+    monkeypatch.setenv("HOME", str(home))
+    if named:
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(home / ".aws/config"))
+    failing(errno.ENOTCONN)
+    engines = set()
+    async with LocalSTS(region="eu-west-1") as server:
+        sts = STSClient(credentials=server.credentials, endpoint_url=server.url)
+        view = sts.with_options(deadline=10)
+        for caller in (sts, view, sts, view):
+            assert await caller.get_credentials() == server.credentials
+            with pytest.raises(ConfigurationError, match=os.strerror(errno.ENOTCONN)):
+                await caller.get_caller_identity()
+            engines.add(await sts._life.ready())
+        failing(0)
+        for caller in (view, sts, view):
+            assert (await caller.get_caller_identity()).account == "123456789012"
+            engines.add(await sts._life.ready())
+        await sts.aclose()
+        with pytest.raises(ClientClosedError):
+            await sts.get_credentials()
+
+    assert len(engines) == 2
+    assert sts.region == "eu-west-1"
+
+
+async def test_a_client_that_looks_for_its_region_can_be_closed(
+    home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F56."""
+    monkeypatch.setenv("HOME", str(home))
+    failing(errno.EACCES)
+    async with STSClient(credentials=KEYS) as sts:
+        assert await sts.get_credentials() == KEYS
+
+    for needs in (sts.get_credentials(), sts.get_caller_identity()):
+        with pytest.raises(ClientClosedError):
+            await needs

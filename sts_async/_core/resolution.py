@@ -45,6 +45,7 @@ class Resolution(NamedTuple):
         faults: Why options cannot be read.
         place: Why the profile cannot be read, or None.
         warnings: What was read otherwise than it stands, or not read, and stops no call.
+        unread: Default files that cannot be read, and why: what is found nowhere could stand there.
     """
 
     values: dict[str, Any]
@@ -52,6 +53,7 @@ class Resolution(NamedTuple):
     faults: dict[str, ConfigurationError]
     place: InvalidConfigFile | None
     warnings: list[str]
+    unread: tuple[str, ...]
 
 
 def profile_name(given: str | None, *, variables: tuple[str, ...], environ: Mapping[str, str]) -> ProfileName:
@@ -102,7 +104,8 @@ def resolve(
         profile: The profile that is in force.
     """
     section, place, blocked = _place(shared, profile)
-    found = Resolution({}, {}, {}, place, [])
+    unread = () if isinstance(shared, InvalidConfigFile) else shared.unread
+    found = Resolution({}, {}, {}, place, [], unread)
     defaulted = []
     for name, known in options.items():
         if given[name] is not None:

@@ -65,7 +65,7 @@ def _no_region(config: Config) -> ConfigurationError | None:
     fault = config.fault("region")
     if fault is None and config.region is None and config.unread:
         return ConfigurationError(
-            f"{endpoints.NO_REGION} (default files that cannot be read: {'; '.join(config.unread)})"
+            f"{endpoints.no_region()} (default files that cannot be read: {'; '.join(config.unread)})"
         )
     return fault
 

@@ -236,6 +236,17 @@ def test_no_home_directory_and_a_path_below_it_are_one_line(
     assert "home directory" in named["config file"]
 
 
+def test_a_home_that_is_no_directory_is_said_and_breaks_nothing(
+    capsys: pytest.CaptureFixture[str], setting: Set
+) -> None:
+    """E6: as in containers of another user."""
+    setting({**WHOLE, "HOME": os.devnull})
+    status, lines, _ = run(capsys)
+
+    assert status == 0
+    assert lines["config file"] == "/dev/null/.aws/config: cannot be read: Not a directory (the default)"
+
+
 def test_warnings_are_shown_beside_the_report(capsys: pytest.CaptureFixture[str], setting: Set) -> None:
     """E6: once, however often the options are read."""
     setting({**WHOLE, "AWS_SDK_UA_APP_ID": "my shop"})

@@ -10,6 +10,7 @@ from ._certificates import Trust
 from ._clock import SystemClock
 from ._core import endpoints
 from ._core.proxies import Proxies, ProxySetting
+from ._core.services import ClientSettings, said_by
 from ._core.skew import ServiceClock
 from ._core.wording import option, setting
 from ._engine import Engine, new_engine
@@ -51,6 +52,7 @@ def endpoint_of(config: Config, *, session: aiohttp.ClientSession | None = None)
         use_global_endpoint=config.sts_regional_endpoints == "legacy",
         allow_http=config.allow_http,
         what=config.origin_of("endpoint_url"),
+        flags=(config.origin_of("use_fips_endpoint"), config.origin_of("use_dualstack_endpoint")),
     )
     return endpoint._replace(
         signing_region=config.signing_region or endpoint.signing_region,
@@ -158,8 +160,13 @@ def engine_of(
     observers: Sequence[Observer] = (),
     time_limits: TimeLimits | None = None,
     clock: Clock | None = None,
+    given: Config | None = None,
 ) -> Engine:
-    """Return the engine, by options that are resolved. Without an endpoint it only provides credentials."""
+    """
+    Return the engine, by options that are resolved. Without an endpoint it only provides credentials.
+
+    *given* has the options as they were given in code, before they were resolved.
+    """
     clock = clock or SystemClock()
     if config.time_offset is None:
         config.need("disable_clock_skew_correction")
@@ -176,6 +183,7 @@ def engine_of(
         clock=ServiceClock(offset=config.time_offset, corrects=not config.disable_clock_skew_correction),
         tasks=tasks,
         default_credentials=default_credentials,
+        settings=ClientSettings(given=said_by(given), resolved=said_by(config)),
         time_limits=time_limits,
         wall_clock=clock.time,
         monotonic=clock.monotonic,

@@ -36,6 +36,7 @@ class ClientContext(Unpicklable):
         "endpoint",
         "jitter",
         "monotonic",
+        "settings",
         "shared",
         "sleep",
         "tasks",
@@ -57,6 +58,7 @@ class ClientContext(Unpicklable):
         default_credentials: Callable[[], CredentialsProvider] | None,
     ) -> None:
         self.shared = shared
+        self.settings = shared.settings
         self.endpoint = options.endpoint
         self.wall_clock = shared.wall_clock
         self.monotonic = shared.monotonic

@@ -150,6 +150,7 @@ class Lifecycle:
             observers=self._observers,
             time_limits=self._time_limits,
             clock=self._clock,
+            given=self.surroundings.config,
         )
         # Another thread's event loop may have been quicker. No lock: one that is held at a fork stays so in the child.
         self.transport, engine = self._started.setdefault("parts", (transport, engine))

@@ -13,6 +13,7 @@ import attrs
 
 from ._core import query
 from ._core.endpoints import Endpoint
+from ._core.services import NO_CLIENT, ClientSettings
 from ._core.skew import ServiceClock
 from ._limits import Gate, TimeLimits
 from ._seams import CredentialsProvider, RetryPolicy, Transport
@@ -64,6 +65,7 @@ class Shared:
     Attributes:
         transport: Sends HTTP requests.
         validate: Whether requests are checked before they are sent.
+        settings: What the client's options say about every service that a source calls.
         clock: The service's time.
         time_limits: The deadlines of the calls under way.
         closed: Whether the client is closed.
@@ -81,6 +83,7 @@ class Shared:
         "jitter",
         "metadata",
         "monotonic",
+        "settings",
         "sleep",
         "time_limits",
         "transport",
@@ -99,6 +102,7 @@ class Shared:
         *,
         transport: Transport,
         validate: bool = True,
+        settings: ClientSettings = NO_CLIENT,
         clock: ServiceClock | None = None,
         time_limits: TimeLimits | None = None,
         wall_clock: Callable[[], float] = time.time,
@@ -108,6 +112,7 @@ class Shared:
     ) -> None:
         self.transport = transport
         self.validate = validate
+        self.settings = settings
         self.clock = clock or ServiceClock()
         self.time_limits = time_limits or TimeLimits()
         self.closed = False

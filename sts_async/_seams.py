@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from ._core.endpoints import Endpoint
 from ._core.message import HttpRequest, HttpResponse
+from ._core.services import ClientSettings
 from ._flight import Tasks
 from .errors import STSError
 from .events import Event
@@ -46,6 +47,7 @@ class Lender(Transport, Protocol):
 
     Attributes:
         endpoint: The STS that the client calls; None without a region.
+        settings: What the client's options say about every service that a source calls.
         tasks: Where work begins that ends with the client.
         client_credentials: What a provider takes that signs and was given no source. For a view with other
             credentials: those of the client that it was made from. For a client: what the default chain finds. None
@@ -57,6 +59,7 @@ class Lender(Transport, Protocol):
     """
 
     endpoint: Endpoint | None
+    settings: ClientSettings
     tasks: Tasks
     client_credentials: "CredentialsProvider | None"
     wall_clock: Callable[[], float]

@@ -88,18 +88,20 @@ class Config:
         credentials_file: Path of the shared credentials file. Default: ``~/.aws/credentials``. The rest is as for
             *config_file*; the variable is AWS_SHARED_CREDENTIALS_FILE.
         region: AWS region, such as ``eu-west-1``.
-        endpoint_url: URL to use in place of the region's own.
-        ignore_configured_endpoint_urls: Whether endpoints that environment or profile name are passed over.
-            Default: False.
-        use_fips_endpoint: Whether the host of STS is one with FIPS 140 validated cryptography. The hosts of SSO and
-            `aws login` are not chosen by it. Default: False.
-        use_dualstack_endpoint: Whether the host of STS is one that speaks IPv6 too. Default: False.
+        endpoint_url: URL of STS to use in place of the region's own. Given here, it is of no other service.
+        ignore_configured_endpoint_urls: Whether endpoints that environment or profile name are passed over, those of
+            SSO and AWS sign-in included. Default: False.
+        use_fips_endpoint: Whether STS, SSO and AWS sign-in are called at hosts with FIPS 140 validated cryptography.
+            A configured URL beside it is refused. Default: False.
+        use_dualstack_endpoint: Whether STS, SSO and AWS sign-in are called at hosts that speak IPv6 too. A
+            configured URL beside it is refused. Default: False.
         sts_regional_endpoints: ``legacy`` uses the global endpoint for fifteen regions, which
             `endpoints.LEGACY_GLOBAL_REGIONS` lists. Default: ``regional``.
         signing_region: The region that requests are signed for, where it is not that of the endpoint.
             Default: the endpoint's.
         signing_name: The name of the service that requests are signed for. Default: ``sts``.
-        allow_http: Whether an endpoint beyond this host may be reached without TLS.
+        allow_http: Whether endpoints beyond this host may be reached without TLS: those of STS, SSO and AWS sign-in.
+            Default: False.
         validate_parameters: Whether requests are checked against the API's constraints before they are sent.
         retry_mode: ``legacy``, ``standard`` or ``adaptive``. Default: ``adaptive``.
         max_attempts: Attempts per call, the first included. Default: 3, and 5 in the legacy mode.

@@ -12,7 +12,7 @@ import attrs
 
 from ..errors import ConfigurationError, InvalidEndpoint, InvalidRegion
 from .hosts import DEFAULT_PORTS, LOOPBACK, address_of, take_apart
-from .wording import setting
+from .wording import option, setting
 
 
 class Partition(NamedTuple):
@@ -73,6 +73,9 @@ AWS_DOMAINS = tuple(
     f".{suffix}" for partition in PARTITIONS for suffix in (partition.dns_suffix, partition.dual_stack_dns_suffix)
 )
 
+GIVEN_URL = "endpoint_url"  # what messages call a URL that was given in code
+IGNORE = "ignore_configured_endpoint_urls"  # the option that passes over all others
+
 REGION_RULE = "lower-case letters, digits and hyphens, 1 to 63 of them, no hyphen at either end, not only digits"
 
 # Expressions are text, which `re` compiles at first use and keeps: importing is not the time for it.
@@ -127,7 +130,9 @@ def resolve(
     use_dualstack: bool = False,
     use_global_endpoint: bool = False,
     allow_http: bool = False,
-    what: str = "endpoint_url",
+    what: str = GIVEN_URL,
+    flags: tuple[str, str] = ("use_fips_endpoint", "use_dualstack_endpoint"),
+    called: str = "STS",
 ) -> Endpoint:
     """
     Return where to send requests, and for which region to sign them.
@@ -141,6 +146,8 @@ def resolve(
             custom endpoint win over it.
         allow_http: Let a custom endpoint that is not on this machine be unencrypted.
         what: Where *endpoint_url* comes from, for messages.
+        flags: Where *use_fips* and *use_dualstack* come from, for messages.
+        called: What messages call the service.
 
     Raises:
         InvalidRegion: *region* is not one host label.
@@ -152,8 +159,9 @@ def resolve(
     if region is not None:
         check_region(region)
     if endpoint_url is not None:
-        if use_fips or use_dualstack:
-            raise ConfigurationError("a custom endpoint_url excludes FIPS and dual-stack: name such a host in the URL")
+        for is_set, flag, kind in zip((use_fips, use_dualstack), flags, ("FIPS", "dual-stack"), strict=True):
+            if is_set:
+                raise ConfigurationError(_both(what, flag, kind=kind, called=called))
         return _custom(endpoint_url, region=region, allow_http=allow_http, what=what)
     if region is None:
         raise ConfigurationError(no_region())
@@ -162,11 +170,7 @@ def resolve(
     ):
         return Endpoint(f"https://{GLOBAL_HOST}/", GLOBAL_HOST, GLOBAL_SIGNING_REGION)
 
-    partition = partition_of(region)
-    # GovCloud's IPv4 hosts are FIPS hosts under their plain names.
-    service = "sts-fips" if use_fips and (use_dualstack or partition.name != "aws-us-gov") else "sts"
-    suffix = partition.dual_stack_dns_suffix if use_dualstack else partition.dns_suffix
-    host = f"{service}.{region}.{suffix}"
+    host = regional_host("sts", region, fips=use_fips, dualstack=use_dualstack)
     url = f"https://{host}/"
     if urlsplit(url).hostname != host:  # a second fence: only a hole in the check of the region leads here
         raise _invalid_region(region)
@@ -176,6 +180,22 @@ def resolve(
 def no_region() -> str:
     """Return what an error says where a region is needed and none is known."""
     return f"no region: pass {setting('region')}, set AWS_REGION or AWS_DEFAULT_REGION, or set region in the profile"
+
+
+def regional_host(stem: str, region: str, *, fips: bool, dualstack: bool) -> str:
+    """
+    Return the host of a service in a region, by the rules that the endpoint rule sets of most services share.
+
+    Args:
+        stem: First labels of the host: ``sts``.
+        region: The region, which is not checked here.
+        fips: Whether it is the host with FIPS 140 validated cryptography.
+        dualstack: Whether it is the host that speaks IPv6 too.
+    """
+    partition = partition_of(region)
+    # GovCloud's IPv4 hosts are FIPS hosts under their plain names.
+    suffix = "-fips" if fips and (dualstack or partition.name != "aws-us-gov") else ""
+    return f"{stem}{suffix}.{region}.{partition.dual_stack_dns_suffix if dualstack else partition.dns_suffix}"
 
 
 def check_region(region: str) -> None:
@@ -231,6 +251,16 @@ def is_loopback(host: str) -> bool:
     if address is None:
         return host.lower() == "localhost"
     return "%" not in host and any(address in network for network in LOOPBACK)  # a zone is of a link
+
+
+def _both(url: str, flag: str, *, kind: str, called: str) -> str:
+    """Return what is wrong with a custom endpoint and a flag, which is where the messages say, and what to do."""
+    given = option(GIVEN_URL)
+    leave_out = f"give no {given}" if url == given else f"set {setting(IGNORE, 'True')} or AWS_{IGNORE.upper()}=true"
+    return (
+        f"{url} excludes FIPS and dual-stack for {called}, and {flag} is set: to use AWS's {kind} host, {leave_out}; "
+        f"to use the URL as it is, set {flag} to false"
+    )
 
 
 def _custom(url: str, *, region: str | None, allow_http: bool, what: str) -> Endpoint:

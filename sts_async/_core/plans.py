@@ -11,11 +11,13 @@ from typing import Literal
 
 import attrs
 
-from ..errors import CredentialsNotFound, InvalidConfigFile
+from ..errors import CredentialsNotFound, InvalidConfigFile, InvalidRegion
 from ..shapes import Credentials
 from . import arns
+from .endpoints import REGION_RULE, is_region
 from .profile import Section, SharedConfig
 from .secret import Secret
+from .services import NO_PROFILE, InProfile
 
 LONGEST_CHAIN = 16  # profiles that name each other as their source
 SSO_KEYS = ("sso_account_id", "sso_role_name")  # what makes it a profile with SSO credentials
@@ -66,13 +68,21 @@ class SSOPlan:
     region: str
     session_name: str | None
     start_url: str
+    place: InProfile = NO_PROFILE
 
 
 @attrs.frozen(kw_only=True)
 class LoginPlan:
-    """A session of ``aws login``."""
+    """
+    A session of ``aws login``.
+
+    Its region is that of the profile that it stands in, which can be the source of a profile of another region: a
+    login can be renewed where it was made only.
+    """
 
     login_session: str
+    region: str | None = None
+    place: InProfile = NO_PROFILE
 
 
 @attrs.frozen(kw_only=True)
@@ -97,6 +107,7 @@ def plan(shared: SharedConfig, name: str, *, strict_arns: bool = True) -> Plan:
     Raises:
         CredentialsNotFound: There is no such profile, or it says nothing of credentials.
         InvalidConfigFile: It contradicts itself or is incomplete; the message says file, line, profile and key.
+        InvalidRegion: A login stands in a profile whose region is not one.
     """
     section = shared.profiles.get(name)
     if section is None:
@@ -126,11 +137,12 @@ def _plan(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> P
     if section.get("role_arn"):
         return _role(shared, section, visited)
     if any(section.get(key) for key in SSO_KEYS):
-        return _sso(shared, section)
+        return _sso(shared, section, _place(shared, section, visited))
     if keys := _keys(section):
         return keys
     if session := section.get("login_session"):
-        return LoginPlan(login_session=str(session))
+        place = _place(shared, section, visited)
+        return LoginPlan(login_session=str(session), region=_region(section), place=place)
     if command := section.get("credential_process"):
         return ProcessPlan(command=Secret(command))
     return None
@@ -191,7 +203,18 @@ def _named(section: Section, named: str) -> NamedPlan:
     )
 
 
-def _sso(shared: SharedConfig, section: Section) -> SSOPlan:
+def _place(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> InProfile:
+    return InProfile.of(shared, section, in_force=shared.profiles[visited[0]] if visited else section)
+
+
+def _region(section: Section) -> str | None:
+    region = _text(section, "region")
+    if region is not None and not is_region(region):
+        raise InvalidRegion(f"{section.where('region')} is not a region: {REGION_RULE}")
+    return region
+
+
+def _sso(shared: SharedConfig, section: Section, place: InProfile) -> SSOPlan:
     session_name = _text(section, "sso_session")
     settings: Section = section
     if session_name is not None:
@@ -208,6 +231,7 @@ def _sso(shared: SharedConfig, section: Section) -> SSOPlan:
         region=_needed(settings, "sso_region", because="sso_start_url"),
         session_name=session_name,
         start_url=_needed(settings, "sso_start_url", because="sso_region"),
+        place=place,
     )
 
 

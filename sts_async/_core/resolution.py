@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..errors import ConfigurationError, InvalidConfigFile, InvalidRegion
-from . import profile as grammar
 from . import wording
 from .endpoints import REGION_RULE, is_region
 from .options import DESTINATION, TRUST, Option
 from .profile import Section, SharedConfig
+from .services import STS, ProfileSettings, configured_url
 from .wording import GIVEN
 
 DEFAULT_PROFILE = "default"
@@ -191,15 +191,14 @@ def _choose_endpoint_url(
     if section is None or isinstance(shared, InvalidConfigFile) or _is_set(known, environ):
         return
     try:
-        value = grammar.service_value(shared, section, service="sts", key="endpoint_url")
+        url = configured_url(STS, environ, [ProfileSettings.of(shared, section)])
     except InvalidConfigFile as error:
         found.values[name], found.origins[name] = None, FAULTY
         found.faults[name] = error.with_traceback(None)
         return
-    if value is not None:
+    if url is not None:
         found.faults.pop(name, None)  # of the endpoint of all services, which is not used
-        origin = f"services of profile {section.name!r} ({value.file}, line {value.line})"
-        _take(found, name, known, value.text, origin=origin)
+        _take(found, name, known, url.value, origin=url.origin)
 
 
 def _check_region(found: Resolution, *, is_given: bool) -> None:

@@ -17,7 +17,6 @@ import attrs
 from ..errors import CredentialsError
 from ..shapes import Credentials
 from .documents import A_TIME, Names, read_credentials, read_object, read_text, read_time
-from .endpoints import check_region, partition_of
 from .secret import HiddenDocument, Secret, SecretBytes, conceal
 
 GRANT_TYPE = "refresh_token"
@@ -32,36 +31,6 @@ ROLE_CREDENTIALS = Names(
     milliseconds=True,
 )
 LOGIN_CREDENTIALS = attrs.evolve(ROLE_CREDENTIALS, expiration="expiresAt", milliseconds=False)
-
-# The domain of the regional sign-in hosts of each partition. Source: endpoint rule set of the service Signin.
-SIGNIN_DOMAINS = {
-    "aws": "signin.aws.amazon.com",
-    "aws-cn": "signin.amazonaws.cn",
-    "aws-us-gov": "signin.amazonaws-us-gov.com",
-    "aws-eusc": "signin.amazonaws-eusc.eu",
-    "aws-iso": "signin.c2shome.ic.gov",
-    "aws-iso-b": "signin.sc2shome.sgov.gov",
-    "aws-iso-e": "signin.csphome.adc-e.uk",
-    "aws-iso-f": "signin.csphome.hci.ic.gov",
-}
-
-
-def portal_host(region: str) -> str:
-    """Return the host of the access portal in *region*. Raises `InvalidRegion`."""
-    check_region(region)
-    return f"portal.sso.{region}.{partition_of(region).dns_suffix}"
-
-
-def oidc_host(region: str) -> str:
-    """Return the host of the OIDC service of IAM Identity Center in *region*. Raises `InvalidRegion`."""
-    check_region(region)
-    return f"oidc.{region}.{partition_of(region).dns_suffix}"
-
-
-def signin_host(region: str) -> str:
-    """Return the host of AWS sign-in in *region*. Raises `InvalidRegion`."""
-    check_region(region)
-    return f"{region}.{SIGNIN_DOMAINS[partition_of(region).name]}"
 
 
 def sso_file_name(*, session_name: str | None, start_url: str | None) -> str:

@@ -1,17 +1,19 @@
 """What the two sources share that somebody signs in to: where their services are, and how those are asked."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 import attrs
 
-from .._core import endpoints
+from .._core import services
 from .._core.message import HttpRequest, HttpResponse
-from .._core.options import FLAG, Option
 from .._core.redaction import Redaction
 from .._core.refusals import Refusal, is_redirect, refusal
-from .._core.secret import HiddenMapping
+from .._core.secret import HiddenMapping, kind_of
 from .._seams import Lender
+from ..config import OPTIONS, Config
 from ..errors import (
+    ConfigurationError,
+    ConnectError,
     CredentialsError,
     RedirectRefused,
     ServiceError,
@@ -23,30 +25,46 @@ from ..retries import StandardRetries
 ATTEMPTS = 3  # at most, of one request
 REQUEST_SECONDS = 10.0  # for one attempt
 
-IGNORE_ENDPOINTS = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
-ENDPOINT_URL = "AWS_ENDPOINT_URL"
 
-
-def service_url(variable: str, *, host: str, environ: Mapping[str, str]) -> str:
+@attrs.frozen(kw_only=True)
+class Services:
     """
-    Return the URL of a service, without a slash at its end.
+    Where the services are that a source calls.
 
-    Args:
-        variable: The environment variable that can say another one; ``AWS_ENDPOINT_URL`` comes after it.
-        host: Where it is when nobody says otherwise.
-        environ: Where to look.
-
-    Raises:
-        InvalidEndpoint: A variable says a URL that cannot be used.
-        ConfigurationError: ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS`` is neither true nor false.
+    Attributes:
+        config: Options that were given in code, or None. They come before those of the client.
+        environ: The environment.
+        place: The profile that asks for the source.
     """
-    environ = HiddenMapping(environ)  # in the frames of the errors below
-    ignored = environ.get(IGNORE_ENDPOINTS, "").strip()
-    if not (ignored and Option(kind=FLAG).read(ignored, origin=IGNORE_ENDPOINTS)):
-        for name in (variable, ENDPOINT_URL):
-            if url := environ.get(name, "").strip():
-                return endpoints.resolve(region=None, endpoint_url=url, what=name).url.rstrip("/")
-    return f"https://{host}"
+
+    config: Config | None = attrs.field(default=None, repr=False)
+    environ: HiddenMapping
+    place: services.InProfile = services.NO_PROFILE
+
+    def locate(self, service: services.Service, *, region: str, lender: Lender) -> services.Location:
+        """
+        Return where a service of a region is, for a source that *lender* lends to.
+
+        Raises:
+            InvalidEndpoint: The URL that was configured cannot be used.
+            InvalidConfigFile: A profile names a services section that does not exist.
+            ConfigurationError: The settings contradict each other, or one is neither true nor false.
+        """
+        settings = services.Settings(
+            options=OPTIONS,
+            given=(services.said_by(self.config), lender.settings.given),
+            environ=self.environ,
+            profiles=self.place.settings,
+            otherwise=lender.settings.resolved,
+        )
+        return services.locate(service, region=region, settings=settings)
+
+
+def checked_config(config: Config | None) -> Config | None:
+    """Return *config*. Raises `ConfigurationError` when it is something else."""
+    if not isinstance(config, Config | None):
+        raise ConfigurationError(f"config must be a Config, not a {kind_of(config)}")
+    return config
 
 
 async def exchange(
@@ -54,6 +72,7 @@ async def exchange(
     request: HttpRequest,
     *,
     who: str,
+    hint: str = "",
     prepare: Callable[[HttpRequest], Awaitable[HttpRequest]] | None = None,
 ) -> HttpResponse:
     """
@@ -63,6 +82,7 @@ async def exchange(
         lender: Sends.
         request: What is sent.
         who: What messages call the service.
+        hint: What to look at when no connection can be made; it becomes the end of the message.
         prepare: Returns what is sent in its place, anew for each attempt.
 
     Raises:
@@ -92,6 +112,8 @@ async def exchange(
         delay = retries.after_failure(why, scope="", attempt=attempt, now=lender.monotonic(), jitter=lender.jitter())
         if delay is None:
             failure.attempts = attempt
+            if hint and isinstance(failure, ConnectError):
+                failure.args = (f"{failure}; {hint}",)
             raise failure
         await lender.sleep(delay)
 

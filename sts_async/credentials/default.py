@@ -133,7 +133,12 @@ class DefaultChain(ProviderChain):
         no_region = config.fault("region")
         transport = transport_of(config)
         engine = engine_of(
-            config, endpoint=endpoint, transport=transport, credentials=self, default_credentials=lambda: self
+            config,
+            endpoint=endpoint,
+            transport=transport,
+            credentials=self,
+            default_credentials=lambda: self,
+            given=self._surroundings.config,
         )
         try:
             findings = await self.findings(engine.context)

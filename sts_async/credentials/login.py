@@ -6,6 +6,7 @@ Source: botocore, `credentials.LoginProvider`; the API model of Signin; RFC 9449
 
 import asyncio
 import os
+import shlex
 import uuid
 from collections.abc import Mapping
 from functools import partial
@@ -14,24 +15,26 @@ from pathlib import Path
 import attrs
 
 from .. import _files
-from .._core import tokens
+from .._core import services, tokens
 from .._core.endpoints import check_region
 from .._core.message import HttpRequest
 from .._core.refusals import Refusal
-from .._core.secret import HiddenMapping, Secret, SecretBytes
+from .._core.secret import HiddenMapping, Secret, SecretBytes, without_data
 from .._core.tokens import LoginToken
+from .._core.wording import setting
 from .._limits import LOGIN_SECONDS
 from .._seams import Lender
+from ..config import Config
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
 from ..shapes import Credentials
-from ._signin import exchange, service_url
+from ._signin import Services, checked_config, exchange
 from ._token_file import TokenFile, is_over, now
 from .cache import RefreshingProvider
 
 CACHE_DIRECTORY = "~/.aws/login/cache"
 CACHE_VARIABLE = "AWS_LOGIN_CACHE_DIRECTORY"
 TOKEN_PATH = "/v1/token"  # noqa: S105
-SIGN_IN = "AWS sign-in"
+SIGN_IN = services.SIGN_IN.called
 COMMAND = "aws login"
 COORDINATE = 32  # bytes of a number in P-256
 ADVICE = "refreshing a login needs the package cryptography: pip install 'sts-async[login]'"
@@ -40,7 +43,7 @@ ADVICE = "refreshing a login needs the package cryptography: pip install 'sts-as
 FINAL_CODES = {
     "TOKEN_EXPIRED": "the login has ended",
     "USER_CREDENTIALS_CHANGED": "the credentials of the user have changed",
-    "INSUFFICIENT_PERMISSIONS": "the user may lack the permission signin:CreateOAuth2Token",
+    "INSUFFICIENT_PERMISSIONS": "the user may lack the permission signin:CreateOAuth2Token, which is needed first",
 }
 
 
@@ -58,11 +61,15 @@ class LoginProvider(RefreshingProvider):
             older SDKs do not; None for none.
         cache_directory: Where the token files are; None for ``AWS_LOGIN_CACHE_DIRECTORY``, else
             ``~/.aws/login/cache``.
-        environ: Where to look for that, ``HOME``, ``AWS_ENDPOINT_URL_SIGNIN`` and ``AWS_ENDPOINT_URL``; the process
-            environment when it is None.
+        environ: Where to look for that, ``HOME``, ``AWS_ENDPOINT_URL_SIGNIN``, ``AWS_ENDPOINT_URL``,
+            ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``, ``AWS_USE_FIPS_ENDPOINT`` and ``AWS_USE_DUALSTACK_ENDPOINT``; the
+            process environment when it is None.
+        config: Options for the service that is called: *use_fips_endpoint*, *use_dualstack_endpoint*,
+            *ignore_configured_endpoint_urls* and *allow_http*. They come before those of the client, which hold
+            where this is None or does not say. Its other options have no effect.
 
     Raises:
-        ConfigurationError: An argument is none.
+        ConfigurationError: An argument is invalid.
     """
 
     def __init__(
@@ -72,7 +79,10 @@ class LoginProvider(RefreshingProvider):
         region: str | None = None,
         cache_directory: Path | None = None,
         environ: Mapping[str, str] | None = None,
+        config: Config | None = None,
+        _place: services.InProfile = services.NO_PROFILE,
     ) -> None:
+        config = without_data(config)
         super().__init__()
         environ = HiddenMapping(os.environ if environ is None else environ)
         self.login_session = login_session
@@ -85,8 +95,11 @@ class LoginProvider(RefreshingProvider):
         self.name = f"login session {self.login_session!r}"
         self._cache_directory = cache_directory
         self._environ = environ
+        self._services = Services(config=checked_config(config), environ=environ, place=_place)
+        profile = _place.name
+        self._command = COMMAND if profile is None else f"{COMMAND} --profile {shlex.quote(profile)}"
         read = partial(tokens.read_login_token, login_session=self.login_session)
-        self._file = TokenFile(parse=read, advice=COMMAND)
+        self._file = TokenFile(parse=read, advice=self._command)
 
     fetch_seconds = LOGIN_SECONDS
 
@@ -97,8 +110,9 @@ class LoginProvider(RefreshingProvider):
         Raises:
             LoginRequired: There is no token, or it can no longer be refreshed.
             CredentialsError: AWS sign-in refuses, the token file cannot be used, or ``cryptography`` is not installed.
-            ConfigurationError: There is no home directory, the environment says a URL that cannot be used, or neither
-                the token file nor *region* says which region to ask.
+            ConfigurationError: There is no home directory; the settings for the host of AWS sign-in, such as a
+                configured URL, cannot be used or contradict each other; or neither the token file nor *region* says
+                which region to ask.
             TransportError: No answer came.
         """
 
@@ -121,31 +135,37 @@ class LoginProvider(RefreshingProvider):
 
     async def _create_token(self, token: LoginToken, lender: Lender) -> SecretBytes:
         """Return the new content of the token file."""
-        host = tokens.signin_host(self._region(token))
-        url = service_url("AWS_ENDPOINT_URL_SIGNIN", host=host, environ=self._environ) + TOKEN_PATH
+        location = self._services.locate(services.SIGN_IN, region=self._region(token), lender=lender)
+        url = location.url + TOKEN_PATH
         headers = {"content-type": "application/json", "accept": "application/json"}
 
         async def proven(request: HttpRequest) -> HttpRequest:
-            proof = await asyncio.to_thread(_proof, token.key, method="POST", url=url, at=lender.wall_clock())
+            proof = await asyncio.to_thread(
+                _proof, token.key, method="POST", url=url, at=lender.wall_clock(), command=self._command
+            )
             return attrs.evolve(request, headers={**headers, "DPoP": proof})
 
         request = HttpRequest("POST", url, headers, token.request(), fresh=True)
-        response = await exchange(lender, request, who=SIGN_IN, prepare=proven)
+        response = await exchange(lender, request, who=SIGN_IN, hint=location.hint, prepare=proven)
         if response.status < 400:
             return token.renewed(response.body, at=now(lender), what=f"the answer of {SIGN_IN}")
         refusal = Refusal.of(response, sent=request)
         reason = next((FINAL_CODES[code] for code in refusal.codes if code in FINAL_CODES), None)
         if reason is None:
             raise CredentialsError(f"{SIGN_IN} answered {refusal}")
-        raise LoginRequired(f"{self.name}: {reason}: {SIGN_IN} answered {refusal}; run: {COMMAND}")
+        raise LoginRequired(f"{self.name}: {reason}: {SIGN_IN} answered {refusal}; run: {self._command}")
 
     def _region(self, token: LoginToken) -> str:
         """Return the region that was signed in to. The refresh token is good there only."""
         region = token.region or self.region
         if region is None:
+            profile = self._services.place.name
+            advice = (
+                f"pass {setting('region')}" if profile is None else f"set region in profile {profile!r} or AWS_REGION"
+            )
             raise ConfigurationError(
                 f"{self.name}: the token file has no signInRegion, so a region is needed to refresh: "
-                f"set region in the profile or AWS_REGION, or run: {COMMAND}"
+                f"{advice}, or run: {self._command}"
             )
         check_region(region)
         return region
@@ -154,7 +174,7 @@ class LoginProvider(RefreshingProvider):
         return f"LoginProvider(login_session={self.login_session!r}, region={self.region!r})"
 
 
-def _proof(pem: Secret, *, method: str, url: str, at: float) -> Secret:
+def _proof(pem: Secret, *, method: str, url: str, at: float, command: str = COMMAND) -> Secret:
     """
     Return a DPoP proof, for one request, that we have the key of the login.
 
@@ -176,7 +196,7 @@ def _proof(pem: Secret, *, method: str, url: str, at: float) -> Secret:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         pass  # raised below, without the context: the key is in its frames
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise LoginRequired(f"dpopKey in the token file is not a P-256 key in PEM; run: {COMMAND}")
+        raise LoginRequired(f"dpopKey in the token file is not a P-256 key in PEM; run: {command}")
     point = key.public_key().public_numbers()
     message = tokens.proof_message(
         x=point.x.to_bytes(COORDINATE, "big"),

@@ -175,10 +175,18 @@ class ProfileProvider(Unpicklable):
                     session_name=plan.session_name,
                     start_url=plan.start_url,
                     environ=environ,
+                    config=self._surroundings.config,
+                    _place=plan.place,
                 )
             case plans.LoginPlan():
-                region = (await self._surroundings.resolve()).region
-                return LoginProvider(login_session=plan.login_session, region=region, environ=environ)
+                region = plan.region or (await self._surroundings.resolve()).region
+                return LoginProvider(
+                    login_session=plan.login_session,
+                    region=region,
+                    environ=environ,
+                    config=self._surroundings.config,
+                    _place=plan.place,
+                )
             case plans.ProcessPlan():
                 return ProcessProvider(plan.command, name=f"credential_process of {self.name}")
             case plans.NamedPlan(source="Environment"):

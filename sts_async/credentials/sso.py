@@ -13,24 +13,25 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .. import _files
-from .._core import tokens
+from .._core import services, tokens
 from .._core.endpoints import check_region
 from .._core.message import HttpRequest
 from .._core.refusals import Refusal
-from .._core.secret import HiddenMapping, SecretBytes
+from .._core.secret import HiddenMapping, SecretBytes, without_data
 from .._core.tokens import SSOToken
 from .._limits import LOGIN_SECONDS
 from .._seams import Lender
+from ..config import Config
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
 from ..shapes import Credentials
-from ._signin import exchange, service_url
+from ._signin import Services, checked_config, exchange
 from ._token_file import TokenFile, is_over, now
 from .cache import RefreshingProvider
 
 CACHE_DIRECTORY = "~/.aws/sso/cache"
 BEARER_HEADER = "x-amz-sso_bearer_token"
-PORTAL = "the access portal"
-OIDC = "the OIDC service of IAM Identity Center"
+PORTAL = services.PORTAL.called
+OIDC = services.OIDC.called
 
 # After these only a new login helps. Source: RFC 6749, section 5.2, and the API model of SSO OIDC.
 FINAL_CODES = frozenset(
@@ -56,11 +57,15 @@ class SSOProvider(RefreshingProvider):
         session_name: The sso-session of the config file.
         start_url: Start URL of the access portal; needed without *session_name*.
         cache_directory: Where the token files are; None for ``~/.aws/sso/cache``.
-        environ: Where to look for ``HOME``, ``AWS_ENDPOINT_URL_SSO``, ``AWS_ENDPOINT_URL_SSO_OIDC`` and
-            ``AWS_ENDPOINT_URL``; the process environment when it is None.
+        environ: Where to look for ``HOME``, ``AWS_ENDPOINT_URL_SSO``, ``AWS_ENDPOINT_URL_SSO_OIDC``,
+            ``AWS_ENDPOINT_URL``, ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``, ``AWS_USE_FIPS_ENDPOINT`` and
+            ``AWS_USE_DUALSTACK_ENDPOINT``; the process environment when it is None.
+        config: Options for the two services that are called: *use_fips_endpoint*, *use_dualstack_endpoint*,
+            *ignore_configured_endpoint_urls* and *allow_http*. They come before those of the client, which hold
+            where this is None or does not say. Its other options have no effect.
 
     Raises:
-        ConfigurationError: An argument is none, or neither *session_name* nor *start_url* is given.
+        ConfigurationError: An argument is invalid, or neither *session_name* nor *start_url* is given.
     """
 
     def __init__(
@@ -73,7 +78,10 @@ class SSOProvider(RefreshingProvider):
         start_url: str | None = None,
         cache_directory: Path | None = None,
         environ: Mapping[str, str] | None = None,
+        config: Config | None = None,
+        _place: services.InProfile = services.NO_PROFILE,
     ) -> None:
+        config = without_data(config)
         super().__init__()
         environ = HiddenMapping(os.environ if environ is None else environ)
         self.account_id = account_id
@@ -92,8 +100,9 @@ class SSOProvider(RefreshingProvider):
         self.name = f"SSO session {session_name!r}" if session_name is not None else f"SSO at {start_url}"
         self._cache_directory = cache_directory
         self._environ = environ
+        self._services = Services(config=checked_config(config), environ=environ, place=_place)
         read = partial(tokens.read_sso_token, start_url=start_url, region=region)
-        self._file = TokenFile(parse=read, advice=_login_command(session_name))
+        self._file = TokenFile(parse=read, advice=self._login_command())
 
     fetch_seconds = LOGIN_SECONDS
 
@@ -104,18 +113,19 @@ class SSOProvider(RefreshingProvider):
         Raises:
             LoginRequired: There is no token, or it has ended and cannot be refreshed.
             CredentialsError: The portal refuses, or the token file cannot be used.
-            ConfigurationError: There is no home directory, or the environment says a URL that cannot be used.
+            ConfigurationError: There is no home directory; or the settings for the host of the portal, such as a
+                configured URL, cannot be used or contradict each other.
             TransportError: No answer came.
         """
-        portal = service_url("AWS_ENDPOINT_URL_SSO", host=tokens.portal_host(self.region), environ=self._environ)
+        portal = self._services.locate(services.PORTAL, region=self.region, lender=lender)
         token = await self._token(lender)
         role = quote(self.role_name, safe="")
         request = HttpRequest(
             "GET",
-            f"{portal}/federation/credentials?role_name={role}&account_id={self.account_id}",
+            f"{portal.url}/federation/credentials?role_name={role}&account_id={self.account_id}",
             {BEARER_HEADER: token.access_token, "accept": "application/json"},
         )
-        response = await exchange(lender, request, who=PORTAL)
+        response = await exchange(lender, request, who=PORTAL, hint=portal.hint)
         if response.status >= 400:
             raise self._refused(Refusal.of(response, sent=request))
         return tokens.read_role_credentials(response.body, what=f"the answer of {PORTAL}")
@@ -137,31 +147,31 @@ class SSOProvider(RefreshingProvider):
 
     async def _create_token(self, token: SSOToken, lender: Lender) -> SecretBytes:
         """Return the new content of the token file."""
-        oidc = service_url("AWS_ENDPOINT_URL_SSO_OIDC", host=tokens.oidc_host(self.region), environ=self._environ)
+        oidc = self._services.locate(services.OIDC, region=self.region, lender=lender)
         headers = {"content-type": "application/json", "accept": "application/json"}
-        request = HttpRequest("POST", f"{oidc}/token", headers, token.request(), fresh=True)
-        response = await exchange(lender, request, who=OIDC)
+        request = HttpRequest("POST", f"{oidc.url}/token", headers, token.request(), fresh=True)
+        response = await exchange(lender, request, who=OIDC, hint=oidc.hint)
         if response.status < 400:
             return token.renewed(response.body, at=now(lender), what=f"the answer of {OIDC}")
         refusal = Refusal.of(response, sent=request)
         reason = f"{OIDC} answered {refusal}"
         if FINAL_CODES.isdisjoint(refusal.codes):
             raise CredentialsError(reason)
-        raise LoginRequired(f"{self.name} has ended: {reason}; run: {_login_command(self.session_name)}")
+        raise LoginRequired(f"{self.name} has ended: {reason}; run: {self._login_command()}")
 
     def _refused(self, refusal: Refusal) -> CredentialsError:
         if refusal.status == 401:
-            command = _login_command(self.session_name)
-            return LoginRequired(f"{self.name} has ended: {PORTAL} answered {refusal}; run: {command}")
+            return LoginRequired(f"{self.name} has ended: {PORTAL} answered {refusal}; run: {self._login_command()}")
         return CredentialsError(
             f"{PORTAL} answered {refusal}, to account {self.account_id} and role {self.role_name!r}"
         )
 
+    def _login_command(self) -> str:
+        if self.session_name is not None:
+            return f"aws sso login --sso-session {shlex.quote(self.session_name)}"
+        if self._services.place.name is not None:
+            return f"aws sso login --profile {shlex.quote(self._services.place.name)}"
+        return "aws sso login --profile, with the name of a profile that has this sso_start_url"
+
     def __repr__(self) -> str:
         return f"SSOProvider({self.name}, account_id={self.account_id!r}, role_name={self.role_name!r})"
-
-
-def _login_command(session_name: str | None) -> str:
-    if session_name is None:
-        return "aws sso login --profile, with the name of the profile"
-    return f"aws sso login --sso-session {shlex.quote(session_name)}"

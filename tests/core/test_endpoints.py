@@ -225,13 +225,20 @@ def test_neither_region_nor_endpoint_is_an_error_that_says_what_to_do(options: d
         assert advice in str(caught.value)
 
 
-@pytest.mark.parametrize("switches", [{"use_fips": True}, {"use_dualstack": True}], ids=str)
-def test_a_custom_endpoint_excludes_fips_and_dual_stack(switches: dict[str, Any]) -> None:
-    """Both choose the host, and so does the URL: to follow one silently would break a promise of the other."""
-    with pytest.raises(ConfigurationError, match="excludes FIPS and dual-stack") as caught:
-        resolve(region="us-east-1", endpoint_url=CUSTOM, **switches)
+@pytest.mark.parametrize("flag", ["fips", "dualstack"])
+def test_a_custom_endpoint_excludes_fips_and_dual_stack(flag: str) -> None:
+    """C18: both choose the host, and so does the URL. Each piece of the advice is followed."""
+    kind = {"fips": "FIPS", "dualstack": "dual-stack"}[flag]
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(region="us-east-1", endpoint_url=CUSTOM, **{f"use_{flag}": True})  # type: ignore[arg-type]
 
     assert type(caught.value) is ConfigurationError
+    assert str(caught.value) == (
+        f"endpoint_url excludes FIPS and dual-stack for STS, and use_{flag}_endpoint is set: to use AWS's {kind} host, "
+        f"give no endpoint_url; to use the URL as it is, set use_{flag}_endpoint to false"
+    )
+    assert resolve(region="us-east-1", **{f"use_{flag}": True}).host != "sts.us-east-1.amazonaws.com"  # type: ignore[arg-type]
+    assert resolve(region="us-east-1", endpoint_url=CUSTOM, **{f"use_{flag}": False}).url == CUSTOM  # type: ignore[arg-type]
 
 
 # Regions

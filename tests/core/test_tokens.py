@@ -1,4 +1,4 @@
-"""Token files, the answers that renew them, and hosts: compared with botocore where it has an opinion."""
+"""Token files, and the answers that renew them: compared with botocore where it has an opinion."""
 
 import hashlib
 import json
@@ -7,22 +7,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import botocore.session
 import pytest
-from botocore.endpoint_provider import EndpointProvider
 from botocore.utils import LoginTokenLoader, SSOTokenLoader
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sts_async._core import tokens
 from sts_async._core.secret import SecretBytes
-from sts_async.errors import CredentialsError, InvalidRegion
+from sts_async.errors import CredentialsError
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-REGIONS = """
-    us-east-1 eu-central-1 mx-central-1 cn-north-1 us-gov-west-1 eusc-de-east-1 us-iso-east-1 us-isob-east-1
-    eu-isoe-west-1 us-isof-south-1 xx-nowhere-1
-""".split()
 SSO = {
     "startUrl": "https://demo.awsapps.com/start",
     "region": "us-east-1",
@@ -62,7 +56,7 @@ def login(**changes: Any) -> tokens.LoginToken:
     return tokens.read_login_token(dumped(LOGIN, **changes), what="the file")
 
 
-# -- Names and hosts ------------------------------------------------------------------------------------------------
+# -- Names ----------------------------------------------------------------------------------------------------------
 
 
 def test_token_files_have_the_names_that_every_sdk_gives_them() -> None:
@@ -86,26 +80,6 @@ def test_names_are_those_of_botocore(session: str | None, url: str) -> None:
 
     assert [f"{key}.json" for key in sso_cache] == [tokens.sso_file_name(session_name=session, start_url=url)]
     assert [f"{key}.json" for key in login_cache] == [tokens.login_file_name(url)]
-
-
-@pytest.mark.parametrize("region", REGIONS)
-@pytest.mark.parametrize(
-    ("service", "host"),
-    [("sso", tokens.portal_host), ("sso-oidc", tokens.oidc_host), ("signin", tokens.signin_host)],
-)
-def test_hosts_are_those_of_the_endpoint_rules(service: str, host: Callable[[str], str], region: str) -> None:
-    loader = botocore.session.Session().get_component("data_loader")
-    rules = EndpointProvider(loader.load_service_model(service, "endpoint-rule-set-1"), loader.load_data("partitions"))
-    resolved = rules.resolve_endpoint(Region=region, UseFIPS=False, UseDualStack=False)
-
-    assert f"https://{host(region)}" == resolved.url
-
-
-@pytest.mark.parametrize("host", [tokens.portal_host, tokens.oidc_host, tokens.signin_host])
-def test_a_region_cannot_choose_a_host(host: Callable[[str], str]) -> None:
-    """T2."""
-    with pytest.raises(InvalidRegion):
-        host("evil.com#")
 
 
 # -- Token files ----------------------------------------------------------------------------------------------------

@@ -137,7 +137,9 @@ PLACES: dict[str, Callable[..., Any]] = {
     ).provide_credentials(lender),
     "ProcessProvider(command), without an end": lambda lender: sources.ProcessProvider(f"x '{SECRET}").fetch(lender),
     "SSOProvider(environ)": lambda: sources.SSOProvider(**SSO, environ=ENVIRON),  # type: ignore[arg-type]
+    "SSOProvider(config), data": lambda: sources.SSOProvider(**{**SSO, "account_id": "1" * 12}, config=DATA),  # type: ignore[arg-type]
     "LoginProvider(environ)": lambda: sources.LoginProvider(**LOGIN, environ=ENVIRON),
+    "LoginProvider(config), data": lambda: sources.LoginProvider(**{**LOGIN, "region": None}, config=DATA),  # type: ignore[arg-type]
     "EnvironmentProvider(environ)": lambda lender: sources.EnvironmentProvider(ENVIRON).provide_credentials(lender),
     "ContainerProvider(environ)": lambda lender: sources.ContainerProvider(
         environ={"AWS_CONTAINER_CREDENTIALS_FULL_URI": LOGIN_URL, **ENVIRON}

@@ -429,6 +429,21 @@ async def test_mfa_codes_come_from_the_program(place: Place) -> None:
             await sts.get_caller_identity()
 
 
+async def test_a_profile_by_itself_takes_codes_from_the_program_too(place: Place) -> None:
+    """C18: the other way that the message names."""
+    serial = place.server.user.mfa_serial
+    place.config(
+        f"[default]\nrole_arn = {ROLE}\nsource_profile = base\nmfa_serial = {serial}\nrole_session_name = me\n"
+        f"[profile base]\n{in_profile(place.server.credentials)}"
+    )
+
+    async def ask(serial_number: str) -> str:
+        return "123456"
+
+    async with STSClient(credentials=ProfileProvider(mfa_code=ask)) as sts:
+        assert (await sts.get_caller_identity()).arn.endswith("/demo/me")
+
+
 async def test_with_nothing_configured_and_no_instance_the_search_is_quick(place: Place) -> None:
     """A bound that is generous for a loaded machine; the benchmarks measure it."""
     async with STSClient() as sts:

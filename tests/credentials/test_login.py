@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from botocore.endpoint_provider import EndpointProvider
 from botocore.exceptions import LoginRefreshRequired, LoginTokenLoadError
 from botocore.loaders import Loader
+from packaging.requirements import Requirement
 from support import Clocks, RawServer, http
 
 from sts_async import _files
@@ -360,7 +362,7 @@ async def test_without_any_region_the_credentials_are_used_until_they_have_to_be
     assert await provide(region=None).fetch(lender)
 
     clocks.advance(901)
-    with pytest.raises(ConfigurationError, match=r"set region in the profile or AWS_REGION, or run: aws login"):
+    with pytest.raises(ConfigurationError, match=r"pass region=\.\.\., or run: aws login$"):
         await provide(region=None).fetch(lender)
     assert await provide(region="eu-west-1").fetch(lender)
 
@@ -418,6 +420,12 @@ async def test_a_refresh_without_the_package_says_what_to_install(
         await provide().provide_credentials(lender)
 
     assert not isinstance(caught.value, LoginRequired)
+    advised = Requirement(str(caught.value).rpartition("pip install ")[2].strip("'"))
+    brought = [Requirement(text) for text in metadata.requires(advised.name) or ()]
+    assert "cryptography" in [
+        one.name for one in brought if one.marker is not None and one.marker.evaluate({"extra": "login"})
+    ]
+    assert advised.extras == {"login"}
 
 
 @pytest.mark.parametrize("kind", ["none", "another curve", "RSA", "with a password", "not ASCII"])

@@ -1,4 +1,4 @@
-"""Where the services of the two sources are that somebody signs in to, and how they are asked."""
+"""How the services are asked that a user signs in to."""
 
 from collections.abc import Awaitable, Callable
 
@@ -8,48 +8,14 @@ from support import Clocks, RawServer, http
 
 from sts_async._core.message import HttpRequest
 from sts_async._engine import Engine
-from sts_async.credentials._signin import exchange, service_url
+from sts_async.credentials._signin import exchange
 from sts_async.errors import (
-    ConfigurationError,
     ConnectError,
     CredentialsError,
-    InvalidEndpoint,
     RedirectRefused,
 )
 
 Start = Callable[..., Awaitable[RawServer]]
-
-
-@pytest.mark.parametrize(
-    ("environ", "url"),
-    [
-        ({}, "https://h"),
-        ({"AWS_ENDPOINT_URL": "https://all/"}, "https://all"),
-        (
-            {"AWS_ENDPOINT_URL": "https://all", "AWS_ENDPOINT_URL_SSO": " http://127.0.0.1:8/a/ "},
-            "http://127.0.0.1:8/a",
-        ),
-        ({"AWS_ENDPOINT_URL_SSO": " "}, "https://h"),
-        ({"AWS_ENDPOINT_URL": "https://all", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "True"}, "https://h"),
-        ({"AWS_ENDPOINT_URL": "https://all", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false"}, "https://all"),
-    ],
-)
-def test_the_environment_says_where_a_service_is(environ: dict[str, str], url: str) -> None:
-    assert service_url("AWS_ENDPOINT_URL_SSO", host="h", environ=environ) == url
-
-
-@pytest.mark.parametrize(
-    "url", ["http://sso.example/", "https://u:SENTINEL@h/", "https://h/?SENTINEL", "ftp://h", "https://999.1.1.1"]
-)
-def test_a_url_that_cannot_be_used_is_refused(url: str) -> None:
-    """T3, B8."""
-    with pytest.raises(InvalidEndpoint, match=r"^AWS_ENDPOINT_URL_SSO(:| must)"):
-        service_url("AWS_ENDPOINT_URL_SSO", host="h", environ={"AWS_ENDPOINT_URL_SSO": url})
-
-
-def test_a_switch_is_true_or_false() -> None:
-    with pytest.raises(ConfigurationError, match="AWS_IGNORE_CONFIGURED_ENDPOINT_URLS must be true or false"):
-        service_url("X", host="h", environ={"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "1"})
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from ._terminal import complain, say
+
 MOST_BYTES = 256 * 1024  # of a value from a file or standard input; the longest member of STS has 100,000 characters
 _OPTION = r"--[a-z]+(?:-[a-z]+)*"
 _HARMLESS = re.compile(
     r"the following arguments are required: [\w, -]+"
-    r"|argument [\w-]+: (?:expected (?:one|at least one) argument|must be [\w ]+)"
+    r"|argument [\w-]+: (?:expected (?:one|at least one) argument|must be .+)"
 )
 """Messages of `argparse` that repeat nothing that was given."""
 
@@ -60,6 +62,8 @@ class Parser(argparse.ArgumentParser):
             if re.fullmatch(_OPTION, name) and " " not in text:  # argparse takes text with a space for a value
                 action = parser._option_string_actions.get(name)
                 if action is None:
+                    if parser is self:
+                        self._check_place(name, arguments)
                     parser.refuse([name])
                 value_follows = action.nargs != 0 and not equals
             elif value_follows:
@@ -69,6 +73,13 @@ class Parser(argparse.ArgumentParser):
                 if found is None:
                     return
                 parser = found
+
+    def _check_place(self, option: str, arguments: Sequence[str]) -> None:
+        """End if *option*, which is no option of ours, is one of the operation that is called."""
+        commands = self._commands()
+        for name in arguments:
+            if name in commands and option in commands[name]._option_string_actions:
+                self.end(f"{option} is an option of {name}: write it after {name}")
 
     def _commands(self) -> "dict[str, Parser]":
         found = (action.choices for action in self._actions if isinstance(action.choices, dict))
@@ -82,13 +93,23 @@ class Parser(argparse.ArgumentParser):
             self.end("unrecognized option" if option else "unexpected positional argument")
         self.end(f"unrecognized option {names[0]}{_meant(names[0], list(self._option_string_actions))}")
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write help or the version as all output is written. argparse does not notice a full disk."""
+        say(message)
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End with *status*, after a message on standard error."""
+        if message:
+            complain(message)
+        sys.exit(status)
+
     def end(self, message: str) -> NoReturn:
         """End with a message of our own, in which there is no value."""
         self.exit(2, f"{self.prog}: {message}. Run `{self.prog} --help` for usage.\n")
 
 
 def _meant(given: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(given, known, 1)
+    near = difflib.get_close_matches(given.lower().replace("_", "-"), known, 1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
@@ -151,6 +172,8 @@ class Values:
         if self._taken_by is not None:
             raise ValueError(f"standard input is already used by another option: use file://PATH for {option}")
         self._taken_by = option
+        if sys.stdin is None:
+            raise ValueError(f"{option}: standard input is closed")
         return _text_of(sys.stdin.buffer, what=f"{option}: standard input")
 
 
@@ -164,9 +187,3 @@ def _text_of(stream: IO[bytes], *, what: str) -> str:
     except UnicodeDecodeError:
         pass  # raised below, without the context: it quotes what was read
     raise ValueError(f"{what} is not text in UTF-8")
-
-
-def in_one_line(error: BaseException) -> str:
-    """Return the text of an error in one line, without characters that a terminal obeys; its class if it has none."""
-    text = " ".join(str(error).split())
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text) or type(error).__name__

@@ -12,6 +12,7 @@ from ._core import endpoints
 from ._core.proxies import Proxies, ProxySetting
 from ._core.services import ClientSettings, said_by
 from ._core.skew import ServiceClock
+from ._core.wording import option, setting
 from ._engine import Engine, new_engine
 from ._flight import Tasks
 from ._limits import CONNECT_TIMEOUT, TimeLimits
@@ -66,7 +67,7 @@ def _no_region(config: Config) -> ConfigurationError | None:
     fault = config.fault("region")
     if fault is None and config.region is None and config.unread:
         return ConfigurationError(
-            f"{endpoints.NO_REGION} (default files that cannot be read: {'; '.join(config.unread)})"
+            f"{endpoints.no_region()} (default files that cannot be read: {'; '.join(config.unread)})"
         )
     return fault
 
@@ -98,10 +99,10 @@ def transport_of(
     if session is None:
         config.need("tcp_keepalive", "https_proxy", "http_proxy", "no_proxy")
         if config.client_key is not None and config.client_certificate is None:
-            raise ConfigurationError("client_key needs client_certificate")
+            raise ConfigurationError(f"{option('client_key')} needs {option('client_certificate')}")
         trust = Trust.of(config)
         if not config.verify:
-            log.warning("TLS peers need not prove who they are (verify=False): keys can be read on the way")
+            log.warning("TLS verification is disabled (%s): credentials can be intercepted", setting("verify", "False"))
     return AiohttpTransport(
         session=session,
         max_connections=config.max_connections,

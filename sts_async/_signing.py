@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 from . import sigv4
 from ._call import Call
-from ._core.endpoints import NO_REGION, Endpoint
+from ._core.endpoints import Endpoint, no_region
 from ._core.scope import scope_of
+from ._core.wording import option, setting
 from ._flight import again
 from ._parts import Shared
 from .errors import ConfigurationError, STSError
@@ -39,7 +40,7 @@ class EndpointSigner:
             ConfigurationError: There is neither region nor endpoint, or what says so cannot be used.
         """
         if self._endpoint is None:
-            raise ConfigurationError(NO_REGION) if self._why is None else again(self._why)
+            raise ConfigurationError(no_region()) if self._why is None else again(self._why)
         return self._endpoint
 
     @property
@@ -55,7 +56,8 @@ class EndpointSigner:
             if self.endpoint.no_region is not None:
                 raise again(self.endpoint.no_region)
             raise ConfigurationError(
-                "a signed operation needs a region as well as endpoint_url: pass region=... (--region, or AWS_REGION)"
+                f"a signed operation needs a region as well as {option('endpoint_url')}: "
+                f"pass {setting('region')} or set AWS_REGION"
             )
         return region
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from ._core import wording
 from ._core.options import (
     ADDRESS,
     APP_ID,
@@ -34,8 +35,9 @@ from ._core.options import (
     option,
     setting,
 )
-from ._core.resolution import DEFAULT, FAULTY, GIVEN, PASSED_OVER, ProfileName, Resolution, profile_name, resolve
+from ._core.resolution import DEFAULT, FAULTY, PASSED_OVER, ProfileName, Resolution, profile_name, resolve
 from ._core.secret import HiddenMapping, conceal, conceal_login, hiding
+from ._core.wording import GIVEN
 from ._flight import again
 from ._limits import CONNECT_TIMEOUT, DEADLINE, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
 from ._shared import HOME_VARIABLES, SharedFiles
@@ -274,14 +276,14 @@ class Config:
         for name, known in OPTIONS.items():
             value = getattr(self, name)
             if not known.accepts(value) and not self.is_found(name):
-                raise ConfigurationError(f"{name} must be {known.kind.rule}")
+                raise ConfigurationError(f"{wording.option(name)} must be {known.kind.rule}")
 
     def origin_of(self, name: str) -> str:
         """
         Return what messages call an option: the variable or the key of the profile that it was taken from, or else
         its name.
         """
-        return self._found[name].origin if self.is_found(name) else name
+        return self._found[name].origin if self.is_found(name) else wording.option(name)
 
     def is_found(self, name: str) -> bool:
         """Say whether an option was found outside of the program, in a variable or in the profile."""
@@ -374,7 +376,7 @@ class Surroundings:
         """Return the path of a file that was named, and what names it."""
         given = getattr(self.config, name)
         if given is not None:
-            return given, name
+            return given, wording.option(name)
         return next(((self.variables[one], one) for one in OPTIONS[name].variables if one in self.variables), None)
 
     @property

@@ -44,6 +44,7 @@ MAX_CODE = 256  # characters of its error code and request id
 
 # Text, which `re` compiles at first use and keeps: importing is not the time for it.
 _ENCODED_MESSAGE = r"(?i)(encoded authorization failure message:)\s*(\S+)"
+ELSEWHERE = "(in encoded_authorization_message)"  # what stands in a message in place of the encoded one
 _KEY_NOT_RETRIEVED = r"(?is)(retriev|fetch|download|obtain).{0,40}\bkey"
 
 
@@ -74,6 +75,12 @@ class STSError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:  # an error crosses process borders, whatever its constructor asks for
         return _rebuilt, (type(self), self.args), self.__dict__
+
+
+def encoded_message_in(text: str) -> Secret | None:
+    """Return the encoded authorization message that the text of an error contains, or None."""
+    found = re.search(_ENCODED_MESSAGE, text)
+    return None if found is None else Secret(found[2])
 
 
 def _rebuilt(cls: type[STSError], args: tuple[Any, ...]) -> STSError:
@@ -271,15 +278,15 @@ class ServiceError(STSError):
         fault: Fault | None = None,
         request_id: str | None = None,
     ) -> None:
-        encoded = re.search(_ENCODED_MESSAGE, message)
+        encoded = encoded_message_in(message)
         if encoded:
-            message = re.sub(_ENCODED_MESSAGE, r"\1 (in encoded_authorization_message)", message)
+            message = re.sub(_ENCODED_MESSAGE, rf"\1 {ELSEWHERE}", message)
         self.code = code[:MAX_CODE]
         self.message = message[:MAX_MESSAGE]
         self.status = status
         self.fault: Fault = fault or ("server" if status >= 500 else "client")
         self.request_id = request_id[:MAX_CODE] if request_id else None
-        self.encoded_authorization_message = Secret(encoded[2]) if encoded else None
+        self.encoded_authorization_message = encoded
         self.retryable = self.retryable or self._is_transient()
         self.recoverable = self.retryable or FINAL_CODES.isdisjoint((self.code, self.code.removesuffix("Exception")))
         super().__init__(self.message)
@@ -291,6 +298,20 @@ class ServiceError(STSError):
         request = f", request {printable(self.request_id)}" if self.request_id else ""
         said = f"{self.code}: {self.message}" if self.message.strip() else self.code
         return f"{printable(said)} (HTTP {self.status}{request})"
+
+    def with_encoded_message(self, text: str) -> str:
+        """
+        Return *text*, which quotes this error, with its encoded authorization message whole, if it has one.
+
+        The message is no credential: only who may call DecodeAuthorizationMessage can read it. It is left out of
+        ``str(error)`` because it is long, and names resources and policies that not every reader of a log may know.
+        """
+        encoded = self.encoded_authorization_message
+        if encoded is None:
+            return text
+        if ELSEWHERE in text:
+            return str(text.replace(ELSEWHERE, encoded, 1))
+        return f"{text}; encoded authorization failure message: {encoded}"
 
     @classmethod
     def of(cls, code: str, status: int) -> type["ServiceError"]:

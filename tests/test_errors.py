@@ -290,6 +290,28 @@ def test_an_encoded_message_at_the_cut_is_not_half_shown() -> None:
     assert len(error.encoded_authorization_message or "") == 8 * 9999
 
 
+def test_the_encoded_message_can_be_put_back_and_found_again() -> None:
+    """E5: to show it to a person, and to take the text of an error for the message."""
+    error = service_error(f"You are not authorized. {ENCODED} {'QUJD' * 999} more")
+    whole = error.with_encoded_message(str(error))
+
+    assert whole.replace(f" {'QUJD' * 999} ", " ") == f"AccessDenied: You are not authorized. {ENCODED} more (HTTP 403)"
+    assert e.encoded_message_in(whole) == "QUJD" * 999
+    assert type(e.encoded_message_in(whole)) is Secret
+    assert e.encoded_message_in("nothing of the kind") is None
+
+
+def test_an_encoded_message_beyond_the_cut_is_put_behind_the_text() -> None:
+    """E5: the text of the service was cut before it."""
+    error = service_error(f"{'x' * 9999} {ENCODED} QUJD more")
+
+    assert e.encoded_message_in(error.with_encoded_message(str(error))) == "QUJD"
+
+
+def test_an_error_without_an_encoded_message_stays_as_it_is() -> None:
+    assert service_error("no").with_encoded_message("text") == "text"
+
+
 def test_an_error_without_an_encoded_message_has_none() -> None:
     assert service_error("no").encoded_authorization_message is None
     assert service_error(ENCODED).encoded_authorization_message is None

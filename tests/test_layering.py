@@ -20,7 +20,6 @@ MOST_LINES = 480
 # where that is said below.
 LAYERS = {
     "_version": 0,
-    "_arguments": 4,
     "_lazy": 0,
     "_requirements": 0,
     "_core": 0,  # the package, which is empty
@@ -35,6 +34,7 @@ LAYERS = {
     "_core.scalars": 0,
     "_core.system": 0,
     "_core.timestamps": 0,
+    "_core.wording": 0,
     "_core.words": 0,
     "_core.redaction": 1,
     "errors": 1,
@@ -88,6 +88,7 @@ LAYERS = {
     "_meter": 4,
     "_call": 4,
     "_seams": 5,
+    "_terminal": 5,
     "_parts": 5,
     "_context": 5,
     "_signing": 5,
@@ -102,6 +103,10 @@ LAYERS = {
     "fleet": 9,
     "testing": 9,
     "observers": 9,
+    "_arguments": 6,
+    "_commands": 9,
+    "_local_server": 9,
+    "doctor": 9,
     "cli": 9,
     "__main__": 10,
     "": 10,
@@ -146,6 +151,7 @@ OWN_LAYER = {
     "_engine": {"_context", "_parts", "_seams", "_signing"},
     "_assembly": {"_certificates"},
     "client": {"_lifecycle", "calls"},
+    "_local_server": {"testing", "testing.base"},
 }
 SIBLINGS = ("credentials", "fleet", "observers", "testing")  # packages whose modules may import each other
 THIRD_PARTY = {

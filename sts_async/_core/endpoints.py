@@ -12,6 +12,7 @@ import attrs
 
 from ..errors import ConfigurationError, InvalidEndpoint, InvalidRegion
 from .hosts import DEFAULT_PORTS, LOOPBACK, address_of, take_apart
+from .wording import option, setting
 
 
 class Partition(NamedTuple):
@@ -82,9 +83,6 @@ REGION_MARKS = (
 """What names of older SDKs begin or end with, and the option and the variable that it means."""
 
 REGION_RULE = "lower-case letters, digits and hyphens, 1 to 63 of them, no hyphen at either end, not only digits"
-NO_REGION = (
-    "no region: pass region=... (or --region), set AWS_REGION or AWS_DEFAULT_REGION, or set region in the profile"
-)
 
 # Expressions are text, which `re` compiles at first use and keeps: importing is not the time for it.
 _REGION = r"(?!-)(?![0-9]+\Z)[a-z0-9-]{1,63}(?<!-)"
@@ -115,10 +113,19 @@ class Endpoint(NamedTuple):
 
 def partition_of(region: str) -> Partition:
     """Return the partition of a region or pseudo-region; of a region that no pattern knows, ``aws``."""
+    return _known_partition(region) or PARTITIONS[0]
+
+
+def is_known_region(region: str) -> bool:
+    """Say whether a partition has regions with such a name. A new region has, but a misspelt one may have, too."""
+    return _known_partition(region) is not None
+
+
+def _known_partition(region: str) -> Partition | None:
     for partition in PARTITIONS:
         if region == partition.pseudo_region or re.fullmatch(partition.region_pattern, region, re.ASCII):
             return partition
-    return PARTITIONS[0]
+    return None
 
 
 def resolve(
@@ -163,7 +170,7 @@ def resolve(
                 raise ConfigurationError(_both(what, flag, kind=kind, called=called))
         return _custom(endpoint_url, region=region, allow_http=allow_http, what=what)
     if region is None:
-        raise ConfigurationError(NO_REGION)
+        raise ConfigurationError(no_region())
     check_region(region, regional=use_fips or use_dualstack)
     if not (use_fips or use_dualstack) and (
         region == GLOBAL_REGION or (use_global_endpoint and region in LEGACY_GLOBAL_REGIONS)
@@ -175,6 +182,11 @@ def resolve(
     if urlsplit(url).hostname != host:  # a second fence: only a hole in the check of the region leads here
         raise _invalid_region(region)
     return Endpoint(url, host, region)
+
+
+def no_region() -> str:
+    """Return what an error says where a region is needed and none is known."""
+    return f"no region: pass {setting('region')}, set AWS_REGION or AWS_DEFAULT_REGION, or set region in the profile"
 
 
 def regional_host(stem: str, region: str, *, fips: bool, dualstack: bool) -> str:
@@ -210,13 +222,13 @@ def check_region(region: str, *, regional: bool = False) -> None:
     """
     if not is_region(region):
         raise _invalid_region(region)
-    for mark, option, variable in REGION_MARKS:
+    for mark, flag, variable in REGION_MARKS:
         real = region.removeprefix(f"{mark}-").removesuffix(f"-{mark}")
         if real != region:
             real = next((one.implicit_global_region for one in PARTITIONS if one.pseudo_region == real), real)
             raise InvalidRegion(
-                f"{region!a} is not a region: set the region to {real} (region=..., --region, AWS_REGION, or region in "
-                f"the profile) and {option}=True in Config, or {variable}=true"
+                f"{region!a} is not a region: set the region to {real} ({setting('region')}, AWS_REGION, or region in "
+                f"the profile), and set {setting(flag, 'True')} or {variable}=true"
             )
     if region == GLOBAL_REGION and not regional:
         return
@@ -275,7 +287,8 @@ def is_loopback(host: str) -> bool:
 
 def _both(url: str, flag: str, *, kind: str, called: str) -> str:
     """Return what is wrong with a custom endpoint and a flag, which is where the messages say, and what to do."""
-    leave_out = "give no endpoint_url" if url == GIVEN_URL else f"set {IGNORE}=True or AWS_{IGNORE.upper()}=true"
+    given = option(GIVEN_URL)
+    leave_out = f"give no {given}" if url == given else f"set {setting(IGNORE, 'True')} or AWS_{IGNORE.upper()}=true"
     return (
         f"{url} excludes FIPS and dual-stack for {called}, and {flag} is set: to use AWS's {kind} host, {leave_out}; "
         f"to use the URL as it is, set {flag} to false"
@@ -292,7 +305,7 @@ def _custom(url: str, *, region: str | None, allow_http: bool, what: str) -> End
     if not secure and not allow_http:
         raise InvalidEndpoint(
             f"{what}: http://{place.host} is unencrypted and would expose credentials: "
-            "use https, or set allow_http=True"
+            f"use https, or pass {setting('allow_http', 'True')}"
         )
     if place.port == DEFAULT_PORTS[place.scheme]:
         place = attrs.evolve(place, port=None)

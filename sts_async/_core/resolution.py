@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..errors import ConfigurationError, InvalidConfigFile, InvalidRegion
+from . import wording
 from .endpoints import REGION_RULE, is_region
 from .options import DESTINATION, TRUST, Option
 from .profile import Section, SharedConfig
 from .sections import with_remark
 from .services import STS, ProfileSettings, configured_url
+from .wording import GIVEN
 
 DEFAULT_PROFILE = "default"
-GIVEN, DEFAULT, PASSED_OVER = "given in code", "the default", "passed over"  # origins that are no place outside
+DEFAULT, PASSED_OVER = "the default", "passed over"  # origins that are no place outside, as GIVEN is
 FAULTY = "not known"
 
 
@@ -75,7 +77,7 @@ def section_of(shared: SharedConfig, profile: ProfileName) -> Section | None:
     section = shared.profiles.get(profile.name)
     if profile.origin is None:
         return section
-    called = f"profile {profile.name!r}, {profile.origin},"
+    called = f"profile {profile.name!r}, {wording.origin(profile.origin)},"
     if shared.unread:
         raise InvalidConfigFile(f"{called} may stand in a file that cannot be read: {'; '.join(shared.unread)}")
     if section is None:
@@ -143,7 +145,7 @@ def _place(
 
 
 def _of_place(place: InvalidConfigFile, name: str) -> InvalidConfigFile:
-    fault = InvalidConfigFile(f"{place}; {name} could be set there: pass {name}=... in code")
+    fault = InvalidConfigFile(f"{place}; {wording.option(name)} could be set there: pass {wording.setting(name)}")
     fault.recoverable = place.recoverable
     return fault
 

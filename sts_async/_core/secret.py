@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-import attrs
-
 if TYPE_CHECKING:
     # For type checkers these are mappings: a function that looks up names takes them as it takes a dict.
     _Text = Mapping[str, str]
@@ -95,6 +93,8 @@ def show_declared_types(cls: Any) -> None:
 
     Of a field with a converter, attrs shows what the converter takes, and ours take anything.
     """
+    import attrs  # here: the command line's help imports this module, and nothing that takes long
+
     for field in attrs.fields(cls) if attrs.has(cls) else ():
         if field.init and field.converter is not None:
             cls.__init__.__annotations__[field.alias] = field.type

@@ -17,6 +17,7 @@ from .._core.documents import MOST_BYTES
 from .._core.options import TRUST_TOKEN_FILES
 from .._core.secret import SecretBytes
 from .._core.system import reason_of
+from .._core.wording import setting
 from .._file_reads import FILE_READS, FileTimeout
 from .._files import Lock
 from .._seams import Lender
@@ -207,7 +208,7 @@ class TokenFile(Generic[T]):
 
     def _reason(self, error: OSError) -> str:
         """Return why a file cannot be used, and what helps if the user trusts it."""
-        advice = f"; if you trust it, set {TRUST_TOKEN_FILES}=true or trust_token_files=True"
+        advice = f"; if you trust it, set {TRUST_TOKEN_FILES}=true or {setting('trust_token_files', 'True')}"
         return reason_of(error) + (advice if isinstance(error, _files.NotPrivate) and not self._trusted else "")
 
     def _check_worth_it(self, token: T, lender: Lender, complaint: str) -> None:

@@ -15,6 +15,7 @@ from .._core.message import HttpRequest, HttpResponse
 from .._core.redaction import Redaction
 from .._core.refusals import is_transient, readable_code, refusal
 from .._core.secret import Secret, SecretBytes, conceal_login
+from .._core.wording import option, setting
 from .._flight import again
 from .._seams import Lender
 from ..config import OPTIONS, Config
@@ -113,7 +114,9 @@ class IMDSProvider(RefreshingProvider):
             CredentialsError: The service is there, and failed.
         """
         if self._disabled:
-            raise CredentialsNotFound("it is disabled: ec2_metadata_disabled, or AWS_EC2_METADATA_DISABLED")
+            raise CredentialsNotFound(
+                f"it is disabled: {option('ec2_metadata_disabled')}, or AWS_EC2_METADATA_DISABLED"
+            )
         if self._fault is not None:
             raise again(self._fault)
         base = base_url(self._endpoint, mode=self._endpoint_mode)
@@ -212,7 +215,7 @@ class IMDSProvider(RefreshingProvider):
             if not self._v1_fallback:
                 raise CredentialsNotFound(
                     f"{base} gives no session token (HTTP {response.status}), and version 1 is asked only with "
-                    "Config(imds_v1_fallback=True) or AWS_EC2_METADATA_V1_DISABLED=false"
+                    f"{setting('imds_v1_fallback', 'True')} or AWS_EC2_METADATA_V1_DISABLED=false"
                 )
             self._version_1 = True
             return None

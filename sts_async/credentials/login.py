@@ -23,6 +23,7 @@ from .._core.options import TRUST_TOKEN_FILES, flag
 from .._core.refusals import Refusal
 from .._core.secret import HiddenMapping, Secret, SecretBytes, without_data
 from .._core.tokens import LoginToken
+from .._core.wording import setting
 from .._limits import LOGIN_SECONDS
 from .._seams import Lender
 from ..config import Config
@@ -168,7 +169,9 @@ class LoginProvider(RefreshingProvider):
         region = token.region or self.region
         if region is None:
             profile = self._services.place.name
-            advice = "pass region=..." if profile is None else f"set region in profile {profile!r} or AWS_REGION"
+            advice = (
+                f"pass {setting('region')}" if profile is None else f"set region in profile {profile!r} or AWS_REGION"
+            )
             raise ConfigurationError(
                 f"{self.name}: the token file has no signInRegion, so a region is needed to refresh: "
                 f"{advice}, or run: {self._command}"

@@ -16,6 +16,7 @@ from .._core.options import SHOW_PROCESS_STDERR, flag
 from .._core.redaction import Redaction
 from .._core.secret import HiddenMapping, Secret, SecretBytes, conceal
 from .._core.sections import with_remark
+from .._core.wording import setting
 from .._seams import Lender
 from ..errors import ConfigurationError, CredentialsError
 from ..shapes import Credentials
@@ -29,10 +30,6 @@ MOST_SHOWN = 1_000  # characters of them
 LONG_ARGUMENT = 8  # characters of an argument that may be a secret
 # Variables that a process inherits, and may repeat. Those that end otherwise are paths and names.
 SECRET_VARIABLES = r"(?:SECRET|TOKEN|PASSWORD|PASSWD|KEY|KEY_ID|CREDENTIALS?)$"  # noqa: S105 - of their names
-ADVICE = (
-    f"to see what it wrote to standard error, which may hold secrets, set {SHOW_PROCESS_STDERR}=true or "
-    "show_process_stderr=True"
-)
 
 NAMES = Names(session_token="SessionToken", temporary=False)  # noqa: S106 - the name of a member
 
@@ -122,7 +119,7 @@ class ProcessProvider(RefreshingProvider):
         except CredentialsError as error:
             problem = str(error)
         if self.stderr.strip():
-            problem += self._reason(ended) if shows else f"; {ADVICE}"
+            problem += self._reason(ended) if shows else f"; {_advice()}"
         raise CredentialsError(with_remark(problem, self.remark))
 
     def _text(self, problem: str) -> str:
@@ -178,3 +175,10 @@ def last_lines(stderr: bytes, hide: Redaction) -> str:
     lines = ["".join(one if one.isprintable() else "?" for one in line.strip()) for line in text.splitlines()]
     shown = " | ".join([line for line in lines if line][-MOST_LINES:])
     return shown if len(shown) <= MOST_SHOWN else f"...{shown[3 - MOST_SHOWN :]}"
+
+
+def _advice() -> str:
+    return (
+        f"to see what it wrote to standard error, which may hold secrets, set {SHOW_PROCESS_STDERR}=true or "
+        f"{setting('show_process_stderr', 'True')}"
+    )

@@ -163,7 +163,7 @@ def test_a_region_that_is_none_is_refused_with_what_to_write(region: str, advice
     for refused in (lambda: resolve(region=region), lambda: check_region(region)):
         with pytest.raises(InvalidRegion) as caught:
             refused()
-        said = re.search(r"set the region to ([a-z0-9-]+) .* and (use_\w+)_endpoint=True in Config", str(caught.value))
+        said = re.search(r"set the region to ([a-z0-9-]+) .* and set (use_\w+)_endpoint=True or ", str(caught.value))
         named = re.search(r"use a region such as ([a-z0-9-]+)$", str(caught.value))
         assert ((said[1], said[2]) if said else (named and named[1], None)) == (real, switch)
         if switch is not None:
@@ -584,7 +584,7 @@ def test_plain_http_to_another_machine_needs_consent() -> None:
     """T3: Tokens would cross the network readable; the message names the host and both ways out."""
     with pytest.raises(
         InvalidEndpoint,
-        match=r"^endpoint_url: http://sts\.example is unencrypted .* use https, or set allow_http",
+        match=r"^endpoint_url: http://sts\.example is unencrypted .* use https, or pass allow_http=True$",
     ):
         resolve(region="us-east-1", endpoint_url="http://sts.example:8080/x")
 

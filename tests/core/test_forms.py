@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sts_async import cli
+from sts_async import _commands as commands
 from sts_async import shapes as s
 from sts_async._core.constraints import Length, Member, Range, violations
 from sts_async._core.forms import rule_of
@@ -283,10 +283,11 @@ def test_a_kind_without_other_forms_is_said_by_its_name() -> None:
     assert rule_of(Member("at", "At", list, items=Member("", "member", datetime))) == "be a list of datetime"
 
 
-@pytest.mark.parametrize("name", cli.SUMMARIES)
+@pytest.mark.parametrize("name", commands.SUMMARIES)
 def test_the_help_of_the_command_line_has_only_the_forms_that_it_takes(name: str) -> None:
     """E3: there all values are text; `timedelta` and `Tag` are of Python."""
-    documented = cli._documented_arguments(name)
-    shown = [cli._help(member, documented[member.name]) for member in cli._operation(name).request.__members__]
+    documented = commands._documented(commands._documentation(name), "Args")
+    members = commands.operation_of(name).request.__members__
+    shown = [commands._help(member, documented[member.name]) for member in members]
 
     assert [text for text in shown if re.search("timedelta|`Tag`|mapping|list of|, ,|  ", text)] == []

@@ -361,7 +361,7 @@ def test_a_url_that_cannot_be_used_is_refused(url: str, key: bool) -> None:
 def test_the_advice_to_allow_http_helps(who: int) -> None:
     """C18: given to the source or to its client, whatever the other says."""
     environ = {"AWS_ENDPOINT_URL": "http://host.example:4566/"}
-    with pytest.raises(InvalidEndpoint, match="use https, or set allow_http=True"):
+    with pytest.raises(InvalidEndpoint, match="use https, or pass allow_http=True"):
         url_of(settings(environ, given=(said_by(Config()), {})))
     given = [said_by(Config()), said_by(Config())]
     given[who] = said_by(Config(allow_http=True))

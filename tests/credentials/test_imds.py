@@ -311,7 +311,7 @@ async def test_no_token_is_not_found(lender: Engine, raw_server: Start, status: 
     assert isinstance(error, CredentialsNotFound)
     assert str(error) == (
         f"{server.url.rstrip('/')} gives no session token (HTTP {status}), and version 1 is asked only with "
-        "Config(imds_v1_fallback=True) or AWS_EC2_METADATA_V1_DISABLED=false"
+        "imds_v1_fallback=True or AWS_EC2_METADATA_V1_DISABLED=false"
     )
     assert (len(server.requests), gets(server)) == (1, [])
     assert "SENTINEL" not in shown(error)

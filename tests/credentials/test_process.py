@@ -23,7 +23,7 @@ from test_secrets import shown
 
 from sts_async import _process
 from sts_async._engine import Engine
-from sts_async.credentials.process import ADVICE, MOST_CHARACTERS, ProcessProvider
+from sts_async.credentials.process import MOST_CHARACTERS, ProcessProvider, _advice
 from sts_async.errors import ConfigurationError, CredentialsError, CredentialsExpired
 from sts_async.shapes import Credentials
 
@@ -241,7 +241,7 @@ async def test_a_process_that_fails_is_not_believed(lender: Engine, then: str, s
     """F41, T15, T35: whatever it has written, on both outputs, is kept out of the error."""
     error = await refusal_of(echo(WHOLE, then=f"echo SENTINEL >&2; {then}"), lender)
 
-    assert str(error) == f"credential_process of profile 'x': {said}; {ADVICE}"
+    assert str(error) == f"credential_process of profile 'x': {said}; {_advice()}"
     assert "SENTINEL" not in shown(error)
 
 

@@ -1,0 +1,250 @@
+"""
+What a call would use on this machine, where each part comes from, and what is wrong with it.
+
+`DefaultChain.explain` asks the sources of credentials; this adds the files, the proxy, the authorities of TLS and all
+other options that are set, and it goes on where an option is wrong, so that one run shows all there is.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ._assembly import endpoint_of, proxies_of
+from ._certificates import Trust
+from ._core import wording
+from ._core.endpoints import Endpoint, is_known_region
+from ._core.proxies import is_near
+from ._core.resolution import DEFAULT, FAULTY, PASSED_OVER, Resolution
+from ._core.system import reason_of
+from ._core.words import printable
+from ._file_reads import FILE_READS
+from .config import OPTIONS, Config, Surroundings
+from .credentials.default import DefaultChain
+from .credentials.source import MFACode
+from .errors import ServiceError, STSError
+
+NAME_WIDTH = 18  # characters
+ROWS_OF_THEIR_OWN = {"profile", "config_file", "credentials_file", "region", "endpoint_url", "proxy", "https_proxy"}
+ROWS_OF_THEIR_OWN |= {"http_proxy", "ca_bundle", "verify", "handlers"}
+
+
+@attrs.frozen
+class Row:
+    """
+    One line of a report.
+
+    Attributes:
+        name: What it is about.
+        text: What was found, and where. Nothing secret.
+        wrong: Whether a call would fail for it.
+    """
+
+    name: str
+    text: str
+    wrong: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """
+    What a call would use. Printed, it is a table; nothing in it is secret.
+
+    Attributes:
+        rows: The lines, in the order in which a call needs what they are about.
+    """
+
+    rows: tuple[Row, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether a call has all that it needs. Without a check, STS was not asked whether it accepts it."""
+        return not any(row.wrong for row in self.rows)
+
+    def __str__(self) -> str:
+        lines = [f"{row.name:<{NAME_WIDTH}}{'WRONG: ' if row.wrong else ''}{row.text}" for row in self.rows]
+        return "\n".join(map(printable, lines))
+
+
+async def examine(config: Config, *, mfa_code: MFACode | None = None, check: bool = False) -> Report:
+    """
+    Return what a call with these options would use.
+
+    Every source of credentials is asked, also those that come after the one that is taken: processes run, and SSO,
+    containers and the metadata service get requests.
+
+    Args:
+        config: The options, as they are given.
+        mfa_code: Asked for the code of a profile with ``mfa_serial``.
+        check: Whether to call GetCallerIdentity, to find out whether STS accepts the credentials.
+    """
+    surroundings = Surroundings(config)
+    name, why = surroundings.profile
+    rows = [Row("profile", f"{name} ({wording.origin(why or DEFAULT)})"), *await _files(surroundings)]
+    found = await surroundings.look()
+    resolved = surroundings.filled(found)
+    rows += [_region(resolved, found)]
+    endpoint: Endpoint | None = None
+    try:
+        endpoint = endpoint_of(resolved)
+        rows.append(Row("endpoint", f"{endpoint.url} ({_origin(found.origins, 'endpoint_url')})"))
+    except STSError as error:
+        region = found.faults.get("region")
+        known = region is not None and str(region) == str(error)  # its line has said so
+        rows.append(Row("endpoint", "none: the region is not known" if known else f"none: {error}", wrong=not known))
+    if endpoint is not None:
+        rows.append(_proxy(resolved, found.origins, endpoint))
+    trust = await _trust(resolved, found.origins)
+    rows += [*trust, *_other_options(resolved, found.origins), *_faults(found)]
+    chain = DefaultChain(mfa_code=mfa_code, surroundings=surroundings)
+    if not any(row.wrong for row in trust):
+        rows += await _sources(chain, said={row.text for row in rows if row.wrong})
+    if check and not any(row.wrong for row in rows):
+        rows.append(await _identity(config, chain))
+    return Report(rows=tuple(rows))
+
+
+def _origin(origins: dict[str, str], option: str) -> str:
+    where = origins[option]
+    if where == PASSED_OVER:
+        because = _origin(origins, "ignore_configured_endpoint_urls")
+        return f"the region's own; those of environment and profile are passed over: {because}"
+    return wording.origin(where)
+
+
+async def _files(surroundings: Surroundings) -> list[Row]:
+    rows = []
+    for file in surroundings.files.files:
+        name = f"{file.kind} file"
+        if file.path is None:
+            rows.append(Row(name, file.fault or "none: there is no home directory", wrong=bool(file.fault)))
+            continue
+        try:
+            state = await FILE_READS.run(file.path, _state, file.path)
+        except OSError as error:
+            state = f"cannot be read: {reason_of(error)}"
+        if file.named_by is not None and state == "missing":
+            state = f"missing, although it is named: {file.named_by}"
+        else:
+            state += f" ({file.named_by or DEFAULT})"
+        rows.append(Row(name, f"{file.path}: {state}"))
+    return rows
+
+
+def _state(path: Path) -> str:
+    """Say whether a file can be read."""
+    if str(path) == os.devnull:
+        return "empty"
+    try:
+        with path.open("rb"):
+            return "there"
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return f"cannot be read: {reason_of(error)}"
+    except ValueError:
+        return "not the name of a file"
+
+
+def _region(config: Config, found: Resolution) -> Row:
+    fault = found.faults.get("region")
+    if fault is not None:
+        return Row("region", f"none: {fault}", wrong=True)
+    where = _origin(found.origins, "region")
+    if config.region is None:
+        return Row("region", f"none ({where})")
+    known = is_known_region(config.region) or config.endpoint_url is not None
+    unknown = "" if known else ": no partition of AWS has regions with such a name"
+    return Row("region", f"{config.region} ({where}){unknown}", wrong=not known)
+
+
+def _faults(found: Resolution) -> list[Row]:
+    """Return a row for each option that cannot be read and has no line of its own."""
+    own = {"region", "endpoint_url", "ca_bundle"}
+    place = "" if found.place is None else str(found.place)
+    rows = [Row("shared files", place)] if place else []
+    for name, fault in found.faults.items():
+        if name not in own and not (place and str(fault).startswith(place)):
+            # Options of the metadata service are needed only where it is asked.
+            rows.append(Row("option", str(fault), wrong=not name.startswith("ec2_")))
+    return rows
+
+
+def _proxy(config: Config, origins: dict[str, str], endpoint: Endpoint) -> Row:
+    option = "https_proxy" if endpoint.url.startswith("https:") else "http_proxy"
+    option = option if config.proxy is None else "proxy"
+    if getattr(config, option) is None:
+        return Row("proxy", f"none ({DEFAULT})")
+    where = _origin(origins, option)
+    try:
+        proxy = proxies_of(config).of(endpoint.url)
+        if proxy is None:
+            return Row("proxy", f"none: {_passed_by(config, origins, endpoint)} ({where} names one)")
+        login = ", with a user and a password" if proxy.authorization else ""
+        return Row("proxy", f"{proxy.url}{login} ({where})")
+    except STSError as error:
+        return Row("proxy", str(error), wrong=True)
+
+
+def _passed_by(config: Config, origins: dict[str, str], endpoint: Endpoint) -> str:
+    host = endpoint.host.rpartition(":")[0] if endpoint.host.rpartition(":")[2].isdigit() else endpoint.host
+    if is_near(host.strip("[]")):
+        return f"{host} is reached directly, as this host and its link always are"
+    return f"{_origin(origins, 'no_proxy')} excepts {host}"
+
+
+async def _trust(config: Config, origins: dict[str, str]) -> list[Row]:
+    if not config.verify:
+        return [Row("CA bundle", f"none: TLS verification is disabled ({wording.setting('verify', 'False')})")]
+    try:
+        config.need("ca_bundle")
+        trust = Trust.of(config)
+        if config.ca_bundle is None or trust is None:
+            return []
+        context = await trust.load()
+    except STSError as error:
+        return [Row("CA bundle", str(error), wrong=True)]
+    count = len(context.get_ca_certs())
+    return [Row("CA bundle", f"{config.ca_bundle}: {count} certificates ({_origin(origins, 'ca_bundle')})")]
+
+
+def _other_options(config: Config, origins: dict[str, str]) -> list[Row]:
+    """Return a row for each further option that is not what it would be if nothing had set it."""
+    rows = []
+    for name, known in OPTIONS.items():
+        value: Any = getattr(config, name)
+        if name in ROWS_OF_THEIR_OWN or value == known.default or origins[name] in (DEFAULT, FAULTY):
+            continue
+        shown = "hidden" if known.kind.secret else value
+        rows.append(Row("option", f"{name} = {shown} ({_origin(origins, name)})"))
+    return rows
+
+
+async def _sources(chain: DefaultChain, *, said: set[str]) -> list[Row]:
+    try:
+        findings = (await chain.explain()).findings
+    except STSError as error:
+        return [Row("credentials", str(error), wrong=True)] if str(error) not in said else []
+    width = max(len(finding.source) for finding in findings) + 2
+    rows = []
+    for number, finding in enumerate(findings, 1):
+        outcome = "used" if finding.used else finding.outcome
+        rows.append(Row(f"{number}.", f"{finding.source:<{width}}{outcome:<16}{finding.detail}"))
+    if not any(finding.used for finding in findings):
+        failed = next((finding.source for finding in findings if finding.outcome == "failed"), None)
+        reason = "no source has any" if failed is None else f"{failed} is configured and fails"
+        rows.append(Row("credentials", f"none: {reason}", wrong=True))
+    return rows
+
+
+async def _identity(config: Config, chain: DefaultChain) -> Row:
+    from .client import STSClient
+
+    try:
+        async with STSClient(config=config, credentials=chain) as sts:
+            return Row("identity", (await sts.get_caller_identity()).arn or "STS named none")
+    except ServiceError as error:
+        return Row("identity", f"unknown: {error.with_encoded_message(str(error))}", wrong=True)
+    except STSError as error:
+        return Row("identity", f"unknown: {error}", wrong=True)

@@ -3,8 +3,9 @@ A watch over the event loops of a test: the library must not block one, not even
 
 It has two layers. The first knows the calls that wait for a disk, a name server, a process or a clock, and reports
 every one that the library makes on a loop, however short it was. The second measures: a callback of a loop that is off
-the CPU for longer than the limit was blocked, whatever the call is named. A busy machine takes the CPU away as well,
-so what was only measured counts when it happens every time: such a test is run again, up to twice.
+the CPU for longer than the limit was blocked, whatever the call is named. A busy machine takes the CPU away as well.
+So the time that threads of this process waited for a CPU is taken off, where the system tells it (Linux). What was only
+measured counts when it happens every time: such a test is run again, up to twice.
 
 The fault is the library's when its line is the innermost of the project on the stack: what a test, or
 `sts_async.testing`, does in a function that the library calls is their own affair.
@@ -37,6 +38,7 @@ ATTEMPTS = 3  # runs of a test of which each must be blocked
 STILL = 0.015  # s of them without a turn on the CPU, to tell a wait from a busy machine
 A_TURN = 0.0005  # s on the CPU that end a wait
 SAMPLE_PERIOD = 0.004  # s between two looks at what runs
+TASKS = Path("/proc/self/task")
 HAS_THREAD_CLOCKS = hasattr(time, "pthread_getcpuclockid")  # not on macOS, nor on Windows
 
 LIBRARY = Path(sts_async.__file__).parent
@@ -104,7 +106,11 @@ class Watchdog:
         finally:
             off_cpu = time.perf_counter() - running.began - (time.thread_time() - running.on_cpu)
             del self._running[thread]
-            if running.waits and off_cpu > LIMIT and (where := Counter(running.waits).most_common(1)[0][0]):
+            if (
+                running.waits
+                and off_cpu - running.queued > LIMIT
+                and (where := Counter(running.waits).most_common(1)[0][0])
+            ):
                 self.pauses.append(f"{off_cpu * 1000:.0f} ms off the CPU, {where}")
 
     def _look(self) -> None:
@@ -117,25 +123,42 @@ class Watchdog:
 class _Running:
     """A callback that runs: since when, on whose CPU time, and where it was seen to wait."""
 
-    __slots__ = ("began", "clock", "on_cpu", "still_at", "still_since", "waits")
+    __slots__ = ("began", "clock", "on_cpu", "queued", "queues", "still_at", "still_since", "waits")
 
     def __init__(self) -> None:
         self.clock = time.pthread_getcpuclockid(threading.get_ident()) if HAS_THREAD_CLOCKS else None
         self.still_since = self.began = time.perf_counter()
         self.still_at = self.on_cpu = time.thread_time()
+        self.queues: dict[str, int] | None = None  # of all threads, when it was first seen to stand still
+        self.queued = 0.0  # s that they waited for a CPU since then
         self.waits: list[str | None] = []
 
     def stands_still(self) -> bool:
         """
-        Whether it has had no CPU for `STILL`.
+        Whether it has had no CPU for `STILL`, and no thread of this process would have had it but for other processes.
 
         A callback that computes for long is off the CPU too if others want it, but has a turn every few milliseconds.
+        A thread that waits for a CPU may hold the interpreter's lock, which this one then waits for.
         """
         with contextlib.suppress(OSError):  # its thread has ended
             on_cpu = time.clock_gettime(self.clock) if self.clock is not None else self.still_at
             if on_cpu - self.still_at > A_TURN:
-                self.still_since, self.still_at = time.perf_counter(), on_cpu
-        return time.perf_counter() - self.still_since > STILL
+                self.still_since, self.still_at, self.queues = time.perf_counter(), on_cpu, None
+        now = queues()
+        if self.queues is None:
+            self.queues = now
+        self.queued = sum(waited - self.queues.get(thread, 0) for thread, waited in now.items()) * 1e-9
+        return time.perf_counter() - self.still_since - self.queued > STILL
+
+
+def queues() -> dict[str, int]:
+    """Return for how many nanoseconds each thread of this process has waited for a CPU; {} if that is not known."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(TASKS):  # noqa: PTH208 - names alone, and at once
+            with contextlib.suppress(OSError):  # it has ended
+                found[thread] = int((TASKS / thread / "schedstat").read_bytes().split()[1])
+    return found
 
 
 def library_lines(frame: FrameType | None) -> str | None:

@@ -3,6 +3,7 @@
 import logging
 import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import aiohttp
 
@@ -57,7 +58,11 @@ def _verifies(config: Config, session: aiohttp.ClientSession | None) -> bool:
 
 
 async def transport_of(
-    config: Config, *, session: aiohttp.ClientSession | None = None, owner: Owner | None = None
+    config: Config,
+    *,
+    session: aiohttp.ClientSession | None = None,
+    owner: Owner | None = None,
+    plain: bool = False,
 ) -> AiohttpTransport:
     """
     Return the transport, by options that are resolved. Certificates are read in a thread.
@@ -66,15 +71,20 @@ async def transport_of(
         config: The options.
         session: The user's session, to be used in place of one of our own.
         owner: The client, for the warning that it was not closed.
+        plain: Whether the endpoint is one without TLS. Certificates are then read only when something else is asked
+            over TLS, such as a source of credentials: reading those of a whole system takes longer than a call.
 
     Raises:
         ConfigurationError: The CA bundle, the client's certificate or its key cannot be read.
     """
     if config.client_key is not None and config.client_certificate is None:
         raise ConfigurationError("client_key needs client_certificate")
-    trusted = None
+    trusted, proxies = None, proxies_of(config)
+    trust = None
     if session is None and not (config.verify and config.ca_bundle is None and config.client_certificate is None):
-        trusted = await reading(trust_of, config)
+        trust = partial(reading, trust_of, config)
+        if not plain or proxies.http is not None:
+            trusted, trust = await trust(), None
         if not config.verify:
             log.warning("TLS peers need not prove who they are (verify=False): keys can be read on the way")
     return AiohttpTransport(
@@ -84,9 +94,10 @@ async def transport_of(
         read_timeout=config.read_timeout,
         max_response_bytes=config.max_response_bytes,
         trusted=trusted,
+        trust=trust,
         app_id=config.app_id,
         user_agent_suffix=config.user_agent_suffix,
-        proxies=proxies_of(config),
+        proxies=proxies,
         keepalive_timeout=config.keepalive_timeout,
         tcp_keepalive=bool(config.tcp_keepalive),
         local_address=config.local_address,

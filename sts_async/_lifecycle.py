@@ -119,7 +119,8 @@ class Lifecycle:
         except ConfigurationError as error:  # raised when a call needs it
             no_endpoint = again(error)
         owner = Owner(f"STSClient({self.where})", *self.made_at)
-        transport = await transport_of(config, session=self.session, owner=owner)
+        plain = endpoint is not None and endpoint.url.startswith("http:")
+        transport = await transport_of(config, session=self.session, owner=owner, plain=plain)
         credentials = self._credentials
         if credentials is None:
             credentials = await asyncio.to_thread(self._default_chain)

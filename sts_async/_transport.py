@@ -13,7 +13,7 @@ import sys
 import time
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -158,6 +158,7 @@ class AiohttpTransport(Unpicklable):
         read_timeout: Seconds for a whole attempt, connection included, the wait for one's turn not.
         max_response_bytes: Cap for the body of an answer.
         trusted: How a TLS peer must prove itself; None for aiohttp's default, the system's authorities.
+        trust: Returns *trusted* when the first request goes to an ``https`` URL; None when it is known already.
         app_id: Name of the application, for the User-Agent header.
         user_agent_suffix: What that ends with.
         proxies: The proxies; None for none.
@@ -177,6 +178,7 @@ class AiohttpTransport(Unpicklable):
         read_timeout: float = READ_TIMEOUT,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         trusted: ssl.SSLContext | None = None,
+        trust: Callable[[], Awaitable[ssl.SSLContext]] | None = None,
         app_id: str | None = None,
         user_agent_suffix: str | None = None,
         proxies: Proxies | None = None,
@@ -191,12 +193,13 @@ class AiohttpTransport(Unpicklable):
         self._proxies = proxies or Proxies()
         self._connecting: dict[str, Any] = {
             "limit": 0,  # the gate is the limit
-            "ssl": trusted or True,
             "keepalive_timeout": keepalive_timeout,
             "local_addr": None if local_address is None else (local_address, 0),
             "ttl_dns_cache": dns_cache_ttl,
             "probes": tcp_keepalive,
         }
+        self._trusted: ssl.SSLContext | bool = trusted or True
+        self._trust = trust
         self._session = session
         self._max_connections = max_connections
         self._read_timeout = read_timeout
@@ -217,8 +220,11 @@ class AiohttpTransport(Unpicklable):
         Raises:
             TransportError: No whole answer came; the subclass says why.
             ResponseParseError: The answer is not HTTP.
+            ConfigurationError: Certificates that the options name cannot be read.
             ClientClosedError: The transport is closed.
         """
+        if self._trust is not None and not request.url.startswith("http:"):
+            self._trusted, self._trust = await self._trust(), None
         part = self._parts.get(asyncio.get_running_loop()) or await self._open()
         if not part.gate.take():
             await part.gate.wait()
@@ -238,6 +244,7 @@ class AiohttpTransport(Unpicklable):
                     # Made here, because aiohttp finds the payload of a subclass of bytes by searching a list.
                     data=aiohttp.BytesPayload(request.body) if request.body else None,
                     headers=headers if route.headers is None else {**route.headers, **headers},
+                    ssl=self._trusted,  # True leaves it to the connector
                     proxy=route.proxy,
                     proxy_headers=route.tunnel_headers,
                     allow_redirects=False,

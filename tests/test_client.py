@@ -245,8 +245,9 @@ async def test_the_application_names_itself_and_trusts_its_own_authorities(
     path = write_file("ca.pem", authority.cert_pem.bytes().decode())
     async with client(server.url, config=Config(app_id="shop", ca_bundle=str(path))) as sts:
         await sts.assume_role(**CALL)
-    broken = client(server.url, config=Config(ca_bundle=str(write_file("broken.pem", "no certificate"))))
-    missing = client(server.url, config=Config(ca_bundle=str(path.with_name("missing.pem"))))
+    secure = server.url.replace("http:", "https:")
+    broken = client(secure, config=Config(ca_bundle=str(write_file("broken.pem", "no certificate"))))
+    missing = client(secure, config=Config(ca_bundle=str(path.with_name("missing.pem"))))
 
     assert b" app/shop\r\n" in server.requests[0]
     for sts in (broken, missing):

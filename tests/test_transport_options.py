@@ -379,7 +379,7 @@ async def test_tls_is_at_least_1_2(tls: Tls, options: dict[str, Any]) -> None:
     if "client_certificate" in options:
         options = {"client_certificate": tls.both}
     transport = await transport_of(Config(**options))
-    context = transport._connecting["ssl"]
+    context = transport._trusted
 
     assert (ssl.create_default_context() if context is True else context).minimum_version >= ssl.TLSVersion.TLSv1_2
 

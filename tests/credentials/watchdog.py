@@ -68,6 +68,7 @@ UNAUDITED: tuple[tuple[Any, str], ...] = (
 
 _PAUSES = pytest.StashKey[list[str]]()
 _watches: list["Watchdog"] = []
+_samplers: set[str] = set()  # the system's numbers of the threads that look
 
 
 class Watchdog:
@@ -106,14 +107,13 @@ class Watchdog:
         finally:
             off_cpu = time.perf_counter() - running.began - (time.thread_time() - running.on_cpu)
             del self._running[thread]
-            if (
-                running.waits
-                and off_cpu - running.queued > LIMIT
-                and (where := Counter(running.waits).most_common(1)[0][0])
-            ):
+            if running.waits:
+                off_cpu -= running.queued()  # again: the system tells of a wait for a CPU when that is over
+            if running.waits and off_cpu > LIMIT and (where := Counter(running.waits).most_common(1)[0][0]):
                 self.pauses.append(f"{off_cpu * 1000:.0f} ms off the CPU, {where}")
 
     def _look(self) -> None:
+        _samplers.add(str(threading.get_native_id()))
         while not self._over.wait(SAMPLE_PERIOD):
             for thread, running in list(self._running.items()):
                 if running.stands_still():
@@ -123,14 +123,13 @@ class Watchdog:
 class _Running:
     """A callback that runs: since when, on whose CPU time, and where it was seen to wait."""
 
-    __slots__ = ("began", "clock", "on_cpu", "queued", "queues", "still_at", "still_since", "waits")
+    __slots__ = ("began", "clock", "on_cpu", "queues", "still_at", "still_since", "waits")
 
     def __init__(self) -> None:
         self.clock = time.pthread_getcpuclockid(threading.get_ident()) if HAS_THREAD_CLOCKS else None
         self.still_since = self.began = time.perf_counter()
         self.still_at = self.on_cpu = time.thread_time()
         self.queues: dict[str, int] | None = None  # of all threads, when it was first seen to stand still
-        self.queued = 0.0  # s that they waited for a CPU since then
         self.waits: list[str | None] = []
 
     def stands_still(self) -> bool:
@@ -144,18 +143,22 @@ class _Running:
             on_cpu = time.clock_gettime(self.clock) if self.clock is not None else self.still_at
             if on_cpu - self.still_at > A_TURN:
                 self.still_since, self.still_at, self.queues = time.perf_counter(), on_cpu, None
+        return time.perf_counter() - self.still_since - self.queued() > STILL
+
+    def queued(self) -> float:
+        """Return the seconds that all threads of this process waited for a CPU since this one stands still."""
         now = queues()
         if self.queues is None:
             self.queues = now
-        self.queued = sum(waited - self.queues.get(thread, 0) for thread, waited in now.items()) * 1e-9
-        return time.perf_counter() - self.still_since - self.queued > STILL
+        before = self.queues
+        return sum(waited - before.get(thread, 0) for thread, waited in now.items()) * 1e-9
 
 
 def queues() -> dict[str, int]:
-    """Return for how many nanoseconds each thread of this process has waited for a CPU; {} if that is not known."""
+    """Return for how many nanoseconds each thread has waited for a CPU, but for those that look; {} if not known."""
     found = {}
     with contextlib.suppress(OSError):
-        for thread in os.listdir(TASKS):  # noqa: PTH208 - names alone, and at once
+        for thread in {*os.listdir(TASKS)} - _samplers:  # noqa: PTH208 - names alone, and at once
             with contextlib.suppress(OSError):  # it has ended
                 found[thread] = int((TASKS / thread / "schedstat").read_bytes().split()[1])
     return found

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import gc
 import pickle
 import re
 import socket
@@ -242,6 +243,32 @@ def test_an_observer_for_prometheus_is_shared_or_has_its_own_names() -> None:
     ):
         assert made is not observer
     assert all(STSClient(region="us-east-1", observers=[observer]) for _ in range(2))
+
+
+@advises("unclosed {}, made at {}:{}: use `async with STSClient(...) as sts`, or await sts.aclose()")
+@pytest.mark.parametrize("way", ["async with", "aclose"])
+async def test_a_client_that_is_closed_in_each_way_warns_of_nothing(
+    way: str, server: LocalSTS, recwarn: pytest.WarningsRecorder
+) -> None:
+    """C18: as a client warns that is not."""
+    sts = server.client()
+    await sts.get_caller_identity()
+    advised = r"use `async with STSClient\(\.\.\.\) as sts`, or await sts\.aclose"
+    with pytest.warns(ResourceWarning, match=advised):  # noqa: PT031 - the last reference goes within
+        del sts
+        gc.collect()
+    closed = server.client()
+    if way == "async with":
+        async with closed as sts:
+            await sts.get_caller_identity()
+        del sts
+    else:
+        await closed.get_caller_identity()
+        await closed.aclose()
+    del closed
+    gc.collect()
+
+    assert recwarn.list == []
 
 
 # -- credentials ---------------------------------------------------------------------------------------------------

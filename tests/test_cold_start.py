@@ -149,7 +149,7 @@ async def test_what_is_asked_over_tls_besides_a_plain_endpoint_must_prove_itself
         urls.append(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
     config = Config(ca_bundle=str(bundle))
     async with STSClient(endpoint_url="http://127.0.0.1:1", region="us-east-1", credentials=KEYS, config=config) as sts:
-        context = (await sts._ready()).context
+        context = (await sts._life.ready()).context
         before = reads.count
         good = [await context.send(HttpRequest("GET", urls[0], {})) for _ in range(2)]
         with pytest.raises(errors.TLSError):
@@ -167,7 +167,7 @@ async def test_certificates_that_cannot_be_read_are_an_error_of_what_is_asked_ov
     """E13."""
     config = Config(ca_bundle=str(tmp_path / "gone.pem"))
     async with STSClient(endpoint_url="http://127.0.0.1:1", region="us-east-1", credentials=KEYS, config=config) as sts:
-        context = (await sts._ready()).context
+        context = (await sts._life.ready()).context
         with pytest.raises(errors.ConfigurationError, match=r"ca_bundle: '.*gone\.pem': No such file"):
             await context.send(HttpRequest("GET", "https://127.0.0.1:1/", {}))
 
@@ -177,6 +177,6 @@ async def test_an_endpoint_with_tls_reads_certificates_when_the_client_starts(re
     config = Config(ca_bundle=str(tmp_path / "gone.pem"))
     with pytest.raises(errors.ConfigurationError, match=r"ca_bundle: '.*gone\.pem': No such file"):
         async with STSClient(region="us-east-1", credentials=KEYS, config=config) as sts:
-            await sts._ready()
+            await sts._life.ready()
 
     assert reads.count == 1

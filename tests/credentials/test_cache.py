@@ -593,9 +593,9 @@ async def test_an_idle_role_is_not_refreshed_until_a_call_uses_it() -> None:
             first = await sts.get_credentials()
             clock.advance(3600 - 178)
             await turns()
-            idle, busy = len(server.requests), {*sts._tasks._running}
+            idle, busy = len(server.requests), {*sts._life._tasks._running}
             assert await sts.get_credentials() == first
-            await until(lambda: not sts._tasks._running)
+            await until(lambda: not sts._life._tasks._running)
             second = await sts.get_credentials()
             refreshed = len(server.requests)
             clock.advance(6 * 3600)
@@ -617,7 +617,7 @@ async def test_a_program_that_asks_each_minute_always_has_credentials_that_last(
             left = []
             for _ in range(4 * 60):
                 credentials = await sts.get_credentials()
-                await until(lambda: not sts._tasks._running)
+                await until(lambda: not sts._life._tasks._running)
                 assert credentials.expiration is not None
                 left.append(credentials.expiration.timestamp() - clock.time())
                 clock.advance(60)

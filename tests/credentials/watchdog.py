@@ -123,9 +123,10 @@ class Watchdog:
 class _Running:
     """A callback that runs: since when, on whose CPU time, and where it was seen to wait."""
 
-    __slots__ = ("began", "clock", "on_cpu", "queues", "still_at", "still_since", "waits")
+    __slots__ = ("began", "clock", "on_cpu", "queues", "still_at", "still_since", "thread", "turns", "waits")
 
     def __init__(self) -> None:
+        self.thread, self.turns = threading.get_native_id(), 0
         self.clock = time.pthread_getcpuclockid(threading.get_ident()) if HAS_THREAD_CLOCKS else None
         self.still_since = self.began = time.perf_counter()
         self.still_at = self.on_cpu = time.thread_time()
@@ -141,7 +142,9 @@ class _Running:
         """
         with contextlib.suppress(OSError):  # its thread has ended
             on_cpu = time.clock_gettime(self.clock) if self.clock is not None else self.still_at
-            if on_cpu - self.still_at > A_TURN:
+            turns = turns_of(self.thread)
+            if on_cpu - self.still_at > A_TURN or turns != self.turns:
+                self.turns = turns
                 self.still_since, self.still_at, self.queues = time.perf_counter(), on_cpu, None
         return time.perf_counter() - self.still_since - self.queued() > STILL
 
@@ -152,6 +155,13 @@ class _Running:
             self.queues = now
         before = self.queues
         return sum(waited - before.get(thread, 0) for thread, waited in now.items()) * 1e-9
+
+
+def turns_of(thread: int) -> int:
+    """Return how often a thread has had a turn on a CPU: it has turns while it waits for the interpreter's lock."""
+    with contextlib.suppress(OSError):
+        return int((TASKS / str(thread) / "schedstat").read_bytes().split()[2])
+    return 0
 
 
 def queues() -> dict[str, int]:
@@ -168,6 +178,7 @@ def library_lines(frame: FrameType | None) -> str | None:
     """
     Return the lines of the library on a stack, the innermost first, or None if the wait is not the library's doing.
 
+    `Thread.start` waits until the new thread has a CPU: only a busy machine makes that long.
     If a test calls, on a loop, what the library itself calls in a thread, or imports the library there, that is the
     test's doing. The lines of source that a traceback quotes, and what other packages import, are not ours either.
     """
@@ -175,6 +186,8 @@ def library_lines(frame: FrameType | None) -> str | None:
     entry: CodeType | None = None
     importing = False
     while frame is not None and (code := frame.f_code) is not _timed_run.__code__:
+        if code is threading.Thread.start.__code__:
+            return None
         if code.co_filename.startswith(_IN_TESTS) and code.co_filename != __file__:
             if entry and _is_for_a_thread(entry):
                 return None

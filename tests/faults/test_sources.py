@@ -52,7 +52,7 @@ def attempts_of(calls: list[Played]) -> list[int]:
 
 def minutes_later(client: STSClient, minutes: int) -> None:
     """Have the client's monotonic clock say that some minutes have gone by."""
-    now = client._engine.context.monotonic()  # type: ignore[union-attr]
+    now = client._life.engine.context.monotonic()  # type: ignore[union-attr]
     put_into(client, monotonic=lambda: now + 60.0 * minutes)
 
 
@@ -151,7 +151,7 @@ async def test_a_session_that_stays_refused_is_renewed_twice_and_not_for_each_ca
     provider = AssumeRoleProvider(role_arn=ROLE, role_session_name=PROVIDER, source=KEYS)
     async with serving(script, credentials=provider) as (client, server):
         await client.get_credentials()
-        begun = client._engine.context.monotonic()  # type: ignore[union-attr]
+        begun = client._life.engine.context.monotonic()  # type: ignore[union-attr]
         put_into(client, monotonic=lambda: begun)  # no time goes by, however slow the machine
         calls = [call for name in names(50) for call in await played(client, assume_role, [name])]
         fetched = len(server.received[PROVIDER])
@@ -196,7 +196,7 @@ async def refreshed_behind(client: STSClient, server: Any) -> None:
     while len(server.received[PROVIDER]) < 2:
         await client.get_credentials()
         await asyncio.sleep(LOOK)
-    await until(lambda: not client._tasks._running)
+    await until(lambda: not client._life._tasks._running)
 
 
 async def refused_behind(events: list[object]) -> list[int]:

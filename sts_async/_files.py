@@ -48,7 +48,7 @@ MOST_BYTES = 1 << 20  # of a file that is read
 CHUNK = 1 << 16  # bytes that are read at a time
 ABANDONED_AFTER = 600.0  # s without a change, after which a temporary file has no writer, where locks cannot tell
 
-_TEMPORARY = re.compile(r"\.sts-async-[a-z0-9_]{8}\.tmp")  # as `tempfile.mkstemp` completes it
+_TEMPORARY = r"\.sts-async-[a-z0-9_]{8}\.tmp"  # as `tempfile.mkstemp` completes it
 _WINDOWS = sys.platform == "win32"
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _OTHERS_WRITE = modes.S_IWGRP | modes.S_IWOTH
@@ -212,7 +212,7 @@ def _sweep(directory: Path) -> None:
     write tries again.
     """
     with contextlib.suppress(OSError):
-        for path in [entry for entry in directory.iterdir() if _TEMPORARY.fullmatch(entry.name)]:
+        for path in [entry for entry in directory.iterdir() if re.fullmatch(_TEMPORARY, entry.name)]:
             with contextlib.suppress(OSError), _opened(path, os.O_RDONLY | _NO_LINK) as descriptor:
                 status = os.fstat(descriptor)
                 ours = _WINDOWS or status.st_uid == os.geteuid()

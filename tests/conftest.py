@@ -7,11 +7,25 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+from patience import PatientLoop
 from support import SEEN_SECRETS, Handler, RawServer, Watch
 
 from sts_async import errors
 
 pytest_plugins = ["pytester"]
+
+# Examples have no deadline, because a busy machine takes any time for one. In CI they are the same in each run, so that
+# a red run is about the change. See "Speed" in tests/README.md.
+settings.register_profile(
+    "sts_async", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("sts_async")
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], PatientLoop]]:
+    """Have every test run in a loop whose clock does not go on while the machine is busy with something else."""
+    return {"patient": PatientLoop}
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """What tests of processes share: commands to run, and what is left of them. Looks into /proc."""
 
-import asyncio
+import contextlib
 import json
 import shlex
 import sys
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import until
 
-SOON = 10.0  # s, generous: far less than the processes here would run
 HANG = "echo $$ >> {0}; sleep 1000 & echo $! >> {0}; sleep 1000"
 """What a shell does that writes two process numbers to a file, and hangs."""
 
@@ -39,12 +39,10 @@ def runs(pid: int) -> bool:
 
 
 async def gone(pid: int) -> bool:
-    """Say whether a process goes away within a second."""
-    for _ in range(100):
-        if not runs(pid):
-            return True
-        await asyncio.sleep(0.01)
-    return False
+    """Say whether a process goes away; one of 1000 s does so only if it is killed."""
+    with contextlib.suppress(TimeoutError):
+        await until(lambda: not runs(pid))
+    return not runs(pid)
 
 
 def words_of(path: Path) -> list[str]:
@@ -53,8 +51,7 @@ def words_of(path: Path) -> list[str]:
 
 async def pids_in(path: Path, *, count: int) -> list[int]:
     """Return the process numbers in a file, once there are enough."""
-    while len(words_of(path)) < count:
-        await asyncio.sleep(0.01)
+    await until(lambda: len(words_of(path)) >= count)
     return [int(word) for word in words_of(path)]
 
 

@@ -1,186 +1,489 @@
-"""What errors on the command line advise, followed: each message is read for its advice, which then has to help."""
+"""C18: advice in a message helps. Each test provokes a message, does what it says, and sees that work."""
 
+import ast
 import asyncio
-import json
-import os
+import gc
+import pickle
 import re
-import sys
+import socket
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
+import aiohttp
 import pytest
-from support import ROLE
+from prometheus_client import CollectorRegistry
+from support import KEYS, ROLE
 
-from sts_async.testing import LocalSTS, Refuse
+import sts_async
+from sts_async import Config, STSClient, sigv4
+from sts_async.credentials import (
+    AssumeRoleProvider,
+    CachingProvider,
+    DefaultChain,
+    EnvironmentProvider,
+    IMDSProvider,
+    ProfileProvider,
+    StaticProvider,
+)
+from sts_async.errors import ConfigurationError, CredentialsError, CredentialsExpired, CredentialsNotFound
+from sts_async.observers import PrometheusObserver
+from sts_async.shapes import Credentials, GetCallerIdentityRequest
+from sts_async.testing import Answer, LocalIMDS, LocalSTS, VirtualClock
 
-CALL = "get-caller-identity"
+PACKAGE = Path(sts_async.__file__).parent
+TESTS = Path(__file__).parent
+Test = TypeVar("Test", bound=Callable[..., Any])
+FOLLOWED: dict[str, str] = {}
+"""What is advised, and the test here that does it."""
+
+
+def advises(text: str) -> Callable[[Test], Test]:
+    """Return a decorator for a test that follows an advice."""
+
+    def register(test: Test) -> Test:
+        FOLLOWED[text] = test.__name__
+        return test
+
+    return register
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[LocalSTS]:
-    async with LocalSTS() as server:
-        yield server
+    async with LocalSTS() as running:
+        yield running
 
 
-def environ(server: LocalSTS, **more: str) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": os.environ["HOME"],
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_ACCESS_KEY_ID": server.credentials.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": server.credentials.secret_access_key,
-        **more,
-    }
+def expired(**changed: Any) -> Credentials:
+    ends = datetime.now(UTC) - timedelta(hours=1)
+    return Credentials(access_key_id="AKIAIOSFODNN7EXAMPLE", secret_access_key="SENTINEL", expiration=ends, **changed)
 
 
-async def run(environ: dict[str, str], *arguments: str) -> tuple[int | None, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "sts_async", *arguments),
-        env=environ,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
+async def refusal(sts: STSClient, kind: type[Exception]) -> str:
+    """Return the message of the error that a call raises."""
+    with pytest.raises(kind) as caught:
+        async with sts:
+            await sts.presign(GetCallerIdentityRequest())
+    return str(caught.value)
 
 
-def beyond_this_host(server: LocalSTS) -> str:
-    """Return a URL of the server that is not taken for one of this host, though its connections stay on it."""
-    return f"http://[::ffff:127.0.0.1]:{urlsplit(server.url).port}/"
+# -- regions -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["option", "variable", "variable of STS", "profile"])
-async def test_a_url_without_tls_is_reached_with_the_option_that_the_refusal_names(
-    server: LocalSTS, place: str, write_file: Callable[[str, str], Path]
+@pytest.mark.parametrize("way", ["region=", "AWS_REGION", "AWS_DEFAULT_REGION", "the profile"])
+@advises("no region: pass region=... (or --region), set AWS_REGION or AWS_DEFAULT_REGION, or set region in the profile")
+async def test_a_region_can_be_given_in_each_way_that_is_named(
+    way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """D7: as http://localstack:4566 is, wherever it is named."""
-    url = beyond_this_host(server)
-    arguments = ["--endpoint-url", url] if place == "option" else []
-    variables = {"variable": "AWS_ENDPOINT_URL", "variable of STS": "AWS_ENDPOINT_URL_STS"}
-    here = environ(server, AWS_REGION=server.region, **({variables[place]: url} if place in variables else {}))
-    if place == "profile":
-        here["AWS_CONFIG_FILE"] = str(write_file("config", f"[default]\nendpoint_url = {url}\n"))
+    """C18; for `--region` see `test_cli`."""
+    assert "or set region in the profile" in await refusal(STSClient(credentials=KEYS), ConfigurationError)
+    options: dict[str, Any] = {}
+    if way == "region=":
+        options["region"] = "eu-west-3"
+    elif way == "the profile":
+        (tmp_path / "config").write_text("[default]\nregion = eu-west-3\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    else:
+        monkeypatch.setenv(way, "eu-west-3")
+    async with STSClient(credentials=KEYS, **options) as sts:
+        url = await sts.presign(GetCallerIdentityRequest())
 
-    status, out, err = await run(here, *arguments, CALL)
-    advice = re.search(r"use https, or pass (\S+)$", err.rstrip())
-
-    assert (status, out) == (1, "")
-    assert advice
-    for order in ([advice[1], *arguments, CALL], [*arguments, CALL, advice[1]]):
-        status, out, err = await run(here, *order)
-
-        assert (status, err) == (0, "")
-        assert json.loads(out)["Account"] == "123456789012"
+    assert url.reveal().startswith("https://sts.eu-west-3.amazonaws.com/")
 
 
-@pytest.mark.parametrize("command", [CALL, "doctor"])
-async def test_a_missing_region_is_given_as_the_message_says(server: LocalSTS, command: str) -> None:
-    """D7: the option and the variable; with a custom endpoint, too."""
-    here = environ(server)
-    _, out, err = await run(here, command)
-
-    assert "no region: pass --region NAME, set AWS_REGION or AWS_DEFAULT_REGION, or set region" in out + err
-    for arguments, more in (([], {"AWS_REGION": "us-east-1"}), (["--region", "us-east-1"], {})):
-        status, out, err = await run({**here, **more}, command, *arguments, "--endpoint-url", server.url)
-
-        assert (status, err) == (0, "")
-
-
-async def test_a_region_beside_an_endpoint_is_given_as_the_message_says(server: LocalSTS) -> None:
-    """D7."""
-    here = environ(server)
-    _, _, err = await run(here, CALL, "--endpoint-url", server.url)
-
-    assert err.endswith("needs a region as well as --endpoint-url: pass --region NAME or set AWS_REGION\n")
-    assert (await run(here, CALL, "--endpoint-url", server.url, "--region", server.region))[0] == 0
-
-
-async def test_options_that_need_each_other_are_named_as_they_are_given(server: LocalSTS) -> None:
-    """D7."""
-    status, _, err = await run(
-        environ(server, AWS_REGION="us-east-1", AWS_ENDPOINT_URL=server.url), CALL, "--client-key", "x"
-    )
-
-    assert (status, err) == (1, "sts-async: --client-key needs --client-certificate\n")
-
-
-async def test_a_custom_endpoint_without_fips_is_reached(server: LocalSTS) -> None:
-    """D7."""
-    arguments = ["--region", "us-east-1", "--endpoint-url", server.url, "--use-fips-endpoint"]
-    status, _, err = await run(environ(server), CALL, *arguments)
-
-    assert (status, "FIPS" in err) == (1, True)
-    assert (await run(environ(server), CALL, *arguments[:-1], "--no-use-fips-endpoint"))[0] == 0
-
-
-async def test_an_option_of_the_client_is_checked_by_its_own_rule(server: LocalSTS) -> None:
-    """D7: the value is not repeated, the option is named."""
-    _, _, err = await run(environ(server), CALL, "--max-attempts", "SENTINEL")
-    assert err == "sts-async: --max-attempts must be a whole number of at least 1\n"
-
-    here = environ(server, AWS_REGION="us-east-1", AWS_ENDPOINT_URL=server.url)
-    assert (await run(here, CALL, "--max-attempts", "2", "--retry-mode", "standard"))[0] == 0
-
-
-async def test_a_proxy_is_read_from_a_file(server: LocalSTS, tmp_path: Path) -> None:
-    """D7: with its password, which the list of processes does not show then."""
-    (tmp_path / "proxy").write_text("socks5://u:SENTINEL@h:1\n")
-    here = environ(server, AWS_REGION="us-east-1")
-    status, _, err = await run(here, CALL, "--https-proxy", f"file://{tmp_path}/proxy")
-
-    assert status == 1
-    assert err.startswith("sts-async: --https-proxy must be an http:// or https:// URL")
-    assert "SENTINEL" not in err
-
-
-@pytest.mark.parametrize("member", ["--role-arn", "--role-session-name", "--duration-seconds", "--tags"])
-async def test_the_constraints_of_a_request_are_told_by_its_options(server: LocalSTS, member: str) -> None:
-    """E7: the names of Python are not those that were given."""
-    wrong = {"--role-arn": "x", "--role-session-name": "_ _", "--duration-seconds": "1", "--tags": "Key=,Value=x"}
-    right = {"--role-arn": ROLE, "--role-session-name": "me"}
-    here = environ(server, AWS_REGION="us-east-1", AWS_ENDPOINT_URL=server.url)
-    given = [word for pair in {**right, member: wrong[member]}.items() for word in pair]
-
-    status, _, err = await run(here, "assume-role", *given)
-
-    assert status == 1
-    assert err.startswith(f"sts-async: {member}")
-    assert "AssumeRoleRequest" not in err
-    assert (await run(here, "assume-role", *[word for pair in right.items() for word in pair]))[0] == 0
-
-
-# -- Encoded messages ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("separator", "shown"), [(" ", " "), ("\n", "\\x0a")])
-async def test_the_encoded_message_of_a_refusal_is_whole_and_can_be_piped_to_its_decoder(
-    server: LocalSTS, separator: str, shown: str
+@pytest.mark.parametrize("way", ["region=", "AWS_REGION"])
+@advises("a signed operation needs a region as well as endpoint_url: pass region=... (--region, or AWS_REGION)")
+async def test_an_endpoint_url_can_be_completed_by_a_region(
+    way: str, server: LocalSTS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """E5: the error as it stands is what the other command takes."""
-    content = {"allowed": False, "explicitDeny": True, "context": {"action": "sts:AssumeRole", "x": "y" * 3000}}
-    encoded = str(server.encode_authorization_message(content))
-    server.faults.add(
-        Refuse(
-            "AccessDenied",
-            message=f"You are not authorized.{separator}Encoded authorization failure message: {encoded}",
-            status=403,
-        )
-    )
-    here = environ(server, AWS_REGION="us-east-1", AWS_ENDPOINT_URL=server.url)
-    command = f"{sys.executable} -m sts_async"
-    process = await asyncio.create_subprocess_exec(
-        *("bash", "-c"),
-        f"{command} get-caller-identity 2>&1 >/dev/null | tee /dev/stderr |"
-        f" {command} decode-authorization-message --encoded-message -",
-        env=here,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
+    """C18."""
+    given: dict[str, Any] = {"endpoint_url": server.url, "credentials": server.credentials}
+    assert "a signed operation needs a region" in await refusal(STSClient(**given), ConfigurationError)
+    if way == "region=":
+        given["region"] = "eu-west-3"
+    else:
+        monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    async with STSClient(**given) as sts:
+        assert (await sts.get_caller_identity()).account
 
-    said = f"You are not authorized.{shown}Encoded authorization failure message: {encoded} (HTTP 403"
-    assert err.decode().startswith(f"sts-async: AccessDenied: {said}")
-    assert err.count(b"\n") == 1
-    assert json.loads(json.loads(out)["DecodedMessage"]) == content
+
+@advises("use a region of the role's partition")
+async def test_a_role_of_another_partition_is_asked_for_in_a_region_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C18: the request is then sent, here to a server that is not there."""
+
+    def role() -> AssumeRoleProvider:
+        return AssumeRoleProvider(role_arn="arn:aws-cn:iam::123456789012:role/demo", source=KEYS)
+
+    message = await refusal(STSClient(region="eu-west-1", credentials=role()), ConfigurationError)
+    asked: list[str] = []
+
+    def unknown(host: str, *_: Any) -> Any:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", unknown)
+    async with STSClient(region="cn-north-1", credentials=role(), config=Config(max_attempts=1)) as sts:
+        with pytest.raises(sts_async.errors.ConnectError):
+            await sts.get_credentials()
+
+    assert "use a region of the role's partition" in message
+    assert {*asked} == {"sts.cn-north-1.amazonaws.com.cn"}
+
+
+# -- the way to the service ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [{"endpoint_url": "https://sts.shop.example"}, {"allow_http": True}], ids=str)
+@advises("is unencrypted and would expose credentials: use https, or set allow_http=True")
+async def test_an_endpoint_can_be_made_acceptable_in_both_ways(given: dict[str, Any]) -> None:
+    """C18."""
+    options: dict[str, Any] = {"region": "us-east-1", "endpoint_url": "http://sts.shop.example"}
+    with pytest.raises(ConfigurationError, match="use https, or set allow_http=True"):
+        STSClient(credentials=KEYS, config=Config(**options))
+    async with STSClient(credentials=KEYS, config=Config(**{**options, **given})) as sts:
+        url = await sts.presign(GetCallerIdentityRequest())
+
+    assert url.reveal().startswith(f"{given.get('endpoint_url', 'http://sts.shop.example')}/?Action=")
+
+
+@advises("SOCKS is not supported. Add {} to NO_PROXY to connect directly.")
+async def test_a_host_in_no_proxy_is_reached_without_the_proxy(
+    server: LocalSTS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C18: with the host as the message writes it."""
+    port = int(server.url.rstrip("/").rpartition(":")[2])
+    found = [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: found)
+    monkeypatch.setenv("HTTP_PROXY", "socks5h://127.0.0.1:1")
+    options = Config(endpoint_url=f"http://sts.shop.example:{port}", region="us-east-1", allow_http=True)
+    async with STSClient(credentials=server.credentials, config=options) as sts:
+        with pytest.raises(ConfigurationError) as caught:
+            await sts.get_caller_identity()
+    advised = re.search(r"Add (\S+) to NO_PROXY to connect directly\.", str(caught.value))
+    assert advised is not None
+    monkeypatch.setenv("NO_PROXY", advised[1])
+    async with STSClient(credentials=server.credentials, config=options) as sts:
+        assert (await sts.get_caller_identity()).account
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["give none", "or one each"])
+@advises("the session that was given belongs to another event loop: give none, or one each")
+def test_a_second_event_loop_gets_no_session_or_its_own(given: bool) -> None:
+    """C18."""
+
+    async def one(session: Any, server: LocalSTS) -> str:
+        options = {"endpoint_url": server.url, "region": "us-east-1", "credentials": server.credentials}
+        async with STSClient(**options, session=session) as sts:
+            return (await sts.get_caller_identity()).account
+
+    async def first() -> Any:
+        return aiohttp.ClientSession()
+
+    async def second(session: Any) -> str:
+        async with LocalSTS() as server:
+            with pytest.raises(ConfigurationError, match="give none, or one each"):
+                await one(session, server)
+            if not given:
+                return await one(None, server)
+            async with aiohttp.ClientSession() as own:
+                return await one(own, server)
+
+    with asyncio.Runner() as runner, asyncio.Runner() as other:
+        session = runner.run(first())
+        assert other.run(second(session))
+        runner.run(session.close())
+
+
+# -- clients -------------------------------------------------------------------------------------------------------
+
+
+@advises("use `async with`: an STSClient is opened and closed in an event loop")
+async def test_a_client_is_opened_with_async_with(server: LocalSTS) -> None:
+    """C18."""
+    sts = server.client()
+    with pytest.raises(TypeError, match="use `async with`"), sts:  # type: ignore[attr-defined]
+        pass
+    async with sts:
+        assert (await sts.get_caller_identity()).account
+
+
+@advises("clock must be an object with time, monotonic and sleep, such as testing.VirtualClock()")
+async def test_a_virtual_clock_is_a_clock(server: LocalSTS) -> None:
+    """C18."""
+    with pytest.raises(ConfigurationError, match=r"such as testing\.VirtualClock\(\)"):
+        STSClient(clock=datetime.now)  # type: ignore[arg-type]
+    async with server.client(clock=VirtualClock()) as sts:
+        assert (await sts.get_caller_identity()).account
+
+
+@advises("cannot be pickled: pass its Credentials or Config, and make one there")
+async def test_what_a_client_is_made_of_can_be_passed_to_another_process(server: LocalSTS) -> None:
+    """C18."""
+    config = Config(endpoint_url=server.url, region="us-east-1")
+    sts = STSClient(config=config, credentials=server.credentials)
+    with pytest.raises(TypeError, match="pass its Credentials or Config, and make one there"):
+        pickle.dumps(sts)
+    there, keys = pickle.loads(pickle.dumps((config, server.credentials)))
+    async with STSClient(config=there, credentials=keys) as made:
+        assert (await made.get_caller_identity()).account
+
+
+@advises("give one PrometheusObserver to all clients, or each its own registry or namespace")
+def test_an_observer_for_prometheus_is_shared_or_has_its_own_names() -> None:
+    """C18: one observer is given to any number of clients."""
+    registry = CollectorRegistry()
+    observer = PrometheusObserver(registry=registry)
+    with pytest.raises(ConfigurationError, match="give one PrometheusObserver to all clients"):
+        PrometheusObserver(registry=registry)
+    for made in (
+        PrometheusObserver(registry=CollectorRegistry()),
+        PrometheusObserver(registry=registry, namespace="x"),
+    ):
+        assert made is not observer
+    assert all(STSClient(region="us-east-1", observers=[observer]) for _ in range(2))
+
+
+@advises("unclosed {}, made at {}:{}: use `async with STSClient(...) as sts`, or await sts.aclose()")
+@pytest.mark.parametrize("way", ["async with", "aclose"])
+async def test_a_client_that_is_closed_in_each_way_warns_of_nothing(
+    way: str, server: LocalSTS, recwarn: pytest.WarningsRecorder
+) -> None:
+    """C18: as a client warns that is not."""
+    sts = server.client()
+    await sts.get_caller_identity()
+    advised = r"use `async with STSClient\(\.\.\.\) as sts`, or await sts\.aclose"
+    with pytest.warns(ResourceWarning, match=advised):  # noqa: PT031 - the last reference goes within
+        del sts
+        gc.collect()
+    closed = server.client()
+    if way == "async with":
+        async with closed as sts:
+            await sts.get_caller_identity()
+        del sts
+    else:
+        await closed.get_caller_identity()
+        await closed.aclose()
+    del closed
+    gc.collect()
+
+    assert recwarn.list == []
+
+
+# -- credentials ---------------------------------------------------------------------------------------------------
+
+
+@advises("pass new ones, or a provider that refreshes")
+async def test_static_credentials_that_expired_are_replaced_in_both_ways(server: LocalSTS) -> None:
+    """C18."""
+    with pytest.raises(CredentialsExpired, match="pass new ones, or a provider that refreshes"):
+        await identity_of(server, expired())
+
+    async def fetch() -> Credentials:
+        return server.credentials
+
+    for given in (server.credentials, StaticProvider(server.credentials), CachingProvider(fetch)):
+        assert await identity_of(server, given)
+
+
+async def identity_of(server: LocalSTS, credentials: Any) -> str:
+    async with server.client(credentials=credentials) as sts:
+        return (await sts.get_caller_identity()).account
+
+
+def keys_for_environment(server: LocalSTS, expiration: str = "") -> dict[str, str]:
+    keys = server.credentials
+    ends = {"AWS_CREDENTIAL_EXPIRATION": expiration} if expiration else {}
+    secret = str.__str__(keys.secret_access_key)
+    return {"AWS_ACCESS_KEY_ID": keys.access_key_id, "AWS_SECRET_ACCESS_KEY": secret, **ends}
+
+
+@advises("set new ones, and their {}")
+async def test_keys_of_the_environment_that_expired_are_replaced_there(server: LocalSTS) -> None:
+    """C18: by a running program, too, or by what it reads its environment from."""
+    environ = keys_for_environment(server, "2020-01-01T00:00:00Z")
+    provider = EnvironmentProvider(environ)
+    with pytest.raises(CredentialsExpired, match="set new ones, and their AWS_CREDENTIAL_EXPIRATION"):
+        await identity_of(server, provider)
+    environ |= keys_for_environment(server, (datetime.now(UTC) + timedelta(hours=1)).isoformat())
+
+    assert await identity_of(server, provider)
+
+
+@pytest.mark.parametrize("both", [True, False], ids=["both", "neither"])
+@advises("is set and {} is not: set both or neither")
+async def test_half_of_the_keys_in_the_environment_is_completed_or_removed(server: LocalSTS, *, both: bool) -> None:
+    """C18: without them, another source is asked."""
+    environ = keys_for_environment(server)
+    half = {"AWS_ACCESS_KEY_ID": environ["AWS_ACCESS_KEY_ID"]}
+    with pytest.raises(CredentialsError, match="set both or neither"):
+        await identity_of(server, EnvironmentProvider(half))
+    chain = sts_async.ProviderChain(EnvironmentProvider(environ if both else {}), server.credentials)
+
+    assert await identity_of(server, chain)
+
+
+@advises("and version 1 is asked only with Config(imds_v1_fallback=True)")
+async def test_version_1_of_the_metadata_service_is_asked_with_the_option_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, server: LocalSTS
+) -> None:
+    """C18."""
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    async with LocalIMDS(role="web", credentials=server.issue(ROLE), v1=True) as imds:
+        for name, value in imds.environ.items():
+            monkeypatch.setenv(name, value)
+        imds.faults.add(Answer(403, b"", path="/latest/api/token", times=None))
+        with pytest.raises(CredentialsNotFound, match=r"only with Config\(imds_v1_fallback=True\)"):
+            await identity_of(server, IMDSProvider())
+        given = Config(endpoint_url=server.url, region="us-east-1", imds_v1_fallback=True)
+        async with STSClient(config=given) as sts:
+            assert (await sts.get_caller_identity()).account
+
+
+@pytest.mark.parametrize("provider", [DefaultChain, ProfileProvider])
+@advises(
+    "pass mfa_code=..., a coroutine function that is given the serial number and returns the code, to DefaultChain"
+)
+async def test_a_profile_with_mfa_takes_its_code_from_the_function_that_is_passed(
+    provider: Any, server: LocalSTS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """C18."""
+    keys = keys_for_environment(server)
+    (tmp_path / "config").write_text(
+        f"[default]\nrole_arn = {ROLE}\nsource_profile = keys\nmfa_serial = {server.user.mfa_serial}\n"
+        f"[profile keys]\naws_access_key_id = {keys['AWS_ACCESS_KEY_ID']}\n"
+        f"aws_secret_access_key = {keys['AWS_SECRET_ACCESS_KEY']}\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    asked: list[str] = []
+
+    async def mfa_code(serial_number: str) -> str:
+        asked.append(serial_number)
+        return "123456"
+
+    with pytest.raises(CredentialsError, match="needs a code of its MFA device: pass mfa_code="):
+        await identity_of(server, provider())
+    assert await identity_of(server, provider(mfa_code=mfa_code))
+    assert asked == [server.user.mfa_serial]
+
+
+@advises("give strict_arns=False for a server that is not of AWS")
+async def test_a_role_of_another_server_is_accepted_with_the_option_that_is_named(server: LocalSTS) -> None:
+    """C18: the ARN is sent as it is, and it is for the server to judge."""
+    arn = "urn:ecs:iam::ns1:role/demo-of-a-store"
+    with pytest.raises(ConfigurationError, match="give strict_arns=False for a server that is not of AWS"):
+        AssumeRoleProvider(role_arn=arn, source=KEYS)
+    role = AssumeRoleProvider(role_arn=arn, source=server.credentials, strict_arns=False)
+    with pytest.raises(sts_async.ServiceError):
+        await identity_of(server, role)
+
+    assert [(one.operation, one.status) for one in server.requests] == [("AssumeRole", 400)]
+
+
+# -- signatures ----------------------------------------------------------------------------------------------------
+
+
+@advises("at, the time of signing, must be an aware datetime: use datetime.now(UTC)")
+def test_a_signature_is_made_for_the_time_that_is_named() -> None:
+    """C18."""
+    given: dict[str, Any] = {"method": "GET", "url": "https://sts.amazonaws.com/", "headers": {}, "service": "sts"}
+    with pytest.raises(ConfigurationError, match=r"use datetime\.now\(UTC\)"):
+        sigv4.sign(KEYS, **given, region="us-east-1", at=datetime.now())
+
+    assert "authorization" in sigv4.sign(KEYS, **given, region="us-east-1", at=datetime.now(UTC))
+
+
+@advises("header {} and payload_hash differ: pass only one")
+def test_of_two_hashes_of_a_payload_either_can_be_passed() -> None:
+    """C18."""
+    given: dict[str, Any] = {"method": "GET", "url": "https://bucket.s3.amazonaws.com/key", "service": "s3"}
+    given |= {"region": "us-east-1", "at": datetime.now(UTC)}
+    header, other = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}, "0" * 64
+    with pytest.raises(ConfigurationError, match="pass only one"):
+        sigv4.sign(KEYS, **given, headers=header, payload_hash=other)
+    by_header = sigv4.sign(KEYS, **given, headers=header)
+    by_argument = sigv4.sign(KEYS, **given, headers={}, payload_hash=other)
+
+    assert by_header["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+    assert by_argument["x-amz-content-sha256"] == other
+
+
+# -- all of it -----------------------------------------------------------------------------------------------------
+
+ADVICE = re.compile(r"\b(run:|set |pass |use |give |add |install|instead\b)", re.IGNORECASE)
+APART = {
+    "cli.py", "_arguments.py", "testing", "credentials/sso.py", "credentials/login.py", "credentials/_signin.py",
+    "credentials/_token_file.py", "_core/profile.py", "_core/plans.py",
+}  # fmt: skip
+"""The command line, the kit, logins and the grammar of files, whose own tests follow their advice."""
+ELSEWHERE = {
+    "Run: python -m pip install": (
+        "test_requirements.py",
+        "test_the_command_in_the_message_asks_for_what_the_package_declares",
+    ),
+    "pip install 'sts-async[opentelemetry]'": (
+        "observers/test_package.py",
+        "test_a_missing_package_is_said_with_how_to_install_it",
+    ),
+    "pip install 'sts-async[prometheus]'": (
+        "observers/test_package.py",
+        "test_a_missing_package_is_said_with_how_to_install_it",
+    ),
+}
+"""Advice that another test covers, or that needs a package index."""
+NO_ADVICE = {
+    "{} is set and {} is not: the role to assume is missing",
+}
+
+
+def is_apart(path: Path) -> bool:
+    name = path.relative_to(PACKAGE).as_posix()
+    return name in APART or name.partition("/")[0] in APART
+
+
+def text_of(node: ast.expr) -> str:
+    """Return a text of a message, with ``{}`` for what is filled in."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)  # type: ignore[misc]
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def texts_in(tree: ast.Module) -> list[str]:
+    """Return the texts of a module that are no docstrings, with their parts joined."""
+    skipped = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    skipped |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [text_of(node) for node in ast.walk(tree) if isinstance(node, ast.expr) and id(node) not in skipped]
+
+
+@cache
+def texts() -> list[str]:
+    """Return the texts of the package, those apart left out."""
+    paths = sorted(path for path in PACKAGE.rglob("*.py") if not is_apart(path))
+    return [text for path in paths for text in texts_in(ast.parse(path.read_text())) if " " in text]
+
+
+def test_each_advice_is_followed_in_a_test() -> None:
+    """C18: new advice needs a test with `advises` here, or its place in `ELSEWHERE`."""
+    advice = [text for text in texts() if ADVICE.search(text) and text not in NO_ADVICE]
+
+    assert len(advice) >= 15
+    assert [text for text in advice if not any(part in text for part in [*FOLLOWED, *ELSEWHERE])] == []
+
+
+def test_no_test_is_about_advice_that_is_no_longer_given() -> None:
+    """C18."""
+    assert [part for part in [*FOLLOWED, *ELSEWHERE] if not any(part in text for text in texts())] == []
+
+
+def test_each_test_elsewhere_exists() -> None:
+    """C18."""
+    for file, name in ELSEWHERE.values():
+        assert f"def {name}(" in (TESTS / file).read_text()
+
+
+def test_advice_in_a_new_message_is_found() -> None:
+    """C18."""
+    source = 'def f():\n    """Use x."""\n    raise ValueError(f"{a} is wrong: " "use " f"{b}")\n'
+
+    assert [text for text in texts_in(ast.parse(source)) if ADVICE.search(text)] == ["{} is wrong: use {}"]

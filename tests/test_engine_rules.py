@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
+from patience import soon, turns
 from support import ANSWER, ROLE
 
 from sts_async import _limits, errors
@@ -116,12 +117,11 @@ class Hanging:
 
 @pytest.mark.parametrize("part", ["transport", "credentials"])
 async def test_what_hangs_ends_with_the_deadline(part: str) -> None:
-    """F21, F30: whatever it is that hangs. A bound for a loaded machine."""
+    """F21, F30: whatever it is that hangs."""
     engine = World([answer()]).engine(deadline=0.02, **{part: Hanging()})
 
-    async with asyncio.timeout(5):
-        with pytest.raises(errors.DeadlineExceeded, match=r"exceeded its deadline of 0\.02 s"):
-            await engine.invoke(ASSUME_ROLE, REQUEST)
+    with pytest.raises(errors.DeadlineExceeded, match=r"exceeded its deadline of 0\.02 s"):
+        await soon(engine.invoke(ASSUME_ROLE, REQUEST))
 
 
 async def test_the_error_of_an_earlier_attempt_says_more_than_a_deadline() -> None:
@@ -150,7 +150,7 @@ async def test_the_time_out_of_an_attempt_is_not_that_of_the_call() -> None:
 async def test_a_cancelled_call_is_cancelled() -> None:
     """F58: and not late."""
     task = asyncio.create_task(World([]).engine(deadline=30.0, transport=Hanging()).invoke(ASSUME_ROLE, REQUEST))
-    await asyncio.sleep(0.01)
+    await turns()
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
+from patience import until
 from support import ANSWER, KEYS, ROLE, RawServer, http
 
 from sts_async import (
@@ -203,7 +204,7 @@ async def test_a_call_that_is_cancelled_tells_nothing_of_an_end(raw_server: Star
     server, seen = await raw_server(handler=never), list[Event]()
     async with client(server.url, seen) as sts:
         task = asyncio.create_task(sts.assume_role(**CALL))
-        await asyncio.sleep(0.05)
+        await until(lambda: server.connections)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE, in_a_thread
 from support import held
 
 from sts_async import _files
@@ -188,12 +189,10 @@ def test_what_is_no_file_is_refused_at_once(
     """T38: a FIFO would wait for ever, /dev/zero would not end."""
     path = tmp_path / "file"
     make(path)
-    start = time.perf_counter()
     with pytest.raises(error, match=reason) as caught:
-        read(path)
+        in_a_thread(read, path)
 
     assert str(path) in str(caught.value)
-    assert time.perf_counter() - start < 1
 
 
 @pytest.mark.parametrize("name", ["a\0b", "\udfff", "a\0b/c", "\ud800/c"], ids=ascii)
@@ -523,7 +522,7 @@ def test_no_change_under_the_lock_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "counts"
     write_private(path, b"{}")
     processes = [subprocess.Popen([sys.executable, "-c", COUNT, str(path), str(who)]) for who in range(8)]
-    codes = [process.wait(60) for process in processes]
+    codes = [process.wait(PATIENCE) for process in processes]
 
     assert codes == [0] * 8
     assert json.loads(path.read_bytes()) == {str(who): 50 for who in range(8)}
@@ -666,7 +665,7 @@ def test_a_forked_child_does_not_hold_the_lock_of_a_parent_that_has_ended(tmp_pa
     with subprocess.Popen([sys.executable, "-c", ORPHAN, str(tmp_path / "x")], stdin=pipe, stdout=pipe) as process:
         assert process.stdout is not None
         assert process.stdout.readline()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
         with held(tmp_path / "x"):
             pass
         process.communicate()

@@ -5,6 +5,7 @@ import threading
 from typing import Any
 
 import pytest
+from patience import PATIENCE, turns
 
 from sts_async._flight import Flights, Tasks, again
 from sts_async.errors import ClientClosedError, ConnectError, ServiceError
@@ -157,19 +158,19 @@ async def test_work_that_does_not_end_is_not_waited_for_when_all_is_closed() -> 
 
     flights, tasks = Flights[str](), Tasks()
     waiter = asyncio.create_task(flights.get(tasks, stubborn))
-    await asyncio.sleep(0.01)
+    await turns()
     await tasks.aclose(grace=0.01)
 
     with pytest.raises(ClientClosedError):
         await waiter
     go_on.set()
-    await asyncio.sleep(0.01)
+    await turns()
 
 
 def test_each_event_loop_has_its_own() -> None:
     """F53: nobody waits for a task of another loop, and no lock is held across threads."""
     flights, tasks = Flights[int](), Tasks()
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=PATIENCE)
 
     async def thread_number() -> int:
         await asyncio.to_thread(both.wait)
@@ -187,7 +188,7 @@ def test_each_event_loop_has_its_own() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
 
     assert len(seen) == 2
     assert all(key == value for key, value in seen.items())

@@ -62,7 +62,7 @@ async def play(kind: str, places: int, steps: list[tuple[str, int]]) -> list[lis
 STEPS = st.lists(st.tuples(st.sampled_from(["start", "start", "cancel", "leave"]), st.integers(0, 9)), max_size=40)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(places=st.integers(1, 3), steps=STEPS)
 def test_the_gate_lets_through_whom_a_semaphore_would(places: int, steps: list[tuple[str, int]]) -> None:
     """In the same order, whoever is cancelled and whenever, and never more than there are places."""

@@ -335,7 +335,7 @@ ALPHABET = st.one_of(
 
 
 @pytest.mark.parametrize("name", sorted(STRINGS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_text_is_accepted_here_when_the_model_accepts_it(name: str, data: st.DataObject) -> None:
     r"""T7: `\w` of the model is ASCII, a trailing newline is a character, and lengths are in characters."""

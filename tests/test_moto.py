@@ -6,11 +6,11 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 import pytest
+from patience import PATIENCE, accepts, wait_until
 
 from sts_async import Credentials, IMDSProvider, NoRetries, PolicyDescriptorType, STSClient, Tag, errors
 from sts_async.shapes import ROOT_TASK_POLICIES
@@ -50,17 +50,14 @@ def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            break
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            pytest.fail(f"moto's server did not start (exit status {process.wait()})")
-        time.sleep(0.1)
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: process.poll() is not None or accepts(port))
+    if process.poll() is not None or not accepts(port):
+        process.kill()
+        pytest.fail(f"moto's server did not start (exit status {process.wait()})")
     yield f"http://127.0.0.1:{port}"
     process.terminate()
-    process.wait(10)
+    process.wait(PATIENCE)
 
 
 @pytest.fixture

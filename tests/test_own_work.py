@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from patience import PATIENCE, turns, until
 from support import KEYS, ROLE
 
 from sts_async import Config, Credentials, GetCallerIdentityRequest, NoRetries, ProviderChain, STSClient, errors
@@ -81,11 +82,6 @@ def client(source: Any, **options: Any) -> STSClient:
 
 async def outcomes(calls: list[Coroutine[Any, Any, Any]]) -> list[Any]:
     return await asyncio.gather(*calls, return_exceptions=True)
-
-
-async def turns(count: int = 20) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def test_an_impatient_leader_fails_alone() -> None:
@@ -367,7 +363,7 @@ async def test_files_that_hang_take_no_thread_of_the_program(monkeypatch: pytest
     """G5, F24: the event loop's own threads stay free, however many starts were given up."""
     monkeypatch.setattr("sts_async._lifecycle.START_SECONDS", 0.01)
     hanging = threading.Event()
-    monkeypatch.setattr("sts_async._files.stamp", lambda path: hanging.wait(30) and None)
+    monkeypatch.setattr("sts_async._files.stamp", lambda path: hanging.wait(PATIENCE) and None)
     for _ in range(3):
         with pytest.raises(errors.DeadlineExceeded):
             await client(KEYS, config=Config(config_file="/somewhere/that/hangs")).get_credentials()
@@ -376,5 +372,4 @@ async def test_files_that_hang_take_no_thread_of_the_program(monkeypatch: pytest
     assert loop._default_executor is None
     assert {thread.name for thread in threading.enumerate() if thread.daemon} >= {"sts-async-files"}
     hanging.set()
-    while FILES.running:
-        await asyncio.sleep(0.001)
+    await until(lambda: not FILES.running)

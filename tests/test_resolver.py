@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from patience import PATIENCE, until
 
 from sts_async import errors
 from sts_async._core.message import HttpRequest
@@ -28,7 +29,7 @@ class Names:
         self.asked.append(host)
         self.threads.add(threading.current_thread())
         if host.startswith("slow"):
-            self.release.wait(30)
+            self.release.wait(PATIENCE)
         if host.endswith("invalid"):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         if host.endswith("strange"):
@@ -43,19 +44,18 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
     yield made
     made.release.set()
     for thread in made.threads:
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 async def until_idle(look_ups: LookUps) -> None:
-    while look_ups.running:
-        await asyncio.sleep(0.001)
+    await until(lambda: not look_ups.running)
 
 
 async def test_addresses_are_found_in_a_daemon_of_our_own(names: Names) -> None:
     """F24: a daemon, so that a look-up that hangs does not keep the process from ending."""
     look_ups = LookUps()
 
-    found = await look_ups.addresses("sts.example", 443, seconds=5)
+    found = await look_ups.addresses("sts.example", 443, seconds=PATIENCE)
     await until_idle(look_ups)
 
     assert found == [Address("127.0.0.1", 443, socket.AF_INET, 6)]
@@ -67,7 +67,7 @@ async def test_what_the_system_says_is_raised(names: Names, host: str, error: ty
     look_ups = LookUps()
 
     with pytest.raises(error):
-        await look_ups.addresses(host, 443, seconds=5)
+        await look_ups.addresses(host, 443, seconds=PATIENCE)
     await until_idle(look_ups)
 
 
@@ -85,14 +85,14 @@ async def test_look_ups_that_hang_are_bounded_in_time_and_threads(names: Names) 
 
     names.release.set()
     await until_idle(look_ups)
-    assert await look_ups.addresses("sts.example", 443, seconds=5)
+    assert await look_ups.addresses("sts.example", 443, seconds=PATIENCE)
     assert len(names.asked) == 5  # nobody asks for those who have gone
 
 
 async def test_who_waits_for_a_thread_gets_the_next_one(names: Names) -> None:
     look_ups = LookUps(threads=1)
-    waiting = [asyncio.create_task(look_ups.addresses(host, 1, seconds=5)) for host in ("slow", "a", "b")]
-    await asyncio.sleep(0.01)
+    waiting = [asyncio.create_task(look_ups.addresses(host, 1, seconds=PATIENCE)) for host in ("slow", "a", "b")]
+    await until(lambda: len(look_ups._waiting) == 2)
 
     names.release.set()
     await asyncio.gather(*waiting)
@@ -105,8 +105,8 @@ async def test_who_waits_for_a_thread_gets_the_next_one(names: Names) -> None:
 async def test_who_is_cancelled_while_waiting_is_forgotten(names: Names) -> None:
     """F58."""
     look_ups = LookUps(threads=1)
-    first, second = (asyncio.create_task(look_ups.addresses(host, 1, seconds=5)) for host in ("slow", "a"))
-    await asyncio.sleep(0.01)
+    first, second = (asyncio.create_task(look_ups.addresses(host, 1, seconds=PATIENCE)) for host in ("slow", "a"))
+    await until(lambda: look_ups._waiting)
 
     second.cancel()
     await asyncio.wait([second])
@@ -128,7 +128,7 @@ def test_a_loop_that_ended_meanwhile_does_no_harm(names: Names) -> None:
     asyncio.run(hang_up())
     names.release.set()
     for thread in names.threads:
-        thread.join(5)
+        thread.join(PATIENCE)
 
     assert look_ups.running == 0
 
@@ -142,19 +142,19 @@ async def test_without_threads_there_is_an_error_that_can_be_tried_again(monkeyp
     monkeypatch.setattr(threading.Thread, "start", refuse)
 
     with pytest.raises(socket.gaierror):
-        await look_ups.addresses("sts.example", 1, seconds=1)
+        await look_ups.addresses("sts.example", 1, seconds=PATIENCE)
     assert look_ups.running == 0
 
 
 async def test_a_process_that_was_forked_begins_with_threads_of_its_own(names: Names) -> None:
     """F54."""
     look_ups = LookUps(threads=1)
-    first = asyncio.create_task(look_ups.addresses("slow", 1, seconds=5))
-    await asyncio.sleep(0.01)
+    first = asyncio.create_task(look_ups.addresses("slow", 1, seconds=PATIENCE))
+    await until(lambda: names.asked)
 
     look_ups.start_afresh()
 
-    assert await look_ups.addresses("sts.example", 1, seconds=5)
+    assert await look_ups.addresses("sts.example", 1, seconds=PATIENCE)
     names.release.set()
     await first
 
@@ -175,7 +175,7 @@ async def test_addresses_come_in_digits(
     monkeypatch.setattr("socket.getnameinfo", lambda where, _: (f"{where[0]}%lo", "1"))
     look_ups = LookUps()
 
-    assert await look_ups.addresses("sts.example", 1, seconds=5) == address
+    assert await look_ups.addresses("sts.example", 1, seconds=PATIENCE) == address
     await until_idle(look_ups)
 
 
@@ -190,9 +190,9 @@ async def test_localhost_is_known_without_a_configured_address(monkeypatch: pyte
     monkeypatch.setattr("socket.getaddrinfo", found)
     look_ups = LookUps()
 
-    assert await look_ups.addresses("localhost", 443, seconds=5)
+    assert await look_ups.addresses("localhost", 443, seconds=PATIENCE)
     with pytest.raises(socket.gaierror):
-        await look_ups.addresses("sts.example", 443, seconds=5)
+        await look_ups.addresses("sts.example", 443, seconds=PATIENCE)
     await until_idle(look_ups)
 
 

@@ -93,7 +93,7 @@ def ours(status: int, code: str, hint: str | None) -> object:
     return answer.read(OPERATION, response, now=NOW, requested=None, attempts=1)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(max_attempts=st.integers(1, 6), script=st.lists(steps, min_size=1, max_size=120))
 def test_delays_and_quota_are_botocores_step_by_step(max_attempts: int, script: list[Any]) -> None:
     """Ten calls at a time share one quota; a call that is over makes room for the next."""

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from patience import until
 from reporters import REPORTERS
 from support import ANSWER, KEYS, ROLE, RawServer, http
 
@@ -125,8 +126,7 @@ async def test_a_cancelled_call_shows_no_secret(raw_server: Start, name: str) ->
     server = await raw_server(handler=stall)
     async with STSClient(region="eu-west-1", endpoint_url=server.url, credentials=KEYS) as sts:
         call = asyncio.create_task(getattr(sts, name)(**ALL_SECRETS[name]))
-        while not server.connections:
-            await asyncio.sleep(0.01)
+        await until(lambda: server.connections)
         call.cancel()
         with pytest.raises(asyncio.CancelledError) as caught:
             await call

@@ -20,7 +20,7 @@ import pytest
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as TheirCredentials
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sts_async import sigv4
@@ -238,7 +238,7 @@ REQUEST = st.fixed_dictionaries(
         "at": MOMENT,
     }
 )
-many = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=300)
 
 
 def add_their_signature(signers: Any, credentials: Credentials, request: dict[str, Any], **options: Any) -> AWSRequest:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 import trustme
+from patience import PATIENCE, soon, turns
 from support import KEYS, RawServer, http
 
 from sts_async import STSClient
@@ -36,8 +37,7 @@ PIECES = [
 
 async def quiet() -> None:
     """Have the event loop look at its sockets some times."""
-    for _ in range(20):
-        await asyncio.sleep(0.001)
+    await turns()
 
 
 @pytest.mark.parametrize(("answer", "later"), PIECES)
@@ -45,6 +45,8 @@ async def test_a_stray_answer_is_not_given_to_the_next_request(
     raw_server: Start, answer: list[bytes], later: list[bytes]
 ) -> None:
     """B2: the next request goes over a new connection, and gets its own answer."""
+
+    written = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await server.read_request(reader)
@@ -58,6 +60,7 @@ async def test_a_stray_answer_is_not_given_to_the_next_request(
                 writer.write(piece)
                 await writer.drain()
                 await quiet()
+        written.set()
         await reader.read()
 
     server = await raw_server(handler=handle)
@@ -65,7 +68,8 @@ async def test_a_stray_answer_is_not_given_to_the_next_request(
     bodies = []
     for _ in range(2):
         bodies.append((await transport.send(HttpRequest("GET", server.url, {}))).body)
-        await asyncio.sleep(0.2)
+        await soon(written.wait())
+        await quiet()
     await transport.aclose()
 
     assert bodies == [b"own", b"own"]
@@ -124,7 +128,7 @@ class BlockingServer:
             connection.recv(65536)
             connection.sendall(OWN)
             if number == 1:
-                self.go_astray.wait(10)
+                self.go_astray.wait(PATIENCE)
                 connection.sendall(STRAY)
                 self.gone_astray.set()
             connection.recv(65536)
@@ -168,7 +172,7 @@ async def test_what_the_system_has_received_and_the_event_loop_has_not_seen_is_a
     transport = AiohttpTransport(trust=Trusting(trusting))
     first = await transport.send(HttpRequest("GET", url, {}))
     server.go_astray.set()
-    assert server.gone_astray.wait(10)  # the event loop waits too
+    assert server.gone_astray.wait(PATIENCE)  # the event loop waits too
     second = await transport.send(HttpRequest("GET", url, {}))
     await transport.aclose()
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from patience import PATIENCE, until
 
 from sts_async._threads import NoThread, Workers
 
@@ -25,7 +26,7 @@ class Gate:
                 self.begun.append(number)
                 self._running += 1
                 self.most = max(self.most, self._running)
-            assert self.open.wait(30)
+            assert self.open.wait(PATIENCE)
             with self._lock:
                 self._running -= 1
             return number
@@ -38,12 +39,6 @@ async def gate() -> AsyncIterator[Gate]:
     made = Gate()
     yield made
     made.open.set()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_three_hundred_pieces_of_work_have_a_bounded_number_of_threads(gate: Gate) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import pytest
 import trustme
+from patience import until
 from support import ANSWER, RawServer, http
 
 from sts_async import errors
@@ -456,8 +457,7 @@ async def test_closing_ends_what_is_under_way_and_what_waits(raw_server: Start, 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
         transport = AiohttpTransport(session=session if given else None, max_connections=1, read_timeout=60)
         calls = [asyncio.create_task(transport.send(post(server.url))) for _ in range(3)]
-        while not server.requests:
-            await asyncio.sleep(0.01)
+        await until(lambda: server.requests)
 
         await transport.aclose()
         outcomes = await asyncio.gather(*calls, return_exceptions=True)

@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
+from patience import soon
 from support import RawServer, http
 
 from sts_async import Config, STSClient, _forks, _transport, errors
@@ -657,18 +658,18 @@ def test_an_option_out_of_range_is_an_error_that_names_it(option: dict[str, Any]
 # Another process
 
 FORK = """
-import asyncio, os, sys, time
+import asyncio, os, sys
 from sts_async._core.message import HttpRequest
 from sts_async._transport import AiohttpTransport
 
-transport = AiohttpTransport(read_timeout=5)
+transport = AiohttpTransport(read_timeout=120)
 
 async def once():
     return (await transport.send(HttpRequest("GET", sys.argv[1], {}))).status
 
 async def of_the_child():
     assert await once() == 200
-    await transport.aclose()
+    await transport.aclose(grace=600)
 
 async def main():
     assert await once() == 200
@@ -676,9 +677,8 @@ async def main():
     if child == 0:
         status = 1
         try:
-            begun = time.monotonic()
             asyncio.run(of_the_child())
-            status = 0 if time.monotonic() - begun < 3 else 2
+            status = 0
         finally:
             os._exit(status)
     _, status = os.waitpid(child, 0)
@@ -698,7 +698,7 @@ async def test_after_a_fork_both_processes_go_on(raw_server: Start) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", FORK, server.url), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    _, err = await process.communicate()
+    _, err = await soon(process.communicate())
 
     assert (process.returncode, err.decode()) == (0, "")
     assert (server.connections, len(server.requests)) == (2, 3)

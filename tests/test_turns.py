@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 
 import pytest
+from patience import until
 from support import ANSWER, KEYS, ROLE, START, Clocks, RawServer, http
 
 from sts_async import Config, GetCallerIdentityRequest, STSClient, errors
@@ -89,8 +90,7 @@ async def test_what_has_not_left_the_queue_is_not_sent(raw_server: Start) -> Non
     config = Config(max_connections=1)
     async with STSClient(endpoint_url=server.url, region="eu-west-1", credentials=KEYS, config=config) as sts:
         first = asyncio.create_task(sts.assume_role(**CALL))
-        while not server.requests:
-            await asyncio.sleep(0.001)
+        await until(lambda: server.requests)
         with pytest.raises(errors.DeadlineExceeded) as queued:
             await sts.with_options(deadline=0.01).assume_role(**CALL)
         answer_now.set()

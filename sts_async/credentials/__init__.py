@@ -10,6 +10,9 @@ process         credential_process                              assume_role     
 saml            a role, with a SAML assertion                   session_token   GetSessionToken, usually with MFA
 federation_token  GetFederationToken                            source          what a program can give
 cache           what all share that fetch: a cache, and one refresh at a time
+
+Credentials are refreshed when a call uses them, in the background while they are still valid. An idle program fetches
+none.
 """
 
 from typing import TYPE_CHECKING

@@ -37,6 +37,10 @@ class RefreshingProvider(Unpicklable):
     the first two thirds of these minutes. Only in the last minute do callers wait. However many ask, one fetch is under
     way, and no caller's cancellation ends it.
 
+    Use triggers each refresh; there is no timer. While a program makes no call, nothing is fetched, and the cached
+    credentials may expire. The first call after that waits for a fetch. A program that hands credentials on, and needs
+    some that last, calls `STSClient.get_credentials` at least once a minute: this starts the refresh in time.
+
     When a fetch fails, the cached credentials are served until their last minute, and the next attempt comes after 5 to
     10 minutes. After that, an error that may pass still leaves them in use, also beyond their end. A final error is
     raised and remembered: for 5 to 15 s at first, then three times as long each time, up to 5 to 10 minutes for a

@@ -182,7 +182,7 @@ def as_tree(shape: Shape) -> dict[str, Any]:
 
 
 @each_operation
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_any_answer_says_what_botocore_says_that_it_says(operation: Operation[Any], data: st.DataObject) -> None:
     """Every member, present or absent, with any text; and it says what was written, too."""

@@ -11,7 +11,7 @@ import yarl
 from botocore.endpoint_provider import EndpointProvider
 from botocore.exceptions import EndpointResolutionError
 from botocore.loaders import Loader
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support import KEYS
 
@@ -364,7 +364,6 @@ LABEL_CHARACTERS = string.ascii_lowercase + string.digits + "-"
 SUFFIXES = {suffix for p in PARTITIONS for suffix in (p.dns_suffix, p.dual_stack_dns_suffix)}
 
 
-@settings(deadline=None)
 @given(
     region=st.one_of(
         st.text(),
@@ -635,7 +634,6 @@ AUTHORITIES = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(
     scheme=st.sampled_from(["https://", "http://", "HTTPS://", "https:", "ftp://", "//", ""]),
     authority=AUTHORITIES,

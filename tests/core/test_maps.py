@@ -161,7 +161,7 @@ def document_of(tree: dict[str, Any]) -> bytes:
 # Over the wire
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TREES)
 def test_a_body_with_maps_says_what_botocore_s_says(tree: dict[str, Any]) -> None:
     """A5: entries are numbered from one; those of a flattened map have no name of their own."""
@@ -173,7 +173,7 @@ def test_a_body_with_maps_says_what_botocore_s_says(tree: dict[str, Any]) -> Non
     assert len(pairs) == len(theirs)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TREES)
 def test_an_answer_with_maps_says_what_botocore_says_that_it_says(tree: dict[str, Any]) -> None:
     """A5: both forms, with any text as key and value."""

@@ -57,7 +57,7 @@ def read_form(body: bytes) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_body_says_what_botocore_s_says(operation: Operation[Any], data: st.DataObject) -> None:
     """Same names, same values, in any combination; a strict parser reads back what was written."""
@@ -71,7 +71,7 @@ def test_a_body_says_what_botocore_s_says(operation: Operation[Any], data: st.Da
     assert pairs[:2] == [("Action", operation.name), ("Version", "2011-06-15")]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shapes_of(s.AssumeRoleRequest))
 def test_only_unreserved_characters_are_written_plainly(request: s.AssumeRoleRequest) -> None:
     """T6: RFC 3986; a plus would be a space to some parsers, so there is none, and a space is %20."""

@@ -178,7 +178,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(max_size=3), JSON, max_size=3))
 def test_a_mapping_becomes_compact_json_text(document: dict[str, Any]) -> None:
     """Policies have a limit in characters, so no space is wasted; beyond ASCII all is escaped."""

@@ -116,7 +116,6 @@ def fill(element: Any, tree: Any) -> None:
             fill(etree.SubElement(element, f"{{{SPACE}}}{name}"), child)
 
 
-@settings(deadline=None)
 @given(TREES, st.sampled_from(["UTF-8", "US-ASCII"]))
 def test_any_tree_is_read_as_it_was_written(tree: Any, encoding: str) -> None:
     """In UTF-8, of which ASCII is a part."""
@@ -432,7 +431,7 @@ def test_what_is_not_well_formed_is_refused(document: str | bytes) -> None:
     assert refusal(document) == "not well-formed XML"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary() | st.text("<>/R ?!-[]&;'=\"xa", max_size=30).map(str.encode))
 @example(b"<R xmlns='urn:\xc3\xa9'>a</R>")
 def test_any_bytes_are_read_or_refused(document: bytes) -> None:

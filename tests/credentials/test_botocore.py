@@ -22,6 +22,7 @@ import attrs
 import pytest
 from credentials import cases
 from credentials.cases import Case, Fails, Keys, Nothing, Outcome, Session
+from patience import PATIENCE
 from support import SEEN_SECRETS
 
 from sts_async import Config
@@ -33,7 +34,6 @@ from sts_async.errors import CredentialsNotFound, STSError
 from sts_async.shapes import Credentials
 from sts_async.testing import LocalContainer, LocalIMDS, LocalSignIn, LocalSSO, LocalSTS, Role, User
 
-SECONDS = 20  # s for one case, on a loaded machine
 AGENT = "http://169.254.170.2"  # of ECS: there, requests go to the server of the case
 
 BOTOCORE = """
@@ -72,7 +72,7 @@ class Oracle:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", BOTOCORE % SECONDS],
+            [sys.executable, "-c", BOTOCORE % PATIENCE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={"PATH": os.environ["PATH"]},
@@ -88,7 +88,7 @@ class Oracle:
         return json.loads(self._process.stdout.readline())
 
     def close(self) -> None:
-        self._process.communicate(timeout=SECONDS)
+        self._process.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,13 @@ from typing import Any
 
 import attrs
 import pytest
-from support import START, Clocks
+from patience import turns, until
+from support import ROLE, START, Clocks
 
 from sts_async._core.skew import ServiceClock
 from sts_async._engine import Engine, new_engine
 from sts_async._seams import Lender
-from sts_async.credentials import CachingProvider, RefreshingProvider
+from sts_async.credentials import AssumeRoleProvider, CachingProvider, RefreshingProvider
 from sts_async.credentials.source import name_of, provider_of
 from sts_async.errors import (
     ConfigurationError,
@@ -28,6 +29,7 @@ from sts_async.errors import (
     STSError,
 )
 from sts_async.shapes import Credentials
+from sts_async.testing import LocalSTS, VirtualClock
 
 DUE = 3000  # s after which credentials for an hour are refreshed, in the middle of the times that are chosen from
 DENIED = ServiceError("no", code="AccessDenied", status=403)
@@ -577,3 +579,48 @@ def test_a_provider_refuses_to_be_pickled(clocks: Clocks) -> None:
 
 def test_the_clock_of_the_tests_begins_where_the_examples_do() -> None:
     assert datetime.fromtimestamp(START, UTC) == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+# An idle program
+
+
+async def test_an_idle_role_is_not_refreshed_until_a_call_uses_it() -> None:
+    """E9: no request is sent while nobody asks; then the refresh goes on behind the caller, or it waits for one."""
+    clock = VirtualClock()
+    async with LocalSTS(clock=clock) as server:
+        role = AssumeRoleProvider(role_arn=ROLE, source=server.credentials)
+        async with server.client(credentials=role, clock=clock) as sts:
+            first = await sts.get_credentials()
+            clock.advance(3600 - 178)
+            await turns()
+            idle, busy = len(server.requests), {*sts._life._tasks._running}
+            assert await sts.get_credentials() == first
+            await until(lambda: not sts._life._tasks._running)
+            second = await sts.get_credentials()
+            refreshed = len(server.requests)
+            clock.advance(6 * 3600)
+            await turns()
+            still = len(server.requests)
+            third = await sts.get_credentials()
+
+    assert (idle, busy) == (1, set())
+    assert (refreshed, still, len(server.requests)) == (2, 2, 3)
+    assert len({first.access_key_id, second.access_key_id, third.access_key_id}) == 3
+
+
+async def test_a_program_that_asks_each_minute_always_has_credentials_that_last() -> None:
+    """E9: as the docstring says."""
+    clock = VirtualClock()
+    async with LocalSTS(clock=clock) as server:
+        role = AssumeRoleProvider(role_arn=ROLE, source=server.credentials)
+        async with server.client(credentials=role, clock=clock) as sts:
+            left = []
+            for _ in range(4 * 60):
+                credentials = await sts.get_credentials()
+                await until(lambda: not sts._life._tasks._running)
+                assert credentials.expiration is not None
+                left.append(credentials.expiration.timestamp() - clock.time())
+                clock.advance(60)
+
+    assert min(left) > 60
+    assert 4 <= len(server.requests) <= 6

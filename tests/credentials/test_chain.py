@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from patience import LOOK
 from support import KEYS
 
 from sts_async import credentials
@@ -199,7 +200,7 @@ async def test_a_source_can_say_that_it_bounds_itself(
 
         async def provide_credentials(self, lender: Lender) -> Credentials:
             for _ in range(3):
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(LOOK)
             return KEYS
 
     chain = ProviderChain(Slow())

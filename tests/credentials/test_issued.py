@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 import attrs
 import pytest
+from patience import turns
 from support import KEYS, ROLE, Answering, form_of, shown_as
 from test_calls import bare
 
@@ -528,7 +529,8 @@ async def test_nobody_is_asked_for_a_code_behind_their_back(
     clocks.advance(3539)
 
     assert await provider.provide_credentials(lender) is first
-    await asyncio.sleep(0.01)
+    await turns()
+    assert not lender.tasks._running
     assert len(answering.sent) == sent
     assert len(asked) == 1
     assert provider.schedule == freshness.ATTENDED

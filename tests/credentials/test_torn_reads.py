@@ -3,12 +3,12 @@
 import asyncio
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import attrs
 import pytest
+from patience import wait_until
 from support import START
 
 from sts_async._core import freshness
@@ -105,8 +105,7 @@ def test_no_reader_sees_the_key_of_one_and_the_secret_of_another() -> None:
     threads = [threading.Thread(target=read, args=(lender,)) for read, lender in zip(reading, lenders, strict=True)]
     for thread in threads:
         thread.start()
-    while not all(lender.read for lender in lenders):
-        time.sleep(0.001)
+    wait_until(lambda: all(lender.read for lender in lenders))
     number = 0
     while number < SWAPS or sum(lender.changes for lender in lenders) <= CHANGES_SEEN:
         source.hold(values[number % DIFFERENT])

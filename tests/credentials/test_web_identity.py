@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import soon
 from support import ROLE, Answering, form_of, request_of, shown_as
 
 from sts_async import errors
@@ -240,8 +241,7 @@ async def test_what_is_no_token_file_is_refused_at_once(kind: str, lender: Engin
             (tmp_path / kind).write_text("")
 
     with pytest.raises(errors.CredentialsError, match=re.escape(f"no web identity token: '{path}': ")):
-        async with asyncio.timeout(10):
-            await WebIdentityProvider(role_arn=ROLE, token_file=path).provide_credentials(lender)
+        await soon(WebIdentityProvider(role_arn=ROLE, token_file=path).provide_credentials(lender))
 
     assert clocks.slept == []
 

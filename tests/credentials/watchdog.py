@@ -3,8 +3,9 @@ A watch over the event loops of a test: the library must not block one, not even
 
 It has two layers. The first knows the calls that wait for a disk, a name server, a process or a clock, and reports
 every one that the library makes on a loop, however short it was. The second measures: a callback of a loop that is off
-the CPU for longer than the limit was blocked, whatever the call is named. A busy machine takes the CPU away as well,
-so what was only measured counts when it happens every time: such a test is run again, up to twice.
+the CPU for longer than the limit was blocked, whatever the call is named. A busy machine takes the CPU away as well.
+So the time that threads of this process waited for a CPU is taken off, where the system tells it (Linux). What was only
+measured counts when it happens every time: such a test is run again, up to twice.
 
 The fault is the library's when its line is the innermost of the project on the stack: what a test, or
 `sts_async.testing`, does in a function that the library calls is their own affair.
@@ -37,6 +38,7 @@ ATTEMPTS = 3  # runs of a test of which each must be blocked
 STILL = 0.015  # s of them without a turn on the CPU, to tell a wait from a busy machine
 A_TURN = 0.0005  # s on the CPU that end a wait
 SAMPLE_PERIOD = 0.004  # s between two looks at what runs
+TASKS = Path("/proc/self/task")
 HAS_THREAD_CLOCKS = hasattr(time, "pthread_getcpuclockid")  # not on macOS, nor on Windows
 
 LIBRARY = Path(sts_async.__file__).parent
@@ -66,6 +68,7 @@ UNAUDITED: tuple[tuple[Any, str], ...] = (
 
 _PAUSES = pytest.StashKey[list[str]]()
 _watches: list["Watchdog"] = []
+_samplers: set[str] = set()  # the system's numbers of the threads that look
 
 
 class Watchdog:
@@ -104,10 +107,13 @@ class Watchdog:
         finally:
             off_cpu = time.perf_counter() - running.began - (time.thread_time() - running.on_cpu)
             del self._running[thread]
+            if running.waits:
+                off_cpu -= running.queued()  # again: the system tells of a wait for a CPU when that is over
             if running.waits and off_cpu > LIMIT and (where := Counter(running.waits).most_common(1)[0][0]):
                 self.pauses.append(f"{off_cpu * 1000:.0f} ms off the CPU, {where}")
 
     def _look(self) -> None:
+        _samplers.add(str(threading.get_native_id()))
         while not self._over.wait(SAMPLE_PERIOD):
             for thread, running in list(self._running.items()):
                 if running.stands_still():
@@ -117,31 +123,62 @@ class Watchdog:
 class _Running:
     """A callback that runs: since when, on whose CPU time, and where it was seen to wait."""
 
-    __slots__ = ("began", "clock", "on_cpu", "still_at", "still_since", "waits")
+    __slots__ = ("began", "clock", "on_cpu", "queues", "still_at", "still_since", "thread", "turns", "waits")
 
     def __init__(self) -> None:
+        self.thread, self.turns = threading.get_native_id(), 0
         self.clock = time.pthread_getcpuclockid(threading.get_ident()) if HAS_THREAD_CLOCKS else None
         self.still_since = self.began = time.perf_counter()
         self.still_at = self.on_cpu = time.thread_time()
+        self.queues: dict[str, int] | None = None  # of all threads, when it was first seen to stand still
         self.waits: list[str | None] = []
 
     def stands_still(self) -> bool:
         """
-        Whether it has had no CPU for `STILL`.
+        Whether it has had no CPU for `STILL`, and no thread of this process would have had it but for other processes.
 
         A callback that computes for long is off the CPU too if others want it, but has a turn every few milliseconds.
+        A thread that waits for a CPU may hold the interpreter's lock, which this one then waits for.
         """
         with contextlib.suppress(OSError):  # its thread has ended
             on_cpu = time.clock_gettime(self.clock) if self.clock is not None else self.still_at
-            if on_cpu - self.still_at > A_TURN:
-                self.still_since, self.still_at = time.perf_counter(), on_cpu
-        return time.perf_counter() - self.still_since > STILL
+            turns = turns_of(self.thread)
+            if on_cpu - self.still_at > A_TURN or turns != self.turns:
+                self.turns = turns
+                self.still_since, self.still_at, self.queues = time.perf_counter(), on_cpu, None
+        return time.perf_counter() - self.still_since - self.queued() > STILL
+
+    def queued(self) -> float:
+        """Return the seconds that all threads of this process waited for a CPU since this one stands still."""
+        now = queues()
+        if self.queues is None:
+            self.queues = now
+        before = self.queues
+        return sum(waited - before.get(thread, 0) for thread, waited in now.items()) * 1e-9
+
+
+def turns_of(thread: int) -> int:
+    """Return how often a thread has had a turn on a CPU: it has turns while it waits for the interpreter's lock."""
+    with contextlib.suppress(OSError):
+        return int((TASKS / str(thread) / "schedstat").read_bytes().split()[2])
+    return 0
+
+
+def queues() -> dict[str, int]:
+    """Return for how many nanoseconds each thread has waited for a CPU, but for those that look; {} if not known."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for thread in {*os.listdir(TASKS)} - _samplers:  # noqa: PTH208 - names alone, and at once
+            with contextlib.suppress(OSError):  # it has ended
+                found[thread] = int((TASKS / thread / "schedstat").read_bytes().split()[1])
+    return found
 
 
 def library_lines(frame: FrameType | None) -> str | None:
     """
     Return the lines of the library on a stack, the innermost first, or None if the wait is not the library's doing.
 
+    `Thread.start` waits until the new thread has a CPU: only a busy machine makes that long.
     If a test calls, on a loop, what the library itself calls in a thread, or imports the library there, that is the
     test's doing. The lines of source that a traceback quotes, and what other packages import, are not ours either.
     """
@@ -149,6 +186,8 @@ def library_lines(frame: FrameType | None) -> str | None:
     entry: CodeType | None = None
     importing = False
     while frame is not None and (code := frame.f_code) is not _timed_run.__code__:
+        if code is threading.Thread.start.__code__:
+            return None
         if code.co_filename.startswith(_IN_TESTS) and code.co_filename != __file__:
             if entry and _is_for_a_thread(entry):
                 return None

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from faults.stepping import soon
+from patience import soon, turns
 
 from sts_async import STSClient
 from sts_async.testing import LocalSTS
@@ -46,7 +46,7 @@ class Loop:
         outcome = await self._use()
         self._here.call_soon_threadsafe(self._used.set)
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._done.wait(), self._here))
-        await asyncio.sleep(0.01)  # what is closed in this loop closes at its next turns
+        await turns()  # what is closed in this loop closes at its next turns
         return outcome
 
     async def used(self) -> None:

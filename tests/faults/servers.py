@@ -13,13 +13,13 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE, accepts, soon, wait_until
 from support import KEYS
 
 from sts_async import Config, STSClient, errors
@@ -29,8 +29,6 @@ PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin",
 NGINX = shutil.which("nginx", path=PLACES)
 SQUID = shutil.which("squid", path=PLACES)
 NOBODY = "nobody"  # whom squid becomes when root starts it
-PATIENCE = 10.0  # s for a server to begin, and to end
-TURN = 0.01  # s between two looks at a server
 
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="no nginx: install the Debian package nginx-light, or nginx")
 needs_squid = pytest.mark.skipif(SQUID is None, reason="no squid: install the Debian package squid")
@@ -111,17 +109,16 @@ class Daemon:
         Start, and wait until it accepts connections.
 
         Raises:
-            RuntimeError: It does not within some seconds; its last words are in the message.
+            RuntimeError: It does not; its last words are in the message.
         """
         with (self.directory / "out").open("ab") as out:
             self._process = subprocess.Popen(
                 self._command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
-        ends = time.monotonic() + PATIENCE
-        while self._process.poll() is None and time.monotonic() < ends:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1):
-                return
-            time.sleep(TURN)
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: self._process.poll() is not None or accepts(self._port))
+        if self._process.poll() is None and accepts(self._port):
+            return
         self.stop()
         raise RuntimeError(f"{self._command[0]} does not run:\n{(self.directory / 'out').read_text()[-2000:]}")
 
@@ -150,11 +147,15 @@ class Daemon:
 
     def log(self, name: str = "access.log", *, lines: int = 0) -> list[str]:
         """Return the lines of a log of it, once there are as many as *lines*; they come after the answers."""
-        ends = time.monotonic() + PATIENCE
         path = self.directory / name
-        while len(found := path.read_text().splitlines() if path.exists() else []) < lines:
-            assert time.monotonic() < ends, f"{name} has {len(found)} lines and not {lines}"
-            time.sleep(TURN)
+
+        def written() -> list[str]:
+            return path.read_text().splitlines() if path.exists() else []
+
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: len(written()) >= lines)
+        found = written()
+        assert len(found) >= lines, f"{name} has {len(found)} lines and not {lines}"
         return found
 
     def forget(self) -> None:
@@ -296,14 +297,16 @@ async def identities(client: STSClient, *, callers: int, calls: int = 1, pause: 
             await client.get_caller_identity()
             await asyncio.sleep(pause())
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(callers):
-            group.create_task(ask())
+    await soon(asyncio.gather(*(ask() for _ in range(callers))))
 
 
-async def failures(client: STSClient, *, callers: int) -> list[errors.STSError]:
-    """Return what *callers* at once get in place of an answer."""
-    outcomes = await asyncio.gather(*(client.get_caller_identity() for _ in range(callers)), return_exceptions=True)
+async def failures(client: STSClient, *, callers: int, within: float = PATIENCE) -> list[errors.STSError]:
+    """Return what *callers* at once get in place of an answer, *within* some seconds of the loop's clock."""
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    calls = (client.get_caller_identity() for _ in range(callers))
+    outcomes = await soon(asyncio.gather(*calls, return_exceptions=True))
+    assert clock() - begun < within
     assert all(isinstance(outcome, errors.STSError) for outcome in outcomes), outcomes
     return [outcome for outcome in outcomes if isinstance(outcome, errors.STSError)]
 

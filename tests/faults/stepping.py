@@ -12,14 +12,15 @@ import itertools
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from patience import LOOK, soon
+
 from sts_async import STSClient
 
 T = TypeVar("T")
 
 WHY = "the test says so"  # the message of each cancellation
 MOST_STEPS = 200  # far more than any call has: what goes on for ever is noticed
-SOON = 5.0  # s, generous: what takes longer hangs
-SETTLE = 0.5  # s
+SETTLE = 5.0  # s of the loop's clock; only a test that fails waits for so long
 
 
 class Moment(enum.Enum):
@@ -119,19 +120,6 @@ class Cancelled(Generic[T]):
         assert self._cancelling == 1, "somebody else cancelled, or took a cancellation back"
 
 
-async def soon(work: Awaitable[T]) -> T:
-    """Return what *work* returns; what hangs is an error after 5 s."""
-    async with asyncio.timeout(SOON):
-        return await work
-
-
-async def settled(condition: Callable[[], bool], *, seconds: float = SOON) -> None:
-    """Wait, at most some *seconds*, until *condition* holds."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 class Sweep(NamedTuple):
     """
     What came of doing something at every step.
@@ -168,11 +156,11 @@ async def at_every_step(run: Run) -> Sweep:
 
 
 async def left_by(sts: STSClient) -> list[str]:
-    """Return what is still held of a client after what ends by itself has had half a second to end; see `held_by`."""
+    """Return what is still held of a client after what ends by itself has had time to end; see `held_by`."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SETTLE):
             while held_by(sts):
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(LOOK)
     return held_by(sts)
 
 

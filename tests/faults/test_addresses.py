@@ -1,10 +1,10 @@
-"""F25: a name has several addresses, and some of them are dead."""
+"""F25: a name has several addresses, and some of them are dead. Seconds are those of the loop's clock."""
 
+import asyncio
 import errno
 import itertools
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -24,6 +24,7 @@ LIVE = "127.0.0.1"
 REFUSING = ("127.0.0.2", "127.0.0.4")  # nobody listens there
 SILENT = ("127.0.0.3", "127.0.0.5", "::1")
 MOST = 1.0  # s. Source: F25
+SOON = 5.0  # s, far less than the usual time-outs
 Know = Callable[..., None]
 
 
@@ -91,9 +92,9 @@ async def test_an_address_that_is_dead_costs_less_than_a_second(
     async with client_at(
         f"http://{NAME}:{port}", seen=seen, credentials=sts.credentials, allow_http=True, retries=NoRetries()
     ) as client:
-        begun = time.monotonic()
+        begun = asyncio.get_running_loop().time()
         await client.get_caller_identity()
-        first = time.monotonic() - begun
+        first = asyncio.get_running_loop().time() - begun
         await identities(client, callers=50)
 
     assert first < MOST
@@ -110,21 +111,19 @@ async def test_no_option_makes_a_dead_address_cost_more(
     async with client_at(
         f"http://{NAME}:{port}", credentials=sts.credentials, allow_http=True, retries=NoRetries(), **options
     ) as client:
-        begun = time.monotonic()
+        begun = asyncio.get_running_loop().time()
         await client.get_caller_identity()
 
-    assert time.monotonic() - begun < MOST
+    assert asyncio.get_running_loop().time() - begun < MOST
 
 
 async def test_where_all_addresses_are_silent_the_wait_is_bounded(know: Know, port: int) -> None:
     """F1, F25: nothing was sent, and it can be tried again."""
     know(*SILENT[:2])
-    begun = time.monotonic()
     async with client_at(f"http://{NAME}:{port}", allow_http=True, connect_timeout=0.3, max_attempts=1) as client:
-        caught = await failures(client, callers=50)
+        caught = await failures(client, callers=50, within=SOON)
 
     assert {(type(error), error.retryable, error.attempts) for error in caught} == {(errors.ConnectTimeout, True, 1)}
-    assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize("addresses", list(itertools.permutations((REFUSING[0], SILENT[0]))), ids="-".join)

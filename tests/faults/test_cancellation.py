@@ -20,9 +20,8 @@ from faults.stepping import (
     held_by,
     left_by,
     sessions_of,
-    settled,
-    soon,
 )
+from patience import soon, turns, until
 from support import ROLE, put_into
 
 from sts_async import Config, STSClient
@@ -299,7 +298,7 @@ async def test_a_group_that_fails_takes_its_calls_with_it(server: LocalSTS) -> N
             async with asyncio.TaskGroup() as group:
                 for _ in range(5):
                     group.create_task(call(sts))
-                await asyncio.sleep(0.01)
+                await until(lambda: not server.faults)
                 raise ZeroDivisionError
         left = await left_after(sts, server)
 
@@ -383,7 +382,7 @@ async def at_work(server: LocalSTS) -> tuple[STSClient, list["asyncio.Task[str]"
     calls = [asyncio.create_task(call(sts))]
     calls += [asyncio.create_task(call(as_role)) for _ in range(2)]  # type: ignore[arg-type]
     calls += [asyncio.create_task(call(sts)) for _ in range(2)]
-    await settled(lambda: len(server.faults) <= 8)
+    await until(lambda: len(server.faults) <= 8)
     assert len(server.requests) == served
     return sts, calls
 
@@ -438,7 +437,7 @@ async def test_closing_in_two_loops_can_be_cancelled_anywhere_and_done_again(
             closing = Cancelled(sts.aclose, at=at, moment=moment)
             await closing.ended()
             await soon(sts.aclose())
-            await asyncio.sleep(0.01)
+            await turns()
             left = ["a session that is not closed" for session in sessions if not session.closed]
             for session in sessions:  # only so that the watch over this folder does not find it as well
                 await close_in_its_loop(session)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -9,11 +10,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faults.clients import keys_of
+from patience import soon, until
 
 from sts_async.testing import Delay, LocalSignIn, LocalSTS
+from sts_async.testing.base import LocalServer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 
@@ -29,7 +33,11 @@ def fork(end):
         end()
 
 async def done(*tasks):
-    return await asyncio.wait_for(asyncio.gather(*tasks), 30)
+    return await asyncio.wait_for(asyncio.gather(*tasks), 120)
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.001)
 """
 ENDS = {
     "sys.exit": "lambda: sys.exit(0)",
@@ -46,13 +54,24 @@ async def program(script: str, *arguments: str) -> tuple[int | None, str, str]:
         *(sys.executable, "-c", script, *arguments), stdout=pipe, stderr=pipe, start_new_session=True
     )
     try:
-        async with asyncio.timeout(60):
-            out, err = await process.communicate()
+        out, err = await soon(process.communicate())
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
     return process.returncode, out.decode(), err.decode()
+
+
+def hold_back(server: LocalServer[Any], here: Path, monkeypatch: pytest.MonkeyPatch, *, times: int = 1) -> None:
+    """Have the next answers wait for a file "go-on" in a folder, which has a file "held-..." for each that waits."""
+    held = itertools.count()
+
+    async def pause(_: float) -> None:
+        (here / f"held-{next(held)}").touch()
+        await until((here / "go-on").exists)
+
+    monkeypatch.setattr(server, "_pause", pause)
+    server.faults.add(Delay(0.0, times=times))
 
 
 @pytest.fixture
@@ -66,7 +85,7 @@ LOGIN = """
 from sts_async import STSClient
 from sts_async.credentials import LoginProvider
 
-url, cache, arn, key = sys.argv[1:]
+url, cache, arn, key, here = *sys.argv[1:5], Path(sys.argv[5])
 login = LoginProvider(
     login_session=arn, region="eu-west-1", cache_directory=Path(cache), environ={"AWS_ENDPOINT_URL_SIGNIN": url}
 )
@@ -74,9 +93,9 @@ login = LoginProvider(
 async def main():
     async with STSClient(endpoint_url="http://127.0.0.1:1", region="eu-west-1", credentials=login) as sts:
         refresh = asyncio.create_task(sts.get_credentials())
-        await asyncio.sleep(0.3)
-        assert not refresh.done()
+        await until(lambda: list(here.glob("held-*")))
         fork(END_OF_CHILD)
+        (here / "go-on").touch()
         (credentials,) = await done(refresh)
         os.wait()
         print(credentials.access_key_id != key)
@@ -87,15 +106,15 @@ asyncio.run(main())
 
 @each_end
 async def test_a_login_is_refreshed_although_a_child_of_the_coroutine_ends(
-    sign_in: LocalSignIn, tmp_path: Path, end: str
+    sign_in: LocalSignIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     """G13: the child's copy of the loop closed the connection and the wake-up pipe of the parent's."""
     path = sign_in.login(tmp_path / "cache", login_session=ARN, seconds=-5)
     before = json.loads(path.read_bytes())
-    sign_in.faults.add(Delay(1.0))
+    hold_back(sign_in, tmp_path, monkeypatch)
     key = before["accessToken"]["accessKeyId"]
     script = (HEAD + LOGIN).replace("END_OF_CHILD", end)
-    status, out, err = await program(script, sign_in.url, str(path.parent), ARN, key)
+    status, out, err = await program(script, sign_in.url, str(path.parent), ARN, key, str(tmp_path))
     after = json.loads(path.read_bytes())
 
     assert (status, out, err) == (0, "True\n", "")
@@ -108,15 +127,15 @@ CALL = """
 from sts_async import STSClient
 from sts_async.shapes import Credentials
 
-url, key, secret = sys.argv[1:]
+url, key, secret, here = *sys.argv[1:4], Path(sys.argv[4])
 
 async def main():
     keys = Credentials(access_key_id=key, secret_access_key=secret)
     async with STSClient(endpoint_url=url, region="us-east-1", credentials=keys) as sts:
         calls = [asyncio.create_task(sts.get_caller_identity()) for _ in range(3)]
-        await asyncio.sleep(0.3)
-        assert not any(call.done() for call in calls)
+        await until(lambda: len(list(here.glob("held-*"))) == 3)
         fork(END_OF_CHILD)
+        (here / "go-on").touch()
         answers = await done(*calls)
         os.wait()
         after = await done(sts.get_caller_identity(), asyncio.to_thread(len, "abc"))
@@ -127,12 +146,14 @@ asyncio.run(main())
 
 
 @each_end
-async def test_calls_under_way_are_answered_although_a_child_of_the_coroutine_ends(server: LocalSTS, end: str) -> None:
+async def test_calls_under_way_are_answered_although_a_child_of_the_coroutine_ends(
+    server: LocalSTS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
     """G13: each is sent once, and the event loop still hears of its threads afterwards."""
-    server.faults.add(*[Delay(1.0)] * 3)
+    hold_back(server, tmp_path, monkeypatch, times=3)
     script = (HEAD + CALL).replace("END_OF_CHILD", end)
 
-    assert await program(script, server.url, *keys_of(server)) == (0, "1 [1, 1, 1]\n", "")
+    assert await program(script, server.url, *keys_of(server), str(tmp_path)) == (0, "1 [1, 1, 1]\n", "")
     assert len(server.requests) == 4
 
 
@@ -182,11 +203,10 @@ wait = f"while [ ! -e {go_on} ]; do sleep 0.05; done; printf done"
 
 async def main():
     running = [
-        asyncio.create_task(_process.run(["/bin/sh", "-c", wait], seconds=60, most=100))
+        asyncio.create_task(_process.run(["/bin/sh", "-c", wait], seconds=600, most=100))
         for _ in range(_process.MOST_PROCESSES + 1)
     ]
-    await asyncio.sleep(0.3)
-    assert _process.PROCESSES.running == _process.MOST_PROCESSES
+    await until(lambda: _process.PROCESSES.running == _process.MOST_PROCESSES)
     fork(END_OF_CHILD)
     os.wait()
     Path(go_on).touch()
@@ -209,15 +229,15 @@ from sts_async import _process
 
 async def main():
     tasks = [
-        asyncio.create_task(_process.run(["sleep", "1000"], seconds=60, most=100))
+        asyncio.create_task(_process.run(["sleep", "1000"], seconds=600, most=100))
         for _ in range(_process.MOST_PROCESSES + 1)
     ]
-    await asyncio.sleep(0.3)
+    await until(lambda: _process.PROCESSES.running == _process.MOST_PROCESSES)
     pid = os.fork()
     if not pid:
         status = 1
         try:
-            ended = asyncio.run(asyncio.wait_for(_process.run(["printf", "x"], seconds=60, most=100), 30))
+            ended = asyncio.run(asyncio.wait_for(_process.run(["printf", "x"], seconds=60, most=100), 120))
             status = ended.stdout != b"x"
         finally:
             os._exit(status)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from faults.clients import call, keys_of, run_script
-from faults.stepping import settled, soon
+from patience import soon, until
 from support import ANSWER, ROLE, Clocks, put_into
 
 from sts_async import STSClient
@@ -67,7 +67,7 @@ async def on_the_clocks(sts: STSClient, clocks: Clocks) -> None:
 async def key(sts: STSClient) -> int:
     """Return which fetch the credentials are from, after what it has begun has ended."""
     number = int((await sts.get_credentials()).access_key_id[4:])
-    await settled(lambda: not sts._life._tasks._running)
+    await until(lambda: not sts._life._tasks._running)
     return number
 
 

@@ -5,11 +5,13 @@ import json
 import os
 import threading
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
 from faults.clients import Loop, call, keys_of, run_script
-from faults.stepping import sessions_of, settled, soon
+from faults.stepping import sessions_of
+from patience import PATIENCE, soon, turns, until
 from support import ROLE
 
 from sts_async import Config
@@ -47,10 +49,8 @@ async def test_a_loop_that_ends_within_a_refresh_leaves_it_to_the_next(server: L
 
     async def begin_only() -> None:
         task = asyncio.create_task(call(sts))
-        while not server.faults:
-            await asyncio.sleep(0.001)
-        while server.faults:
-            await asyncio.sleep(0.001)
+        await until(lambda: server.faults)
+        await until(lambda: not server.faults)
         assert not task.done()
 
     async with asyncio.TaskGroup() as group:
@@ -68,7 +68,7 @@ async def test_the_connections_of_a_loop_that_has_ended_are_closed_with_the_next
         await in_another_loop(call(sts))
     await call(sts)
     try:
-        await settled(lambda: server._thread is not None and server._thread.connections == 1, seconds=0.5)
+        await until(lambda: server._thread is not None and server._thread.connections == 1)
     finally:
         await sts.aclose()
 
@@ -106,7 +106,7 @@ async def test_a_client_can_be_closed_while_another_loop_of_its_stands_still(ser
         await soon(sts.aclose())
         assert [session.closed for session in sessions] == [True]
     finally:
-        await asyncio.to_thread(loop.run_until_complete, asyncio.sleep(0.01))
+        await asyncio.to_thread(loop.run_until_complete, turns())
         loop.close()
 
 
@@ -120,11 +120,11 @@ async def test_a_thread_that_blocks_its_loop_does_not_keep_the_others_from_closi
     async def use_and_block() -> None:
         await call(sts)
         blocking.set()
-        go_on.wait(10)  # a program's own mistake, in its own thread
-        await asyncio.sleep(0.01)
+        go_on.wait(PATIENCE)  # a program's own mistake, in its own thread
+        await turns()
 
     thread = asyncio.create_task(asyncio.to_thread(asyncio.run, use_and_block()))
-    await asyncio.to_thread(blocking.wait, 10)
+    await asyncio.to_thread(blocking.wait, PATIENCE)
     await call(sts)
     _, ours = sessions_of(sts)
     try:
@@ -145,7 +145,7 @@ from sts_async.credentials import AssumeRoleProvider
 from sts_async.shapes import Credentials
 
 warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)  # Python 3.12 and later
-url, role_arn, key, secret = sys.argv[1:]
+url, role_arn, key, secret, begun, go_on = sys.argv[1:]
 keys = Credentials(access_key_id=key, secret_access_key=secret)
 role = AssumeRoleProvider(role_arn=role_arn, source=keys)
 sts = STSClient(endpoint_url=url, region="us-east-1", credentials=keys)
@@ -168,7 +168,8 @@ async def child(name):
 async def main():
     before = await sts.get_caller_identity()
     refresh = asyncio.create_task(as_role.get_caller_identity())  # the server takes its time: under way at the fork
-    await asyncio.sleep(0.1)
+    while not os.path.exists(begun):
+        await asyncio.sleep(0.001)
     assert role._flights._under_way and not refresh.done()
     children = []
     for name in ("child 1", "child 2"):
@@ -176,11 +177,12 @@ async def main():
         if pid == 0:
             status = 1
             try:
-                asyncio.run(asyncio.wait_for(child(name), 5))
+                asyncio.run(asyncio.wait_for(child(name), 120))
                 status = 0
             finally:
                 os._exit(status)
         children.append(pid)
+    open(go_on, "w").close()
     for pid in children:
         assert os.waitpid(pid, 0)[1] == 0
     await refresh
@@ -192,10 +194,19 @@ asyncio.run(main())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-async def test_a_client_works_on_in_parent_and_children_after_a_fork(server: LocalSTS) -> None:
+async def test_a_client_works_on_in_parent_and_children_after_a_fork(
+    server: LocalSTS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """F54: with idle connections and a refresh under way at the fork; neither sockets nor jitter are shared."""
-    server.faults.add(Delay(0.0), Delay(0.5))  # the first call at once; the refresh is under way at the fork
-    status, out, err = await run_script(FORK, server.url, ROLE, *keys_of(server))
+    begun, go_on = tmp_path / "begun", tmp_path / "go-on"
+
+    async def pause(_: float) -> None:
+        begun.touch()
+        await until(go_on.exists)
+
+    monkeypatch.setattr(server, "_pause", pause)
+    server.faults.add(Delay(0.0, operation="AssumeRole"))  # the refresh is under way at the fork
+    status, out, err = await run_script(FORK, server.url, ROLE, *keys_of(server), str(begun), str(go_on))
     reports = [json.loads(line) for line in out.splitlines()]
     ports = [port for report in reports for port in report["ports"]]
 

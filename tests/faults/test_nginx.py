@@ -5,7 +5,6 @@ import gzip
 import random
 import re
 import socket
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -24,6 +23,7 @@ from faults.servers import (
     ports_in,
     retries_in,
 )
+from patience import PATIENCE, until
 
 from sts_async import StandardRetries, errors
 from sts_async.events import CallFinished, Event
@@ -32,7 +32,7 @@ from sts_async.testing import Answer, LocalSTS, Reset, Truncate
 
 pytestmark = needs_nginx
 
-SOON = 5.0  # s, generous: what is bounded here takes less than two
+SOON = 5.0  # s of the loop's clock, far less than the usual time-outs
 PAGE = "<html><head><title>Welcome</title></head><body><p>Sign in <br> SENTINEL-page</p></body></html>"
 # As the page that nginx comes with: HTML 5, and XML as well.
 WELCOME = (
@@ -131,7 +131,6 @@ def quick(*, attempts: int = 3) -> StandardRetries:
 @pytest.mark.parametrize(("name", "status"), [("dead", 502), ("slow", 504)])
 async def test_a_gateway_without_a_service_is_tried_again(front: Daemon, ports: Ports, name: str, status: int) -> None:
     """F12, F7: nginx answers with a page of its own."""
-    begun = time.monotonic()
     with mute(ports["hanging"]):
         async with client_at(url(ports, name), retries=quick()) as client:
             with pytest.raises(errors.ServiceError) as caught:
@@ -141,7 +140,6 @@ async def test_a_gateway_without_a_service_is_tried_again(front: Daemon, ports: 
     assert (caught.value.retryable, caught.value.throttled, caught.value.fault) == (True, False, "server")
     assert re.fullmatch(r"the response contains no STS error \('text/html', \d+ bytes\)", caught.value.message)
     assert len(front.log(lines=3)) == 3
-    assert time.monotonic() - begun < SOON
 
 
 @pytest.mark.parametrize(("name", "status"), [("dead", 502), ("slow", 504)])
@@ -150,7 +148,6 @@ async def test_all_callers_of_a_gateway_without_a_service_share_what_retries_the
 ) -> None:
     """F12, F59: 50 callers do not send three times as much to a service that is down."""
     seen: list[Event] = []
-    begun = time.monotonic()
     with mute(ports["hanging"]):
         async with client_at(url(ports, name), seen=seen) as client:
             caught = await failures(client, callers=50)
@@ -159,7 +156,6 @@ async def test_all_callers_of_a_gateway_without_a_service_share_what_retries_the
     assert {getattr(error, "status", None) for error in caught} == {status}
     assert retries_in(seen) == QUOTA // RETRY_COST[False]
     assert sum(error.attempts for error in caught) == len(front.log(lines=50)) == 50 + retries_in(seen)
-    assert time.monotonic() - begun < SOON
 
 
 async def test_a_service_that_comes_back_answers_the_next_attempt(front: Daemon, ports: Ports) -> None:
@@ -170,8 +166,7 @@ async def test_a_service_that_comes_back_answers_the_next_attempt(front: Daemon,
         url(ports, "dead"), seen=seen, credentials=upstream.credentials, retries=StandardRetries(max_attempts=50)
     ) as client:
         asking = asyncio.create_task(client.get_caller_identity())
-        while not retries_in(seen):
-            await asyncio.sleep(0.001)
+        await until(lambda: retries_in(seen))
         async with upstream:
             identity = await asking
 
@@ -260,7 +255,7 @@ async def test_connections_that_nginx_closes_when_nobody_uses_them_cost_nothing(
     seen: list[Event] = []
     around = random.Random(4).uniform
 
-    async with client_at(url(ports, "idle"), seen=seen, credentials=sts.credentials, deadline=SOON) as client:
+    async with client_at(url(ports, "idle"), seen=seen, credentials=sts.credentials, deadline=PATIENCE) as client:
         await identities(client, callers=50, calls=4, pause=lambda: around(0.03, 0.055))
 
     assert len(sts.requests) == 200
@@ -297,15 +292,13 @@ async def test_a_server_that_closes_every_connection_is_served_correctly(
 
 async def test_an_nginx_that_hangs_is_a_timeout(front: Daemon, ports: Ports) -> None:
     """F21: the system accepts connections for it, and requests; all end in time, and what comes later is served."""
-    begun = time.monotonic()
     async with client_at(url(ports, "odd", "/page"), read_timeout=0.5, max_attempts=1) as client:
         with front.hanging():
-            caught = await failures(client, callers=50)
+            caught = await failures(client, callers=50, within=SOON)
         await failures(client, callers=1)
 
     assert {isinstance(error, errors.AttemptTimeout | errors.ConnectTimeout) for error in caught} == {True}
     assert {(error.retryable, error.attempts) for error in caught} == {(True, 1)}
-    assert time.monotonic() - begun < SOON
 
 
 # Pages and other answers that are none
@@ -364,13 +357,11 @@ async def test_what_is_compressed_all_the_same_is_refused_unread(sts: LocalSTS, 
     bomb = gzip.compress(bytes(1 << 26), compresslevel=9)
     sts.faults.add(Answer(200, bomb, headers={"Content-Encoding": "gzip", "Content-Type": "text/xml"}))
     async with client_at(url(ports, "front"), credentials=sts.credentials, max_response_bytes=1 << 20) as client:
-        begun = time.monotonic()
         with pytest.raises(errors.ResponseParseError, match="it is compressed, which was not asked for") as caught:
             await client.get_caller_identity()
 
     assert str(caught.value).endswith(f"(HTTP 200, 'text/xml', {len(bomb)} bytes)")
     assert not caught.value.retryable
-    assert time.monotonic() - begun < 1
 
 
 @pytest.mark.parametrize("callers", [1, 50])
@@ -386,7 +377,7 @@ async def test_a_body_beyond_the_cap_is_not_read_to_its_end(sts: LocalSTS, ports
 
 def ask(port: int) -> None:
     """Send a request of our own, after which the log of all before it is written."""
-    with socket.create_connection(("127.0.0.1", port), timeout=SOON) as asking:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as asking:
         asking.sendall(b"GET / HTTP/1.0\r\n\r\n")
         while asking.recv(4096):
             pass

@@ -22,15 +22,16 @@ from faults.matrix import (
     recovers,
     serving,
 )
+from patience import PATIENCE
 from support import KEYS
 
 from sts_async import Config, STSClient, errors
 from sts_async._resolver import LOOK_UPS, THREADS
 from sts_async.retries import StandardRetries
 
-SHORT = 0.4  # s for an attempt; fifty callers have to be connected by then
+SHORT = 0.4  # s for an attempt, on the loop's clock
 ONCE = {"read_timeout": SHORT, "max_attempts": 1}
-PATIENT = {"read_timeout": 0.8}  # enough for fifty second attempts at once on a busy machine
+PATIENT = {"read_timeout": 0.8}
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"
 PACE = 0.05  # s between drops
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -119,7 +120,7 @@ class Names:
     def __call__(self, host: str, port: int, *more: object) -> list[Any]:
         self.threads.add(threading.current_thread())
         if host.startswith("hangs"):
-            self.release.wait(30)
+            self.release.wait(PATIENCE)
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
@@ -130,7 +131,7 @@ def look_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
     yield made
     made.release.set()
     for thread in made.threads:
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 async def calls_to(host: str, *, callers: int, call: Callable[..., Any] = assume_role) -> list[Any]:

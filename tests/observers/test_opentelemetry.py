@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
+from patience import until
 from support import KEYS, ROLE
 
 from sts_async import (
@@ -238,8 +239,7 @@ async def test_a_call_that_is_cancelled_leaves_nothing_behind(
     server.faults.add(Throttle(), Delay(30))
     sts = await connect(exported.observer)
     task = asyncio.create_task(sts.assume_role(**CALL))
-    while not exported.observer._attempts._of:
-        await asyncio.sleep(0.01)
+    await until(lambda: exported.observer._attempts._of)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

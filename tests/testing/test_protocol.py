@@ -154,7 +154,7 @@ async def test_a_request_that_does_not_parse_is_refused_without_a_word_of_it(
 
 
 @given(sent=st.binary(max_size=300), begins=st.sampled_from([b"", b"GET / HTTP/1.1\r\n", CHUNKED, CHUNKED + b"5\r\n"]))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_bytes_of_any_kind_are_answered_without_a_record_above_debug(sent: bytes, begins: bytes) -> None:
     """G15."""
     seen: list[logging.LogRecord] = []

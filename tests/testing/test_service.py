@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -52,7 +52,6 @@ def answer(form: dict[str, str], headers: dict[str, str] | None = None) -> Any:
     return etree.fromstring(SERVICE.answer(received, now=time.time()).document.encode())
 
 
-@settings(deadline=None)
 @given(st.sampled_from(OPERATIONS), st.dictionaries(st.tuples(st.sampled_from(NAMES), ENDS), TEXTS, max_size=12))
 def test_every_form_is_answered(operation: Any, given: dict[tuple[str, str], str]) -> None:
     form = {name + end: value for (name, end), value in given.items()}
@@ -61,7 +60,6 @@ def test_every_form_is_answered(operation: Any, given: dict[tuple[str, str], str
     assert etree.QName(root).localname in (f"{operation.name}Response", "ErrorResponse")
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(["iss", "sub", "aud", "exp", "nbf"], JSON)), JSON, JSON)
 def test_every_token_is_answered(claims: dict[str, Any], tags: Any, source: Any) -> None:
     sound = {"iss": "a", "sub": "b", "aud": "c", "exp": 1e11}
@@ -72,13 +70,11 @@ def test_every_token_is_answered(claims: dict[str, Any], tags: Any, source: Any)
     answer({"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", **form})
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["authorization", "x-amz-date", "x-amz-security-token", "host"]), st.text()))
 def test_every_signature_is_answered(headers: dict[str, str]) -> None:
     answer({"Action": "GetCallerIdentity", "Version": "2011-06-15"}, headers)
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(), max_size=6))
 def test_every_authorization_is_answered(parts: list[str]) -> None:
     names = ("Credential=", "/", "/", "/", "/aws4_request, SignedHeaders=", ", Signature=")

@@ -1,0 +1,182 @@
+"""E13: what a program pays before its first call, in counts: modules, compiled expressions, TLS contexts."""
+
+import asyncio
+import json
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from patience import PATIENCE
+from support import KEYS, ROLE
+
+from sts_async import Config, STSClient, _assembly, errors
+from sts_async._core import query
+from sts_async._core.message import HttpRequest
+from sts_async.testing import LocalSTS
+
+COUNTED = """
+import json, re._compiler, ssl, sys
+{before}
+others = set(sys.modules)
+compiled, contexts = [], []
+
+def of_ours():
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.endswith(("/re/__init__.py", "functools.py")):
+        frame = frame.f_back
+    return frame is not None and "sts_async" in frame.f_globals.get("__name__", "")
+
+compile_expression, make_context = re._compiler.compile, ssl.create_default_context
+
+def noting_expression(expression, *flags):
+    if of_ours():
+        compiled.append(str(expression))
+    return compile_expression(expression, *flags)
+
+def noting_context(*args, **options):
+    contexts.append(options)
+    return make_context(*args, **options)
+
+re._compiler.compile, ssl.create_default_context = noting_expression, noting_context
+{program}
+print(json.dumps([sorted(set(sys.modules) - others), compiled, len(contexts)]))
+"""
+CALL = """
+import asyncio, os
+from sts_async import Credentials, STSClient
+
+async def main():
+    keys = Credentials(access_key_id=sys.argv[2], secret_access_key=sys.argv[3])
+    async with STSClient(endpoint_url=sys.argv[1], region="us-east-1", credentials=keys) as sts:
+        await sts.assume_role(role_arn="arn:aws:iam::123456789012:role/demo", role_session_name="me")
+
+asyncio.run(main())
+"""
+
+
+async def counted(program: str, *arguments: str) -> tuple[list[str], list[str], int]:
+    """Return what a program imports beyond aiohttp, the expressions that it compiles, and how many TLS contexts."""
+    code = COUNTED.format(before="import asyncio, aiohttp, attrs, cattrs, lxml.etree", program=program)
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.stderr == ""
+    modules, compiled, contexts = json.loads(done.stdout)
+    return modules, compiled, contexts
+
+
+async def test_the_package_is_imported_without_compiling_an_expression() -> None:
+    """E13: each is compiled when it is needed, and most are for rare inputs."""
+    _, compiled, contexts = await counted("from sts_async import STSClient, AssumeRoleProvider, Config")
+
+    assert compiled == [query._RESERVED.pattern]  # which every request needs
+    assert contexts == 0
+
+
+async def test_the_first_call_imports_and_compiles_little() -> None:
+    """E13: what only some programs use is not there: other sources of credentials, observers, the kit for tests."""
+    async with LocalSTS() as server:
+        secret = str.__str__(server.credentials.secret_access_key)
+        modules, compiled, contexts = await counted(CALL, server.url, server.credentials.access_key_id, secret)
+
+    ours = {name for name in modules if name.startswith("sts_async")}
+    assert len(server.requests) == 1
+    assert len(modules) <= 95
+    assert len(compiled) <= 23
+    assert contexts == 0
+    assert not {name for name in ours if name.startswith(("sts_async.testing", "sts_async.observers"))}
+    assert (
+        ours & {f"sts_async.credentials.{name}" for name in ("imds", "sso", "login", "process", "container")} == set()
+    )
+
+
+class Reads:
+    """Counts how often certificates are read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self._trust_of = _assembly.trust_of
+        monkeypatch.setattr(_assembly, "trust_of", self._read)
+
+    def _read(self, config: Config) -> Any:
+        self.count += 1
+        return self._trust_of(config)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    return Reads(monkeypatch)
+
+
+async def test_a_plain_endpoint_reads_no_certificates(reads: Reads) -> None:
+    """E13: also where AWS_CA_BUNDLE names those of the whole system, whose reading takes longer than a call."""
+    async with (
+        LocalSTS() as server,
+        STSClient(
+            endpoint_url=server.url,
+            region="us-east-1",
+            credentials=server.credentials,
+            config=Config(ca_bundle="/gone.pem"),
+        ) as sts,
+    ):
+        await sts.assume_role(role_arn=ROLE, role_session_name="me")
+
+    assert reads.count == 0
+
+
+async def test_what_is_asked_over_tls_besides_a_plain_endpoint_must_prove_itself(reads: Reads, tmp_path: Path) -> None:
+    """E13: by the authorities of the options, which are read once, before anything is sent."""
+    ours, theirs = trustme.CA(), trustme.CA()
+    bundle = tmp_path / "bundle.pem"
+    ours.cert_pem.write_to_path(str(bundle))
+    seen: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        writer.close()
+
+    servers, urls = [], []
+    for authority in (ours, theirs):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+        servers.append(server)
+        urls.append(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    config = Config(ca_bundle=str(bundle))
+    async with STSClient(endpoint_url="http://127.0.0.1:1", region="us-east-1", credentials=KEYS, config=config) as sts:
+        context = (await sts._life.ready()).context
+        before = reads.count
+        good = [await context.send(HttpRequest("GET", urls[0], {})) for _ in range(2)]
+        with pytest.raises(errors.TLSError):
+            await context.send(HttpRequest("GET", urls[1], {}))
+
+    for server in servers:
+        server.close()
+
+    assert (before, reads.count) == (0, 1)
+    assert [bytes(one.body) for one in good] == [b"ok", b"ok"]
+    assert len(seen) == 2
+
+
+async def test_certificates_that_cannot_be_read_are_an_error_of_what_is_asked_over_tls(tmp_path: Path) -> None:
+    """E13."""
+    config = Config(ca_bundle=str(tmp_path / "gone.pem"))
+    async with STSClient(endpoint_url="http://127.0.0.1:1", region="us-east-1", credentials=KEYS, config=config) as sts:
+        context = (await sts._life.ready()).context
+        with pytest.raises(errors.ConfigurationError, match=r"ca_bundle: '.*gone\.pem': No such file"):
+            await context.send(HttpRequest("GET", "https://127.0.0.1:1/", {}))
+
+
+async def test_an_endpoint_with_tls_reads_certificates_when_the_client_starts(reads: Reads, tmp_path: Path) -> None:
+    """E13: an error of a file is then one of the client's options, as before."""
+    config = Config(ca_bundle=str(tmp_path / "gone.pem"))
+    with pytest.raises(errors.ConfigurationError, match=r"ca_bundle: '.*gone\.pem': No such file"):
+        async with STSClient(region="us-east-1", credentials=KEYS, config=config) as sts:
+            await sts._life.ready()
+
+    assert reads.count == 1

@@ -409,7 +409,15 @@ def _their_endpoints(rules: dict[str, Any], partitions: dict[str, Any]) -> dict[
 
 
 def _grid(regions: Iterable[str]) -> Iterator[tuple[str, tuple[bool, ...]]]:
-    return itertools.product(sorted(regions), itertools.product((False, True), repeat=len(SWITCHES)))
+    grid = itertools.product(sorted(regions), itertools.product((False, True), repeat=len(SWITCHES)))
+    return itertools.filterfalse(_is_refused_here, grid)
+
+
+def _is_refused_here(place: tuple[str, tuple[bool, ...]]) -> bool:
+    """Say whether a region is a whole partition, for which we say what to write: botocore gives hosts that are none."""
+    region, (fips, dualstack, *_) = place
+    whole = {partition.pseudo_region for partition in endpoints.PARTITIONS}
+    return region in whole and (region != endpoints.GLOBAL_REGION or fips or dualstack)
 
 
 def _where(region: str, flags: tuple[bool, ...]) -> str:

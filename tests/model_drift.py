@@ -409,7 +409,12 @@ def _their_endpoints(rules: dict[str, Any], partitions: dict[str, Any]) -> dict[
 
 
 def _grid(regions: Iterable[str]) -> Iterator[tuple[str, tuple[bool, ...]]]:
-    return itertools.product(sorted(regions), itertools.product((False, True), repeat=len(SWITCHES)))
+    """Yield each region with each combination of flags, without those that are refused here on purpose."""
+    switches = itertools.product((False, True), repeat=len(SWITCHES))
+    whole = {one.pseudo_region for one in endpoints.PARTITIONS} - {endpoints.GLOBAL_REGION}
+    for region, flags in itertools.product(sorted({*regions} - whole), switches):
+        if region != endpoints.GLOBAL_REGION or not any(flags[:2]):  # FIPS and dual-stack hosts are regional
+            yield region, flags
 
 
 def _where(region: str, flags: tuple[bool, ...]) -> str:

@@ -70,7 +70,7 @@ def hold_back(server: LocalServer[Any], here: Path, monkeypatch: pytest.MonkeyPa
         (here / f"held-{next(held)}").touch()
         await until((here / "go-on").exists)
 
-    monkeypatch.setattr(server, "_pause", pause)
+    monkeypatch.setattr(server._thread, "pause", pause)
     server.faults.add(Delay(0.0, times=times))
 
 

@@ -204,7 +204,7 @@ async def test_a_client_works_on_in_parent_and_children_after_a_fork(
         begun.touch()
         await until(go_on.exists)
 
-    monkeypatch.setattr(server, "_pause", pause)
+    monkeypatch.setattr(server._thread, "pause", pause)
     server.faults.add(Delay(0.0, operation="AssumeRole"))  # the refresh is under way at the fork
     status, out, err = await run_script(FORK, server.url, ROLE, *keys_of(server), str(begun), str(go_on))
     reports = [json.loads(line) for line in out.splitlines()]

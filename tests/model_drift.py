@@ -409,15 +409,12 @@ def _their_endpoints(rules: dict[str, Any], partitions: dict[str, Any]) -> dict[
 
 
 def _grid(regions: Iterable[str]) -> Iterator[tuple[str, tuple[bool, ...]]]:
-    grid = itertools.product(sorted(regions), itertools.product((False, True), repeat=len(SWITCHES)))
-    return itertools.filterfalse(_is_refused_here, grid)
-
-
-def _is_refused_here(place: tuple[str, tuple[bool, ...]]) -> bool:
-    """Say whether a region is a whole partition, for which we say what to write: botocore gives hosts that are none."""
-    region, (fips, dualstack, *_) = place
-    whole = {partition.pseudo_region for partition in endpoints.PARTITIONS}
-    return region in whole and (region != endpoints.GLOBAL_REGION or fips or dualstack)
+    """Yield each region with each combination of flags, without those that are refused here on purpose."""
+    switches = itertools.product((False, True), repeat=len(SWITCHES))
+    whole = {one.pseudo_region for one in endpoints.PARTITIONS} - {endpoints.GLOBAL_REGION}
+    for region, flags in itertools.product(sorted({*regions} - whole), switches):
+        if region != endpoints.GLOBAL_REGION or not any(flags[:2]):  # FIPS and dual-stack hosts are regional
+            yield region, flags
 
 
 def _where(region: str, flags: tuple[bool, ...]) -> str:

@@ -65,6 +65,14 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(LOOK)
 
 
+async def other_than(old: T, read: Callable[[], Awaitable[T]]) -> T:
+    """Call *read* until it returns something other than *old*, and return that; a hang is an error."""
+    async with asyncio.timeout(PATIENCE):
+        while (found := await read()) == old:
+            await asyncio.sleep(LOOK)
+    return found
+
+
 def wait_until(condition: Callable[[], object]) -> None:
     """Do as `until` where there is no event loop."""
     ends = time.monotonic() + PATIENCE

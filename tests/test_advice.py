@@ -6,26 +6,30 @@ import gc
 import pickle
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
+import attrs
 import pytest
 from prometheus_client import CollectorRegistry
 from support import KEYS, ROLE
 
 import sts_async
 from sts_async import Config, STSClient, sigv4
+from sts_async._core import wording
 from sts_async.credentials import (
     AssumeRoleProvider,
     CachingProvider,
     DefaultChain,
     EnvironmentProvider,
     IMDSProvider,
+    ProcessProvider,
     ProfileProvider,
+    SSOProvider,
     StaticProvider,
 )
 from sts_async.errors import ConfigurationError, CredentialsError, CredentialsExpired, CredentialsNotFound
@@ -73,7 +77,7 @@ async def refusal(sts: STSClient, kind: type[Exception]) -> str:
 
 
 @pytest.mark.parametrize("way", ["region=", "AWS_REGION", "AWS_DEFAULT_REGION", "the profile"])
-@advises("no region: pass region=... (or --region), set AWS_REGION or AWS_DEFAULT_REGION, or set region in the profile")
+@advises("no region: pass region=..., set AWS_REGION or AWS_DEFAULT_REGION, or set region in the profile")
 async def test_a_region_can_be_given_in_each_way_that_is_named(
     way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -94,7 +98,7 @@ async def test_a_region_can_be_given_in_each_way_that_is_named(
 
 
 @pytest.mark.parametrize("way", ["region=", "AWS_REGION"])
-@advises("a signed operation needs a region as well as endpoint_url: pass region=... (--region, or AWS_REGION)")
+@advises("a signed operation needs a region as well as endpoint_url: pass region=... or set AWS_REGION")
 async def test_an_endpoint_url_can_be_completed_by_a_region(
     way: str, server: LocalSTS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,11 +140,11 @@ async def test_a_role_of_another_partition_is_asked_for_in_a_region_of_it(monkey
 
 
 @pytest.mark.parametrize("given", [{"endpoint_url": "https://sts.shop.example"}, {"allow_http": True}], ids=str)
-@advises("is unencrypted and would expose credentials: use https, or set allow_http=True")
+@advises("is unencrypted and would expose credentials: use https, or pass allow_http=True")
 async def test_an_endpoint_can_be_made_acceptable_in_both_ways(given: dict[str, Any]) -> None:
     """C18."""
     options: dict[str, Any] = {"region": "us-east-1", "endpoint_url": "http://sts.shop.example"}
-    with pytest.raises(ConfigurationError, match="use https, or set allow_http=True"):
+    with pytest.raises(ConfigurationError, match="use https, or pass allow_http=True"):
         STSClient(credentials=KEYS, config=Config(**options))
     async with STSClient(credentials=KEYS, config=Config(**{**options, **given})) as sts:
         url = await sts.presign(GetCallerIdentityRequest())
@@ -299,7 +303,7 @@ def keys_for_environment(server: LocalSTS, expiration: str = "") -> dict[str, st
     return {"AWS_ACCESS_KEY_ID": keys.access_key_id, "AWS_SECRET_ACCESS_KEY": secret, **ends}
 
 
-@advises("set new ones, and their {}")
+@advises("set new ones, and their AWS_CREDENTIAL_EXPIRATION")
 async def test_keys_of_the_environment_that_expired_are_replaced_there(server: LocalSTS) -> None:
     """C18: by a running program, too, or by what it reads its environment from."""
     environ = keys_for_environment(server, "2020-01-01T00:00:00Z")
@@ -324,9 +328,10 @@ async def test_half_of_the_keys_in_the_environment_is_completed_or_removed(serve
     assert await identity_of(server, chain)
 
 
-@advises("and version 1 is asked only with Config(imds_v1_fallback=True)")
-async def test_version_1_of_the_metadata_service_is_asked_with_the_option_that_is_named(
-    monkeypatch: pytest.MonkeyPatch, server: LocalSTS
+@pytest.mark.parametrize("way", ["imds_v1_fallback", "AWS_EC2_METADATA_V1_DISABLED"])
+@advises("and version 1 is asked only with imds_v1_fallback=True or AWS_EC2_METADATA_V1_DISABLED=false")
+async def test_version_1_of_the_metadata_service_is_asked_in_both_ways(
+    way: str, monkeypatch: pytest.MonkeyPatch, server: LocalSTS
 ) -> None:
     """C18."""
     monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
@@ -334,9 +339,13 @@ async def test_version_1_of_the_metadata_service_is_asked_with_the_option_that_i
         for name, value in imds.environ.items():
             monkeypatch.setenv(name, value)
         imds.faults.add(Answer(403, b"", path="/latest/api/token", times=None))
-        with pytest.raises(CredentialsNotFound, match=r"only with Config\(imds_v1_fallback=True\)"):
+        with pytest.raises(CredentialsNotFound, match=f"only with .*{way}="):
             await identity_of(server, IMDSProvider())
-        given = Config(endpoint_url=server.url, region="us-east-1", imds_v1_fallback=True)
+        given = Config(endpoint_url=server.url, region="us-east-1")
+        if way == "imds_v1_fallback":
+            given = attrs.evolve(given, imds_v1_fallback=True)
+        else:
+            monkeypatch.setenv(way, "false")
         async with STSClient(config=given) as sts:
             assert (await sts.get_caller_identity()).account
 
@@ -368,6 +377,40 @@ async def test_a_profile_with_mfa_takes_its_code_from_the_function_that_is_passe
     assert asked == [server.user.mfa_serial]
 
 
+@pytest.mark.parametrize("way", ["STS_ASYNC_SHOW_PROCESS_STDERR", "show_process_stderr"])
+@advises(
+    "to see what it wrote to standard error, which may hold secrets, set STS_ASYNC_SHOW_PROCESS_STDERR=true or "
+    "show_process_stderr=True"
+)
+async def test_the_standard_error_of_a_process_is_shown_in_both_ways(
+    way: str, server: LocalSTS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C11, C18."""
+    command = "sh -c 'echo no ticket >&2; exit 1'"
+    with pytest.raises(CredentialsError) as caught:
+        await identity_of(server, ProcessProvider(command))
+    assert (f"{way}=" in str(caught.value), "ticket" in str(caught.value)) == (True, False)
+    options: dict[str, Any] = {}
+    if way == "show_process_stderr":
+        options[way] = True
+    else:
+        monkeypatch.setenv(way, "true")
+
+    with pytest.raises(CredentialsError, match="its last words: no ticket"):
+        await identity_of(server, ProcessProvider(command, **options))
+
+
+@advises("give session_name, of an sso-session, or else start_url")
+def test_a_source_of_the_portal_is_made_with_either_name() -> None:
+    """C18."""
+    role = {"account_id": "123456789012", "role_name": "dev", "region": "us-east-1"}
+    with pytest.raises(ConfigurationError, match="give session_name, of an sso-session, or else start_url"):
+        SSOProvider(**role)
+
+    assert SSOProvider(**role, session_name="corp")
+    assert SSOProvider(**role, start_url="https://demo.awsapps.com/start")
+
+
 @advises("give strict_arns=False for a server that is not of AWS")
 async def test_a_role_of_another_server_is_accepted_with_the_option_that_is_named(server: LocalSTS) -> None:
     """C18: the ARN is sent as it is, and it is for the server to judge."""
@@ -394,7 +437,7 @@ def test_a_signature_is_made_for_the_time_that_is_named() -> None:
     assert "authorization" in sigv4.sign(KEYS, **given, region="us-east-1", at=datetime.now(UTC))
 
 
-@advises("header {} and payload_hash differ: pass only one")
+@advises("header x-amz-content-sha256 and payload_hash differ: pass only one")
 def test_of_two_hashes_of_a_payload_either_can_be_passed() -> None:
     """C18."""
     given: dict[str, Any] = {"method": "GET", "url": "https://bucket.s3.amazonaws.com/key", "service": "s3"}
@@ -412,11 +455,13 @@ def test_of_two_hashes_of_a_payload_either_can_be_passed() -> None:
 # -- all of it -----------------------------------------------------------------------------------------------------
 
 ADVICE = re.compile(r"\b(run:|set |pass |use |give |add |install|instead\b)", re.IGNORECASE)
-APART = {
-    "cli.py", "_arguments.py", "testing", "credentials/sso.py", "credentials/login.py", "credentials/_signin.py",
-    "credentials/_token_file.py", "_core/profile.py", "_core/plans.py",
-}  # fmt: skip
-"""The command line, the kit, logins and the grammar of files, whose own tests follow their advice."""
+APART = {"testing"}
+"""The kit, whose own tests follow its advice."""
+ENDPOINTS, SERVICES = "core/test_endpoints.py", "credentials/test_services.py"
+PSEUDO_REGION = (ENDPOINTS, "test_a_region_that_is_none_is_refused_with_what_to_write")
+EXCLUDED = (SERVICES, "test_a_configured_url_beside_a_flag_is_refused_as_for_sts")
+LOGIN = (SERVICES, "test_the_command_that_is_advised_is_one_for_the_profile")
+REGION_OF_LOGIN = (SERVICES, "test_the_advice_about_a_region_helps")
 ELSEWHERE = {
     "Run: python -m pip install": (
         "test_requirements.py",
@@ -430,10 +475,42 @@ ELSEWHERE = {
         "observers/test_package.py",
         "test_a_missing_package_is_said_with_how_to_install_it",
     ),
+    "pip install 'sts-async[login]'": (
+        "credentials/test_login.py",
+        "test_a_refresh_without_the_package_says_what_to_install",
+    ),
+    "to use AWS's {} host, {}; to use the URL as it is, set {} to false": EXCLUDED,
+    "set ignore_configured_endpoint_urls=True or AWS_{}=true": EXCLUDED,
+    "give no {}": (ENDPOINTS, "test_a_custom_endpoint_excludes_fips_and_dual_stack"),
+    "is a whole partition, and {} there are regional: use a region such as {}": PSEUDO_REGION,
+    "is not a region: set the region to {} (region=..., AWS_REGION, or region in the profile), and set {} or {}=true": (
+        PSEUDO_REGION
+    ),
+    "could be set there: pass {}": ("test_needs.py", "test_what_such_an_error_says_to_pass_in_code_helps"),
+    "if you trust it, set STS_ASYNC_TRUST_TOKEN_FILES=true or trust_token_files=True": (
+        "credentials/test_profile_sources.py",
+        "test_a_token_file_of_a_profile_that_others_may_write_can_be_trusted",
+    ),
+    "; run: {}": LOGIN,
+    "a region is needed to refresh: {}, or run: {}": REGION_OF_LOGIN,
+    "pass region=...": REGION_OF_LOGIN,
+    "set region in profile {} or AWS_REGION": REGION_OF_LOGIN,
+    "there is no terminal to ask for it: give --mfa-code CODE, or --mfa-code - and the code on standard input": (
+        "test_terminal.py",
+        "test_without_a_terminal_one_line_says_how_to_give_the_code_and_that_works",
+    ),
+    "standard input is already used by another option: use file://PATH for {}": (
+        "test_advice_of_the_command_line.py",
+        "test_a_second_value_is_read_from_a_file_instead_of_standard_input",
+    ),
+    "Give secrets in one of\nthese ways": ("test_cli.py", "test_a_value_is_read_from_standard_input"),
 }
 """Advice that another test covers, or that needs a package index."""
+WHOLE = {"give no {}", "pass region=..."}
+"""Texts of the table that are too short to be looked for within others."""
 NO_ADVICE = {
-    "{} is set and {} is not: the role to assume is missing",
+    "AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not: the role to assume is missing",
+    "URL to use in place of the region's own",
 }
 
 
@@ -442,25 +519,61 @@ def is_apart(path: Path) -> bool:
     return name in APART or name.partition("/")[0] in APART
 
 
-def text_of(node: ast.expr) -> str:
-    """Return a text of a message, with ``{}`` for what is filled in."""
+Constants = Mapping[str, str]
+
+
+def constants_of(tree: ast.Module) -> dict[str, str]:
+    """Return the texts that a module gives names to."""
+    return {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def filled_in(node: ast.expr, constants: Constants) -> str:
+    """Return what a part of a message is for a program in Python, or ``{}`` if only a run tells."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.FormattedValue):
+        return filled_in(node.value, constants) if node.conversion == -1 and node.format_spec is None else "{}"
+    if isinstance(node, ast.Name):
+        return constants.get(node.id, "{}")
+    if isinstance(node, ast.Call) and ast.unparse(node.func).removeprefix("wording.") in ("setting", "option"):
+        given = [filled_in(argument, constants) for argument in node.args]
+        if "{}" not in given:
+            return str(getattr(wording, ast.unparse(node.func).removeprefix("wording."))(*given))
+    return "{}"
+
+
+def text_of(node: ast.expr, constants: Constants) -> str:
+    """Return a text of a message, with ``{}`` for what is filled in when it is made."""
     if isinstance(node, ast.JoinedStr):
-        return "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)  # type: ignore[misc]
+        return "".join(filled_in(part, constants) for part in node.values)
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
-def texts_in(tree: ast.Module) -> list[str]:
+def texts_in(tree: ast.Module, constants: Constants) -> list[str]:
     """Return the texts of a module that are no docstrings, with their parts joined."""
     skipped = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     skipped |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    return [text_of(node) for node in ast.walk(tree) if isinstance(node, ast.expr) and id(node) not in skipped]
+    return [
+        text_of(node, constants) for node in ast.walk(tree) if isinstance(node, ast.expr) and id(node) not in skipped
+    ]
 
 
 @cache
 def texts() -> list[str]:
     """Return the texts of the package, those apart left out."""
-    paths = sorted(path for path in PACKAGE.rglob("*.py") if not is_apart(path))
-    return [text for path in paths for text in texts_in(ast.parse(path.read_text())) if " " in text]
+    trees = [ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py")) if not is_apart(path)]
+    constants = {name: text for tree in trees for name, text in constants_of(tree).items()}
+    return [text for tree in trees for text in texts_in(tree, constants | constants_of(tree)) if " " in text]
+
+
+def is_in(part: str, text: str) -> bool:
+    return part == text if part in WHOLE else part in text
 
 
 def test_each_advice_is_followed_in_a_test() -> None:
@@ -468,12 +581,12 @@ def test_each_advice_is_followed_in_a_test() -> None:
     advice = [text for text in texts() if ADVICE.search(text) and text not in NO_ADVICE]
 
     assert len(advice) >= 15
-    assert [text for text in advice if not any(part in text for part in [*FOLLOWED, *ELSEWHERE])] == []
+    assert [text for text in advice if not any(is_in(part, text) for part in [*FOLLOWED, *ELSEWHERE])] == []
 
 
 def test_no_test_is_about_advice_that_is_no_longer_given() -> None:
     """C18."""
-    assert [part for part in [*FOLLOWED, *ELSEWHERE] if not any(part in text for text in texts())] == []
+    assert [part for part in [*FOLLOWED, *ELSEWHERE] if not any(is_in(part, text) for text in texts())] == []
 
 
 def test_each_test_elsewhere_exists() -> None:
@@ -486,4 +599,22 @@ def test_advice_in_a_new_message_is_found() -> None:
     """C18."""
     source = 'def f():\n    """Use x."""\n    raise ValueError(f"{a} is wrong: " "use " f"{b}")\n'
 
-    assert [text for text in texts_in(ast.parse(source)) if ADVICE.search(text)] == ["{} is wrong: use {}"]
+    assert [text for text in texts_in(ast.parse(source), {}) if ADVICE.search(text)] == ["{} is wrong: use {}"]
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ("f\"pass {setting('region')}\"", "pass region=..."),
+        ("f\"pass {wording.setting('allow_http', 'True')}\"", "pass allow_http=True"),
+        ('f"give no {option(URL)}"', "give no endpoint_url"),
+        ('f"set {URL}"', "set endpoint_url"),
+        ('f"pass {setting(name)}"', "pass {}"),
+        ('f"set {URL!r} or {len(URL)}"', "set {} or {}"),
+    ],
+)
+def test_advice_is_found_in_the_terms_of_a_program(message: str, text: str) -> None:
+    """C18: options are named as `_core.wording` does without a command line."""
+    tree = ast.parse(f'URL = "endpoint_url"\nraise ValueError({message})\n')
+
+    assert [found for found in texts_in(tree, constants_of(tree)) if ADVICE.search(found)] == [text]

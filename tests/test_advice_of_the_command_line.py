@@ -34,15 +34,15 @@ def environ(server: LocalSTS, **more: str) -> dict[str, str]:
     }
 
 
-async def run(environ: dict[str, str], *arguments: str) -> tuple[int | None, str, str]:
+async def run(environ: dict[str, str], *arguments: str, given: bytes = b"") -> tuple[int | None, str, str]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "sts_async", *arguments),
         env=environ,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate()
+    out, err = await process.communicate(given)
     return process.returncode, out.decode(), err.decode()
 
 
@@ -133,6 +133,22 @@ async def test_a_proxy_is_read_from_a_file(server: LocalSTS, tmp_path: Path) -> 
     assert status == 1
     assert err.startswith("sts-async: --https-proxy must be an http:// or https:// URL")
     assert "SENTINEL" not in err
+
+
+async def test_a_second_value_is_read_from_a_file_instead_of_standard_input(server: LocalSTS, tmp_path: Path) -> None:
+    """C18, G12: as the message says, which names the option that came second."""
+    here = environ(server, AWS_REGION="us-east-1", AWS_ENDPOINT_URL=server.url)
+    status, _, err = await run(here, "assume-role", "--role-arn", "-", "--role-session-name", "-", given=ROLE.encode())
+    advice = re.search(r"already used by another option: use file://PATH for (\S+)$", err.rstrip())
+
+    assert status == 1
+    assert advice
+    (tmp_path / "name").write_text("me")
+    role = ["assume-role", "--role-arn", "-", advice[1], f"file://{tmp_path}/name"]
+    status, out, err = await run(here, *role, given=ROLE.encode())
+
+    assert (status, err) == (0, "")
+    assert json.loads(out)["AssumedRoleUser"]["Arn"].endswith("/me")
 
 
 @pytest.mark.parametrize("member", ["--role-arn", "--role-session-name", "--duration-seconds", "--tags"])

@@ -13,9 +13,10 @@ import trustme
 from patience import PATIENCE
 from support import KEYS, ROLE
 
-from sts_async import Config, STSClient, _assembly, errors
+from sts_async import Config, STSClient, _certificates, errors
 from sts_async._core import query
 from sts_async._core.message import HttpRequest
+from sts_async.shapes import GetCallerIdentityRequest
 from sts_async.testing import LocalSTS
 
 COUNTED = """
@@ -99,8 +100,8 @@ class Reads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        self._trust_of = _assembly.trust_of
-        monkeypatch.setattr(_assembly, "trust_of", self._read)
+        self._trust_of = _certificates.trust_of
+        monkeypatch.setattr(_certificates, "trust_of", self._read)
 
     def _read(self, config: Config) -> Any:
         self.count += 1
@@ -172,11 +173,21 @@ async def test_certificates_that_cannot_be_read_are_an_error_of_what_is_asked_ov
             await context.send(HttpRequest("GET", "https://127.0.0.1:1/", {}))
 
 
-async def test_an_endpoint_with_tls_reads_certificates_when_the_client_starts(reads: Reads, tmp_path: Path) -> None:
-    """E13: an error of a file is then one of the client's options, as before."""
-    config = Config(ca_bundle=str(tmp_path / "gone.pem"))
-    with pytest.raises(errors.ConfigurationError, match=r"ca_bundle: '.*gone\.pem': No such file"):
-        async with STSClient(region="us-east-1", credentials=KEYS, config=config) as sts:
-            await sts._life.ready()
+async def test_certificates_are_read_once_before_the_first_connection_with_tls(reads: Reads, tmp_path: Path) -> None:
+    """E13: not when the client starts, and not when it signs: a file that is missing harms no call without TLS."""
+    gone, authority = tmp_path / "bundle.pem", trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with LocalSTS(ssl_context=context) as server:
+        config = Config(endpoint_url=server.url, region="us-east-1", ca_bundle=str(gone), max_attempts=1)
+        async with STSClient(credentials=server.credentials, config=config) as sts:
+            assert (await sts.presign(GetCallerIdentityRequest())).reveal().startswith(server.url)
+            before = reads.count
+            with pytest.raises(errors.ConfigurationError, match=r"ca_bundle: '.*bundle\.pem': No such file"):
+                await sts.get_caller_identity()
+            failed = reads.count
+            authority.cert_pem.write_to_path(str(gone))
+            accounts = [one.account for one in await asyncio.gather(*[sts.get_caller_identity() for _ in range(3)])]
 
-    assert reads.count == 1
+    assert (before, failed, reads.count) == (0, 1, 2)
+    assert len(accounts) == len(server.requests) == 3

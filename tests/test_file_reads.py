@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from patience import PATIENCE, until
 
 from sts_async import _file_reads
 from sts_async._file_reads import FileReads, FileTimeout
@@ -28,7 +29,7 @@ class Hanging:
 
     def read(self, name: str) -> str:
         self.begun.append(name)
-        assert self.back.wait(60)
+        assert self.back.wait(PATIENCE)
         return name
 
 
@@ -47,12 +48,6 @@ def workers() -> Workers:
 @pytest.fixture
 def reads(workers: Workers) -> FileReads:
     return FileReads(workers)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture

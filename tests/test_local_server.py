@@ -161,9 +161,10 @@ async def test_signals_are_forwarded_to_the_command(number: signal.Signals) -> N
 async def test_ctrl_c_at_a_terminal_reaches_the_command_once() -> None:
     """The terminal sends it to both: forwarding it would end a test runner that only begins to clean up."""
     program = (
-        "import signal, sys\n"
+        "import os, signal, sys\n"
         "told = []\n"
-        "signal.signal(signal.SIGINT, lambda *_: (told.append(1), print('told', flush=True)))\n"
+        # Not `print`: the signal may come while the line below is still being flushed.
+        "signal.signal(signal.SIGINT, lambda *_: (told.append(1), os.write(1, b'told\\n')))\n"
         "signal.signal(signal.SIGUSR1, lambda *_: sys.exit(40 + len(told)))\n"
         "print('ready', flush=True)\n"
         "while True: signal.pause()\n"

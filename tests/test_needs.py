@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import attrs
 import pytest
 import trustme
+from patience import PATIENCE
 from support import KEYS, Answering, engine_of
 
 from sts_async import Config, STSClient, _certificates, errors
@@ -380,7 +381,7 @@ async def test_a_bundle_that_hangs_is_an_error_that_names_it(monkeypatch: pytest
     """C1, C5."""
     back = threading.Event()
     monkeypatch.setattr("sts_async._file_reads.FILE_SECONDS", 0.01)
-    monkeypatch.setattr("sts_async._certificates.trust_of", lambda _: back.wait(60))
+    monkeypatch.setattr("sts_async._certificates.trust_of", lambda _: back.wait(PATIENCE))
     try:
         async with transport(ca_bundle="/nowhere/of/this/test/ca.pem") as made:
             with pytest.raises(ConfigurationError, match=r"^ca_bundle: '/nowhere/.*': did not answer within 0\.01 s$"):

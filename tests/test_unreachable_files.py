@@ -1,6 +1,5 @@
 """C1: default files that cannot be read say nothing, with a warning; what was named and cannot be read is an error."""
 
-import asyncio
 import errno
 import logging
 import os
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE, until
 from support import KEYS, START, Answering, engine_of
 
 from sts_async import Config, STSClient, _file_reads, _files, cli
@@ -314,9 +314,7 @@ async def test_a_default_file_that_was_read_once_stays_in_effect_when_it_cannot_
     config.write_text(f"{config.read_text()}# changed\n")
     now[0] += 10
     await provider.provide_credentials(context)
-    async with asyncio.timeout(60):
-        while context.tasks._running:
-            await asyncio.sleep(0.001)
+    await until(lambda: not context.tasks._running)
 
     assert provider._current is plan
     (warning,) = [text for text in warnings_in(caplog) if "stay in effect" in text]
@@ -333,7 +331,7 @@ def back(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     event, real = threading.Event(), _files.stamp
 
     def stamp(path: Any) -> Any:
-        assert event.wait(60)
+        assert event.wait(PATIENCE)
         return real(path)
 
     monkeypatch.setattr(_files, "stamp", stamp)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sts_async import _commands as commands
@@ -198,7 +198,6 @@ def test_a_text_enumeration_is_text() -> None:
     ]
 
 
-@settings(deadline=None)
 @given(st.timedeltas())
 def test_a_timedelta_of_whole_seconds_is_their_number_and_no_other_is_taken(value: timedelta) -> None:
     """Rounding would ask for another lifetime than the program did."""

@@ -287,7 +287,7 @@ async def test_a_flag_that_cannot_be_read_is_not_taken_for_none(machine: Machine
     given: dict[str, Any] = {}
     for name in ("ignore_configured_endpoint_urls", "use_fips_endpoint", "use_dualstack_endpoint"):
         message = await machine.refused(InvalidConfigFile, **options(), config=Config(**given))
-        assert message.endswith(f"; {name} could be set there: pass {name}=... in code")
+        assert message.endswith(f"; {name} could be set there: pass {name}=...")
         given[name] = False
 
     assert await machine.asked(**options(), config=Config(**given)) == {PLAIN["sso"]}
@@ -360,7 +360,7 @@ async def test_the_advice_to_allow_http_helps(machine: Machine, raw_server: Star
     common = {"region": "us-east-1", "endpoint_url": "https://sts.example"}
     message = await machine.refused(InvalidEndpoint, **{**options(), **common})
     assert message == (
-        "AWS_ENDPOINT_URL: http://host.example is unencrypted and would expose credentials: use https, or set "
+        "AWS_ENDPOINT_URL: http://host.example is unencrypted and would expose credentials: use https, or pass "
         "allow_http=True"
     )
     for config, given in ((allowing, options()), (Config(), options(allowing))):

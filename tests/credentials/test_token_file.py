@@ -76,8 +76,8 @@ def turned_away(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     found: list[Path] = []
     take = _token_file._take
 
-    def noting(path: Path) -> Any:
-        if (lock := take(path)) is None:
+    def noting(path: Path, **options: Any) -> Any:
+        if (lock := take(path, **options)) is None:
             found.append(path)
         return lock
 

@@ -14,7 +14,7 @@ The fault is the library's when its line is the innermost of the project on the 
 import asyncio.events
 import contextlib
 import functools
-import importlib
+import importlib.util
 import inspect
 import linecache
 import os
@@ -44,6 +44,7 @@ HAS_THREAD_CLOCKS = hasattr(time, "pthread_getcpuclockid")  # not on macOS, nor 
 LIBRARY = Path(sts_async.__file__).parent
 TESTS = Path(__file__).parents[1]
 _IN_LIBRARY = f"{LIBRARY}{os.sep}"
+_IN_COVERAGE = str(Path(importlib.util.find_spec("coverage").origin).parent) + os.sep  # type: ignore[union-attr,arg-type]
 _IN_TESTS = (f"{TESTS}{os.sep}", f"{LIBRARY / 'testing'}{os.sep}")
 
 AUDITED = frozenset(
@@ -181,12 +182,13 @@ def library_lines(frame: FrameType | None) -> str | None:
     `Thread.start` waits until the new thread has a CPU: only a busy machine makes that long.
     If a test calls, on a loop, what the library itself calls in a thread, or imports the library there, that is the
     test's doing. The lines of source that a traceback quotes, and what other packages import, are not ours either.
+    Nor are the files that coverage looks at, when code runs that it has not seen.
     """
     lines: list[str] = []
     entry: CodeType | None = None
     importing = False
     while frame is not None and (code := frame.f_code) is not _timed_run.__code__:
-        if code is threading.Thread.start.__code__:
+        if code is threading.Thread.start.__code__ or code.co_filename.startswith(_IN_COVERAGE):
             return None
         if code.co_filename.startswith(_IN_TESTS) and code.co_filename != __file__:
             if entry and _is_for_a_thread(entry):

@@ -12,6 +12,7 @@ from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import ClientError, HTTPClientError
 from differences.conftest import Boto
 from differences.lines import line
+from patience import other_than
 from support import ROLE
 
 from sts_async import AssumeRoleProvider, Config, Credentials, NoRetries, STSClient
@@ -252,10 +253,7 @@ async def test_keys_are_refreshed_in_the_background(role: Role) -> None:
 
     role.clock.advance(9 * 60 + 1)  # 5 min are left
     assert await role.of_ours() == first
-    for _ in range(1_000):
-        if role.our_fetches == 2 and await role.of_ours() != first:
-            break
-        await asyncio.sleep(0.01)
+    await other_than(first, role.of_ours)
     assert role.our_fetches == 2
 
 

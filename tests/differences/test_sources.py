@@ -1,6 +1,5 @@
 """Where credentials come from: the first group of lines."""
 
-import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,6 +16,7 @@ from credentials.cases import FAILS, JWT, OTHER_ROLE, SECRET, Case, Fails, Sessi
 from credentials.test_botocore import Oracle, Place, of_botocore, of_ours
 from differences.conftest import Boto
 from differences.lines import given, line
+from patience import other_than
 from support import ROLE
 
 from sts_async import AssumeRoleProvider, ConfigurationError, Credentials, STSClient, WebIdentityProvider
@@ -290,13 +290,11 @@ async def test_changed_files_are_read_again(boto: Boto) -> None:
     session = botocore.session.Session()
     async with STSClient(region="eu-west-1", clock=clock) as sts:
         assert (await boto.run(session.get_credentials)).access_key == "AKIAOLD"
-        assert (await sts.get_credentials()).access_key_id == "AKIAOLD"
+        first = await sts.get_credentials()
+        assert first.access_key_id == "AKIAOLD"
         path.write_text("[default]\n" + keys("AKIANEWER"))
         clock.advance(11)
-        for _ in range(1_000):  # the files are looked at in the background
-            if (found := await sts.get_credentials()).access_key_id == "AKIANEWER":
-                break
-            await asyncio.sleep(0.01)
+        found = await other_than(first, sts.get_credentials)  # the files are looked at in the background
 
         assert found.access_key_id == "AKIANEWER"
         assert (await boto.run(session.get_credentials)).access_key == "AKIAOLD"

@@ -239,7 +239,6 @@ class _Only:
         return (self._value,)
 
 
-@settings(deadline=None)
 @given(
     name=st.text(max_size=70),
     seconds=st.one_of(st.none(), st.integers(-1, 50_000)),
@@ -266,7 +265,6 @@ def decoded(key_id: str) -> str:
     return f"{(head & 0x7FFFFFFFFF80) >> 7:012d}"
 
 
-@settings(deadline=None)
 @given(account=accounts, prefix=st.sampled_from(["AKIA", "ASIA"]))
 def test_a_key_id_tells_its_account(account: str, prefix: str) -> None:
     """D5: to whom it is read by the published calculation, and to us."""
@@ -291,7 +289,7 @@ def test_no_key_id_comes_twice() -> None:
 
 
 @given(account=accounts, other=accounts)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_get_access_key_info_agrees_with_the_key_id(account: str, other: str) -> None:
     """D5: for users, whichever account they are in, and for the sessions of roles."""
 

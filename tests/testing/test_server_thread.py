@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import botocore.session
 import pytest
+from patience import wait_until
 
 from sts_async import Credentials
 from sts_async.testing import (
@@ -152,8 +153,7 @@ def test_a_stop_waits_for_no_request_under_way(begin: str) -> None:
     def ask() -> None:
         asking.append(threading.Thread(target=lambda: answered.append(status_of(server.url))))
         asking[0].start()
-        while server.faults:
-            asking[0].join(0.001)
+        wait_until(lambda: not server.faults)
 
     async def within() -> None:
         async with server:

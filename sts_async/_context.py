@@ -11,6 +11,7 @@ none of its own.
 """
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -30,9 +31,11 @@ class ClientContext(Unpicklable):
 
     __slots__ = (
         "__weakref__",
+        "_client",
         "_engine",
         "_options",
         "client_credentials",
+        "credentials_key",
         "endpoint",
         "jitter",
         "monotonic",
@@ -67,15 +70,24 @@ class ClientContext(Unpicklable):
         self._options = options
         self._engine = engine
         self.tasks = tasks
+        self._client: object = None
+        self.credentials_key: tuple[object, ...] = ()
         self.client_credentials: CredentialsProvider | None = None
         if default_credentials is not None:
             self.client_credentials = ClientCredentials(self, find=default_credentials)
+
+    @property
+    def client(self) -> object:
+        """What the client itself lends: the same object for all its views, as long as the client is there."""
+        return self if self._client is None else self._client
 
     def based_on(self, credentials: CredentialsProvider) -> "ClientContext":
         """Return what is lent to the credentials of a view: sources without one of their own take *credentials*."""
         context = ClientContext(
             self.shared, self._options, engine=self._engine, tasks=self.tasks, default_credentials=None
         )
+        context._client = self.client
+        context.credentials_key = (*self.credentials_key, _Same(credentials))
         context.client_credentials = ClientCredentials(self, provider=credentials)
         return context
 
@@ -108,16 +120,13 @@ class ClientCredentials(Unpicklable):
     """
     The credentials of a client, as the source of a provider that was given none. It asks with what that client lends.
 
-    Two are equal when the same provider would be asked in the same way. So a provider that several views use can tell
-    whose credentials it works with.
-
     Args:
         context: What the client lends.
         provider: What signs the client's calls.
         find: Where *provider* is not known yet: returns it. Called in a thread, once.
     """
 
-    __slots__ = ("_context", "_find", "provider")
+    __slots__ = ("_find", "context", "provider")
 
     def __init__(
         self,
@@ -126,7 +135,7 @@ class ClientCredentials(Unpicklable):
         provider: CredentialsProvider | None = None,
         find: Callable[[], CredentialsProvider] | None = None,
     ) -> None:
-        self._context = context
+        self.context = context
         self._find = find
         self.provider = provider
 
@@ -135,7 +144,7 @@ class ClientCredentials(Unpicklable):
         if self.provider is None:
             assert self._find is not None  # noqa: S101 - one of the two is there
             self.provider = await asyncio.to_thread(self._find)  # importing every source reads files
-        return await self.provider.provide_credentials(self._context)
+        return await self.provider.provide_credentials(self.context)
 
     def invalidate(self, access_key_id: str) -> None:
         """Have the client's provider fetch anew, if it can, after the service refused *access_key_id*."""
@@ -143,14 +152,26 @@ class ClientCredentials(Unpicklable):
         if invalidate is not None:
             invalidate(access_key_id)
 
-    def __eq__(self, other: object) -> bool:
-        if self is other or not isinstance(other, ClientCredentials) or self._find is not None:
-            return self is other
-        same = self.provider is other.provider
-        return same and self._context.client_credentials == other._context.client_credentials
-
-    def __hash__(self) -> int:
-        return id(self) if self._find is not None else hash((ClientCredentials, id(self.provider)))
-
     def __repr__(self) -> str:
         return "the client's credentials"
+
+
+class _Same:
+    """A provider as a part of a key: equal for the same provider, of which it does not keep secrets alive."""
+
+    __slots__ = ("_hash", "_provider")
+
+    def __init__(self, provider: CredentialsProvider) -> None:
+        self._hash = id(provider)
+        self._provider: Callable[[], CredentialsProvider | None]
+        try:
+            self._provider = weakref.ref(provider)
+        except TypeError:  # of a class with slots
+            self._provider = lambda: provider
+
+    def __eq__(self, other: object) -> bool:
+        provider = self._provider()
+        return provider is not None and isinstance(other, _Same) and provider is other._provider()
+
+    def __hash__(self) -> int:
+        return self._hash

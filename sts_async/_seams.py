@@ -52,6 +52,7 @@ class Lender(Transport, Protocol):
         client_credentials: What a provider takes that signs and was given no source. For a view with other
             credentials: those of the client that it was made from. For a client: what the default chain finds. None
             where nothing finds credentials.
+        credentials_key: Tells whose credentials `client_credentials` are among those of this client and its views.
         wall_clock: Returns seconds since 1970.
         monotonic: Returns seconds that no setting of a clock changes.
         sleep: Waits for some seconds.
@@ -62,10 +63,16 @@ class Lender(Transport, Protocol):
     settings: ClientSettings
     tasks: Tasks
     client_credentials: "CredentialsProvider | None"
+    credentials_key: tuple[object, ...]
     wall_clock: Callable[[], float]
     monotonic: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     jitter: Callable[[], float]
+
+    @property
+    def client(self) -> object:
+        """The client that lends, whichever view asks: an object that can be weakly referenced."""
+        ...
 
     def notify(self, event: Event) -> None:
         """Tell the client's observers."""

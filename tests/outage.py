@@ -57,12 +57,15 @@ class Identity(RefreshingProvider):
 
     @property
     def held(self) -> Held:
-        return self._held
+        return self._caches.latest.held
 
     @property
     def fresh(self) -> bool:
         """Whether its credentials are good for longer than a minute, and the last fetch succeeded."""
-        return self._held.failing_since is None and self._held.mandatory.monotonic > self.fleet.now
+        return (
+            self._caches.latest.held.failing_since is None
+            and self._caches.latest.held.mandatory.monotonic > self.fleet.now
+        )
 
 
 class Fleet(logging.Handler):

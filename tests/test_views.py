@@ -4,6 +4,7 @@ import asyncio
 import gc
 import inspect
 import logging
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ from sts_async import Config, Credentials, GetCallerIdentityRequest, ProviderCha
 from sts_async.credentials import (
     AssumeRoleProvider,
     CachingProvider,
+    DefaultChain,
+    EnvironmentProvider,
     FederationTokenProvider,
+    RefreshingProvider,
     SessionTokenProvider,
     StaticProvider,
 )
-from sts_async.testing import LocalSTS, User
+from sts_async.testing import LocalSTS, Role, User
 
 SECOND = "arn:aws:iam::123456789012:role/second"
 THIRD = "arn:aws:iam::123456789012:role/third"
@@ -167,16 +171,140 @@ async def test_refused_credentials_of_a_role_are_fetched_again_from_the_same_cli
         assert asked_by(server) == ["user/developer"] * 2
 
 
-async def test_the_sources_that_a_provider_remembers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sts_async.credentials._issued.MOST_SOURCES", 3)
+async def test_a_cache_whose_client_has_gone_is_dropped() -> None:
+    """T20: and with it the secrets in it."""
     role = AssumeRoleProvider(role_arn=ROLE)
-    async with LocalSTS() as server, server.client() as sts:
-        for number in range(5):
-            user = User(f"user-{number}")
-            server.declare(user)
-            await who(sts.with_options(credentials=user.credentials).with_options(credentials=role))
+    async with LocalSTS() as server:
+        for _ in range(3):
+            async with server.client() as sts:
+                await sts.with_options(credentials=role).get_credentials()
+        del sts
+        gc.collect()
 
-        assert len(role._of_clients) == 3
+        assert len(role._caches.all()) <= 2  # the common one, and that of the view that was used last
+
+
+async def test_the_caches_of_a_provider_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sts_async.credentials._caches.MOST_CACHES", 3)
+    role = AssumeRoleProvider(role_arn=ROLE)
+    users = [StaticProvider(User(f"user-{number}").credentials) for number in range(5)]
+    async with LocalSTS() as server, server.client() as sts:
+        for number, user in enumerate(users):
+            server.declare(User(f"user-{number}", credentials=user._credentials))
+            await sts.with_options(credentials=user).with_options(credentials=role).get_credentials()
+
+        assert len(role._caches.all()) == 4
+
+
+SHARED: dict[str, Any] = {
+    "a role whose source takes them": lambda: AssumeRoleProvider(
+        role_arn=SECOND, source=AssumeRoleProvider(role_arn=ROLE)
+    ),
+    "a cache": lambda: CachingProvider(AssumeRoleProvider(role_arn=ROLE)),
+    "a chain as a source": lambda: AssumeRoleProvider(
+        role_arn=SECOND, source=ProviderChain(AssumeRoleProvider(role_arn=ROLE))
+    ),
+    "a provider of the program's own as a source": lambda: AssumeRoleProvider(
+        role_arn=SECOND, source=Wrapped(AssumeRoleProvider(role_arn=ROLE))
+    ),
+    "a subclass that hands on what it is lent": lambda: HandsOn(AssumeRoleProvider(role_arn=ROLE)),
+}
+
+
+class HandsOn(RefreshingProvider):
+    """A program's own provider with a cache, and with another provider behind it."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    async def fetch(self, lender: Any) -> Credentials:
+        credentials: Credentials = await self.inner.provide_credentials(lender)
+        return credentials
+
+
+@pytest.mark.parametrize("make", SHARED.values(), ids=SHARED)
+async def test_what_depends_on_the_client_at_any_depth_is_kept_apart(make: Any) -> None:
+    """T42: neither credentials nor errors of one client reach another, whatever holds the provider."""
+    ann, shared = User("ann"), make()
+    hub = Role(ROLE, trusts=["arn:aws:iam::123456789012:user/developer"])
+    async with (
+        LocalSTS(users=[ann], roles=[hub, Role(SECOND)]) as server,
+        server.client() as deploy,
+        server.client(credentials=ann.credentials) as other,
+    ):
+        trusted, refused = (sts.with_options(credentials=shared) for sts in (deploy, other))
+        with pytest.raises(errors.STSError, match="AccessDenied"):
+            await refused.get_credentials()
+        keys = await trusted.get_credentials()
+        with pytest.raises(errors.STSError, match="AccessDenied"):
+            await refused.get_credentials()
+
+        assert await trusted.get_credentials() is keys
+        async with server.client() as another:
+            assert await another.with_options(credentials=shared).get_credentials() is not keys
+
+
+@pytest.mark.parametrize(
+    ("provider", "depends"),
+    [
+        (AssumeRoleProvider(role_arn=ROLE, source=KEYS), False),
+        (AssumeRoleProvider(role_arn=ROLE, source=AssumeRoleProvider(role_arn=SECOND, source=KEYS)), False),
+        (ProviderChain(KEYS, EnvironmentProvider()), False),
+        (CachingProvider(AssumeRoleProvider(role_arn=ROLE, source=KEYS)), False),
+        (DefaultChain(), False),
+        (AssumeRoleProvider(role_arn=ROLE), True),
+        (ProviderChain(KEYS, AssumeRoleProvider(role_arn=ROLE)), True),
+    ],
+)
+def test_what_depends_on_no_client_has_one_cache(provider: Any, *, depends: bool) -> None:
+    assert provider.depends_on_client is depends
+
+
+async def test_a_person_who_is_asked_for_one_client_is_not_asked_for_another() -> None:
+    """T46: the other's credentials are refreshed in the background as ever."""
+    role = AssumeRoleProvider(role_arn=ROLE)
+
+    async def code(serial_number: str) -> str:
+        return "123456"
+
+    async with LocalSTS() as server, server.client() as deploy:
+        attended = SessionTokenProvider(source=server.credentials, serial_number=server.user.mfa_serial, mfa_code=code)
+        async with server.client(credentials=attended) as asked:
+            views = [sts.with_options(credentials=role) for sts in (asked, deploy)]
+            for view in views:
+                await view.get_credentials()
+            contexts = [(await view._ready())[0].context for view in views]
+
+            assert [role.schedule_for(context).attended for context in contexts] == [True, False]
+
+
+def test_threads_can_share_a_provider_while_it_is_invalidated() -> None:
+    """F16: forgetting refused keys goes through every cache, also while threads add some."""
+    role = AssumeRoleProvider(role_arn=ROLE)
+    failures: list[BaseException] = []
+
+    async def use(server: LocalSTS) -> None:
+        for _ in range(20):
+            async with server.client() as sts:
+                await sts.with_options(credentials=role).get_credentials()
+
+    def thread(server: LocalSTS) -> None:
+        try:
+            asyncio.run(use(server))
+        except BaseException as error:
+            failures.append(error)
+
+    with LocalSTS() as server:
+        threads = [threading.Thread(target=thread, args=[server]) for _ in range(3)]
+        for one in threads:
+            one.start()
+        while any(one.is_alive() for one in threads):
+            role.invalidate("AKIAOTHER")
+        for one in threads:
+            one.join()
+
+    assert failures == []
 
 
 async def test_a_role_in_one_line() -> None:

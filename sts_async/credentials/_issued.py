@@ -2,8 +2,6 @@
 
 import inspect
 import secrets
-import weakref
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, NoReturn
 
@@ -21,12 +19,12 @@ from ..operations import Operation
 from ..retries import NoRetries, StandardRetries
 from ..shapes import Credentials, Request
 from ._account import in_account
+from ._caches import depends_on_client
 from .cache import RefreshingProvider
 from .chain import ProviderChain
 from .source import MFACode, Source, provider_of
 from .static import StaticProvider
 
-MOST_SOURCES = 100  # of one provider that works with the credentials of each client that uses it
 CODES_ASKED = 3  # MFA codes for one fetch, at most: a new one after each time that STS asks to slow down
 ARNS = (("role_arn", arns.is_role, arns.ROLE_RULE), ("principal_arn", arns.is_saml_provider, arns.SAML_PROVIDER_RULE))
 TO_COME = "0000"  # in place of a token that each fetch gets anew: the shortest that the API takes
@@ -42,6 +40,7 @@ class IssuedProvider(RefreshingProvider):
 
     operation: ClassVar[Operation[Any]]
     name: str
+    depends_on_client = False
 
     def __init__(self, request: Request[Any], *, name: str, strict_arns: bool = True) -> None:
         super().__init__()
@@ -107,8 +106,7 @@ class SignedProvider(IssuedProvider):
         source, mfa_code = without_data(source), without_data(mfa_code)
         super().__init__(request, name=name, strict_arns=strict_arns)
         self._source = None if source is None else provider_of(source, what="source")
-        self._of_clients: OrderedDict[CredentialsProvider, SignedProvider] = OrderedDict()
-        self._last: tuple[weakref.ref[Lender], SignedProvider] | None = None
+        self.depends_on_client = self._source is None or depends_on_client(self._source)
         self._device: _Device | None = None
         serial_number: str | None = getattr(request, "serial_number", None)
         if serial_number is not None and mfa_code is not None:
@@ -119,46 +117,8 @@ class SignedProvider(IssuedProvider):
             raise ConfigurationError(
                 "serial_number and mfa_code belong together: the MFA device, and what asks for its code"
             )
-        self._keep_attended(self._source)
-
-    def _keep_attended(self, source: CredentialsProvider | None) -> None:
-        """Have nothing refreshed in the background whose source would then ask a person."""
-        if is_attended(source):
+        if is_attended(self._source):
             self.schedule = freshness.ATTENDED
-
-    async def _provide(self, lender: Lender) -> Credentials:
-        if self._source is not None:
-            return await super()._provide(lender)
-        known = self._last
-        if known is None or known[0]() is not lender:
-            known = self._last = (weakref.ref(lender), self._of_client(lender))
-        made = known[1]
-        credentials = await made.provide_credentials(lender)
-        if made.schedule is not self.schedule:
-            self._keep_attended(made)
-        return credentials
-
-    def _of_client(self, lender: Lender) -> "SignedProvider":
-        """Return what provides the same with the credentials of a client as its source."""
-        source = lender.client_credentials
-        if source is None:
-            raise ConfigurationError(f"{self!r} needs source=...: nothing here finds credentials by default")
-        made = self._of_clients.pop(source, None)
-        if made is None:
-            made = self.__new__(type(self))
-            made.__dict__.update(self.__dict__)
-            made._source, made._of_clients = source, OrderedDict()
-            made._start_empty()
-        self._of_clients[source] = made
-        if len(self._of_clients) > MOST_SOURCES:
-            self._of_clients.popitem(last=False)
-        return made
-
-    def invalidate(self, access_key_id: str) -> None:
-        """Fetch anew before the next use, if *access_key_id*, which the service refused, is still a cached one."""
-        super().invalidate(access_key_id)
-        for made in self._of_clients.values():
-            made.invalidate(access_key_id)
 
     async def fetch(self, lender: Lender) -> Credentials:
         """
@@ -168,15 +128,16 @@ class SignedProvider(IssuedProvider):
             CredentialsError: The source has no credentials, or what asks for the MFA code fails.
             STSError: The call failed.
         """
-        signing = self._source
+        signing = lender.client_credentials if self._source is None else self._source
         if signing is None:
-            return await self._of_client(lender).fetch(lender)
+            raise ConfigurationError(f"{self!r} needs source=...: nothing here finds credentials by default")
         self._check(lender)
         source = _SourceOfFetch(signing, lender, of=repr(self))
         if self._device is not None:
             return await self._fetch_attended(self._device, source, lender)
         issued = await self._issue(lender.signed_by(source))
-        self._keep_attended(signing)  # what a profile or a chain asks for is known only now
+        if is_attended(signing, lender):  # what a profile or a chain asks for is known only now
+            self._cache_of(lender).schedule = freshness.ATTENDED  # nothing is refreshed in the background (T46)
         return self._of_signer(issued, source.account_id)
 
     def _of_signer(self, issued: Credentials, account_id: str | None) -> Credentials:
@@ -211,13 +172,16 @@ class SignedProvider(IssuedProvider):
             await lender.sleep(delay)
 
 
-def is_attended(source: CredentialsProvider | None) -> bool:
+def is_attended(source: CredentialsProvider | None, lender: Lender | None = None) -> bool:
     """Say whether *source* asks a person, as far as is known: a chain does when one of its sources does."""
     if isinstance(source, ProviderChain):
-        return any(map(is_attended, source.sources))
+        return any(is_attended(one, lender) for one in source.sources)
     if isinstance(source, ClientCredentials):
-        return is_attended(source.provider)
-    return getattr(getattr(source, "schedule", None), "attended", False)
+        return is_attended(source.provider, source.context)
+    schedule = getattr(source, "schedule", None)
+    if isinstance(source, RefreshingProvider) and lender is not None:
+        schedule = source.schedule_for(lender)
+    return getattr(schedule, "attended", False)
 
 
 class _SourceOfFetch:

@@ -13,14 +13,15 @@ from typing import Any
 
 from .._core import freshness
 from .._core.checks import not_credentials
-from .._core.freshness import Health, Moment, Schedule, Step
+from .._core.freshness import Health, Held, Moment, Schedule, Step
 from .._core.secret import Unpicklable, kind_of, without_data
-from .._flight import Flights, again
+from .._flight import again
 from .._limits import ATTENDED_SECONDS, FETCH_SECONDS
 from .._seams import CredentialsProvider, Lender
 from ..errors import ConfigurationError, CredentialsError, CredentialsExpired, STSError
 from ..events import CredentialsKept, CredentialsRefreshed
 from ..shapes import Credentials
+from ._caches import Cache, Caches, depends_on_client
 from .static import clocks, ends_at_some_time
 
 GIVE_UP_SECONDS = 5.0  # s that a source gets to let itself be cancelled
@@ -68,26 +69,34 @@ class RefreshingProvider(Unpicklable):
     name: str
     """What messages call the source: the name of its class, unless a subclass says otherwise."""
 
+    depends_on_client = True
+    """
+    Whether what is provided may depend on the client that uses the provider. Then each client has a cache of its own.
+    A subclass whose `fetch` makes the same of every *lender* can say False, and has one cache for all clients.
+    """
+
     def __init__(self) -> None:
         if not hasattr(self, "name"):
             self.name = type(self).__name__
-        self._start_empty()
+        self._caches = Caches(self._late)
 
-    def _start_empty(self) -> None:
-        self._held = freshness.NOTHING
-        self._flights: Flights[Credentials] = Flights(late=self._late)
+    def _cache_of(self, lender: Lender) -> Cache:
+        return self._caches.of(lender) if self.depends_on_client else self._caches.common
 
-    @property
-    def _bound(self) -> float | None:
-        """Seconds for a fetch: more of them where a person is asked."""
-        if self.fetch_seconds is None or not self.schedule.attended:
+    def schedule_for(self, lender: Lender) -> Schedule:
+        """Return how the credentials of a client are refreshed."""
+        return self._cache_of(lender).schedule or self.schedule
+
+    def _bound(self, cache: Cache) -> float | None:
+        """Return the seconds for a fetch: more of them where a person is asked."""
+        if self.fetch_seconds is None or not (cache.schedule or self.schedule).attended:
             return self.fetch_seconds
         return max(self.fetch_seconds, ATTENDED_SECONDS)
 
-    @property
-    def _flight_seconds(self) -> float | None:
+    def _flight_seconds(self, cache: Cache) -> float | None:
         # A source that does not let itself be cancelled is given up a little later.
-        return None if self._bound is None else self._bound + GIVE_UP_SECONDS
+        seconds = self._bound(cache)
+        return None if seconds is None else seconds + GIVE_UP_SECONDS
 
     def _late(self, seconds: float) -> CredentialsError:
         return CredentialsError(f"{self.name} did not provide credentials within {seconds:g} s")
@@ -110,51 +119,53 @@ class RefreshingProvider(Unpicklable):
             CredentialsNotFound: The source is not configured.
             STSError: It failed, and nothing in the cache will do.
         """
-        held = self._held
+        cache = self._caches.of(lender) if self.depends_on_client else self._caches.common
+        held = cache.held
         if (  # spelled out: on the way of every warm call no `Moment` is made
             lender.monotonic() < held.advisory.monotonic
             and lender.wall_clock() < held.advisory.wall
             and held.credentials is not None
         ):
             return held.credentials
-        return await self._provide(lender)
+        return await self._provide(lender, cache)
 
-    async def _provide(self, lender: Lender) -> Credentials:
-        held = self._held
+    async def _provide(self, lender: Lender, cache: Cache) -> Credentials:
+        held, seconds = cache.held, self._flight_seconds(cache)
         match freshness.next_step(held, now=_now(lender)), held.credentials, held.error:
             case Step.RAISE, _, STSError() as error:
-                raise self._remembered(error, lender)
+                raise self._remembered(error, lender, held)
             case Step.REFRESH_BEHIND, Credentials() as credentials, _:
-                self._flights.join(lender.tasks, lambda: self._refresh(lender), seconds=self._flight_seconds)
+                cache.flights.join(lender.tasks, lambda: self._refresh(lender, cache), seconds=seconds)
                 return credentials
             case Step.SERVE, Credentials() as credentials, _:
                 return credentials
-        return await self._flights.get(lender.tasks, lambda: self._refresh(lender), seconds=self._flight_seconds)
+        return await cache.flights.get(lender.tasks, lambda: self._refresh(lender, cache), seconds=seconds)
 
     def invalidate(self, access_key_id: str) -> None:
-        """Fetch anew before the next use, if *access_key_id*, which the service refused, is still the cached one."""
-        self._held = freshness.invalidated(self._held, access_key_id=access_key_id)
+        """Fetch anew before the next use, if *access_key_id*, which the service refused, is still a cached one."""
+        for cache in self._caches.all():
+            cache.held = freshness.invalidated(cache.held, access_key_id=access_key_id)
 
-    def _remembered(self, error: STSError, lender: Lender) -> STSError:
+    def _remembered(self, error: STSError, lender: Lender, held: Held) -> STSError:
         """Return an equal error that says when there is another attempt."""
         remembered = again(error)
-        seconds = self._held.quiet_until.monotonic - lender.monotonic()
+        seconds = held.quiet_until.monotonic - lender.monotonic()
         remembered.add_note(
             f"{self.name}: this error is cached from an earlier attempt; next attempt in {seconds:.0f} s"
         )
         return remembered
 
-    async def _refresh(self, lender: Lender) -> Credentials:
+    async def _refresh(self, lender: Lender, cache: Cache) -> Credentials:
         failure: STSError
         raised: BaseException
-        begun, before = lender.monotonic(), self._held
-        seconds = self._bound
+        begun, before = lender.monotonic(), cache.held
+        seconds = self._bound(cache)
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
                 fetched = await self.fetch(lender)
             _check_wanted()
-            credentials = self._accept(fetched, lender)
+            credentials = self._accept(fetched, lender, cache)
             now = _now(lender)
             lender.notify(
                 CredentialsRefreshed(
@@ -182,16 +193,17 @@ class RefreshingProvider(Unpicklable):
             else:
                 failure, raised = CredentialsError(f"{self.name} failed with {type(error).__name__}"), error
         _check_wanted()
-        now, before = _now(lender), self._held  # what is held may have been refused meanwhile
-        held = self._held = freshness.after_failure(
-            before, again(failure), now=now, jitter=lender.jitter(), schedule=self.schedule
+        now, before = _now(lender), cache.held  # what is held may have been refused meanwhile
+        schedule = cache.schedule or self.schedule
+        held = cache.held = freshness.after_failure(
+            before, again(failure), now=now, jitter=lender.jitter(), schedule=schedule
         )
         if held.credentials is None:
             raise raised
         changed = held.health is not before.health
         if changed:
             log.warning("%s: %s: %s", self.name, _told(held.health, held.credentials), failure)
-        if not freshness.keeps_serving(held, failure, now=now, schedule=self.schedule):
+        if not freshness.keeps_serving(held, failure, now=now, schedule=schedule):
             raise raised
         lender.notify(
             CredentialsKept(
@@ -206,7 +218,7 @@ class RefreshingProvider(Unpicklable):
         )
         return held.credentials
 
-    def _accept(self, credentials: Credentials, lender: Lender) -> Credentials:
+    def _accept(self, credentials: Credentials, lender: Lender, cache: Cache) -> Credentials:
         if not isinstance(credentials, Credentials):
             credentials = without_data(credentials)
             raise CredentialsError(f"{self.name} {not_credentials(credentials)}")
@@ -214,20 +226,20 @@ class RefreshingProvider(Unpicklable):
             raise CredentialsError(
                 f"{self.name} returned credentials whose expiration is not a timezone-aware datetime"
             )
-        now, before = _now(lender), self._held
+        now, before, schedule = _now(lender), cache.held, cache.schedule or self.schedule
         lifetime = freshness.lifetime_of(credentials, *clocks(lender))
         if lifetime > 0:
-            self._held = freshness.after_success(
-                credentials, lifetime=lifetime, now=now, schedule=self.schedule, jitter=lender.jitter(), before=before
+            cache.held = freshness.after_success(
+                credentials, lifetime=lifetime, now=now, schedule=schedule, jitter=lender.jitter(), before=before
             )
             if before.health is not Health.GOOD:
                 failing = before.failing_seconds(now) or 0.0
                 log.info("%s: credential refresh recovered after failing for %.0f s", self.name, failing)
-        elif self.schedule.accept_expired and before.credentials is None:
+        elif schedule.accept_expired and before.credentials is None:
             log.warning(
                 "%s: the source returned expired credentials; serving them until it returns valid ones", self.name
             )
-            self._held = freshness.after_expired(credentials, now=now, jitter=lender.jitter(), before=before)
+            cache.held = freshness.after_expired(credentials, now=now, jitter=lender.jitter(), before=before)
         else:
             raise CredentialsExpired(f"{self.name} returned credentials that have already expired")
         return credentials
@@ -252,6 +264,7 @@ class CachingProvider(RefreshingProvider):
         if isinstance(source, type) or not (hasattr(source, "provide_credentials") or callable(source)):
             raise ConfigurationError(f"a source must be a coroutine function or a provider, not a {kind_of(source)}")
         self.name = repr(self)
+        self.depends_on_client = depends_on_client(source)
 
     async def fetch(self, lender: Lender) -> Credentials:
         """Return what the source provides."""

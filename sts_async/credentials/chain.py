@@ -13,6 +13,7 @@ from .._limits import ATTENDED_SECONDS, FETCH_SECONDS
 from .._seams import CredentialsProvider, Lender
 from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, STSError
 from ..shapes import Credentials
+from ._caches import depends_on_client
 from .source import Source, name_of, provider_of
 
 SEARCH_SECONDS = ATTENDED_SECONDS + FETCH_SECONDS  # s for a search: a person may be asked, and more than one source
@@ -59,6 +60,7 @@ class ProviderChain(Unpicklable):
         if not sources:
             raise ConfigurationError("a chain needs at least one source")
         self.sources = tuple(provider_of(source, what="a source of a chain") for source in sources)
+        self.depends_on_client = any(map(depends_on_client, self.sources))
         self._chosen: CredentialsProvider | None = None
         self._searches: Flights[Credentials] = Flights(late=_late)
 
@@ -76,9 +78,8 @@ class ProviderChain(Unpicklable):
                 return await chosen.provide_credentials(lender)
             except CredentialsNotFound:
                 self._chosen = None
-        return await self._searches.get(
-            lender.tasks, lambda: self._search(lender), key=lender.client_credentials, seconds=SEARCH_SECONDS
-        )
+        whose = (lender.client, lender.credentials_key)
+        return await self._searches.get(lender.tasks, lambda: self._search(lender), key=whose, seconds=SEARCH_SECONDS)
 
     async def _search(self, lender: Lender) -> Credentials:
         looked_at = []

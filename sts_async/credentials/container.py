@@ -55,6 +55,7 @@ class ContainerProvider(RefreshingProvider):
     """
 
     name = "container endpoint"
+    depends_on_client = False
 
     def __init__(self, *, environ: Mapping[str, str] | None = None) -> None:
         super().__init__()

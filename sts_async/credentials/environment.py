@@ -36,6 +36,7 @@ class EnvironmentProvider(Unpicklable):
 
     name = "environment"
     bounds_itself = True
+    depends_on_client = False
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._environ = HiddenMapping(os.environ if environ is None else environ)

@@ -73,6 +73,7 @@ class IMDSProvider(RefreshingProvider):
 
     schedule = attrs.evolve(freshness.STANDARD, accept_expired=True)
     name = "EC2 instance metadata"
+    depends_on_client = False
 
     def __init__(
         self,

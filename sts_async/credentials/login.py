@@ -111,6 +111,7 @@ class LoginProvider(RefreshingProvider):
         self._file = TokenFile(parse=read, advice=self._command, trusted=trusted)
 
     fetch_seconds = LOGIN_SECONDS
+    depends_on_client = False
 
     async def fetch(self, lender: Lender) -> Credentials:
         """

@@ -69,6 +69,7 @@ class ProcessProvider(RefreshingProvider):
     """
 
     schedule = freshness.CACHED
+    depends_on_client = False
     fetch_seconds = None  # the process has a bound of its own, and may have to wait for its turn
 
     def __init__(

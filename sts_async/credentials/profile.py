@@ -65,6 +65,7 @@ class ProfileProvider(Unpicklable):
     """
 
     bounds_itself = True
+    depends_on_client = False
 
     def __init__(
         self,

@@ -115,6 +115,7 @@ class SSOProvider(RefreshingProvider):
         self._file = TokenFile(parse=read, advice=self._login_command(), trusted=trusted)
 
     fetch_seconds = LOGIN_SECONDS
+    depends_on_client = False
 
     async def fetch(self, lender: Lender) -> Credentials:
         """

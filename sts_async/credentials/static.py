@@ -24,6 +24,7 @@ class StaticProvider(Unpicklable):
 
     name = "static"
     bounds_itself = True
+    depends_on_client = False
 
     def __init__(self, credentials: Credentials) -> None:
         credentials = without_data(credentials)

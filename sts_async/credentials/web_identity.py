@@ -171,6 +171,7 @@ class _FromEnvironment(RefreshingProvider):
     """What `WebIdentityProvider.from_environment` returns."""
 
     name = "web identity of the environment"
+    depends_on_client = False
 
     def __init__(self, environ: Mapping[str, str] | None) -> None:
         super().__init__()

@@ -26,11 +26,13 @@ DIFFERENT = 1000
 class Source(RefreshingProvider):
     """A source whose cache is filled from outside."""
 
+    depends_on_client = False
+
     async def fetch(self, lender: Any) -> NoReturn:
         raise AssertionError("the cache is always full")
 
     def hold(self, held: Held) -> None:
-        self._held = held
+        self._caches.common.held = held
 
 
 def held(number: int) -> Held:

@@ -64,7 +64,8 @@ class STSClient(Unpicklable, Calls):
 
     Raises:
         ConfigurationError: An option is not what it must be. What only shows together with environment and profile,
-            such as a region that is nowhere to be found, is raised by ``async with`` or the first call.
+            such as a region that is nowhere to be found, is raised by each call that needs it, and not by ``async
+            with``. A program that wants to know at its start calls `get_caller_identity` there.
     """
 
     _environ: Mapping[str, str] | None = None
@@ -312,7 +313,8 @@ class STSClient(Unpicklable, Calls):
         The arguments are those of `credentials.AssumeRoleProvider`, which says more of each.
 
         Raises:
-            ParamValidationError: Arguments break constraints of the API.
+            ParamValidationError: Arguments are missing or of a wrong kind. Lengths and ranges are checked by the first
+                call, as `Config.validate_parameters` says.
             ConfigurationError: *role_arn* is not that of a role, or arguments contradict each other.
         """
         mfa_code = without_data(mfa_code)

@@ -294,7 +294,7 @@ class STSClient(Unpicklable, Calls):
 
         Args:
             role_arn: ARN of the role.
-            role_session_name: Name for the sessions; None for ``sts-async-`` and 16 random digits.
+            role_session_name: Name for the sessions; None for ``sts-async-`` and 16 random hexadecimal digits.
             duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200.
             policy: JSON text, or a mapping, that narrows the session.
             policy_arns: Managed policies that narrow the session, by their ARNs.

@@ -53,14 +53,14 @@ class LoginProvider(RefreshingProvider):
     """
     Provide the credentials of the user who ran ``aws login``.
 
-    The token file of the AWS CLI is read in a thread, and shared with it and with every other SDK. What is in it is
-    refreshed when no more than 5 min are left, by one process at a time. Only that needs the package ``cryptography``:
-    ``pip install 'sts-async[login]'``.
+    The token file of the AWS CLI is read in a thread, and shared with the CLI and every other SDK. Its credentials are
+    refreshed when no more than 5 min are left, by one process at a time. Only refreshing needs the package
+    ``cryptography``: ``pip install 'sts-async[login]'``.
 
     Args:
-        login_session: What ``login_session`` of the profile says.
-        region: Region whose sign-in service is asked when the token file does not say ``signInRegion``, as those of
-            older SDKs do not; None for none.
+        login_session: The value of ``login_session`` in the profile.
+        region: Region whose sign-in service is asked when the token file has no ``signInRegion``, as those of older
+            SDKs; None to depend on the token file.
         cache_directory: Where the token files are; None for ``AWS_LOGIN_CACHE_DIRECTORY``, else
             ``~/.aws/login/cache``.
         trust_token_files: Whether a token file is used even if another user owns it or others may write to it. None
@@ -70,8 +70,8 @@ class LoginProvider(RefreshingProvider):
             ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``, ``AWS_USE_FIPS_ENDPOINT`` and ``AWS_USE_DUALSTACK_ENDPOINT``; the
             process environment when it is None.
         config: Options for the service that is called: *use_fips_endpoint*, *use_dualstack_endpoint*,
-            *ignore_configured_endpoint_urls* and *allow_http*. They come before those of the client, which hold
-            where this is None or does not say. Its other options have no effect.
+            *ignore_configured_endpoint_urls* and *allow_http*. They come before those of the client. Those
+            that are not given are taken from the client. Other options of *config* have no effect.
 
     Raises:
         ConfigurationError: An argument is invalid.

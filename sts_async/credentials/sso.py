@@ -49,9 +49,9 @@ class SSOProvider(RefreshingProvider):
     """
     Provide the credentials of a role that IAM Identity Center has assigned to the user who ran ``aws sso login``.
 
-    The token file of the AWS CLI is read in a thread, and shared with it and with every other SDK. With a session, the
-    token in it is refreshed when no more than 5 min are left, by one process at a time; while a token is valid, one
-    that cannot be refreshed is used on.
+    The token file of the AWS CLI is read in a thread, and shared with the CLI and every other SDK. With a session, its
+    token is refreshed when no more than 5 min are left, by one process at a time. If that fails, the token stays in use
+    while it is valid.
 
     Args:
         account_id: The account of the role, 12 digits.
@@ -67,8 +67,8 @@ class SSOProvider(RefreshingProvider):
             ``AWS_ENDPOINT_URL``, ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``, ``AWS_USE_FIPS_ENDPOINT`` and
             ``AWS_USE_DUALSTACK_ENDPOINT``; the process environment when it is None.
         config: Options for the two services that are called: *use_fips_endpoint*, *use_dualstack_endpoint*,
-            *ignore_configured_endpoint_urls* and *allow_http*. They come before those of the client, which hold
-            where this is None or does not say. Its other options have no effect.
+            *ignore_configured_endpoint_urls* and *allow_http*. They come before those of the client. Those
+            that are not given are taken from the client. Other options of *config* have no effect.
 
     Raises:
         ConfigurationError: An argument is invalid, or neither *session_name* nor *start_url* is given.

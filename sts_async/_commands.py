@@ -374,7 +374,12 @@ def _documented(documentation: str, section: str) -> dict[str, str]:
     """Return what a section of a docstring, such as ``Args``, says of each name."""
     text = documentation.partition(f"{section}:\n")[2].partition("\n\n")[0]
     found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", text, re.MULTILINE)
-    return {name: re.sub(r"``|\*", "", " ".join(words.split())) for name, words in found}
+    return {name: _unmarked(" ".join(words.split())) for name, words in found}
+
+
+def _unmarked(text: str) -> str:
+    """Return a text of a docstring without its marks for code and for ``*argument*``. Other asterisks stay."""
+    return re.sub(r"``|(?<![*\w])\*(\w+)\*(?![*\w])", lambda found: found[1] or "", text)
 
 
 def _help(member: "Member", documented: str) -> str:

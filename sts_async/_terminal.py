@@ -1,7 +1,7 @@
 """
 What the command line writes and asks: standard output, standard error, and the terminal.
 
-Any of the three may be closed, full or absent, and none of that may end in a traceback.
+Each of the three may be closed, full or absent. None of these cases may end in a traceback.
 """
 
 import contextlib

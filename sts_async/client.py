@@ -57,15 +57,15 @@ class STSClient(Unpicklable, Calls):
         endpoint_url: Short for `Config.endpoint_url`.
         config: All other options.
         retries: Decides about retries; None retries what can succeed later, up to `Config.max_attempts`.
-        observers: Functions that are told what happens: see `events`. They must not block.
+        observers: Functions that are called with each event: see `events`. They must not block.
         session: An aiohttp session to use in place of one of our own. It is never closed here.
         clock: An object with the methods of `testing.VirtualClock`: `time` and `monotonic`, which return seconds, and
             the coroutine `sleep`. For tests; None for the clocks of this host.
 
     Raises:
-        ConfigurationError: An option is not what it must be. What only shows together with environment and profile,
-            such as a region that is nowhere to be found, is raised by each call that needs it, and not by ``async
-            with``. A program that wants to know at its start calls `get_caller_identity` there.
+        ConfigurationError: An option is invalid. Variables, keys and files that are wrong or missing raise it in the
+            calls that need them, and not in ``async with``. A program that wants to know at its start calls
+            `get_caller_identity` there.
     """
 
     _environ: Mapping[str, str] | None = None
@@ -172,7 +172,7 @@ class STSClient(Unpicklable, Calls):
             ConfigurationError: A signed operation, and an endpoint without a region.
             ClientClosedError: The client is closed.
             ParamValidationError: Members break constraints; nothing was sent.
-            CredentialsError: There are no credentials, or they cannot be had.
+            CredentialsError: There are no credentials, or fetching them failed.
             TransportError: No answer came.
             ResponseParseError: The answer is not one of STS.
             ServiceError: STS refused; see the operation for the modelled errors.
@@ -221,12 +221,12 @@ class STSClient(Unpicklable, Calls):
         handlers: Sequence[RequestHandler] = (),
     ) -> Self:
         """
-        Return a view: a client with other options for some calls. It is cheap, and can be made for one call.
+        Return a view: a client with other options for some calls. Making one is cheap, also for a single call.
 
             await sts.with_options(deadline=2).get_caller_identity()
 
-        It shares connections, limits and metadata with this client, and ends with it. A view of a view adds to its
-        options.
+        A view shares connections, limits and metadata with this client, and ends with it. It can have views of its
+        own, which add to its options.
 
         Args:
             credentials: What signs, as for the client. A provider that was given no source takes the credentials of
@@ -234,12 +234,12 @@ class STSClient(Unpicklable, Calls):
             headers: Added to each request, and signed. Names are words of RFC 9110, values printable ASCII.
             deadline: Seconds for a whole call, its retries included. A wait that does not fit is not begun.
             retries: Decides about retries.
-            region: Signed for; without an endpoint of its own, the client's view calls that region's.
-            observer: Told what happens, beside those of the client.
+            region: Region to sign for. Calls go to the endpoint of this region, unless another endpoint is configured.
+            observer: Called with each event, in addition to the observers of the client.
             handlers: Take part in each request, after those of the client: see `handlers`.
 
         Raises:
-            ConfigurationError: An option is not what it must be.
+            ConfigurationError: An option is invalid.
         """
         credentials, headers = without_data(credentials), cover_headers(headers)
         if deadline is not None and not SECONDS.accepts(deadline):
@@ -295,20 +295,20 @@ class STSClient(Unpicklable, Calls):
 
         Args:
             role_arn: ARN of the role.
-            role_session_name: Name for the sessions; None for one that is made up.
+            role_session_name: Name for the sessions; None for ``sts-async-`` and 16 random hexadecimal digits.
             duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200.
             policy: JSON text, or a mapping, that narrows the session.
             policy_arns: Managed policies that narrow the session, by their ARNs.
             tags: Session tags, such as ``{"team": "a"}``, or a list of `Tag`.
             transitive_tag_keys: Keys of the tags that pass on to further sessions.
-            external_id: What the trust policy of another account asks for.
+            external_id: The external id that the trust policy of another account asks for.
             serial_number: MFA device; needs *mfa_code*.
             mfa_code: A coroutine function that is given the serial number and returns a code.
-            source_identity: Who is behind the session.
+            source_identity: Name of the person or program that uses the session.
             provided_contexts: Context assertions.
             minimum_session_token_size: Pad the session token to this many bytes.
             allowed_accounts: Ids of the accounts that the role may be in; None for any.
-            strict_arns: Whether *role_arn* must be of IAM's grammar.
+            strict_arns: Whether *role_arn* must follow IAM's grammar; False for servers that are not AWS.
 
         The arguments are those of `credentials.AssumeRoleProvider`, which says more of each.
 
@@ -343,8 +343,8 @@ class STSClient(Unpicklable, Calls):
         Return the credentials that a call would be signed with now, for `sigv4` or another library.
 
         Raises:
-            CredentialsError: There are none, or they cannot be had.
-            DeadlineExceeded: They were not there within the deadline of a call.
+            CredentialsError: There are none, or fetching them failed.
+            DeadlineExceeded: Fetching them took longer than the deadline of a call.
             STSError: A source that calls STS failed.
         """
         engine, spent = await self._ready()
@@ -352,20 +352,20 @@ class STSClient(Unpicklable, Calls):
 
     async def presign(self, request: s.Request[Any], *, expires: int = 60) -> PresignedUrl:
         """
-        Return a URL that performs *request* when it is fetched, by whoever fetches it.
+        Return a URL that performs *request* when it is fetched. Anyone who has it can use it.
 
-        Of a view with headers, it is good for a request with these headers only, as EKS wants it:
+        A URL of a view with headers is valid only for a request with these headers, as EKS requires:
 
             await sts.with_options(headers={"x-k8s-aws-id": cluster}).presign(GetCallerIdentityRequest())
 
         Args:
             request: A request of a signed operation, with nothing secret in it.
-            expires: How long the URL is good for, 1 to 604,800 s. (STS itself takes it for 15 minutes.)
+            expires: How long the URL is valid, 1 to 604,800 s. STS itself accepts it for 15 minutes.
 
         Raises:
             ConfigurationError: The request is not signed or holds a secret, or *expires* is out of range.
             ParamValidationError: Members break constraints.
-            CredentialsError: There are no credentials, or they cannot be had.
+            CredentialsError: There are no credentials, or fetching them failed.
         """
         operation = _operation(request)
         engine, spent = await self._ready()

@@ -91,13 +91,13 @@ class Config:
         credentials_file: Path of the shared credentials file. Default: ``~/.aws/credentials``. The rest is as for
             *config_file*; the variable is AWS_SHARED_CREDENTIALS_FILE.
         region: AWS region, such as ``eu-west-1``.
-        endpoint_url: URL of STS to use in place of the region's own. Given here, it is of no other service.
-        ignore_configured_endpoint_urls: Whether endpoints that environment or profile name are passed over, those of
+        endpoint_url: URL of STS to use in place of the region's own. Given here, it holds for no other service.
+        ignore_configured_endpoint_urls: Whether endpoints of the environment and the profile are passed over, those of
             SSO and AWS sign-in included. Default: False.
         use_fips_endpoint: Whether STS, SSO and AWS sign-in are called at hosts with FIPS 140 validated cryptography.
-            A configured URL beside it is refused. Default: False.
-        use_dualstack_endpoint: Whether STS, SSO and AWS sign-in are called at hosts that speak IPv6 too. A
-            configured URL beside it is refused. Default: False.
+            With it, a configured URL is refused. Default: False.
+        use_dualstack_endpoint: Whether STS, SSO and AWS sign-in are called at hosts that also speak IPv6. With it, a
+            configured URL is refused. Default: False.
         sts_regional_endpoints: ``legacy`` uses the global endpoint for fifteen regions, which
             `endpoints.LEGACY_GLOBAL_REGIONS` lists. Default: ``regional``.
         signing_region: The region that requests are signed for, where it is not that of the endpoint.
@@ -110,50 +110,53 @@ class Config:
         max_attempts: Attempts per call, the first included. Default: 3, and 5 in the legacy mode.
         defaults_mode: ``in-region`` takes 1.1 s as the default of *connect_timeout*, ``mobile`` 30. Default:
             ``legacy``; the others change nothing here.
-        connect_timeout: Seconds for a new connection to an address, TLS included, the look-up of addresses not.
+        connect_timeout: Seconds for a new connection to an address, including TLS, excluding the look-up of addresses.
             Default: 3.1.
-        read_timeout: Seconds for an attempt, connection included, the wait for one's turn not. Default: 10.
+        read_timeout: Seconds for one attempt, including connecting, excluding time queued for a connection.
+            Default: 10.
         deadline: Seconds for a whole call, retries and the wait for credentials included. Default: 30.
-        time_offset: Seconds by which the service's clock is ahead of this host's; None to learn it from its answers,
-            where they come over TLS or from this host.
-        disable_clock_skew_correction: Whether nothing is learnt from them. Default: False.
-        handlers: What takes part in every request, in this order: see `handlers`. Default: none.
+        time_offset: Seconds by which the service's clock is ahead of this host's. None learns it from answers that
+            come over TLS or from this host.
+        disable_clock_skew_correction: Whether the service's clock is not learnt from answers. Default: False.
+        handlers: Objects that take part in every request, in this order: see `handlers`. Default: none.
         max_connections: Greatest number of connections, and of requests under way. Default: 50.
-        max_response_bytes: Cap for the body of an answer. Default: 1 MiB.
-        keepalive_timeout: Seconds for which a connection that nobody uses is kept. Default: 15.
-        tcp_keepalive: Whether the system probes connections that nobody uses. Default: False.
+        max_response_bytes: Greatest size of the body of an answer. Default: 1 MiB.
+        keepalive_timeout: Seconds for which an idle connection is kept. Default: 15.
+        tcp_keepalive: Whether the system probes idle connections. Default: False.
         local_address: IPv4 or IPv6 address of this host that connections begin at. Default: the system's choice.
         dns_cache_ttl: Seconds for which the addresses of a host are kept. Default: 10.
         proxy: URL of the proxy for all requests, such as ``http://user:password@host:3128``; ``https://`` when it is
             to be reached by TLS. It is hidden in every ``repr``. This host, its link, and what serves credentials to
             instances and containers are always reached directly.
-        https_proxy: The same for requests with TLS, where *proxy* is not given. One that the environment names, and
-            that cannot be used, is an error only when a request would go by it.
-        http_proxy: The same for requests without. Under CGI, where a request could set it, HTTP_PROXY is not read.
-        no_proxy: Hosts that are reached directly, whichever the proxy: names (which stand for all below them),
-            addresses, networks such as ``10.0.0.0/8``, each with a port if need be, or ``*`` for all; between commas.
+        https_proxy: The same for requests with TLS, where *proxy* is not given. An invalid one of the environment is an
+            error only when a request would go by it.
+        http_proxy: The same for requests without TLS. Under CGI, where a request could set it, HTTP_PROXY is not read.
+        no_proxy: Hosts that are reached directly, separated by commas: names, which stand for all names below them,
+            addresses, and networks such as ``10.0.0.0/8``, each with or without a port; ``*`` for all hosts.
         ca_bundle: Path of a PEM file with the authorities to trust, in place of the system's. Text outside of its
             certificates may have any encoding. It is read before the first connection with TLS.
-        verify: Whether a TLS peer must prove who it is. Without, whoever is in between reads and changes everything,
-            keys included, and a warning is logged. Default: True.
-        client_certificate: Path of a PEM file with a certificate to show to TLS peers, with those that it needs
-            behind it.
+        verify: Whether TLS peers are verified. If not, credentials can be intercepted, and a warning is logged.
+            Default: True.
+        client_certificate: Path of a PEM file with a certificate to show to TLS peers, followed by the intermediate
+            certificates that it needs.
         client_key: Path of a PEM file with its private key, not encrypted. Default: it is in the same file.
-        app_id: Name of the application, for the User-Agent header; at most 50 characters. One of the environment or the
-            profile is cut, and has hyphens for what a header cannot hold; a warning is logged.
-        user_agent_suffix: What the User-Agent header ends with, such as ``shop/1.0``; at most 128 characters.
-        ec2_metadata_disabled: Whether the instance metadata service is left alone. Default: False.
+        app_id: Name of the application, for the User-Agent header; at most 50 characters. A longer one of the
+            environment or the profile is cut, and hyphens replace characters that a header cannot hold; a warning is
+            logged.
+        user_agent_suffix: The end of the User-Agent header, such as ``shop/1.0``; at most 128 characters.
+        ec2_metadata_disabled: Whether the instance metadata service is never asked. Default: False.
         ec2_metadata_endpoint: URL of the instance metadata service.
-        ec2_metadata_endpoint_mode: ``IPv4`` or ``IPv6``: which of its own addresses is used. Default: ``IPv4``.
-        ec2_metadata_timeout: Seconds for each request to it. Default: 1.
-        ec2_metadata_attempts: Attempts for each request to it. Default: 1.
-        ec2_instance_profile_name: The role to ask it for; None asks for the name first.
-        imds_v1_fallback: Whether version 1 of the service, which any process on the host can be tricked into asking,
-            is asked when version 2 is not there. A variable or a profile says the opposite: that version 1 is disabled
-            or not. Default: False, unlike in other SDKs.
-        trust_token_files: Whether token files of ``aws sso login`` and ``aws login`` are used although another user
+        ec2_metadata_endpoint_mode: Which address of the metadata service is used: ``IPv4`` or ``IPv6``.
+            Default: ``IPv4``.
+        ec2_metadata_timeout: Seconds for each request to the metadata service. Default: 1.
+        ec2_metadata_attempts: Attempts for each request to the metadata service. Default: 1.
+        ec2_instance_profile_name: The role whose credentials are asked for; None asks for the name of the role first.
+        imds_v1_fallback: Whether version 1 of the metadata service is asked when version 2 is not there. Any process on
+            the host can be tricked into asking version 1. The variable and the key of a profile say the opposite: that
+            version 1 is disabled. Default: False, unlike in other SDKs.
+        trust_token_files: Whether token files of ``aws sso login`` and ``aws login`` are used even if another user
             owns them or others may write to them, as in a container with a mounted home directory or on a Windows
-            drive under WSL. Whoever can write to them chooses the credentials. Default: False.
+            drive under WSL. Users who can write to them choose the credentials. Default: False.
         show_process_stderr: Whether the errors of a ``credential_process`` end with what it last wrote to standard
             error: at most 5 lines and 1,000 characters. Secrets that are known are replaced by ``***``; others are
             shown. Default: False.

@@ -1,8 +1,8 @@
 """
 What a call would use on this machine, where each part comes from, and what is wrong with it.
 
-`DefaultChain.explain` asks the sources of credentials; this adds the files, the proxy, the authorities of TLS and all
-other options that are set, and it goes on where an option is wrong, so that one run shows all there is.
+`DefaultChain.explain` asks the sources of credentials. This module adds the files, the proxy, the authorities of TLS
+and all other options that are set. It goes on after an option that is wrong, so one run shows everything.
 """
 
 import os
@@ -36,9 +36,9 @@ class Row:
     One line of a report.
 
     Attributes:
-        name: What it is about.
-        text: What was found, and where. Nothing secret.
-        wrong: Whether a call would fail for it.
+        name: Subject of the line, such as ``region``.
+        text: The value that was found, and its origin. Nothing secret.
+        wrong: Whether a call would fail because of it.
     """
 
     name: str
@@ -52,14 +52,14 @@ class Report:
     What a call would use. Printed, it is a table; nothing in it is secret.
 
     Attributes:
-        rows: The lines, in the order in which a call needs what they are about.
+        rows: The lines, in the order in which a call needs their subjects.
     """
 
     rows: tuple[Row, ...]
 
     @property
     def healthy(self) -> bool:
-        """Whether a call has all that it needs. Without a check, STS was not asked whether it accepts it."""
+        """Whether a call has all that it needs. Only a check asks STS whether it accepts the credentials."""
         return not any(row.wrong for row in self.rows)
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ async def examine(config: Config, *, mfa_code: MFACode | None = None, check: boo
     """
     Return what a call with these options would use.
 
-    Every source of credentials is asked, also those that come after the one that is taken: processes run, and SSO,
+    Every source of credentials is asked, also those behind the one that a call takes. So processes run, and SSO,
     containers and the metadata service get requests.
 
     Args:

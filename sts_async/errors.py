@@ -10,7 +10,7 @@ Everything that the library raises.
       CredentialsError                 a credentials source is configured and failed
         CredentialsNotFound            a source has nothing to offer
         CredentialsExpired             a source offers what is no longer valid
-          LoginRequired                somebody has to sign in again
+          LoginRequired                a person has to sign in again
       ClientClosedError                the client was used after `aclose` (also a RuntimeError)
       TransportError                   no answer
         ConnectError                   no connection: refused, no such host, unreachable
@@ -140,7 +140,7 @@ class CredentialsExpired(CredentialsError):
 
 
 class LoginRequired(CredentialsExpired):
-    """A session that somebody signed in to has ended; the message says how to sign in again."""
+    """A session of `aws sso login` or `aws login` has ended; the message says how to sign in again."""
 
     recoverable = False
 
@@ -192,8 +192,8 @@ class ConnectionLost(TransportError):
     The connection ended before the whole answer had come.
 
     Attributes:
-        stale: Whether it had served before, and ended before any of this answer had come: the server had closed it
-            meanwhile.
+        stale: Whether the connection had served before, and ended before any of this answer had come: the server
+            closed it while it was idle.
     """
 
     stale: bool = False

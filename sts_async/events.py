@@ -167,7 +167,7 @@ class CredentialsKept:
 @attrs.frozen(kw_only=True)
 class CredentialsInvalidated:
     """
-    The service refused credentials, which are fetched anew.
+    The service refused credentials, which are fetched again.
 
     Attributes:
         operation: Name of the operation that it refused.

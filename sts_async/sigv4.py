@@ -75,13 +75,13 @@ OURS = frozenset({"authorization", "x-amz-date", "x-amz-security-token"})
 
 class PresignedUrl:
     """
-    A URL that carries a signature, and with temporary credentials a token: whoever has it can use it.
+    A URL that carries a signature, and with temporary credentials a token: anyone who has it can use it.
 
-    It holds a secret, and like all that does, it shows none: ``str``, f-strings and ``repr`` give the address without
-    its query. `reveal` gives the URL itself, a `Secret`, as `Credentials` have some for members.
+    It holds a secret, so it does not show it: ``str``, f-strings and ``repr`` give the address without its query.
+    `reveal` returns the URL itself, as a `Secret`, which `Credentials` also have as members.
 
     Attributes:
-        expires: For how many seconds after it was made it is good.
+        expires: For how many seconds after it was made the URL is valid.
     """
 
     __slots__ = ("_url", "expires")
@@ -275,16 +275,16 @@ def presign(
 
     Args:
         credentials: The keys to sign with.
-        method: The HTTP method that the URL is good for.
+        method: The HTTP method of the request.
         url: Absolute and percent-encoded, with the parameters of the operation. In its query a ``+`` stands for a
             space.
-        headers: Headers that must be sent with the URL, beside ``host``.
+        headers: Headers that must be sent with the URL, in addition to ``host``.
         payload_hash: Lower-case hex SHA-256 of the body, or `UNSIGNED_PAYLOAD`. None for what the service expects:
             the latter for those of `S3_FAMILY`, an empty body for all others.
         service: Signing name of the service, in lower case.
         region: Signing region.
         at: The time of signing, aware.
-        expires: How long the URL is good for, 1 to 604,800 s.
+        expires: How long the URL is valid, 1 to 604,800 s.
         normalize_path: As for `sign`.
         double_encode: As for `sign`.
 

@@ -309,6 +309,16 @@ def test_help_says_what_the_documentation_of_the_coroutine_says(capsys: pytest.C
     assert "mapping" not in text
 
 
+def test_help_keeps_the_asterisks_of_values(capsys: pytest.CaptureFixture[str]) -> None:
+    """What marks an argument or code in a docstring is no text; an asterisk that a person types, or sees, is."""
+    assert cli.main(["help", "options"]) == 0
+
+    told = " ".join(capsys.readouterr().out.split())
+    assert "with or without a port; * for all hosts" in told
+    assert "Secrets that are known are replaced by ***;" in told
+    assert "The rest is as for config_file;" in told
+
+
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_no_help_speaks_of_values_that_are_not_text(
     capsys: pytest.CaptureFixture[str], operation: Operation[Any]

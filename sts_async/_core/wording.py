@@ -1,9 +1,9 @@
 """
 How messages name an option: as a program gives it, ``allow_http=True``, or as the command line does, ``--allow-http``.
 
-A message is advice only if its reader can follow it. So messages ask here for the name of an option. Whatever prints
-them says once in whose terms that is. That holds for the process, as its standard error does. A context variable would
-not do: the client's own work, where many messages are made, sees none of a caller's.
+A reader can follow advice only in the terms of the program at hand. So messages ask here for the name of an option, and
+the program that prints them chooses the terms once, for the whole process. A context variable would not do: many
+messages are made in the client's own tasks, which do not see the context of a caller.
 """
 
 from collections.abc import Iterator

@@ -25,14 +25,14 @@ class AssumeRoleProvider(SignedProvider):
 
         STSClient(credentials=AssumeRoleProvider(role_arn="arn:aws:iam::123456789012:role/demo"))
 
-    A role can be the source of the next one. With an MFA device the code is asked for at each fetch, never in the
-    background, and anew when STS asks to slow down: no code is sent twice. A role whose source asks for a code is not
-    refreshed in the background either; that a function or provider of the program's own does so is not seen.
+    A role can be the source of the next one. With an MFA device, the code is asked for at each fetch, never in the
+    background, and again when STS asks to slow down: no code is sent twice. A role whose source asks for a code is not
+    refreshed in the background, either. A function or provider of the program that asks for codes is not recognised.
 
     Args:
         role_arn: ARN of the role, such as ``arn:aws:iam::123456789012:role/path/name``, 20 to 2,048 characters; see
             *strict_arns*.
-        source: Whose credentials assume the role: `Credentials`, a provider, or a coroutine function without
+        source: The credentials that assume the role: `Credentials`, a provider, or a coroutine function without
             arguments that returns `Credentials`; None for those of the client that it is used with.
         role_session_name: Name for the sessions, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``; None for ``sts-async-`` and
             16 random hexadecimal digits, the same for as long as the provider lives.
@@ -43,11 +43,12 @@ class AssumeRoleProvider(SignedProvider):
         tags: Session tags, such as ``{"team": "a"}``, or a list of `Tag`, at most 50; keys of 1 to 128 characters,
             values of at most 256.
         transitive_tag_keys: Keys of the tags that pass on to further sessions, at most 50.
-        external_id: What the trust policy of another account asks for, 2 to 1,224 characters.
-        serial_number: MFA device, 9 to 256 characters; asks for *mfa_code*.
+        external_id: The external id that the trust policy of another account asks for, 2 to 1,224 characters.
+        serial_number: MFA device, 9 to 256 characters; needs *mfa_code*.
         mfa_code: A coroutine function that is given the serial number and returns the code that the device shows, six
             digits. It is asked again when STS asks to slow down, at most 3 times for each fetch.
-        source_identity: Who is behind the session, 2 to 256 characters; it passes on to further sessions.
+        source_identity: Name of the person or program that uses the session, 2 to 256 characters; it passes on to
+            further sessions.
         provided_contexts: Context assertions, 1 to 5 when given.
         minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
         allowed_accounts: Ids of the accounts that the role may be in, for role ARNs that users choose; None for any.

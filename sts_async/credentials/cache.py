@@ -42,11 +42,11 @@ class RefreshingProvider(Unpicklable):
     credentials may expire. The first call after that waits for a fetch. A program that hands credentials on, and needs
     some that last, calls `STSClient.get_credentials` at least once a minute: this starts the refresh in time.
 
-    When a fetch fails, the cached credentials are served until their last minute, and the next attempt comes after 5 to
+    When a fetch fails, the cached credentials stay in use until their last minute. The next attempt comes after 5 to
     10 minutes. After that, an error that may pass still leaves them in use, also beyond their end. A final error is
     raised and remembered: for 5 to 15 s at first, then three times as long each time, up to 5 to 10 minutes for a
-    refusal by the service, and up to 30 to 60 s for what is cured at this machine, such as a missing login or an old
-    token. A success forgets it. A new provider knows of no errors.
+    refusal by the service, and up to 30 to 60 s where the cure is on this machine, such as a login or a new token. A
+    success ends it. A new provider knows of no errors.
 
     Credentials that the service refuses are replaced before the next use; those that replaced them, and are refused as
     well, after 5 s at the earliest, and then three times as long each time, up to 5 minutes.
@@ -142,7 +142,7 @@ class RefreshingProvider(Unpicklable):
         return await cache.flights.get(lender.tasks, lambda: self._refresh(lender, cache), seconds=seconds)
 
     def invalidate(self, access_key_id: str) -> None:
-        """Fetch anew before the next use, if *access_key_id*, which the service refused, is still a cached one."""
+        """Fetch again before the next use, if *access_key_id*, which the service refused, is still a cached one."""
         for cache in self._caches.all():
             cache.held = freshness.invalidated(cache.held, access_key_id=access_key_id)
 
@@ -247,7 +247,7 @@ class RefreshingProvider(Unpicklable):
 
 class CachingProvider(RefreshingProvider):
     """
-    Cache what a source of the program's own provides, until 10 s before its end.
+    Cache the credentials of a source of the program, until 10 s before their end.
 
         STSClient(credentials=CachingProvider(from_vault))
 

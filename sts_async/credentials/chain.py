@@ -39,7 +39,7 @@ class Finding:
 
 class ProviderChain(Unpicklable):
     """
-    Provide what the first of several sources has.
+    Provide the credentials of the first source that has some.
 
     A source that is not configured is passed over. One that is configured and fails ends the search with its own error:
     going on would silently take another identity. The source that was found is asked from then on, and the others again
@@ -49,7 +49,7 @@ class ProviderChain(Unpicklable):
         sources: `Credentials`, providers, or coroutine functions without arguments that return `Credentials`.
 
     Raises:
-        ConfigurationError: There is none, or one of them is not a source.
+        ConfigurationError: *sources* is empty, or one of them is not a source.
     """
 
     bounds_itself = True
@@ -94,7 +94,7 @@ class ProviderChain(Unpicklable):
         raise CredentialsNotFound("no credentials found (`sts-async doctor` says more); " + "; ".join(looked_at))
 
     def invalidate(self, access_key_id: str) -> None:
-        """Have the source that is in use fetch anew, if the service refused *access_key_id* and it still is its own."""
+        """Have the source in use fetch again, if *access_key_id*, which the service refused, is still its key."""
         invalidate = getattr(self._chosen, "invalidate", None)
         if invalidate is not None:
             invalidate(access_key_id)

@@ -43,10 +43,10 @@ class ContainerProvider(RefreshingProvider):
     Provide the credentials of the container that the program runs in.
 
     ``AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`` is a path of the ECS agent; else
-    ``AWS_CONTAINER_CREDENTIALS_FULL_URI`` is a URL: of any host with https; with http only of a host all of whose
-    addresses are loopback or the agents' own (169.254.170.2, 169.254.170.23, fd00:ec2::23). What the file
-    ``AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`` holds, else ``AWS_CONTAINER_AUTHORIZATION_TOKEN``, is sent along. All
-    are read anew for each fetch, and count as unset when they are blank.
+    ``AWS_CONTAINER_CREDENTIALS_FULL_URI`` is a URL. With https, its host can be any. With http, all addresses of the
+    host must be loopback or the agents' own (169.254.170.2, 169.254.170.23, fd00:ec2::23). The token in the file
+    ``AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE``, else ``AWS_CONTAINER_AUTHORIZATION_TOKEN``, is sent along. The
+    variables are read again for each fetch, and count as unset when they are blank.
 
     An attempt takes at most 2 s for each address. There are at most three, 1 s apart.
 
@@ -67,7 +67,7 @@ class ContainerProvider(RefreshingProvider):
 
         Raises:
             CredentialsNotFound: Neither variable with a URI is set.
-            InvalidEndpoint: The URI is none, or credentials may not be asked for there.
+            InvalidEndpoint: The URI is invalid, or credentials may not be asked for there.
             CredentialsError: The token cannot be used; the agent refuses; or three attempts failed.
             TransportError: The agent could not prove its identity, or its answer is far too large.
         """

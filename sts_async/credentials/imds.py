@@ -53,19 +53,19 @@ class IMDSProvider(RefreshingProvider):
     """
     Provide the credentials of the role that is attached to the EC2 instance that the program runs on.
 
-    IMDSv2 is used: nothing is asked for without a session token, unless *v1_fallback* is true. Credentials that have
-    already expired are served, with a warning, as long as the instance has no others.
+    IMDSv2 is used: no request is sent without a session token, unless *v1_fallback* is true. Credentials that have
+    already expired are provided, with a warning, as long as the instance has no others.
 
     Args:
         endpoint: URL of the service; None for the usual address of *endpoint_mode*. With http, the host must be a
             loopback or link-local address, fd00:ec2::254, or ``localhost``, which means 127.0.0.1.
         endpoint_mode: ``IPv4`` or ``IPv6``, in any case.
         seconds: Time for one request, connection included; greater than 0.
-        attempts: How often a request is sent at most, when nothing answers; at least 1. While the service answers HTTP
+        attempts: How often a request is sent, at most, when no answer comes; at least 1. While the service answers HTTP
             429 or 5xx, a request is sent 3 times, or *attempts* times if that is more.
         role_name: Name of the role; None to ask for it.
-        disabled: Whether nothing is to be asked for at all.
-        v1_fallback: Whether to go on without a token when there is none to be had: HTTP 403, 404, 405 or no answer.
+        disabled: Whether the service is never asked.
+        v1_fallback: Whether to go on without a token if the service gives none: HTTP 403, 404, 405 or no answer.
 
     Raises:
         ConfigurationError: *seconds*, *attempts*, *disabled* or *v1_fallback* is not such a number or a boolean.
@@ -309,7 +309,7 @@ def base_url(endpoint: str | None, *, mode: str) -> str:
 
     Raises:
         InvalidEndpoint: Role credentials may not be asked for at *endpoint*.
-        ConfigurationError: *mode* is none.
+        ConfigurationError: *mode* is invalid.
     """
     if endpoint is None or not endpoint.strip():
         if mode.lower() not in ENDPOINTS:

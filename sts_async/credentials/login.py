@@ -51,27 +51,27 @@ FINAL_CODES = {
 
 class LoginProvider(RefreshingProvider):
     """
-    Provide the credentials of whoever ran ``aws login``.
+    Provide the credentials of the user who ran ``aws login``.
 
-    The token file of the AWS CLI is read in a thread, and shared with it and with every other SDK. What is in it is
-    refreshed when no more than 5 min are left, by one process at a time. Only that needs the package ``cryptography``:
-    ``pip install 'sts-async[login]'``.
+    The token file of the AWS CLI is read in a thread, and shared with the CLI and every other SDK. Its credentials are
+    refreshed when no more than 5 min are left, by one process at a time. Only refreshing needs the package
+    ``cryptography``: ``pip install 'sts-async[login]'``.
 
     Args:
-        login_session: What ``login_session`` of the profile says.
-        region: Region whose sign-in service is asked when the token file does not say ``signInRegion``, as those of
-            older SDKs do not; None for none.
+        login_session: The value of ``login_session`` in the profile.
+        region: Region whose sign-in service is asked when the token file has no ``signInRegion``, as those of older
+            SDKs; None to depend on the token file.
         cache_directory: Where the token files are; None for ``AWS_LOGIN_CACHE_DIRECTORY``, else
             ``~/.aws/login/cache``.
-        trust_token_files: Whether a token file is used although another user owns it or others may write to it; None
-            for what ``STS_ASYNC_TRUST_TOKEN_FILES`` says, else not. A new token is not written to a directory of
-            another user, but kept in memory.
+        trust_token_files: Whether a token file is used even if another user owns it or others may write to it. None
+            follows ``STS_ASYNC_TRUST_TOKEN_FILES``, whose default is false. In a directory of another user, no new
+            token is written: it is kept in memory.
         environ: Where to look for these variables, ``HOME``, ``AWS_ENDPOINT_URL_SIGNIN``, ``AWS_ENDPOINT_URL``,
             ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``, ``AWS_USE_FIPS_ENDPOINT`` and ``AWS_USE_DUALSTACK_ENDPOINT``; the
             process environment when it is None.
         config: Options for the service that is called: *use_fips_endpoint*, *use_dualstack_endpoint*,
-            *ignore_configured_endpoint_urls* and *allow_http*. They come before those of the client, which hold
-            where this is None or does not say. Its other options have no effect.
+            *ignore_configured_endpoint_urls* and *allow_http*. They come before those of the client. Those
+            that are not given are taken from the client. Other options of *config* have no effect.
 
     Raises:
         ConfigurationError: An argument is invalid.

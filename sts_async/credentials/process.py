@@ -36,14 +36,14 @@ NAMES = Names(session_token="SessionToken", temporary=False)  # noqa: S106 - the
 
 class ProcessProvider(RefreshingProvider):
     """
-    Provide what a process writes: a JSON object with Version 1, AccessKeyId, SecretAccessKey, and SessionToken,
-    Expiration and AccountId where there are some. Without Expiration, it is run once.
+    Provide the credentials that a process writes: a JSON object with Version 1, AccessKeyId and SecretAccessKey, and
+    optionally SessionToken, Expiration and AccountId. Without Expiration, the process is run once.
 
-    The command is split into words as a POSIX shell does it, and run without a shell, found in ``PATH``, in a session
-    of its own, without standard input. It has *seconds*; then, and when it writes more than 64 KiB, or the client is
-    closed, it is killed with all that it began. What it began and left behind is killed when it holds on to the
-    output. On Windows the command is not split, but passed on as it is; only the process itself can be killed; and
-    too large an output is found out only at its end.
+    The command is split into words as by a POSIX shell. It is found in ``PATH`` and run without a shell, in a session
+    of its own, without standard input. After *seconds*, after 64 KiB of output, or when the client is closed, it is
+    killed with all processes that it started. Processes that it left behind are killed if they keep its output open.
+    On Windows, the command is passed on unsplit, only the process itself can be killed, and an output that is too large
+    is noticed only at its end.
 
     At most 16 such processes of this program run at once. Others are queued, first in, first out, and the wait in the
     queue does not count as time of the process. A process inherits the whole environment of this one, as with every
@@ -51,21 +51,21 @@ class ProcessProvider(RefreshingProvider):
 
     Args:
         command: The command, up to 32,767 characters. Never shown, for it may hold passwords.
-        name: What messages call it.
-        seconds: How long it may take once it has begun, in seconds.
+        name: Name of the source in messages.
+        seconds: Time limit in seconds, from the start of the process.
         show_process_stderr: Whether an error ends with the last lines that the process wrote to standard error, at
-            most 5 lines and 1,000 characters; None for what ``STS_ASYNC_SHOW_PROCESS_STDERR`` says, else not. Its
-            output, long arguments of the command, and variables with names such as ``API_TOKEN`` are replaced by
-            ``***`` there. Other secrets are shown.
+            most 5 lines and 1,000 characters. None follows ``STS_ASYNC_SHOW_PROCESS_STDERR``, whose default is
+            false. Its output, long arguments of the command, and variables with names such as ``API_TOKEN`` are
+            replaced by ``***`` there. Other secrets are shown.
         account_id: The account of the credentials, 12 digits, where the process writes no AccountId.
 
     Raises:
-        ConfigurationError: The command is too long, has a NUL, or is no text; or *account_id* is not 12 digits.
+        ConfigurationError: The command is too long, has a NUL, or is not text; or *account_id* is not 12 digits.
 
     Attributes:
-        name: What messages call it.
-        remark: What its errors end with: what there is to say of the command as it stands in a file.
-        stderr: What it last wrote to standard error, the last 4 KiB. Not in any ``repr``, for it may hold secrets.
+        name: Name of the source in messages.
+        remark: The end of its errors: a remark about the command as it stands in a file.
+        stderr: The last 4 KiB that it wrote to standard error. Never in a ``repr``, because it may hold secrets.
     """
 
     schedule = freshness.CACHED

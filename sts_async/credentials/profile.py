@@ -49,17 +49,17 @@ class _Current:
 
 class ProfileProvider(Unpicklable):
     """
-    Provide what a profile asks for: a role, SSO, keys, a login session or a process.
+    Provide the credentials of a profile: a role, SSO, keys, a login session or a process.
 
     The files are read in a thread. Every 10 s, while credentials are asked for, they are looked at again, in the
-    background; what they say then counts for the calls that follow. If they have become invalid, their last valid
-    contents stay in effect, and a warning says why: once, until they are valid again.
+    background; later calls use the new contents. If the files have become invalid, their last valid contents stay in
+    effect, and a warning says why: once, until they are valid again.
 
-    A default file that cannot be read counts as empty, until it has been read once. But it may say more of a profile
-    that was named, by code, a variable or another profile. So then it is an error.
+    A default file that cannot be read counts as empty, until it has been read once. It is an error for a profile that
+    was named by code, a variable or another profile: such a file may hold more of this profile.
 
     Args:
-        profile: Its name; None for what ``AWS_PROFILE`` says, else ``default``.
+        profile: Its name; None for that in ``AWS_PROFILE``, else ``default``.
         mfa_code: Asked for the code of a profile with ``mfa_serial``.
         surroundings: Where environment and files are; those of the process when it is None.
     """
@@ -234,7 +234,7 @@ class ProfileProvider(Unpicklable):
         )
 
     def invalidate(self, access_key_id: str) -> None:
-        """Look at the files again before the next use, and fetch anew, if the service refused *access_key_id*."""
+        """Look at the files again before the next use, and fetch again, if the service refused *access_key_id*."""
         current = self._current
         self._current = None if current is None or isinstance(current.plan, plans.KeysPlan) else current
         invalidate = getattr(current.provider, "invalidate", None) if current is not None else None

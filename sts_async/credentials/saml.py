@@ -11,7 +11,7 @@ from ._issued import TO_COME, IssuedProvider, Nobody, ask, check_callable
 
 class SAMLProvider(IssuedProvider):
     """
-    Provide temporary credentials of a role to whom a SAML identity provider vouches for, and keep them fresh.
+    Provide temporary credentials of a role for SAML assertions of an identity provider, and keep them fresh.
 
     No other credentials are needed: the call is not signed.
 
@@ -70,7 +70,7 @@ class SAMLProvider(IssuedProvider):
         Return new credentials, for a new assertion.
 
         Raises:
-            CredentialsError: What returns the assertion failed, or returned something else.
+            CredentialsError: The function that returns the assertion failed, or returned something else.
             STSError: The call failed.
         """
         self._check(lender)

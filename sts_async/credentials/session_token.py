@@ -11,7 +11,7 @@ class SessionTokenProvider(SignedProvider):
     """
     Provide temporary credentials of the IAM user whose keys sign, and keep them fresh.
 
-    With an MFA device the code is asked for at each fetch, never in the background, and anew when STS asks to slow
+    With an MFA device, the code is asked for at each fetch, never in the background, and again when STS asks to slow
     down: no code is sent twice.
 
     Args:
@@ -19,7 +19,7 @@ class SessionTokenProvider(SignedProvider):
             arguments that returns `Credentials`; None for those of the client that it is used with.
         duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 129,600; the service's default is 43,200, and
             root users get at most 3,600.
-        serial_number: MFA device, 9 to 256 characters; asks for *mfa_code*.
+        serial_number: MFA device, 9 to 256 characters; needs *mfa_code*.
         mfa_code: A coroutine function that is given the serial number and returns the code that the device shows, six
             digits. It is asked again when STS asks to slow down, at most 3 times for each fetch.
         minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.

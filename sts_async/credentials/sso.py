@@ -47,11 +47,11 @@ FINAL_CODES = frozenset(
 
 class SSOProvider(RefreshingProvider):
     """
-    Provide the credentials of a role that IAM Identity Center has assigned to whoever ran ``aws sso login``.
+    Provide the credentials of a role that IAM Identity Center has assigned to the user who ran ``aws sso login``.
 
-    The token file of the AWS CLI is read in a thread, and shared with it and with every other SDK. With a session, the
-    token in it is refreshed when no more than 5 min are left, by one process at a time; while a token is valid, one
-    that cannot be refreshed is used on.
+    The token file of the AWS CLI is read in a thread, and shared with the CLI and every other SDK. With a session, its
+    token is refreshed when no more than 5 min are left, by one process at a time. If that fails, the token stays in use
+    while it is valid.
 
     Args:
         account_id: The account of the role, 12 digits.
@@ -60,15 +60,15 @@ class SSOProvider(RefreshingProvider):
         session_name: The sso-session of the config file.
         start_url: Start URL of the access portal; needed without *session_name*.
         cache_directory: Where the token files are; None for ``~/.aws/sso/cache``.
-        trust_token_files: Whether a token file is used although another user owns it or others may write to it; None
-            for what ``STS_ASYNC_TRUST_TOKEN_FILES`` says, else not. A new token is not written to a directory of
-            another user, but kept in memory.
+        trust_token_files: Whether a token file is used even if another user owns it or others may write to it. None
+            follows ``STS_ASYNC_TRUST_TOKEN_FILES``, whose default is false. In a directory of another user, no new
+            token is written: it is kept in memory.
         environ: Where to look for that, ``HOME``, ``AWS_ENDPOINT_URL_SSO``, ``AWS_ENDPOINT_URL_SSO_OIDC``,
             ``AWS_ENDPOINT_URL``, ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``, ``AWS_USE_FIPS_ENDPOINT`` and
             ``AWS_USE_DUALSTACK_ENDPOINT``; the process environment when it is None.
         config: Options for the two services that are called: *use_fips_endpoint*, *use_dualstack_endpoint*,
-            *ignore_configured_endpoint_urls* and *allow_http*. They come before those of the client, which hold
-            where this is None or does not say. Its other options have no effect.
+            *ignore_configured_endpoint_urls* and *allow_http*. They come before those of the client. Those
+            that are not given are taken from the client. Other options of *config* have no effect.
 
     Raises:
         ConfigurationError: An argument is invalid, or neither *session_name* nor *start_url* is given.

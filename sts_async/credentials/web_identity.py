@@ -42,10 +42,10 @@ READ_AGAIN = (0.05, 0.05, 0.05)  # s before each further look at a file that is 
 
 class WebIdentityProvider(IssuedProvider):
     """
-    Provide temporary credentials of a role to whom an OIDC provider, such as that of a Kubernetes cluster, vouches for.
+    Provide temporary credentials of a role for tokens of an OIDC provider, such as that of a Kubernetes cluster.
 
     No other credentials are needed: the call is not signed. A token file is read at each fetch, and again when STS
-    refuses the token: whoever writes it replaces it from time to time.
+    refuses the token, because such files are replaced from time to time.
 
     Args:
         role_arn: ARN of the role, such as ``arn:aws:iam::123456789012:role/path/name``, 20 to 2,048 characters; see
@@ -71,7 +71,7 @@ class WebIdentityProvider(IssuedProvider):
             they are not a path or a function. The home directory is needed and not known.
 
     Attributes:
-        remark: What errors about the token file end with: what there is to say of its path as it stands in a file.
+        remark: The end of errors about the token file: a remark about its path as it stands in a file.
     """
 
     operation = ASSUME_ROLE_WITH_WEB_IDENTITY
@@ -124,7 +124,7 @@ class WebIdentityProvider(IssuedProvider):
 
     async def fetch(self, lender: Lender) -> s.Credentials:
         """
-        Return new credentials, for the token of now.
+        Return new credentials, for the present token.
 
         Raises:
             CredentialsError: The token cannot be read.

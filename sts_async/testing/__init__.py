@@ -1,6 +1,6 @@
 """
-An STS on this host, for demos and tests: `LocalSTS`, what it knows, and the faults that can be put in front of it.
-Beside it, what SDKs fetch credentials from: `LocalIMDS`, `LocalContainer`, `LocalSSO` and `LocalSignIn`.
+An STS on this host, for demos and tests: `LocalSTS`, its accounts, users and roles, and faults for its answers.
+`LocalIMDS`, `LocalContainer`, `LocalSSO` and `LocalSignIn` are the services that SDKs fetch credentials from.
 
     async with LocalSTS(roles=[Role("arn:aws:iam::123456789012:role/demo", external_id="ext-1")]) as server:
         server.faults.add(Throttle(times=2))
@@ -15,7 +15,7 @@ Each runs in a thread of its own, and serves clients of every kind. Tests that u
     with LocalSTS() as server:
         subprocess.run(["aws", "sts", "get-caller-identity"], env={"PATH": os.environ["PATH"], **server.environ})
 
-With pytest the fixtures ``sts_server``, ``sts_client`` and ``sts_environ`` are there without an import.
+In pytest, the fixtures ``sts_server``, ``sts_client`` and ``sts_environ`` need no import.
 
 server      LocalSTS                                service     the path of one request, without a socket
 directory   accounts, users, roles, sessions        verify      SigV4, from the service's side
@@ -26,7 +26,7 @@ propagation on whose behalf a session acts
 faults      what can go wrong, as values            plugin      the pytest fixtures
 clock       VirtualClock: time that a test moves    records     what was asked
 base        what every server is                    server_thread  where it runs
-vending     what those below share: tokens, JSON    local_client   a client that the machine has no say in
+vending     what those below share: tokens, JSON    local_client   a client that reads nothing of the machine
 imds        LocalIMDS: metadata of an instance      container   LocalContainer: the endpoint of ECS and EKS
 sso         LocalSSO: access portal and OIDC        signin      LocalSignIn: what refreshes `aws login`
 """

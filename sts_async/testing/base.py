@@ -1,4 +1,4 @@
-"""What every server here is: a socket on this host, a clock, a script of faults, and records of what was asked."""
+"""The base of all servers here: a socket on this host, a clock, a script of faults, and records of requests."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ _ALONE = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
-"""Variables that turn off the places on a machine that SDKs would ask beside a server."""
+"""Variables that turn off the other places on a machine that SDKs would ask."""
 
 _NO_LINGER = struct.pack("ii", 1, 0)  # close with RST
 
@@ -53,7 +53,7 @@ class Reply:
     Attributes:
         status: HTTP status.
         body: The body.
-        headers: The headers, beside Date and those that HTTP needs.
+        headers: The headers, without Date and those that HTTP needs.
     """
 
     status: int = 200
@@ -74,7 +74,7 @@ class LocalServer(ABC, Generic[Record]):
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
         ssl_context: Serve https with the certificate that is loaded there; None for http.
-        rate: Requests a second that are answered, others get `Throttle`; None for any number.
+        rate: Requests a second that are answered; the rest get `Throttle`. None for any number.
 
     Attributes:
         faults: The script of faults: see `faults`.
@@ -143,7 +143,7 @@ class LocalServer(ABC, Generic[Record]):
         The environment variables by which an SDK or the AWS CLI uses this server, and nothing else on this machine.
 
         They lead to the server, and turn off the shared files and the metadata service where those do not lead to it.
-        They are all that such a process needs, and count if it has no other variables that begin with ``AWS_``.
+        A process needs no further variables of AWS, and must have none: others that begin with ``AWS_`` could win.
 
             subprocess.run(["aws", "sts", "get-caller-identity"], env={"PATH": os.environ["PATH"], **server.environ})
 
@@ -175,10 +175,10 @@ class LocalServer(ABC, Generic[Record]):
 
     async def stop(self) -> None:
         """
-        Close every connection and stop listening. What is known stays; stopping again does nothing.
+        Close every connection and stop listening. The server keeps what it knows; stopping again does nothing.
 
         Raises:
-            RuntimeError: A function that returns credentials, or a clock, did not return within 10 s.
+            RuntimeError: A function of the program, which returns credentials or the time, took longer than 10 s.
         """
         if (thread := self._take_thread()) is not None:
             try:

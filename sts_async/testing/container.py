@@ -26,9 +26,9 @@ class LocalContainer(CredentialsServer):
     Its errors are ``{"code", "message"}``; `Throttle` is HTTP 429.
 
     Args:
-        credentials: What is handed out. A function is called for each fetch; None makes random ones for each.
-        lifetime: How long random credentials live, in seconds; they have expired when it is negative.
-        token: What the Authorization header must be, or None when nothing is asked for.
+        credentials: The credentials that are handed out. A function is called for each fetch; None makes random ones.
+        lifetime: Lifetime of random credentials in seconds; with a negative one they have expired.
+        token: The value that the Authorization header must have, or None to require none.
         path: Where the credentials are: a path, and a query when there is one.
         account_id: AccountId of the answer, or None to leave it out.
         role_arn: RoleArn of the answer, or None to leave it out.

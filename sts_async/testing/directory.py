@@ -104,10 +104,10 @@ class Role:
     Attributes:
         arn: Its ARN.
         max_session_duration: Longest session in seconds; IAM's default is 3,600.
-        external_id: What AssumeRole must name, or None.
+        external_id: The external id that AssumeRole must name, or None.
         mfa_required: Whether the caller must have proved MFA.
         trusts: ARNs of users, roles, sessions and identity providers, ids or root ARNs of accounts, issuers of web
-            identity tokens, or ``*``; None trusts everybody.
+            identity tokens, or ``*``; None trusts every caller.
     """
 
     arn: str = attrs.field(validator=_matches(ROLE_ARN, "the ARN of a role"))
@@ -131,7 +131,7 @@ class Principal:
         user: The user that a key belongs to or that asked for the session; its device proves MFA.
         role_arn: ARN of the role, for the session of a role.
         mfa: Whether MFA was proved.
-        source_identity: Who is behind the session, or None.
+        source_identity: Source identity of the session, or None.
         tags: Session tags, those of earlier sessions in the chain included.
         transitive_tag_keys: Keys of the tags that pass on.
         scope_policies: The policies by which GetScopedCredentials has narrowed the session, oldest first.
@@ -182,7 +182,7 @@ class Directory:
     Args:
         partition: Partition of the ARNs that are made here.
         account: The account of users that name none.
-        trust_undeclared: Whether roles and accounts that were never declared exist, and trust everybody.
+        trust_undeclared: Whether roles and accounts that were never declared exist, and trust every caller.
     """
 
     def __init__(self, *, partition: str, account: Account, trust_undeclared: bool) -> None:
@@ -199,7 +199,7 @@ class Directory:
         self._lock = Lock()  # for what takes more than one step: a test changes it while the server answers
 
     def declare(self, *things: Account | User | Role | ContextProvider) -> None:
-        """Learn, or learn anew, what exists."""
+        """Add what exists, or replace it."""
         for thing in things:
             match thing:
                 case Account():

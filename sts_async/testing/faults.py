@@ -162,7 +162,7 @@ class Answer(Fault):
     Attributes:
         status: HTTP status.
         body: The body.
-        headers: The headers, beside those that HTTP needs.
+        headers: The headers, without those that HTTP needs.
     """
 
     status: int = attrs.field(validator=_valid_status)
@@ -203,7 +203,7 @@ class Script:
             self._waiting.extend(faults)
 
     def clear(self) -> None:
-        """Take all faults back."""
+        """Remove all faults."""
         with self._lock:
             self._waiting.clear()
 

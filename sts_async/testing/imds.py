@@ -38,14 +38,14 @@ class LocalIMDS(CredentialsServer):
     of EC2; `Throttle` is HTTP 429. `Exchange.token` tells which requests came without a token.
 
     Args:
-        role: Name of the role, sent as it is, whatever it is; None for an instance without one.
-        credentials: What is handed out. A function is called for each fetch; None makes random ones for each.
-        lifetime: How long random credentials live, in seconds; they have expired when it is negative.
+        role: Name of the role, sent unchanged, even if invalid; None for an instance without a role.
+        credentials: The credentials that are handed out. A function is called for each fetch; None makes random ones.
+        lifetime: Lifetime of random credentials in seconds; with a negative one they have expired.
         region: Region of the instance.
         availability_zone: Its zone; None for the ``a`` of the region.
         account_id: AccountId of the extended answer.
-        code: Code of the answer. With another than ``Success``, such as ``AssumeRoleUnauthorizedAccess``, it has no
-            credentials, and yet HTTP status 200.
+        code: Code of the answer. With another one than ``Success``, such as ``AssumeRoleUnauthorizedAccess``, the
+            answer has no credentials, although its HTTP status is 200.
         v1: Whether requests without a token are served.
         extended: Whether there are the paths with ``-extended``, which add the account.
         clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
@@ -53,7 +53,7 @@ class LocalIMDS(CredentialsServer):
         port: Port to listen on; 0 for a free one.
         ssl_context: Serve https with the certificate that is loaded there; None for http.
 
-    All but the last four are attributes too, that can be changed at any time.
+    All but the last four are also attributes, which can be changed at any time.
     """
 
     _throttled = ("TooManyRequests", 429)

@@ -1,4 +1,4 @@
-"""A client that nothing on this machine has a say in: tests must not depend on where they run."""
+"""A client that takes no option from this machine: tests must not depend on where they run."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 class LocalClient(STSClient):
     """
-    A client whose environment is that of a server, and neither that nor the shared files of this machine.
+    A client whose environment is that of a server. It reads no variables and no shared files of this machine.
 
-    So the default chain, where it is asked for, finds the user of the server.
+    So the default chain, where a test asks for it, finds the user of the server.
 
     Args:
-        server: The server, which has to run.
-        options: Those of `STSClient`.
+        server: The server, which must be running.
+        options: The options of `STSClient`.
     """
 
     def __init__(self, server: "LocalSTS", **options: Any) -> None:

@@ -1,11 +1,11 @@
 """
 The pytest fixtures ``sts_server``, ``sts_client`` and ``sts_environ``, new for each test.
 
-They are for synchronous and asynchronous tests alike, whichever plugin runs those, in an event loop of any scope: the
-server has a thread of its own, and the client connects in the loop that it is used in. What the server is made of comes
-at first use: pytest loads this module in every program that has the library installed.
+They serve synchronous and asynchronous tests, with any plugin and event loops of any scope. The server has a thread of
+its own, and the client connects in the loop that uses it. The server is imported at first use, because pytest loads
+this module in every program that has the library installed.
 
-A server for many tests is a fixture of the program's own, which the others here then use:
+A server for many tests is a fixture of the program. The other fixtures here then use it:
 
     @pytest.fixture(scope="session")
     def sts_server():
@@ -50,9 +50,9 @@ def sts_client(sts_server: "LocalSTS") -> "Iterator[STSClient]":
 @pytest.fixture
 def sts_environ(sts_server: "LocalSTS", monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """
-    Have all SDKs in this process, and those that it starts, use `sts_server` during the test; give its variables.
+    Have all SDKs in this process, and in those that it starts, use `sts_server` during the test. Give its variables.
 
-    Other variables that begin with ``AWS_``, and those of proxies, are taken away. boto3 gets a new default session.
+    Other variables that begin with ``AWS_``, and those of proxies, are removed. boto3 gets a new default session.
     """
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):

@@ -1,4 +1,4 @@
-"""LocalSTS: a `Service` behind a socket, with what it knows."""
+"""LocalSTS: a `Service` behind a socket, with its accounts, users, roles and sessions."""
 
 import re
 import ssl
@@ -39,7 +39,7 @@ DEFAULT_USER = "developer"
 
 class LocalSTS(LocalServer[Served]):
     """
-    An STS on 127.0.0.1, with what it knows in memory.
+    An STS on 127.0.0.1. It keeps accounts, users, roles and sessions in memory.
 
         async with LocalSTS() as server, server.client() as sts:
             print(await sts.get_caller_identity())
@@ -48,21 +48,21 @@ class LocalSTS(LocalServer[Served]):
     expire. SAML assertions and JWTs are read but NOT verified, and what it issues is good nowhere else.
 
     Args:
-        account: The account of users that name none, by its id or as an `Account`.
-        region: The region of `client`, and of requests that are not signed; its partition is that of the ARNs.
+        account: The account of users that name none: its id, or an `Account`.
+        region: The region of `client`, and of requests that are not signed. ARNs have its partition.
         regions: Regions that a request can be signed for; None for any.
-        roles: The roles that exist. None: every role and every account exists, and trusts everybody, unless one is
-            declared that says otherwise.
-        users: Users, beside the one that `credentials` belong to.
+        roles: The roles that exist. With None, every role and every account exists and trusts every caller, except
+            those that are declared otherwise.
+        users: Further users. The one that `credentials` belong to always exists.
         accounts: Further accounts.
         clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
             Signatures, lifetimes and the Date header follow it.
-        honor_expires: Whether a presigned URL ends with its X-Amz-Expires. STS itself takes it for 15 minutes.
+        honor_expires: Whether a presigned URL expires after its X-Amz-Expires. STS itself accepts it for 15 minutes.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
         ssl_context: Serve https with the certificate that is loaded there; None for http. Several SDKs send a web
-            identity token over https only. A client of ours trusts it by ``client(config=Config(ca_bundle=...))``.
-        rate: Requests a second that are answered, others are throttled; None for any number.
+            identity token over https only. A client trusts it with ``client(config=Config(ca_bundle=...))``.
+        rate: Requests a second that are answered; the rest are throttled. None for any number.
 
     Attributes:
         user: The user that `credentials` belong to. Its MFA device is ``arn:...:mfa/developer`` and shows 123456.
@@ -104,11 +104,11 @@ class LocalSTS(LocalServer[Served]):
         return self.user.credentials
 
     def declare(self, *things: Account | User | Role | ContextProvider) -> None:
-        """Make accounts, users, roles and context providers known, or change those that are."""
+        """Add accounts, users, roles and context providers, or replace those that exist."""
         self._directory.declare(*things)
 
     def principal(self, credentials: Credentials) -> Principal | None:
-        """Return who holds *credentials*, declared or issued here, or None."""
+        """Return the holder of *credentials* that were declared or issued here, or None."""
         return self._directory.holder(credentials.access_key_id)
 
     def expire(self, credentials: Credentials) -> None:
@@ -122,14 +122,14 @@ class LocalSTS(LocalServer[Served]):
 
     def issue(self, role_arn: str, *, session_name: str = "local", seconds: float = 3600) -> TemporaryCredentials:
         """
-        Return credentials that are recognised here, as if somebody had assumed the role; trust is not asked about.
+        Return credentials of a session of the role, which this server recognises. Trust is not checked.
 
-        For what stands in for AWS elsewhere: ``LocalIMDS(credentials=lambda: sts.issue(role_arn))``.
+        The other stand-ins can hand them out: ``LocalIMDS(credentials=lambda: sts.issue(role_arn))``.
 
         Args:
             role_arn: ARN of the role.
             session_name: Name of the session.
-            seconds: How long they live; they have expired when this is negative.
+            seconds: Lifetime in seconds; with a negative one they have expired.
 
         Raises:
             ValueError: *role_arn* is not the ARN of a role.
@@ -167,9 +167,9 @@ class LocalSTS(LocalServer[Served]):
 
     def client(self, **options: Any) -> "STSClient":
         """
-        Return a client of this server; *options* are those of `STSClient`, and come first.
+        Return a client of this server. *options* are those of `STSClient`, and take precedence.
 
-        Neither the environment nor the shared files of this machine have a say in it: its environment is `environ`.
+        The client reads neither the environment nor the shared files of this machine: its environment is `environ`.
         """
         from .local_client import LocalClient
 

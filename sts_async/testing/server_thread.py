@@ -22,7 +22,7 @@ TURNS_TO_CLOSE = 4  # of the event loop: a connection that was just accepted is 
 
 class ServerThread:
     """
-    Listen in a thread. It is used once: another start takes another one.
+    A thread that listens. It is used once: each start of a server takes a new one.
 
     Args:
         handler: Answers each request, in the thread.
@@ -54,7 +54,7 @@ class ServerThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin: `opened` says how it went."""
+        """Begin to listen. `opened` is done when that has succeeded or failed."""
         try:
             self._thread.start()
         except RuntimeError:  # the system has no more threads
@@ -62,7 +62,7 @@ class ServerThread:
             raise
 
     def stop(self) -> None:
-        """Begin to stop: `ended` says when it has. In a process that was forked, where there is no such thread, too."""
+        """Begin to stop. `ended` is done when the thread has ended, or is absent, as in a forked process."""
         if not self._thread.is_alive():
             with contextlib.suppress(InvalidStateError):
                 self.ended.set_result(None)
@@ -71,7 +71,7 @@ class ServerThread:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
     def join(self) -> None:
-        """Wait for the thread, which has said its last word: it `ended`, or could not be `opened`."""
+        """Wait for the thread, once `ended` is done or `opened` has failed."""
         self._thread.join()
 
     @property

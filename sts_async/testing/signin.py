@@ -52,17 +52,17 @@ class LocalSignIn(CredentialsServer):
     ``Refuse("TOKEN_EXPIRED")``, or by `error`.
 
     Args:
-        credentials: What is handed out. A function is called for each fetch; None makes random ones for each.
+        credentials: The credentials that are handed out. A function is called for each fetch; None makes random ones.
         lifetime: How long random credentials live, in seconds; 900 at most on AWS.
         refresh_lifetime: How long a login can be refreshed, in seconds.
         account_id: accountId in the files of `login`.
-        error: With what every refresh is refused, for instance ``USER_CREDENTIALS_CHANGED``; None for none.
+        error: Error code for every refresh, for instance ``USER_CREDENTIALS_CHANGED``; None to answer normally.
         clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
         ssl_context: Serve https with the certificate that is loaded there; None for http.
 
-    All but the last four are attributes too, that can be changed at any time.
+    All but the last four are also attributes, which can be changed at any time.
 
     Raises:
         ImportError: The package cryptography is not installed.

@@ -71,8 +71,8 @@ class LocalSSO(CredentialsServer):
     its path: ``Throttle(path="/token")``.
 
     Args:
-        credentials: What is handed out. A function is called for each fetch; None makes random ones for each.
-        lifetime: How long random credentials live, in seconds; they have expired when it is negative.
+        credentials: The credentials that are handed out. A function is called for each fetch; None makes random ones.
+        lifetime: Lifetime of random credentials in seconds; with a negative one they have expired.
         token_lifetime: How long access tokens from a refresh live, in seconds.
         roles: Pairs of an account id and a role name that the user has; None for every one.
         region: Region of the Identity Center, for the files of `login`.
@@ -82,7 +82,7 @@ class LocalSSO(CredentialsServer):
         port: Port to listen on; 0 for a free one.
         ssl_context: Serve https with the certificate that is loaded there; None for http.
 
-    All but the last four are attributes too, that can be changed at any time.
+    All but the last four are also attributes, which can be changed at any time.
     """
 
     _throttled = ("TooManyRequestsException", 429)

@@ -49,8 +49,8 @@ class CredentialsServer(LocalServer[Exchange]):
     A server that hands out credentials. A subclass says how.
 
     Args:
-        credentials: What is handed out. A function is called for each fetch; None makes random ones for each.
-        lifetime: How long random credentials live, in seconds; they have expired when it is negative.
+        credentials: The credentials that are handed out. A function is called for each fetch; None makes random ones.
+        lifetime: Lifetime of random credentials in seconds; with a negative one they have expired.
         options: Those of `LocalServer`.
 
     Attributes:

@@ -124,7 +124,7 @@ def test_an_asynchronous_test_that_nothing_runs_is_told_at_once(run: Run, option
 
 def test_a_program_can_have_one_server_for_all_its_tests(run: Run) -> None:
     """E4: the recipe in the documentation of the plugin."""
-    recipe = textwrap.dedent((plugin.__doc__ or "").partition("of the program's own")[2].partition("\n\n")[2])
+    recipe = textwrap.dedent((plugin.__doc__ or "").partition("A server for many tests")[2].partition("\n\n")[2])
     text = f"""
 import asyncio
 import pytest

@@ -105,6 +105,7 @@ LAYERS = {
     "observers": 9,
     "_arguments": 6,
     "_commands": 9,
+    "_members": 8,
     "_local_server": 9,
     "doctor": 9,
     "cli": 9,
@@ -151,6 +152,7 @@ OWN_LAYER = {
     "_engine": {"_context", "_parts", "_seams", "_signing"},
     "_assembly": {"_certificates"},
     "client": {"_lifecycle", "calls"},
+    "_members": {"calls"},
     "_local_server": {"testing", "testing.base"},
 }
 SIBLINGS = ("credentials", "fleet", "observers", "testing")  # packages whose modules may import each other

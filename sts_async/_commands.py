@@ -46,6 +46,9 @@ given, such as --max-attempts or --ca-bundle: `sts-async help options` lists the
 A value file://PATH is the text of that file, without the line break at its end; fileb://PATH is its text exactly. A
 value - is read from standard input, once in a command. At most 256 KiB are taken, in UTF-8. Give secrets in one of
 these ways: what is written on the command line is in the list of processes.
+
+A structure is written as NAME=VALUE,NAME=VALUE, with double quotes around a value that has a comma in it. Structures
+and lists are also taken as JSON, such as --tags '[{"Key": "team", "Value": "a, b"}]'.
 """
 
 SHOWN = {

@@ -21,8 +21,8 @@ from typing import Any
 import attrs
 
 from ._core.endpoints import partition_of
+from ._env_file import write_variables
 from ._terminal import PREFIX, complain, in_one_line, say
-from ._variables_file import write_variables
 from .testing import LocalContainer, LocalIMDS, LocalSignIn, LocalSSO, LocalSTS, Role
 from .testing.base import LocalServer
 

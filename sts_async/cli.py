@@ -174,9 +174,10 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
     given: str | None = None
     checked = getattr(options, "config_validate_parameters", True)
     if hasattr(options, "mfa_code"):
-        given = conceal(str(values.read(options.mfa_code, option="--mfa-code")).strip())
-        if checked and not _is_mfa_code(given):
+        text: str = conceal(str(values.read(options.mfa_code, option="--mfa-code")).strip())
+        if checked and not _is_mfa_code(text):
             raise UsageError(f"--mfa-code must {SIX_DIGITS}")
+        given = text
     devices: set[str] = set()
 
     async def code_of(serial_number: str) -> str:
@@ -192,7 +193,7 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
             code: str = conceal(await ask(f"MFA code of {in_one_line(serial_number)}: "))
             if _is_mfa_code(code) or not checked:
                 return code
-            problem = f"the code of the MFA device must {SIX_DIGITS}: run this again, or give --mfa-code CODE"
+            problem = f"the code of the MFA device must {SIX_DIGITS}"
         except NoTerminal:
             problem = (
                 "the profile needs the code of an MFA device, and there is no terminal to ask for it: "

@@ -444,6 +444,15 @@ def quoted(text: str) -> str:
     return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
 
 
+def test_the_example_of_the_help_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "assume-role", "--help")
+    example = re.search(r"such as (--tags '.*')", out)
+
+    assert example
+    _, options = parse(["assume-role", *ROLE_OPTIONS, *shlex.split(example[1])])
+    assert request_of(options, Values()).tags == (Tag(key="team", value="a, b"),)
+
+
 def test_a_list_of_texts_is_taken_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, err = run(capsys, *AUDIENCE, '["a", "b,c"]')
 
@@ -509,7 +518,7 @@ def test_a_file_is_read_as_the_refusal_of_its_path_says(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_no_rule_is_told_as_a_pattern(operation: Operation[object]) -> None:
+def test_no_rule_is_told_as_a_pattern(operation: Operation[Any]) -> None:
     """An expression is no help to a person at a terminal."""
     rules = [
         rule.rule

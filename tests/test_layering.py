@@ -107,7 +107,7 @@ LAYERS = {
     "_commands": 9,
     "_members": 8,
     "_local_server": 9,
-    "_variables_file": 6,
+    "_env_file": 6,
     "doctor": 9,
     "cli": 9,
     "__main__": 10,

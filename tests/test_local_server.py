@@ -14,7 +14,7 @@ import pytest
 from terminals import Terminal
 
 from sts_async import _local_server, cli
-from sts_async._variables_file import MARK
+from sts_async._env_file import MARK
 
 BOTO3 = (
     "import boto3, json; session = boto3.Session(); keys = session.get_credentials();"

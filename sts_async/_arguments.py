@@ -24,8 +24,19 @@ _HARMLESS = re.compile(
 """Messages of `argparse` that repeat nothing that was given."""
 
 
+class UsageError(ValueError):
+    """A value has not the form that its option takes. The text is a message without any value."""
+
+
+def option_of(name: str) -> str:
+    """Return the option for a name of Python."""
+    return f"--{name.replace('_', '-')}"
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that says in one line what is wrong, without any value, and ends with status 2."""
+
+    takes_command = False  # whether it runs a command, which follows --
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **options})
@@ -41,11 +52,16 @@ class Parser(argparse.ArgumentParser):
         if found is None:
             return "invalid arguments"
         if found[2]:
-            return f"invalid {found[1]}{_meant(found[3], self._choices())}"
+            return self._not_among(found[1], found[3])
         return f"{found[1]} takes no value" if found[4] else f"the value of {found[1]} is invalid"
 
-    def _choices(self) -> list[str]:
-        return [name for action in self._actions if action.choices for name in action.choices]
+    def _not_among(self, name: str, given: str) -> str:
+        """Return that the value of an argument is none of its choices; they are listed if they are few."""
+        actions = [action for action in self._actions if name in (*action.option_strings, action.metavar)]
+        choices = [choice for action in actions for choice in action.choices or ()]
+        if name.startswith("--"):
+            return f"{name} must be one of {', '.join(choices)}"
+        return f"invalid {name}{meant(given, choices)}"
 
     def check_options(self, arguments: Sequence[str]) -> None:
         """
@@ -54,7 +70,7 @@ class Parser(argparse.ArgumentParser):
         argparse looks at that last: it takes the value of a misspelt option for the operation, and reports a required
         option as missing that is only misspelt.
         """
-        parser, value_follows = self, False
+        parser, value_follows, many = self, False, False
         for text in arguments:
             name, equals, _ = text.partition("=")
             if text == "--":
@@ -65,23 +81,31 @@ class Parser(argparse.ArgumentParser):
                     if parser is self:
                         self._check_place(name, arguments)
                     parser.refuse([name])
-                value_follows = action.nargs != 0 and not equals
+                value_follows = action.nargs != 0 and (not equals or action.nargs == "+")
+                many = action.nargs == "+"
             elif value_follows:
-                value_follows = False
+                value_follows = many
             elif parser is self:
-                found = self._commands().get(text)
+                found = self.commands().get(text)
                 if found is None:
                     return
                 parser = found
+            elif parser.takes_command:
+                parser.end(f"put the command behind --, as in `{parser.prog} -- COMMAND`")
 
     def _check_place(self, option: str, arguments: Sequence[str]) -> None:
         """End if *option*, which is no option of ours, is one of the operation that is called."""
-        commands = self._commands()
+        commands = self.commands()
         for name in arguments:
             if name in commands and option in commands[name]._option_string_actions:
                 self.end(f"{option} is an option of {name}: write it after {name}")
 
-    def _commands(self) -> "dict[str, Parser]":
+    def command(self, name: str) -> "Parser":
+        """Return the parser of a command."""
+        return self.commands()[name]
+
+    def commands(self) -> "dict[str, Parser]":
+        """Return the parsers of the commands."""
         found = (action.choices for action in self._actions if isinstance(action.choices, dict))
         return next(found, {})
 
@@ -91,7 +115,7 @@ class Parser(argparse.ArgumentParser):
         if not names:
             option = any(text.startswith("-") for text in unknown)
             self.end("unrecognized option" if option else "unexpected positional argument")
-        self.end(f"unrecognized option {names[0]}{_meant(names[0], list(self._option_string_actions))}")
+        self.end(f"unrecognized option {names[0]}{meant(names[0], list(self._option_string_actions))}")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Write help or the version as all output is written. argparse does not notice a full disk."""
@@ -108,9 +132,19 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}. Run `{self.prog} --help` for usage.\n")
 
 
-def _meant(given: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(given.lower().replace("_", "-"), known, 1)
-    return f" (did you mean {near[0]}?)" if near else ""
+def meant(given: str, known: Sequence[str]) -> str:
+    """Return a question for the name that was most likely meant; nothing if none is near enough, or several are."""
+    text = given.lower().replace("_", "-").lstrip("-")
+    names = {name.lstrip("-"): name for name in known if _is_negation(name) == _is_negation(given)}
+    longer = [name for name in names if len(text) > 2 and name.startswith(text)]
+    # Without hyphens in front, which all have, and nearer than by default: --query is not --verify.
+    near = difflib.get_close_matches(text, names, 1, cutoff=0.8) or (longer if len(longer) == 1 else [])
+    return f" (did you mean {names[near[0]]}?)" if near else ""
+
+
+def _is_negation(name: str) -> bool:
+    """Say whether an option switches something off: it is never meant where the opposite was written."""
+    return name.startswith("--no-") and name != "--no-proxy"
 
 
 def whole_number(text: str) -> int:

@@ -6,20 +6,16 @@ Only the operation that is called is looked up, so that ``--help`` imports neith
 
 import argparse
 import inspect
-import re
-import shutil
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._arguments import Parser, Values, whole_number
+from ._arguments import Parser, Values, meant, option_of
 from ._core.wording import Wording
+from ._members import add_members, description_of, documented_in, operation_of
 from ._version import VERSION
 
 if TYPE_CHECKING:
-    from ._core.constraints import Member
     from ._core.options import Option
-    from .operations import Operation
 
 SUMMARIES = {
     "assume-role": "temporary credentials of a role",
@@ -50,6 +46,9 @@ given, such as --max-attempts or --ca-bundle: `sts-async help options` lists the
 A value file://PATH is the text of that file, without the line break at its end; fileb://PATH is its text exactly. A
 value - is read from standard input, once in a command. At most 256 KiB are taken, in UTF-8. Give secrets in one of
 these ways: what is written on the command line is in the list of processes.
+
+A structure is written as NAME=VALUE,NAME=VALUE, with double quotes around a value that has a comma in it. Structures
+and lists are also taken as JSON, such as --tags '[{"Key": "team", "Value": "a, b"}]'.
 """
 
 SHOWN = {
@@ -64,7 +63,8 @@ SHOWN = {
 def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
     """Return the parser, and what it made of the arguments. It ends with `SystemExit` if it understands them not."""
     arguments, to_run = _without_command(_asks_for_help(arguments))
-    if arguments == [HELP, "options"]:
+    topic = arguments[1] if arguments[:1] == [HELP] and len(arguments) == 2 else None
+    if topic == "options":
         parser = _options_alone()
         parser.print_help()
         parser.exit()
@@ -84,13 +84,13 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
         command = commands.add_parser(
             name,
             help=summary,
-            description=_description(name) if called else None,
+            description=description_of(name) if called else None,
             epilog=EPILOG,
             parents=[common],
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if called:
-            _add_members(command, operation_of(name))
+            add_members(command, operation_of(name))
     doctor = commands.add_parser(
         DOCTOR,
         help="where credentials, region and endpoint come from, and what is wrong with them",
@@ -102,6 +102,9 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
     )
     doctor.add_argument("--check", action="store_true", help="call GetCallerIdentity, and say who the caller is")
     _add_local_server(commands)
+    if topic is not None:
+        near = meant(topic, ["options", *commands.choices])
+        parser.end(f"help has no such topic{near}: it takes an operation, or `help options`")
     parser.check_options(arguments)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -111,6 +114,8 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
     options.command = to_run or []
     if hasattr(options, "local") and hasattr(options, "config_endpoint_url"):
         parser.end("--local and --endpoint-url exclude each other")
+    if hasattr(options, "local") and hasattr(options, "config_profile"):
+        parser.end("--local and --profile exclude each other")
     return parser, options
 
 
@@ -119,7 +124,7 @@ def _asks_for_help(arguments: Sequence[str]) -> list[str]:
     match [*arguments]:
         case ["help"]:
             return ["--help"]
-        case ["help", name] if name != "options":
+        case ["help", name] if name in (*SUMMARIES, DOCTOR, LOCAL_SERVER):
             return [name, "--help"]
         case [name, "help"]:
             return [name, "--help"]
@@ -129,22 +134,22 @@ def _asks_for_help(arguments: Sequence[str]) -> list[str]:
 # -- The local server ------------------------------------------------------------------------------------------------
 
 ABOUT_LOCAL_SERVER = """\
-Run STS, and with --services other sources of credentials of AWS, on 127.0.0.1, for tests in any language. What they
-issue is good nowhere else.
+Run STS on 127.0.0.1, and the sources of credentials that --services adds, for tests in any language. What they issue
+is good nowhere else. Every call of STS goes there, whichever the sources.
 
 With `-- COMMAND ...`, run that command with the variables that lead SDKs there and without any other variable of AWS,
 forward signals to it, and end with its status. Without, write the variables, then a line that begins with `# ready`
 (not for json), and run until SIGINT or SIGTERM; the status is 0 then.
 
-STS alone comes with the keys of a user. With another service, credentials come from that one: from the first of
-sso, signin, container and imds that an SDK asks. With sso, HOME is a directory for this run, because SDKs look for
-a login there.
+STS alone comes with the keys of a user. With a further source, there are no keys, and credentials come from that
+source: from the first of sso, signin, container and imds that an SDK asks. With sso, HOME is a directory for this
+run, because SDKs look for a login there.
 """
 
 EXAMPLES = """\
 examples:
   sts-async local-server -- npm test
-  sts-async local-server --services sts,imds -- aws sts get-caller-identity
+  sts-async local-server --services imds -- aws sts get-caller-identity
   sts-async local-server --write-env sts.env &        # and when the file is there:  . ./sts.env
 """
 
@@ -158,19 +163,20 @@ def _add_local_server(commands: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    server.takes_command = True
     server.add_argument(
         "--services",
         type=_services,
         default=("sts",),
         metavar="NAME,...",
-        help=f"which of {', '.join(SERVICES)}; default: sts",
+        help=f"sources of credentials beside STS, which always runs: some of {', '.join(SERVICES[1:])}",
     )
     server.add_argument(
         "--port",
         type=_port,
         default=0,
         metavar="N",
-        help="port of the first service, the next port for each further one; default: 0, for free ports",
+        help="port of STS, the next port for each further service; default: 0, for free ports",
     )
     server.add_argument(
         "--role",
@@ -189,7 +195,8 @@ def _add_local_server(commands: Any) -> None:
     server.add_argument(
         "--write-env",
         metavar="FILE",
-        help="write them to this file, which only you can read; it appears when all is ready, and goes at the end",
+        help="write them to this file, which only you can read; it appears when all is ready, and goes at the end. A "
+        "file that something else wrote is left alone, and refused",
     )
 
 
@@ -205,7 +212,7 @@ def _services(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
     if not {*names} <= {*SERVICES}:
         raise argparse.ArgumentTypeError(f"must be names out of {', '.join(SERVICES)}, with commas between them")
-    return names
+    return ("sts", *(name for name in SERVICES if name in names and name != "sts"))
 
 
 def _port(text: str) -> int:
@@ -248,17 +255,17 @@ def _client_options() -> "dict[str, Option]":
 
 def is_flag(known: "Option") -> bool:
     """Say whether an option is on or off, so that its name alone is its value."""
-    from ._core.options import FLAG
+    from ._core.options import FLAG, OPPOSITE_FLAG
 
-    return known.kind is FLAG
+    return known.kind in (FLAG, OPPOSITE_FLAG)
 
 
 def _value_name(name: str, known: "Option") -> str:
-    from ._core.options import SECONDS, WHOLE
+    from ._core.options import NUMBER, SECONDS, WHOLE
 
     if name in SHOWN:
         return SHOWN[name][0] or ""
-    return {WHOLE: "N", SECONDS: "SECONDS"}.get(known.kind, "TEXT")
+    return {WHOLE: "N", SECONDS: "SECONDS", NUMBER: "SECONDS"}.get(known.kind, "TEXT")
 
 
 def _common(known: "Mapping[str, Option]") -> Parser:
@@ -291,7 +298,7 @@ def _options_alone() -> Parser:
     """Return a parser whose help is the list of all options of the client."""
     from .config import Config
 
-    documented = _documented(inspect.getdoc(Config) or "", "Attributes")
+    documented = documented_in(inspect.getdoc(Config) or "", "Attributes")
     parser = Parser(
         prog="sts-async",
         usage="sts-async OPERATION [OPTION ...]",
@@ -301,10 +308,18 @@ def _options_alone() -> Parser:
         argument_default=argparse.SUPPRESS,
     )
     for name, known in _client_options().items():
-        text = " ".join([documented[name], *([f"Variable: {known.variables[0]}."] if known.variables else [])])
+        text = " ".join(
+            [_without_python(documented[name]), *([f"Variable: {known.variables[0]}."] if known.variables else [])]
+        )
         text += " Secret: prefer file://PATH or -." if known.kind.secret else ""
         _add_client_option(parser, name, None if is_flag(known) else _value_name(name, known), text.replace("%", "%%"))
     return parser
+
+
+def _without_python(text: str) -> str:
+    """Return the documentation of an option without what concerns programs in Python alone."""
+    text = text.replace(" It is hidden in every repr.", "")
+    return text.replace("Default: False", "Default: off").replace("Default: True", "Default: on")
 
 
 def client_options_of(options: argparse.Namespace, values: Values) -> dict[str, Any]:
@@ -323,117 +338,3 @@ def client_options_of(options: argparse.Namespace, values: Values) -> dict[str, 
         if value is not None:
             given[name] = value
     return given
-
-
-# -- Members of a request --------------------------------------------------------------------------------------------
-
-
-_FORMS_IN_PROGRAMS = (
-    r", or a mapping that is sent compactly,|, or a `timedelta`|, such as \{.*?\}, or a list of `Tag`|, by their ARNs"
-)
-
-
-def operation_of(name: str) -> "Operation[Any]":
-    """Return the operation of a command."""
-    from .operations import OPERATIONS
-
-    return next(operation for operation in OPERATIONS if operation.name.lower() == name.replace("-", ""))
-
-
-def _add_members(command: argparse.ArgumentParser, operation: "Operation[Any]") -> None:
-    documented = _documented(_documentation(command.prog.split()[-1]), "Args")
-    for member in operation.request.__members__:
-        command.add_argument(
-            option_of(member.name),
-            dest=f"member_{member.name}",
-            required=member.required,
-            nargs="+" if member.kind is list else None,
-            action="extend" if member.kind is list else "store",
-            metavar=_metavar(member),
-            type=whole_number if member.kind is int else str,
-            help=_help(member, documented.get(member.name, "")),
-        )
-
-
-def _documentation(command: str) -> str:
-    """Return the docstring of a command's coroutine in `calls`."""
-    from .calls import Calls
-
-    return inspect.getdoc(getattr(Calls, command.replace("-", "_"))) or ""
-
-
-def _description(command: str) -> str:
-    """Return the paragraphs of a command's documentation that precede its arguments, with the names of commands."""
-    text = re.split(r"^(?:Args|Raises|Source):", _documentation(command), maxsplit=1, flags=re.MULTILINE)[0].strip()
-    text = re.sub(r"`(\w+)`", lambda name: f"`{name[1].replace('_', '-')}`", text).replace("``", "")
-    width = max(shutil.get_terminal_size().columns - 2, 40)
-    return "\n\n".join(textwrap.fill(paragraph, width) for paragraph in text.split("\n\n"))
-
-
-def _documented(documentation: str, section: str) -> dict[str, str]:
-    """Return what a section of a docstring, such as ``Args``, says of each name."""
-    text = documentation.partition(f"{section}:\n")[2].partition("\n\n")[0]
-    found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", text, re.MULTILINE)
-    return {name: _unmarked(" ".join(words.split())) for name, words in found}
-
-
-def _unmarked(text: str) -> str:
-    """Return a text of a docstring without its marks for code and for ``*argument*``. Other asterisks stay."""
-    return re.sub(r"``|(?<![*\w])\*(\w+)\*(?![*\w])", lambda found: found[1] or "", text)
-
-
-def _help(member: "Member", documented: str) -> str:
-    text = f"{documented} Secret: prefer file://PATH or -." if member.secret else documented
-    text = re.sub(_FORMS_IN_PROGRAMS, "", text)  # here all values are text
-    if member.name == "encoded_message":
-        text += " The whole text of the error, which contains the message, is accepted too."
-    return text.replace("%", "%%")
-
-
-def option_of(name: str) -> str:
-    """Return the option for a name of Python."""
-    return f"--{name.replace('_', '-')}"
-
-
-def _metavar(member: "Member") -> str:
-    shape = (member.items or member).kind
-    if shape is int:
-        return "N"
-    return ",".join(f"{m.wire}=..." for m in shape.__members__) if hasattr(shape, "__members__") else "TEXT"
-
-
-def request_of(options: argparse.Namespace, values: Values) -> Any:
-    """
-    Return the request that the options describe.
-
-    Raises:
-        ValueError: A value is no structure of the form that its option takes, or its file cannot be read.
-    """
-    members = {
-        member.name: _value(values, option_of(member.name), member, given)
-        for member in operation_of(options.operation).request.__members__
-        if (given := getattr(options, f"member_{member.name}")) is not None
-    }
-    if "encoded_message" in members:
-        from .errors import encoded_message_in
-
-        members["encoded_message"] = encoded_message_in(members["encoded_message"]) or members["encoded_message"]
-    return operation_of(options.operation).request(**members)
-
-
-def _value(values: Values, option: str, member: "Member", given: Any, *, inside: bool = False) -> Any:
-    """Return the value of a member from its text: scalars as they are, structures from ``Name=value,Name=value``."""
-    if member.kind is list:
-        return [_value(values, option, member.items, item) for item in given]
-    if not hasattr(member.kind, "__members__"):
-        return values.read(given, option=option, inside=inside)
-    fields = {field.wire: field for field in member.kind.__members__}
-    if "=" not in given and len(fields) == 1:
-        given = f"{next(iter(fields))}={given}"  # a policy may be given by its ARN alone
-    parts = given.split(",")
-    pairs = dict(pair.partition("=")[::2] for pair in parts)
-    needed = {wire for wire, field in fields.items() if field.required}
-    if len(pairs) < len(parts) or not needed <= pairs.keys() <= fields.keys():
-        raise ValueError(f"a value of {option} must look like {_metavar(member)}")
-    found = {fields[wire].name: _value(values, option, fields[wire], text, inside=True) for wire, text in pairs.items()}
-    return member.kind(**found)

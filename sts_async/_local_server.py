@@ -13,7 +13,7 @@ import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import attrs
 
 from ._core.endpoints import partition_of
+from ._env_file import write_variables
 from ._terminal import PREFIX, complain, in_one_line, say
 from .testing import LocalContainer, LocalIMDS, LocalSignIn, LocalSSO, LocalSTS, Role
 from .testing.base import LocalServer
@@ -41,12 +42,12 @@ class Settings:
     What to run.
 
     Attributes:
-        services: Some of `SERVICES`.
+        services: Some of `SERVICES`. STS runs in any case.
         region: Region of the stand-ins.
-        port: Port of the first service, the next one for each further one; 0 for free ports.
+        port: Port of STS, the next one for each further service; 0 for free ports.
         roles: ARNs of the roles that exist; none for every role. The first is that of instance, container and login.
         form: How variables are written: ``sh``, ``dotenv`` or ``json``.
-        write_env: The file that they are written to, or None for standard output.
+        write_env: The file that they are written to, or None: to standard output if there is no command.
         command: What to run, with its arguments; empty to run until a signal comes.
     """
 
@@ -72,11 +73,15 @@ async def run(settings: Settings) -> int:
         home = await asyncio.to_thread(stack.enter_context, tempfile.TemporaryDirectory(prefix="sts-async-"))
         servers = _servers(settings)
         for server in servers.values():
-            await stack.enter_async_context(server)
+            await _listen(server, settings, stack)
         variables = await asyncio.to_thread(_variables, settings, servers, Path(home))
+        if settings.write_env is not None:
+            text = _written({**_without_proxy(os.environ), **variables}, form=settings.form)
+            written = await asyncio.to_thread(write_variables, Path(settings.write_env), text, form=settings.form)
+            stack.push_async_callback(asyncio.to_thread, written.remove)
         if settings.command:
             return await _run_command(settings.command, _environment(variables), told)
-        await _announce(settings, servers, variables, stack)
+        _announce(settings, servers, variables)
         await told.get()
     return 0
 
@@ -89,14 +94,13 @@ def _servers(settings: Settings) -> dict[str, LocalServer[Any]]:
     partition = partition_of(settings.region).name
     role_arn = settings.roles[0] if settings.roles else f"arn:{partition}:iam::{ACCOUNT}:role/demo"
     account, name = Role(role_arn).arn.split(":")[4], role_arn.rpartition("/")[2]
-    chosen = [service for service in SERVICES if service in settings.services]
+    # STS in any case: without it, the calls of the program would go to AWS itself.
+    chosen = [service for service in SERVICES if service in {"sts", *settings.services}]
     ports = {service: settings.port + index if settings.port else 0 for index, service in enumerate(chosen)}
-    servers: dict[str, LocalServer[Any]] = {}
-    issue: Callable[[], Any] | None = None
-    if "sts" in chosen:
-        roles = [Role(arn) for arn in settings.roles] or None
-        sts = servers["sts"] = LocalSTS(region=settings.region, roles=roles, account=account, port=ports["sts"])
-        issue = partial(sts.issue, role_arn)
+    roles = [Role(arn) for arn in settings.roles] or None
+    sts = LocalSTS(region=settings.region, roles=roles, account=account, port=ports["sts"])
+    issue = partial(sts.issue, role_arn)
+    servers: dict[str, LocalServer[Any]] = {"sts": sts}
     if "sso" in chosen:
         servers["sso"] = LocalSSO(credentials=issue, region=settings.region, port=ports["sso"])
     if "signin" in chosen:
@@ -108,6 +112,17 @@ def _servers(settings: Settings) -> dict[str, LocalServer[Any]]:
             credentials=issue, role=name, region=settings.region, account_id=account, port=ports["imds"]
         )
     return servers
+
+
+async def _listen(server: LocalServer[Any], settings: Settings, stack: contextlib.AsyncExitStack) -> None:
+    try:
+        await stack.enter_async_context(server)
+    except OSError as error:
+        if not settings.port or error.errno is None:
+            raise
+        raise ValueError(
+            f"--port {settings.port}: port {server._port} of {LOOPBACK} cannot be had: {os.strerror(error.errno)}"
+        ) from None
 
 
 def _variables(settings: Settings, servers: Mapping[str, LocalServer[Any]], home: Path) -> dict[str, str]:
@@ -167,20 +182,11 @@ def _without_proxy(environ: Mapping[str, str]) -> dict[str, str]:
 # -- Until a signal comes ----------------------------------------------------------------------------------------------
 
 
-async def _announce(
-    settings: Settings,
-    servers: Mapping[str, LocalServer[Any]],
-    variables: Mapping[str, str],
-    stack: contextlib.AsyncExitStack,
-) -> None:
-    """Write the variables, and say that all is ready, as the last thing."""
-    variables = {**_without_proxy(os.environ), **variables}
-    text = _written(variables, form=settings.form)
-    if settings.write_env is not None:
-        path = Path(settings.write_env)
-        stack.callback(path.unlink, missing_ok=True)
-        await asyncio.to_thread(_write, path, text)
-        text = ""
+def _announce(settings: Settings, servers: Mapping[str, LocalServer[Any]], variables: Mapping[str, str]) -> None:
+    """Write the variables, unless a file has them, and say that all is ready, as the last thing."""
+    text = ""
+    if settings.write_env is None:
+        text = _written({**_without_proxy(os.environ), **variables}, form=settings.form)
     ready = " ".join(f"{name}={server.url}" for name, server in servers.items())
     if settings.form != "json" or not text:  # one line of JSON says by itself that it is whole
         text += f"# ready: {ready}\n"
@@ -197,18 +203,6 @@ def _written(variables: Mapping[str, str], *, form: str) -> str:
     lines = [f"unset {' '.join(map(shlex.quote, others))}\n"] if others else []
     lines += [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items())]
     return "".join(lines)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, at once: what waits for it finds all of it."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".sts-async-")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

@@ -7,14 +7,16 @@ The answer alone is written to standard output. Every error is one line on stand
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._arguments import Values
-from ._commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, option_of, parse, request_of
+from ._arguments import UsageError, Values
+from ._commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, parse
 from ._core.secret import conceal
 from ._core.wording import spoken_in
+from ._members import SIX_DIGITS, in_options, operation_of, request_of
 from ._terminal import PREFIX, NoTerminal, OutputLost, ask, complain, in_one_line, say, warnings_shown
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ def _main(arguments: Sequence[str]) -> int:
             if options.operation == LOCAL_SERVER:
                 return _serve(options)
             healthy, output = _run(options)
+    except UsageError as error:
+        parser.command(options.operation).end(in_one_line(error))
     except (STSError, OSError, ValueError, ImportError) as error:  # the last: a package is missing, or too old
         complain(f"{PREFIX}{_said(error, options)}\n")
         return 1
@@ -101,16 +105,10 @@ def _said(error: Exception, options: "argparse.Namespace") -> str:
 
     text: object = error
     if isinstance(error, ParamValidationError) and error.shape == f"{_name(options)}Request":
-        text = "; ".join(map(_with_option, error.violations))
+        text = in_options(error.violations)
     elif isinstance(error, ServiceError):
         text = error.with_encoded_message(str(error))
     return in_one_line(text)
-
-
-def _with_option(violation: str) -> str:
-    """Return a line of `ParamValidationError` with the option in place of the member."""
-    path, _, rule = violation.partition(" ")
-    return f"{option_of(path)} {rule}"
 
 
 async def _call(
@@ -174,8 +172,12 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
     from .errors import CredentialsError
 
     given: str | None = None
+    checked = getattr(options, "config_validate_parameters", True)
     if hasattr(options, "mfa_code"):
-        given = conceal(str(values.read(options.mfa_code, option="--mfa-code")).strip())
+        text: str = conceal(str(values.read(options.mfa_code, option="--mfa-code")).strip())
+        if checked and not _is_mfa_code(text):
+            raise UsageError(f"--mfa-code must {SIX_DIGITS}")
+        given = text
     devices: set[str] = set()
 
     async def code_of(serial_number: str) -> str:
@@ -188,7 +190,10 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
                 )
             return given
         try:
-            return await ask(f"MFA code of {in_one_line(serial_number)}: ")
+            code: str = conceal(await ask(f"MFA code of {in_one_line(serial_number)}: "))
+            if _is_mfa_code(code) or not checked:
+                return code
+            problem = f"the code of the MFA device must {SIX_DIGITS}"
         except NoTerminal:
             problem = (
                 "the profile needs the code of an MFA device, and there is no terminal to ask for it: "
@@ -201,8 +206,10 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
     return code_of
 
 
+def _is_mfa_code(text: str) -> bool:
+    return bool(re.fullmatch(r"[0-9]{6}", text))
+
+
 def _name(options: "argparse.Namespace") -> str:
     """Return the name of the operation that is called, as the API spells it; empty for another command."""
-    from ._commands import operation_of
-
     return operation_of(options.operation).name if options.operation in SUMMARIES else ""

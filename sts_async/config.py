@@ -98,14 +98,16 @@ class Config:
             With it, a configured URL is refused. Default: False.
         use_dualstack_endpoint: Whether STS, SSO and AWS sign-in are called at hosts that also speak IPv6. With it, a
             configured URL is refused. Default: False.
-        sts_regional_endpoints: ``legacy`` uses the global endpoint for fifteen regions, which
-            `endpoints.LEGACY_GLOBAL_REGIONS` lists. Default: ``regional``.
+        sts_regional_endpoints: ``legacy`` uses the global endpoint for the fifteen oldest regions: ap-northeast-1,
+            ap-south-1, ap-southeast-1, ap-southeast-2, ca-central-1, eu-central-1, eu-north-1, eu-west-1, eu-west-2,
+            eu-west-3, sa-east-1, us-east-1, us-east-2, us-west-1 and us-west-2. Default: ``regional``.
         signing_region: The region that requests are signed for, where it is not that of the endpoint.
             Default: the endpoint's.
         signing_name: The name of the service that requests are signed for. Default: ``sts``.
         allow_http: Whether endpoints beyond this host may be reached without TLS: those of STS, SSO and AWS sign-in.
             Default: False.
         validate_parameters: Whether requests are checked against the API's constraints before they are sent.
+            Default: True.
         retry_mode: ``legacy``, ``standard`` or ``adaptive``. Default: ``adaptive``.
         max_attempts: Attempts per call, the first included. Default: 3, and 5 in the legacy mode.
         defaults_mode: ``in-region`` takes 1.1 s as the default of *connect_timeout*, ``mobile`` 30. Default:
@@ -115,10 +117,10 @@ class Config:
         read_timeout: Seconds for one attempt, including connecting, excluding time queued for a connection.
             Default: 10.
         deadline: Seconds for a whole call, retries and the wait for credentials included. Default: 30.
-        time_offset: Seconds by which the service's clock is ahead of this host's. None learns it from answers that
-            come over TLS or from this host.
-        disable_clock_skew_correction: Whether the service's clock is not learnt from answers. Default: False.
-        handlers: Objects that take part in every request, in this order: see `handlers`. Default: none.
+        time_offset: Seconds by which the service's clock is ahead of this host's. Default: learnt from its answers,
+            where they come over TLS or from this host.
+        disable_clock_skew_correction: Whether *time_offset* is not learnt from answers. Default: False.
+        handlers: What takes part in every request, in this order: see `handlers`. Default: none.
         max_connections: Greatest number of connections, and of requests under way. Default: 50.
         max_response_bytes: Greatest size of the body of an answer. Default: 1 MiB.
         keepalive_timeout: Seconds for which an idle connection is kept. Default: 15.
@@ -146,15 +148,14 @@ class Config:
         user_agent_suffix: The end of the User-Agent header, such as ``shop/1.0``; at most 128 characters.
         ec2_metadata_disabled: Whether the instance metadata service is never asked. Default: False.
         ec2_metadata_endpoint: URL of the instance metadata service.
-        ec2_metadata_endpoint_mode: Which address of the metadata service is used: ``IPv4`` or ``IPv6``.
-            Default: ``IPv4``.
-        ec2_metadata_timeout: Seconds for each request to the metadata service. Default: 1.
-        ec2_metadata_attempts: Attempts for each request to the metadata service. Default: 1.
-        ec2_instance_profile_name: The role whose credentials are asked for; None asks for the name of the role first.
-        imds_v1_fallback: Whether version 1 of the metadata service is asked when version 2 is not there. Any process on
-            the host can be tricked into asking version 1. The variable and the key of a profile say the opposite: that
-            version 1 is disabled. Default: False, unlike in other SDKs.
-        trust_token_files: Whether token files of ``aws sso login`` and ``aws login`` are used even if another user
+        ec2_metadata_endpoint_mode: ``IPv4`` or ``IPv6``: which of its own addresses is used. Default: ``IPv4``.
+        ec2_metadata_timeout: Seconds for each request to it. Default: 1.
+        ec2_metadata_attempts: Attempts for each request to it. Default: 1.
+        ec2_instance_profile_name: The role to ask it for. Default: it is asked for the name first.
+        imds_v1_fallback: Whether version 1 of the service, which any process on the host can be tricked into asking,
+            is asked when version 2 is not there. A variable or a profile says the opposite: that version 1 is disabled
+            or not. Default: False, unlike in other SDKs.
+        trust_token_files: Whether token files of ``aws sso login`` and ``aws login`` are used although another user
             owns them or others may write to them, as in a container with a mounted home directory or on a Windows
             drive under WSL. Users who can write to them choose the credentials. Default: False.
         show_process_stderr: Whether the errors of a ``credential_process`` end with what it last wrote to standard

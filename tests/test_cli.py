@@ -5,25 +5,35 @@ import base64
 import json
 import logging
 import os
+import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support import ROLE
 
 from sts_async import cli
-from sts_async._arguments import MOST_BYTES
+from sts_async._arguments import MOST_BYTES, Values
+from sts_async._commands import client_options_of, parse
+from sts_async._core.constraints import Category, Member, Pattern
+from sts_async._core.endpoints import LEGACY_GLOBAL_REGIONS
+from sts_async._members import in_options, request_of
 from sts_async._terminal import in_one_line
 from sts_async._version import VERSION
 from sts_async.calls import Calls
+from sts_async.config import OPTIONS
 from sts_async.operations import OPERATIONS, Operation
+from sts_async.shapes import Tag
 from sts_async.testing import LocalSTS
 
-LOCAL = ["--local", "assume-role", "--role-arn", ROLE, "--role-session-name", "me"]
+ROLE_OPTIONS = ["--role-arn", ROLE, "--role-session-name", "me"]
+LOCAL = ["--local", "assume-role", *ROLE_OPTIONS]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -258,7 +268,7 @@ TOKEN = "SENTINEL"
             ["--token-code", TOKEN, "get-session-token"],
             ": --token-code is an option of get-session-token: write it after get-session-token",
         ),
-        (["--token-code", TOKEN, "doctor"], ": unrecognized option --token-code (did you mean --mfa-code?)"),
+        (["--token-code", TOKEN, "doctor"], ": unrecognized option --token-code"),
         (["--reg", TOKEN, "doctor"], ": unrecognized option --reg (did you mean --region?)"),
         (
             ["--local", "--regon", "eu-west-1", "get-caller-identity"],
@@ -384,11 +394,13 @@ def test_a_list_goes_on_when_its_option_comes_again(capsys: pytest.CaptureFixtur
             1,
             "sts-async: --endpoint-url must begin with https://",
         ),
-        ([*LOCAL, "--role-session-name", "a b"], 1, "sts-async: --role-session-name must match"),
+        ([*LOCAL, "--role-session-name", "a b"], 1, "sts-async: --role-session-name must have only A-Z a-z 0-9 _ + ="),
+        (
+            ["--local", "get-session-token", "--token-code", "12"],
+            1,
+            "sts-async: --token-code must be six digits\n",
+        ),
         ([*LOCAL, "--duration-seconds", "43201"], 1, "sts-async: --duration-seconds must be 900 to"),
-        ([*LOCAL, "--tags", "team=a"], 1, "sts-async: a value of --tags must look like Key=...,Value=..."),
-        ([*LOCAL, "--tags", "Key=a,Key=b,Value=c"], 1, "sts-async: a value of --tags must look like Key=...,Value=..."),
-        ([*LOCAL, "--tags", "Key=a"], 1, "sts-async: a value of --tags must look like Key=...,Value=..."),
         (["--local", "decode-authorization-message", "--encoded-message", "x"], 1, "sts-async: InvalidAuthorizationM"),
     ],
     ids=str,
@@ -401,6 +413,197 @@ def test_every_error_is_one_line_and_a_status(
     assert (found, out) == (status, "")
     assert err.startswith(message)
     assert err.count("\n") == 1
+
+
+# -- Structures, lists and documents ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ['[{"Key": "team", "Value": "a"}, {"Key": "cost", "Value": "b"}]'],
+        ['{"Key": "team", "Value": "a"}', "Key=cost,Value=b"],
+        ["Key=\"team\",Value='a'", 'Key=cost,Value="b"'],
+        ["file://tags.json"],
+    ],
+    ids=str,
+)
+def test_structures_are_taken_in_the_forms_of_the_aws_cli(given: list[str], tmp_path: Path) -> None:
+    """Shorthand, in quotes or not, and JSON, also of a file."""
+    (tmp_path / "tags.json").write_text(' [{"Key": "team", "Value": "a"}, {"Key": "cost", "Value": "b"}]\n')
+    _, options = parse(
+        ["assume-role", *ROLE_OPTIONS, "--tags", *[one.replace("//", f"//{tmp_path}/") for one in given]]
+    )
+
+    assert request_of(options, Values()).tags == (Tag(key="team", value="a"), Tag(key="cost", value="b"))
+
+
+@given(st.lists(st.fixed_dictionaries({"Key": st.text(min_size=1), "Value": st.text()}), min_size=1))
+def test_any_text_is_a_value_in_json_and_in_quotes(tags: list[dict[str, str]]) -> None:
+    """A comma, a quote or `file://` in a value has no meaning there; in quotes, only the last."""
+    expected = tuple(Tag(key=tag["Key"], value=tag["Value"]) for tag in tags)
+    shorthand = [",".join(f"{name}={quoted(text)}" for name, text in tag.items()) for tag in tags]
+
+    for written in ([json.dumps(tags)], shorthand):
+        _, options = parse(["assume-role", *ROLE_OPTIONS, "--tags", *written])
+
+        assert request_of(options, Values()).tags == expected
+
+
+def quoted(text: str) -> str:
+    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
+
+
+def test_the_example_of_the_help_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "assume-role", "--help")
+    example = re.search(r"such as (--tags '.*')", out)
+
+    assert example
+    _, options = parse(["assume-role", *ROLE_OPTIONS, *shlex.split(example[1])])
+    assert request_of(options, Values()).tags == (Tag(key="team", value="a, b"),)
+
+
+def test_a_list_of_texts_is_taken_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, err = run(capsys, *AUDIENCE, '["a", "b,c"]')
+
+    assert (audience(out), err) == (["a", "b,c"], "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--tags", "team=SENTINEL"],
+            "a value of --tags must look like Key=...,Value=..., with double quotes around a",
+        ),
+        (["--tags", "Key=a,Key=b,Value=c"], "a value of --tags must look like Key=...,Value=..., with double quotes"),
+        (["--tags", "Key=SENTINEL"], "a value of --tags must look like Key=...,Value=..., with double quotes around a"),
+        (["--tags", "Key=a,Value=b,SENTINEL"], "a value of --tags must look like Key=...,Value=..., with double quote"),
+        (
+            ["--tags", "Key=a,Value=b,"],
+            "a value of --tags must look like Key=...,Value=..., with double quotes around ",
+        ),
+        (
+            ["--tags", '[{"Key": "SENTINEL"}]'],
+            'the JSON of --tags must be {"Key": "...", "Value": "..."}, with texts as',
+        ),
+        (
+            ["--tags", '[{"Key": "a", "Value": 1}]'],
+            'the JSON of --tags must be {"Key": "...", "Value": "..."}, with te',
+        ),
+        (
+            ["--tags", "[1]"],
+            'the JSON of --tags must be {"Key": "...", "Value": "..."}, with texts as values, or a list',
+        ),
+        (["--tags", '[{"SENTINEL'], "--tags begins as JSON does, and is not valid JSON"),
+        (["--transitive-tag-keys", "[1]"], "the JSON of --transitive-tag-keys must be a list of texts"),
+        (["--policy", "policy.json"], "--policy must be JSON (did you mean file://policy.json?)"),
+        (["--policy", "file:policy.json"], "--policy must be JSON (did you mean file://policy.json?)"),
+        (["--policy", "/dir/policy.json"], "--policy must be JSON (did you mean file:///dir/policy.json?)"),
+        (["--policy", "SENTINEL"], "--policy must be JSON: the text itself, or file://PATH for that of a file"),
+    ],
+    ids=str,
+)
+def test_a_value_in_a_wrong_form_is_usage_and_is_not_repeated(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    status, out, err = run(capsys, *LOCAL, *arguments)
+
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"sts-async assume-role: {message}")
+    assert err.endswith(". Run `sts-async assume-role --help` for usage.\n")
+    assert TOKEN not in err
+
+
+def test_a_file_is_read_as_the_refusal_of_its_path_says(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("narrow").write_text('{"Version": "2012-10-17", "Statement": []}')
+    _, _, err = run(capsys, *LOCAL, "--policy", "narrow")
+    advice = re.search(r"did you mean (\S+)\?\)", err)
+
+    assert advice
+    assert run(capsys, *LOCAL, "--policy", advice[1])[::2] == (0, "")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_no_rule_is_told_as_a_pattern(operation: Operation[Any]) -> None:
+    """An expression is no help to a person at a terminal."""
+    rules = [
+        rule.rule
+        for member in members_of(operation.request)
+        for rule in member.constraints
+        if isinstance(rule, Pattern | Category)
+    ]
+
+    for rule in rules:
+        assert in_options([f"name must {rule}"]) != f"--name must {rule}"
+
+
+def members_of(shape: Any) -> Iterator[Member]:
+    for member in shape.__members__:
+        yield member
+        for one in (member, member.items):
+            if one is not None:
+                yield one
+                yield from members_of(one.kind) if hasattr(one.kind, "__members__") else ()
+
+
+# -- Usage -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["get-caller-identity", "--query", "x"], "unrecognized option --query. Run"),
+        (["get-caller-identity", "--no-sign-request"], "unrecognized option --no-sign-request. Run"),
+        (["get-caller-identity", "--no-regions"], "unrecognized option --no-regions. Run"),
+        (["local-server", "--local"], "unrecognized option --local. Run"),
+        (["get-session-token", "--duration", "900"], "unrecognized option --duration (did you mean --duration-seconds"),
+        (["assume-role", "--role", "x"], "unrecognized option --role. Run"),  # two begin with it
+        (
+            ["help", "option"],
+            "help has no such topic (did you mean options?): it takes an operation, or `help options`",
+        ),
+        (["help", "nonsense"], "help has no such topic: it takes an operation, or `help options`"),
+        (["--local", "--profile", "work", "get-caller-identity"], "--local and --profile exclude each other"),
+    ],
+    ids=str,
+)
+def test_a_suggestion_is_near_and_of_the_same_meaning(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    status, out, err = run(capsys, *arguments)
+
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
+def test_the_list_of_options_says_what_the_command_line_takes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No words of Python, and no mark of a docstring that is a word by itself is lost."""
+    monkeypatch.setenv("COLUMNS", "1000")  # so that no name is broken
+    _, out, _ = run(capsys, "help", "options")
+    text = " ".join(out.split())
+
+    assert "replaced by ***; others" in text
+    assert "or * for all; between commas" in text
+    assert "--imds-v1-fallback, --no-imds-v1-fallback" in text
+    assert "--time-offset SECONDS" in text
+    assert "as the default of --connect-timeout" in text
+    assert all(region in text for region in LEGACY_GLOBAL_REGIONS)
+    assert re.findall(r"\bNone\b|\bFalse\b|\bTrue\b|`|\brepr\b", text) == []
+    variables = {name for known in OPTIONS.values() for name in known.variables}
+    assert [name for name in {*OPTIONS} - variables if "_" in name and re.search(rf"\b{name}\b", text)] == []
+
+
+@pytest.mark.parametrize(("option", "value"), [("--imds-v1-fallback", True), ("--no-imds-v1-fallback", False)])
+def test_a_flag_means_what_it_says_though_its_variable_says_the_opposite(option: str, value: bool) -> None:
+    _, options = parse(["get-caller-identity", option])
+
+    assert client_options_of(options, Values()) == {"imds_v1_fallback": value}
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,9 @@ LAYERS = {
     "observers": 9,
     "_arguments": 6,
     "_commands": 9,
+    "_members": 8,
     "_local_server": 9,
+    "_env_file": 6,
     "doctor": 9,
     "cli": 9,
     "__main__": 10,
@@ -151,6 +153,7 @@ OWN_LAYER = {
     "_engine": {"_context", "_parts", "_seams", "_signing"},
     "_assembly": {"_certificates"},
     "client": {"_lifecycle", "calls"},
+    "_members": {"calls"},
     "_local_server": {"testing", "testing.base"},
 }
 SIBLINGS = ("credentials", "fleet", "observers", "testing")  # packages whose modules may import each other

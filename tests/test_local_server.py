@@ -14,6 +14,7 @@ import pytest
 from terminals import Terminal
 
 from sts_async import _local_server, cli
+from sts_async._env_file import MARK
 
 BOTO3 = (
     "import boto3, json; session = boto3.Session(); keys = session.get_credentials();"
@@ -70,6 +71,8 @@ async def end(process: asyncio.subprocess.Process, number: int = signal.SIGTERM)
     ("services", "method", "arn"),
     [
         ([], "env", ":user/developer"),
+        (["--services", "sts"], "env", ":user/developer"),
+        (["--services", "imds"], "iam-role", ":assumed-role/demo/local"),
         (["--services", "sts,imds"], "iam-role", ":assumed-role/demo/local"),
         (["--services", "sts,container"], "container-role", ":assumed-role/demo/local"),
         (["--services", "sts,sso"], "sso", ":assumed-role/demo/local"),
@@ -235,7 +238,7 @@ async def test_variables_are_written_for_other_readers_too() -> None:
 async def test_a_file_with_the_variables_is_there_when_all_is_ready_and_gone_at_the_end(tmp_path: Path) -> None:
     """It has keys in it, though of no worth: only its owner reads it, whatever was there before."""
     path = tmp_path / "sts.env"
-    path.write_text("before")
+    path.write_text(f"{MARK}export AWS_REGION=before\n")  # as a run leaves it that was killed
     path.chmod(0o666)
     process = await start("--write-env", str(path))
     (ready,) = await until_ready(process)
@@ -252,7 +255,90 @@ async def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None
     status, out, err = await run("--write-env", f"{tmp_path}/gone/sts.env")
 
     assert (status, out, err.count("\n")) == (1, "", 1)
-    assert "No such file or directory" in err
+    assert err == f"sts-async: --write-env: '{tmp_path}/gone/sts.env' cannot be written: No such file or directory\n"
+
+
+@pytest.mark.parametrize("form", ["sh", "dotenv", "json"])
+async def test_a_file_of_the_user_is_neither_replaced_nor_removed(tmp_path: Path, form: str) -> None:
+    """Most likely it is the `.env` of the project."""
+    path = tmp_path / ".env"
+    path.write_text("MINE=1\n")
+    status, out, err = await run("--format", form, "--write-env", str(path))
+
+    assert (status, out, path.read_text()) == (1, "", "MINE=1\n")
+    assert err.startswith(
+        f"sts-async: --write-env: '{path}' exists and was not written by local-server: remove it, or "
+    )
+    path.unlink()
+    process = await start("--format", form, "--write-env", str(path))
+    await until_ready(process)
+    assert await end(process) == 0
+
+
+async def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    """As on a full disk: the file of an earlier run stays, and there is no other."""
+    path = tmp_path / "sts.env"
+    path.write_text(MARK)
+    command = [sys.executable, "-m", "sts_async", "local-server", "--write-env", str(path)]
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *command),
+        env=environ(**{f"AWS_{'X' * 4000}": "1"}),  # to be unset, and too long for a file
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+
+    assert (process.returncode, out) == (1, b"")
+    assert err.decode() == f"sts-async: --write-env: '{path}' cannot be written: File too large\n"
+    assert path.read_text() == MARK
+    assert [*tmp_path.iterdir()] == [path]  # noqa: ASYNC240 - a local directory
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "device"])
+async def test_what_is_no_regular_file_is_refused_and_stays(tmp_path: Path, kind: str) -> None:
+    """Root could replace /dev/null by a file."""
+    path = tmp_path / "there"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to(tmp_path / "gone")
+    else:
+        path = Path(os.devnull)
+    before = path.lstat()
+    status, out, err = await run("--write-env", str(path))
+
+    assert (status, out) == (1, "")
+    assert err.startswith(f"sts-async: --write-env: '{path}' is no regular file: name one, or a path at which there is")
+    assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
+
+
+async def test_a_server_removes_only_the_file_that_it_wrote(tmp_path: Path) -> None:
+    """Another server, or the user, may have put one in its place."""
+    path = tmp_path / "sts.env"
+    first = await start("--write-env", str(path))
+    await until_ready(first)
+    second = await start("--write-env", str(path))
+    await until_ready(second)
+    text = path.read_text()
+
+    assert await end(first) == 0
+    assert path.read_text() == text
+    with path.open("a") as stream:
+        stream.write("MINE=1\n")
+    os.utime(path, (1, 1))
+    assert await end(second) == 0
+    assert path.read_text() == f"{text}MINE=1\n"
+
+
+async def test_a_file_is_written_for_a_command_too(tmp_path: Path) -> None:
+    """For what the command itself starts with other variables; it is there before the command, and goes after it."""
+    path = tmp_path / "sts.env"
+    status, out, err = await run("--write-env", str(path), "--", "cat", str(path))
+
+    assert (status, err) == (0, "")
+    assert out.startswith(MARK)
+    assert "export AWS_ENDPOINT_URL_STS=" in out
+    assert not path.exists()
 
 
 async def test_ports_follow_the_one_that_is_given() -> None:
@@ -266,8 +352,18 @@ async def test_ports_follow_the_one_that_is_given() -> None:
 
     assert lines[-1] == f"{READY}sts=http://127.0.0.1:{port}\n"
     assert (status, err.count("\n")) == (1, 1)
-    assert f"{port}" in err
+    assert err == f"sts-async: --port {port}: port {port} of 127.0.0.1 cannot be had: Address already in use\n"
     assert await end(process) == 0
+
+
+@pytest.mark.parametrize("service", ["imds", "container", "sso", "signin"])
+async def test_every_call_of_sts_goes_to_the_stand_in_whichever_source_is_chosen(service: str) -> None:
+    """Otherwise the credentials that a stand-in issues, and what a test writes, go to AWS itself."""
+    url = "import boto3; print(boto3.client('sts').meta.endpoint_url)"
+    status, out, err = await run("--services", service, "--", sys.executable, "-c", url)
+
+    assert (status, err) == (0, "")
+    assert out.startswith("http://127.0.0.1:")
 
 
 def test_each_service_has_a_port_of_its_own() -> None:
@@ -286,9 +382,11 @@ def test_each_service_has_a_port_of_its_own() -> None:
         (["--services", "sts,SENTINEL"], 2, "argument --services: must be names out of sts, imds, container, sso, sig"),
         (["--port", "70000"], 2, "argument --port: must be 0 to 65530"),
         (["--port", "SENTINEL"], 2, "argument --port: must be 0 to 65530"),
-        (["--format", "xml"], 2, "invalid --format"),
+        (["--format", "xml"], 2, "--format must be one of sh, dotenv, json"),
         (["--sevices", "sts"], 2, "unrecognized option --sevices (did you mean --services?)"),
-        (["SENTINEL"], 2, "unexpected positional argument"),
+        (["SENTINEL"], 2, "put the command behind --, as in `sts-async local-server -- COMMAND`"),
+        (["--port", "0", "SENTINEL", "--watch"], 2, "put the command behind --, as in `sts-async local-server -- COMM"),
+        (["--role", "SENTINEL", "SENTINEL"], 1, "sts-async: "),
         (["--"], 2, "a command must follow --"),
         (["--role", "SENTINEL"], 1, "sts-async: "),
         (["--region", "x."], 1, "sts-async: "),

@@ -197,6 +197,47 @@ async def test_a_wrong_code_is_what_sts_says_of_it(profile: dict[str, str]) -> N
     assert err.startswith("sts-async: AccessDenied: MultiFactorAuthentication failed")
 
 
+@pytest.mark.parametrize(
+    ("code", "typed"),
+    [("12", b""), ("12 34 56", b""), ("", b""), ("-", b""), ("-", b"12\n"), ("\N{FULLWIDTH DIGIT ONE}" * 6, b"")],
+)
+async def test_a_code_that_cannot_be_one_is_refused_with_the_option_and_the_rule(
+    profile: dict[str, str], code: str, typed: bytes
+) -> None:
+    """It says nothing of `AssumeRoleRequest`, which nobody wrote."""
+    status, out, err = await without_terminal(typed, "get-caller-identity", f"--mfa-code={code}", **profile)
+
+    assert (status, out) == (2, "")
+    assert err == (
+        "sts-async get-caller-identity: --mfa-code must be six digits. "
+        "Run `sts-async get-caller-identity --help` for usage.\n"
+    )
+
+
+@pytest.mark.parametrize("typed", [b"\n", b"12 34 56\n"])
+async def test_a_code_at_the_prompt_that_cannot_be_one_is_one_line(
+    profile: dict[str, str], terminal: Terminal, typed: bytes
+) -> None:
+    await terminal.start("get-caller-identity", **profile)
+    await terminal.until(b"developer: ")
+    terminal.type(typed)
+    status, out, err = await terminal.end()
+
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert "the code of the MFA device must be six digits" in err
+    assert "AssumeRole" not in err
+
+
+async def test_another_server_decides_what_a_code_is_where_nothing_is_checked(profile: dict[str, str]) -> None:
+    """Its devices may show eight digits."""
+    status, _, err = await without_terminal(
+        b"", "get-caller-identity", "--no-validate-parameters", "--mfa-code", "12345678", **profile
+    )
+
+    assert status == 1
+    assert "six digits" not in err
+
+
 async def test_one_code_is_not_given_to_two_devices(profile: dict[str, str]) -> None:
     """E7: it would be refused, or shown to the wrong account."""
     status, _, err = await without_terminal(

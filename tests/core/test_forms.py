@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sts_async import _commands as commands
+from sts_async import _members
 from sts_async import shapes as s
 from sts_async._core.constraints import Length, Member, Range, violations
 from sts_async._core.forms import rule_of
@@ -285,8 +286,8 @@ def test_a_kind_without_other_forms_is_said_by_its_name() -> None:
 @pytest.mark.parametrize("name", commands.SUMMARIES)
 def test_the_help_of_the_command_line_has_only_the_forms_that_it_takes(name: str) -> None:
     """E3: there all values are text; `timedelta` and `Tag` are of Python."""
-    documented = commands._documented(commands._documentation(name), "Args")
-    members = commands.operation_of(name).request.__members__
-    shown = [commands._help(member, documented[member.name]) for member in members]
+    documented = _members.documented_in(_members._documentation(name), "Args")
+    members = _members.operation_of(name).request.__members__
+    shown = [_members._help(member, documented[member.name]) for member in members]
 
     assert [text for text in shown if re.search("timedelta|`Tag`|mapping|list of|, ,|  ", text)] == []

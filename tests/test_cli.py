@@ -326,7 +326,7 @@ def test_help_keeps_the_asterisks_of_values(capsys: pytest.CaptureFixture[str]) 
     told = " ".join(capsys.readouterr().out.split())
     assert "with or without a port; * for all hosts" in told
     assert "Secrets that are known are replaced by ***;" in told
-    assert "The rest is as for config_file;" in told
+    assert "The rest is as for --config-file;" in told
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
@@ -589,7 +589,7 @@ def test_the_list_of_options_says_what_the_command_line_takes(
     text = " ".join(out.split())
 
     assert "replaced by ***; others" in text
-    assert "or * for all; between commas" in text
+    assert "* for all hosts" in text
     assert "--imds-v1-fallback, --no-imds-v1-fallback" in text
     assert "--time-offset SECONDS" in text
     assert "as the default of --connect-timeout" in text

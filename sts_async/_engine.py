@@ -20,7 +20,7 @@ from ._call import Call, cannot_be_repeated, may_be_sent_again
 from ._context import ClientContext
 from ._core import answer, query
 from ._core.checks import not_credentials
-from ._core.constraints import violations
+from ._core.constraints import first_violations
 from ._core.endpoints import Endpoint
 from ._core.headers import checked_headers
 from ._core.message import HttpRequest
@@ -421,7 +421,7 @@ def check(request: Request[Any]) -> None:
     Raises:
         ParamValidationError: It does; all violations in one error.
     """
-    broken = tuple(violations(request))
+    broken = first_violations(request)
     if broken:
         raise ParamValidationError(type(request).__name__, broken)
 

@@ -238,6 +238,16 @@ def test_the_text_of_a_violation_has_all_of_them() -> None:
     assert (error.shape, error.violations) == ("AssumeRoleRequest", ("a must b", "c must d"))
 
 
+@pytest.mark.parametrize(("count", "end"), [(20, "v19"), (21, "v19; and 1 more"), (1000, "; and at least 980 more")])
+def test_the_text_of_many_violations_has_the_first_twenty(count: int, end: str) -> None:
+    """T37: a message stays short however much is wrong."""
+    error = e.ParamValidationError("R", (f"v{number}" for number in range(count)))
+
+    assert str(error).endswith(end)
+    assert str(error).count(";") == 19 + (count > 20)
+    assert len(error.violations) == count
+
+
 def test_control_characters_of_a_server_are_escaped() -> None:
     """T45: one line of log stays one line, and a terminal stays as it was."""
     error = service_error("\x1b[2J\r\nFAKE", code="A\nB", request_id="\x00\u202e\u2028")

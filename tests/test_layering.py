@@ -117,7 +117,7 @@ IMPURE |= {"pathlib", "tempfile", "uuid", "platform", "ssl", "yarl", "locale", "
 OWN_LAYER = {
     # One grammar, one set of words, one reader: these build on each other in this order.
     "_core.forms": {"_core.maps"},
-    "_core.constraints": {"_core.forms", "_core.maps"},
+    "_core.constraints": {"_core.forms", "_core.maps", "_core.words"},
     "_core.shape": {"_core.constraints", "_core.forms", "_core.maps", "_core.secret"},
     "_core.exchange": {"_core.shape"},
     "_core.scalars": {"_core.constraints"},

@@ -93,6 +93,14 @@ def rule_of(member: Any) -> str:
     return f"be {mapping}a list of {_either_or(item, '')}"
 
 
+def advice_of(member: Any) -> str:
+    """Return what follows the rule for an item of a list: the shortest form of the list, where there is one."""
+    item = member.items.kind
+    if _is_pair(item):
+        return f', or give {member.name}={{"a": "b"}}'
+    return f', or give {member.name}=["arn:..."]' if _only_member(item) == "arn" else ""
+
+
 def _either_or(kind: Any, article: str) -> str:
     if not _is_structure(kind):
         return f"{article}{kind.__name__}"
@@ -140,7 +148,7 @@ def _as_document(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     try:
-        return json.dumps(value, separators=(",", ":"), default=_as_dict)
+        return json.dumps(value, separators=(",", ":"), default=_as_dict, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         return value
 

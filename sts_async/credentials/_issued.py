@@ -12,7 +12,7 @@ import attrs
 from .._context import ClientCredentials
 from .._core import arns, freshness
 from .._core.checks import check_flag, not_credentials
-from .._core.constraints import violations
+from .._core.constraints import first_violations
 from .._core.endpoints import check_partition
 from .._core.secret import Secret, conceal, kind_of, without_data
 from .._seams import CredentialsProvider, Invoker, Lender
@@ -273,7 +273,7 @@ def check(request: Request[Any], *, bounds: bool) -> None:
     Raises:
         ParamValidationError: It does; all violations in one error.
     """
-    broken = tuple(violations(request, bounds=bounds))
+    broken = first_violations(request, bounds=bounds)
     if broken:
         raise ParamValidationError(type(request).__name__, broken)
 

@@ -13,6 +13,7 @@ import attrs
 
 from . import shapes as s
 from ._assembly import endpoint_of
+from ._core.checks import other_than
 from ._core.endpoints import check_region
 from ._core.headers import checked_headers, cover_headers
 from ._core.options import HANDLERS, SECONDS, as_tuple
@@ -431,4 +432,4 @@ def _expect_clock(clock: object) -> None:
 
 def _expect(given: object, kind: type, name: str) -> None:
     if not isinstance(given, kind | None):
-        raise ConfigurationError(f"{name} must be a {kind.__name__}, not a {type(given).__name__}")
+        raise ConfigurationError(f"{name} must be a {kind.__name__}, not {other_than(kind.__name__, given)}")

@@ -303,6 +303,10 @@ class ServiceError(STSError):
         said = f"{self.code}: {self.message}" if self.message.strip() else self.code
         return f"{printable(said)} (HTTP {self.status}{request})"
 
+    def __repr__(self) -> str:
+        shown = f"{printable(self.message)!r}, code={printable(self.code)!r}, status={self.status}"
+        return f"{type(self).__name__}({shown})"
+
     def with_encoded_message(self, text: str) -> str:
         """
         Return *text*, which quotes this error, with its encoded authorization message whole, if it has one.

@@ -403,3 +403,8 @@ def test_every_error_can_be_made_from_what_its_signature_asks_for(cls: type[STSE
 def test_an_error_knows_whether_waiting_may_help(error: STSError, recoverable: bool) -> None:
     """A cache goes on serving what it has while the cause may pass, and says so at once when it cannot."""
     assert error.recoverable is recoverable
+
+
+def test_the_repr_of_an_answer_has_its_code() -> None:
+    """E5: logs and debuggers show it, and the class alone does not say which of many codes came."""
+    assert repr(e.ServiceError("no\n", code="Odd", status=400)) == r"ServiceError('no\\x0a', code='Odd', status=400)"

@@ -11,7 +11,7 @@ import attrs
 
 from .._context import ClientCredentials
 from .._core import arns, freshness
-from .._core.checks import check_flag, not_credentials
+from .._core.checks import check_arguments, check_flag, not_credentials
 from .._core.constraints import first_violations
 from .._core.endpoints import check_partition
 from .._core.secret import Secret, conceal, kind_of, without_data
@@ -112,7 +112,7 @@ class SignedProvider(IssuedProvider):
         self._device: _Device | None = None
         serial_number: str | None = getattr(request, "serial_number", None)
         if serial_number is not None and mfa_code is not None:
-            check_callable(mfa_code, "mfa_code")
+            check_callable(mfa_code, "mfa_code", number=1, called="with the serial number")
             self._device = _Device(serial_number, mfa_code)
             self.schedule = freshness.ATTENDED
         elif serial_number is not None or mfa_code is not None:
@@ -299,17 +299,18 @@ def check_arns(request: Request[Any], *, strict: bool) -> None:
         raise ConfigurationError(f"{name} must be {arns.PLAIN_RULE}")
 
 
-def check_callable(function: object, name: str) -> None:
+def check_callable(function: object, name: str, *, number: int = 0, called: str = "without arguments") -> None:
     """
     Refuse what cannot be asked.
 
     Raises:
-        ConfigurationError: *function*, the argument *name*, is not a function.
+        ConfigurationError: *function*, the argument *name*, is not a function, or cannot be *called* so.
     """
     function = without_data(function)
     if isinstance(function, type) or not callable(function):
         kind = function.__name__ if isinstance(function, type) else f"a {kind_of(function)}"
         raise ConfigurationError(f"{name} must be a coroutine function, not {kind}")
+    check_arguments(function, name, number=number, called=called)
 
 
 async def ask(function: Callable[..., Awaitable[str]], *arguments: str, name: str) -> Secret:

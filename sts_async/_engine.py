@@ -9,7 +9,7 @@ the provider does for that is the client's own work, and not the call's: see `_c
 import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -328,7 +328,7 @@ class Engine(Unpicklable):
         return made
 
     async def presign(
-        self, operation: Operation[Any], request: Request[Any], *, expires: int, spent: float = 0.0
+        self, operation: Operation[Any], request: Request[Any], *, expires: int | timedelta, spent: float = 0.0
     ) -> sigv4.PresignedUrl:
         """Return a URL that invokes *operation* when it is fetched; *spent* is as for `invoke`."""
         if self._shared.validate:

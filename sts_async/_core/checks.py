@@ -1,6 +1,7 @@
 """Checks of what programs pass in or return: a boolean is not a number, and a number is not a switch."""
 
 import inspect
+from datetime import timedelta
 
 from ..errors import ConfigurationError
 from .secret import kind_of
@@ -9,6 +10,16 @@ from .secret import kind_of
 def is_whole(value: object, *, least: int = 1, most: int | None = None) -> bool:
     """Say whether *value* is an `int` in a range: True is none, nor is 3.0 or a number of another library."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value and (most is None or value <= most)
+
+
+def in_seconds(value: float | timedelta) -> float:
+    """Return a `timedelta` as its number of seconds, and anything else as it is."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def in_seconds_or_none(value: float | timedelta | None) -> float | None:
+    """Do what `in_seconds` does, for a value that may be None."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def is_seconds(value: object) -> bool:

@@ -57,7 +57,7 @@ def form_of(member: Any) -> Form | None:
         kept = NoneType if make or form else tuple
         return Form(member.name, kept, lambda value: _as_tuple(value, make_pair=make, of=form))
     if _is_seconds(member):
-        return Form(member.name, int, _as_seconds)
+        return Form(member.name, int, as_whole_seconds)
     if (only := _only_member(member.kind)) is not None:
         kind = member.kind
         return Form(member.name, kind, lambda value: kind(**{only: value}) if isinstance(value, str) else value)
@@ -138,8 +138,8 @@ def _as_tuple(value: Any, *, make_pair: Any, of: Form | None) -> Any:
         return value
 
 
-def _as_seconds(value: Any) -> Any:
-    """Return a `timedelta` of whole seconds as their number."""
+def as_whole_seconds(value: Any) -> Any:
+    """Return a `timedelta` of whole seconds as their number, and anything else as it is."""
     return value // _SECOND if isinstance(value, timedelta) and not value % _SECOND else value
 
 

@@ -8,10 +8,11 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from datetime import timedelta
 
 from .. import _process
 from .._core import freshness
-from .._core.checks import check_flag, check_seconds
+from .._core.checks import check_flag, check_seconds, in_seconds
 from .._core.documents import MOST_BYTES, Names, read_credentials, read_object
 from .._core.options import SHOW_PROCESS_STDERR, flag
 from .._core.redaction import Redaction
@@ -62,7 +63,7 @@ class ProcessProvider(RefreshingProvider):
     Args:
         command: The command, up to 32,767 characters. Never shown, for it may hold passwords.
         name: What messages call it.
-        seconds: How long it may take once it has begun, in seconds.
+        seconds: How long it may take once it has begun, in seconds or as a `timedelta`.
         show_process_stderr: Whether an error ends with the last lines that the process wrote to standard error, at
             most 5 lines and 1,000 characters; None for what ``STS_ASYNC_SHOW_PROCESS_STDERR`` says, else not. Three
             kinds of text are replaced by ``***`` there: the output of the process; arguments of the command of at
@@ -87,13 +88,14 @@ class ProcessProvider(RefreshingProvider):
         command: str,
         *,
         name: str = "credential_process",
-        seconds: float = SECONDS,
+        seconds: float | timedelta = SECONDS,
         show_process_stderr: bool | None = None,
         account_id: str | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.stderr = SecretBytes()
+        seconds = in_seconds(seconds)
         check_seconds("seconds", seconds)
         check_account_id(account_id)
         self._account_id = account_id

@@ -9,7 +9,7 @@ the provider does for that is the client's own work, and not the call's: see `_c
 import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from ._call import Call, cannot_be_repeated, may_be_sent_again
 from ._context import ClientContext
 from ._core import answer, query
 from ._core.checks import not_credentials
-from ._core.constraints import violations
+from ._core.constraints import first_violations
 from ._core.endpoints import Endpoint
 from ._core.headers import checked_headers
 from ._core.message import HttpRequest
@@ -328,7 +328,7 @@ class Engine(Unpicklable):
         return made
 
     async def presign(
-        self, operation: Operation[Any], request: Request[Any], *, expires: int, spent: float = 0.0
+        self, operation: Operation[Any], request: Request[Any], *, expires: int | timedelta, spent: float = 0.0
     ) -> sigv4.PresignedUrl:
         """Return a URL that invokes *operation* when it is fetched; *spent* is as for `invoke`."""
         if self._shared.validate:
@@ -421,7 +421,7 @@ def check(request: Request[Any]) -> None:
     Raises:
         ParamValidationError: It does; all violations in one error.
     """
-    broken = tuple(violations(request))
+    broken = first_violations(request)
     if broken:
         raise ParamValidationError(type(request).__name__, broken)
 

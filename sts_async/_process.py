@@ -60,6 +60,7 @@ class Ended:
     Attributes:
         stdout: What it wrote, up to as much as it may.
         stderr: What it last wrote there, up to 4 KiB.
+        stderr_is_cut: Whether it wrote more there: the first of these bytes may be in the middle of a line.
         returncode: Exit code, a signal when negative; None when it could not be ended, or somebody else took the code,
             as the system does for a program that ignores SIGCHLD.
         fault: Why it was ended or is not to be believed: it was too slow, wrote too much, or was no longer wanted;
@@ -70,6 +71,7 @@ class Ended:
     stderr: SecretBytes
     returncode: int | None
     fault: Fault | None
+    stderr_is_cut: bool = False
 
 
 Outcome = Ended | NotRun | NoCommand
@@ -162,6 +164,7 @@ class _LastWritten(_Written):
 
     def take(self, chunk: SecretBytes) -> None:
         self._chunks = [SecretBytes(b"".join([*self._chunks, chunk])[-self._most :])]
+        self._size += len(chunk)
 
 
 def _run(command: Command, watch: _Watch, *, most: int) -> Outcome:
@@ -208,7 +211,13 @@ def _attend(process: "subprocess.Popen[bytes]", watch: _Watch, *, most: int) -> 
             fault = _wait_for(process, watch)
         if held or not _has_ended(process):
             _kill_group(process)
-    return Ended(stdout=stdout.all(), stderr=stderr.all(), returncode=_reap(process), fault=fault)
+    return Ended(
+        stdout=stdout.all(),
+        stderr=stderr.all(),
+        returncode=_reap(process),
+        fault=fault,
+        stderr_is_cut=stderr.overflows,
+    )
 
 
 def _register(selector: selectors.BaseSelector, pipe: IO[bytes], written: _Written) -> None:
@@ -320,4 +329,5 @@ def _attend_whole(process: "subprocess.Popen[bytes]", watch: _Watch, *, most: in
         stderr=SecretBytes(stderr[-MOST_ERROR_BYTES:]),
         returncode=_reap(process),
         fault="large" if fault is None and len(stdout) > most else fault,
+        stderr_is_cut=len(stderr) > MOST_ERROR_BYTES,
     )

@@ -7,6 +7,7 @@ against the shapes.
 """
 
 from collections.abc import Collection, Coroutine
+from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeVar
 
 from . import shapes as s
@@ -422,3 +423,9 @@ class Calls(Protocol):
                 tags=tags,
             )
         )
+
+
+for _name, _coroutine in [*vars(Calls).items()]:
+    if iscoroutinefunction(_coroutine):
+        # Python's message about a wrong argument names the class that people use.
+        _coroutine.__qualname__ = f"STSClient.{_name}"

@@ -4,6 +4,7 @@ client and its views share is in `_lifecycle`.
 """
 
 from collections.abc import Collection, Coroutine, Mapping, Sequence
+from datetime import timedelta
 from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, Self, TypeVar
@@ -13,6 +14,7 @@ import attrs
 
 from . import shapes as s
 from ._assembly import endpoint_of
+from ._core.checks import in_seconds_or_none, other_than
 from ._core.endpoints import check_region
 from ._core.headers import checked_headers, cover_headers
 from ._core.options import HANDLERS, SECONDS, as_tuple
@@ -214,7 +216,7 @@ class STSClient(Unpicklable, Calls):
         *,
         credentials: Source | None = None,
         headers: Mapping[str, str] | None = None,
-        deadline: float | None = None,
+        deadline: float | timedelta | None = None,
         retries: RetryPolicy | None = None,
         region: str | None = None,
         observer: Observer | None = None,
@@ -232,7 +234,8 @@ class STSClient(Unpicklable, Calls):
             credentials: What signs, as for the client. A provider that was given no source takes the credentials of
                 this client, and not those of the default chain.
             headers: Added to each request, and signed. Names are words of RFC 9110, values printable ASCII.
-            deadline: Seconds for a whole call, its retries included. A wait that does not fit is not begun.
+            deadline: Seconds, or a `timedelta`, for a whole call, its retries included. A wait that does not fit is not
+                begun.
             retries: Decides about retries.
             region: Region to sign for. Calls go to the endpoint of this region, unless another endpoint is configured.
             observer: Called with each event, in addition to the observers of the client.
@@ -242,6 +245,7 @@ class STSClient(Unpicklable, Calls):
             ConfigurationError: An option is invalid.
         """
         credentials, headers = without_data(credentials), cover_headers(headers)
+        deadline = in_seconds_or_none(deadline)
         if deadline is not None and not SECONDS.accepts(deadline):
             raise ConfigurationError(f"deadline must be {SECONDS.rule}")
         if retries is not None:
@@ -350,7 +354,7 @@ class STSClient(Unpicklable, Calls):
         engine, spent = await self._ready()
         return await engine.get_credentials(spent=spent)
 
-    async def presign(self, request: s.Request[Any], *, expires: int = 60) -> PresignedUrl:
+    async def presign(self, request: s.Request[Any], *, expires: s.Seconds = 60) -> PresignedUrl:
         """
         Return a URL that performs *request* when it is fetched. Anyone who has it can use it.
 
@@ -360,7 +364,8 @@ class STSClient(Unpicklable, Calls):
 
         Args:
             request: A request of a signed operation, with nothing secret in it.
-            expires: How long the URL is valid, 1 to 604,800 s. STS itself accepts it for 15 minutes.
+            expires: How long the URL is valid: 1 to 604,800 s, or a `timedelta` of whole seconds. STS itself accepts it
+                for 15 minutes.
 
         Raises:
             ConfigurationError: The request is not signed or holds a secret, or *expires* is out of range.
@@ -433,4 +438,4 @@ def _expect_clock(clock: object) -> None:
 
 def _expect(given: object, kind: type, name: str) -> None:
     if not isinstance(given, kind | None):
-        raise ConfigurationError(f"{name} must be a {kind.__name__}, not a {type(given).__name__}")
+        raise ConfigurationError(f"{name} must be a {kind.__name__}, not {other_than(kind.__name__, given)}")

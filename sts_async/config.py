@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from ._core import wording
+from ._core.checks import in_seconds, in_seconds_or_none
 from ._core.options import (
     ADDRESS,
     APP_ID,
@@ -31,6 +32,8 @@ from ._core.options import (
     TRUST_TOKEN_FILES,
     WHOLE,
     Option,
+    known,
+    known_seconds,
     one_of,
     option,
     setting,
@@ -81,6 +84,8 @@ class _Fault:
 class Config:
     """
     Options of a client. None means: what the environment says, else the profile, else the default.
+
+    Seconds are given as a number or as a `timedelta`, and kept as a number.
 
     Attributes:
         profile: Profile of the shared files. When it is given here, keys in the environment are passed over.
@@ -210,10 +215,11 @@ class Config:
         default="legacy",
         decides=NOTHING,
     )
-    connect_timeout: float | None = option(SECONDS)
-    read_timeout: float = setting(SECONDS, default=READ_TIMEOUT)
-    deadline: float = setting(SECONDS, default=DEADLINE)
-    time_offset: float | None = option(NUMBER)
+    # Spelled out: type checkers read from the converter of such a field what it takes.
+    connect_timeout: float | None = attrs.field(default=None, converter=in_seconds_or_none, metadata=known(SECONDS))
+    read_timeout: float = attrs.field(default=READ_TIMEOUT, converter=in_seconds, metadata=known_seconds(READ_TIMEOUT))
+    deadline: float = attrs.field(default=DEADLINE, converter=in_seconds, metadata=known_seconds(DEADLINE))
+    time_offset: float | None = attrs.field(default=None, converter=in_seconds_or_none, metadata=known(NUMBER))
     disable_clock_skew_correction: bool | None = option(
         FLAG,
         variables=("AWS_DISABLE_CLOCK_SKEW_CORRECTION",),
@@ -224,12 +230,16 @@ class Config:
     handlers: Sequence[RequestHandler] = setting(HANDLERS, default=())
     max_connections: int = setting(WHOLE, default=MAX_CONNECTIONS)
     max_response_bytes: int = setting(WHOLE, default=MAX_RESPONSE_BYTES)
-    keepalive_timeout: float = setting(SECONDS, default=KEEPALIVE_TIMEOUT)
+    keepalive_timeout: float = attrs.field(
+        default=KEEPALIVE_TIMEOUT, converter=in_seconds, metadata=known_seconds(KEEPALIVE_TIMEOUT)
+    )
     tcp_keepalive: bool | None = option(
         FLAG, variables=("BOTOCORE_TCP_KEEPALIVE",), key="tcp_keepalive", default=False, decides=NOTHING
     )
     local_address: str | None = option(ADDRESS)
-    dns_cache_ttl: float = setting(SECONDS, default=DNS_CACHE_TTL)
+    dns_cache_ttl: float = attrs.field(
+        default=DNS_CACHE_TTL, converter=in_seconds, metadata=known_seconds(DNS_CACHE_TTL)
+    )
     proxy: str | None = option(PROXY)
     https_proxy: str | None = option(PROXY, variables=("https_proxy", "HTTPS_PROXY"))
     http_proxy: str | None = option(PROXY, variables=("http_proxy", "HTTP_PROXY"))
@@ -250,12 +260,16 @@ class Config:
         key="ec2_metadata_service_endpoint_mode",
         default="IPv4",
     )
-    ec2_metadata_timeout: float | None = option(
-        SECONDS,
-        variables=("AWS_METADATA_SERVICE_TIMEOUT",),
-        key="metadata_service_timeout",
-        default=1.0,
-        decides=NOTHING,
+    ec2_metadata_timeout: float | None = attrs.field(
+        default=None,
+        converter=in_seconds_or_none,
+        metadata=known(
+            SECONDS,
+            variables=("AWS_METADATA_SERVICE_TIMEOUT",),
+            key="metadata_service_timeout",
+            default=1.0,
+            decides=NOTHING,
+        ),
     )
     ec2_metadata_attempts: int | None = option(
         WHOLE,
@@ -277,10 +291,10 @@ class Config:
     _unread: tuple[str, ...] = attrs.field(default=(), alias="_unread", repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        for name, known in OPTIONS.items():
+        for name, one in OPTIONS.items():
             value = getattr(self, name)
-            if not known.accepts(value) and not self.is_found(name):
-                raise ConfigurationError(f"{wording.option(name)} must be {known.kind.rule}")
+            if not one.accepts(value) and not self.is_found(name):
+                raise ConfigurationError(f"{wording.option(name)} must be {one.kind.rule}")
 
     def origin_of(self, name: str) -> str:
         """
@@ -350,8 +364,8 @@ class Config:
 OPTIONS: dict[str, Option] = {
     field.name: field.metadata[METADATA] for field in attrs.fields(Config) if METADATA in field.metadata
 }
-VARIABLES = tuple(variable for known in OPTIONS.values() for variable in known.variables)
-HIDDEN = frozenset(variable for known in OPTIONS.values() if known.kind.secret for variable in known.variables)
+VARIABLES = tuple(variable for one in OPTIONS.values() for variable in one.variables)
+HIDDEN = frozenset(variable for one in OPTIONS.values() if one.kind.secret for variable in one.variables)
 
 
 class Surroundings:

@@ -36,7 +36,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from ._core.secret import Secret
-from ._core.words import printable
+from ._core.words import MAX_SHOWN_VIOLATIONS, MAX_VIOLATIONS, printable
 
 CLIENT_CLOSED = "the client is closed: it cannot be used after `aclose`, or outside its `async with`"
 MAX_MESSAGE = 2048  # characters of a service's message that are kept
@@ -113,7 +113,8 @@ class ParamValidationError(STSError, ValueError):
 
     Attributes:
         shape: Name of the request shape, such as ``AssumeRoleRequest``.
-        violations: One line for each violation: the member and the rule, never the value.
+        violations: One line for each of the first 1,000 violations: the member and the rule, never the value. The
+            message has the first 20 of them.
     """
 
     recoverable = False
@@ -124,7 +125,10 @@ class ParamValidationError(STSError, ValueError):
         super().__init__(shape, self.violations)
 
     def __str__(self) -> str:
-        return f"{self.shape}: " + "; ".join(self.violations)
+        more = len(self.violations) - MAX_SHOWN_VIOLATIONS
+        least = "at least " if len(self.violations) >= MAX_VIOLATIONS else ""
+        end = f"; and {least}{more:,} more" if more > 0 else ""
+        return f"{self.shape}: {'; '.join(self.violations[:MAX_SHOWN_VIOLATIONS])}{end}"
 
 
 class CredentialsError(STSError):
@@ -298,6 +302,10 @@ class ServiceError(STSError):
         request = f", request {printable(self.request_id)}" if self.request_id else ""
         said = f"{self.code}: {self.message}" if self.message.strip() else self.code
         return f"{printable(said)} (HTTP {self.status}{request})"
+
+    def __repr__(self) -> str:
+        shown = f"{printable(self.message)!r}, code={printable(self.code)!r}, status={self.status}"
+        return f"{type(self).__name__}({shown})"
 
     def with_encoded_message(self, text: str) -> str:
         """

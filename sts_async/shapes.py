@@ -23,14 +23,29 @@ from ._core.propagation import TransactionContext as TransactionContext
 from ._core.propagation import TrustedIdentityPropagationContext as TrustedIdentityPropagationContext
 from ._core.scalars import PolicyDocument as PolicyDocument
 from ._core.scalars import Seconds as Seconds
+from ._core.secret import Unshown, conceal, hiding, kind_of
 from ._core.shape import Shape, beside, document, member, secret, shape
+from .errors import ConfigurationError
 
 _ROOT_TASKS = "arn:aws:iam::aws:policy/root-task/"
+
+
+def _key(value: object) -> object:
+    """Return a key or a token hidden, and of anything but text only what it is."""
+    return conceal(value) if value is None or isinstance(value, str) else Unshown(kind_of(value))
+
+
+_with_hidden_keys = hiding(
+    access_key_id=lambda value: value if isinstance(value, str) else _key(value),
+    secret_access_key=_key,
+    session_token=_key,
+)
 
 
 # -- nested shapes ------------------------------------------------------------------------------------------------
 
 
+@_with_hidden_keys
 @shape
 class Credentials(Shape):
     """
@@ -41,6 +56,9 @@ class Credentials(Shape):
     the keys alone say whether two credentials are the same. Pickles and copies, so that workers can pass it on.
 
     `secret_access_key` and `session_token` are kept as `Secret`: text whose repr is ``'***'``.
+
+    Raises:
+        ConfigurationError: A key is None or no text, or *session_token* is neither None nor text.
     """
 
     access_key_id: str
@@ -48,6 +66,13 @@ class Credentials(Shape):
     session_token: str | None = secret(default=None)
     expiration: datetime | None = None
     account_id: str | None = beside(default=None)
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("access_key_id", "secret_access_key", "session_token"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and not (value is None and name == "session_token"):
+                given = "None: is the variable set that it comes from?" if value is None else f"a {kind_of(value)}"
+                raise ConfigurationError(f"{name} of {type(self).__name__} must be text, not {given}")
 
     def is_expired(self, *, now: datetime) -> bool:
         """Say whether the credentials are past their expiration at *now*, an aware datetime."""
@@ -58,6 +83,7 @@ class Credentials(Shape):
         return shown if self.account_id is None else f"{shown[:-1]}, account_id={self.account_id!r})"
 
 
+@_with_hidden_keys
 @shape
 class TemporaryCredentials(Credentials):
     """The credentials that STS returns. They can be handed to another client as they are."""

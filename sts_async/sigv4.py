@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from ._core.canonical import S3_FAMILY, canonical_path, canonical_query, canonical_request
 from ._core.checks import is_whole
+from ._core.forms import as_whole_seconds
 from ._core.headers import cover_headers
 from ._core.hosts import take_apart
 from ._core.secret import Secret, SecretBytes, Unpicklable, cover, kind_of, without_data
@@ -39,7 +40,7 @@ from ._core.signable import (
     target_of,
 )
 from .errors import ConfigurationError, CredentialsError
-from .shapes import Credentials
+from .shapes import Credentials, Seconds
 
 __all__ = [
     "ALGORITHM",
@@ -266,7 +267,7 @@ def presign(
     service: str,
     region: str,
     at: datetime,
-    expires: int = 60,
+    expires: Seconds = 60,
     normalize_path: bool | None = None,
     double_encode: bool | None = None,
 ) -> PresignedUrl:
@@ -284,7 +285,7 @@ def presign(
         service: Signing name of the service, in lower case.
         region: Signing region.
         at: The time of signing, aware.
-        expires: How long the URL is valid, 1 to 604,800 s.
+        expires: How long the URL is valid: 1 to 604,800 s, or a `timedelta` of whole seconds.
         normalize_path: As for `sign`.
         double_encode: As for `sign`.
 
@@ -293,7 +294,8 @@ def presign(
         CredentialsError: As for `sign`.
     """
     credentials, url, headers = given_credentials(credentials), cover(url), cover_headers(headers)
-    if not is_whole(expires, least=1, most=MAX_EXPIRES):
+    lifetime: int = as_whole_seconds(expires)
+    if not is_whole(lifetime, least=1, most=MAX_EXPIRES):
         raise ConfigurationError(f"expires must be an integer from 1 to {MAX_EXPIRES} (seconds)")
     check_credentials(credentials)
     stamp = stamp_of(at)
@@ -308,7 +310,7 @@ def presign(
         "X-Amz-Algorithm": ALGORITHM,
         "X-Amz-Credential": f"{credentials.access_key_id}/{scope}",
         "X-Amz-Date": stamp,
-        "X-Amz-Expires": str(expires),
+        "X-Amz-Expires": str(lifetime),
         "X-Amz-SignedHeaders": ";".join(names),
     }
     if credentials.session_token:
@@ -323,7 +325,7 @@ def presign(
         payload_hash=payload_hash,
     )
     proof = signature(signing_key(credentials, scope), string_to_sign(stamp, scope, request))
-    return PresignedUrl(f"{target.address}?{whole}&X-Amz-Signature={proof}", expires=expires)
+    return PresignedUrl(f"{target.address}?{whole}&X-Amz-Signature={proof}", expires=lifetime)
 
 
 def string_to_sign(stamp: str, scope: str, request: str) -> str:

@@ -151,3 +151,11 @@ async def test_no_coroutine_keeps_a_secret_in_a_local_variable_while_it_waits(
     shown = repr([frame.locals for frame in caught.traceback if frame.name == name])
     assert "'self'" in shown
     assert [secret for secret in secrets if f"SENTINEL-{secret}" in shown] == []
+
+
+def test_a_wrong_argument_is_said_of_the_client() -> None:
+    """E6: programs that come from boto3 pass RoleArn; `Calls` is no name that they know."""
+    wrong: Any = {"RoleArn": "arn"}
+
+    with pytest.raises(TypeError, match=r"^STSClient\.assume_role\(\) got an unexpected keyword argument 'RoleArn'"):
+        Calls.assume_role(None, **wrong)  # type: ignore[arg-type]

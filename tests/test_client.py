@@ -12,7 +12,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -700,6 +700,29 @@ async def test_a_url_is_good_for_some_seconds(expires: Any) -> None:
     async with client("http://127.0.0.1:9/") as sts:
         with pytest.raises(errors.ConfigurationError, match="expires must be an integer from 1 to 604800"):
             await sts.presign(GetCallerIdentityRequest(), expires=expires)
+
+
+async def test_a_url_is_good_for_a_timedelta() -> None:
+    """E8: of whole seconds, as a lifetime is anywhere else."""
+    request = GetCallerIdentityRequest()
+    keys = Credentials(access_key_id="AKID", secret_access_key="key")
+    async with client("http://127.0.0.1:9/", credentials=keys) as sts:
+        made = await sts.presign(request, expires=timedelta(minutes=1))
+        with pytest.raises(errors.ConfigurationError, match="expires must be an integer from 1 to 604800"):
+            await sts.presign(request, expires=timedelta(seconds=1.5))
+
+    assert made.expires == 60
+    assert "X-Amz-Expires=60&" in made.reveal()
+
+
+def test_a_deadline_can_be_a_timedelta() -> None:
+    """E8: for a client and for a view."""
+    sts = STSClient(region="eu-west-1", config=Config(deadline=timedelta(seconds=2)))
+
+    assert sts._deadline == 2
+    assert sts.with_options(deadline=timedelta(milliseconds=1500))._deadline == 1.5
+    with pytest.raises(errors.ConfigurationError, match="deadline must be a number of seconds greater than 0"):
+        sts.with_options(deadline=timedelta())
 
 
 async def an_observer_that_waits(event: object) -> None:

@@ -4,6 +4,7 @@ import inspect
 import pickle
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 
 from sts_async import Config
 from sts_async._assembly import endpoint_of
-from sts_async._core.options import Option
+from sts_async._core.options import NUMBER, SECONDS, Option
 from sts_async.config import OPTIONS, VARIABLES, Surroundings
+from sts_async.credentials import IMDSProvider, ProcessProvider
 from sts_async.errors import ConfigurationError, InvalidConfigFile, InvalidEndpoint
 
 WriteFile = Callable[[str, str], Path]
@@ -454,3 +456,26 @@ def test_every_option_is_documented() -> None:
 
     assert re.findall(r"^ {4}(\w+):", section, re.MULTILINE) == list(OPTIONS)
     assert len(VARIABLES) == len(set(VARIABLES)) > 15
+
+
+DURATIONS = [name for name, known in OPTIONS.items() if known.kind in (SECONDS, NUMBER)]
+
+
+@pytest.mark.parametrize("name", DURATIONS)
+def test_all_seconds_can_be_a_timedelta(name: str) -> None:
+    """E8: they are kept as a number; its range is that of a number."""
+    assert len(DURATIONS) == 7
+    given: dict[str, Any] = {name: timedelta(milliseconds=2500)}
+
+    assert getattr(Config(**given), name) == 2.5
+    assert Config(**given) == Config(**{name: 2.5})
+    assert "timedelta" in str(inspect.signature(Config).parameters[name].annotation)
+    if OPTIONS[name].kind is SECONDS:
+        with pytest.raises(ConfigurationError, match="must be a number of seconds greater than 0"):
+            Config(**{name: timedelta(0)})  # type: ignore[arg-type]
+
+
+def test_the_seconds_of_a_source_can_be_a_timedelta() -> None:
+    """E8."""
+    assert ProcessProvider("true", seconds=timedelta(minutes=1))._seconds == 60
+    assert IMDSProvider(seconds=timedelta(milliseconds=500))._seconds == 0.5

@@ -238,6 +238,16 @@ def test_the_text_of_a_violation_has_all_of_them() -> None:
     assert (error.shape, error.violations) == ("AssumeRoleRequest", ("a must b", "c must d"))
 
 
+@pytest.mark.parametrize(("count", "end"), [(20, "v19"), (21, "v19; and 1 more"), (1000, "; and at least 980 more")])
+def test_the_text_of_many_violations_has_the_first_twenty(count: int, end: str) -> None:
+    """T37: a message stays short however much is wrong."""
+    error = e.ParamValidationError("R", (f"v{number}" for number in range(count)))
+
+    assert str(error).endswith(end)
+    assert str(error).count(";") == 19 + (count > 20)
+    assert len(error.violations) == count
+
+
 def test_control_characters_of_a_server_are_escaped() -> None:
     """T45: one line of log stays one line, and a terminal stays as it was."""
     error = service_error("\x1b[2J\r\nFAKE", code="A\nB", request_id="\x00\u202e\u2028")
@@ -393,3 +403,8 @@ def test_every_error_can_be_made_from_what_its_signature_asks_for(cls: type[STSE
 def test_an_error_knows_whether_waiting_may_help(error: STSError, recoverable: bool) -> None:
     """A cache goes on serving what it has while the cause may pass, and says so at once when it cannot."""
     assert error.recoverable is recoverable
+
+
+def test_the_repr_of_an_answer_has_its_code() -> None:
+    """E5: logs and debuggers show it, and the class alone does not say which of many codes came."""
+    assert repr(e.ServiceError("no\n", code="Odd", status=400)) == r"ServiceError('no\\x0a', code='Odd', status=400)"

@@ -119,7 +119,7 @@ IMPURE |= {"pathlib", "tempfile", "uuid", "platform", "ssl", "yarl", "locale", "
 OWN_LAYER = {
     # One grammar, one set of words, one reader: these build on each other in this order.
     "_core.forms": {"_core.maps"},
-    "_core.constraints": {"_core.forms", "_core.maps"},
+    "_core.constraints": {"_core.forms", "_core.maps", "_core.words"},
     "_core.shape": {"_core.constraints", "_core.forms", "_core.maps", "_core.secret"},
     "_core.exchange": {"_core.shape"},
     "_core.scalars": {"_core.constraints"},
@@ -133,7 +133,8 @@ OWN_LAYER = {
     "_core.resolution": {"_core.endpoints", "_core.options", "_core.profile", "_core.sections", "_core.services"},
     "_core.scope": {"_core.endpoints"},
     "_core.services": {"_core.endpoints", "_core.options", "_core.sections"},
-    "_core.signable": {"_core.canonical", "_core.headers", "_core.hosts"},
+    "shapes": {"errors"},
+    "_core.signable": {"_core.canonical", "_core.checks", "_core.headers", "_core.hosts"},
     "_core.tokens": {"_core.documents"},
     "retries": {"_core.limiter"},
     "_files": {"_forks"},

@@ -131,7 +131,9 @@ async def test_a_flood_of_messages_is_drained() -> None:
     """T35: a process that writes much to stderr is not stopped by a full pipe, and 4 KiB of it are kept."""
     found = await ended(echo("x", then="head -c 1000000 /dev/zero >&2"))
 
-    assert found == Ended(stdout=SecretBytes(b"x"), stderr=SecretBytes(4096), returncode=0, fault=None)
+    assert found == Ended(
+        stdout=SecretBytes(b"x"), stderr=SecretBytes(4096), returncode=0, fault=None, stderr_is_cut=True
+    )
 
 
 async def test_a_slow_process_has_its_time() -> None:
@@ -452,7 +454,7 @@ def run_whole(command: str, *, seconds: float = 60, unwanted: bool = False, most
 def test_elsewhere_the_output_is_read_whole() -> None:
     found = run_whole(echo("SENTINEL", then="sleep 0.2; head -c 5000 /dev/zero >&2; exit 2"))
 
-    assert found == Ended(stdout=WORD, stderr=SecretBytes(4096), returncode=2, fault=None)
+    assert found == Ended(stdout=WORD, stderr=SecretBytes(4096), returncode=2, fault=None, stderr_is_cut=True)
 
 
 @pytest.mark.parametrize(("most", "fault", "kept"), [(8, None, WORD), (7, "large", WORD[:7])])

@@ -14,6 +14,7 @@ from sts_async import shapes as s
 from sts_async._core.constraints import Member
 from sts_async._core.secret import Secret
 from sts_async._core.shape import Shape
+from sts_async.errors import ConfigurationError
 from sts_async.operations import OPERATIONS
 from sts_async.sigv4 import sign
 
@@ -301,3 +302,32 @@ def test_credentials_are_expired_from_their_expiration_on(expiration: datetime |
 
     assert credentials.is_expired(now=NOW) is expired
     assert credentials.is_expired(now=NOW.astimezone(timezone(timedelta(hours=-5)))) is expired
+
+
+@pytest.mark.parametrize("cls", [s.Credentials, s.TemporaryCredentials])
+@pytest.mark.parametrize("name", ["access_key_id", "secret_access_key", "session_token"])
+@pytest.mark.parametrize(
+    "value", [5, b"SENTINEL", ["SENTINEL"], {"SENTINEL": 1}], ids=lambda value: type(value).__name__
+)
+def test_a_key_that_is_no_text_is_refused_at_once(cls: Any, name: str, value: Any) -> None:
+    """E4: the member is named; neither it nor the others are shown, also not by the frames of the error."""
+    keys = {"access_key_id": "SENTINEL-id", "secret_access_key": "SENTINEL-key", "session_token": "SENTINEL-token"}
+    keys |= {name: value} | ({} if name == "access_key_id" else {"access_key_id": "AKID"})
+
+    with pytest.raises(ConfigurationError) as caught:
+        cls(expiration=datetime(2030, 1, 1, tzinfo=UTC), **keys)
+
+    assert str(caught.value) == f"{name} of {cls.__name__} must be text, not a {type(value).__name__}"
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack[1:]
+    assert frames
+    assert not [frame for frame in frames if "SENTINEL" in str(frame.locals)]
+
+
+@pytest.mark.parametrize("name", ["access_key_id", "secret_access_key"])
+def test_a_key_of_an_unset_variable_is_refused_at_once(name: str) -> None:
+    """E4: `os.environ.get` returns None, and a call would fail long after that."""
+    keys: dict[str, Any] = {"access_key_id": "AKID", "secret_access_key": "k", name: None}
+
+    with pytest.raises(ConfigurationError, match=f"^{name} of Credentials must be text, not None: is the variable set"):
+        s.Credentials(**keys)
+    assert s.Credentials(access_key_id="AKID", secret_access_key="k").session_token is None

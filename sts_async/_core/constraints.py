@@ -10,12 +10,14 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import attrs
 
-from .forms import rule_of
+from .forms import advice_of, rule_of
 from .maps import FrozenMap
+from .words import MAX_VIOLATIONS
 
 
 class Constraint(Protocol):
@@ -142,11 +144,16 @@ class Member:
     document: bool = False
 
 
+def first_violations(shape: Any, *, bounds: bool = True) -> tuple[str, ...]:
+    """Return the `violations` of *shape*, at most 1,000."""
+    return tuple(islice(violations(shape, bounds=bounds), MAX_VIOLATIONS))
+
+
 def violations(shape: Any, prefix: str = "", *, bounds: bool = True) -> Iterator[str]:
     """
     Yield a line for each constraint that *shape* breaks: the member and the rule, never the value.
 
-    Nested members are named as they are reached: ``tags[2].key``.
+    Nested members are named as they are reached: ``tags[2].key``. Of a list or map that is too long, they are not.
 
     Args:
         shape: What is checked.
@@ -175,20 +182,23 @@ def _plainly_valid(member: Member, value: Any) -> bool:
     return member.kind is int or _encodable(value)
 
 
-def _explain(member: Member, value: Any, path: str, *, bounds: bool = True) -> Iterator[str]:
+def _explain(member: Member, value: Any, path: str, *, bounds: bool = True, advice: str = "") -> Iterator[str]:
     kind: Any = tuple if member.kind is list else member.kind
     if not isinstance(value, kind) or isinstance(value, bool):
-        yield f"{path} must {rule_of(member)}"
+        yield f"{path} must {rule_of(member)}{advice}"
         return
     for constraint in member.constraints if bounds else ():
         if not constraint.accepts(value):
             yield f"{path} must {constraint.rule}"
+            if kind in (tuple, FrozenMap):
+                return  # its items may be any number
     if kind is str:
         if not _encodable(value):
             yield f"{path} must be text that UTF-8 can encode"
     elif kind is tuple:
+        advice = advice_of(member)
         for index, item in enumerate(value):
-            yield from _explain(member.items, item, f"{path}[{index}]", bounds=bounds)
+            yield from _explain(member.items, item, f"{path}[{index}]", bounds=bounds, advice=advice)
     elif kind is FrozenMap:
         for index, (key, item) in enumerate(value.items()):  # numbered: a key can be as secret as its value
             yield from _explain(_KEY, key, f"{path}.keys[{index}]", bounds=bounds)

@@ -57,7 +57,7 @@ def form_of(member: Any) -> Form | None:
         kept = NoneType if make or form else tuple
         return Form(member.name, kept, lambda value: _as_tuple(value, make_pair=make, of=form))
     if _is_seconds(member):
-        return Form(member.name, int, _as_seconds)
+        return Form(member.name, int, as_whole_seconds)
     if (only := _only_member(member.kind)) is not None:
         kind = member.kind
         return Form(member.name, kind, lambda value: kind(**{only: value}) if isinstance(value, str) else value)
@@ -91,6 +91,14 @@ def rule_of(member: Any) -> str:
         return 'be a list of text, such as ["a", "b"]'
     mapping = 'a mapping such as {"team": "a"} or ' if _is_pair(item) else ""
     return f"be {mapping}a list of {_either_or(item, '')}"
+
+
+def advice_of(member: Any) -> str:
+    """Return what follows the rule for an item of a list: the shortest form of the list, where there is one."""
+    item = member.items.kind
+    if _is_pair(item):
+        return f', or give {member.name}={{"a": "b"}}'
+    return f', or give {member.name}=["arn:..."]' if _only_member(item) == "arn" else ""
 
 
 def _either_or(kind: Any, article: str) -> str:
@@ -130,8 +138,8 @@ def _as_tuple(value: Any, *, make_pair: Any, of: Form | None) -> Any:
         return value
 
 
-def _as_seconds(value: Any) -> Any:
-    """Return a `timedelta` of whole seconds as their number."""
+def as_whole_seconds(value: Any) -> Any:
+    """Return a `timedelta` of whole seconds as their number, and anything else as it is."""
     return value // _SECOND if isinstance(value, timedelta) and not value % _SECOND else value
 
 
@@ -140,7 +148,7 @@ def _as_document(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     try:
-        return json.dumps(value, separators=(",", ":"), default=_as_dict)
+        return json.dumps(value, separators=(",", ":"), default=_as_dict, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         return value
 

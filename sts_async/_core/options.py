@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from inspect import iscoroutinefunction
 from ipaddress import ip_address
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from .checks import is_seconds, is_whole
 from .endpoints import is_region
 from .headers import TCHAR
 from .proxies import PROXY_RULE, is_proxy
-from .secret import Secret, conceal, conceal_login
+from .secret import TAKEN, Secret, conceal, conceal_login
 
 _HEADER_WORD = rf"{TCHAR}{{1,50}}"
 _PRODUCTS = rf"(?=.{{1,128}}\Z){TCHAR}+(?:[ /]{TCHAR}+)*"  # Source: RFC 9110, 10.1.5
@@ -229,6 +230,27 @@ class Option:
         raise ConfigurationError(f"{origin} must be {self.kind.rule}" + (f"; {remark}" if remark else ""))
 
 
+def known(
+    kind: Kind,
+    *,
+    variables: tuple[str, ...] = (),
+    key: str | None = None,
+    default: Any = None,
+    optional: bool = True,
+    decides: str = DESTINATION,
+) -> dict[str, Any]:
+    """Return the metadata of an attrs field for an option."""
+    made = Option(kind=kind, variables=variables, key=key, default=default, optional=optional, decides=decides)
+    if kind not in (SECONDS, NUMBER):
+        return {METADATA: made}
+    return {METADATA: made, TAKEN: float | timedelta | None if optional else float | timedelta}
+
+
+def known_seconds(default: float) -> dict[str, Any]:
+    """Return the metadata of an attrs field for seconds that only code can say."""
+    return known(SECONDS, default=default, optional=False)
+
+
 def option(
     kind: Kind,
     *,
@@ -238,14 +260,13 @@ def option(
     decides: str = DESTINATION,
 ) -> Any:
     """Return an attrs field for what environment and profile can say: None, unless it is given in code."""
-    known = Option(kind=kind, variables=variables, key=key, default=default, decides=decides)
-    return attrs.field(default=None, metadata={METADATA: known}, converter=conceal if kind.secret else None)
+    metadata = known(kind, variables=variables, key=key, default=default, decides=decides)
+    return attrs.field(default=None, metadata=metadata, converter=conceal if kind.secret else None)
 
 
 def setting(kind: Kind, *, default: Any) -> Any:
     """Return an attrs field for what only code can say."""
-    known = Option(kind=kind, default=default, optional=False)
-    return attrs.field(default=default, metadata={METADATA: known}, converter=as_tuple)
+    return attrs.field(default=default, metadata=known(kind, default=default, optional=False), converter=as_tuple)
 
 
 def as_tuple(value: Any) -> Any:

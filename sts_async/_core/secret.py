@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 else:
     _Text = _Document = object
 
+TAKEN = "sts_async.taken"  # key of the metadata of a field: the types that it takes, where it keeps fewer
 S = TypeVar("S", bound=type)
 T = TypeVar("T")
 
@@ -89,7 +90,7 @@ def hiding(**hide: Callable[[Any], Any]) -> Callable[[T], T]:
 
 def show_declared_types(cls: Any) -> None:
     """
-    Have `help` show what the fields of an attrs class are declared as.
+    Have `help` show what the fields of an attrs class are declared as, or take where their metadata says that.
 
     Of a field with a converter, attrs shows what the converter takes, and ours take anything.
     """
@@ -97,7 +98,7 @@ def show_declared_types(cls: Any) -> None:
 
     for field in attrs.fields(cls) if attrs.has(cls) else ():
         if field.init and field.converter is not None:
-            cls.__init__.__annotations__[field.alias] = field.type
+            cls.__init__.__annotations__[field.alias] = field.metadata.get(TAKEN, field.type)
 
 
 def cover(value: Any) -> Any:

@@ -16,6 +16,7 @@ import attrs
 from ..errors import ConfigurationError, CredentialsError
 from ..shapes import Credentials
 from .canonical import S3_FAMILY, canonical_path
+from .checks import other_than
 from .headers import INVALID_IN_HEADER, TCHAR, cover_headers, is_header_value
 from .hosts import DEFAULT_PORTS, Place, take_apart
 from .secret import kind_of, without_data
@@ -171,20 +172,18 @@ def given_credentials(credentials: Credentials) -> Any:
 def expect_credentials(credentials: Credentials) -> None:
     """Refuse what is not `Credentials`."""
     if not isinstance(credentials, Credentials):
-        raise CredentialsError(f"credentials must be Credentials, not a {kind_of(credentials)}")
+        raise CredentialsError(f"credentials must be Credentials, not {other_than('Credentials', credentials)}")
 
 
 def check_credentials(credentials: Credentials) -> None:
     """Refuse credentials that a request cannot carry."""
     expect_credentials(credentials)
     key_id, token = credentials.access_key_id, credentials.session_token
-    if not (isinstance(key_id, str) and key_id):
+    if not key_id:
         raise CredentialsError("the credentials have no access_key_id")
-    if not (isinstance(credentials.secret_access_key, str) and credentials.secret_access_key):
+    if not credentials.secret_access_key:
         raise CredentialsError("the credentials have no secret_access_key")
     if not is_header_value(key_id) or not {*key_id}.isdisjoint(" ,/="):  # it stands among other words of one header
         raise CredentialsError(f"the access_key_id of the credentials {INVALID_IN_HEADER}")
-    if token is not None and not isinstance(token, str):
-        raise CredentialsError("the session_token of the credentials must be a str")
     if token and not is_header_value(token):
         raise CredentialsError(f"the session_token of the credentials {INVALID_IN_HEADER}")

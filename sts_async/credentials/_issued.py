@@ -9,8 +9,8 @@ import attrs
 
 from .._context import ClientCredentials
 from .._core import arns, freshness
-from .._core.checks import check_flag, not_credentials
-from .._core.constraints import violations
+from .._core.checks import check_arguments, check_flag, not_credentials
+from .._core.constraints import first_violations
 from .._core.endpoints import check_partition
 from .._core.secret import Secret, conceal, kind_of, without_data
 from .._seams import CredentialsProvider, Invoker, Lender
@@ -110,7 +110,7 @@ class SignedProvider(IssuedProvider):
         self._device: _Device | None = None
         serial_number: str | None = getattr(request, "serial_number", None)
         if serial_number is not None and mfa_code is not None:
-            check_callable(mfa_code, "mfa_code")
+            check_callable(mfa_code, "mfa_code", number=1, called="with the serial number")
             self._device = _Device(serial_number, mfa_code)
             self.schedule = freshness.ATTENDED
         elif serial_number is not None or mfa_code is not None:
@@ -237,7 +237,7 @@ def check(request: Request[Any], *, bounds: bool) -> None:
     Raises:
         ParamValidationError: It does; all violations in one error.
     """
-    broken = tuple(violations(request, bounds=bounds))
+    broken = first_violations(request, bounds=bounds)
     if broken:
         raise ParamValidationError(type(request).__name__, broken)
 
@@ -263,17 +263,18 @@ def check_arns(request: Request[Any], *, strict: bool) -> None:
         raise ConfigurationError(f"{name} must be {arns.PLAIN_RULE}")
 
 
-def check_callable(function: object, name: str) -> None:
+def check_callable(function: object, name: str, *, number: int = 0, called: str = "without arguments") -> None:
     """
     Refuse what cannot be asked.
 
     Raises:
-        ConfigurationError: *function*, the argument *name*, is not a function.
+        ConfigurationError: *function*, the argument *name*, is not a function, or cannot be *called* so.
     """
     function = without_data(function)
     if isinstance(function, type) or not callable(function):
         kind = function.__name__ if isinstance(function, type) else f"a {kind_of(function)}"
         raise ConfigurationError(f"{name} must be a coroutine function, not {kind}")
+    check_arguments(function, name, number=number, called=called)
 
 
 async def ask(function: Callable[..., Awaitable[str]], *arguments: str, name: str) -> Secret:

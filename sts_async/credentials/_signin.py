@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable
 import attrs
 
 from .._core import services
+from .._core.checks import other_than
 from .._core.message import HttpRequest, HttpResponse
 from .._core.redaction import Redaction
 from .._core.refusals import Refusal, is_redirect, refusal
-from .._core.secret import HiddenMapping, kind_of
+from .._core.secret import HiddenMapping
 from .._seams import Lender
 from ..config import OPTIONS, Config
 from ..errors import (
@@ -63,7 +64,7 @@ class Services:
 def checked_config(config: Config | None) -> Config | None:
     """Return *config*. Raises `ConfigurationError` when it is something else."""
     if not isinstance(config, Config | None):
-        raise ConfigurationError(f"config must be a Config, not a {kind_of(config)}")
+        raise ConfigurationError(f"config must be a Config, not {other_than('Config', config)}")
     return config
 
 

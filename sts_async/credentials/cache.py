@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .._core import freshness
-from .._core.checks import not_credentials
+from .._core.checks import check_arguments, not_credentials
 from .._core.freshness import Health, Held, Moment, Schedule, Step
 from .._core.secret import Unpicklable, kind_of, without_data
 from .._flight import again
@@ -263,6 +263,8 @@ class CachingProvider(RefreshingProvider):
         source = self._source = without_data(source)
         if isinstance(source, type) or not (hasattr(source, "provide_credentials") or callable(source)):
             raise ConfigurationError(f"a source must be a coroutine function or a provider, not a {kind_of(source)}")
+        if not hasattr(source, "provide_credentials"):
+            check_arguments(source, self._called(), number=0, called="without arguments")
         self.name = repr(self)
         self.depends_on_client = depends_on_client(source)
 

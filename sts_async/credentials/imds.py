@@ -5,11 +5,12 @@ Source: Amazon EC2 User Guide, "Use the Instance Metadata Service to access inst
 """
 
 import re
+from datetime import timedelta
 
 import attrs
 
 from .._core import freshness, hosts
-from .._core.checks import check_flag, check_seconds, check_whole
+from .._core.checks import check_flag, check_seconds, check_whole, in_seconds
 from .._core.documents import Names, read_credentials, read_object
 from .._core.message import HttpRequest, HttpResponse
 from .._core.redaction import Redaction
@@ -60,8 +61,8 @@ class IMDSProvider(RefreshingProvider):
         endpoint: URL of the service; None for the usual address of *endpoint_mode*. With http, the host must be a
             loopback or link-local address, fd00:ec2::254, or ``localhost``, which means 127.0.0.1.
         endpoint_mode: ``IPv4`` or ``IPv6``, in any case.
-        seconds: Time for one request, connection included; greater than 0.
-        attempts: How often a request is sent, at most, when no answer comes; at least 1. While the service answers HTTP
+        seconds: Time for one request, connection included: seconds greater than 0, or a `timedelta`.
+        attempts: How often a request is sent at most, when nothing answers; at least 1. While the service answers HTTP
             429 or 5xx, a request is sent 3 times, or *attempts* times if that is more.
         role_name: Name of the role; None to ask for it.
         disabled: Whether the service is never asked.
@@ -80,7 +81,7 @@ class IMDSProvider(RefreshingProvider):
         *,
         endpoint: str | None = None,
         endpoint_mode: str = "IPv4",
-        seconds: float = 1.0,
+        seconds: float | timedelta = 1.0,
         attempts: int = 1,
         role_name: str | None = None,
         disabled: bool = False,
@@ -88,6 +89,7 @@ class IMDSProvider(RefreshingProvider):
     ) -> None:
         super().__init__()
         self._endpoint = endpoint = conceal_login(endpoint)
+        seconds = in_seconds(seconds)
         check_seconds("seconds", seconds)
         check_whole("attempts", attempts)
         check_flag("disabled", disabled)

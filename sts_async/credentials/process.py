@@ -7,10 +7,12 @@ Source: AWS SDKs and Tools Reference Guide, "Process credential provider".
 import os
 import re
 import signal
+from collections.abc import Iterator
+from datetime import timedelta
 
 from .. import _process
 from .._core import freshness
-from .._core.checks import check_flag, check_seconds
+from .._core.checks import check_flag, check_seconds, in_seconds
 from .._core.documents import MOST_BYTES, Names, read_credentials, read_object
 from .._core.options import SHOW_PROCESS_STDERR, flag
 from .._core.redaction import Redaction
@@ -18,6 +20,7 @@ from .._core.secret import HiddenMapping, Secret, SecretBytes, conceal
 from .._core.sections import with_remark
 from .._core.wording import setting
 from .._seams import Lender
+from .._threads import NoThread, reading
 from ..errors import ConfigurationError, CredentialsError
 from ..shapes import Credentials
 from ._account import check_account_id, in_account
@@ -28,8 +31,16 @@ SECONDS = 60.0  # s for the whole process
 MOST_LINES = 5  # of standard error in an error
 MOST_SHOWN = 1_000  # characters of them
 LONG_ARGUMENT = 8  # characters of an argument that may be a secret
+TOO_LONG = f"(a line of more than {_process.MOST_ERROR_BYTES:,} bytes, which is not shown)"
 # Variables that a process inherits, and may repeat. Those that end otherwise are paths and names.
 SECRET_VARIABLES = r"(?:SECRET|TOKEN|PASSWORD|PASSWD|KEY|KEY_ID|CREDENTIALS?)$"  # noqa: S105 - of their names
+
+# Colours and other CSI sequences; titles, links and other strings; character sets. Source: ECMA-48.
+CONTROL_SEQUENCE = (
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]+[0-~]"
+)
 
 NAMES = Names(session_token="SessionToken", temporary=False)  # noqa: S106 - the name of a member
 
@@ -52,11 +63,12 @@ class ProcessProvider(RefreshingProvider):
     Args:
         command: The command, up to 32,767 characters. Never shown, for it may hold passwords.
         name: Name of the source in messages.
-        seconds: Time limit in seconds, from the start of the process.
+        seconds: Time limit, from the start of the process: seconds, or a `timedelta`.
         show_process_stderr: Whether an error ends with the last lines that the process wrote to standard error, at
             most 5 lines and 1,000 characters. None follows ``STS_ASYNC_SHOW_PROCESS_STDERR``, whose default is
-            false. Its output, long arguments of the command, and variables with names such as ``API_TOKEN`` are
-            replaced by ``***`` there. Other secrets are shown.
+            false. Three kinds of text are replaced by ``***`` there: the output of the process; arguments of the
+            command of at least 8 characters, options and their values included; and variables with names such as
+            ``API_TOKEN``. Control characters are removed first. Other secrets are shown.
         account_id: The account of the credentials, 12 digits, where the process writes no AccountId.
 
     Raises:
@@ -77,13 +89,14 @@ class ProcessProvider(RefreshingProvider):
         command: str,
         *,
         name: str = "credential_process",
-        seconds: float = SECONDS,
+        seconds: float | timedelta = SECONDS,
         show_process_stderr: bool | None = None,
         account_id: str | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.stderr = SecretBytes()
+        seconds = in_seconds(seconds)
         check_seconds("seconds", seconds)
         check_account_id(account_id)
         self._account_id = account_id
@@ -120,7 +133,7 @@ class ProcessProvider(RefreshingProvider):
         except CredentialsError as error:
             problem = str(error)
         if self.stderr.strip():
-            problem += self._reason(ended) if shows else f"; {_advice()}"
+            problem += await self._reason(ended) if shows else f"; {_advice()}"
         raise CredentialsError(with_remark(problem, self.remark))
 
     def _text(self, problem: str) -> str:
@@ -143,12 +156,13 @@ class ProcessProvider(RefreshingProvider):
         found = read_credentials(document, NAMES, what=f"{self.name}: the output")
         return in_account(found, self._account_id)
 
-    def _reason(self, ended: _process.Ended) -> str:
+    async def _reason(self, ended: _process.Ended) -> str:
         """Return the last lines of standard error, as an error has them."""
-        secrets = [Secret(SecretBytes(ended.stdout.strip()).decode("utf-8", "replace"))]
-        secrets += arguments_of(self._command)
-        secrets += [Secret(value) for name, value in os.environ.items() if re.search(SECRET_VARIABLES, name.upper())]
-        return f"; its last words: {last_lines(ended.stderr, Redaction(*secrets))}"
+        try:
+            # In a thread: a long command is split, and each of its words is looked for.
+            return f"; its last words: {await reading(_last_words, self._command, ended)}"
+        except NoThread:
+            return "; its last words cannot be shown: no thread can be started"
 
     def __repr__(self) -> str:
         return f"ProcessProvider({getattr(self, 'name', None)!r})"
@@ -163,17 +177,57 @@ def _failure(returncode: int) -> str:
         return f"ended by signal {-returncode}"
 
 
+def _last_words(command: Secret, ended: _process.Ended) -> str:
+    """Return what is shown of standard error. Takes time."""
+    stdout = Secret(SecretBytes(ended.stdout.strip()).decode("utf-8", "replace"))
+    variables = [Secret(value) for name, value in os.environ.items() if re.search(SECRET_VARIABLES, name.upper())]
+    secrets = [visible(secret) for secret in (stdout, *arguments_of(command), *variables)]
+    return last_lines(ended.stderr, Redaction(*secrets), is_cut=ended.stderr_is_cut)
+
+
 def arguments_of(command: Secret) -> list[Secret]:
-    """Return the parts of a command that may be secrets: long arguments, and the long values of its options."""
-    words = re.split(r"[\s'\"=]+", command)[1:]
-    return [Secret(word) for word in words if len(word) >= LONG_ARGUMENT and not word.startswith("-")]
+    """
+    Return the parts of a command that may be secrets and are long: its arguments, and the values of its options.
+
+    A word is one as a shell splits the command, or as a person reads it: a quoted argument may have words of its own.
+    """
+    words = [*_process.words_of(command)[1:], *map(Secret, re.split(r"[\s'\"]+", command)[1:])]
+    parts = [part for word in words for part in _parts_of(word)]
+    return [part for part in dict.fromkeys(parts) if len(part) >= LONG_ARGUMENT]
 
 
-def last_lines(stderr: bytes, hide: Redaction) -> str:
-    """Return the last lines of a text as one line, at most 1,000 characters, without what is to be hidden."""
-    text = hide(SecretBytes(stderr).decode("utf-8", "replace"))
-    text = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", text)  # colours of a terminal
-    lines = ["".join(one if one.isprintable() else "?" for one in line.strip()) for line in text.splitlines()]
+def _parts_of(word: Secret) -> Iterator[Secret]:
+    """Yield a word of a command, and what of it may be the value of an option: ``-pVALUE``, ``--name=VALUE``."""
+    yield word
+    if word.startswith("-"):
+        yield Secret(word.lstrip("-"))
+        yield Secret(word[2:])
+    _, equals, value = word.partition("=")
+    if equals:
+        yield Secret(value)
+        yield from (Secret(part) for part in word.split("="))
+
+
+def visible(text: Secret) -> Secret:
+    """Return a text as a terminal shows it: without colours and control characters, which could part a secret."""
+    text = Secret(re.sub(CONTROL_SEQUENCE, "", text).replace("\r\n", "\n").replace("\t", " "))
+    return Secret("".join(one for one in text if one.isprintable() or one in "\r\n"))
+
+
+def last_lines(stderr: bytes, hide: Redaction, *, is_cut: bool = False) -> str:
+    """
+    Return the last lines of a text as one line, at most 1,000 characters, without what is to be hidden.
+
+    When the text is cut, its first line is left out: it may begin in the middle of a secret.
+    """
+    if is_cut:
+        parts = re.split(rb"[\r\n]+", stderr, maxsplit=1)
+        stderr = SecretBytes(parts[1] if len(parts) > 1 else b"")
+        if not stderr.strip():
+            return TOO_LONG
+    # What is redacted is what is shown: nothing is removed after it.
+    text = hide(visible(Secret(SecretBytes(stderr).decode("utf-8", "replace"))))
+    lines = [line.strip() for line in re.split("[\r\n]", text)]
     shown = " | ".join([line for line in lines if line][-MOST_LINES:])
     return shown if len(shown) <= MOST_SHOWN else f"...{shown[3 - MOST_SHOWN :]}"
 

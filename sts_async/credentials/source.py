@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .._core.secret import kind_of, without_data
+from .._core.checks import check_arguments, other_than
+from .._core.secret import without_data
 from .._seams import CredentialsProvider
 from ..errors import ConfigurationError
-from ..shapes import Credentials
+from ..shapes import Credentials, Response
 from .cache import CachingProvider
 from .static import StaticProvider
 
@@ -36,10 +37,13 @@ def provider_of(source: Source, *, what: str = "credentials") -> CredentialsProv
             provider: Any = source
             return provider  # type: ignore[no-any-return]
         if callable(source):
+            check_arguments(source, what, number=0, called="without arguments")
             return CachingProvider(source)
+    held = getattr(source, "credentials", None) if isinstance(source, Response) else None
+    advice = ": pass response.credentials" if isinstance(held, Credentials) else ""
     raise ConfigurationError(
         f"{what} must be Credentials, an object with a coroutine provide_credentials(lender) or a coroutine "
-        f"function, not {source.__name__ if isinstance(source, type) else f'a {kind_of(source)}'}"
+        f"function, not {other_than('Credentials', source)}{advice}"
     )
 
 

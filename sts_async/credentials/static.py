@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime
 
+from .._core.checks import other_than
 from .._core.freshness import lifetime_of
-from .._core.secret import Unpicklable, kind_of, without_data
+from .._core.secret import Unpicklable, without_data
 from .._seams import Lender
 from ..errors import ConfigurationError, CredentialsExpired
 from ..shapes import Credentials
@@ -30,7 +31,7 @@ class StaticProvider(Unpicklable):
         credentials = without_data(credentials)
         self._credentials: Credentials = credentials
         if not isinstance(credentials, Credentials):
-            raise ConfigurationError(f"credentials must be Credentials, not a {kind_of(credentials)}")
+            raise ConfigurationError(f"credentials must be Credentials, not {other_than('Credentials', credentials)}")
         if not ends_at_some_time(credentials):
             raise ConfigurationError("the expiration of credentials must be a datetime with a time zone, or None")
         check_account_id(credentials.account_id)

@@ -22,8 +22,12 @@ from support import Clocks
 from test_secrets import shown
 
 from sts_async import _process
+from sts_async._core.redaction import Redaction
+from sts_async._core.secret import Secret
 from sts_async._engine import Engine
-from sts_async.credentials.process import MOST_CHARACTERS, ProcessProvider, _advice
+from sts_async._threads import NoThread
+from sts_async.credentials import process
+from sts_async.credentials.process import MOST_CHARACTERS, TOO_LONG, ProcessProvider, _advice, last_lines, visible
 from sts_async.errors import ConfigurationError, CredentialsError, CredentialsExpired
 from sts_async.shapes import Credentials
 
@@ -302,7 +306,7 @@ async def test_the_last_lines_are_printable(last_words: Callable[..., Awaitable[
     words = await last_words("printf '\\033[31mred\\033[0m\\007\\r\\nb\\377d\\342\\200\\256' >&2; exit 1")
 
     assert words.isprintable()
-    assert words == "red? | b\ufffdd?"
+    assert words == "red | b\ufffdd"
 
 
 async def test_what_is_known_to_be_secret_is_hidden_in_the_last_lines(
@@ -319,6 +323,79 @@ async def test_what_is_known_to_be_secret_is_hidden_in_the_last_lines(
     words = await last_words(script, "--password=SENTINEL-argument", document)
 
     assert words == "got *** | *** and *** | bad password ***"
+
+
+LONG = "Sup3rSecretPassw0rdLongEnough"
+SHORT = "Sup3rSecret"
+
+
+@pytest.mark.parametrize(
+    ("argument", "printed"),
+    [
+        (f"-p{LONG}", LONG),
+        (f"-p{SHORT}", SHORT),
+        (f"-p{SHORT}", f"-p{SHORT}"),
+        (f"--{SHORT}", f"--{SHORT}"),
+        (f"-{SHORT}", SHORT),
+        (f"--password={SHORT}", SHORT),
+        (f"--password={SHORT}", f"--password={SHORT}"),
+        ("--password=Sup3r=Secret", "Sup3r=Secret"),
+        ("Sup3r Secret", "Sup3r Secret"),
+        ("Header: Sup3rSecret", SHORT),
+    ],
+)
+async def test_long_arguments_are_hidden_whatever_they_begin_with(
+    last_words: Callable[..., Awaitable[str]], argument: str, printed: str
+) -> None:
+    """C11: also options with a value in the same word, and passwords that begin with a hyphen."""
+    assert await last_words(f"echo refused {shlex.quote(printed)} >&2; exit 1", argument) == "refused ***"
+
+
+@pytest.mark.parametrize("secret", [SHORT, LONG])
+@pytest.mark.parametrize(
+    "within",
+    ["\x1b[31m", "\x1b[1;38;5;9m", "\x1b(B", "\x9b0m", "\x1b]0;a title\x07", "\x1b]8;;link\x1b\\", "\x1bPa\x1b\\"]
+    + [chr(code) for code in (0, 7, 8, 11, 12, 27, 28, 127, 0x85, 0xAD, 0x200B, 0x202E, 0x2028, 0xFEFF)],
+    ids=ascii,
+)
+def test_a_control_sequence_within_a_secret_does_not_show_it(secret: str, within: str) -> None:
+    """C11: what is redacted is what is shown; nothing is removed after that."""
+    for middle in (4, len(secret) // 2, len(secret) - 3):
+        parted = f"bad {secret[:middle]}{within}{secret[middle:]} word"
+        for known, text in ((secret, parted), (parted[4:-5], f"bad {secret} word")):
+            hide = Redaction(visible(Secret(known)))
+            assert last_lines(text.encode(), hide) == "bad *** word"
+
+
+async def test_the_kept_end_of_stderr_does_not_begin_within_a_secret(last_words: Callable[..., Awaitable[str]]) -> None:
+    """C11: the first line is left out when it is not whole; else the rest of a secret would be shown."""
+    end = "printf '\\n%04080d\\nlast line\\n' 0 >&2; exit 1"
+    words = await last_words(f"printf 'bad {SHORT}' >&2; {end}", f"-p{SHORT}")
+
+    assert words.endswith("0 | last line")
+    assert "cret" not in words
+    assert await last_words("printf '%05000d' 7 >&2; exit 1") == TOO_LONG
+
+
+def test_a_line_that_is_whole_is_shown_when_the_text_is_not_cut() -> None:
+    """C11: only the first line of a cut text is left out."""
+    hide = Redaction()
+
+    assert last_lines(b"one\ntwo", hide) == "one | two"
+    assert last_lines(b"one\ntwo", hide, is_cut=True) == "two"
+    assert last_lines(b"one\r\ntwo", hide, is_cut=True) == "two"
+
+
+async def test_without_a_thread_the_last_words_are_not_shown(lender: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F41: the error of the process is raised all the same."""
+
+    async def full(*_: Any) -> Any:
+        raise NoThread
+
+    monkeypatch.setattr(process, "reading", full)
+    error = await refusal_of(shell("echo reason >&2; exit 3"), lender, show_process_stderr=True)
+
+    assert str(error).endswith("exit code 3; its last words cannot be shown: no thread can be started")
 
 
 async def test_the_variable_shows_it_too(lender: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

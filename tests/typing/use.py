@@ -71,6 +71,7 @@ from sts_async import (
     sigv4,
 )
 from sts_async.calls import Calls
+from sts_async.credentials import ProcessProvider
 from sts_async.observers import LoggingObserver, OpenTelemetryObserver, PrometheusObserver
 from sts_async.operations import ASSUME_ROLE, Operation
 
@@ -396,6 +397,11 @@ async def calls_are_observed_and_handled(sts: STSClient, logger: logging.Logger)
     assert_type(await view.get_caller_identity(), GetCallerIdentityResponse)
     assert_type(await view.presign(GetCallerIdentityRequest()), PresignedUrl)
     assert_type(await view.get_credentials(), Credentials)
+    assert_type(await view.presign(GetCallerIdentityRequest(), expires=timedelta(minutes=1)), PresignedUrl)
+    config = Config(deadline=timedelta(seconds=9), connect_timeout=HOUR, ec2_metadata_timeout=None, read_timeout=5)
+    assert_type((config.deadline, config.connect_timeout), tuple[float, float | None])
+    ProcessProvider("helper", seconds=timedelta(seconds=5))
+    assert_type(view.with_options(deadline=timedelta(seconds=1)), STSClient)
     assert_type(view.with_options(deadline=1).role("arn:aws:iam::123456789012:role/demo"), STSClient)
     takes_a_client: Callable[[STSClient], None] = print
     takes_a_client(view)

@@ -142,14 +142,17 @@ class _LoopPart:
         self._others.close(self.deadlines.loop)
         if self.owned:
             await self.session.close()
-        self._release()
+        self.release()
 
     async def leave(self) -> None:
         """Close while the transport stays open: the next request in this event loop opens another part."""
         self._parts.pop(self.deadlines.loop, None)
-        await self.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_GRACE):
+                await self.close()
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Have the end of the event loop close nothing here."""
         guard, self.guard = self.guard, None
         if guard is not None:
             guard.release(self)
@@ -165,7 +168,7 @@ class _LoopPart:
 
     def abandon(self, *, hang_up: bool = True) -> None:
         """Let go of a session whose event loop does not run."""
-        self._release()
+        self.release()
         connector = self.session.connector
         if self.owned and isinstance(connector, Connector):
             connector.let_go()
@@ -410,6 +413,8 @@ class AiohttpTransport(Unpicklable):
                     self._parts.pop(here.deadlines.loop, None)  # not before: closing can be cancelled, and begun again
                 if elsewhere:
                     await asyncio.wait(elsewhere)
+        if here is not None:
+            here.release()  # a session that does not end is left behind
         for closing, loop in elsewhere.items():
             if closing.done():
                 self._parts.pop(loop, None)

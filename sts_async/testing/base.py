@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 import struct
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -104,6 +105,7 @@ class LocalServer(ABC, Generic[Record]):
         self._port = port
         self._ssl_context = ssl_context
         self._thread: ServerThread | None = None
+        self._starting = threading.Lock()  # two starts at once share one thread
 
     @abstractmethod
     def _answer(self, received: Received, *, now: float, refusal: Refusal | None) -> tuple[Reply, Record]:
@@ -125,13 +127,18 @@ class LocalServer(ABC, Generic[Record]):
         Raises:
             RuntimeError: The server is not running.
         """
-        if self._thread is None:
+        if not self._is_listening:
             name = type(self).__name__
             raise RuntimeError(
                 f"the server is not running: use `with {name}() as server` or `async with {name}() as server`"
             )
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{self._scheme}://{host}:{self._port}"
+
+    @property
+    def _is_listening(self) -> bool:
+        thread = self._thread
+        return thread is not None and thread.opened.done()
 
     @property
     def _scheme(self) -> str:
@@ -162,16 +169,13 @@ class LocalServer(ABC, Generic[Record]):
         Raises:
             OSError: The address or port cannot be had.
         """
-        if self._thread is None:
-            thread = self._new_thread()
-            try:
-                self._listens(thread, await asyncio.wrap_future(thread.opened))
-            except asyncio.CancelledError:
-                thread.stop()
-                raise
-            except BaseException:
-                thread.join()
-                raise
+        thread, is_new = self._thread_or_new()
+        try:
+            self._port = await asyncio.wrap_future(thread.opened)
+        except BaseException as error:
+            if is_new:
+                self._give_up(thread, stop=isinstance(error, asyncio.CancelledError))
+            raise
 
     async def stop(self) -> None:
         """
@@ -189,16 +193,13 @@ class LocalServer(ABC, Generic[Record]):
             thread.join()
 
     def __enter__(self) -> Self:
-        if self._thread is None:
-            thread = self._new_thread()
-            try:
-                self._listens(thread, thread.opened.result())
-            except KeyboardInterrupt:
-                thread.stop()
-                raise
-            except BaseException:
-                thread.join()
-                raise
+        thread, is_new = self._thread_or_new()
+        try:
+            self._port = thread.opened.result()
+        except BaseException as error:
+            if is_new:
+                self._give_up(thread, stop=isinstance(error, KeyboardInterrupt))
+            raise
         return self
 
     def __exit__(
@@ -231,12 +232,28 @@ class LocalServer(ABC, Generic[Record]):
         thread.start()
         return thread
 
-    def _listens(self, thread: ServerThread, port: int) -> None:
-        self._thread, self._port = thread, port
+    def _thread_or_new(self) -> tuple[ServerThread, bool]:
+        """Return the thread, which may still have to listen, and whether it was made now."""
+        with self._starting:
+            if self._thread is not None:
+                return self._thread, False
+            self._thread = self._new_thread()
+            return self._thread, True
+
+    def _give_up(self, thread: ServerThread, *, stop: bool) -> None:
+        """End a start that has failed, or that *stop* ends."""
+        with self._starting:
+            if self._thread is thread:
+                self._thread = None
+        if stop:
+            thread.stop()
+        else:
+            thread.join()
 
     def _take_thread(self) -> ServerThread | None:
         """Return the thread, which begins to stop, and is no longer that of the server."""
-        thread, self._thread = self._thread, None
+        with self._starting:
+            thread, self._thread = self._thread, None
         if thread is not None:
             thread.stop()
         return thread
@@ -248,7 +265,7 @@ class LocalServer(ABC, Generic[Record]):
         )
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {'stopped' if self._thread is None else self.url}>"
+        return f"<{type(self).__name__} {self.url if self._is_listening else 'stopped'}>"
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await body_of(request)

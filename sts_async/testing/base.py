@@ -66,8 +66,10 @@ class LocalServer(ABC, Generic[Record]):
     """
     A server on this host. A subclass says what it answers.
 
-    ``with`` and ``async with`` start and stop it. Either way it runs in a thread of its own, and serves synchronous
-    clients, those of any event loop, and other processes. All its methods and attributes can be used from any thread.
+    ``with`` and ``async with`` start and stop it. A block within another one uses the server that runs, and the last
+    block to end stops it; one that `start` has started runs until `stop`. Either way it runs in a thread of its own,
+    and serves synchronous clients, those of any event loop, and other processes. All its methods and attributes can be
+    used from any thread.
 
     Args:
         clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
@@ -105,6 +107,8 @@ class LocalServer(ABC, Generic[Record]):
         self._port = port
         self._ssl_context = ssl_context
         self._thread: ServerThread | None = None
+        self._entries = 0  # blocks that use it; the last one to leave stops it
+        self._stays = False  # it was started by `start`, and no block stops it
         self._starting = threading.Lock()  # two starts at once share one thread
 
     @abstractmethod
@@ -169,6 +173,10 @@ class LocalServer(ABC, Generic[Record]):
         Raises:
             OSError: The address or port cannot be had.
         """
+        await self._start()
+        self._stays = True
+
+    async def _start(self) -> None:
         thread, is_new = self._thread_or_new()
         try:
             self._port = await asyncio.wrap_future(thread.opened)
@@ -200,12 +208,13 @@ class LocalServer(ABC, Generic[Record]):
             if is_new:
                 self._give_up(thread, stop=isinstance(error, KeyboardInterrupt))
             raise
+        self._enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if (thread := self._take_thread()) is not None:
+        if self._is_last_to_leave() and (thread := self._take_thread()) is not None:
             try:
                 thread.ended.result(STOP_TIMEOUT)
             except TimeoutError:
@@ -213,13 +222,24 @@ class LocalServer(ABC, Generic[Record]):
             thread.join()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        await self._start()
+        self._enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.stop()
+        if self._is_last_to_leave():
+            await self.stop()
+
+    def _enter(self) -> None:
+        with self._starting:
+            self._entries += 1
+
+    def _is_last_to_leave(self) -> bool:
+        with self._starting:
+            self._entries = max(0, self._entries - 1)
+            return not self._entries and not self._stays
 
     def _new_thread(self) -> ServerThread:
         thread = ServerThread(
@@ -254,6 +274,7 @@ class LocalServer(ABC, Generic[Record]):
         """Return the thread, which begins to stop, and is no longer that of the server."""
         with self._starting:
             thread, self._thread = self._thread, None
+            self._entries, self._stays = 0, False
         if thread is not None:
             thread.stop()
         return thread

@@ -38,7 +38,7 @@ from ._limits import (
     Gate,
     TimeLimits,
 )
-from ._loop_end import close_at_loop_end
+from ._loop_end import Guard, close_at_loop_end
 from ._version import VERSION
 from .errors import (
     AttemptTimeout,
@@ -117,9 +117,13 @@ class Trust(Protocol):
 class _LoopPart:
     """What belongs to one event loop: a session, and a gate that lets callers in as they came."""
 
-    __slots__ = ("__weakref__", "_others", "deadlines", "gate", "owned", "session")
+    __slots__ = ("__weakref__", "_others", "_parts", "deadlines", "gate", "guard", "owned", "session")
 
-    def __init__(self, session: aiohttp.ClientSession, *, owned: bool, connections: int, seconds: float) -> None:
+    def __init__(
+        self, parts: "_Parts", session: aiohttp.ClientSession, *, owned: bool, connections: int, seconds: float
+    ) -> None:
+        self._parts = parts
+        self.guard: Guard | None = None
         self.deadlines = Deadlines(seconds)
         self._others = TimeLimits()
         self.session = session
@@ -138,6 +142,20 @@ class _LoopPart:
         self._others.close(self.deadlines.loop)
         if self.owned:
             await self.session.close()
+        self.release()
+
+    async def leave(self) -> None:
+        """Close while the transport stays open: the next request in this event loop opens another part."""
+        self._parts.pop(self.deadlines.loop, None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_GRACE):
+                await self.close()
+
+    def release(self) -> None:
+        """Have the end of the event loop close nothing here."""
+        guard, self.guard = self.guard, None
+        if guard is not None:
+            guard.release(self)
 
     def begin_to_close(self) -> "asyncio.Future[None] | None":
         """Close from another event loop: return what is done then, or None when this one does not run."""
@@ -150,6 +168,7 @@ class _LoopPart:
 
     def abandon(self, *, hang_up: bool = True) -> None:
         """Let go of a session whose event loop does not run."""
+        self.release()
         connector = self.session.connector
         if self.owned and isinstance(connector, Connector):
             connector.let_go()
@@ -159,6 +178,9 @@ class _LoopPart:
             else:
                 connector.leave_to_parent()
                 _INHERITED.append(connector)
+
+
+_Parts = dict[asyncio.AbstractEventLoop, _LoopPart]
 
 
 class AiohttpTransport(Unpicklable):
@@ -220,7 +242,7 @@ class AiohttpTransport(Unpicklable):
         self._cap = max_response_bytes
         # aiohttp arms a timer for every request that has another limit; one of our own covers the attempt.
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
-        self._parts: dict[asyncio.AbstractEventLoop, _LoopPart] = {}
+        self._parts: _Parts = {}
         self._routes: dict[str, _Route] = {}
         self._closed = False
         if owner is not None:
@@ -279,6 +301,8 @@ class AiohttpTransport(Unpicklable):
             failure = failure_of(error, request, part.session, by=by)
             if self._closed and isinstance(error, TimeoutError):
                 failure = ClientClosedError()
+            elif isinstance(failure, ClientClosedError) and part.owned and not self._closed:  # by `leave`
+                failure = ConnectionLost(f"the event loop's connections to {place(request.url, by)} were closed")
             elif isinstance(failure, ConnectionLost):
                 failure.stale = use is not None and use.again and not use.answered
             elif isinstance(failure, AttemptTimeout) and use is None and part.owned:
@@ -323,22 +347,19 @@ class AiohttpTransport(Unpicklable):
         self._check_open()
         loop = asyncio.get_running_loop()
         if self._session is None:
-            part = _LoopPart(
-                self._new_session(), owned=True, connections=self._max_connections, seconds=self._read_timeout
-            )
+            session, owned, connections = self._new_session(), True, self._max_connections
         elif getattr(self._session, "_loop", loop) is not loop:  # aiohttp's own `loop` is deprecated
             raise ConfigurationError("the session that was given belongs to another event loop: give none, or one each")
         else:
             limit = self._session.connector.limit if self._session.connector else 0
-            part = _LoopPart(
-                self._session, owned=False, connections=limit or self._max_connections, seconds=self._read_timeout
-            )
+            session, owned, connections = self._session, False, limit or self._max_connections
+        part = _LoopPart(self._parts, session, owned=owned, connections=connections, seconds=self._read_timeout)
         _forks.isolate_loop_after_fork(loop)
         self._parts[loop] = part  # before any await: whoever comes next finds it
         if part.owned:
-            await close_at_loop_end(part)
+            part.guard = await close_at_loop_end(part)
         if self._closed:  # meanwhile, in another thread
-            await part.close()
+            await part.leave()
         self._check_open()
         for ended in [other for other in list(self._parts) if other.is_closed()]:
             if gone := self._parts.pop(ended, None):
@@ -383,8 +404,8 @@ class AiohttpTransport(Unpicklable):
                 continue
             if closing := part.begin_to_close():
                 elsewhere[closing] = loop
-            else:
-                self._parts.pop(loop).abandon()
+            elif gone := self._parts.pop(loop, None):
+                gone.abandon()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 if here is not None:
@@ -392,12 +413,14 @@ class AiohttpTransport(Unpicklable):
                     self._parts.pop(here.deadlines.loop, None)  # not before: closing can be cancelled, and begun again
                 if elsewhere:
                     await asyncio.wait(elsewhere)
+        if here is not None:
+            here.release()  # a session that does not end is left behind
         for closing, loop in elsewhere.items():
             if closing.done():
                 self._parts.pop(loop, None)
 
 
-def _unclosed(parts: dict[asyncio.AbstractEventLoop, _LoopPart], owner: Owner) -> None:
+def _unclosed(parts: _Parts, owner: Owner) -> None:
     """
     Warn that a client has gone that was not closed, and close its connections.
 

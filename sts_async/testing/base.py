@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 import struct
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -65,8 +66,10 @@ class LocalServer(ABC, Generic[Record]):
     """
     A server on this host. A subclass says what it answers.
 
-    ``with`` and ``async with`` start and stop it. Either way it runs in a thread of its own, and serves synchronous
-    clients, those of any event loop, and other processes. All its methods and attributes can be used from any thread.
+    ``with`` and ``async with`` start and stop it. A block within another one uses the server that runs, and the last
+    block to end stops it; one that `start` has started runs until `stop`. Either way it runs in a thread of its own,
+    and serves synchronous clients, those of any event loop, and other processes. All its methods and attributes can be
+    used from any thread.
 
     Args:
         clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
@@ -104,6 +107,9 @@ class LocalServer(ABC, Generic[Record]):
         self._port = port
         self._ssl_context = ssl_context
         self._thread: ServerThread | None = None
+        self._entries = 0  # blocks that use it; the last one to leave stops it
+        self._stays = False  # it was started by `start`, and no block stops it
+        self._starting = threading.Lock()  # two starts at once share one thread
 
     @abstractmethod
     def _answer(self, received: Received, *, now: float, refusal: Refusal | None) -> tuple[Reply, Record]:
@@ -125,13 +131,18 @@ class LocalServer(ABC, Generic[Record]):
         Raises:
             RuntimeError: The server is not running.
         """
-        if self._thread is None:
+        if not self._is_listening:
             name = type(self).__name__
             raise RuntimeError(
                 f"the server is not running: use `with {name}() as server` or `async with {name}() as server`"
             )
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{self._scheme}://{host}:{self._port}"
+
+    @property
+    def _is_listening(self) -> bool:
+        thread = self._thread
+        return thread is not None and thread.opened.done()
 
     @property
     def _scheme(self) -> str:
@@ -162,16 +173,17 @@ class LocalServer(ABC, Generic[Record]):
         Raises:
             OSError: The address or port cannot be had.
         """
-        if self._thread is None:
-            thread = self._new_thread()
-            try:
-                self._listens(thread, await asyncio.wrap_future(thread.opened))
-            except asyncio.CancelledError:
-                thread.stop()
-                raise
-            except BaseException:
-                thread.join()
-                raise
+        await self._start()
+        self._stays = True
+
+    async def _start(self) -> None:
+        thread, is_new = self._thread_or_new()
+        try:
+            self._port = await asyncio.wrap_future(thread.opened)
+        except BaseException as error:
+            if is_new:
+                self._give_up(thread, stop=isinstance(error, asyncio.CancelledError))
+            raise
 
     async def stop(self) -> None:
         """
@@ -189,22 +201,20 @@ class LocalServer(ABC, Generic[Record]):
             thread.join()
 
     def __enter__(self) -> Self:
-        if self._thread is None:
-            thread = self._new_thread()
-            try:
-                self._listens(thread, thread.opened.result())
-            except KeyboardInterrupt:
-                thread.stop()
-                raise
-            except BaseException:
-                thread.join()
-                raise
+        thread, is_new = self._thread_or_new()
+        try:
+            self._port = thread.opened.result()
+        except BaseException as error:
+            if is_new:
+                self._give_up(thread, stop=isinstance(error, KeyboardInterrupt))
+            raise
+        self._enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if (thread := self._take_thread()) is not None:
+        if self._is_last_to_leave() and (thread := self._take_thread()) is not None:
             try:
                 thread.ended.result(STOP_TIMEOUT)
             except TimeoutError:
@@ -212,13 +222,24 @@ class LocalServer(ABC, Generic[Record]):
             thread.join()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        await self._start()
+        self._enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.stop()
+        if self._is_last_to_leave():
+            await self.stop()
+
+    def _enter(self) -> None:
+        with self._starting:
+            self._entries += 1
+
+    def _is_last_to_leave(self) -> bool:
+        with self._starting:
+            self._entries = max(0, self._entries - 1)
+            return not self._entries and not self._stays
 
     def _new_thread(self) -> ServerThread:
         thread = ServerThread(
@@ -231,12 +252,29 @@ class LocalServer(ABC, Generic[Record]):
         thread.start()
         return thread
 
-    def _listens(self, thread: ServerThread, port: int) -> None:
-        self._thread, self._port = thread, port
+    def _thread_or_new(self) -> tuple[ServerThread, bool]:
+        """Return the thread, which may still have to listen, and whether it was made now."""
+        with self._starting:
+            if self._thread is not None:
+                return self._thread, False
+            self._thread = self._new_thread()
+            return self._thread, True
+
+    def _give_up(self, thread: ServerThread, *, stop: bool) -> None:
+        """End a start that has failed, or that *stop* ends."""
+        with self._starting:
+            if self._thread is thread:
+                self._thread = None
+        if stop:
+            thread.stop()
+        else:
+            thread.join()
 
     def _take_thread(self) -> ServerThread | None:
         """Return the thread, which begins to stop, and is no longer that of the server."""
-        thread, self._thread = self._thread, None
+        with self._starting:
+            thread, self._thread = self._thread, None
+            self._entries, self._stays = 0, False
         if thread is not None:
             thread.stop()
         return thread
@@ -248,7 +286,7 @@ class LocalServer(ABC, Generic[Record]):
         )
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {'stopped' if self._thread is None else self.url}>"
+        return f"<{type(self).__name__} {self.url if self._is_listening else 'stopped'}>"
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await body_of(request)

@@ -15,7 +15,9 @@ class RateLimit:
     """
 
     def __init__(self, rate: float | None) -> None:
-        if rate is not None and (isinstance(rate, bool) or not 0 < rate < float("inf")):
+        if rate is not None and (
+            isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < float("inf")
+        ):
             raise ValueError("rate must be a number of requests a second that is greater than 0, or None")
         self._rate = rate
         self._left = self._most = max(1.0, rate or 0.0)

@@ -51,8 +51,8 @@ class LocalSTS(LocalServer[Served]):
         account: The account of users that name none: its id, or an `Account`.
         region: The region of `client`, and of requests that are not signed. ARNs have its partition.
         regions: Regions that a request can be signed for; None for any.
-        roles: The roles that exist. With None, every role and every account exists and trusts every caller, except
-            those that are declared otherwise.
+        roles: The roles that exist; text is the ARN of a role that trusts every caller. With None, every role and
+            every account exists and trusts every caller, except those that are declared otherwise.
         users: Further users. The one that `credentials` belong to always exists.
         accounts: Further accounts.
         clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
@@ -76,7 +76,7 @@ class LocalSTS(LocalServer[Served]):
         account: str | Account = DEFAULT_ACCOUNT,
         region: str = "us-east-1",
         regions: Collection[str] | None = None,
-        roles: Iterable[Role] | None = None,
+        roles: Iterable[Role | str] | None = None,
         users: Iterable[User] = (),
         accounts: Iterable[Account] = (),
         clock: TimeSource = time.time,
@@ -93,7 +93,9 @@ class LocalSTS(LocalServer[Served]):
         self.region = region
         self.user = User(DEFAULT_USER, account=home.id, mfa_serial=f"arn:{partition}:iam::{home.id}:mfa/{DEFAULT_USER}")
         self._directory = Directory(partition=partition, account=home, trust_undeclared=roles is None)
-        self._directory.declare(self.user, *users, *(roles or ()), *accounts)
+        self._directory.declare(
+            self.user, *_listed("users", users, User), *_roles(roles), *_listed("accounts", accounts, Account)
+        )
         self._service = Service(self._directory, region=region, regions=regions, honor_expires=honor_expires)
 
     # -- what it knows --------------------------------------------------------------------------------------------
@@ -195,6 +197,21 @@ class LocalSTS(LocalServer[Served]):
         served = outcome.served
         headers = {"Content-Type": CONTENT_TYPE, "x-amzn-RequestId": served.request_id}
         return Reply(status=served.status or 200, body=outcome.document.encode(), headers=headers), served
+
+
+def _roles(given: Iterable[Role | str] | None) -> list[Role]:
+    """Return roles; a text is the ARN of one."""
+    listed = _listed("roles", () if given is None else given, Role | str)
+    return [Role(one) if isinstance(one, str) else one for one in listed]
+
+
+def _listed(name: str, given: Any, kind: Any) -> list[Any]:
+    """Return what the argument *name* lists, or raise a TypeError that shows its form."""
+    of = {"roles": "Role", "users": "User", "accounts": "Account"}[name]
+    listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else None
+    if listed is None or not all(isinstance(one, kind) for one in listed):
+        raise TypeError(f"{name} must be a list such as {name}=[{of}(...)]")
+    return listed
 
 
 def _parts_of(role_arn: str) -> re.Match[str]:

@@ -293,7 +293,7 @@ async def test_a_group_that_fails_takes_its_calls_with_it(server: LocalSTS) -> N
     """F58: structured concurrency cancels, and counts."""
     async with server.client(config=Config(max_connections=PLACES)) as sts:
         await call(sts)
-        server.faults.add(Delay(5.0, times=5))
+        server.faults.add(Delay(60.0, times=PLACES))  # the other calls wait for a place
         with pytest.raises(ExceptionGroup) as caught:
             async with asyncio.TaskGroup() as group:
                 for _ in range(5):

@@ -1,10 +1,13 @@
 """F53, F54: one client in several event loops, in threads, and on both sides of a fork."""
 
 import asyncio
+import gc
 import json
+import logging
 import os
 import threading
-from collections.abc import Coroutine
+import weakref
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +137,84 @@ async def test_a_thread_that_blocks_its_loop_does_not_keep_the_others_from_closi
         go_on.set()
         await soon(thread)
         await ours.close()
+
+
+# The end of an event loop
+
+
+def loops_left(of: Callable[[], Any]) -> int:
+    """Return how many of five event loops are still there that ran *of*, and were dropped without `close()`."""
+    loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+    for _ in range(5):
+        loop = asyncio.SelectorEventLoop()
+        loops.add(loop)
+        loop.run_until_complete(of())
+        del loop
+    for _ in range(3):  # a client that was not closed goes first, then what belonged to it, then the loop
+        gc.collect()
+    return len(loops)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+async def test_an_event_loop_that_is_dropped_without_being_closed_frees_its_descriptors(server: LocalSTS) -> None:
+    """F53: asyncio closes such a loop itself, if no one refers to it once its clients are closed."""
+
+    async def job() -> None:
+        async with server.client() as one, server.client() as other:
+            await call(one)
+            await call(other)
+
+    assert await asyncio.to_thread(loops_left, job) == 0
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+async def test_an_event_loop_is_dropped_with_a_client_that_was_never_closed(
+    server: LocalSTS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F53, F57: the client's end is the end of what refers to the loop."""
+    monkeypatch.setattr(logging.getLogger("sts_async"), "propagate", False)  # it says that the client is not closed
+
+    async def job() -> None:
+        await call(server.client())
+
+    assert await asyncio.to_thread(loops_left, job) == 0
+
+
+async def test_an_event_loop_goes_on_with_new_connections_after_its_generators_were_closed(server: LocalSTS) -> None:
+    """F53: a program may call `shutdown_asyncgens` early; an open client stays open, and asyncio has no complaint."""
+    outcome: list[list[bool]] = []
+
+    async def use_and_go_on() -> None:
+        loop = asyncio.get_running_loop()
+        async with server.client() as early, server.client() as late:
+            await call(early)
+            (before,) = sessions_of(early)
+            await loop.shutdown_asyncgens()
+            await call(early)
+            await call(early)
+            await call(late)
+            (after,) = sessions_of(early)
+            outcome.append([before.closed, after.closed])
+        outcome.append([after.closed])
+
+    await in_another_loop(use_and_go_on())
+
+    assert outcome == [[True, False], [True]]
+
+
+async def test_calls_under_way_when_the_generators_of_their_loop_are_closed_are_sent_again(server: LocalSTS) -> None:
+    """F53: also those that wait for a connection; the client is open, so none of them says that it is closed."""
+
+    async def calls_and_end_of_generators() -> set[str]:
+        async with server.client(config=Config(max_connections=1)) as sts:
+            server.faults.add(Delay(60.0))
+            calls = [asyncio.create_task(call(sts)) for _ in range(3)]
+            await until(lambda: server.requests or not server.faults)
+            await asyncio.get_running_loop().shutdown_asyncgens()
+            return set(await asyncio.gather(*calls))
+
+    assert len(await in_another_loop(calls_and_end_of_generators())) == 1
 
 
 # Forks

@@ -1,6 +1,7 @@
 """How many requests a second a server answers."""
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,9 +35,9 @@ def test_without_a_rate_everything_is_answered() -> None:
     assert all(limit.admits(now=0.0) for _ in range(1000))
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("inf"), float("nan")])
-def test_a_rate_that_is_none_is_refused(rate: float) -> None:
-    with pytest.raises(ValueError, match="requests a second"):
+@pytest.mark.parametrize("rate", [0, -1, float("inf"), float("nan"), "x"])
+def test_a_rate_that_is_none_is_refused(rate: Any) -> None:
+    with pytest.raises(ValueError, match="rate must be a number of requests a second"):
         LocalSTS(rate=rate)
 
 

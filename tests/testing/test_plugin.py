@@ -98,26 +98,24 @@ SET_UPS = {
 
 
 @pytest.mark.parametrize("name", SET_UPS)
-def test_an_asynchronous_test_has_the_fixtures_in_every_set_up(run: Run, name: str) -> None:
-    """E4: whoever runs it, and whatever its event loop belongs to; and nothing is left open."""
+def test_every_test_has_the_fixtures_in_every_set_up(run: Run, name: str) -> None:
+    """
+    E4: an asynchronous one, whatever its event loop belongs to, and a synchronous one, and nothing is left open.
+
+    Synchronous are boto3, `asyncio.run`, and applications whose event loop is in another thread.
+    """
     marks, options = SET_UPS[name]
     text = "".join(ASYNCHRONOUS.format(mark=mark, number=number) for number, mark in enumerate(marks))
 
-    run(text, *options).assert_outcomes(passed=2 * len(marks))
-
-
-@pytest.mark.parametrize("options", [AUTO, STRICT, NONE], ids=["auto", "strict", "no plugin"])
-def test_a_synchronous_test_has_the_fixtures_in_every_set_up(run: Run, options: list[str]) -> None:
-    """E4: boto3, `asyncio.run`, and applications whose event loop is in another thread."""
-    run(SYNCHRONOUS, *options).assert_outcomes(passed=4)
+    run(text + SYNCHRONOUS, *options).assert_outcomes(passed=2 * len(marks) + 4)
 
 
 @pytest.mark.parametrize("options", [STRICT, NONE], ids=["strict without a mark", "no plugin"])
 def test_an_asynchronous_test_that_nothing_runs_is_told_at_once(run: Run, options: list[str]) -> None:
-    """E4: by pytest, in its own words, and the fixtures add no other error to that."""
-    result = run(ASYNCHRONOUS.format(mark="", number=1), *options)
+    """E4: by pytest, in its own words; the fixtures add no other error, and synchronous tests have them."""
+    result = run(ASYNCHRONOUS.format(mark="", number=1) + SYNCHRONOUS, *options)
 
-    result.assert_outcomes(failed=2)
+    result.assert_outcomes(failed=2, passed=4)
     result.stdout.fnmatch_lines(["*async def functions are not natively supported*"])
     result.stdout.no_fnmatch_line("*Warning*")
 

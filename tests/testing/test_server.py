@@ -368,3 +368,18 @@ async def test_it_listens_on_the_other_loopback_address_too() -> None:
     async with LocalSTS(host="::1") as server, server.client() as sts:
         assert server.url.startswith("http://[::1]:")
         assert (await sts.get_caller_identity()).arn == server.principal(server.credentials).arn  # type: ignore[union-attr]
+
+
+async def test_a_role_can_be_declared_by_its_arn_alone() -> None:
+    """E4: as `Role(arn)`, and no other role exists then."""
+    arn = "arn:aws:iam::123456789012:role/demo"
+    async with LocalSTS(roles=[arn]) as server, server.client() as sts:
+        assert (await sts.assume_role(role_arn=arn, role_session_name="one")).assumed_role_user
+
+
+@pytest.mark.parametrize("given", [Role("arn:aws:iam::123456789012:role/demo"), "arn", [1], 7])
+@pytest.mark.parametrize(("name", "form"), [("roles", "Role"), ("users", "User"), ("accounts", "Account")])
+def test_an_argument_that_must_be_a_list_shows_its_form(name: str, form: str, given: Any) -> None:
+    """E4: a single role, a text, and a list of something else."""
+    with pytest.raises(TypeError, match=rf"^{name} must be a list such as {name}=\[{form}\(\.\.\.\)\]$"):
+        LocalSTS(**{name: given})

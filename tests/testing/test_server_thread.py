@@ -217,6 +217,53 @@ async def test_a_start_that_is_cancelled_leaves_no_thread() -> None:
         await asyncio.to_thread(thread.join)
 
 
+async def test_two_starts_at_once_are_one_start() -> None:
+    """E4: the second one waits for the thread of the first one, which a stop ends."""
+    server = LocalSTS()
+    await asyncio.gather(server.start(), server.start(), asyncio.to_thread(server.__enter__))
+    started = threads_of(LocalSTS)
+    await server.stop()
+
+    assert len(started) == 1
+    assert not threads_of(LocalSTS)
+
+
+async def test_two_starts_at_once_are_told_that_the_port_is_in_use(taken: int) -> None:
+    """E4: both of them, and no thread stays behind."""
+    server = LocalSTS(port=taken)
+    outcomes = await asyncio.gather(server.start(), server.start(), return_exceptions=True)
+
+    assert [isinstance(outcome, OSError) for outcome in outcomes] == [True, True]
+    assert repr(server) == "<LocalSTS stopped>"
+    assert not threads_of(LocalSTS)
+
+
+async def test_a_block_within_another_one_leaves_the_server_running(sts_server: LocalSTS) -> None:
+    """E4: also one of the fixture; the last block to end stops it."""
+    server = LocalSTS()
+    async with server:
+        with server:
+            pass
+        async with server, sts_server:
+            pass
+        assert await identity(server) == ARN
+    assert await identity(sts_server) == ARN
+    assert repr(server) == "<LocalSTS stopped>"
+
+
+async def test_a_block_stops_no_server_that_was_started_without_one() -> None:
+    """E4: `stop` does, also within a block, whose end then does nothing."""
+    server = LocalSTS()
+    await server.start()
+    with server:
+        pass
+    assert await identity(server) == ARN
+    async with server:
+        await server.stop()
+    assert repr(server) == "<LocalSTS stopped>"
+    assert not threads_of(LocalSTS)
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_process_can_leave_the_block_and_its_parent_goes_on() -> None:
     """E4: the thread is the parent's, and so is the server."""

@@ -47,6 +47,7 @@ class Resolution(NamedTuple):
         place: Why the profile cannot be read, or None.
         warnings: What was read otherwise than it stands, or not read, and stops no call.
         unread: Default files that cannot be read, and why: what is found nowhere could stand there.
+        doubtful: Those of them that may say something all the same.
     """
 
     values: dict[str, Any]
@@ -55,6 +56,7 @@ class Resolution(NamedTuple):
     place: InvalidConfigFile | None
     warnings: list[str]
     unread: tuple[str, ...]
+    doubtful: tuple[str, ...]
 
 
 def profile_name(given: str | None, *, variables: tuple[str, ...], environ: Mapping[str, str]) -> ProfileName:
@@ -72,13 +74,19 @@ def section_of(shared: SharedConfig, profile: ProfileName) -> Section | None:
     Return the profile that is in force, or None where it is the default one and missing.
 
     Raises:
-        InvalidConfigFile: A profile that was named is missing, or a file that could say more of it cannot be read.
+        InvalidConfigFile: A profile that was named is missing. Or a profile is there, or was named, and a file that
+            could say more of it cannot be read: the keys of one file may be those for a role in the other.
     """
     section = shared.profiles.get(profile.name)
-    if profile.origin is None:
+    if profile.origin is None and (section is None or not shared.doubtful):
         return section
-    called = f"profile {profile.name!r}, {wording.origin(profile.origin)},"
-    if shared.unread:
+    called = f"profile {profile.name!r}, {wording.origin(profile.origin or DEFAULT)},"
+    if section is not None and shared.doubtful:
+        raise InvalidConfigFile(
+            f"{called} stands in {section.file}, but a file that cannot be read may say more of it: "
+            f"{'; '.join(shared.doubtful)}"
+        )
+    if section is None and shared.unread:
         raise InvalidConfigFile(f"{called} may stand in a file that cannot be read: {'; '.join(shared.unread)}")
     if section is None:
         absent = f" ({'; '.join(shared.absent)})" if shared.absent else ""
@@ -106,8 +114,8 @@ def resolve(
         profile: The profile that is in force.
     """
     section, place, blocked = _place(shared, profile)
-    unread = () if isinstance(shared, InvalidConfigFile) else shared.unread
-    found = Resolution({}, {}, {}, place, [], unread)
+    said = SharedConfig() if isinstance(shared, InvalidConfigFile) else shared
+    found = Resolution({}, {}, {}, place, [], said.unread, said.doubtful)
     defaulted = []
     for name, known in options.items():
         if given[name] is not None:
@@ -141,7 +149,7 @@ def _place(
     except InvalidConfigFile as error:
         place = error.with_traceback(None)
     # A profile that does not exist names no authorities. In a file that cannot be read there may be some.
-    return None, place, frozenset({DESTINATION, TRUST} if shared.unread else {DESTINATION})
+    return None, place, frozenset({DESTINATION, TRUST} if shared.doubtful else {DESTINATION})
 
 
 def _of_place(place: InvalidConfigFile, name: str) -> InvalidConfigFile:

@@ -171,6 +171,7 @@ class SharedConfig:
         warnings: What was ignored, at most 21 lines for each file; each names the file, and the line if it is one.
         ignored: The sections that have no effect.
         unread: Default files that cannot be read and count as empty, each with the reason.
+        doubtful: Those of *unread* that may say something all the same: not a directory, for example.
         absent: Files that were named and do not exist, which count as empty, each with what named it.
     """
 
@@ -180,6 +181,7 @@ class SharedConfig:
     warnings: tuple[str, ...] = ()
     ignored: tuple[Ignored, ...] = attrs.field(default=(), eq=False, repr=False)
     unread: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
 
     def lacks(self, problem: str, kind: SectionKind, name: str) -> str:

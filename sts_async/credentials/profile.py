@@ -56,7 +56,7 @@ class ProfileProvider(Unpicklable):
     contents stay in effect, and a warning says why: once, until they are valid again.
 
     A default file that cannot be read counts as empty, until it has been read once. But it may say more of a profile
-    that was named, by code, a variable or another profile. So then it is an error.
+    that was named, or that the other file has. So then it is an error, unless there is no file at all in its place.
 
     Args:
         profile: Its name; None for what ``AWS_PROFILE`` says, else ``default``.
@@ -139,19 +139,17 @@ class ProfileProvider(Unpicklable):
 
     def _plan(self, shared: SharedConfig, *, strict_arns: bool) -> Plan:
         origin = self._surroundings.profile.origin
-        section = resolution.section_of(shared, ProfileName(self._profile, origin))
+        resolution.section_of(shared, ProfileName(self._profile, origin))
         unread = f"; cannot be read: {'; '.join(shared.unread)}" if shared.unread else ""
-        if section is not None and unread and section.get("role_arn") and section.get("source_profile"):
-            raise InvalidConfigFile(
-                f"{section.where('source_profile')} names a profile that may stand elsewhere{unread}"
-            )
         try:
             return plans.plan(shared, self._profile, strict_arns=strict_arns)
         except (CredentialsNotFound, InvalidConfigFile) as error:
             if not unread:
                 raise
-            kind, text = type(error), f"{error}{unread}"
-        raise kind(text)
+            failure = type(error)(f"{error}{unread}")
+        if isinstance(failure, CredentialsNotFound):
+            failure.doubtful = bool(shared.doubtful)
+        raise failure
 
     def _mended(self) -> None:
         if self._complaint:

@@ -30,6 +30,7 @@ from .sections import (
     Value,
     called,
     merge,
+    quotes_remark,
     service_value,
 )
 
@@ -50,6 +51,7 @@ NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "_-/.%@:+")  
 KEY_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "_")
 MOST_KEY = 50  # characters of it
 COMMENTS = ("#", ";")
+COMMANDS = frozenset({"credential_process"})  # keys whose values are read as a shell reads a command
 QUOTES = frozenset("'\"\\")
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -327,7 +329,15 @@ def _uncommented(value: str) -> tuple[str, str]:
 
 def _remark(done: _Property) -> str:
     """Return how a value differs from what its line seems to say, and what to write instead."""
+    text = done.parts[0] if len(done.parts) == 1 else ""
+    if done.key.lower() in COMMANDS:
+        text = ""  # has quotes, and "#" may be part of it
+    elif quotes := quotes_remark(text):
+        return quotes
     remarks = []
+    glued = next((one for one in text if one in COMMENTS), "")
+    if glued and not done.comment:
+        remarks.append(f"a comment in line {done.line} needs a blank before {glued!r}, else it is part of the value")
     if done.comment:
         start = f"' {done.comment}' in line {done.line}"
         remarks.append(f"what follows {start} is a comment: without the blank it is part of the value")

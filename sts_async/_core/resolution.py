@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from ..errors import ConfigurationError, InvalidConfigFile, InvalidRegion
 from . import wording
 from .endpoints import REGION_RULE, is_region
-from .options import DESTINATION, TRUST, Option
+from .options import DESTINATION, TEXT, TRUST, Option
 from .profile import Section, SharedConfig
-from .sections import with_remark
+from .sections import in_quotes, quotes_remark, with_remark
 from .services import STS, ProfileSettings, configured_url
 from .wording import GIVEN
 
@@ -171,7 +171,7 @@ def _read(found: Resolution, name: str, known: Option, environ: Mapping[str, str
     if text is None and section is not None and known.key is not None:
         text, origin = section.get(known.key), section.where(known.key)
     if text is not None:
-        remark = _remark(section, known.key, origin=origin)
+        remark = _remark(section, known.key, origin=origin) or quotes_remark(text)
         _take(found, name, known, text, origin=origin, remark=remark)
 
 
@@ -182,6 +182,8 @@ def _remark(section: Section | None, key: str | None, *, origin: str) -> str:
 
 def _take(found: Resolution, name: str, known: Option, text: str, *, origin: str, remark: str) -> None:
     try:
+        if known.kind is TEXT and name != "region" and in_quotes(str.__str__(text)):  # a region has rules of its own
+            raise ConfigurationError(with_remark(f"{origin} must not stand in quotes", remark))
         value = known.read(text, origin=origin, remark=remark)
     except ConfigurationError as error:
         found.values[name], found.origins[name] = known.default, FAULTY
@@ -215,7 +217,7 @@ def _choose_endpoint_url(
         return
     if url is not None:
         found.faults.pop(name, None)  # of the endpoint of all services, which is not used
-        _take(found, name, known, url.value, origin=url.origin, remark=url.remark)
+        _take(found, name, known, url.value, origin=url.origin, remark=url.remark or quotes_remark(url.value))
 
 
 def _check_region(found: Resolution, section: Section | None) -> None:
@@ -223,4 +225,5 @@ def _check_region(found: Resolution, section: Section | None) -> None:
     if region is not None and not is_region(region):
         found.values["region"], found.origins["region"] = None, FAULTY
         problem = f"{origin} is not a region: {REGION_RULE}"
-        found.faults["region"] = InvalidRegion(with_remark(problem, _remark(section, "region", origin=origin)))
+        remark = _remark(section, "region", origin=origin) or quotes_remark(region)
+        found.faults["region"] = InvalidRegion(with_remark(problem, remark))

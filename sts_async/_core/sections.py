@@ -255,6 +255,16 @@ def with_remark(problem: str, remark: str) -> str:
     return f"{problem}; {remark}" if remark else problem
 
 
+def in_quotes(text: str) -> bool:
+    """Return whether a value stands in quotes, which are part of it."""
+    return len(text) > 1 and text[0] in "'\"" and text[0] == text[-1] and text[0] not in text[1:-1]
+
+
+def quotes_remark(text: str) -> str:
+    """Return what to remark on a value that stands in quotes; empty when it does not."""
+    return "quotes are part of a value: write it without them" if in_quotes(str.__str__(text)) else ""
+
+
 def named(lines: Sequence[Ignored]) -> str:
     """Return what a message says about ignored lines: nothing when there are none."""
     text = "".join(f"; {line}" for line in lines[:MOST_NAMED])

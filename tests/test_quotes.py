@@ -109,7 +109,7 @@ async def test_keys_in_quotes_in_the_environment_are_refused() -> None:
 async def test_a_source_profile_in_quotes_is_said_to_be_so(profile: Write) -> None:
     text = 'role_arn = arn:aws:iam::123456789012:role/demo\nsource_profile = "q1"\n[profile q1]\n' + IN_PROFILE
 
-    with pytest.raises(InvalidConfigFile, match=rf"names a profile that does not exist; {WITHOUT}$"):
+    with pytest.raises(InvalidConfigFile, match=rf"that does not exist; {WITHOUT}; correct .* did you mean 'q1'\?$"):
         await plan(profile(text))
 
 
@@ -119,3 +119,55 @@ async def test_the_quotes_of_a_command_are_its_own(profile: Write) -> None:
 
     assert "quotes" not in str(caught.value)
     assert "needs a blank" not in str(caught.value)
+
+
+# -- names of profiles -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["wrok", '"work"'])
+async def test_a_misspelt_profile_is_told_the_names_that_there_are(profile: Write, name: str) -> None:
+    """C7: the cure comes first, and what else could be done is an aside. Following it helps."""
+    environ = profile("[profile work]\nregion = eu-west-1\n")
+    with pytest.raises(InvalidConfigFile) as caught:
+        await destination({**environ, "AWS_PROFILE": name})
+    message = str(caught.value)
+    cure = "; correct the name: the profiles there are 'default', 'work'; did you mean 'work'?"
+
+    assert cure in message
+    assert message.index(cure) < message.index("(endpoint_url could be set there")
+    assert (await destination({**environ, "AWS_PROFILE": "work"})).region == "eu-west-1"
+
+
+async def test_a_long_list_of_profiles_is_cut_and_an_empty_one_is_said(profile: Write, tmp_path: Path) -> None:
+    environ = profile("".join(f"[profile p{number:02}]\n" for number in range(30)))
+    with pytest.raises(InvalidConfigFile, match="'p08' and 21 more; correct that first"):
+        await destination({**environ, "AWS_PROFILE": "xxx"})
+
+    with pytest.raises(InvalidConfigFile, match="; there is no profile in them; correct"):
+        await destination({"HOME": str(tmp_path / "none"), "AWS_PROFILE": "xxx"})
+
+
+@pytest.mark.parametrize(("file", "wrong", "right"), [
+    ("config", "work2", "profile work2"), ("credentials", "profile work2", "work2")
+])  # fmt: skip
+async def test_a_section_with_the_other_files_spelling_is_told_what_to_write(
+    profile: Write, tmp_path: Path, file: str, wrong: str, right: str
+) -> None:
+    """C7."""
+    environ = {**profile(""), "AWS_PROFILE": "work2"}
+    path = tmp_path / ".aws" / file
+    path.write_text(f"[{wrong}]\nregion = eu-west-1\n")
+    with pytest.raises(InvalidConfigFile) as caught:
+        await destination(environ)
+    assert f"line 1 of {path} is ignored: write [{right}] there; correct that first" in str(caught.value)
+
+    path.write_text(f"[{right}]\nregion = eu-west-1\n")
+    assert (await destination(environ)).region == "eu-west-1"
+
+
+async def test_what_an_error_says_is_no_warning_too(profile: Write, caplog: pytest.LogCaptureFixture) -> None:
+    environ = {**profile("region = eu-west-1\n"), "AWS_PROFILE": "gone"}
+    with pytest.raises(InvalidConfigFile):
+        await destination(environ)
+
+    assert [record.getMessage() for record in caplog.records if "defaults apply" in record.getMessage()] == []

@@ -269,7 +269,7 @@ def _source(shared: SharedConfig, section: Section, visited: tuple[str, ...]) ->
     following = shared.profiles.get(source)
     if following is None:
         problem = section.fault("names a profile that does not exist", "source_profile")
-        raise InvalidConfigFile(shared.lacks(problem, "profile", source))
+        raise InvalidConfigFile(shared.lacks(problem, "profile", source, others=True))
     # Keys end a chain, also beside a role: only the first profile of a chain is asked for its role before its keys.
     found = _keys(following) or _plan(shared, following, visited)
     if found is None:

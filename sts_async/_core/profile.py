@@ -11,7 +11,6 @@ Source: AWS SDKs and Tools Reference Guide, "Shared config and credentials files
 
 import re
 import shlex
-import string
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
@@ -23,6 +22,7 @@ from .secret import Secret, SecretBytes
 from .sections import (
     EMPTY,
     NOTHING,
+    PLAIN,
     Ignored,
     Section,
     SectionKind,
@@ -46,9 +46,9 @@ MOST_WARNINGS = 20  # that are kept for a file; how many more there are is said
 MOST_IGNORED = 1_000  # ignored lines of each kind that errors can name
 MOST_NAME = 1_000  # characters of a name in quotes; the time to unquote grows with the square of them
 
-NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "_-/.%@:+")  # of section names and keys
+NAME_CHARACTERS = PLAIN  # of section names and keys
 # A key is shown only when it looks like that of a setting: a line torn out of a token can look like any other key.
-KEY_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "_")
+KEY_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 MOST_KEY = 50  # characters of it
 COMMENTS = ("#", ";")
 COMMANDS = frozenset({"credential_process"})  # keys whose values are read as a shell reads a command
@@ -62,6 +62,7 @@ _SECTION_RULES: dict[Kind, str] = {
     "credentials": "a profile is [NAME] here, without a prefix; a name with other characters than letters, digits, "
     "blanks and _-/.%@:+ stands in quotes",
 }
+_HEADINGS: dict[Kind, str] = {"config": "profile {}", "credentials": "{}"}
 _KEY_RULE = "keys consist of letters, digits and _-/.%@:+"
 
 
@@ -261,7 +262,8 @@ class _Reader:
 
     def _ignore(self, text: str, ignored: list[Ignored], rule: str, *, what: str) -> None:
         if len(ignored) < MOST_IGNORED:
-            ignored.append(Ignored(Secret(text), self._file, self._line, rule))
+            heading = _HEADINGS[self._kind] if what == "section" else ""
+            ignored.append(Ignored(Secret(text), self._file, self._line, rule, heading))
         self._warn(f"this {what} is ignored: {rule}")
 
     def _warn(self, what: str) -> None:

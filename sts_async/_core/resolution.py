@@ -91,7 +91,7 @@ def section_of(shared: SharedConfig, profile: ProfileName) -> Section | None:
     if section is None:
         absent = f" ({'; '.join(shared.absent)})" if shared.absent else ""
         problem = f"{called} is neither in the config nor in the credentials file{absent}"
-        raise InvalidConfigFile(shared.lacks(problem, "profile", profile.name))
+        raise InvalidConfigFile(shared.lacks(problem, "profile", profile.name, others=True))
     return section
 
 
@@ -133,7 +133,7 @@ def resolve(
         _choose_endpoint_url(found, options["endpoint_url"], environ, shared, section)
     if given["region"] is None:
         _check_region(found, section)
-    if defaulted:
+    if defaulted and not {"region", "endpoint_url"} & found.faults.keys():  # else an error says it
         found.warnings.append(f"{place}; defaults apply for: {', '.join(defaulted)}")
     return found
 
@@ -153,7 +153,8 @@ def _place(
 
 
 def _of_place(place: InvalidConfigFile, name: str) -> InvalidConfigFile:
-    fault = InvalidConfigFile(f"{place}; {wording.option(name)} could be set there: pass {wording.setting(name)}")
+    aside = f"{wording.option(name)} could be set there: pass {wording.setting(name)}"
+    fault = InvalidConfigFile(f"{place}; correct that first ({aside})")
     fault.recoverable = place.recoverable
     return fault
 

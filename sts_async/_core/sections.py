@@ -5,6 +5,8 @@ Messages name the file, the line, the profile and the key. They never show a val
 be a secret.
 """
 
+import difflib
+import string
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
@@ -17,6 +19,8 @@ from .secret import Secret
 SectionKind = Literal["profile", "sso-session", "services"]
 
 MOST_SHOWN = 128  # characters of a section's name in a message
+MOST_PROFILES = 10  # whose names one message lists
+PLAIN = frozenset(string.ascii_letters + string.digits + "_-/.%@:+")  # characters of names without quotes
 MOST_NAMED = 3  # ignored lines that one message names
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -62,12 +66,14 @@ class Ignored:
         file: The file, as messages show it.
         line: The line in it, from 1.
         reason: The rule that it breaks.
+        heading: How a profile is spelled in this file, with ``{}`` for its name; empty for a property.
     """
 
     text: Secret
     file: str
     line: int
     reason: str
+    heading: str = ""
 
     def __str__(self) -> str:
         return f"line {self.line} of {self.file} is ignored: {self.reason}"
@@ -184,7 +190,7 @@ class SharedConfig:
     doubtful: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
 
-    def lacks(self, problem: str, kind: SectionKind, name: str) -> str:
+    def lacks(self, problem: str, kind: SectionKind, name: str, *, others: bool = False) -> str:
         """
         Return the message of an error about a section that is missing.
 
@@ -194,8 +200,24 @@ class SharedConfig:
             problem: What is wrong.
             kind: The kind of the section that is missing.
             name: Its name.
+            others: Whether to name the profiles that there are, because this name may be misspelt.
         """
-        return problem + named([line for line in self.ignored if line.may_mean(kind, name)])
+        meant = [line for line in self.ignored if line.may_mean(kind, name)]
+        plain = PLAIN.issuperset(name) and len(name) <= MOST_SHOWN  # others stand in quotes, by the rule
+        if kind == "profile" and plain:
+            meant = [attrs.evolve(line, reason=f"write [{line.heading.format(name)}] there") for line in meant]
+        return problem + (named(meant) or (self._others(name) if others else ""))
+
+    def _others(self, name: str) -> str:
+        """Return what a message says about the profiles that there are, where one of another name is missing."""
+        if not self.profiles:
+            return "; there is no profile in them"
+        names = sorted(self.profiles)
+        like = difflib.get_close_matches(str.__str__(name).strip("'\""), names, n=1)
+        shown = ", ".join(repr(one[:MOST_SHOWN]) for one in names[:MOST_PROFILES])
+        more = f" and {len(names) - MOST_PROFILES:,} more" if len(names) > MOST_PROFILES else ""
+        text = f"; correct the name: the profiles there are {shown}{more}"
+        return text + (f"; did you mean {like[0][:MOST_SHOWN]!r}?" if like else "")
 
 
 EMPTY = SharedConfig()

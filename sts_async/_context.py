@@ -10,7 +10,6 @@ A view with other credentials has a context that differs in one thing: which cre
 none of its own.
 """
 
-import asyncio
 import weakref
 from collections.abc import Callable
 from datetime import datetime
@@ -22,6 +21,7 @@ from ._flight import Tasks
 from ._meter import notify
 from ._parts import CallOptions, Shared
 from ._seams import CredentialsProvider, Invoker, RetryPolicy
+from ._threads import reading
 from .events import Event
 from .shapes import Credentials
 
@@ -143,7 +143,7 @@ class ClientCredentials(Unpicklable):
         """Return the credentials of the client, whatever *lender* lends."""
         if self.provider is None:
             assert self._find is not None  # noqa: S101 - one of the two is there
-            self.provider = await asyncio.to_thread(self._find)  # importing every source reads files
+            self.provider = await reading(self._find)  # importing every source reads files
         return await self.provider.provide_credentials(self.context)
 
     def invalidate(self, access_key_id: str) -> None:

@@ -6,6 +6,7 @@ What starts it is the client's own work, and no caller's: see `_context`. Nothin
 
 import asyncio
 import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,11 +18,16 @@ from ._core.endpoints import Endpoint, check_region
 from ._engine import Engine
 from ._flight import Flights, Tasks, again
 from ._limits import CLOSE_GRACE, START_SECONDS, TASKS_GRACE, TimeLimits
+from ._parts import Shared
 from ._seams import Clock, CredentialsProvider, RetryPolicy
+from ._threads import NoThread, reading
 from ._transport import AiohttpTransport, Owner
-from .config import Config, Surroundings
+from .config import OPTIONS, Config, Surroundings
 from .errors import ClientClosedError, ConfigurationError, DeadlineExceeded
 from .events import Observer
+
+LOOK_AGAIN = 10.0  # s between two looks at files that could not be read
+DROP_EVERY = 5.0  # s between two looks at whether the calls of a former engine have ended
 
 
 class Lifecycle:
@@ -40,7 +46,9 @@ class Lifecycle:
     Attributes:
         surroundings: The options, with environment and shared files.
         session: As it was given.
-        engine: What calls STS; None before the start and after the end.
+        engine: What calls STS; None before the start and after the end, and while files that could not be read may
+            say something else.
+        current: What calls STS until that is known, or *engine*.
         endpoint: Where requests go, as far as that is known.
         resolved: The options with none missing; None before the start.
         transport: What sends requests; None before the start.
@@ -70,6 +78,7 @@ class Lifecycle:
         self.surroundings = Surroundings(config, environ)
         self.session = session
         self.engine: Engine | None = None
+        self.current: Engine | None = None
         self.resolved: Config | None = None
         self.transport: AiohttpTransport | None = None
         self.closed = False
@@ -84,7 +93,9 @@ class Lifecycle:
         self._starting: Flights[Engine] = Flights()
         self._started: dict[str, tuple[AiohttpTransport, Engine]] = {}
         self._incomplete: tuple[Config, tuple[str, ...], Engine] | None = None
-        self._former: list[AiohttpTransport] = []  # of engines that lacked something
+        self._look_again_at = 0.0
+        # What engines that lacked something leave behind. Their calls keep the second part alive.
+        self._former: list[tuple[AiohttpTransport, weakref.ref[Shared]]] = []
 
     @property
     def where(self) -> str:
@@ -98,7 +109,22 @@ class Lifecycle:
 
     async def ready(self) -> Engine:
         """Return the engine, which is made when it is first needed, from files: the client's own work."""
-        return self.engine or await self._starting.get(self._tasks, self._start, seconds=START_SECONDS)
+        engine = self.engine or self.current
+        if engine is None:
+            return await self._starting.get(self._tasks, self._start, seconds=START_SECONDS)
+        if self.engine is None and self._clock.monotonic() >= self._look_again_at:
+            self._look_again_at = self._clock.monotonic() + LOOK_AGAIN
+            self._starting.join(self._tasks, self._look_again, seconds=START_SECONDS)
+        return engine
+
+    async def _look_again(self) -> Engine:
+        """Start again, if the files say something else now."""
+        try:
+            return await self._start()
+        except ConfigurationError as error:
+            if not error.recoverable:
+                self.current = None  # the next call starts, and is told
+            raise
 
     async def ready_within(self, deadline: float | None) -> tuple[Engine, float]:
         """Return the engine and how many seconds that took, for a caller that waits no more than *deadline* seconds."""
@@ -119,17 +145,22 @@ class Lifecycle:
         """
         Make the engine.
 
-        Where files cannot be read, it may not know where to send requests. Then every call starts it anew, until that
-        is found: a file system that hangs comes back, and a file that is broken is mended.
+        Files that cannot be read may say who the client is and where it sends requests. A file system that hangs comes
+        back, and a file that is broken is mended. So then the client starts again: with every call if it does not know
+        where to send it, else in the background, when a call comes and 10 s have passed.
         """
+        replaced: Engine | None = None
         config = await self.surroundings.resolve()
+        self._look_again_at = self._clock.monotonic() + LOOK_AGAIN
         if self._incomplete is not None:
             former, doubts, engine = self._incomplete
             if (former, doubts) == (config, config.doubts):
                 return engine
-            self._started.pop("parts", None)
-            if self.transport is not None:
-                self._former.append(self.transport)
+            faulty = former.fault(*OPTIONS) or config.fault(*OPTIONS) or config.doubts
+            if former == config and config.region is not None and not faulty:
+                self._incomplete, self.engine, self.current = None, engine, engine  # the files say nothing else
+                return engine
+            replaced = engine
         endpoint, no_endpoint = None, None
         try:
             endpoint = self.endpoint = endpoint_of(config, session=self.session)
@@ -139,7 +170,10 @@ class Lifecycle:
         transport = transport_of(config, session=self.session, owner=owner)
         credentials = self._credentials
         if credentials is None:
-            credentials = await asyncio.to_thread(self._default_chain)
+            try:
+                credentials = await reading(self._default_chain)
+            except NoThread:
+                credentials = self._default_chain()  # without a thread it blocks the event loop, once
         engine = engine_of(
             config,
             endpoint=endpoint,
@@ -154,16 +188,33 @@ class Lifecycle:
             clock=self._clock,
             given=self.surroundings.config,
         )
+        before = self._started.get("parts")
+        if before is not None and before[1] is replaced:
+            self._retire(*self._started.pop("parts"))
         # Another thread's event loop may have been quicker. No lock: one that is held at a fork stays so in the child.
         self.transport, engine = self._started.setdefault("parts", (transport, engine))
         self.resolved = config
         if self.closed:
             raise ClientClosedError
-        if config.doubts and (endpoint is None or endpoint.no_region is not None):
+        if config.doubts:
             self._incomplete = (config, config.doubts, engine)
+            self.current = None if endpoint is None or endpoint.no_region is not None else engine
         else:
-            self._incomplete, self.engine = None, engine
+            self._incomplete, self.engine, self.current = None, engine, engine
         return engine
+
+    def _retire(self, transport: AiohttpTransport, engine: Engine) -> None:
+        """Close the transport of a former engine when nothing uses that any more."""
+        entry = (transport, weakref.ref(engine.context.shared))
+        self._former.append(entry)
+        self._tasks.spawn(self._drop(entry))
+
+    async def _drop(self, entry: tuple[AiohttpTransport, weakref.ref[Shared]]) -> None:
+        transport, users = entry
+        while users() is not None:  # noqa: ASYNC110 - garbage collection sets no event: it may be in any thread
+            await asyncio.sleep(DROP_EVERY)
+        await transport.aclose()
+        self._former.remove(entry)
 
     def _default_chain(self) -> CredentialsProvider:
         """Return what finds credentials when none are given; called in a thread, because importing it reads files."""
@@ -175,14 +226,17 @@ class Lifecycle:
         """End the calls under way with `ClientClosedError`, and close the connections, in at most 5 s."""
         if asyncio._get_running_loop() is None:
             return  # in a child that was forked inside a coroutine: all that is open belongs to its parent
-        engine, self.closed, self.engine = self.engine, True, None
-        if engine is not None:
-            engine.close()
+        last = self._started.get("parts")
+        self.closed, self.engine, self.current, self._incomplete = True, None, None, None
+        for shared in filter(None, [users() for _, users in self._former]):
+            shared.closed = True
+        if last is not None:
+            last[1].close()
         else:
             self._time_limits.close_all()
         ends = asyncio.get_running_loop().time() + CLOSE_GRACE
         await self._tasks.aclose(grace=TASKS_GRACE)  # first: what has begun to renew a login may still send it
-        for transport in filter(None, [*self._former, self.transport]):
+        for transport in filter(None, [*(one for one, _ in self._former), self.transport]):
             await transport.aclose(grace=ends - asyncio.get_running_loop().time())
 
 

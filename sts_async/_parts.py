@@ -78,6 +78,7 @@ class Shared:
     """
 
     __slots__ = (
+        "__weakref__",
         "clock",
         "closed",
         "jitter",

@@ -29,6 +29,10 @@ DEFAULT_CONFIG = "~/.aws/config"
 DEFAULT_CREDENTIALS = "~/.aws/credentials"
 HOME_VARIABLES = ("HOME", "USERPROFILE", "HOMEDRIVE", "HOMEPATH")
 
+OFF: Mapping[Kind, str] = {"config": "AWS_CONFIG_FILE", "credentials": "AWS_SHARED_CREDENTIALS_FILE"}
+# What the system says where there can be no file at a path. After any other error, there may be one.
+NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
+
 log = logging.getLogger("sts_async")
 
 
@@ -64,12 +68,14 @@ class _Part:
         stamp: None when it was not there, or could not be read.
         parsed: What it says.
         unread: Why a default file could not be read; it then counts as empty.
+        doubtful: The same, and how to do without the file, where it may say something all the same.
         absent: That a file that was named is not there.
     """
 
     stamp: _files.Stamp | None = None
     parsed: SharedConfig = grammar.EMPTY
     unread: str = ""
+    doubtful: str = ""
     absent: str = ""
 
 
@@ -143,6 +149,7 @@ class SharedFiles:
         self._merged = attrs.evolve(
             merged,
             unread=tuple(part.unread for part in parts if part.unread),
+            doubtful=tuple(part.doubtful for part in parts if part.doubtful),
             absent=tuple(part.absent for part in parts if part.absent),
         )
         self._parts = tuple(parts)
@@ -160,20 +167,22 @@ async def _looked_at(file: SharedFile, before: _Part) -> _Part | InvalidConfigFi
         return InvalidConfigFile(file.fault)
     if file.path is None or str(file.path) == os.devnull:  # how a program says that there are no files
         return before
-    may_be_unread, passing = file.named_by is None and before.stamp is None, False
+    may_be_unread, passing, doubtful = file.named_by is None and before.stamp is None, False, True
     try:
         return await FILE_READS.run(file.path, _look, file, file.path, before)
     except InvalidConfigFile as error:
         return error
     except OSError as error:
         reason, passing = reason_of(error), error.errno in PASSING
+        doubtful = error.errno not in NO_FILE and not isinstance(error, _files.UnsuitableFile)
         # Its content is at fault, as when it breaks the grammar: the file is there, and was meant to count.
         may_be_unread = may_be_unread and error.errno != errno.EFBIG
     except NoThread:
         reason, passing = "the system starts no more threads", True
     if may_be_unread and not passing:
         unread = f"{file.shown}: {reason}"
-        return before if before.unread == unread else _Part(unread=unread)
+        advice = f"{unread} (to do without this file, set {OFF[file.kind]}={os.devnull})"
+        return before if before.unread == unread else _Part(unread=unread, doubtful=advice if doubtful else "")
     failure = InvalidConfigFile(f"{file.shown}: {reason}")
     failure.recoverable = passing
     return failure

@@ -127,7 +127,7 @@ class STSClient(Unpicklable, Calls):
     @property
     def endpoint_url(self) -> str | None:
         """The URL that requests are sent to; before ``async with`` or the first call as it was given in code."""
-        own = self._view(self._life.engine) if self._life.engine is not None else None
+        own = self._view(self._life.current) if self._life.current is not None else None
         if own is not None and own.endpoint is not None:
             return own.endpoint.url
         return self._life.surroundings.config.endpoint_url if self._life.endpoint is None else self._life.endpoint.url
@@ -378,7 +378,7 @@ class STSClient(Unpicklable, Calls):
 
     def get_cached_response_metadata(self, request: s.Request[Any]) -> s.ResponseMetadata | None:
         """Return the metadata of the last response to a request equal to *request*, among the last 50, or None."""
-        operation, engine = _operation(request), self._life.engine
+        operation, engine = _operation(request), self._life.current
         return None if engine is None else engine.metadata_of(operation, request)
 
 

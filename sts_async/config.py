@@ -289,6 +289,7 @@ class Config:
     _found: Mapping[str, _Found] = attrs.field(factory=dict, alias="_found", repr=False, eq=False)
     _faults: Mapping[str, _Fault] = attrs.field(factory=dict, alias="_faults", repr=False, eq=False)
     _unread: tuple[str, ...] = attrs.field(default=(), alias="_unread", repr=False, eq=False)
+    _doubtful: tuple[str, ...] = attrs.field(default=(), alias="_doubtful", repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         for name, one in OPTIONS.items():
@@ -327,7 +328,7 @@ class Config:
     def doubts(self) -> tuple[str, ...]:
         """Why files, or a profile in them, could not be read: resolving again may find more."""
         faults = [str(fault.error) for fault in self._faults.values() if isinstance(fault.error, InvalidConfigFile)]
-        return (*faults, *self._unread)
+        return (*faults, *self._doubtful)
 
     def need(self, *names: str) -> None:
         """
@@ -453,6 +454,7 @@ class Surroundings:
             _found={**self.config._found, **outside},
             _faults={name: _Fault(values[name], error) for name, error in faults.items()},
             _unread=found.unread,
+            _doubtful=found.doubtful,
         )
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ import attrs
 
 from ._assembly import endpoint_of, proxies_of
 from ._certificates import Trust
-from ._core import wording
+from ._core import regions, wording
 from ._core.endpoints import Endpoint, is_known_region
 from ._core.proxies import is_near
 from ._core.resolution import DEFAULT, FAULTY, PASSED_OVER, Resolution
@@ -81,10 +81,14 @@ async def examine(config: Config, *, mfa_code: MFACode | None = None, check: boo
     """
     surroundings = Surroundings(config)
     name, why = surroundings.profile
-    rows = [Row("profile", f"{name} ({wording.origin(why or DEFAULT)})"), *await _files(surroundings)]
     found = await surroundings.look()
     resolved = surroundings.filled(found)
-    rows += [_region(resolved, found)]
+    cause = _Cause("" if found.place is None else str(found.place))
+    files = await _files(surroundings, cause)
+    profile = Row("profile", f"{name} ({wording.origin(why or DEFAULT)})")
+    if cause.text and not cause.row:
+        cause.row, profile = "profile", Row("profile", cause.text, wrong=True)
+    rows = [profile, *files, _region(resolved, found, cause)]
     endpoint: Endpoint | None = None
     try:
         endpoint = endpoint_of(resolved)
@@ -92,15 +96,20 @@ async def examine(config: Config, *, mfa_code: MFACode | None = None, check: boo
     except STSError as error:
         region = found.faults.get("region")
         known = region is not None and str(region) == str(error)  # its line has said so
-        rows.append(Row("endpoint", "none: the region is not known" if known else f"none: {error}", wrong=not known))
+        text = "the region is not known" if known else cause.referred(str(error))
+        rows.append(Row("endpoint", f"none: {text}", wrong=text == str(error)))
     if endpoint is not None:
         rows.append(_proxy(resolved, found.origins, endpoint))
-    trust = await _trust(resolved, found.origins)
-    rows += [*trust, *_other_options(resolved, found.origins), *_faults(found)]
+    trust = await _trust(resolved, found.origins, cause)
+    rows += [*trust, *_other_options(resolved, found.origins), *_faults(found, cause)]
     chain = DefaultChain(mfa_code=mfa_code, surroundings=surroundings)
-    if not any(row.wrong for row in trust):
-        rows += await _sources(chain, said={row.text for row in rows if row.wrong})
-    if check and not any(row.wrong for row in rows):
+    if any(row.wrong for row in trust):
+        rows.append(Row("credentials", "not asked: correct the CA bundle above first"))
+    else:
+        rows += await _sources(chain, said={row.text for row in rows if row.wrong}, cause=cause)
+    if check and any(row.wrong for row in rows):
+        rows.append(Row("identity", "not checked: correct what is WRONG above first"))
+    elif check:
         rows.append(await _identity(config, chain))
     return Report(rows=tuple(rows))
 
@@ -113,10 +122,27 @@ def _origin(origins: dict[str, str], option: str) -> str:
     return wording.origin(where)
 
 
-async def _files(surroundings: Surroundings) -> list[Row]:
+@attrs.define
+class _Cause:
+    """Why the profile cannot be read. It is said once, and other lines refer to that."""
+
+    text: str
+    row: str = ""  # the name of the line that says it
+
+    def referred(self, text: str) -> str:
+        """Return a text, or a reference when it only says this cause again."""
+        return f"see {self.row} above" if self.text and self.text in text else text
+
+
+async def _files(surroundings: Surroundings, cause: _Cause) -> list[Row]:
     rows = []
     for file in surroundings.files.files:
         name = f"{file.kind} file"
+        places = (f"{file.path}, line ", f"{file.path}: ", f"{file.shown}: ", file.fault or "\0")
+        if cause.text.startswith(places):
+            cause.row = name
+            rows.append(Row(name, cause.text, wrong=True))
+            continue
         if file.path is None:
             rows.append(Row(name, file.fault or "none: there is no home directory", wrong=bool(file.fault)))
             continue
@@ -147,25 +173,27 @@ def _state(path: Path) -> str:
         return "not the name of a file"
 
 
-def _region(config: Config, found: Resolution) -> Row:
+def _region(config: Config, found: Resolution, cause: _Cause) -> Row:
     fault = found.faults.get("region")
     if fault is not None:
-        return Row("region", f"none: {fault}", wrong=True)
+        text = cause.referred(str(fault))
+        return Row("region", f"none: {text}", wrong=text == str(fault))
     where = _origin(found.origins, "region")
     if config.region is None:
         return Row("region", f"none ({where})")
     known = is_known_region(config.region) or config.endpoint_url is not None
-    unknown = "" if known else ": no partition of AWS has regions with such a name"
-    return Row("region", f"{config.region} ({where}){unknown}", wrong=not known)
+    remark = "no partition of AWS has regions with such a name"
+    if known:
+        remark = regions.unknown(config.region) if config.endpoint_url is None else ""
+    return Row("region", f"{config.region} ({where})" + (f"; {remark}" if remark else ""), wrong=not known)
 
 
-def _faults(found: Resolution) -> list[Row]:
+def _faults(found: Resolution, cause: _Cause) -> list[Row]:
     """Return a row for each option that cannot be read and has no line of its own."""
     own = {"region", "endpoint_url", "ca_bundle"}
-    place = "" if found.place is None else str(found.place)
-    rows = [Row("shared files", place)] if place else []
+    rows = []
     for name, fault in found.faults.items():
-        if name not in own and not (place and str(fault).startswith(place)):
+        if name not in own and cause.referred(str(fault)) == str(fault):
             # Options of the metadata service are needed only where it is asked.
             rows.append(Row("option", str(fault), wrong=not name.startswith("ec2_")))
     return rows
@@ -194,7 +222,7 @@ def _passed_by(config: Config, origins: dict[str, str], endpoint: Endpoint) -> s
     return f"{_origin(origins, 'no_proxy')} excepts {host}"
 
 
-async def _trust(config: Config, origins: dict[str, str]) -> list[Row]:
+async def _trust(config: Config, origins: dict[str, str], cause: _Cause) -> list[Row]:
     if not config.verify:
         return [Row("CA bundle", f"none: TLS verification is disabled ({wording.setting('verify', 'False')})")]
     try:
@@ -204,7 +232,8 @@ async def _trust(config: Config, origins: dict[str, str]) -> list[Row]:
             return []
         context = await trust.load()
     except STSError as error:
-        return [Row("CA bundle", str(error), wrong=True)]
+        text = cause.referred(str(error))
+        return [Row("CA bundle", text, wrong=text == str(error))]
     count = len(context.get_ca_certs())
     return [Row("CA bundle", f"{config.ca_bundle}: {count} certificates ({_origin(origins, 'ca_bundle')})")]
 
@@ -221,16 +250,18 @@ def _other_options(config: Config, origins: dict[str, str]) -> list[Row]:
     return rows
 
 
-async def _sources(chain: DefaultChain, *, said: set[str]) -> list[Row]:
+async def _sources(chain: DefaultChain, *, said: set[str], cause: _Cause) -> list[Row]:
     try:
         findings = (await chain.explain()).findings
     except STSError as error:
-        return [Row("credentials", str(error), wrong=True)] if str(error) not in said else []
+        if str(error) in said:
+            return [Row("credentials", "not asked: correct what is WRONG above first")]
+        return [Row("credentials", str(error), wrong=True)]
     width = max(len(finding.source) for finding in findings) + 2
     rows = []
     for number, finding in enumerate(findings, 1):
         outcome = "used" if finding.used else finding.outcome
-        rows.append(Row(f"{number}.", f"{finding.source:<{width}}{outcome:<16}{finding.detail}"))
+        rows.append(Row(f"{number}.", f"{finding.source:<{width}}{outcome:<16}{cause.referred(finding.detail)}"))
     if not any(finding.used for finding in findings):
         failed = next((finding.source for finding in findings if finding.outcome == "failed"), None)
         reason = "no source has any" if failed is None else f"{failed} is configured and fails"

@@ -136,7 +136,15 @@ class CredentialsError(STSError):
 
 
 class CredentialsNotFound(CredentialsError):
-    """A source of credentials has nothing to offer."""
+    """
+    A source of credentials has nothing to offer.
+
+    Attributes:
+        doubtful: Whether a default file could not be read that may offer some. A chain that goes on then looks again
+            every 10 s.
+    """
+
+    doubtful: bool = False
 
 
 class CredentialsExpired(CredentialsError):

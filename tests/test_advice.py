@@ -486,6 +486,10 @@ ELSEWHERE = {
     "is not a region: set the region to {} (region=..., AWS_REGION, or region in the profile), and set {} or {}=true": (
         PSEUDO_REGION
     ),
+    "to do without this file, set {}={}": (
+        "test_unreachable_files.py",
+        "test_keys_of_the_default_profile_do_not_stand_in_for_a_role_in_a_file_that_cannot_be_read",
+    ),
     "could be set there: pass {}": ("test_needs.py", "test_what_such_an_error_says_to_pass_in_code_helps"),
     "if you trust it, set STS_ASYNC_TRUST_TOKEN_FILES=true or trust_token_files=True": (
         "credentials/test_profile_sources.py",

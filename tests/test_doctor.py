@@ -1,13 +1,16 @@
 """`sts-async doctor`: what a call would use, where each part comes from, and exit status 1 where a call would fail."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import botocore
 import pytest
 import trustme
 
 from sts_async import Config, cli, doctor
+from sts_async._core import regions
 from sts_async.testing import LocalSTS
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAMINE", "AWS_SECRET_ACCESS_KEY": "SENTINEL-mine"}
@@ -118,10 +121,10 @@ def test_every_option_that_is_set_shows_the_variable(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("variables", "name", "text"),
     [
-        ({"AWS_REGION": "nowhere"}, "region", "nowhere (AWS_REGION): no partition of AWS has regions with such a name"),
+        ({"AWS_REGION": "nowhere"}, "region", "nowhere (AWS_REGION); no partition of AWS has regions with such a name"),
         ({"AWS_REGION": "a.b"}, "region", "none: AWS_REGION is not a region: "),
         ({"AWS_MAX_ATTEMPTS": "never"}, "option", "AWS_MAX_ATTEMPTS must be a whole number of at least 1"),
-        ({"AWS_PROFILE": "gone"}, "endpoint", "none: profile 'gone', named by AWS_PROFILE, is neither in"),
+        ({"AWS_PROFILE": "gone"}, "profile", "profile 'gone', named by AWS_PROFILE, is neither in"),
         ({"AWS_CA_BUNDLE": "/gone"}, "CA bundle", "AWS_CA_BUNDLE: '/gone': No such file or directory"),
         ({"HTTPS_PROXY": "socks5://u:SENTINEL@h:1"}, "proxy", "HTTPS_PROXY must be an http:// or https:// URL"),
         (
@@ -169,7 +172,7 @@ def test_files_that_are_there_empty_or_no_files_are_told_apart(
 
     assert lines["config file"] == f"{tmp_path}/config: there (AWS_CONFIG_FILE)"
     assert lines["credentials file"] == "/dev/null: empty (AWS_SHARED_CREDENTIALS_FILE)"
-    assert unnamed["config file"].startswith(f"{tmp_path}: cannot be read: Is a directory (")
+    assert unnamed["config file"] == f"WRONG: --config-file: '{tmp_path}': is a directory, not a regular file"
 
 
 @pytest.mark.parametrize(
@@ -285,7 +288,7 @@ def test_a_check_is_not_made_where_it_would_fail_anyway(capsys: pytest.CaptureFi
     status, lines, _ = run(capsys, "--check", "--region", "nowhere")
 
     assert status == 1
-    assert "identity" not in lines
+    assert lines["identity"] == "not checked: correct what is WRONG above first"
 
 
 def test_a_check_of_the_stand_ins_names_the_role(capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,3 +296,59 @@ def test_a_check_of_the_stand_ins_names_the_role(capsys: pytest.CaptureFixture[s
     status, lines, _ = run(capsys, "--check", "--local")
 
     assert (status, lines["identity"]) == (0, "arn:aws:sts::123456789012:assumed-role/demo/local")
+
+
+def test_a_broken_file_is_said_once_in_its_own_line(
+    capsys: pytest.CaptureFixture[str], setting: Set, tmp_path: Path
+) -> None:
+    """E6: the others refer to it."""
+    (tmp_path / "config").write_text("[default]\nregion = eu-west-1\n[profile work\n")
+    setting({"AWS_CONFIG_FILE": f"{tmp_path}/config"})
+    status, lines, _ = run(capsys, "--check")
+    cause = f'{tmp_path}/config, line 3: a section without its "]"'
+
+    assert status == 1
+    assert lines["config file"] == f"WRONG: {cause}"
+    assert [name for name, line in lines.items() if cause in line] == ["config file"]
+    assert lines["region"] == lines["endpoint"] == "none: see config file above"
+    assert lines["2."].endswith("see config file above")
+    assert lines["identity"] == "not checked: correct what is WRONG above first"
+
+
+def test_what_is_left_out_says_why(capsys: pytest.CaptureFixture[str], setting: Set) -> None:
+    """E6."""
+    setting({**WHOLE, "AWS_CA_BUNDLE": "/gone"})
+    _, lines, _ = run(capsys, "--check")
+    setting({"AWS_CA_BUNDLE": "", "AWS_MAX_ATTEMPTS": "many"})
+    _, others, _ = run(capsys)
+
+    assert lines["credentials"] == "not asked: correct the CA bundle above first"
+    assert lines["identity"] == "not checked: correct what is WRONG above first"
+    assert others["credentials"] == "not asked: correct what is WRONG above first"
+
+
+def test_a_region_that_this_version_does_not_know_is_remarked_upon(
+    capsys: pytest.CaptureFixture[str], setting: Set
+) -> None:
+    """E6: it may be a new one, so nothing is wrong. With an endpoint of its own, it may be anything."""
+    setting({**WHOLE, "AWS_REGION": "eu-wset-1"})
+    status, lines, _ = run(capsys)
+    setting({"AWS_REGION": "us-moon-9"})
+    _, new, _ = run(capsys)
+    _, own, _ = run(capsys, "--endpoint-url", "https://sts.example/")
+
+    assert (status, lines["region"]) == (
+        0,
+        "eu-wset-1 (AWS_REGION); this version knows no such region: did you mean eu-west-1?",
+    )
+    assert new["region"].startswith("us-moon-9 (AWS_REGION); this version knows no such region")
+    assert own["region"] == "us-moon-9 (AWS_REGION)"
+
+
+def test_the_known_regions_are_those_of_the_endpoint_rules() -> None:
+    partitions = json.loads((Path(botocore.__file__).parent / "data/partitions.json").read_text())["partitions"]
+    names = {region for partition in partitions for region in partition["regions"]}
+
+    assert {name for name in names if not name.endswith("-global")} == regions.REGIONS
+    assert {regions.unknown(name) for name in names} == {""}
+    assert regions.unknown("zzz") == "this version knows no such region"

@@ -63,6 +63,7 @@ LAYERS = {
     "_core.options": 3,
     "_core.plans": 3,
     "_core.proxies": 3,
+    "_core.regions": 0,
     "_core.resolution": 3,
     "_core.refusals": 3,
     "_core.scope": 3,

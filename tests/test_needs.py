@@ -238,7 +238,7 @@ async def test_a_profile_that_cannot_be_read_breaks_what_could_stand_in_it_and_d
     assert {type(error) for error in failures.values()} == {InvalidConfigFile}
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "; defaults apply for: retry_mode, max_attempts, defaults_mode, " in warning
-    assert str(failures["no region"]).endswith("; region could be set there: pass region=...")
+    assert str(failures["no region"]).endswith("; correct that first (region could be set there: pass region=...)")
 
 
 async def test_what_such_an_error_says_to_pass_in_code_helps(
@@ -247,10 +247,10 @@ async def test_what_such_an_error_says_to_pass_in_code_helps(
     """C18: the advice is tried."""
     monkeypatch.setenv("AWS_CONFIG_FILE", str(write_file("config", "[default\n")))
     bundle = write_file("ca.pem", _certificate())
-    with pytest.raises(InvalidConfigFile, match=r"pass endpoint_url=\.\.\.$"):
+    with pytest.raises(InvalidConfigFile, match=r"pass endpoint_url=\.\.\.\)$"):
         await machine.destination()
     endpoint_of(await Surroundings(Config(region="eu-west-1", endpoint_url="https://sts.example/")).resolve())
-    with pytest.raises(InvalidConfigFile, match=r"pass region=\.\.\.$"):
+    with pytest.raises(InvalidConfigFile, match=r"pass region=\.\.\.\)$"):
         await machine.call(region=None)
     await machine.call(region="eu-west-1")
     for given, error in ((None, InvalidConfigFile), (str(bundle), errors.ConnectError)):

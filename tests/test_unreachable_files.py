@@ -1,6 +1,8 @@
 """C1: default files that cannot be read say nothing, with a warning; what was named and cannot be read is an error."""
 
+import asyncio
 import errno
+import gc
 import logging
 import os
 import threading
@@ -12,19 +14,23 @@ import pytest
 from patience import PATIENCE, until
 from support import KEYS, START, Answering, engine_of
 
-from sts_async import Config, STSClient, _file_reads, _files, cli
+from sts_async import Config, STSClient, _file_reads, _files, _lifecycle, cli
+from sts_async._context import ClientContext
 from sts_async._core.system import PASSING
 from sts_async._shared import SharedFiles
+from sts_async._threads import NoThread
 from sts_async.config import Surroundings
-from sts_async.credentials import DefaultChain, ProfileProvider
+from sts_async.credentials import DefaultChain, ProfileProvider, ProviderChain
 from sts_async.errors import ClientClosedError, ConfigurationError, CredentialsNotFound, InvalidConfigFile
-from sts_async.testing import LocalSTS
+from sts_async.shapes import Credentials
+from sts_async.testing import LocalSTS, VirtualClock
 
 CONFIG = "[default]\nregion = eu-west-1\n[profile mine]\nregion = eu-west-2\n"
 IN_PROFILE = "aws_access_key_id = AKIAPROFILE\naws_secret_access_key = SENTINEL-of-the-profile\n"
 ENVIRON = {"AWS_ACCESS_KEY_ID": KEYS.access_key_id, "AWS_SECRET_ACCESS_KEY": KEYS.secret_access_key}
 ROLE = "arn:aws:iam::123456789012:role/demo"
 NUMBERS = sorted(set(errno.errorcode) - {errno.ENOENT})
+OF_CONTENT = {errno.EFBIG}  # an error, as when the file breaks the grammar
 
 
 def _not_a_directory(home: Path) -> Path:
@@ -100,6 +106,15 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 # Default files
 
 
+def context_by_a_clock() -> tuple[ClientContext, list[float]]:
+    """Return what a client lends, and its time in seconds, which the test sets."""
+    now = [0.0]
+    context = engine_of(Answering()).context
+    context.monotonic = context.shared.monotonic = lambda: now[0]
+    context.wall_clock = context.shared.wall_clock = lambda: START + now[0]
+    return context, now
+
+
 @each_home
 async def test_a_home_directory_that_cannot_be_read_says_nothing_with_one_warning(
     tmp_path: Path, make: Callable[[Path], Path | str], reason: str, caplog: pytest.LogCaptureFixture
@@ -115,7 +130,7 @@ async def test_a_home_directory_that_cannot_be_read_says_nothing_with_one_warnin
     assert f".aws{os.sep}config'" in warning
 
 
-@pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("number", [*{*NUMBERS} - OF_CONTENT], ids=errno.errorcode.get)
 async def test_whatever_keeps_a_default_file_from_being_read_it_says_nothing(
     home: Path, failing: Callable[[int], None], number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,24 +244,88 @@ async def test_a_profile_that_was_named_is_an_error_also_where_the_other_file_ha
 async def test_a_source_profile_that_may_stand_in_such_a_file_is_an_error_that_says_so(
     home: Path, failing: Callable[[int], None], *, there: bool
 ) -> None:
-    """C1: a profile that another one names was named."""
+    """C1: and so may the profile that names it."""
     base = f"[base]\n{IN_PROFILE}" if there else ""
     (home / "credentials").write_text(f"[default]\nrole_arn = {ROLE}\nsource_profile = base\n{base}")
     failing(errno.EACCES)
     here = Surroundings(Config(), {"HOME": str(home), "AWS_SHARED_CREDENTIALS_FILE": f"{home}/credentials"})
 
-    with pytest.raises(InvalidConfigFile, match=r"key source_profile .* cannot be read: '.*config': Permission denied"):
+    with pytest.raises(InvalidConfigFile, match=r"'default'.* may say more of it: '.*config': Permission denied"):
         await ProfileProvider(surroundings=here).provide_credentials(engine_of(Answering()).context)
 
 
-async def test_the_default_profile_of_the_other_file_counts(home: Path, failing: Callable[[int], None]) -> None:
-    """C1: it is the whole default profile, as far as anybody can tell."""
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ELOOP, errno.ESTALE], ids=errno.errorcode.get)
+async def test_keys_of_the_default_profile_do_not_stand_in_for_a_role_in_a_file_that_cannot_be_read(
+    home: Path, failing: Callable[[int], None], number: int
+) -> None:
+    """C1: the keys are those for the role, and may do more than it. What the error advises works."""
     (home / "credentials").write_text(f"[default]\n{IN_PROFILE}")
-    failing(errno.EACCES)
-    here = Surroundings(Config(), {"HOME": str(home), "AWS_SHARED_CREDENTIALS_FILE": f"{home}/credentials"})
-    provider = ProfileProvider(surroundings=here)
+    failing(number)
+    environ = {"HOME": str(home), "AWS_SHARED_CREDENTIALS_FILE": f"{home}/credentials"}
 
+    async def key_of(environ: dict[str, str]) -> str:
+        provider = ProfileProvider(surroundings=Surroundings(Config(), environ))
+        return (await provider.provide_credentials(engine_of(Answering()).context)).access_key_id
+
+    with pytest.raises(InvalidConfigFile, match=r"may say more of it: .*set AWS_CONFIG_FILE=/dev/null\)$"):
+        await key_of(environ)
+    with pytest.raises(InvalidConfigFile, match="may say more of it"):
+        await Config().resolve(environ)
+    assert await key_of({**environ, "AWS_CONFIG_FILE": "/dev/null"}) == "AKIAPROFILE"
+
+
+async def test_the_other_file_counts_where_a_directory_is_in_the_place_of_a_file(tmp_path: Path) -> None:
+    """C1: a directory says nothing, so there is no doubt."""
+    (_directory(tmp_path) / ".aws/credentials").write_text(f"[default]\n{IN_PROFILE}region = eu-west-3\n")
+    here = Surroundings(Config(), {"HOME": str(tmp_path), "AWS_PROFILE": "default"})
+
+    assert (await here.resolve()).region == "eu-west-3"
+    provider = ProfileProvider(surroundings=here)
     assert (await provider.provide_credentials(engine_of(Answering()).context)).access_key_id == "AKIAPROFILE"
+
+
+async def test_a_chain_that_passed_over_a_file_searches_again_until_it_can_be_read(
+    home: Path, failing: Callable[[int], None]
+) -> None:
+    """C1: the source that was found stays in use until then, and no longer."""
+    (home / ".aws/credentials").write_text(f"[default]\n{IN_PROFILE}")
+    context, now = context_by_a_clock()
+    chain = ProviderChain(ProfileProvider(surroundings=Surroundings(Config(), {"HOME": str(home)})), KEYS)
+
+    async def key_after(seconds: float) -> str:
+        now[0] += seconds
+        key = (await chain.provide_credentials(context)).access_key_id
+        await until(lambda: not context.tasks._running)
+        return key
+
+    failing(errno.EACCES)
+    assert [await key_after(seconds) for seconds in (0, 1, 10)] == [KEYS.access_key_id] * 3
+    failing(0)
+    assert [await key_after(seconds) for seconds in (1, 10, 0)] == [KEYS.access_key_id] * 2 + ["AKIAPROFILE"]
+    await context.tasks.aclose()
+
+
+async def test_a_chain_does_not_keep_its_source_when_the_file_turns_out_to_be_at_fault(
+    home: Path, failing: Callable[[int], None]
+) -> None:
+    """C1: as if it had been read at first."""
+    context, now = context_by_a_clock()
+    chain = ProviderChain(ProfileProvider(surroundings=Surroundings(Config(), {"HOME": str(home)})), KEYS)
+    failing(errno.EACCES)
+    await chain.provide_credentials(context)
+    now[0] += 10
+    failing(errno.EMFILE)  # passes by itself
+    await chain.provide_credentials(context)
+    await until(lambda: not context.tasks._running)
+    (home / ".aws/config").write_text("[default]\nrole_arn = nonsense\n")
+    failing(0)
+    now[0] += 10
+    await chain.provide_credentials(context)
+    await until(lambda: not context.tasks._running)
+
+    with pytest.raises(InvalidConfigFile, match="role_arn"):
+        await chain.provide_credentials(context)
+    await context.tasks.aclose()
 
 
 async def test_the_error_that_follows_says_which_default_file_cannot_be_read(
@@ -303,10 +382,7 @@ async def test_a_default_file_that_was_read_once_stays_in_effect_when_it_cannot_
     config, credentials = home / ".aws/config", home / ".aws/credentials"
     config.write_text(f"[default]\nrole_arn = {ROLE}\nsource_profile = other\nrole_session_name = me\n")
     credentials.write_text(f"[default]\n{IN_PROFILE}[other]\n{IN_PROFILE}")
-    now = [0.0]
-    context = engine_of(Answering()).context
-    context.monotonic = context.shared.monotonic = lambda: now[0]
-    context.wall_clock = context.shared.wall_clock = lambda: START + now[0]
+    context, now = context_by_a_clock()
     provider = ProfileProvider(surroundings=Surroundings(Config(), {"HOME": str(home)}))
     await provider.provide_credentials(context)
     plan = provider._current
@@ -515,3 +591,135 @@ async def test_a_client_that_looks_for_its_region_can_be_closed(
     for needs in (sts.get_credentials(), sts.get_caller_identity()):
         with pytest.raises(ClientClosedError):
             await needs
+
+
+@pytest.mark.parametrize("same", [False, True], ids=["other options", "the same options"])
+async def test_a_client_with_an_endpoint_starts_again_when_a_file_that_could_not_be_read_can_be_read(
+    home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, *, same: bool
+) -> None:
+    """C1: in the background, at most every 10 s. Nothing is made anew where the file says nothing else."""
+    monkeypatch.setenv("HOME", str(home))
+    async with LocalSTS(region="us-east-1") as wrong, LocalSTS(region="eu-west-1") as right:
+        (home / ".aws/config").write_text(f"[default]\n{'#' if same else ''}endpoint_url = {right.url}\n")
+        set_keys(monkeypatch, wrong)
+        monkeypatch.setenv("AWS_REGION", "us-east-1" if same else "eu-west-1")
+        failing(errno.EACCES)
+        clock = VirtualClock()
+        sts = STSClient(clock=clock)
+        engines = [await sts._life.ready()]
+        failing(0)
+        for seconds in (9, 2, 0):
+            clock.advance(seconds)
+            engines.append(await sts._life.ready())
+            await until(lambda: not sts._life._starting._under_way)
+        assert engines[0] is engines[1] is engines[2]
+        assert (engines[3] is engines[0]) == same
+        assert sts._life.engine is engines[3]
+        if not same:
+            assert sts.endpoint_url == f"{right.url}/"
+        await sts.aclose()
+
+
+async def test_a_client_is_told_what_is_wrong_with_a_file_that_can_be_read_again(
+    home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C1: it does not go on with what it took in the meantime."""
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    failing(errno.EACCES)
+    clock = VirtualClock()
+    async with STSClient(clock=clock, credentials=KEYS) as sts:
+        await sts._life.ready()
+        (home / ".aws/config").write_text("[default]\nmax_attempts = many\n")
+        failing(0)
+        clock.advance(11)
+        await sts._life.ready()
+        await until(lambda: not sts._life._starting._under_way)
+        with pytest.raises(ConfigurationError, match="max_attempts"):
+            await sts._life.ready()
+
+
+@pytest.mark.parametrize("former", [False, True])
+async def test_closing_ends_the_calls_of_a_client_that_could_not_read_its_files(
+    home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, *, former: bool
+) -> None:
+    """F56: those of the engine in use, and those of one that has been replaced."""
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    failing(errno.EACCES)
+    waits = asyncio.Event()
+
+    async def never() -> Credentials:
+        waits.set()
+        return await asyncio.Future()
+
+    clock = VirtualClock()
+    sts = STSClient(clock=clock, credentials=never, endpoint_url="http://127.0.0.1:9")
+    call = asyncio.ensure_future(sts.get_caller_identity())
+    await waits.wait()
+    if former:
+        (home / ".aws/config").write_text("[default]\nmax_attempts = 7\n")
+        failing(0)
+        clock.advance(11)
+        await sts._life.ready()
+        await until(lambda: sts._life.engine is not None)
+    await sts.aclose()
+
+    with pytest.raises(ClientClosedError):
+        await call
+
+
+async def test_former_transports_are_closed_and_dropped_once_their_calls_have_ended(
+    home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F56: not before."""
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setattr(_lifecycle, "DROP_EVERY", 0.001)
+    failing(errno.EACCES)
+    clock = VirtualClock()
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    async with LocalSTS(region="eu-west-1") as server:
+
+        async def keys() -> Credentials:
+            asked.set()
+            await go_on.wait()
+            return server.credentials
+
+        async with STSClient(clock=clock, credentials=keys, endpoint_url=server.url) as sts:
+            call = asyncio.ensure_future(sts.get_caller_identity())
+            await asked.wait()
+            (home / ".aws/config").write_text("[default]\nmax_attempts = 7\n")
+            failing(0)
+            clock.advance(11)
+            await sts._life.ready()
+            await until(lambda: sts._life.engine is not None)
+            ((transport, _),) = sts._life._former
+            gc.collect()
+            await asyncio.sleep(0.01)
+            assert not transport._closed
+            go_on.set()
+            assert (await call).account == "123456789012"
+            del call
+            await until(lambda: gc.collect() >= 0 and not sts._life._former)
+            assert transport._closed
+            assert (await sts.get_caller_identity()).account == "123456789012"
+
+
+async def test_a_client_starts_while_the_threads_of_the_program_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C5: it does not wait for the default executor of the event loop, also where no thread can be started."""
+
+    def default_executor(*_: object, **__: object) -> None:
+        raise AssertionError("the threads are the program's")
+
+    async def full(*_: object) -> None:
+        raise NoThread
+
+    monkeypatch.setattr(asyncio, "to_thread", default_executor)
+    monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", default_executor)
+    async with LocalSTS() as server:
+        set_keys(monkeypatch, server)
+        for _ in range(2):
+            async with STSClient(region=server.region, endpoint_url=server.url) as sts:
+                assert (await sts.get_caller_identity()).account == "123456789012"
+            monkeypatch.setattr(_lifecycle, "reading", full)

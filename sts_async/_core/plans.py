@@ -17,7 +17,7 @@ from ..shapes import Credentials
 from . import arns
 from .endpoints import REGION_RULE, is_region
 from .secret import Secret
-from .sections import Section, SharedConfig, named
+from .sections import Section, SharedConfig, in_quotes, named
 from .services import NO_PROFILE, InProfile
 
 LONGEST_CHAIN = 16  # profiles that name each other as their source
@@ -269,7 +269,7 @@ def _source(shared: SharedConfig, section: Section, visited: tuple[str, ...]) ->
     following = shared.profiles.get(source)
     if following is None:
         problem = section.fault("names a profile that does not exist", "source_profile")
-        raise InvalidConfigFile(shared.lacks(problem, "profile", source))
+        raise InvalidConfigFile(shared.lacks(problem, "profile", source, others=True))
     # Keys end a chain, also beside a role: only the first profile of a chain is asked for its role before its keys.
     found = _keys(following) or _plan(shared, following, visited)
     if found is None:
@@ -328,6 +328,9 @@ def _keys(section: Section) -> KeysPlan | None:
         if key_id is None:
             present, absent = absent, present
         raise InvalidConfigFile(section.lacks(f"needs {absent} beside it", absent, because=present))
+    for key in ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_security_token"):
+        if in_quotes(str.__str__(section.get(key) or "")):  # no key and no token begins with one
+            raise InvalidConfigFile(section.fault("must not stand in quotes", key))
     token = _line(section, "aws_session_token") or _line(section, "aws_security_token")
     account_id = _account_id(section)
     credentials = Credentials(

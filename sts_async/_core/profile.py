@@ -11,7 +11,6 @@ Source: AWS SDKs and Tools Reference Guide, "Shared config and credentials files
 
 import re
 import shlex
-import string
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
@@ -23,6 +22,7 @@ from .secret import Secret, SecretBytes
 from .sections import (
     EMPTY,
     NOTHING,
+    PLAIN,
     Ignored,
     Section,
     SectionKind,
@@ -30,6 +30,7 @@ from .sections import (
     Value,
     called,
     merge,
+    quotes_remark,
     service_value,
 )
 
@@ -45,11 +46,12 @@ MOST_WARNINGS = 20  # that are kept for a file; how many more there are is said
 MOST_IGNORED = 1_000  # ignored lines of each kind that errors can name
 MOST_NAME = 1_000  # characters of a name in quotes; the time to unquote grows with the square of them
 
-NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "_-/.%@:+")  # of section names and keys
+NAME_CHARACTERS = PLAIN  # of section names and keys
 # A key is shown only when it looks like that of a setting: a line torn out of a token can look like any other key.
-KEY_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "_")
+KEY_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 MOST_KEY = 50  # characters of it
 COMMENTS = ("#", ";")
+COMMANDS = frozenset({"credential_process"})  # keys whose values are read as a shell reads a command
 QUOTES = frozenset("'\"\\")
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -60,6 +62,7 @@ _SECTION_RULES: dict[Kind, str] = {
     "credentials": "a profile is [NAME] here, without a prefix; a name with other characters than letters, digits, "
     "blanks and _-/.%@:+ stands in quotes",
 }
+_HEADINGS: dict[Kind, str] = {"config": "profile {}", "credentials": "{}"}
 _KEY_RULE = "keys consist of letters, digits and _-/.%@:+"
 
 
@@ -259,7 +262,8 @@ class _Reader:
 
     def _ignore(self, text: str, ignored: list[Ignored], rule: str, *, what: str) -> None:
         if len(ignored) < MOST_IGNORED:
-            ignored.append(Ignored(Secret(text), self._file, self._line, rule))
+            heading = _HEADINGS[self._kind] if what == "section" else ""
+            ignored.append(Ignored(Secret(text), self._file, self._line, rule, heading))
         self._warn(f"this {what} is ignored: {rule}")
 
     def _warn(self, what: str) -> None:
@@ -327,7 +331,15 @@ def _uncommented(value: str) -> tuple[str, str]:
 
 def _remark(done: _Property) -> str:
     """Return how a value differs from what its line seems to say, and what to write instead."""
+    text = done.parts[0] if len(done.parts) == 1 else ""
+    if done.key.lower() in COMMANDS:
+        text = ""  # has quotes, and "#" may be part of it
+    elif quotes := quotes_remark(text):
+        return quotes
     remarks = []
+    glued = next((one for one in text if one in COMMENTS), "")
+    if glued and not done.comment:
+        remarks.append(f"a comment in line {done.line} needs a blank before {glued!r}, else it is part of the value")
     if done.comment:
         start = f"' {done.comment}' in line {done.line}"
         remarks.append(f"what follows {start} is a comment: without the blank it is part of the value")

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from ..errors import ConfigurationError, InvalidConfigFile, InvalidRegion
 from . import wording
 from .endpoints import REGION_RULE, is_region
-from .options import DESTINATION, TRUST, Option
+from .options import DESTINATION, TEXT, TRUST, Option
 from .profile import Section, SharedConfig
-from .sections import with_remark
+from .sections import in_quotes, quotes_remark, with_remark
 from .services import STS, ProfileSettings, configured_url
 from .wording import GIVEN
 
@@ -47,6 +47,7 @@ class Resolution(NamedTuple):
         place: Why the profile cannot be read, or None.
         warnings: What was read otherwise than it stands, or not read, and stops no call.
         unread: Default files that cannot be read, and why: what is found nowhere could stand there.
+        doubtful: Those of them that may say something all the same.
     """
 
     values: dict[str, Any]
@@ -55,6 +56,7 @@ class Resolution(NamedTuple):
     place: InvalidConfigFile | None
     warnings: list[str]
     unread: tuple[str, ...]
+    doubtful: tuple[str, ...]
 
 
 def profile_name(given: str | None, *, variables: tuple[str, ...], environ: Mapping[str, str]) -> ProfileName:
@@ -72,18 +74,24 @@ def section_of(shared: SharedConfig, profile: ProfileName) -> Section | None:
     Return the profile that is in force, or None where it is the default one and missing.
 
     Raises:
-        InvalidConfigFile: A profile that was named is missing, or a file that could say more of it cannot be read.
+        InvalidConfigFile: A profile that was named is missing. Or a profile is there, or was named, and a file that
+            could say more of it cannot be read: the keys of one file may be those for a role in the other.
     """
     section = shared.profiles.get(profile.name)
-    if profile.origin is None:
+    if profile.origin is None and (section is None or not shared.doubtful):
         return section
-    called = f"profile {profile.name!r}, {wording.origin(profile.origin)},"
-    if shared.unread:
+    called = f"profile {profile.name!r}, {wording.origin(profile.origin or DEFAULT)},"
+    if section is not None and shared.doubtful:
+        raise InvalidConfigFile(
+            f"{called} stands in {section.file}, but a file that cannot be read may say more of it: "
+            f"{'; '.join(shared.doubtful)}"
+        )
+    if section is None and shared.unread:
         raise InvalidConfigFile(f"{called} may stand in a file that cannot be read: {'; '.join(shared.unread)}")
     if section is None:
         absent = f" ({'; '.join(shared.absent)})" if shared.absent else ""
         problem = f"{called} is neither in the config nor in the credentials file{absent}"
-        raise InvalidConfigFile(shared.lacks(problem, "profile", profile.name))
+        raise InvalidConfigFile(shared.lacks(problem, "profile", profile.name, others=True))
     return section
 
 
@@ -106,8 +114,8 @@ def resolve(
         profile: The profile that is in force.
     """
     section, place, blocked = _place(shared, profile)
-    unread = () if isinstance(shared, InvalidConfigFile) else shared.unread
-    found = Resolution({}, {}, {}, place, [], unread)
+    said = SharedConfig() if isinstance(shared, InvalidConfigFile) else shared
+    found = Resolution({}, {}, {}, place, [], said.unread, said.doubtful)
     defaulted = []
     for name, known in options.items():
         if given[name] is not None:
@@ -125,7 +133,7 @@ def resolve(
         _choose_endpoint_url(found, options["endpoint_url"], environ, shared, section)
     if given["region"] is None:
         _check_region(found, section)
-    if defaulted:
+    if defaulted and not {"region", "endpoint_url"} & found.faults.keys():  # else an error says it
         found.warnings.append(f"{place}; defaults apply for: {', '.join(defaulted)}")
     return found
 
@@ -141,11 +149,12 @@ def _place(
     except InvalidConfigFile as error:
         place = error.with_traceback(None)
     # A profile that does not exist names no authorities. In a file that cannot be read there may be some.
-    return None, place, frozenset({DESTINATION, TRUST} if shared.unread else {DESTINATION})
+    return None, place, frozenset({DESTINATION, TRUST} if shared.doubtful else {DESTINATION})
 
 
 def _of_place(place: InvalidConfigFile, name: str) -> InvalidConfigFile:
-    fault = InvalidConfigFile(f"{place}; {wording.option(name)} could be set there: pass {wording.setting(name)}")
+    aside = f"{wording.option(name)} could be set there: pass {wording.setting(name)}"
+    fault = InvalidConfigFile(f"{place}; correct that first ({aside})")
     fault.recoverable = place.recoverable
     return fault
 
@@ -163,7 +172,7 @@ def _read(found: Resolution, name: str, known: Option, environ: Mapping[str, str
     if text is None and section is not None and known.key is not None:
         text, origin = section.get(known.key), section.where(known.key)
     if text is not None:
-        remark = _remark(section, known.key, origin=origin)
+        remark = _remark(section, known.key, origin=origin) or quotes_remark(text)
         _take(found, name, known, text, origin=origin, remark=remark)
 
 
@@ -174,6 +183,8 @@ def _remark(section: Section | None, key: str | None, *, origin: str) -> str:
 
 def _take(found: Resolution, name: str, known: Option, text: str, *, origin: str, remark: str) -> None:
     try:
+        if known.kind is TEXT and name != "region" and in_quotes(str.__str__(text)):  # a region has rules of its own
+            raise ConfigurationError(with_remark(f"{origin} must not stand in quotes", remark))
         value = known.read(text, origin=origin, remark=remark)
     except ConfigurationError as error:
         found.values[name], found.origins[name] = known.default, FAULTY
@@ -207,7 +218,7 @@ def _choose_endpoint_url(
         return
     if url is not None:
         found.faults.pop(name, None)  # of the endpoint of all services, which is not used
-        _take(found, name, known, url.value, origin=url.origin, remark=url.remark)
+        _take(found, name, known, url.value, origin=url.origin, remark=url.remark or quotes_remark(url.value))
 
 
 def _check_region(found: Resolution, section: Section | None) -> None:
@@ -215,4 +226,5 @@ def _check_region(found: Resolution, section: Section | None) -> None:
     if region is not None and not is_region(region):
         found.values["region"], found.origins["region"] = None, FAULTY
         problem = f"{origin} is not a region: {REGION_RULE}"
-        found.faults["region"] = InvalidRegion(with_remark(problem, _remark(section, "region", origin=origin)))
+        remark = _remark(section, "region", origin=origin) or quotes_remark(region)
+        found.faults["region"] = InvalidRegion(with_remark(problem, remark))

@@ -5,6 +5,8 @@ Messages name the file, the line, the profile and the key. They never show a val
 be a secret.
 """
 
+import difflib
+import string
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
@@ -17,6 +19,8 @@ from .secret import Secret
 SectionKind = Literal["profile", "sso-session", "services"]
 
 MOST_SHOWN = 128  # characters of a section's name in a message
+MOST_PROFILES = 10  # whose names one message lists
+PLAIN = frozenset(string.ascii_letters + string.digits + "_-/.%@:+")  # characters of names without quotes
 MOST_NAMED = 3  # ignored lines that one message names
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -62,12 +66,14 @@ class Ignored:
         file: The file, as messages show it.
         line: The line in it, from 1.
         reason: The rule that it breaks.
+        heading: How a profile is spelled in this file, with ``{}`` for its name; empty for a property.
     """
 
     text: Secret
     file: str
     line: int
     reason: str
+    heading: str = ""
 
     def __str__(self) -> str:
         return f"line {self.line} of {self.file} is ignored: {self.reason}"
@@ -171,6 +177,7 @@ class SharedConfig:
         warnings: What was ignored, at most 21 lines for each file; each names the file, and the line if it is one.
         ignored: The sections that have no effect.
         unread: Default files that cannot be read and count as empty, each with the reason.
+        doubtful: Those of *unread* that may say something all the same: not a directory, for example.
         absent: Files that were named and do not exist, which count as empty, each with what named it.
     """
 
@@ -180,9 +187,10 @@ class SharedConfig:
     warnings: tuple[str, ...] = ()
     ignored: tuple[Ignored, ...] = attrs.field(default=(), eq=False, repr=False)
     unread: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
 
-    def lacks(self, problem: str, kind: SectionKind, name: str) -> str:
+    def lacks(self, problem: str, kind: SectionKind, name: str, *, others: bool = False) -> str:
         """
         Return the message of an error about a section that is missing.
 
@@ -192,8 +200,24 @@ class SharedConfig:
             problem: What is wrong.
             kind: The kind of the section that is missing.
             name: Its name.
+            others: Whether to name the profiles that there are, because this name may be misspelt.
         """
-        return problem + named([line for line in self.ignored if line.may_mean(kind, name)])
+        meant = [line for line in self.ignored if line.may_mean(kind, name)]
+        plain = PLAIN.issuperset(name) and len(name) <= MOST_SHOWN  # others stand in quotes, by the rule
+        if kind == "profile" and plain:
+            meant = [attrs.evolve(line, reason=f"write [{line.heading.format(name)}] there") for line in meant]
+        return problem + (named(meant) or (self._others(name) if others else ""))
+
+    def _others(self, name: str) -> str:
+        """Return what a message says about the profiles that there are, where one of another name is missing."""
+        if not self.profiles:
+            return "; there is no profile in them"
+        names = sorted(self.profiles)
+        like = difflib.get_close_matches(str.__str__(name).strip("'\""), names, n=1)
+        shown = ", ".join(repr(one[:MOST_SHOWN]) for one in names[:MOST_PROFILES])
+        more = f" and {len(names) - MOST_PROFILES:,} more" if len(names) > MOST_PROFILES else ""
+        text = f"; correct the name: the profiles there are {shown}{more}"
+        return text + (f"; did you mean {like[0][:MOST_SHOWN]!r}?" if like else "")
 
 
 EMPTY = SharedConfig()
@@ -251,6 +275,16 @@ def called(kind: SectionKind, name: str, key: str | None) -> str:
 def with_remark(problem: str, remark: str) -> str:
     """Return the message of an error about a value, with what there is to remark on the value."""
     return f"{problem}; {remark}" if remark else problem
+
+
+def in_quotes(text: str) -> bool:
+    """Return whether a value stands in quotes, which are part of it."""
+    return len(text) > 1 and text[0] in "'\"" and text[0] == text[-1] and text[0] not in text[1:-1]
+
+
+def quotes_remark(text: str) -> str:
+    """Return what to remark on a value that stands in quotes; empty when it does not."""
+    return "quotes are part of a value: write it without them" if in_quotes(str.__str__(text)) else ""
 
 
 def named(lines: Sequence[Ignored]) -> str:

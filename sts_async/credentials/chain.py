@@ -11,11 +11,12 @@ from .._core.secret import Unpicklable, without_data
 from .._flight import Flights
 from .._limits import ATTENDED_SECONDS, FETCH_SECONDS
 from .._seams import CredentialsProvider, Lender
-from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, STSError
+from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, InvalidConfigFile, STSError
 from ..shapes import Credentials
 from ._caches import depends_on_client
 from .source import Source, name_of, provider_of
 
+LOOK_AGAIN = 10.0  # s between two searches, where a file could not be read
 SEARCH_SECONDS = ATTENDED_SECONDS + FETCH_SECONDS  # s for a search: a person may be asked, and more than one source
 
 
@@ -43,7 +44,8 @@ class ProviderChain(Unpicklable):
 
     A source that is not configured is passed over. One that is configured and fails ends the search with its own error:
     going on would silently take another identity. The source that was found is asked from then on, and the others again
-    only when it has nothing to offer any more.
+    only when it has nothing to offer any more. But if a source before it was passed over because a default file could
+    not be read, the chain searches again every 10 s, in the background, while credentials are asked for.
 
     Args:
         sources: `Credentials`, providers, or coroutine functions without arguments that return `Credentials`.
@@ -62,6 +64,8 @@ class ProviderChain(Unpicklable):
         self.sources = tuple(provider_of(source, what="a source of a chain") for source in sources)
         self.depends_on_client = any(map(depends_on_client, self.sources))
         self._chosen: CredentialsProvider | None = None
+        self._doubtful = False  # whether a source before the chosen one may have some all the same
+        self._search_again_at = 0.0
         self._searches: Flights[Credentials] = Flights(late=_late)
 
     async def provide_credentials(self, lender: Lender) -> Credentials:
@@ -74,6 +78,14 @@ class ProviderChain(Unpicklable):
         """
         chosen = self._chosen
         if chosen is not None:
+            if self._doubtful and lender.monotonic() >= self._search_again_at:
+                self._search_again_at = lender.monotonic() + LOOK_AGAIN
+                self._searches.join(
+                    lender.tasks,
+                    lambda: self._search_again(lender),
+                    key=lender.client_credentials,
+                    seconds=SEARCH_SECONDS,
+                )
             try:
                 return await chosen.provide_credentials(lender)
             except CredentialsNotFound:
@@ -82,16 +94,26 @@ class ProviderChain(Unpicklable):
         return await self._searches.get(lender.tasks, lambda: self._search(lender), key=whose, seconds=SEARCH_SECONDS)
 
     async def _search(self, lender: Lender) -> Credentials:
-        looked_at = []
+        looked_at, doubtful = [], False
         for source in self.sources:
             try:
                 credentials = await _provided(source, lender)
             except CredentialsNotFound as error:
                 looked_at.append(f"{name_of(source)}: {error}")
+                doubtful = doubtful or error.doubtful
             else:
-                self._chosen = source
+                self._chosen, self._doubtful = source, doubtful
+                self._search_again_at = lender.monotonic() + LOOK_AGAIN
                 return credentials
         raise CredentialsNotFound("no credentials found (`sts-async doctor` says more); " + "; ".join(looked_at))
+
+    async def _search_again(self, lender: Lender) -> Credentials:
+        try:
+            return await self._search(lender)
+        except STSError as error:
+            if not (isinstance(error, InvalidConfigFile) and error.recoverable):
+                self._chosen = None  # the next caller searches, and is told
+            raise
 
     def invalidate(self, access_key_id: str) -> None:
         """Have the source in use fetch again, if *access_key_id*, which the service refused, is still its key."""

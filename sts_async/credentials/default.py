@@ -10,7 +10,7 @@ from .._seams import Lender
 from ..config import Config, Surroundings
 from ..errors import ConfigurationError
 from ..shapes import Credentials
-from .chain import Finding, ProviderChain
+from .chain import LOOK_AGAIN, Finding, ProviderChain
 from .container import ContainerProvider
 from .environment import EnvironmentProvider
 from .imds import IMDSProvider, imds_of
@@ -71,11 +71,16 @@ class _Instance(Unpicklable):
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
         self._provider: IMDSProvider | None = None
+        self._config: Config | None = None  # while files could not be read that may say something else
+        self._look_again_at = 0.0
 
     async def provide_credentials(self, lender: Lender) -> Credentials:
-        if self._provider is None:
+        if self._provider is None or (self._config is not None and lender.monotonic() >= self._look_again_at):
+            self._look_again_at = lender.monotonic() + LOOK_AGAIN
             config = await self._surroundings.resolve()
-            self._provider = self._provider or imds_of(config)  # another thread may have been quicker
+            if self._provider is None or config != self._config:  # another thread may have been quicker
+                self._provider = imds_of(config)
+            self._config = config if config.doubts else None
         return await self._provider.provide_credentials(lender)
 
     def invalidate(self, access_key_id: str) -> None:

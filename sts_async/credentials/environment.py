@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from .._core.arns import is_account_id
 from .._core.secret import HiddenMapping, Unpicklable, conceal
+from .._core.sections import quotes_remark
 from .._core.timestamps import timestamp
 from .._seams import Lender
 from ..errors import CredentialsError, CredentialsExpired, CredentialsNotFound
@@ -85,6 +86,10 @@ def _read(
     if key_id is None or secret is None:
         present, absent = (ACCESS_KEY_ID, SECRET_ACCESS_KEY) if secret is None else (SECRET_ACCESS_KEY, ACCESS_KEY_ID)
         raise CredentialsError(f"{present} is set and {absent} is not: set both or neither")
+    said = {ACCESS_KEY_ID: key_id, SECRET_ACCESS_KEY: secret, SESSION_TOKEN: token, SECURITY_TOKEN: older}
+    quoted = next((name for name, value in said.items() if value is not None and quotes_remark(value)), None)
+    if quoted is not None:  # a program that reads a file of variables may leave them
+        raise CredentialsError(f"{quoted} must not stand in quotes; {quotes_remark(said[quoted] or '')}")
     try:
         expiration = None if expires is None else timestamp(expires)
     except ValueError:

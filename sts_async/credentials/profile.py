@@ -55,8 +55,8 @@ class ProfileProvider(Unpicklable):
     background; later calls use the new contents. If the files have become invalid, their last valid contents stay in
     effect, and a warning says why: once, until they are valid again.
 
-    A default file that cannot be read counts as empty, until it has been read once. It is an error for a profile that
-    was named by code, a variable or another profile: such a file may hold more of this profile.
+    A default file that cannot be read counts as empty, until it has been read once. But such a file may hold more of a
+    profile that was named, or that the other file has. Then it is an error, unless there is no file in its place.
 
     Args:
         profile: Its name; None for that in ``AWS_PROFILE``, else ``default``.
@@ -140,19 +140,17 @@ class ProfileProvider(Unpicklable):
 
     def _plan(self, shared: SharedConfig, *, strict_arns: bool) -> Plan:
         origin = self._surroundings.profile.origin
-        section = resolution.section_of(shared, ProfileName(self._profile, origin))
+        resolution.section_of(shared, ProfileName(self._profile, origin))
         unread = f"; cannot be read: {'; '.join(shared.unread)}" if shared.unread else ""
-        if section is not None and unread and section.get("role_arn") and section.get("source_profile"):
-            raise InvalidConfigFile(
-                f"{section.where('source_profile')} names a profile that may stand elsewhere{unread}"
-            )
         try:
             return plans.plan(shared, self._profile, strict_arns=strict_arns)
         except (CredentialsNotFound, InvalidConfigFile) as error:
             if not unread:
                 raise
-            kind, text = type(error), f"{error}{unread}"
-        raise kind(text)
+            failure = type(error)(f"{error}{unread}")
+        if isinstance(failure, CredentialsNotFound):
+            failure.doubtful = bool(shared.doubtful)
+        raise failure
 
     def _mended(self) -> None:
         if self._complaint:

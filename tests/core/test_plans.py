@@ -485,7 +485,8 @@ def test_an_ignored_line_that_means_something_else_is_not_named() -> None:
 LINES: dict[str, tuple[str, str]] = {
     "a source profile": (
         f"[profile x]\nrole_arn = {ROLE}\nsource_profile = y\n[y]\n{KEYS}",
-        "key source_profile (config, line 3) names a profile that does not exist; line 4 of config is ignored: " + RULE,
+        "key source_profile (config, line 3) names a profile that does not exist; line 4 of config is ignored: write "
+        "[profile y] there",
     ),
     "an sso-session": (
         f"{SSO}sso_session = my corp\n[sso-session my corp]\n",
@@ -576,7 +577,7 @@ def test_an_error_about_a_value_says_that_a_comment_has_cut_it() -> None:
 
     assert str(caught.value) == (
         "profile 'x', key source_profile (config, line 3) names a profile that does not exist; what follows ' ;' in "
-        "line 3 is a comment: without the blank it is part of the value"
+        "line 3 is a comment: without the blank it is part of the value; correct the name: the profiles there are 'x'"
     )
 
 

@@ -615,7 +615,7 @@ TEXTS = (
     text("a letter beyond ASCII in the name of a profile", BROKEN, f"[profile größe]\n{A_KEYS}", A,
          environ={"AWS_PROFILE": "größe"}),
     text("a section [DEFAULT]", NOTHING, "", A, credentials=f"[DEFAULT]\n{A_KEYS}[mine]\nregion = x\n", environ=MINE),
-    text("quotes around a value", Keys('"AKIAA"'), "[default]\n" + keys('"AKIAA"')),
+    text("quotes around a key", BROKEN, "[default]\n" + keys('"AKIAA"'), Keys('"AKIAA"')),
     text("per cent signs", Keys("AKIAA", "%(a)s%%"), f"[default]\n{A_KEYS}aws_session_token = %(a)s%%\n"),
     text("an equals sign in a value", Keys("AKIAA", "a=="), f"[default]\n{A_KEYS}aws_session_token=a==\n"),
     text("keys in upper case", A, f"[default]\n{A_KEYS.replace('aws_access_key_id', 'AWS_ACCESS_KEY_ID')}"),

@@ -353,7 +353,7 @@ async def test_a_profile_that_is_named_and_missing_names_the_ignored_line(profil
 
     assert str(caught.value).startswith(
         f"profile 'mine', given in code, is neither in the config nor in the credentials file; line 1 of "
-        f"{tmp_path}/.aws/config is ignored: a profile is [profile NAME] here"
+        f"{tmp_path}/.aws/config is ignored: write [profile mine] there"
     )
 
 

@@ -287,7 +287,7 @@ async def test_a_flag_that_cannot_be_read_is_not_taken_for_none(machine: Machine
     given: dict[str, Any] = {}
     for name in ("ignore_configured_endpoint_urls", "use_fips_endpoint", "use_dualstack_endpoint"):
         message = await machine.refused(InvalidConfigFile, **options(), config=Config(**given))
-        assert message.endswith(f"; {name} could be set there: pass {name}=...")
+        assert message.endswith(f"; correct that first ({name} could be set there: pass {name}=...)")
         given[name] = False
 
     assert await machine.asked(**options(), config=Config(**given)) == {PLAIN["sso"]}

@@ -463,6 +463,16 @@ EXCLUDED = (SERVICES, "test_a_configured_url_beside_a_flag_is_refused_as_for_sts
 LOGIN = (SERVICES, "test_the_command_that_is_advised_is_one_for_the_profile")
 REGION_OF_LOGIN = (SERVICES, "test_the_advice_about_a_region_helps")
 ELSEWHERE = {
+    ', or give {}={"a": "b"}': ("core/test_constraints.py", "test_the_form_that_a_refused_item_names_is_taken"),
+    ', or give {}=["arn:..."]': ("core/test_constraints.py", "test_the_form_that_a_refused_item_names_is_taken"),
+    ": pass response.credentials": (
+        "credentials/test_source.py",
+        "test_a_response_in_place_of_its_credentials_is_told",
+    ),
+    "None: is the variable set that it comes from?": (
+        "test_shapes.py",
+        "test_a_key_of_an_unset_variable_is_refused_at_once",
+    ),
     "Run: python -m pip install": (
         "test_requirements.py",
         "test_the_command_in_the_message_asks_for_what_the_package_declares",

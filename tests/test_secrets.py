@@ -9,6 +9,7 @@ import pickle
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from patience import until
@@ -18,7 +19,8 @@ from support import ANSWER, KEYS, ROLE, RawServer, http
 import sts_async
 from sts_async import Config, Credentials, NoRetries, STSClient
 from sts_async.credentials import DefaultChain, StaticProvider
-from sts_async.errors import STSError
+from sts_async.errors import ConfigurationError, STSError
+from sts_async.shapes import GetDelegatedAccessTokenRequest
 from sts_async.sigv4 import Signer
 
 Start = Callable[..., Awaitable[RawServer]]
@@ -218,9 +220,13 @@ async def test_a_policy_that_json_cannot_express_is_named_and_shows_nothing(poli
 
 def test_a_secret_given_as_bytes_is_hidden_too() -> None:
     """T14: by mistake, but the mistake must not be printed."""
-    credentials = Credentials(access_key_id="AKIA", secret_access_key=b"SENTINEL")  # type: ignore[arg-type]
+    wrong: Any = b"SENTINEL"
+    request = GetDelegatedAccessTokenRequest(trade_in_token=wrong)
 
-    assert "SENTINEL" not in f"{credentials} {credentials!r} {[credentials]}"
+    assert "SENTINEL" not in f"{request} {request!r} {[request]}"
+    with pytest.raises(ConfigurationError, match="must be text, not a bytes") as caught:
+        Credentials(access_key_id="AKIA", secret_access_key=wrong)
+    assert "SENTINEL" not in repr(caught.value)
 
 
 async def test_what_holds_secrets_does_not_pickle() -> None:

@@ -38,7 +38,17 @@ from ._core.options import (
     option,
     setting,
 )
-from ._core.resolution import DEFAULT, FAULTY, PASSED_OVER, ProfileName, Resolution, profile_name, resolve
+from ._core.resolution import (
+    DEFAULT,
+    FAULTY,
+    PASSED_OVER,
+    ProfileName,
+    Resolution,
+    pass_on,
+    profile_name,
+    resolve,
+    variables_of,
+)
 from ._core.secret import HiddenMapping, conceal, conceal_login, hiding
 from ._core.wording import GIVEN
 from ._flight import again
@@ -386,7 +396,7 @@ class Surroundings:
         environ = self.environ = HiddenMapping(os.environ if environ is None else environ)
         self.config = config
         self._warned: set[str] = set()
-        self.variables = _own_variables(environ)
+        self.variables = variables_of(environ, names=(*VARIABLES, *HOME_VARIABLES), hidden=HIDDEN)
         self.files = SharedFiles.at(
             config=self._path("config_file"), credentials=self._path("credentials_file"), environ=self.variables
         )
@@ -440,10 +450,10 @@ class Surroundings:
         values, faults = found.values, found.faults
         if values["max_attempts"] is None:
             values["max_attempts"] = 5 if values["retry_mode"] == "legacy" else 3
-            _pass_on(faults, "retry_mode", to="max_attempts")
+            pass_on(faults, "retry_mode", to="max_attempts")
         if values["connect_timeout"] is None:
             values["connect_timeout"] = CONNECT_TIMEOUTS.get(values["defaults_mode"], CONNECT_TIMEOUT)
-            _pass_on(faults, "defaults_mode", to="connect_timeout")
+            pass_on(faults, "defaults_mode", to="connect_timeout")
         outside = {
             name: _Found(values[name], origin)
             for name, origin in found.origins.items()
@@ -459,25 +469,3 @@ class Surroundings:
 
     def __repr__(self) -> str:
         return f"Surroundings({self.config!r})"
-
-
-def _pass_on(faults: dict[str, ConfigurationError], name: str, *, to: str) -> None:
-    """Have an option whose default follows from another one share its fault."""
-    if name in faults:
-        faults.setdefault(to, faults[name])
-
-
-def _own_variables(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """
-    Return a copy of the variables that options are read from, without the blank ones.
-
-    A copy, because the others hold keys, and a traceback that shows local variables must not.
-    """
-    names = [*VARIABLES, *HOME_VARIABLES]
-    if "REQUEST_METHOD" in environ:
-        names.remove("HTTP_PROXY")  # CVE-2016-1000110: under CGI, a request's Proxy header sets it
-    return {
-        name: conceal(value) if name in HIDDEN else conceal_login(value)
-        for name in names
-        if (value := environ.get(name, "").strip())
-    }

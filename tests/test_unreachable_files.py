@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from patience import PATIENCE, until
+from patience import PATIENCE, turns, until
 from support import KEYS, START, Answering, engine_of
 
 from sts_async import Config, STSClient, _file_reads, _files, _lifecycle, cli
@@ -696,7 +696,7 @@ async def test_former_transports_are_closed_and_dropped_once_their_calls_have_en
             await until(lambda: sts._life.engine is not None)
             ((transport, _),) = sts._life._former
             gc.collect()
-            await asyncio.sleep(0.01)
+            await turns()
             assert not transport._closed
             go_on.set()
             assert (await call).account == "123456789012"

@@ -6,7 +6,7 @@ option that no call needs breaks none. There are two sorts of faults. That of a 
 place, such as a profile that is missing or a file that is broken, is the fault of every option that could stand there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import ConfigurationError, InvalidConfigFile, InvalidRegion
@@ -14,6 +14,7 @@ from . import wording
 from .endpoints import REGION_RULE, is_region
 from .options import DESTINATION, TEXT, TRUST, Option
 from .profile import Section, SharedConfig
+from .secret import conceal, conceal_login
 from .sections import in_quotes, quotes_remark, with_remark
 from .services import STS, ProfileSettings, configured_url
 from .wording import GIVEN
@@ -57,6 +58,32 @@ class Resolution(NamedTuple):
     warnings: list[str]
     unread: tuple[str, ...]
     doubtful: tuple[str, ...]
+
+
+def variables_of(environ: Mapping[str, str], *, names: Sequence[str], hidden: Collection[str]) -> Mapping[str, str]:
+    """
+    Return a copy of the variables that options are read from, without the blank ones.
+
+    A copy, because the others hold keys, and a traceback that shows local variables must not.
+
+    Args:
+        environ: The environment.
+        names: The variables.
+        hidden: Those of them whose values are secret.
+    """
+    # CVE-2016-1000110: under CGI, a request's Proxy header sets HTTP_PROXY.
+    passed_over = {"HTTP_PROXY"} if "REQUEST_METHOD" in environ else set()
+    return {
+        name: conceal(value) if name in hidden else conceal_login(value)
+        for name in names
+        if name not in passed_over and (value := environ.get(name, "").strip())
+    }
+
+
+def pass_on(faults: dict[str, ConfigurationError], name: str, *, to: str) -> None:
+    """Have an option whose default follows from another one share its fault."""
+    if name in faults:
+        faults.setdefault(to, faults[name])
 
 
 def profile_name(given: str | None, *, variables: tuple[str, ...], environ: Mapping[str, str]) -> ProfileName:

@@ -57,7 +57,9 @@ async def pids_in(path: Path, *, count: int) -> list[int]:
 
 def children() -> set[str]:
     """Return the process numbers of our children, zombies included."""
-    return {pid for task in Path("/proc/self/task").iterdir() for pid in words_of(task / "children")}
+    while True:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread has ended: look again
+            return {pid for task in Path("/proc/self/task").iterdir() for pid in words_of(task / "children")}
 
 
 def descriptors() -> set[str]:

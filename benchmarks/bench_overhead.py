@@ -120,7 +120,7 @@ async def main_async(options: argparse.Namespace) -> None:
         show("its memory", tracemalloc.get_traced_memory()[0] / len(kept), "bytes")
         engine = await sts._life.ready()
         for view in kept:
-            view._made(engine)
+            view._view(engine)
         show("its memory after a call that is not signed", tracemalloc.get_traced_memory()[0] / len(kept), "bytes")
         tracemalloc.stop()
         await calls_with(sts, options)

@@ -76,21 +76,20 @@ class ProviderChain(Unpicklable):
             CredentialsNotFound: None has; the message says what each looked at.
             STSError: One is configured and failed.
         """
-        chosen = self._chosen
+        chosen, whose = self._chosen, (lender.client, lender.credentials_key)
         if chosen is not None:
             if self._doubtful and lender.monotonic() >= self._search_again_at:
                 self._search_again_at = lender.monotonic() + LOOK_AGAIN
                 self._searches.join(
                     lender.tasks,
                     lambda: self._search_again(lender),
-                    key=lender.client_credentials,
+                    key=whose,
                     seconds=SEARCH_SECONDS,
                 )
             try:
                 return await chosen.provide_credentials(lender)
             except CredentialsNotFound:
                 self._chosen = None
-        whose = (lender.client, lender.credentials_key)
         return await self._searches.get(lender.tasks, lambda: self._search(lender), key=whose, seconds=SEARCH_SECONDS)
 
     async def _search(self, lender: Lender) -> Credentials:

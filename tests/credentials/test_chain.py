@@ -216,3 +216,29 @@ def test_every_source_here_bounds_itself() -> None:
 
     assert len(names) > 10
     assert [name for name in names if getattr(credentials, name).bounds_itself is not True] == []
+
+
+async def test_a_search_in_the_background_and_one_that_a_caller_waits_for_are_one(lender: Lender) -> None:
+    """F42: also where a file could not be read, and the source in use has just nothing to offer any more."""
+    asked: list[str] = []
+
+    class Source:
+        name = "a source"
+        has_some = True
+
+        async def provide_credentials(self, lender: Any) -> Credentials:
+            asked.append(self.name)
+            await asyncio.sleep(0)
+            if not self.has_some:
+                raise CredentialsNotFound("nothing any more")
+            return KEYS
+
+    chosen = Source()
+    chain = ProviderChain(chosen)
+    await chain.provide_credentials(lender)
+    chain._doubtful, chain._search_again_at, chosen.has_some = True, 0.0, False
+    asked.clear()
+    with pytest.raises(CredentialsNotFound):
+        await chain.provide_credentials(lender)
+
+    assert len(asked) == 2, "by the caller, and by one search"

@@ -20,6 +20,7 @@ from ._core.resolution import DEFAULT, FAULTY, PASSED_OVER, Resolution
 from ._core.system import reason_of
 from ._core.words import printable
 from ._file_reads import FILE_READS
+from ._files import read
 from .config import OPTIONS, Config, Surroundings
 from .credentials.default import DefaultChain
 from .credentials.source import MFACode
@@ -163,14 +164,12 @@ def _state(path: Path) -> str:
     if str(path) == os.devnull:
         return "empty"
     try:
-        with path.open("rb"):
-            return "there"
+        read(path)  # as the library reads it: opening a FIFO would wait for its writer
+        return "there"
     except FileNotFoundError:
         return "missing"
     except OSError as error:
         return f"cannot be read: {reason_of(error)}"
-    except ValueError:
-        return "not the name of a file"
 
 
 def _region(config: Config, found: Resolution, cause: _Cause) -> Row:

@@ -150,6 +150,21 @@ def test_the_status_is_1_for_each_thing_that_a_call_would_fail_for(
     assert lines["config file"].endswith("/.aws/config: missing (the default)")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFO")
+async def test_a_fifo_in_place_of_a_default_file_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """C1: it is opened as the library opens it, so no thread waits for a writer."""
+    (tmp_path / ".aws").mkdir()
+    os.mkfifo(tmp_path / ".aws/config")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    rows = {row.name: row for row in (await doctor.examine(Config(region="eu-west-1"))).rows}
+
+    assert rows["config file"].text.endswith("config: cannot be read: is a FIFO, not a regular file (the default)")
+    assert not rows["config file"].wrong
+
+
 def test_a_file_that_is_named_and_missing_is_said(
     capsys: pytest.CaptureFixture[str], setting: Set, tmp_path: Path
 ) -> None:

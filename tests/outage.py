@@ -57,14 +57,14 @@ class Identity(RefreshingProvider):
 
     @property
     def held(self) -> Held:
-        return self._caches.latest.held
+        return self._caches.all()[-1].held
 
     @property
     def fresh(self) -> bool:
         """Whether its credentials are good for longer than a minute, and the last fetch succeeded."""
         return (
-            self._caches.latest.held.failing_since is None
-            and self._caches.latest.held.mandatory.monotonic > self.fleet.now
+            self._caches.all()[-1].held.failing_since is None
+            and self._caches.all()[-1].held.mandatory.monotonic > self.fleet.now
         )
 
 

@@ -52,15 +52,14 @@ class Caches:
     def __init__(self, late: Callable[[float], CredentialsError]) -> None:
         self._late = late
         self.common = Cache(late)
-        self.latest = self.common
         self._by_client: dict[tuple[Any, ...], tuple[weakref.ref[Any], Cache]] = {}
-        self._last: tuple[weakref.ref[Lender], Cache] | None = None
+        self._last: tuple[weakref.ref[Lender], weakref.ref[Cache]] | None = None  # weakly: it keeps no secrets alive
 
     def of(self, lender: Lender) -> Cache:
         """Return the cache of the client that lends, and of the credentials that it, or its view, has."""
         last = self._last
-        if last is not None and last[0]() is lender:
-            return last[1]
+        if last is not None and last[0]() is lender and (cache := last[1]()) is not None:
+            return cache
         client = lender.client
         key = (id(client), *lender.credentials_key)
         found = self._by_client.get(key)
@@ -69,8 +68,7 @@ class Caches:
             found = self._by_client[key] = (forget, Cache(self._late))
             if len(self._by_client) > MOST_CACHES:
                 self._by_client.pop(next(iter(list(self._by_client))), None)
-        self._last = (weakref.ref(lender), found[1])
-        self.latest = found[1]
+        self._last = (weakref.ref(lender), weakref.ref(found[1]))
         return found[1]
 
     def all(self) -> list[Cache]:

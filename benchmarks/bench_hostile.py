@@ -30,10 +30,11 @@ import _hostile
 import _loopback
 
 from sts_async import Config, Credentials, NoRetries, STSClient, STSError
-from sts_async._core import answer, xml
-from sts_async._core.documents import read_object
-from sts_async._core.message import HttpResponse
-from sts_async._core.secret import SecretBytes
+from sts_async._protocol import response as answer
+from sts_async._protocol import xml
+from sts_async._protocol.http_messages import HttpResponse
+from sts_async._protocol.json_documents import read_object
+from sts_async._shape.secret import SecretBytes
 from sts_async.operations import GET_CALLER_IDENTITY
 
 BEAT = 0.001  # s

@@ -20,8 +20,8 @@ from typing import Any
 import _loopback
 
 from sts_async import AdaptiveRetries, Config, Credentials, NoRetries, RequestHandler, StandardRetries, STSClient
-from sts_async._core.message import HttpRequest, HttpResponse
-from sts_async._core.secret import SecretBytes
+from sts_async._protocol.http_messages import HttpRequest, HttpResponse
+from sts_async._shape.secret import SecretBytes
 
 KEYS = Credentials(access_key_id=_loopback.ACCESS_KEY_ID, secret_access_key=_loopback.SECRET_ACCESS_KEY)
 VIEWS = 1000

@@ -20,12 +20,11 @@ and of what ``attrs.asdict`` returns. Its value is what str(), f-strings and ``j
 
 from typing import TYPE_CHECKING
 
-from ._lazy import lazily
+from ._runtime.lazy_imports import lazily
 from ._version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from ._core.secret import Secret
-    from ._seams import Clock, CredentialsProvider, Lender, RetryPolicy, Transport
+    from ._shape.secret import Secret
     from .client import STSClient
     from .config import Config
     from .credentials import (
@@ -101,6 +100,7 @@ if TYPE_CHECKING:
         RetryScheduled,
     )
     from .handlers import OutgoingRequest, RequestHandler
+    from .protocols import Clock, CredentialsProvider, Lender, RetryPolicy, Transport
     from .retries import AdaptiveRetries, NoRetries, StandardRetries
     from .shapes import (
         AssumedRoleUser,
@@ -281,9 +281,9 @@ if not TYPE_CHECKING:  # else every misspelt name would be of type Any
             "retries",
             "sigv4",
             "config",
-            "_seams",
+            "protocols",
             "credentials",
             "client",
-            "_core.secret",
+            "_shape.secret",
         ),
     )

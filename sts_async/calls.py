@@ -1,24 +1,23 @@
 """
 The API: one coroutine for each operation of STS, in the order of `operations`.
 
-Each makes its request shape and sends it; what happens then is in `_engine`. Secret arguments are deleted before the
-await, so that a traceback that shows local variables does not show them. ``tests/test_calls.py`` holds the signatures
-against the shapes.
+Each makes its request shape and sends it; `_engine.loop` does the rest. Secret arguments are deleted before the await,
+so that a traceback that shows local variables does not show them. A test holds the signatures against the shapes.
 """
 
 from collections.abc import Collection, Coroutine
 from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeVar
 
-from . import shapes as s
+from . import shapes
 
-R = TypeVar("R", bound=s.Response)
+R = TypeVar("R", bound=shapes.Response)
 
 
 class Calls(Protocol):
     """The twelve coroutines, over whatever has a `send`."""
 
-    def send(self, request: s.Request[R]) -> Coroutine[Any, Any, R]:
+    def send(self, request: shapes.Request[R]) -> Coroutine[Any, Any, R]:
         """Send a prepared request, and return the response of its type."""
         ...
 
@@ -27,18 +26,18 @@ class Calls(Protocol):
         *,
         role_arn: str,
         role_session_name: str,
-        policy_arns: s.Policies = (),
-        policy: s.PolicyDocument | None = None,
-        duration_seconds: s.Seconds | None = None,
-        tags: s.Tags = (),
+        policy_arns: shapes.Policies = (),
+        policy: shapes.PolicyDocument | None = None,
+        duration_seconds: shapes.Seconds | None = None,
+        tags: shapes.Tags = (),
         transitive_tag_keys: Collection[str] = (),
         external_id: str | None = None,
         serial_number: str | None = None,
         token_code: str | None = None,
         source_identity: str | None = None,
-        provided_contexts: Collection[s.ProvidedContext] = (),
+        provided_contexts: Collection[shapes.ProvidedContext] = (),
         minimum_session_token_size: int | None = None,
-    ) -> s.AssumeRoleResponse:
+    ) -> shapes.AssumeRoleResponse:
         """
         Return temporary credentials for a role.
 
@@ -69,7 +68,7 @@ class Calls(Protocol):
 
         Source: STS API Reference, AssumeRole.
         """
-        request = s.AssumeRoleRequest(
+        request = shapes.AssumeRoleRequest(
             role_arn=role_arn,
             role_session_name=role_session_name,
             policy_arns=policy_arns,
@@ -93,11 +92,11 @@ class Calls(Protocol):
         role_arn: str,
         principal_arn: str,
         saml_assertion: str,
-        policy_arns: s.Policies = (),
-        policy: s.PolicyDocument | None = None,
-        duration_seconds: s.Seconds | None = None,
+        policy_arns: shapes.Policies = (),
+        policy: shapes.PolicyDocument | None = None,
+        duration_seconds: shapes.Seconds | None = None,
         minimum_session_token_size: int | None = None,
-    ) -> s.AssumeRoleWithSAMLResponse:
+    ) -> shapes.AssumeRoleWithSAMLResponse:
         """
         Return temporary credentials for a role, for a SAML assertion. Needs no credentials: the call is not signed.
 
@@ -121,7 +120,7 @@ class Calls(Protocol):
 
         Source: STS API Reference, AssumeRoleWithSAML.
         """
-        request = s.AssumeRoleWithSAMLRequest(
+        request = shapes.AssumeRoleWithSAMLRequest(
             role_arn=role_arn,
             principal_arn=principal_arn,
             saml_assertion=saml_assertion,
@@ -140,11 +139,11 @@ class Calls(Protocol):
         role_session_name: str,
         web_identity_token: str,
         provider_id: str | None = None,
-        policy_arns: s.Policies = (),
-        policy: s.PolicyDocument | None = None,
-        duration_seconds: s.Seconds | None = None,
+        policy_arns: shapes.Policies = (),
+        policy: shapes.PolicyDocument | None = None,
+        duration_seconds: shapes.Seconds | None = None,
         minimum_session_token_size: int | None = None,
-    ) -> s.AssumeRoleWithWebIdentityResponse:
+    ) -> shapes.AssumeRoleWithWebIdentityResponse:
         """
         Return temporary credentials for a role, for an OIDC token. Needs no credentials: the call is not signed.
 
@@ -169,7 +168,7 @@ class Calls(Protocol):
 
         Source: STS API Reference, AssumeRoleWithWebIdentity.
         """
-        request = s.AssumeRoleWithWebIdentityRequest(
+        request = shapes.AssumeRoleWithWebIdentityRequest(
             role_arn=role_arn,
             role_session_name=role_session_name,
             web_identity_token=web_identity_token,
@@ -186,10 +185,10 @@ class Calls(Protocol):
         self,
         *,
         target_principal: str,
-        task_policy_arn: str | s.PolicyDescriptorType,
-        duration_seconds: s.Seconds | None = None,
+        task_policy_arn: str | shapes.PolicyDescriptorType,
+        duration_seconds: shapes.Seconds | None = None,
         minimum_session_token_size: int | None = None,
-    ) -> s.AssumeRootResponse:
+    ) -> shapes.AssumeRootResponse:
         """
         Return short-lived root credentials of a member account, for one task. Not on the global endpoint.
 
@@ -208,7 +207,7 @@ class Calls(Protocol):
         Source: STS API Reference, AssumeRoot.
         """
         return await self.send(
-            s.AssumeRootRequest(
+            shapes.AssumeRootRequest(
                 target_principal=target_principal,
                 task_policy_arn=task_policy_arn,
                 duration_seconds=duration_seconds,
@@ -216,7 +215,7 @@ class Calls(Protocol):
             )
         )
 
-    async def decode_authorization_message(self, *, encoded_message: str) -> s.DecodeAuthorizationMessageResponse:
+    async def decode_authorization_message(self, *, encoded_message: str) -> shapes.DecodeAuthorizationMessageResponse:
         """
         Return why a request was refused, as JSON text.
 
@@ -229,11 +228,11 @@ class Calls(Protocol):
 
         Source: STS API Reference, DecodeAuthorizationMessage.
         """
-        request = s.DecodeAuthorizationMessageRequest(encoded_message=encoded_message)
+        request = shapes.DecodeAuthorizationMessageRequest(encoded_message=encoded_message)
         del encoded_message
         return await self.send(request)
 
-    async def get_access_key_info(self, *, access_key_id: str) -> s.GetAccessKeyInfoResponse:
+    async def get_access_key_info(self, *, access_key_id: str) -> shapes.GetAccessKeyInfoResponse:
         """
         Return the account that an access key belongs to, whether or not the key is active.
 
@@ -242,17 +241,17 @@ class Calls(Protocol):
 
         Source: STS API Reference, GetAccessKeyInfo.
         """
-        return await self.send(s.GetAccessKeyInfoRequest(access_key_id=access_key_id))
+        return await self.send(shapes.GetAccessKeyInfoRequest(access_key_id=access_key_id))
 
-    async def get_caller_identity(self) -> s.GetCallerIdentityResponse:
+    async def get_caller_identity(self) -> shapes.GetCallerIdentityResponse:
         """
         Return who signs the requests: user id, account and ARN. Needs no permission, and no policy can deny it.
 
         Source: STS API Reference, GetCallerIdentity.
         """
-        return await self.send(s.GetCallerIdentityRequest())
+        return await self.send(shapes.GetCallerIdentityRequest())
 
-    async def get_delegated_access_token(self, *, trade_in_token: str) -> s.GetDelegatedAccessTokenResponse:
+    async def get_delegated_access_token(self, *, trade_in_token: str) -> shapes.GetDelegatedAccessTokenResponse:
         """
         Return temporary credentials in exchange for a trade-in token. AWS documents it as not for general use.
 
@@ -266,7 +265,7 @@ class Calls(Protocol):
 
         Source: STS API Reference, GetDelegatedAccessToken.
         """
-        request = s.GetDelegatedAccessTokenRequest(trade_in_token=trade_in_token)
+        request = shapes.GetDelegatedAccessTokenRequest(trade_in_token=trade_in_token)
         del trade_in_token
         return await self.send(request)
 
@@ -274,12 +273,12 @@ class Calls(Protocol):
         self,
         *,
         name: str,
-        policy: s.PolicyDocument | None = None,
-        policy_arns: s.Policies = (),
-        duration_seconds: s.Seconds | None = None,
-        tags: s.Tags = (),
+        policy: shapes.PolicyDocument | None = None,
+        policy_arns: shapes.Policies = (),
+        duration_seconds: shapes.Seconds | None = None,
+        tags: shapes.Tags = (),
         minimum_session_token_size: int | None = None,
-    ) -> s.GetFederationTokenResponse:
+    ) -> shapes.GetFederationTokenResponse:
         """
         Return temporary credentials of a federated user. Needs the long-term credentials of an IAM user.
 
@@ -301,7 +300,7 @@ class Calls(Protocol):
         Source: STS API Reference, GetFederationToken.
         """
         return await self.send(
-            s.GetFederationTokenRequest(
+            shapes.GetFederationTokenRequest(
                 name=name,
                 policy=policy,
                 policy_arns=policy_arns,
@@ -314,11 +313,11 @@ class Calls(Protocol):
     async def get_scoped_credentials(
         self,
         *,
-        policy: s.PolicyDocument | None = None,
-        duration_seconds: s.Seconds | None = None,
+        policy: shapes.PolicyDocument | None = None,
+        duration_seconds: shapes.Seconds | None = None,
         minimum_session_token_size: int | None = None,
         scoped_session_description: str | None = None,
-    ) -> s.GetScopedCredentialsResponse:
+    ) -> shapes.GetScopedCredentialsResponse:
         """
         Return temporary credentials of the caller, with narrower permissions or for a shorter time.
 
@@ -343,7 +342,7 @@ class Calls(Protocol):
         Source: STS API Reference, GetScopedCredentials.
         """
         return await self.send(
-            s.GetScopedCredentialsRequest(
+            shapes.GetScopedCredentialsRequest(
                 policy=policy,
                 duration_seconds=duration_seconds,
                 minimum_session_token_size=minimum_session_token_size,
@@ -354,11 +353,11 @@ class Calls(Protocol):
     async def get_session_token(
         self,
         *,
-        duration_seconds: s.Seconds | None = None,
+        duration_seconds: shapes.Seconds | None = None,
         serial_number: str | None = None,
         token_code: str | None = None,
         minimum_session_token_size: int | None = None,
-    ) -> s.GetSessionTokenResponse:
+    ) -> shapes.GetSessionTokenResponse:
         """
         Return temporary credentials of the calling IAM user, usually to prove MFA.
 
@@ -374,7 +373,7 @@ class Calls(Protocol):
 
         Source: STS API Reference, GetSessionToken.
         """
-        request = s.GetSessionTokenRequest(
+        request = shapes.GetSessionTokenRequest(
             duration_seconds=duration_seconds,
             serial_number=serial_number,
             token_code=token_code,
@@ -387,12 +386,12 @@ class Calls(Protocol):
         self,
         *,
         audience: Collection[str],
-        duration_seconds: s.Seconds | None = None,
+        duration_seconds: shapes.Seconds | None = None,
         signing_algorithm: str,
         scope: str | None = None,
         subject_mode: str | None = None,
-        tags: s.Tags = (),
-    ) -> s.GetWebIdentityTokenResponse:
+        tags: shapes.Tags = (),
+    ) -> shapes.GetWebIdentityTokenResponse:
         """
         Return a JWT, signed by AWS, that proves the caller to a service outside AWS. Not on the global endpoint.
 
@@ -414,7 +413,7 @@ class Calls(Protocol):
         Source: STS API Reference, GetWebIdentityToken.
         """
         return await self.send(
-            s.GetWebIdentityTokenRequest(
+            shapes.GetWebIdentityTokenRequest(
                 audience=audience,
                 duration_seconds=duration_seconds,
                 signing_algorithm=signing_algorithm,

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._arguments import UsageError, Values
-from ._commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, parse
-from ._core.secret import conceal
-from ._core.wording import spoken_in
-from ._members import SIX_DIGITS, in_options, operation_of, request_of
-from ._terminal import PREFIX, NoTerminal, OutputLost, ask, complain, in_one_line, say, warnings_shown
+from ._cli.arguments import UsageError, Values
+from ._cli.commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, parse
+from ._cli.members import SIX_DIGITS, in_options, operation_of, request_of
+from ._cli.terminal import PREFIX, NoTerminal, OutputLost, ask, complain, in_one_line, say, warnings_shown
+from ._shape.secret import conceal
+from ._wording.option_names import spoken_in
 
 if TYPE_CHECKING:
     import argparse
@@ -85,7 +85,7 @@ def _run(options: "argparse.Namespace") -> tuple[bool, str]:
 def _serve(options: "argparse.Namespace") -> int:
     import asyncio
 
-    from ._local_server import Settings, run
+    from ._cli.local_server import Settings, run
 
     settings = Settings(
         services=options.services,
@@ -115,7 +115,7 @@ async def _call(
     options: "argparse.Namespace", given: dict[str, Any], code: "MFACode", request: Any
 ) -> tuple[bool, str]:
     """Send the request, and return True and its answer as JSON."""
-    from ._core.convert import unstructure
+    from ._protocol.converter import unstructure
     from .config import Config
     from .credentials import DefaultChain
 

@@ -1,6 +1,6 @@
 """
 The client and its views: `send`, and what is around it. The coroutines of the operations are in `calls`, and what a
-client and its views share is in `_lifecycle`.
+client and its views share is in `_engine.lifecycle`.
 """
 
 from collections.abc import Collection, Coroutine, Mapping, Sequence
@@ -12,16 +12,15 @@ from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 import aiohttp
 import attrs
 
-from . import shapes as s
-from ._assembly import endpoint_of
-from ._core.checks import in_seconds_or_none, other_than
-from ._core.endpoints import check_region
-from ._core.headers import checked_headers, cover_headers
-from ._core.options import HANDLERS, SECONDS, as_tuple
-from ._core.secret import Unpicklable, conceal_login, without_data
-from ._engine import Engine
-from ._lifecycle import Lifecycle
-from ._seams import Clock, CredentialsProvider, RetryPolicy
+from . import shapes
+from ._config.options import HANDLERS, SECONDS, as_tuple
+from ._engine.build import endpoint_of
+from ._engine.lifecycle import Lifecycle
+from ._engine.loop import Engine
+from ._protocol.endpoints import check_region
+from ._protocol.headers import checked_headers, cover_headers
+from ._shape.arguments import in_seconds_or_none, other_than
+from ._shape.secret import Unpicklable, conceal_login, without_data
 from .calls import Calls
 from .config import Config
 from .credentials.assume_role import AssumeRoleProvider
@@ -30,9 +29,10 @@ from .errors import ConfigurationError
 from .events import Observer
 from .handlers import RequestHandler
 from .operations import BY_REQUEST, Operation
+from .protocols import Clock, CredentialsProvider, RetryPolicy
 from .sigv4 import PresignedUrl
 
-R = TypeVar("R", bound=s.Response)
+R = TypeVar("R", bound=shapes.Response)
 
 
 class STSClient(Unpicklable, Calls):
@@ -165,7 +165,7 @@ class STSClient(Unpicklable, Calls):
             return f"<{self._base!r} with other {self._options.names or 'options'}>"
         return f"STSClient({life.where})"
 
-    def send(self, request: s.Request[R]) -> Coroutine[Any, Any, R]:
+    def send(self, request: shapes.Request[R]) -> Coroutine[Any, Any, R]:
         """
         Send a prepared request, and return the response of its type.
 
@@ -187,7 +187,7 @@ class STSClient(Unpicklable, Calls):
             engine = self._view(engine)
         return engine.invoke(operation, request)  # the engine's coroutine, and no frame around it
 
-    async def _first(self, operation: Operation[R], request: s.Request[R]) -> R:
+    async def _first(self, operation: Operation[R], request: shapes.Request[R]) -> R:
         engine, spent = await self._ready()
         return await engine.invoke(operation, request, spent=spent)
 
@@ -274,16 +274,16 @@ class STSClient(Unpicklable, Calls):
         role_arn: str,
         *,
         role_session_name: str | None = None,
-        duration_seconds: s.Seconds | None = None,
-        policy: s.PolicyDocument | None = None,
-        policy_arns: s.Policies = (),
-        tags: s.Tags = (),
+        duration_seconds: shapes.Seconds | None = None,
+        policy: shapes.PolicyDocument | None = None,
+        policy_arns: shapes.Policies = (),
+        tags: shapes.Tags = (),
         transitive_tag_keys: Collection[str] = (),
         external_id: str | None = None,
         serial_number: str | None = None,
         mfa_code: MFACode | None = None,
         source_identity: str | None = None,
-        provided_contexts: Collection[s.ProvidedContext] = (),
+        provided_contexts: Collection[shapes.ProvidedContext] = (),
         minimum_session_token_size: int | None = None,
         allowed_accounts: Collection[str] | None = None,
         strict_arns: bool = True,
@@ -342,7 +342,7 @@ class STSClient(Unpicklable, Calls):
             )
         )
 
-    async def get_credentials(self) -> s.Credentials:
+    async def get_credentials(self) -> shapes.Credentials:
         """
         Return the credentials that a call would be signed with now, for `sigv4` or another library.
 
@@ -354,7 +354,7 @@ class STSClient(Unpicklable, Calls):
         engine, spent = await self._ready()
         return await engine.get_credentials(spent=spent)
 
-    async def presign(self, request: s.Request[Any], *, expires: s.Seconds = 60) -> PresignedUrl:
+    async def presign(self, request: shapes.Request[Any], *, expires: shapes.Seconds = 60) -> PresignedUrl:
         """
         Return a URL that performs *request* when it is fetched. Anyone who has it can use it.
 
@@ -376,7 +376,7 @@ class STSClient(Unpicklable, Calls):
         engine, spent = await self._ready()
         return await engine.presign(operation, request, expires=expires, spent=spent)
 
-    def get_cached_response_metadata(self, request: s.Request[Any]) -> s.ResponseMetadata | None:
+    def get_cached_response_metadata(self, request: shapes.Request[Any]) -> shapes.ResponseMetadata | None:
         """Return the metadata of the last response to a request equal to *request*, among the last 50, or None."""
         operation, engine = _operation(request), self._life.current
         return None if engine is None else engine.metadata_of(operation, request)
@@ -406,7 +406,7 @@ class _Options(NamedTuple):
         return changed
 
 
-def _operation(request: s.Request[R]) -> Operation[R]:
+def _operation(request: shapes.Request[R]) -> Operation[R]:
     operation = BY_REQUEST.get(type(request))
     if operation is None:
         raise TypeError(f"expected a request such as AssumeRoleRequest, not a {type(request).__name__}")

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from ._core import wording
-from ._core.checks import in_seconds, in_seconds_or_none
-from ._core.options import (
+from ._config.options import (
     ADDRESS,
     APP_ID,
     DNS_CACHE_TTL,
@@ -38,7 +36,7 @@ from ._core.options import (
     option,
     setting,
 )
-from ._core.resolution import (
+from ._config.resolution import (
     DEFAULT,
     FAULTY,
     PASSED_OVER,
@@ -49,16 +47,18 @@ from ._core.resolution import (
     resolve,
     variables_of,
 )
-from ._core.secret import HiddenMapping, conceal, conceal_login, hiding
-from ._core.wording import GIVEN
-from ._flight import again
-from ._limits import CONNECT_TIMEOUT, DEADLINE, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
-from ._shared import HOME_VARIABLES, SharedFiles
+from ._config.shared_files import HOME_VARIABLES, SharedFiles
+from ._runtime.defaults import CONNECT_TIMEOUT, DEADLINE, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
+from ._runtime.single_flight import again
+from ._shape.arguments import in_seconds, in_seconds_or_none
+from ._shape.secret import HiddenMapping, conceal, conceal_login, hiding
+from ._wording import option_names
+from ._wording.option_names import GIVEN
 from .errors import ConfigurationError, InvalidConfigFile
 from .handlers import RequestHandler
 
 if TYPE_CHECKING:
-    from ._core.profile import SharedConfig
+    from ._config.profile_grammar import SharedConfig
 
 # Source of the timeouts: AWS SDKs Reference Guide, "Smart configuration defaults".
 CONNECT_TIMEOUTS = {"legacy": CONNECT_TIMEOUT, "in-region": 1.1, "mobile": 30.0}  # s; in all other modes, the first
@@ -305,14 +305,14 @@ class Config:
         for name, one in OPTIONS.items():
             value = getattr(self, name)
             if not one.accepts(value) and not self.is_found(name):
-                raise ConfigurationError(f"{wording.option(name)} must be {one.kind.rule}")
+                raise ConfigurationError(f"{option_names.option(name)} must be {one.kind.rule}")
 
     def origin_of(self, name: str) -> str:
         """
         Return what messages call an option: the variable or the key of the profile that it was taken from, or else
         its name.
         """
-        return self._found[name].origin if self.is_found(name) else wording.option(name)
+        return self._found[name].origin if self.is_found(name) else option_names.option(name)
 
     def is_found(self, name: str) -> bool:
         """Say whether an option was found outside of the program, in a variable or in the profile."""
@@ -405,7 +405,7 @@ class Surroundings:
         """Return the path of a file that was named, and what names it."""
         given = getattr(self.config, name)
         if given is not None:
-            return given, wording.option(name)
+            return given, option_names.option(name)
         return next(((self.variables[one], one) for one in OPTIONS[name].variables if one in self.variables), None)
 
     @property

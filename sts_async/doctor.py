@@ -11,16 +11,17 @@ from typing import Any
 
 import attrs
 
-from ._assembly import endpoint_of, proxies_of
-from ._certificates import Trust
-from ._core import regions, wording
-from ._core.endpoints import Endpoint, is_known_region
-from ._core.proxies import is_near
-from ._core.resolution import DEFAULT, FAULTY, PASSED_OVER, Resolution
-from ._core.system import reason_of
-from ._core.words import printable
-from ._file_reads import FILE_READS
-from ._files import read
+from ._config.certificates import Trust
+from ._config.resolution import DEFAULT, FAULTY, PASSED_OVER, Resolution
+from ._engine.build import endpoint_of, proxies_of
+from ._protocol import regions
+from ._protocol.endpoints import Endpoint, is_known_region
+from ._protocol.proxies import is_near
+from ._runtime.file_reads import FILE_READS
+from ._runtime.files import read
+from ._wording import option_names
+from ._wording.os_errors import reason_of
+from ._wording.printable import printable
 from .config import OPTIONS, Config, Surroundings
 from .credentials.default import DefaultChain
 from .credentials.source import MFACode
@@ -86,7 +87,7 @@ async def examine(config: Config, *, mfa_code: MFACode | None = None, check: boo
     resolved = surroundings.filled(found)
     cause = _Cause("" if found.place is None else str(found.place))
     files = await _files(surroundings, cause)
-    profile = Row("profile", f"{name} ({wording.origin(why or DEFAULT)})")
+    profile = Row("profile", f"{name} ({option_names.origin(why or DEFAULT)})")
     if cause.text and not cause.row:
         cause.row, profile = "profile", Row("profile", cause.text, wrong=True)
     rows = [profile, *files, _region(resolved, found, cause)]
@@ -120,7 +121,7 @@ def _origin(origins: dict[str, str], option: str) -> str:
     if where == PASSED_OVER:
         because = _origin(origins, "ignore_configured_endpoint_urls")
         return f"the region's own; those of environment and profile are passed over: {because}"
-    return wording.origin(where)
+    return option_names.origin(where)
 
 
 @attrs.define
@@ -223,7 +224,7 @@ def _passed_by(config: Config, origins: dict[str, str], endpoint: Endpoint) -> s
 
 async def _trust(config: Config, origins: dict[str, str], cause: _Cause) -> list[Row]:
     if not config.verify:
-        return [Row("CA bundle", f"none: TLS verification is disabled ({wording.setting('verify', 'False')})")]
+        return [Row("CA bundle", f"none: TLS verification is disabled ({option_names.setting('verify', 'False')})")]
     try:
         config.need("ca_bundle")
         trust = Trust.of(config)

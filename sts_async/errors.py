@@ -35,8 +35,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
-from ._core.secret import Secret
-from ._core.words import MAX_SHOWN_VIOLATIONS, MAX_VIOLATIONS, printable
+from ._shape.secret import Secret
+from ._wording.printable import MAX_SHOWN_VIOLATIONS, MAX_VIOLATIONS, printable
 
 CLIENT_CLOSED = "the client is closed: it cannot be used after `aclose`, or outside its `async with`"
 MAX_MESSAGE = 2048  # characters of a service's message that are kept

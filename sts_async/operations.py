@@ -5,12 +5,12 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from . import errors as e
-from . import shapes as s
+from . import shapes
 
 API_VERSION = "2011-06-15"
 NAMESPACE = f"https://sts.amazonaws.com/doc/{API_VERSION}/"
 
-R = TypeVar("R", bound=s.Response)
+R = TypeVar("R", bound=shapes.Response)
 
 
 @attrs.frozen(eq=False)
@@ -29,7 +29,7 @@ class Operation(Generic[R]):
     """
 
     name: str
-    request: type[s.Request[R]]
+    request: type[shapes.Request[R]]
     response: type[R]
     errors: tuple[type[e.ServiceError], ...] = ()
     signed: bool = True
@@ -38,8 +38,8 @@ class Operation(Generic[R]):
 
 ASSUME_ROLE = Operation(
     "AssumeRole",
-    s.AssumeRoleRequest,
-    s.AssumeRoleResponse,
+    shapes.AssumeRoleRequest,
+    shapes.AssumeRoleResponse,
     errors=(
         e.MalformedPolicyDocumentException,
         e.PackedPolicyTooLargeException,
@@ -51,8 +51,8 @@ ASSUME_ROLE = Operation(
 )
 ASSUME_ROLE_WITH_SAML = Operation(
     "AssumeRoleWithSAML",
-    s.AssumeRoleWithSAMLRequest,
-    s.AssumeRoleWithSAMLResponse,
+    shapes.AssumeRoleWithSAMLRequest,
+    shapes.AssumeRoleWithSAMLResponse,
     errors=(
         e.MalformedPolicyDocumentException,
         e.PackedPolicyTooLargeException,
@@ -66,8 +66,8 @@ ASSUME_ROLE_WITH_SAML = Operation(
 )
 ASSUME_ROLE_WITH_WEB_IDENTITY = Operation(
     "AssumeRoleWithWebIdentity",
-    s.AssumeRoleWithWebIdentityRequest,
-    s.AssumeRoleWithWebIdentityResponse,
+    shapes.AssumeRoleWithWebIdentityRequest,
+    shapes.AssumeRoleWithWebIdentityResponse,
     errors=(
         e.MalformedPolicyDocumentException,
         e.PackedPolicyTooLargeException,
@@ -82,36 +82,36 @@ ASSUME_ROLE_WITH_WEB_IDENTITY = Operation(
 )
 ASSUME_ROOT = Operation(
     "AssumeRoot",
-    s.AssumeRootRequest,
-    s.AssumeRootResponse,
+    shapes.AssumeRootRequest,
+    shapes.AssumeRootResponse,
     errors=(e.RegionDisabledException, e.ExpiredTokenException),
     default_duration=900,
 )
 DECODE_AUTHORIZATION_MESSAGE = Operation(
     "DecodeAuthorizationMessage",
-    s.DecodeAuthorizationMessageRequest,
-    s.DecodeAuthorizationMessageResponse,
+    shapes.DecodeAuthorizationMessageRequest,
+    shapes.DecodeAuthorizationMessageResponse,
     errors=(e.InvalidAuthorizationMessageException,),
 )
-GET_ACCESS_KEY_INFO = Operation("GetAccessKeyInfo", s.GetAccessKeyInfoRequest, s.GetAccessKeyInfoResponse)
-GET_CALLER_IDENTITY = Operation("GetCallerIdentity", s.GetCallerIdentityRequest, s.GetCallerIdentityResponse)
+GET_ACCESS_KEY_INFO = Operation("GetAccessKeyInfo", shapes.GetAccessKeyInfoRequest, shapes.GetAccessKeyInfoResponse)
+GET_CALLER_IDENTITY = Operation("GetCallerIdentity", shapes.GetCallerIdentityRequest, shapes.GetCallerIdentityResponse)
 GET_DELEGATED_ACCESS_TOKEN = Operation(
     "GetDelegatedAccessToken",
-    s.GetDelegatedAccessTokenRequest,
-    s.GetDelegatedAccessTokenResponse,
+    shapes.GetDelegatedAccessTokenRequest,
+    shapes.GetDelegatedAccessTokenResponse,
     errors=(e.ExpiredTradeInTokenException, e.RegionDisabledException, e.PackedPolicyTooLargeException),
 )
 GET_FEDERATION_TOKEN = Operation(
     "GetFederationToken",
-    s.GetFederationTokenRequest,
-    s.GetFederationTokenResponse,
+    shapes.GetFederationTokenRequest,
+    shapes.GetFederationTokenResponse,
     errors=(e.MalformedPolicyDocumentException, e.PackedPolicyTooLargeException, e.RegionDisabledException),
     default_duration=43_200,
 )
 GET_SCOPED_CREDENTIALS = Operation(
     "GetScopedCredentials",
-    s.GetScopedCredentialsRequest,
-    s.GetScopedCredentialsResponse,
+    shapes.GetScopedCredentialsRequest,
+    shapes.GetScopedCredentialsResponse,
     errors=(
         e.MalformedPolicyDocumentException,
         e.PackedPolicyTooLargeException,
@@ -121,15 +121,15 @@ GET_SCOPED_CREDENTIALS = Operation(
 )
 GET_SESSION_TOKEN = Operation(
     "GetSessionToken",
-    s.GetSessionTokenRequest,
-    s.GetSessionTokenResponse,
+    shapes.GetSessionTokenRequest,
+    shapes.GetSessionTokenResponse,
     errors=(e.RegionDisabledException,),
     default_duration=43_200,
 )
 GET_WEB_IDENTITY_TOKEN = Operation(
     "GetWebIdentityToken",
-    s.GetWebIdentityTokenRequest,
-    s.GetWebIdentityTokenResponse,
+    shapes.GetWebIdentityTokenRequest,
+    shapes.GetWebIdentityTokenResponse,
     errors=(
         e.SessionDurationEscalationException,
         e.OutboundWebIdentityFederationDisabledException,
@@ -152,4 +152,4 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     GET_SESSION_TOKEN,
     GET_WEB_IDENTITY_TOKEN,
 )
-BY_REQUEST: dict[type[s.Request[Any]], Operation[Any]] = {operation.request: operation for operation in OPERATIONS}
+BY_REQUEST: dict[type[shapes.Request[Any]], Operation[Any]] = {operation.request: operation for operation in OPERATIONS}

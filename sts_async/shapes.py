@@ -12,19 +12,19 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
-from ._core import scalars
-from ._core.constraints import Length
-from ._core.exchange import Request as Request
-from ._core.exchange import Response as Response
-from ._core.exchange import ResponseMetadata as ResponseMetadata
-from ._core.maps import FrozenMap as FrozenMap
-from ._core.propagation import OriginIdentity as OriginIdentity
-from ._core.propagation import TransactionContext as TransactionContext
-from ._core.propagation import TrustedIdentityPropagationContext as TrustedIdentityPropagationContext
-from ._core.scalars import PolicyDocument as PolicyDocument
-from ._core.scalars import Seconds as Seconds
-from ._core.secret import Unshown, conceal, hiding, kind_of
-from ._core.shape import Shape, beside, document, member, secret, shape
+from ._shape import scalars
+from ._shape.constraints import Length
+from ._shape.frozen_map import FrozenMap as FrozenMap
+from ._shape.identity_propagation import OriginIdentity as OriginIdentity
+from ._shape.identity_propagation import TransactionContext as TransactionContext
+from ._shape.identity_propagation import TrustedIdentityPropagationContext as TrustedIdentityPropagationContext
+from ._shape.request_response import Request as Request
+from ._shape.request_response import Response as Response
+from ._shape.request_response import ResponseMetadata as ResponseMetadata
+from ._shape.scalars import PolicyDocument as PolicyDocument
+from ._shape.scalars import Seconds as Seconds
+from ._shape.secret import Unshown, conceal, hiding, kind_of
+from ._shape.shape import Shape, beside, document, member, secret, shape
 from .errors import ConfigurationError
 
 _ROOT_TASKS = "arn:aws:iam::aws:policy/root-task/"

@@ -25,12 +25,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from sts_async import errors, retries
-from sts_async._core import endpoints
-from sts_async._core.constraints import Length, Member, OneOf, Range
-from sts_async._core.shape import Shape
+from sts_async import errors
+from sts_async._protocol import endpoints
+from sts_async._shape.constraints import Length, Member, OneOf, Range
+from sts_async._shape.shape import Shape
 from sts_async.errors import ConfigurationError, ServiceError
 from sts_async.operations import API_VERSION, OPERATIONS
+from sts_async.retries import StandardRetries, _policies
 
 Facts = dict[str, dict[str, dict[str, Any]]]
 """Of each section, what is known of each subject in it."""
@@ -199,15 +200,15 @@ def _pattern_of(constraint: Any) -> str:
 def _our_retries() -> dict[str, dict[str, Any]]:
     codes = {"throttling code": errors.THROTTLING_CODES, "transient code": errors.TRANSIENT_CODES - CODES_HERE_ONLY}
     numbers = {
-        "attempts": retries.StandardRetries()._max_attempts,
-        "quota": retries.QUOTA,
-        "cost of a retry": retries.RETRY_COST[False],
-        "cost of a retry after throttling": retries.RETRY_COST[True],
-        "refund of a success": retries.SUCCESS_REFUND,
-        "longest delay": retries.MAX_BACKOFF,
-        "first delay": retries.BACKOFF_BASE[False],
-        "first delay after throttling": retries.BACKOFF_BASE[True],
-        "longest hint": retries.MOST_HINT,
+        "attempts": StandardRetries()._max_attempts,
+        "quota": _policies.QUOTA,
+        "cost of a retry": _policies.RETRY_COST[False],
+        "cost of a retry after throttling": _policies.RETRY_COST[True],
+        "refund of a success": _policies.SUCCESS_REFUND,
+        "longest delay": _policies.MAX_BACKOFF,
+        "first delay": _policies.BACKOFF_BASE[False],
+        "first delay after throttling": _policies.BACKOFF_BASE[True],
+        "longest hint": _policies.MOST_HINT,
     }
     found = {name: {"value": float(number)} for name, number in numbers.items()}
     found |= {f"{kind} {code}": {"retried": True} for kind, those in codes.items() for code in those}

@@ -16,11 +16,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sts_async._core.freshness import Held, Moment, Step, next_step
-from sts_async._engine import new_engine
-from sts_async._seams import Lender
+from sts_async._engine.loop import new_engine
 from sts_async.credentials import RefreshingProvider
+from sts_async.credentials._schedule import Held, Moment, Step, next_step
 from sts_async.errors import STSError
+from sts_async.protocols import Lender
 from sts_async.shapes import Credentials
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z

@@ -14,11 +14,11 @@ from urllib.parse import parse_qsl
 import attrs
 
 from sts_async import STSClient
-from sts_async._core.endpoints import Endpoint
-from sts_async._core.message import HttpRequest, HttpResponse
-from sts_async._core.secret import Secret, SecretBytes
-from sts_async._engine import Engine, new_engine
-from sts_async._files import Lock, StrPath, take_lock
+from sts_async._engine.loop import Engine, new_engine
+from sts_async._protocol.endpoints import Endpoint
+from sts_async._protocol.http_messages import HttpRequest, HttpResponse
+from sts_async._runtime.files import Lock, StrPath, take_lock
+from sts_async._shape.secret import Secret, SecretBytes
 from sts_async.credentials import RefreshingProvider, StaticProvider
 from sts_async.retries import NoRetries
 from sts_async.shapes import Credentials

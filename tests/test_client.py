@@ -24,16 +24,8 @@ import yarl
 from aioresponses import aioresponses
 from support import ANSWER, KEYS, ROLE, RawServer, http, shown_as
 
-from sts_async import (
-    AssumeRoleRequest,
-    Config,
-    Credentials,
-    GetCallerIdentityRequest,
-    NoRetries,
-    STSClient,
-    errors,
-)
-from sts_async._assembly import endpoint_of
+from sts_async import AssumeRoleRequest, Config, Credentials, GetCallerIdentityRequest, NoRetries, STSClient, errors
+from sts_async._engine.build import endpoint_of
 from sts_async.testing import LocalSTS
 
 Start = Callable[..., Awaitable[RawServer]]

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from sts_async import Config, cli, doctor
-from sts_async._core import regions
+from sts_async._protocol import regions
 from sts_async.testing import LocalSTS
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAMINE", "AWS_SECRET_ACCESS_KEY": "SENTINEL-mine"}

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sts_async import errors as e
-from sts_async._core.secret import Secret
+from sts_async import errors
+from sts_async._shape.secret import Secret
 from sts_async.errors import ServiceError, STSError, ThrottlingError
 
 CLASSES = {
     name: cls
-    for name, cls in vars(e).items()
-    if isinstance(cls, type) and issubclass(cls, STSError) and cls.__module__ == e.__name__
+    for name, cls in vars(errors).items()
+    if isinstance(cls, type) and issubclass(cls, STSError) and cls.__module__ == errors.__name__
 }
 MODELLED = {name: cls for name, cls in CLASSES.items() if getattr(cls, "modelled_code", None)}
 ENCODED = "Encoded authorization failure message:"
@@ -31,9 +31,9 @@ def an_instance(cls: type[STSError]) -> STSError:
     if issubclass(cls, ServiceError):
         code = cls.modelled_code or "AccessDenied"
         made: STSError = cls(f"no. {ENCODED} abc", code=code, status=403, fault="server", request_id="id-1")
-    elif issubclass(cls, e.ParamValidationError):
+    elif issubclass(cls, errors.ParamValidationError):
         made = cls("Shape", ["a must b", "c must d"])
-    elif issubclass(cls, e.ResponseParseError):
+    elif issubclass(cls, errors.ResponseParseError):
         made = cls("unreadable", status=200, retryable=True)
     else:
         made = cls("text")
@@ -52,7 +52,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_classes() -> None:
     """It is what a reader goes by: every class at its place, with the built-in class that it also is."""
     drawn: dict[str, tuple[str | None, str | None]] = {}
     path: list[str] = []
-    for indent, name, text in re.findall(r"^ {4}( *)(\w+)(?: \.\.\.)? *(.*)$", e.__doc__ or "", re.MULTILINE):
+    for indent, name, text in re.findall(r"^ {4}( *)(\w+)(?: \.\.\.)? *(.*)$", errors.__doc__ or "", re.MULTILINE):
         depth = len(indent) // 2
         del path[depth:]
         also = re.search(r"\(also an? (\w+)\)", text)
@@ -67,7 +67,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_classes() -> None:
 
     assert drawn == {name: place for name, place in real.items() if name not in hidden}
     assert {real[name] for name in [first, *hidden]} == {("ServiceError", None)}
-    assert f"{first} ...      the fifteen modelled errors" in (e.__doc__ or "")
+    assert f"{first} ...      the fifteen modelled errors" in (errors.__doc__ or "")
     assert len(MODELLED) == 15
 
 
@@ -87,7 +87,7 @@ def test_a_modelled_code_has_a_class_of_its_own(cls: type[ServiceError]) -> None
     assert ServiceError.by_code[cls.modelled_code or ""] is cls
 
 
-@pytest.mark.parametrize("code", sorted(e.THROTTLING_CODES))
+@pytest.mark.parametrize("code", sorted(errors.THROTTLING_CODES))
 @pytest.mark.parametrize("status", [200, 400, 403, 429, 503])
 def test_a_code_that_means_slow_down_is_throttling_whatever_the_status(code: str, status: int) -> None:
     """F13: STS sends it with 400."""
@@ -101,7 +101,7 @@ def test_the_throttling_codes_are_botocore_s_and_one_more() -> None:
     """The same list in both generations of retry rules."""
     from botocore.retries.standard import ThrottledRetryableChecker
 
-    assert sorted({*ThrottledRetryableChecker._THROTTLED_ERROR_CODES} ^ e.THROTTLING_CODES) == []
+    assert sorted({*ThrottledRetryableChecker._THROTTLED_ERROR_CODES} ^ errors.THROTTLING_CODES) == []
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "Unknown", "", "ExpiredToken", "throttling"])
@@ -162,23 +162,23 @@ def test_a_class_of_a_user_can_take_a_code() -> None:
         (service_error("No OpenIDConnect provider found in your account", code="InvalidIdentityToken"), False),
         (service_error("The token was not signed with a known key", code="InvalidIdentityToken"), False),
         (service_error("Couldn't retrieve verification key", code="AccessDenied"), False),
-        (e.ConnectError("x"), True),
-        (e.ConnectTimeout("x"), True),
-        (e.ConnectionLost("x"), True),
-        (e.AttemptTimeout("x"), True),
-        (e.ProxyError("x"), True),
-        *((e.ProxyError("x", status=status), True) for status in (408, 429, 500, 502, 503, 504)),
-        *((e.ProxyError("x", status=status), False) for status in (301, 400, 403, 407)),
-        (e.TLSError("x"), False),
-        (e.ResponseTooLarge("x"), False),
-        (e.ResponseParseError("x", status=200), False),
-        (e.ResponseParseError("x", status=200, retryable=True), True),
-        (e.RedirectRefused("x", status=302), False),
-        (e.ConfigurationError("x"), False),
-        (e.CredentialsError("x"), False),
-        (e.CredentialsNotFound("x"), False),
-        (e.ClientClosedError("x"), False),
-        (e.ParamValidationError("S", ["x"]), False),
+        (errors.ConnectError("x"), True),
+        (errors.ConnectTimeout("x"), True),
+        (errors.ConnectionLost("x"), True),
+        (errors.AttemptTimeout("x"), True),
+        (errors.ProxyError("x"), True),
+        *((errors.ProxyError("x", status=status), True) for status in (408, 429, 500, 502, 503, 504)),
+        *((errors.ProxyError("x", status=status), False) for status in (301, 400, 403, 407)),
+        (errors.TLSError("x"), False),
+        (errors.ResponseTooLarge("x"), False),
+        (errors.ResponseParseError("x", status=200), False),
+        (errors.ResponseParseError("x", status=200, retryable=True), True),
+        (errors.RedirectRefused("x", status=302), False),
+        (errors.ConfigurationError("x"), False),
+        (errors.CredentialsError("x"), False),
+        (errors.CredentialsNotFound("x"), False),
+        (errors.ClientClosedError("x"), False),
+        (errors.ParamValidationError("S", ["x"]), False),
     ],
     ids=str,
 )
@@ -207,9 +207,9 @@ def test_the_fault_follows_from_the_status_unless_the_service_says(status: int, 
 def test_an_error_can_be_caught_as_the_built_in_one_that_it_is(builtin: type[Exception]) -> None:
     """Code that knows nothing of this library catches TimeoutError."""
     found = {
-        ValueError: {e.ParamValidationError},
-        TimeoutError: {e.ConnectTimeout, e.AttemptTimeout, e.DeadlineExceeded},
-        RuntimeError: {e.ClientClosedError},
+        ValueError: {errors.ParamValidationError},
+        TimeoutError: {errors.ConnectTimeout, errors.AttemptTimeout, errors.DeadlineExceeded},
+        RuntimeError: {errors.ClientClosedError},
     }[builtin]
 
     assert {cls for cls in CLASSES.values() if issubclass(cls, builtin)} == found
@@ -232,7 +232,7 @@ def test_the_text_of_a_service_error_has_what_a_log_needs() -> None:
 
 
 def test_the_text_of_a_violation_has_all_of_them() -> None:
-    error = e.ParamValidationError("AssumeRoleRequest", iter(["a must b", "c must d"]))
+    error = errors.ParamValidationError("AssumeRoleRequest", iter(["a must b", "c must d"]))
 
     assert str(error) == "AssumeRoleRequest: a must b; c must d"
     assert (error.shape, error.violations) == ("AssumeRoleRequest", ("a must b", "c must d"))
@@ -241,7 +241,7 @@ def test_the_text_of_a_violation_has_all_of_them() -> None:
 @pytest.mark.parametrize(("count", "end"), [(20, "v19"), (21, "v19; and 1 more"), (1000, "; and at least 980 more")])
 def test_the_text_of_many_violations_has_the_first_twenty(count: int, end: str) -> None:
     """T37: a message stays short however much is wrong."""
-    error = e.ParamValidationError("R", (f"v{number}" for number in range(count)))
+    error = errors.ParamValidationError("R", (f"v{number}" for number in range(count)))
 
     assert str(error).endswith(end)
     assert str(error).count(";") == 19 + (count > 20)
@@ -269,7 +269,7 @@ def test_no_part_of_an_error_is_longer_than_two_thousand_characters(part: str) -
     """T45: a log line is no place for a megabyte."""
     error = service_error(**{"message": "x", "code": "y", part: "z" * 100_000})
 
-    assert len(str(error)) < 2 * e.MAX_MESSAGE
+    assert len(str(error)) < 2 * errors.MAX_MESSAGE
 
 
 def test_an_encoded_authorization_message_is_kept_out_of_the_text() -> None:
@@ -306,16 +306,16 @@ def test_the_encoded_message_can_be_put_back_and_found_again() -> None:
     whole = error.with_encoded_message(str(error))
 
     assert whole.replace(f" {'QUJD' * 999} ", " ") == f"AccessDenied: You are not authorized. {ENCODED} more (HTTP 403)"
-    assert e.encoded_message_in(whole) == "QUJD" * 999
-    assert type(e.encoded_message_in(whole)) is Secret
-    assert e.encoded_message_in("nothing of the kind") is None
+    assert errors.encoded_message_in(whole) == "QUJD" * 999
+    assert type(errors.encoded_message_in(whole)) is Secret
+    assert errors.encoded_message_in("nothing of the kind") is None
 
 
 def test_an_encoded_message_beyond_the_cut_is_put_behind_the_text() -> None:
     """E5: the text of the service was cut before it."""
     error = service_error(f"{'x' * 9999} {ENCODED} QUJD more")
 
-    assert e.encoded_message_in(error.with_encoded_message(str(error))) == "QUJD"
+    assert errors.encoded_message_in(error.with_encoded_message(str(error))) == "QUJD"
 
 
 def test_an_error_without_an_encoded_message_stays_as_it_is() -> None:
@@ -393,10 +393,10 @@ def test_every_error_can_be_made_from_what_its_signature_asks_for(cls: type[STSE
         (service_error(code="InsufficientSessionLifetime", status=400), True),
         (service_error(code="Throttling", status=400), True),
         (service_error(code="InternalFailure", status=500), True),
-        (e.ConfigurationError("contradiction"), False),
-        (e.LoginRequired("log in"), False),
-        (e.CredentialsError("busy"), True),
-        (e.ConnectError("refused"), True),
+        (errors.ConfigurationError("contradiction"), False),
+        (errors.LoginRequired("log in"), False),
+        (errors.CredentialsError("busy"), True),
+        (errors.ConnectError("refused"), True),
     ],
     ids=str,
 )
@@ -407,4 +407,6 @@ def test_an_error_knows_whether_waiting_may_help(error: STSError, recoverable: b
 
 def test_the_repr_of_an_answer_has_its_code() -> None:
     """E5: logs and debuggers show it, and the class alone does not say which of many codes came."""
-    assert repr(e.ServiceError("no\n", code="Odd", status=400)) == r"ServiceError('no\\x0a', code='Odd', status=400)"
+    assert (
+        repr(errors.ServiceError("no\n", code="Odd", status=400)) == r"ServiceError('no\\x0a', code='Odd', status=400)"
+    )

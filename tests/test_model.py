@@ -13,9 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sts_async import errors, shapes
-from sts_async._core.constraints import Category, Length, Member, OneOf, Pattern, Range
-from sts_async._core.maps import FrozenMap
-from sts_async._core.shape import Shape
+from sts_async._shape.constraints import Category, Length, Member, OneOf, Pattern, Range
+from sts_async._shape.frozen_map import FrozenMap
+from sts_async._shape.shape import Shape
 from sts_async.errors import ServiceError
 from sts_async.operations import API_VERSION, BY_REQUEST, GET_SCOPED_CREDENTIALS, NAMESPACE, OPERATIONS
 

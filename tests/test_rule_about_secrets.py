@@ -9,13 +9,7 @@ import attrs
 import pytest
 
 import sts_async
-from sts_async import (
-    AssumeRoleRequest,
-    Credentials,
-    DecodeAuthorizationMessageResponse,
-    PresignedUrl,
-    StaticProvider,
-)
+from sts_async import AssumeRoleRequest, Credentials, DecodeAuthorizationMessageResponse, PresignedUrl, StaticProvider
 
 TOKEN = "SENTINEL-of-the-rule"
 HOLDERS: dict[str, Any] = {

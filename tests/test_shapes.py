@@ -10,18 +10,20 @@ from typing import Any
 import attrs
 import pytest
 
-from sts_async import shapes as s
-from sts_async._core.constraints import Member
-from sts_async._core.secret import Secret
-from sts_async._core.shape import Shape
+from sts_async import shapes
+from sts_async._shape.constraints import Member
+from sts_async._shape.secret import Secret
+from sts_async._shape.shape import Shape
 from sts_async.errors import ConfigurationError
 from sts_async.operations import OPERATIONS
 from sts_async.sigv4 import sign
 
 SENTINEL = "SENTINEL-18f0"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ABSTRACT = (Shape, s.Request, s.Response)
-SHAPES = [cls for cls in vars(s).values() if isinstance(cls, type) and issubclass(cls, Shape) and cls not in ABSTRACT]
+ABSTRACT = (Shape, shapes.Request, shapes.Response)
+SHAPES = [
+    cls for cls in vars(shapes).values() if isinstance(cls, type) and issubclass(cls, Shape) and cls not in ABSTRACT
+]
 each_shape = pytest.mark.parametrize("cls", SHAPES, ids=lambda cls: cls.__name__)
 KEYS = {"access_key_id": "AKID", "secret_access_key": f"{SENTINEL}-key", "session_token": f"{SENTINEL}-token"}
 
@@ -34,7 +36,7 @@ def full(cls: Any) -> Any:
 def a_value(member: Member) -> Any:
     if member.kind is list:
         return [a_value(member.items)]
-    if member.kind is s.FrozenMap:
+    if member.kind is shapes.FrozenMap:
         prefix = f"{SENTINEL}-key" if member.secret else "plain-key"
         return {prefix: f"{SENTINEL}-value" if member.secret else a_value(member.items)}
     if issubclass(member.kind, Shape):
@@ -47,7 +49,7 @@ def a_value(member: Member) -> Any:
 def secrets_in(shape: Shape) -> Iterator[Any]:
     for member in shape.__members__:
         value = getattr(shape, member.name)
-        if member.secret and isinstance(value, s.FrozenMap):
+        if member.secret and isinstance(value, shapes.FrozenMap):
             yield from [*value.keys(), *value.values()]
         elif member.secret and not isinstance(value, Shape):
             yield value
@@ -101,7 +103,7 @@ def test_some_shapes_have_secrets() -> None:
 
 def test_of_a_trusted_identity_propagation_context_nothing_is_shown() -> None:
     """A5: the model marks it as a whole: not even which members it has, how many entries, or their keys."""
-    response = full(s.AssumeRoleWithWebIdentityResponse)
+    response = full(shapes.AssumeRoleWithWebIdentityResponse)
     context = response.trusted_identity_propagation_context
     assert context.transaction_context.identity_provider == {f"{SENTINEL}-key": f"{SENTINEL}-value"}
 
@@ -183,7 +185,7 @@ def test_requests_of_different_operations_are_never_equal() -> None:
 def test_metadata_is_not_compared_and_not_printed(operation: Any) -> None:
     """Two equal answers are equal, whenever they came; headers may hold anything."""
     plain = full(operation.response)
-    metadata = s.ResponseMetadata(request_id=f"{SENTINEL}-id", headers={"x": f"{SENTINEL}-header"}, attempts=2)
+    metadata = shapes.ResponseMetadata(request_id=f"{SENTINEL}-id", headers={"x": f"{SENTINEL}-header"}, attempts=2)
     marked = attrs.evolve(plain, metadata=metadata)
 
     assert plain == marked
@@ -195,11 +197,11 @@ def test_metadata_is_not_compared_and_not_printed(operation: Any) -> None:
 
 def test_metadata_prints_no_headers() -> None:
     """They can carry tokens of proxies."""
-    metadata = s.ResponseMetadata(request_id="id", headers={"x": SENTINEL})
+    metadata = shapes.ResponseMetadata(request_id="id", headers={"x": SENTINEL})
 
     assert repr(metadata) == "ResponseMetadata(request_id='id', status=200, attempts=1)"
-    assert hash(metadata) == hash(s.ResponseMetadata(request_id="id"))
-    assert metadata != s.ResponseMetadata(request_id="id")
+    assert hash(metadata) == hash(shapes.ResponseMetadata(request_id="id"))
+    assert metadata != shapes.ResponseMetadata(request_id="id")
 
 
 # Names on the wire
@@ -219,7 +221,7 @@ def test_wire_names_follow_one_rule_but_for_two() -> None:
 
 def test_task_policies_are_under_one_path() -> None:
     """AssumeRoot takes these and no others, so far."""
-    names = [arn.removeprefix("arn:aws:iam::aws:policy/root-task/") for arn in s.ROOT_TASK_POLICIES]
+    names = [arn.removeprefix("arn:aws:iam::aws:policy/root-task/") for arn in shapes.ROOT_TASK_POLICIES]
 
     assert names == [
         "IAMAuditRootUserCredentials",
@@ -239,11 +241,13 @@ def test_a_policy_can_be_a_mapping() -> None:
     text = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"\\u00e9"}]}'
 
     requests = [
-        s.AssumeRoleRequest(role_arn="a", role_session_name="b", policy=policy),
-        s.AssumeRoleWithSAMLRequest(role_arn="a", principal_arn="b", saml_assertion="c", policy=policy),
-        s.AssumeRoleWithWebIdentityRequest(role_arn="a", role_session_name="b", web_identity_token="c", policy=policy),
-        s.GetFederationTokenRequest(name="a", policy=policy),
-        s.GetScopedCredentialsRequest(policy=policy),
+        shapes.AssumeRoleRequest(role_arn="a", role_session_name="b", policy=policy),
+        shapes.AssumeRoleWithSAMLRequest(role_arn="a", principal_arn="b", saml_assertion="c", policy=policy),
+        shapes.AssumeRoleWithWebIdentityRequest(
+            role_arn="a", role_session_name="b", web_identity_token="c", policy=policy
+        ),
+        shapes.GetFederationTokenRequest(name="a", policy=policy),
+        shapes.GetScopedCredentialsRequest(policy=policy),
     ]
     assert [request.policy for request in requests] == [text] * 5
     assert len({*requests}) == 5
@@ -251,11 +255,11 @@ def test_a_policy_can_be_a_mapping() -> None:
 
 def test_lists_become_tuples() -> None:
     """The caller's list can change later; the request cannot."""
-    tags, keys = [s.Tag(key="k", value="v")], {"k"}
-    request = s.AssumeRoleRequest(role_arn="a", role_session_name="b", tags=tags, transitive_tag_keys=keys)  # type: ignore[arg-type]
+    tags, keys = [shapes.Tag(key="k", value="v")], {"k"}
+    request = shapes.AssumeRoleRequest(role_arn="a", role_session_name="b", tags=tags, transitive_tag_keys=keys)  # type: ignore[arg-type]
     tags.clear()
 
-    assert request.tags == (s.Tag(key="k", value="v"),)
+    assert request.tags == (shapes.Tag(key="k", value="v"),)
     assert request.transitive_tag_keys == ("k",)
     assert request.policy_arns == ()
 
@@ -263,11 +267,11 @@ def test_lists_become_tuples() -> None:
 def test_a_missing_or_unknown_member_is_a_type_error() -> None:
     """At the place of the mistake."""
     with pytest.raises(TypeError, match="role_session_name"):
-        s.AssumeRoleRequest(role_arn="a")  # type: ignore[call-arg]
+        shapes.AssumeRoleRequest(role_arn="a")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="rolearn"):
-        s.AssumeRoleRequest(role_arn="a", role_session_name="b", rolearn="c")  # type: ignore[call-arg]
+        shapes.AssumeRoleRequest(role_arn="a", role_session_name="b", rolearn="c")  # type: ignore[call-arg]
     with pytest.raises(TypeError):
-        s.TemporaryCredentials(access_key_id="a", secret_access_key="b")  # type: ignore[call-arg]
+        shapes.TemporaryCredentials(access_key_id="a", secret_access_key="b")  # type: ignore[call-arg]
 
 
 # Credentials
@@ -275,10 +279,10 @@ def test_a_missing_or_unknown_member_is_a_type_error() -> None:
 
 def test_the_credentials_that_sts_returns_can_sign() -> None:
     """They are handed to another client as they are."""
-    issued = s.TemporaryCredentials(**KEYS, expiration=NOW)
-    written = s.Credentials(**KEYS, expiration=NOW)
+    issued = shapes.TemporaryCredentials(**KEYS, expiration=NOW)
+    written = shapes.Credentials(**KEYS, expiration=NOW)
 
-    assert isinstance(issued, s.Credentials)
+    assert isinstance(issued, shapes.Credentials)
     signed = [
         sign(keys, method="GET", url="https://h/", headers={}, service="sts", region="r", at=NOW)
         for keys in (issued, written)
@@ -298,13 +302,13 @@ def test_the_credentials_that_sts_returns_can_sign() -> None:
 )
 def test_credentials_are_expired_from_their_expiration_on(expiration: datetime | None, expired: bool) -> None:
     """T48: whatever zone either time is in; without an expiration they never are."""
-    credentials = s.Credentials(**KEYS, expiration=expiration)
+    credentials = shapes.Credentials(**KEYS, expiration=expiration)
 
     assert credentials.is_expired(now=NOW) is expired
     assert credentials.is_expired(now=NOW.astimezone(timezone(timedelta(hours=-5)))) is expired
 
 
-@pytest.mark.parametrize("cls", [s.Credentials, s.TemporaryCredentials])
+@pytest.mark.parametrize("cls", [shapes.Credentials, shapes.TemporaryCredentials])
 @pytest.mark.parametrize("name", ["access_key_id", "secret_access_key", "session_token"])
 @pytest.mark.parametrize(
     "value", [5, b"SENTINEL", ["SENTINEL"], {"SENTINEL": 1}], ids=lambda value: type(value).__name__
@@ -329,5 +333,5 @@ def test_a_key_of_an_unset_variable_is_refused_at_once(name: str) -> None:
     keys: dict[str, Any] = {"access_key_id": "AKID", "secret_access_key": "k", name: None}
 
     with pytest.raises(ConfigurationError, match=f"^{name} of Credentials must be text, not None: is the variable set"):
-        s.Credentials(**keys)
-    assert s.Credentials(access_key_id="AKID", secret_access_key="k").session_token is None
+        shapes.Credentials(**keys)
+    assert shapes.Credentials(access_key_id="AKID", secret_access_key="k").session_token is None

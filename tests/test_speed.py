@@ -30,7 +30,7 @@ OWN_AFFAIR = "credentials/test_watchdog.py:" + (
     "test_what_a_test_does_in_a_function_that_the_library_calls_is_its_own_affair"
 )
 ALLOWED = {
-    "core/test_profile.py:seconds_for": "a ratio of CPU times, which grows with the length or with its square",
+    "config/test_profile_grammar.py:seconds_for": "a ratio of CPU times",
     "credentials/test_chain.py:test_a_source_can_say_that_it_bounds_itself.Slow.provide_credentials": AT_LEAST,
     "credentials/test_watchdog.py:test_a_test_may_keep_the_cpu_busy.burst": AT_LEAST,
     "credentials/test_watchdog.py:test_a_wait_of_a_test_is_not_the_librarys": AT_LEAST,
@@ -51,11 +51,12 @@ ALLOWED = {
     "faults/test_loops.py:(program).main": POLLS,
     "faults/test_leaks.py:test_a_task_that_is_left_is_found": "it is cancelled",
     "faults/test_sources.py:refreshed_behind": "between two looks, with a guard around them",
-    "test_files.py:(program)": "it waits for a lock, and its parent has a guard",
-    "test_flight.py:test_closing_reaches_the_tasks_of_other_loops_without_waiting_for_them.run.main": "it is cancelled",
-    "test_limits.py:test_a_timeout_around_the_block_works_as_everywhere": MUST_END,
-    "test_transport_options.py:test_addresses_are_looked_up_again_after_the_time_that_was_said": AT_LEAST,
-    "test_transport_options.py:test_an_idle_connection_is_kept_for_as_long_as_was_said": AT_LEAST,
+    "runtime/test_files.py:(program)": "it waits for a lock, and its parent has a guard",
+    "runtime/test_single_flight.py:"
+    "test_closing_reaches_the_tasks_of_other_loops_without_waiting_for_them.run.main": "it is cancelled",
+    "runtime/test_timeouts.py:test_a_timeout_around_the_block_works_as_everywhere": MUST_END,
+    "http/test_transport_options.py:test_addresses_are_looked_up_again_after_the_time_that_was_said": AT_LEAST,
+    "http/test_transport_options.py:test_an_idle_connection_is_kept_for_as_long_as_was_said": AT_LEAST,
     "testing/test_imds.py:test_a_late_token_comes_late": MUST_END,
 }
 """What may, and why: by file and function."""

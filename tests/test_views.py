@@ -185,7 +185,7 @@ async def test_a_cache_whose_client_has_gone_is_dropped() -> None:
 
 
 async def test_the_caches_of_a_provider_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sts_async.credentials._caches.MOST_CACHES", 3)
+    monkeypatch.setattr("sts_async.credentials._cache_per_client.MOST_CACHES", 3)
     role = AssumeRoleProvider(role_arn=ROLE)
     users = [StaticProvider(User(f"user-{number}").credentials) for number in range(5)]
     async with LocalSTS() as server, server.client() as sts:

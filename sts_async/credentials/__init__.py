@@ -17,7 +17,7 @@ none.
 
 from typing import TYPE_CHECKING
 
-from .._lazy import lazily
+from .._runtime.lazy_imports import lazily
 
 if TYPE_CHECKING:
     from .assume_role import AssumeRoleProvider

@@ -2,7 +2,7 @@
 
 import attrs
 
-from .._core.arns import ACCOUNT_ID_RULE, is_account_id
+from .._protocol.arns import ACCOUNT_ID_RULE, is_account_id
 from ..errors import ConfigurationError
 from ..shapes import Credentials
 

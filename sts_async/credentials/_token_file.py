@@ -12,16 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from .. import _files, _forks
-from .._core.documents import MOST_BYTES
-from .._core.options import TRUST_TOKEN_FILES
-from .._core.secret import SecretBytes
-from .._core.system import reason_of
-from .._core.wording import setting
-from .._file_reads import FILE_READS, FileTimeout
-from .._files import Lock
-from .._seams import Lender
+from .._config.options import TRUST_TOKEN_FILES
+from .._protocol.json_documents import MOST_BYTES
+from .._runtime import files as _files
+from .._runtime import forks as _forks
+from .._runtime.file_reads import FILE_READS, FileTimeout
+from .._runtime.files import Lock
+from .._shape.secret import SecretBytes
+from .._wording.option_names import setting
+from .._wording.os_errors import reason_of
 from ..errors import CredentialsError, LoginRequired, STSError
+from ..protocols import Lender
 
 REFRESH_BEFORE = 300.0  # s of its life that a token has left when it is refreshed. Source: aws-sdk-rust
 BETWEEN_TRIES = 30.0  # s between two tries to refresh a token that is still valid. Source: aws-sdk-rust

@@ -7,12 +7,12 @@ Source: AWS SDKs and Tools Reference Guide, "Assume role credential provider".
 import re
 from collections.abc import Collection
 
-from .. import shapes as s
-from .._core import arns
-from .._core.secret import without_data
+from .. import shapes
+from .._protocol import arns
+from .._shape.secret import without_data
 from ..errors import ConfigurationError
 from ..operations import ASSUME_ROLE
-from ._issued import SignedProvider, new_session_name
+from ._sts_providers import SignedProvider, new_session_name
 from .source import MFACode, Source
 
 # Text, which `re` compiles at first use and keeps.
@@ -70,22 +70,22 @@ class AssumeRoleProvider(SignedProvider):
         role_arn: str,
         source: Source | None = None,
         role_session_name: str | None = None,
-        duration_seconds: s.Seconds | None = None,
-        policy: s.PolicyDocument | None = None,
-        policy_arns: s.Policies = (),
-        tags: s.Tags = (),
+        duration_seconds: shapes.Seconds | None = None,
+        policy: shapes.PolicyDocument | None = None,
+        policy_arns: shapes.Policies = (),
+        tags: shapes.Tags = (),
         transitive_tag_keys: Collection[str] = (),
         external_id: str | None = None,
         serial_number: str | None = None,
         mfa_code: MFACode | None = None,
         source_identity: str | None = None,
-        provided_contexts: Collection[s.ProvidedContext] = (),
+        provided_contexts: Collection[shapes.ProvidedContext] = (),
         minimum_session_token_size: int | None = None,
         allowed_accounts: Collection[str] | None = None,
         strict_arns: bool = True,
     ) -> None:
         source, mfa_code = without_data(source), without_data(mfa_code)
-        request = s.AssumeRoleRequest(
+        request = shapes.AssumeRoleRequest(
             role_arn=role_arn,
             role_session_name=new_session_name() if role_session_name is None else role_session_name,
             duration_seconds=duration_seconds,

@@ -1,7 +1,7 @@
 """
 What all sources share that fetch credentials: the cache in front of them, and one refresh at a time.
 
-When to refresh is decided in `_core.freshness`; here it is done.
+When to refresh is decided in `credentials._schedule`; here it is done.
 """
 
 import asyncio
@@ -11,17 +11,17 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .._core import freshness
-from .._core.checks import check_arguments, not_credentials
-from .._core.freshness import Health, Held, Moment, Schedule, Step
-from .._core.secret import Unpicklable, kind_of, without_data
-from .._flight import again
-from .._limits import ATTENDED_SECONDS, FETCH_SECONDS
-from .._seams import CredentialsProvider, Lender
+from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
+from .._runtime.single_flight import again
+from .._shape.arguments import check_arguments, not_credentials
+from .._shape.secret import Unpicklable, kind_of, without_data
 from ..errors import ConfigurationError, CredentialsError, CredentialsExpired, STSError
 from ..events import CredentialsKept, CredentialsRefreshed
+from ..protocols import CredentialsProvider, Lender
 from ..shapes import Credentials
-from ._caches import Cache, Caches, depends_on_client
+from . import _schedule
+from ._cache_per_client import Cache, Caches, depends_on_client
+from ._schedule import Health, Held, Moment, Schedule, Step
 from .static import clocks, ends_at_some_time
 
 GIVE_UP_SECONDS = 5.0  # s that a source gets to let itself be cancelled
@@ -55,7 +55,7 @@ class RefreshingProvider(Unpicklable):
     they are no longer served (all three at WARNING), refreshes succeed again (at INFO).
     """
 
-    schedule: Schedule = freshness.STANDARD
+    schedule: Schedule = _schedule.STANDARD
 
     fetch_seconds: float | None = FETCH_SECONDS
     """
@@ -131,7 +131,7 @@ class RefreshingProvider(Unpicklable):
 
     async def _provide(self, lender: Lender, cache: Cache) -> Credentials:
         held, seconds = cache.held, self._flight_seconds(cache)
-        match freshness.next_step(held, now=_now(lender)), held.credentials, held.error:
+        match _schedule.next_step(held, now=_now(lender)), held.credentials, held.error:
             case Step.RAISE, _, STSError() as error:
                 raise self._remembered(error, lender, held)
             case Step.REFRESH_BEHIND, Credentials() as credentials, _:
@@ -144,7 +144,7 @@ class RefreshingProvider(Unpicklable):
     def invalidate(self, access_key_id: str) -> None:
         """Fetch again before the next use, if *access_key_id*, which the service refused, is still a cached one."""
         for cache in self._caches.all():
-            cache.held = freshness.invalidated(cache.held, access_key_id=access_key_id)
+            cache.held = _schedule.invalidated(cache.held, access_key_id=access_key_id)
 
     def _remembered(self, error: STSError, lender: Lender, held: Held) -> STSError:
         """Return an equal error that says when there is another attempt."""
@@ -195,7 +195,7 @@ class RefreshingProvider(Unpicklable):
         _check_wanted()
         now, before = _now(lender), cache.held  # what is held may have been refused meanwhile
         schedule = cache.schedule or self.schedule
-        held = cache.held = freshness.after_failure(
+        held = cache.held = _schedule.after_failure(
             before, again(failure), now=now, jitter=lender.jitter(), schedule=schedule
         )
         if held.credentials is None:
@@ -203,7 +203,7 @@ class RefreshingProvider(Unpicklable):
         changed = held.health is not before.health
         if changed:
             log.warning("%s: %s: %s", self.name, _told(held.health, held.credentials), failure)
-        if not freshness.keeps_serving(held, failure, now=now, schedule=schedule):
+        if not _schedule.keeps_serving(held, failure, now=now, schedule=schedule):
             raise raised
         lender.notify(
             CredentialsKept(
@@ -227,9 +227,9 @@ class RefreshingProvider(Unpicklable):
                 f"{self.name} returned credentials whose expiration is not a timezone-aware datetime"
             )
         now, before, schedule = _now(lender), cache.held, cache.schedule or self.schedule
-        lifetime = freshness.lifetime_of(credentials, *clocks(lender))
+        lifetime = _schedule.lifetime_of(credentials, *clocks(lender))
         if lifetime > 0:
-            cache.held = freshness.after_success(
+            cache.held = _schedule.after_success(
                 credentials, lifetime=lifetime, now=now, schedule=schedule, jitter=lender.jitter(), before=before
             )
             if before.health is not Health.GOOD:
@@ -239,7 +239,7 @@ class RefreshingProvider(Unpicklable):
             log.warning(
                 "%s: the source returned expired credentials; serving them until it returns valid ones", self.name
             )
-            cache.held = freshness.after_expired(credentials, now=now, jitter=lender.jitter(), before=before)
+            cache.held = _schedule.after_expired(credentials, now=now, jitter=lender.jitter(), before=before)
         else:
             raise CredentialsExpired(f"{self.name} returned credentials that have already expired")
         return credentials
@@ -256,7 +256,7 @@ class CachingProvider(RefreshingProvider):
             ``provide_credentials(lender)``.
     """
 
-    schedule = freshness.CACHED
+    schedule = _schedule.CACHED
 
     def __init__(self, source: CredentialsProvider | Callable[[], Awaitable[Credentials]]) -> None:
         super().__init__()

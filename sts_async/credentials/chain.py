@@ -6,14 +6,14 @@ from typing import Literal
 
 import attrs
 
-from .._core.checks import not_credentials
-from .._core.secret import Unpicklable, without_data
-from .._flight import Flights
-from .._limits import ATTENDED_SECONDS, FETCH_SECONDS
-from .._seams import CredentialsProvider, Lender
+from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
+from .._runtime.single_flight import Flights
+from .._shape.arguments import not_credentials
+from .._shape.secret import Unpicklable, without_data
 from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, InvalidConfigFile, STSError
+from ..protocols import CredentialsProvider, Lender
 from ..shapes import Credentials
-from ._caches import depends_on_client
+from ._cache_per_client import depends_on_client
 from .source import Source, name_of, provider_of
 
 LOOK_AGAIN = 10.0  # s between two searches, where a file could not be read

@@ -9,20 +9,20 @@ from collections.abc import Mapping
 
 import attrs
 
-from .. import _files
-from .._core import hosts
-from .._core.documents import Names, read_credentials, read_object
-from .._core.headers import INVALID_IN_HEADER, is_header_value
-from .._core.hosts import Place
-from .._core.message import HttpRequest, HttpResponse
-from .._core.redaction import Redaction
-from .._core.refusals import Refusal, is_transient, refusal
-from .._core.secret import HiddenMapping, Secret
-from .._core.system import code_of, reason_of
-from .._file_reads import FILE_READS
-from .._resolver import LOOK_UPS
-from .._seams import Lender
+from .._protocol import urls
+from .._protocol.headers import INVALID_IN_HEADER, is_header_value
+from .._protocol.http_errors import Refusal, is_transient, refusal
+from .._protocol.http_messages import HttpRequest, HttpResponse
+from .._protocol.json_documents import Names, read_credentials, read_object
+from .._protocol.redaction import Redaction
+from .._protocol.urls import Place
+from .._runtime import files
+from .._runtime.file_reads import FILE_READS
+from .._runtime.name_lookups import LOOK_UPS
+from .._shape.secret import HiddenMapping, Secret
+from .._wording.os_errors import code_of, reason_of
 from ..errors import ConnectError, CredentialsError, CredentialsNotFound, InvalidEndpoint, TransportError
+from ..protocols import Lender
 from ..shapes import Credentials
 from .cache import RefreshingProvider
 
@@ -97,13 +97,13 @@ class ContainerProvider(RefreshingProvider):
     def _place(self) -> Place:
         path, url = self._variable(RELATIVE_URI), self._variable(FULL_URI)
         if path is not None:
-            if not hosts.is_target(path):
+            if not urls.is_target(path):
                 raise InvalidEndpoint(f"{RELATIVE_URI} must be a path: one slash first, and no @, # or backslash")
             return Place(scheme="http", host=AGENT, target=path)
         if url is None:
             raise CredentialsNotFound(f"{RELATIVE_URI} and {FULL_URI} are not set")
-        place = hosts.take_apart(url, what=FULL_URI)
-        if place.scheme == "http" and place.is_address and not hosts.is_within(place.host, hosts.CONTAINER):
+        place = urls.take_apart(url, what=FULL_URI)
+        if place.scheme == "http" and place.is_address and not urls.is_within(place.host, urls.CONTAINER):
             raise InvalidEndpoint(
                 f"{FULL_URI}: {place.host} is neither loopback nor an agent of ECS or EKS, so it must be https"
             )
@@ -114,10 +114,10 @@ class ContainerProvider(RefreshingProvider):
         if file is None:
             token = self._variable(TOKEN)
             return None if token is None else self._checked(token, what=TOKEN)
-        path = _files.expand(str(file), self._environ)
+        path = files.expand(str(file), self._environ)
         try:
-            data, _ = await FILE_READS.run(path, _files.read, path, most=MOST_TOKEN_BYTES)
-        except _files.UnsuitableFile as error:
+            data, _ = await FILE_READS.run(path, files.read, path, most=MOST_TOKEN_BYTES)
+        except files.UnsuitableFile as error:
             reason = reason_of(error)
         except OSError as error:
             reason = f"cannot be read: {code_of(error)}"
@@ -161,7 +161,7 @@ class ContainerProvider(RefreshingProvider):
         except (OSError, UnicodeError):
             return []
         addresses = list(dict.fromkeys(address.host for address in found))
-        if not all(hosts.is_within(address, hosts.CONTAINER) for address in addresses):
+        if not all(urls.is_within(address, urls.CONTAINER) for address in addresses):
             raise self._error(
                 f"{place.host} has an address that is neither loopback nor that of an agent of ECS or EKS, "
                 f"so {FULL_URI} must be https"

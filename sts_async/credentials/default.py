@@ -2,13 +2,13 @@
 
 import attrs
 
-from .._assembly import endpoint_of, engine_of, transport_of
-from .._core import wording
-from .._core.endpoints import Endpoint
-from .._core.secret import Unpicklable, without_data
-from .._seams import Lender
+from .._engine.build import endpoint_of, engine_of, transport_of
+from .._protocol.endpoints import Endpoint
+from .._shape.secret import Unpicklable, without_data
+from .._wording import option_names
 from ..config import Config, Surroundings
 from ..errors import ConfigurationError
+from ..protocols import Lender
 from ..shapes import Credentials
 from .chain import LOOK_AGAIN, Finding, ProviderChain
 from .container import ContainerProvider
@@ -153,11 +153,11 @@ class DefaultChain(ProviderChain):
             finally:
                 await transport.aclose()
         return Explanation(
-            profile=f"{here.profile.name} ({wording.origin(here.profile.origin or 'the default')})",
+            profile=f"{here.profile.name} ({option_names.origin(here.profile.origin or 'the default')})",
             region=config.region,
-            region_source=wording.origin(found.origins["region"]) if no_region is None else str(no_region),
+            region_source=option_names.origin(found.origins["region"]) if no_region is None else str(no_region),
             endpoint_url=None if endpoint is None else endpoint.url,
-            endpoint_source=problem or wording.origin(found.origins["endpoint_url"]),
+            endpoint_source=problem or option_names.origin(found.origins["endpoint_url"]),
             findings=findings,
             warnings=here.files.notes,
         )

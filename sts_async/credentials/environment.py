@@ -7,12 +7,12 @@ Source: AWS SDKs and Tools Reference Guide, "AWS access keys".
 import os
 from collections.abc import Mapping
 
-from .._core.arns import is_account_id
-from .._core.secret import HiddenMapping, Unpicklable, conceal
-from .._core.sections import quotes_remark
-from .._core.timestamps import timestamp
-from .._seams import Lender
+from .._config.sections import quotes_remark
+from .._protocol.arns import is_account_id
+from .._protocol.timestamps import timestamp
+from .._shape.secret import HiddenMapping, Unpicklable, conceal
 from ..errors import CredentialsError, CredentialsExpired, CredentialsNotFound
+from ..protocols import Lender
 from ..shapes import Credentials
 from .static import ended_when, has_ended
 

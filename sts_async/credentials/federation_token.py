@@ -1,9 +1,9 @@
 """Temporary credentials of a federated user: GetFederationToken."""
 
-from .. import shapes as s
-from .._core.secret import without_data
+from .. import shapes
+from .._shape.secret import without_data
 from ..operations import GET_FEDERATION_TOKEN
-from ._issued import SignedProvider
+from ._sts_providers import SignedProvider
 from .source import Source
 
 
@@ -36,14 +36,14 @@ class FederationTokenProvider(SignedProvider):
         *,
         name: str,
         source: Source | None = None,
-        policy: s.PolicyDocument | None = None,
-        policy_arns: s.Policies = (),
-        duration_seconds: s.Seconds | None = None,
-        tags: s.Tags = (),
+        policy: shapes.PolicyDocument | None = None,
+        policy_arns: shapes.Policies = (),
+        duration_seconds: shapes.Seconds | None = None,
+        tags: shapes.Tags = (),
         minimum_session_token_size: int | None = None,
     ) -> None:
         source = without_data(source)
-        request = s.GetFederationTokenRequest(
+        request = shapes.GetFederationTokenRequest(
             name=name,
             policy=policy,
             policy_arns=policy_arns,

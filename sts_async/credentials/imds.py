@@ -9,16 +9,15 @@ from datetime import timedelta
 
 import attrs
 
-from .._core import freshness, hosts
-from .._core.checks import check_flag, check_seconds, check_whole, in_seconds
-from .._core.documents import Names, read_credentials, read_object
-from .._core.message import HttpRequest, HttpResponse
-from .._core.redaction import Redaction
-from .._core.refusals import is_transient, readable_code, refusal
-from .._core.secret import Secret, SecretBytes, conceal_login
-from .._core.wording import option, setting
-from .._flight import again
-from .._seams import Lender
+from .._protocol import urls
+from .._protocol.http_errors import is_transient, readable_code, refusal
+from .._protocol.http_messages import HttpRequest, HttpResponse
+from .._protocol.json_documents import Names, read_credentials, read_object
+from .._protocol.redaction import Redaction
+from .._runtime.single_flight import again
+from .._shape.arguments import check_flag, check_seconds, check_whole, in_seconds
+from .._shape.secret import Secret, SecretBytes, conceal_login
+from .._wording.option_names import option, setting
 from ..config import OPTIONS, Config
 from ..errors import (
     AttemptTimeout,
@@ -29,7 +28,9 @@ from ..errors import (
     InvalidEndpoint,
     TransportError,
 )
+from ..protocols import Lender
 from ..shapes import Credentials
+from . import _schedule
 from .cache import RefreshingProvider
 
 ENDPOINTS = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}
@@ -72,7 +73,7 @@ class IMDSProvider(RefreshingProvider):
         ConfigurationError: *seconds*, *attempts*, *disabled* or *v1_fallback* is not such a number or a boolean.
     """
 
-    schedule = attrs.evolve(freshness.STANDARD, accept_expired=True)
+    schedule = attrs.evolve(_schedule.STANDARD, accept_expired=True)
     name = "EC2 instance metadata"
     depends_on_client = False
 
@@ -318,13 +319,13 @@ def base_url(endpoint: str | None, *, mode: str) -> str:
             raise ConfigurationError("the endpoint mode of the instance metadata service must be IPv4 or IPv6")
         return ENDPOINTS[mode.lower()]
     what = "the endpoint of the instance metadata service"
-    place = hosts.take_apart(endpoint, what=what)
+    place = urls.take_apart(endpoint, what=what)
     if "?" in place.target:
         raise InvalidEndpoint(f"{what} must have no query")
     if place.scheme == "https":
         return place.url.rstrip("/")
     host = "127.0.0.1" if place.host == "localhost" else place.host  # always, so that nobody has to be asked
-    if not (attrs.evolve(place, host=host).is_address and hosts.is_within(host, hosts.INSTANCE)):
+    if not (attrs.evolve(place, host=host).is_address and urls.is_within(host, urls.INSTANCE)):
         raise InvalidEndpoint(f"{what}: {host} is neither a loopback nor a link-local address, so it must be https")
     return place.at(host).rstrip("/")
 

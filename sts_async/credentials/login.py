@@ -14,23 +14,24 @@ from pathlib import Path
 
 import attrs
 
-from .. import _files
-from .._core import services, tokens
-from .._core.checks import check_flag
-from .._core.endpoints import check_region
-from .._core.message import HttpRequest
-from .._core.options import TRUST_TOKEN_FILES, flag
-from .._core.refusals import Refusal
-from .._core.secret import HiddenMapping, Secret, SecretBytes, without_data
-from .._core.tokens import LoginToken
-from .._core.wording import setting
-from .._limits import LOGIN_SECONDS
-from .._seams import Lender
+from .._config import services
+from .._config.options import TRUST_TOKEN_FILES, flag
+from .._protocol.endpoints import check_region
+from .._protocol.http_errors import Refusal
+from .._protocol.http_messages import HttpRequest
+from .._runtime import files
+from .._runtime.defaults import LOGIN_SECONDS
+from .._shape.arguments import check_flag
+from .._shape.secret import HiddenMapping, Secret, SecretBytes, without_data
+from .._wording.option_names import setting
 from ..config import Config
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
+from ..protocols import Lender
 from ..shapes import Credentials
-from ._signin import Services, checked_config, exchange
+from . import _tokens
+from ._sign_in_services import Services, checked_config, exchange
 from ._token_file import TokenFile, is_over, now
+from ._tokens import LoginToken
 from .cache import RefreshingProvider
 
 CACHE_DIRECTORY = "~/.aws/login/cache"
@@ -102,12 +103,12 @@ class LoginProvider(RefreshingProvider):
             check_region(region)
         self.login_session = login_session.strip()
         self.name = f"login session {self.login_session!r}"
-        self._cache_directory = None if cache_directory is None else _files.expand(str(cache_directory), environ)
+        self._cache_directory = None if cache_directory is None else files.expand(str(cache_directory), environ)
         self._environ = environ
         self._services = Services(config=checked_config(config), environ=environ, place=_place)
         profile = _place.name
         self._command = COMMAND if profile is None else f"{COMMAND} --profile {shlex.quote(profile)}"
-        read = partial(tokens.read_login_token, login_session=self.login_session)
+        read = partial(_tokens.read_login_token, login_session=self.login_session)
         self._file = TokenFile(parse=read, advice=self._command, trusted=trusted)
 
     fetch_seconds = LOGIN_SECONDS
@@ -138,10 +139,10 @@ class LoginProvider(RefreshingProvider):
         return latest.token.credentials
 
     def _path(self) -> Path:
-        directory = self._cache_directory or _files.expand(
+        directory = self._cache_directory or files.expand(
             self._environ.get(CACHE_VARIABLE, "").strip() or CACHE_DIRECTORY, self._environ
         )
-        return directory / tokens.login_file_name(self.login_session)
+        return directory / _tokens.login_file_name(self.login_session)
 
     async def _create_token(self, token: LoginToken, lender: Lender) -> SecretBytes:
         """Return the new content of the token file."""
@@ -208,7 +209,7 @@ def _proof(pem: Secret, *, method: str, url: str, at: float, command: str = COMM
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise LoginRequired(f"dpopKey in the token file is not a P-256 key in PEM; run: {command}")
     point = key.public_key().public_numbers()
-    message = tokens.proof_message(
+    message = _tokens.proof_message(
         x=point.x.to_bytes(COORDINATE, "big"),
         y=point.y.to_bytes(COORDINATE, "big"),
         method=method,
@@ -218,4 +219,4 @@ def _proof(pem: Secret, *, method: str, url: str, at: float, command: str = COMM
     )
     numbers = decode_dss_signature(key.sign(message.encode(), ec.ECDSA(hashes.SHA256())))
     signature = b"".join(number.to_bytes(COORDINATE, "big") for number in numbers)
-    return Secret(f"{message}.{tokens.encode(signature)}")
+    return Secret(f"{message}.{_tokens.encode(signature)}")

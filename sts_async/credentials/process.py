@@ -10,19 +10,19 @@ import signal
 from collections.abc import Iterator
 from datetime import timedelta
 
-from .. import _process
-from .._core import freshness
-from .._core.checks import check_flag, check_seconds, in_seconds
-from .._core.documents import MOST_BYTES, Names, read_credentials, read_object
-from .._core.options import SHOW_PROCESS_STDERR, flag
-from .._core.redaction import Redaction
-from .._core.secret import HiddenMapping, Secret, SecretBytes, conceal
-from .._core.sections import with_remark
-from .._core.wording import setting
-from .._seams import Lender
-from .._threads import NoThread, reading
+from .._config.options import SHOW_PROCESS_STDERR, flag
+from .._config.sections import with_remark
+from .._protocol.json_documents import MOST_BYTES, Names, read_credentials, read_object
+from .._protocol.redaction import Redaction
+from .._runtime import process
+from .._runtime.threads import NoThread, reading
+from .._shape.arguments import check_flag, check_seconds, in_seconds
+from .._shape.secret import HiddenMapping, Secret, SecretBytes, conceal
+from .._wording.option_names import setting
 from ..errors import ConfigurationError, CredentialsError
+from ..protocols import Lender
 from ..shapes import Credentials
+from . import _schedule
 from ._account import check_account_id, in_account
 from .cache import RefreshingProvider
 
@@ -31,7 +31,7 @@ SECONDS = 60.0  # s for the whole process
 MOST_LINES = 5  # of standard error in an error
 MOST_SHOWN = 1_000  # characters of them
 LONG_ARGUMENT = 8  # characters of an argument that may be a secret
-TOO_LONG = f"(a line of more than {_process.MOST_ERROR_BYTES:,} bytes, which is not shown)"
+TOO_LONG = f"(a line of more than {process.MOST_ERROR_BYTES:,} bytes, which is not shown)"
 # Variables that a process inherits, and may repeat. Those that end otherwise are paths and names.
 SECRET_VARIABLES = r"(?:SECRET|TOKEN|PASSWORD|PASSWD|KEY|KEY_ID|CREDENTIALS?)$"  # noqa: S105 - of their names
 
@@ -80,7 +80,7 @@ class ProcessProvider(RefreshingProvider):
         stderr: The last 4 KiB that it wrote to standard error. Never in a ``repr``, because it may hold secrets.
     """
 
-    schedule = freshness.CACHED
+    schedule = _schedule.CACHED
     depends_on_client = False
     fetch_seconds = None  # the process has a bound of its own, and may have to wait for its turn
 
@@ -122,10 +122,10 @@ class ProcessProvider(RefreshingProvider):
             CredentialsError: The process cannot be run, fails, takes too long, or writes something else.
         """
         shows = flag(SHOW_PROCESS_STDERR, HiddenMapping(os.environ), given=self._show_stderr)
-        ended = await _process.run(self._command, seconds=self._seconds, most=MOST_BYTES)
-        if isinstance(ended, _process.NoCommand):
+        ended = await process.run(self._command, seconds=self._seconds, most=MOST_BYTES)
+        if isinstance(ended, process.NoCommand):
             raise ConfigurationError(self._text("the command is empty, or a quotation in it does not end"))
-        if isinstance(ended, _process.NotRun):
+        if isinstance(ended, process.NotRun):
             raise CredentialsError(self._text(f"the program cannot be run ({ended.reason})"))
         self.stderr = ended.stderr
         try:
@@ -139,7 +139,7 @@ class ProcessProvider(RefreshingProvider):
     def _text(self, problem: str) -> str:
         return with_remark(f"{self.name}: {problem}", self.remark)
 
-    def _read(self, ended: _process.Ended) -> Credentials:
+    def _read(self, ended: process.Ended) -> Credentials:
         if ended.fault == "slow":
             raise CredentialsError(f"{self.name}: not done within {self._seconds:g} s")
         if ended.fault == "large":
@@ -156,7 +156,7 @@ class ProcessProvider(RefreshingProvider):
         found = read_credentials(document, NAMES, what=f"{self.name}: the output")
         return in_account(found, self._account_id)
 
-    async def _reason(self, ended: _process.Ended) -> str:
+    async def _reason(self, ended: process.Ended) -> str:
         """Return the last lines of standard error, as an error has them."""
         try:
             # In a thread: a long command is split, and each of its words is looked for.
@@ -177,7 +177,7 @@ def _failure(returncode: int) -> str:
         return f"ended by signal {-returncode}"
 
 
-def _last_words(command: Secret, ended: _process.Ended) -> str:
+def _last_words(command: Secret, ended: process.Ended) -> str:
     """Return what is shown of standard error. Takes time."""
     stdout = Secret(SecretBytes(ended.stdout.strip()).decode("utf-8", "replace"))
     variables = [Secret(value) for name, value in os.environ.items() if re.search(SECRET_VARIABLES, name.upper())]
@@ -191,7 +191,7 @@ def arguments_of(command: Secret) -> list[Secret]:
 
     A word is one as a shell splits the command, or as a person reads it: a quoted argument may have words of its own.
     """
-    words = [*_process.words_of(command)[1:], *map(Secret, re.split(r"[\s'\"]+", command)[1:])]
+    words = [*process.words_of(command)[1:], *map(Secret, re.split(r"[\s'\"]+", command)[1:])]
     parts = [part for word in words for part in _parts_of(word)]
     return [part for part in dict.fromkeys(parts) if len(part) >= LONG_ARGUMENT]
 

@@ -1,28 +1,30 @@
 """
 Credentials of a profile in the shared config and credentials files.
 
-What the profile asks for is decided in `_core.plans`; here its sources are made, and the files are watched.
+What the profile asks for is decided in `_config.profile_plans`; here its sources are made, and the files are watched.
 """
 
 import logging
 
 import attrs
 
-from .. import _files
-from .._core import freshness, plans, resolution
-from .._core.endpoints import is_of_aws
-from .._core.freshness import Schedule
-from .._core.options import SHOW_PROCESS_STDERR, flag
-from .._core.plans import Plan
-from .._core.profile import SharedConfig
-from .._core.resolution import ProfileName
-from .._core.secret import Unpicklable, without_data
-from .._flight import Flights
-from .._limits import FETCH_SECONDS
-from .._seams import CredentialsProvider, Lender
+from .._config import profile_plans as plans
+from .._config import resolution
+from .._config.options import SHOW_PROCESS_STDERR, flag
+from .._config.profile_grammar import SharedConfig
+from .._config.profile_plans import Plan
+from .._config.resolution import ProfileName
+from .._protocol.endpoints import is_of_aws
+from .._runtime import files
+from .._runtime.defaults import FETCH_SECONDS
+from .._runtime.single_flight import Flights
+from .._shape.secret import Unpicklable, without_data
 from ..config import Config, Surroundings
 from ..errors import CredentialsError, CredentialsNotFound, InvalidConfigFile, STSError
+from ..protocols import CredentialsProvider, Lender
 from ..shapes import Credentials
+from . import _schedule
+from ._schedule import Schedule
 from .assume_role import AssumeRoleProvider
 from .container import ContainerProvider
 from .environment import EnvironmentProvider
@@ -91,7 +93,7 @@ class ProfileProvider(Unpicklable):
         """How the credentials are refreshed, by what the files asked for when they were last read."""
         current = self._current
         schedule = None if current is None else getattr(current.provider, "schedule", None)
-        return schedule if isinstance(schedule, Schedule) else freshness.STANDARD
+        return schedule if isinstance(schedule, Schedule) else _schedule.STANDARD
 
     async def provide_credentials(self, lender: Lender) -> Credentials:
         """
@@ -167,7 +169,7 @@ class ProfileProvider(Unpicklable):
             case plans.WebIdentityPlan():
                 web_identity = WebIdentityProvider(
                     role_arn=plan.role_arn,
-                    token_file=_files.expand(plan.token_file, environ),
+                    token_file=files.expand(plan.token_file, environ),
                     role_session_name=plan.role_session_name,
                     duration_seconds=plan.duration_seconds,
                     strict_arns=False,  # the plan has checked it

@@ -2,11 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 
-from .. import shapes as s
-from .._core.secret import without_data
-from .._seams import Lender
+from .. import shapes
+from .._shape.secret import without_data
 from ..operations import ASSUME_ROLE_WITH_SAML
-from ._issued import TO_COME, IssuedProvider, Nobody, ask, check_callable
+from ..protocols import Lender
+from ._sts_providers import TO_COME, IssuedProvider, Nobody, ask, check_callable
 
 
 class SAMLProvider(IssuedProvider):
@@ -45,15 +45,15 @@ class SAMLProvider(IssuedProvider):
         role_arn: str,
         principal_arn: str,
         assertion: Callable[[], Awaitable[str]],
-        policy_arns: s.Policies = (),
-        policy: s.PolicyDocument | None = None,
-        duration_seconds: s.Seconds | None = None,
+        policy_arns: shapes.Policies = (),
+        policy: shapes.PolicyDocument | None = None,
+        duration_seconds: shapes.Seconds | None = None,
         minimum_session_token_size: int | None = None,
         strict_arns: bool = True,
     ) -> None:
         assertion = without_data(assertion)
         check_callable(assertion, "assertion")
-        request = s.AssumeRoleWithSAMLRequest(
+        request = shapes.AssumeRoleWithSAMLRequest(
             role_arn=role_arn,
             principal_arn=principal_arn,
             saml_assertion=TO_COME,
@@ -65,7 +65,7 @@ class SAMLProvider(IssuedProvider):
         super().__init__(request, name=f"SAML, role {role_arn!a}", strict_arns=strict_arns)
         self._assertion = assertion
 
-    async def fetch(self, lender: Lender) -> s.Credentials:
+    async def fetch(self, lender: Lender) -> shapes.Credentials:
         """
         Return new credentials, for a new assertion.
 

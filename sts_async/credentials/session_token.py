@@ -1,9 +1,9 @@
 """Temporary credentials of an IAM user, usually to prove MFA: GetSessionToken."""
 
-from .._core.secret import without_data
+from .._shape.secret import without_data
 from ..operations import GET_SESSION_TOKEN
 from ..shapes import GetSessionTokenRequest, Seconds
-from ._issued import SignedProvider
+from ._sts_providers import SignedProvider
 from .source import MFACode, Source
 
 

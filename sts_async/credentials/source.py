@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .._core.checks import check_arguments, other_than
-from .._core.secret import without_data
-from .._seams import CredentialsProvider
+from .._shape.arguments import check_arguments, other_than
+from .._shape.secret import without_data
 from ..errors import ConfigurationError
+from ..protocols import CredentialsProvider
 from ..shapes import Credentials, Response
 from .cache import CachingProvider
 from .static import StaticProvider

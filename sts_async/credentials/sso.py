@@ -1,7 +1,7 @@
 """
 Credentials of a role, by IAM Identity Center: what ``aws sso login`` has begun.
 
-Source: botocore, `credentials.SSOProvider` and `tokens.SSOTokenProvider`; the API models of SSO and SSO OIDC.
+Source: botocore, `credentials.SSOProvider` and `_tokens.SSOTokenProvider`; the API models of SSO and SSO OIDC.
 """
 
 import os
@@ -12,23 +12,24 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from .. import _files
-from .._core import services, tokens
-from .._core.checks import check_flag
-from .._core.endpoints import check_region
-from .._core.message import HttpRequest
-from .._core.options import TRUST_TOKEN_FILES, flag
-from .._core.refusals import Refusal
-from .._core.secret import HiddenMapping, SecretBytes, without_data
-from .._core.tokens import SSOToken
-from .._limits import LOGIN_SECONDS
-from .._seams import Lender
+from .._config import services
+from .._config.options import TRUST_TOKEN_FILES, flag
+from .._protocol.endpoints import check_region
+from .._protocol.http_errors import Refusal
+from .._protocol.http_messages import HttpRequest
+from .._runtime import files
+from .._runtime.defaults import LOGIN_SECONDS
+from .._shape.arguments import check_flag
+from .._shape.secret import HiddenMapping, SecretBytes, without_data
 from ..config import Config
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
+from ..protocols import Lender
 from ..shapes import Credentials
+from . import _tokens
 from ._account import in_account
-from ._signin import Services, checked_config, exchange
+from ._sign_in_services import Services, checked_config, exchange
 from ._token_file import TokenFile, is_over, now
+from ._tokens import SSOToken
 from .cache import RefreshingProvider
 
 CACHE_DIRECTORY = "~/.aws/sso/cache"
@@ -108,10 +109,10 @@ class SSOProvider(RefreshingProvider):
             raise ConfigurationError("give session_name, of an sso-session, or else start_url")
         check_region(region)
         self.name = f"SSO session {session_name!r}" if session_name is not None else f"SSO at {start_url}"
-        self._cache_directory = None if cache_directory is None else _files.expand(str(cache_directory), environ)
+        self._cache_directory = None if cache_directory is None else files.expand(str(cache_directory), environ)
         self._environ = environ
         self._services = Services(config=checked_config(config), environ=environ, place=_place)
-        read = partial(tokens.read_sso_token, start_url=start_url, region=region)
+        read = partial(_tokens.read_sso_token, start_url=start_url, region=region)
         self._file = TokenFile(parse=read, advice=self._login_command(), trusted=trusted)
 
     fetch_seconds = LOGIN_SECONDS
@@ -139,12 +140,12 @@ class SSOProvider(RefreshingProvider):
         response = await exchange(lender, request, who=PORTAL, hint=portal.hint)
         if response.status >= 400:
             raise self._refused(Refusal.of(response, sent=request))
-        found = tokens.read_role_credentials(response.body, what=f"the answer of {PORTAL}")
+        found = _tokens.read_role_credentials(response.body, what=f"the answer of {PORTAL}")
         return in_account(found, self.account_id)
 
     async def _token(self, lender: Lender) -> SSOToken:
-        directory = self._cache_directory or _files.expand(CACHE_DIRECTORY, self._environ)
-        path = directory / tokens.sso_file_name(session_name=self.session_name, start_url=self.start_url)
+        directory = self._cache_directory or files.expand(CACHE_DIRECTORY, self._environ)
+        path = directory / _tokens.sso_file_name(session_name=self.session_name, start_url=self.start_url)
 
         async def refresh(token: SSOToken) -> SecretBytes:
             return await self._create_token(token, lender)

@@ -2,13 +2,13 @@
 
 from datetime import UTC, datetime
 
-from .._core.checks import other_than
-from .._core.freshness import lifetime_of
-from .._core.secret import Unpicklable, without_data
-from .._seams import Lender
+from .._shape.arguments import other_than
+from .._shape.secret import Unpicklable, without_data
 from ..errors import ConfigurationError, CredentialsExpired
+from ..protocols import Lender
 from ..shapes import Credentials
 from ._account import check_account_id
+from ._schedule import lifetime_of
 
 
 class StaticProvider(Unpicklable):

@@ -8,15 +8,14 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from .. import _files
-from .. import shapes as s
-from .._core import arns
-from .._core.endpoints import is_of_aws
-from .._core.secret import HiddenMapping, Secret, without_data
-from .._core.sections import with_remark
-from .._core.system import reason_of
-from .._file_reads import FILE_READS, FileTimeout
-from .._seams import Lender
+from .. import shapes
+from .._config.sections import with_remark
+from .._protocol import arns
+from .._protocol.endpoints import is_of_aws
+from .._runtime import files
+from .._runtime.file_reads import FILE_READS, FileTimeout
+from .._shape.secret import HiddenMapping, Secret, without_data
+from .._wording.os_errors import reason_of
 from ..errors import (
     ConfigurationError,
     CredentialsError,
@@ -27,7 +26,8 @@ from ..errors import (
     ServiceError,
 )
 from ..operations import ASSUME_ROLE_WITH_WEB_IDENTITY
-from ._issued import TO_COME, IssuedProvider, Nobody, ask, check_callable, new_session_name
+from ..protocols import Lender
+from ._sts_providers import TO_COME, IssuedProvider, Nobody, ask, check_callable, new_session_name
 from .cache import RefreshingProvider
 
 TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - the name of the variable
@@ -84,9 +84,9 @@ class WebIdentityProvider(IssuedProvider):
         token: Callable[[], Awaitable[str]] | None = None,
         role_session_name: str | None = None,
         provider_id: str | None = None,
-        policy_arns: s.Policies = (),
-        policy: s.PolicyDocument | None = None,
-        duration_seconds: s.Seconds | None = None,
+        policy_arns: shapes.Policies = (),
+        policy: shapes.PolicyDocument | None = None,
+        duration_seconds: shapes.Seconds | None = None,
         minimum_session_token_size: int | None = None,
         strict_arns: bool = True,
     ) -> None:
@@ -95,7 +95,7 @@ class WebIdentityProvider(IssuedProvider):
             raise ConfigurationError("a web identity needs one of token_file and token, and not both")
         if token is not None:
             check_callable(token, "token")
-        request = s.AssumeRoleWithWebIdentityRequest(
+        request = shapes.AssumeRoleWithWebIdentityRequest(
             role_arn=role_arn,
             role_session_name=new_session_name() if role_session_name is None else role_session_name,
             web_identity_token=TO_COME,
@@ -122,7 +122,7 @@ class WebIdentityProvider(IssuedProvider):
         """
         return _FromEnvironment(environ)
 
-    async def fetch(self, lender: Lender) -> s.Credentials:
+    async def fetch(self, lender: Lender) -> shapes.Credentials:
         """
         Return new credentials, for the present token.
 
@@ -178,7 +178,7 @@ class _FromEnvironment(RefreshingProvider):
         self._environ = HiddenMapping(os.environ if environ is None else environ)
         self._session_name = new_session_name()
 
-    async def fetch(self, lender: Lender) -> s.Credentials:
+    async def fetch(self, lender: Lender) -> shapes.Credentials:
         token_file, role_arn, session_name = (
             self._environ.get(name, "").strip() for name in (TOKEN_FILE, ROLE_ARN, ROLE_SESSION_NAME)
         )
@@ -189,7 +189,7 @@ class _FromEnvironment(RefreshingProvider):
         try:
             provider = WebIdentityProvider(
                 role_arn=role_arn,
-                token_file=_files.expand(token_file, self._environ),
+                token_file=files.expand(token_file, self._environ),
                 role_session_name=session_name or self._session_name,
                 strict_arns=False,  # this error names the variable
             )
@@ -208,7 +208,7 @@ def _path(given: object) -> Path:
     path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
     if not isinstance(path, str) or not path or "\0" in path:
         raise ConfigurationError("token_file must be the path of a file: text that is not empty, or an os.PathLike")
-    return _files.expand(path, os.environ)
+    return files.expand(path, os.environ)
 
 
 def _is_half(token: str) -> bool:
@@ -227,7 +227,7 @@ def _read_token(path: Path) -> tuple[Secret | None, str]:
         CredentialsError: The file cannot be read.
     """
     try:
-        data, _ = _files.read(path, most=MOST_BYTES)
+        data, _ = files.read(path, most=MOST_BYTES)
     except FileNotFoundError:
         return None, "does not exist"
     except OSError as error:

@@ -12,7 +12,7 @@ prometheus      PrometheusObserver, with sts-async[prometheus]
 
 from typing import TYPE_CHECKING
 
-from .._lazy import lazily
+from .._runtime.lazy_imports import lazily
 
 if TYPE_CHECKING:
     from .log import LoggingObserver

@@ -1,7 +1,7 @@
 """How an event ended, in a word, and in words few enough to tell series of metrics apart."""
 
 from .. import errors
-from .._core.words import printable
+from .._wording.printable import printable
 from ..errors import FINAL_CODES, THROTTLING_CODES, TRANSIENT_CODES, ServiceError, STSError
 from ..operations import OPERATIONS
 

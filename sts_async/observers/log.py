@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from .._core.words import printable
+from .._wording.printable import printable
 from ..errors import ConfigurationError, STSError
 from ..events import (
     AttemptFinished,

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from .._core.words import printable
 from .._version import VERSION
+from .._wording.printable import printable
 from ..errors import ConfigurationError, STSError
 from ..events import (
     AttemptFinished,

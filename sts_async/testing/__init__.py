@@ -33,7 +33,7 @@ sso         LocalSSO: access portal and OIDC        signin      LocalSignIn: wha
 
 from typing import TYPE_CHECKING
 
-from .._lazy import lazily
+from .._runtime.lazy_imports import lazily
 
 if TYPE_CHECKING:
     from .clock import VirtualClock

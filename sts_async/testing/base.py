@@ -18,8 +18,8 @@ import aiohttp
 import attrs
 from aiohttp import web
 
-from .._core.secret import SecretBytes, cover
-from .._requirements import require
+from .._runtime.requirements import require
+from .._shape.secret import SecretBytes, cover
 from .clock import TimeSource, time_function
 from .faults import Answer, Delay, Fault, Refuse, Reset, Script, Skew, Throttle, Truncate, Unavailable
 from .limits import RateLimit

@@ -15,8 +15,8 @@ from typing import Any
 import attrs
 from lxml import etree
 
-from .._core.timestamps import timestamp
-from .._core.xml import PARSER as HARDENED
+from .._protocol.timestamps import timestamp
+from .._protocol.xml import PARSER as HARDENED
 from ..errors import InvalidIdentityTokenException
 from .refusals import Refusal, modelled
 

@@ -5,7 +5,7 @@ import ssl
 import time
 from collections.abc import Callable
 
-from .._core.secret import Secret
+from .._shape.secret import Secret
 from ..shapes import Credentials
 from .base import Reply
 from .clock import TimeSource

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import attrs
 
-from .._core.secret import Secret
+from .._shape.secret import Secret
 from ..shapes import Credentials, TemporaryCredentials, TrustedIdentityPropagationContext
 from .keys import new_key_id
 from .propagation import ContextProvider

@@ -11,9 +11,8 @@ from typing import Any
 
 import attrs
 
-from .. import errors as e
-from .. import shapes as s
-from .._core.secret import Secret
+from .. import errors, shapes
+from .._shape.secret import Secret
 from . import rules
 from .claims import Claims, opaque, read_jwt, read_saml
 from .directory import ROLE_ARN, Directory, Principal, Role
@@ -49,13 +48,13 @@ class Call:
         found = self.directory.find_account(account)
         if found is not None and self.region in found.disabled_regions:
             raise modelled(
-                e.RegionDisabledException,
+                errors.RegionDisabledException,
                 f"STS is not activated in this region for account:{account}. "
                 "Your account administrator can activate STS in this region using the IAM Console.",
             )
 
 
-def assume_role(call: Call, request: s.AssumeRoleRequest) -> s.AssumeRoleResponse:
+def assume_role(call: Call, request: shapes.AssumeRoleRequest) -> shapes.AssumeRoleResponse:
     """Answer AssumeRole."""
     caller = call.caller
     if caller.arn.endswith(":root"):
@@ -89,7 +88,7 @@ def assume_role(call: Call, request: s.AssumeRoleRequest) -> s.AssumeRoleRespons
         tags={**inherited, **given},
         transitive_tag_keys=caller.transitive_tag_keys.union(request.transitive_tag_keys),
     )
-    return s.AssumeRoleResponse(
+    return shapes.AssumeRoleResponse(
         credentials=issued.credentials,
         assumed_role_user=user,
         packed_policy_size=issued.packed_policy_size,
@@ -100,7 +99,7 @@ def assume_role(call: Call, request: s.AssumeRoleRequest) -> s.AssumeRoleRespons
 
 def _role_session(
     call: Call, request: Any, role: Role, *, session_name: str, seconds: float, **facts: Any
-) -> tuple[rules.Issued, s.AssumedRoleUser]:
+) -> tuple[rules.Issued, shapes.AssumedRoleUser]:
     """Issue and admit the session of a role; *facts* are further attributes of the `Principal`."""
     parts = ROLE_ARN.fullmatch(role.arn)
     assert parts is not None  # noqa: S101 - `Role` checks it
@@ -119,10 +118,10 @@ def _role_session(
             **facts,
         )
     )
-    return issued, s.AssumedRoleUser(assumed_role_id=user_id, arn=arn)
+    return issued, shapes.AssumedRoleUser(assumed_role_id=user_id, arn=arn)
 
 
-def assume_role_with_saml(call: Call, request: s.AssumeRoleWithSAMLRequest) -> s.AssumeRoleWithSAMLResponse:
+def assume_role_with_saml(call: Call, request: shapes.AssumeRoleWithSAMLRequest) -> shapes.AssumeRoleWithSAMLResponse:
     """Answer AssumeRoleWithSAML. The assertion is read, not verified."""
     claims = read_saml(request.saml_assertion)
     rules.check_claims(claims, now=call.now)
@@ -142,7 +141,7 @@ def assume_role_with_saml(call: Call, request: s.AssumeRoleWithSAMLRequest) -> s
         call, request, role, claims, session_name=claims.session_name, seconds=seconds, context=context
     )
     qualifier = f"{claims.issuer}{role.arn.split(':')[4]}/{provider.rpartition('/')[2]}"
-    return s.AssumeRoleWithSAMLResponse(
+    return shapes.AssumeRoleWithSAMLResponse(
         credentials=issued.credentials,
         assumed_role_user=user,
         packed_policy_size=issued.packed_policy_size,
@@ -158,8 +157,8 @@ def assume_role_with_saml(call: Call, request: s.AssumeRoleWithSAMLRequest) -> s
 
 
 def assume_role_with_web_identity(
-    call: Call, request: s.AssumeRoleWithWebIdentityRequest
-) -> s.AssumeRoleWithWebIdentityResponse:
+    call: Call, request: shapes.AssumeRoleWithWebIdentityRequest
+) -> shapes.AssumeRoleWithWebIdentityResponse:
     """
     Answer AssumeRoleWithWebIdentity. The token is read, not verified; with a provider id it is opaque.
 
@@ -180,7 +179,7 @@ def assume_role_with_web_identity(
     issued, user = _federated_session(
         call, request, role, claims, session_name=request.role_session_name, seconds=seconds, context=context
     )
-    return s.AssumeRoleWithWebIdentityResponse(
+    return shapes.AssumeRoleWithWebIdentityResponse(
         credentials=issued.credentials,
         subject_from_web_identity_token=claims.subject,
         assumed_role_user=user,
@@ -195,7 +194,7 @@ def assume_role_with_web_identity(
 
 def _context(
     call: Call, claims: Claims, *, issuer: str | None, provider_arn: str, names: Collection[str]
-) -> s.TrustedIdentityPropagationContext | None:
+) -> shapes.TrustedIdentityPropagationContext | None:
     """Return what a context provider makes of *claims*, or None when the identity provider has none."""
     found = call.directory.find_context_provider(names)
     return None if found is None else found.context_of(claims, issuer=issuer, provider_arn=provider_arn)
@@ -203,7 +202,7 @@ def _context(
 
 def _federated_session(
     call: Call, request: Any, role: Role, claims: Claims, *, session_name: str, **facts: Any
-) -> tuple[rules.Issued, s.AssumedRoleUser]:
+) -> tuple[rules.Issued, shapes.AssumedRoleUser]:
     return _role_session(
         call,
         request,
@@ -216,9 +215,9 @@ def _federated_session(
     )
 
 
-def assume_root(call: Call, request: s.AssumeRootRequest) -> s.AssumeRootResponse:
+def assume_root(call: Call, request: shapes.AssumeRootRequest) -> shapes.AssumeRootResponse:
     """Answer AssumeRoot."""
-    if rules.task_policy_of(request) not in s.ROOT_TASK_POLICIES:
+    if rules.task_policy_of(request) not in shapes.ROOT_TASK_POLICIES:
         raise invalid("TaskPolicyArn must be one of the policies for root tasks")
     account = rules.account_of(request.target_principal)
     root = f"arn:{call.directory.partition}:iam::{account}:root"
@@ -237,55 +236,55 @@ def assume_root(call: Call, request: s.AssumeRootRequest) -> s.AssumeRootRespons
             source_identity=call.caller.source_identity,
         )
     )
-    return s.AssumeRootResponse(
+    return shapes.AssumeRootResponse(
         credentials=issued.credentials, source_identity=call.caller.source_identity, **issued.sizes
     )
 
 
 def decode_authorization_message(
-    call: Call, request: s.DecodeAuthorizationMessageRequest
-) -> s.DecodeAuthorizationMessageResponse:
+    call: Call, request: shapes.DecodeAuthorizationMessageRequest
+) -> shapes.DecodeAuthorizationMessageResponse:
     """Answer DecodeAuthorizationMessage."""
     try:
         content = unseal(call.directory.sealing_key, rules.AUTHORIZATION_MESSAGE, request.encoded_message)
     except ValueError:
-        raise modelled(e.InvalidAuthorizationMessageException, "The message could not be decoded") from None
-    return s.DecodeAuthorizationMessageResponse(decoded_message=json.dumps(content, separators=(",", ":")))
+        raise modelled(errors.InvalidAuthorizationMessageException, "The message could not be decoded") from None
+    return shapes.DecodeAuthorizationMessageResponse(decoded_message=json.dumps(content, separators=(",", ":")))
 
 
-def get_access_key_info(call: Call, request: s.GetAccessKeyInfoRequest) -> s.GetAccessKeyInfoResponse:
+def get_access_key_info(call: Call, request: shapes.GetAccessKeyInfoRequest) -> shapes.GetAccessKeyInfoResponse:
     """Answer GetAccessKeyInfo, for keys that are known here, and for all ids that tell an account that exists."""
     holder = call.directory.holder(request.access_key_id)
     account = account_of_key(request.access_key_id) if holder is None else holder.account
     if account is None or call.directory.find_account(account) is None:
         raise invalid("The access key id is not known")
-    return s.GetAccessKeyInfoResponse(account=account)
+    return shapes.GetAccessKeyInfoResponse(account=account)
 
 
-def get_caller_identity(call: Call, request: s.GetCallerIdentityRequest) -> s.GetCallerIdentityResponse:
+def get_caller_identity(call: Call, request: shapes.GetCallerIdentityRequest) -> shapes.GetCallerIdentityResponse:
     """Answer GetCallerIdentity."""
     caller = call.caller
-    return s.GetCallerIdentityResponse(user_id=caller.user_id, account=caller.account, arn=caller.arn)
+    return shapes.GetCallerIdentityResponse(user_id=caller.user_id, account=caller.account, arn=caller.arn)
 
 
 def get_delegated_access_token(
-    call: Call, request: s.GetDelegatedAccessTokenRequest
-) -> s.GetDelegatedAccessTokenResponse:
+    call: Call, request: shapes.GetDelegatedAccessTokenRequest
+) -> shapes.GetDelegatedAccessTokenResponse:
     """Answer GetDelegatedAccessToken, for tokens of `LocalSTS.trade_in_token`."""
     try:
         content = unseal(call.directory.sealing_key, TRADE_IN_TOKEN, request.trade_in_token)
     except ValueError:
         raise access_denied("The trade-in token is not valid") from None
     if content["expires_at"] <= call.now:
-        raise modelled(e.ExpiredTradeInTokenException, "The trade-in token has expired")
+        raise modelled(errors.ExpiredTradeInTokenException, "The trade-in token has expired")
     role = Role(content["role_arn"])
     issued, user = _role_session(
         call, request, role, session_name="delegated", seconds=3600, source_identity=call.caller.source_identity
     )
-    return s.GetDelegatedAccessTokenResponse(credentials=issued.credentials, assumed_principal=user.arn)
+    return shapes.GetDelegatedAccessTokenResponse(credentials=issued.credentials, assumed_principal=user.arn)
 
 
-def get_federation_token(call: Call, request: s.GetFederationTokenRequest) -> s.GetFederationTokenResponse:
+def get_federation_token(call: Call, request: shapes.GetFederationTokenRequest) -> shapes.GetFederationTokenResponse:
     """Answer GetFederationToken."""
     caller = call.caller
     call.check_region(caller.account)
@@ -303,15 +302,17 @@ def get_federation_token(call: Call, request: s.GetFederationTokenRequest) -> s.
             tags=rules.tags_of(request),
         )
     )
-    return s.GetFederationTokenResponse(
+    return shapes.GetFederationTokenResponse(
         credentials=issued.credentials,
-        federated_user=s.FederatedUser(federated_user_id=user_id, arn=arn),
+        federated_user=shapes.FederatedUser(federated_user_id=user_id, arn=arn),
         packed_policy_size=issued.packed_policy_size,
         **issued.sizes,
     )
 
 
-def get_scoped_credentials(call: Call, request: s.GetScopedCredentialsRequest) -> s.GetScopedCredentialsResponse:
+def get_scoped_credentials(
+    call: Call, request: shapes.GetScopedCredentialsRequest
+) -> shapes.GetScopedCredentialsResponse:
     """
     Answer GetScopedCredentials: the caller's own session under new keys. As everywhere here, no policy is evaluated.
 
@@ -326,16 +327,16 @@ def get_scoped_credentials(call: Call, request: s.GetScopedCredentialsRequest) -
     policies = rules.scope_policies(caller, request.policy)
     issued = rules.issue(request, account=caller.account, expires_at=expires_at, inherited=caller.scope_policies)
     call.directory.admit(attrs.evolve(caller, credentials=issued.credentials, scope_policies=policies))
-    return s.GetScopedCredentialsResponse(
+    return shapes.GetScopedCredentialsResponse(
         credentials=issued.credentials,
-        session_info=s.ScopedSession(scoped_session_id=caller.user_id, arn=caller.arn),
+        session_info=shapes.ScopedSession(scoped_session_id=caller.user_id, arn=caller.arn),
         scoped_policies_count=len(policies),
         source_identity=caller.source_identity,
         **issued.sizes,
     )
 
 
-def get_session_token(call: Call, request: s.GetSessionTokenRequest) -> s.GetSessionTokenResponse:
+def get_session_token(call: Call, request: shapes.GetSessionTokenRequest) -> shapes.GetSessionTokenResponse:
     """Answer GetSessionToken."""
     caller = call.caller
     call.check_region(caller.account)
@@ -343,10 +344,12 @@ def get_session_token(call: Call, request: s.GetSessionTokenRequest) -> s.GetSes
     ends = call.now + rules.key_duration(caller, rules.seconds_of(request))
     issued = rules.issue(request, account=caller.account, expires_at=ends)
     call.directory.admit(attrs.evolve(caller, kind="session", credentials=issued.credentials, mfa=mfa))
-    return s.GetSessionTokenResponse(credentials=issued.credentials, **issued.sizes)
+    return shapes.GetSessionTokenResponse(credentials=issued.credentials, **issued.sizes)
 
 
-def get_web_identity_token(call: Call, request: s.GetWebIdentityTokenRequest) -> s.GetWebIdentityTokenResponse:
+def get_web_identity_token(
+    call: Call, request: shapes.GetWebIdentityTokenRequest
+) -> shapes.GetWebIdentityTokenResponse:
     """
     Answer GetWebIdentityToken with a JWT whose signature is random bytes, so that it cannot be verified.
 
@@ -356,13 +359,15 @@ def get_web_identity_token(call: Call, request: s.GetWebIdentityTokenRequest) ->
     account = call.directory.find_account(caller.account)
     if account is not None and not account.outbound_web_identity:
         raise modelled(
-            e.OutboundWebIdentityFederationDisabledException,
+            errors.OutboundWebIdentityFederationDisabledException,
             "Outbound web identity federation is not enabled for this account",
         )
     expires_at = issued_at + (300 if rules.seconds_of(request) is None else rules.seconds_of(request))
     ends = caller.credentials.expiration
     if ends is not None and expires_at > ends.timestamp():
-        raise modelled(e.SessionDurationEscalationException, "The token would outlive the session that asks for it")
+        raise modelled(
+            errors.SessionDurationEscalationException, "The token would outlive the session that asks for it"
+        )
     mode = request.subject_mode or AWS_IDENTITY
     check_scope(request.scope, subject_mode=mode, audience=request.audience)
     principal = caller.role_arn or caller.arn
@@ -386,10 +391,10 @@ def get_web_identity_token(call: Call, request: s.GetWebIdentityTokenRequest) ->
     }
     parts = [_json({"alg": request.signing_algorithm, "kid": str(issuer), "typ": "JWT"}), _json(payload)]
     if len(parts[1]) > MAX_JWT_PAYLOAD:
-        raise modelled(e.JWTPayloadSizeExceededException, "The requested token payload size exceeds the maximum")
+        raise modelled(errors.JWTPayloadSizeExceededException, "The requested token payload size exceeds the maximum")
     parts.append(secrets.token_bytes(_SIGNATURE_SIZES[request.signing_algorithm]))
     token = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
-    return s.GetWebIdentityTokenResponse(
+    return shapes.GetWebIdentityTokenResponse(
         web_identity_token=Secret(token), expiration=datetime.fromtimestamp(expires_at, UTC)
     )
 
@@ -398,7 +403,7 @@ def _json(content: dict[str, Any]) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 
-HANDLERS: dict[str, Callable[[Call, Any], s.Response]] = {
+HANDLERS: dict[str, Callable[[Call, Any], shapes.Response]] = {
     "AssumeRole": assume_role,
     "AssumeRoleWithSAML": assume_role_with_saml,
     "AssumeRoleWithWebIdentity": assume_role_with_web_identity,

@@ -1,12 +1,10 @@
 """A client that takes no option from this machine: tests must not depend on where they run."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from .._core.secret import HiddenMapping
+from .._shape.secret import HiddenMapping
 from ..client import STSClient
-
-if TYPE_CHECKING:
-    from .server import LocalSTS
 
 
 class LocalClient(STSClient):
@@ -16,17 +14,10 @@ class LocalClient(STSClient):
     So the default chain, where a test asks for it, finds the user of the server.
 
     Args:
-        server: The server, which must be running.
+        environ: The environment of the server, in place of that of the process.
         options: The options of `STSClient`.
     """
 
-    def __init__(self, server: "LocalSTS", **options: Any) -> None:
-        self._environ = HiddenMapping(server.environ)
-        super().__init__(
-            **{
-                "endpoint_url": server.url,
-                "region": server.region,
-                "credentials": server.credentials,
-                **options,
-            }
-        )
+    def __init__(self, environ: Mapping[str, str], **options: Any) -> None:
+        self._environ = HiddenMapping(environ)
+        super().__init__(**options)

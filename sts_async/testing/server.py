@@ -6,8 +6,8 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._core.endpoints import check_region, partition_of
-from .._core.secret import Secret
+from .._protocol.endpoints import check_region, partition_of
+from .._shape.secret import Secret
 from ..shapes import Credentials, TemporaryCredentials
 from .base import LocalServer, Reply
 from .clock import TimeSource
@@ -175,7 +175,8 @@ class LocalSTS(LocalServer[Served]):
         """
         from .local_client import LocalClient
 
-        return LocalClient(self, **options)
+        own = {"endpoint_url": self.url, "region": self.region, "credentials": self.credentials}
+        return LocalClient(self.environ, **{**own, **options})
 
     def _leading_here(self) -> dict[str, str]:
         return {

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .._core.secret import Secret
-from .._files import write_private
+from .._runtime.files import write_private
+from .._shape.secret import Secret
 from ..shapes import Credentials
 from .base import Reply
 from .clock import TimeSource

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs
 
 import attrs
 
-from .._core.secret import Secret
-from .._files import write_private
+from .._runtime.files import write_private
+from .._shape.secret import Secret
 from ..shapes import Credentials
 from .base import Reply
 from .clock import TimeSource

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from .._core.constraints import Category, Constraint, Length, Member, OneOf, Pattern, Range
-from .._core.shape import Shape
+from .._shape.constraints import Category, Constraint, Length, Member, OneOf, Pattern, Range
+from .._shape.shape import Shape
 
 
 def broken_constraints(shape: Any, prefix: str = "") -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
-from .._core.secret import Secret
+from .._shape.secret import Secret
 from ..shapes import Credentials
 from .base import LocalServer, Reply
 from .clock import TimeSource

@@ -15,8 +15,9 @@ from urllib.parse import unquote
 import attrs
 
 from .. import sigv4
-from .._core.secret import Secret, SecretBytes
+from .._shape.secret import Secret, SecretBytes
 from ..shapes import Credentials
+from ..sigv4._canonical_request import canonical_path, canonical_query
 from .refusals import Refusal, incomplete_signature, signature_mismatch, unknown_key
 
 SERVICE = "sts"
@@ -226,8 +227,8 @@ def check_signature(
     _check_time(proof, now=now, longest=min(proof.expires or WINDOW, WINDOW) if honor_expires else WINDOW)
     request = sigv4.canonical_request(
         method=received.method,
-        path=sigv4.canonical_path(received.path),
-        query=sigv4.canonical_query(proof.query),
+        path=canonical_path(received.path),
+        query=canonical_query(proof.query),
         headers=[(name, received.headers.get(name, "")) for name in proof.names],
         payload_hash=hashlib.sha256(received.body).hexdigest(),
     )

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from .._core.constraints import Member
-from .._core.maps import FrozenMap
-from .._core.shape import Shape
+from .._shape.constraints import Member
+from .._shape.frozen_map import FrozenMap
+from .._shape.shape import Shape
 from ..operations import API_VERSION, NAMESPACE, OPERATIONS, Operation
 from ..shapes import Request, Response
 from .refusals import Refusal, invalid

@@ -7,11 +7,11 @@ import pytest
 from credentials.watchdog import _the_loop_is_watched, pytest_runtest_protocol
 from support import KEYS, Clocks
 
-from sts_async._context import ClientContext
-from sts_async._core.endpoints import Endpoint
-from sts_async._core.skew import ServiceClock
-from sts_async._engine import Engine, new_engine
-from sts_async._transport import AiohttpTransport
+from sts_async._engine.context import ClientContext
+from sts_async._engine.loop import Engine, new_engine
+from sts_async._http.transport import AiohttpTransport
+from sts_async._protocol.clock_skew import ServiceClock
+from sts_async._protocol.endpoints import Endpoint
 from sts_async.credentials import DefaultChain, StaticProvider
 from sts_async.retries import NoRetries
 

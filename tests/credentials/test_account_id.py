@@ -12,10 +12,10 @@ import attrs
 import pytest
 
 from sts_async import Config, Credentials, TemporaryCredentials, shapes
-from sts_async._core.arns import account_of
-from sts_async._core.convert import structure, unstructure
-from sts_async._core.plans import KeysPlan
-from sts_async._engine import Engine
+from sts_async._config.profile_plans import KeysPlan
+from sts_async._engine.loop import Engine
+from sts_async._protocol.arns import account_of
+from sts_async._protocol.converter import structure, unstructure
 from sts_async.config import Surroundings
 from sts_async.credentials import (
     AssumeRoleProvider,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from support import KEYS, ROLE, Answering, engine_of, form_of, request_of, shown_as
 
 from sts_async import errors
-from sts_async._core import freshness
-from sts_async._core.message import HttpRequest, HttpResponse
-from sts_async._engine import Engine
+from sts_async._engine.loop import Engine
+from sts_async._protocol.http_messages import HttpRequest, HttpResponse
+from sts_async.credentials import _schedule
 from sts_async.credentials.assume_role import AssumeRoleProvider
 from sts_async.operations import ASSUME_ROLE, GET_CALLER_IDENTITY
 from sts_async.retries import StandardRetries
@@ -348,7 +348,7 @@ async def test_a_code_is_never_asked_for_in_the_background(server: LocalSTS, len
     first = await provider.provide_credentials(lender)
     clocks.advance(3600 - 61)
 
-    assert provider.schedule is freshness.ATTENDED
+    assert provider.schedule is _schedule.ATTENDED
     assert await provider.provide_credentials(lender) is first
     assert len(codes.asked) == 1
     clocks.advance(2)

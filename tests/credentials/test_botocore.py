@@ -26,8 +26,8 @@ from patience import PATIENCE
 from support import SEEN_SECRETS
 
 from sts_async import Config
-from sts_async._core.message import HttpRequest, HttpResponse
-from sts_async._transport import AiohttpTransport
+from sts_async._http.transport import AiohttpTransport
+from sts_async._protocol.http_messages import HttpRequest, HttpResponse
 from sts_async.config import Surroundings
 from sts_async.credentials import DefaultChain
 from sts_async.errors import CredentialsNotFound, STSError

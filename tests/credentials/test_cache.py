@@ -14,9 +14,8 @@ import pytest
 from patience import turns, until
 from support import ROLE, START, Clocks
 
-from sts_async._core.skew import ServiceClock
-from sts_async._engine import Engine, new_engine
-from sts_async._seams import Lender
+from sts_async._engine.loop import Engine, new_engine
+from sts_async._protocol.clock_skew import ServiceClock
 from sts_async.credentials import AssumeRoleProvider, CachingProvider, RefreshingProvider
 from sts_async.credentials.source import name_of, provider_of
 from sts_async.errors import (
@@ -28,6 +27,7 @@ from sts_async.errors import (
     ServiceError,
     STSError,
 )
+from sts_async.protocols import Lender
 from sts_async.shapes import Credentials
 from sts_async.testing import LocalSTS, VirtualClock
 

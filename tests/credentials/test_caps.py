@@ -10,11 +10,17 @@ import pytest
 from botocore.loaders import Loader
 
 import sts_async
-from sts_async._core import documents, tokens
+from sts_async._protocol import json_documents
+from sts_async.credentials import _tokens
 
 PACKAGE = Path(sts_async.__file__).parent
 READERS = [
-    *("_core/documents.py", "_core/tokens.py", "credentials/_signin.py", "credentials/_token_file.py"),
+    *(
+        "_protocol/json_documents.py",
+        "credentials/_tokens.py",
+        "credentials/_sign_in_services.py",
+        "credentials/_token_file.py",
+    ),
     *("credentials/login.py", "credentials/sso.py", "testing/signin.py", "testing/sso.py", "testing/vending.py"),
 ]
 MODELS = {name: Loader().load_service_model(name, "service-2")["shapes"] for name in ("signin", "sso-oidc", "sso")}
@@ -46,9 +52,9 @@ LONGEST_EXPIRATION = max(MODELS["signin"]["ExpiresIn"]["max"], 30 * 86_400)  # s
 NESTED = 3  # levels at most in any of these answers, and no list
 
 CAPS = {
-    "_core/documents.py: MAX_NESTED": (documents.MAX_NESTED, NESTED),
-    "_core/documents.py: MOST_BYTES": (documents.MOST_BYTES, LARGEST),
-    "_core/tokens.py: LONGEST_LIFE": (tokens.LONGEST_LIFE, LONGEST_EXPIRATION),
+    "_protocol/json_documents.py: MAX_NESTED": (json_documents.MAX_NESTED, NESTED),
+    "_protocol/json_documents.py: MOST_BYTES": (json_documents.MOST_BYTES, LARGEST),
+    "credentials/_tokens.py: LONGEST_LIFE": (_tokens.LONGEST_LIFE, LONGEST_EXPIRATION),
 }
 
 
@@ -112,7 +118,7 @@ def test_the_largest_answer_to_a_refresh_of_a_login_becomes_the_next_token_file(
         "dpopKey": "k" * 1024,
         "signInRegion": "eu-west-1",
     }
-    token = tokens.read_login_token(json.dumps(file).encode(), what="it")
+    token = _tokens.read_login_token(json.dumps(file).encode(), what="it")
     written = token.renewed(json.dumps(answer).encode(), at=datetime(2026, 1, 1, tzinfo=UTC), what="it")
 
-    assert len(tokens.read_login_token(written, what="it").document["refreshToken"]) == 12_288
+    assert len(_tokens.read_login_token(written, what="it").document["refreshToken"]) == 12_288

@@ -9,16 +9,10 @@ from patience import LOOK
 from support import KEYS
 
 from sts_async import credentials
-from sts_async._engine import Engine
-from sts_async._seams import Lender
+from sts_async._engine.loop import Engine
 from sts_async.credentials import EnvironmentProvider, Finding, ProviderChain, RefreshingProvider
-from sts_async.errors import (
-    ConfigurationError,
-    CredentialsError,
-    CredentialsNotFound,
-    STSError,
-    ThrottlingError,
-)
+from sts_async.errors import ConfigurationError, CredentialsError, CredentialsNotFound, STSError, ThrottlingError
+from sts_async.protocols import Lender
 from sts_async.shapes import Credentials
 
 THROTTLED = ThrottlingError("Rate exceeded", code="Throttling", status=400)

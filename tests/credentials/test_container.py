@@ -20,10 +20,10 @@ from botocore.utils import ContainerMetadataFetcher
 from support import Clocks, RawServer, http
 from test_secrets import shown
 
-from sts_async import _resolver
-from sts_async._core.message import HttpRequest, HttpResponse
-from sts_async._core.secret import SecretBytes
-from sts_async._engine import Engine
+from sts_async._engine.loop import Engine
+from sts_async._protocol.http_messages import HttpRequest, HttpResponse
+from sts_async._runtime import name_lookups
+from sts_async._shape.secret import SecretBytes
 from sts_async.credentials.container import ContainerProvider
 from sts_async.errors import CredentialsError, CredentialsNotFound, InvalidEndpoint, STSError, TLSError
 from sts_async.shapes import Credentials
@@ -66,12 +66,12 @@ class Names:
         self.answers = list(answers)
         self.asked: list[str] = []
 
-    async def addresses(self, host: str, port: int, *, seconds: float) -> list[_resolver.Address]:
+    async def addresses(self, host: str, port: int, *, seconds: float) -> list[name_lookups.Address]:
         self.asked.append(host)
         found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "SENTINEL")
-        return [_resolver.Address(address, port, socket.AF_INET, 6) for address in found]
+        return [name_lookups.Address(address, port, socket.AF_INET, 6) for address in found]
 
 
 @pytest.fixture
@@ -81,7 +81,9 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Names]:
     def script(*answers: list[str]) -> Names:
         resolver = Names(*answers)
         monkeypatch.setattr(
-            _resolver.LookUps, "addresses", lambda _, host, port, **options: resolver.addresses(host, port, **options)
+            name_lookups.LookUps,
+            "addresses",
+            lambda _, host, port, **options: resolver.addresses(host, port, **options),
         )
         return resolver
 

@@ -18,7 +18,7 @@ from support import KEYS, ROLE
 import sts_async
 from sts_async import Config, Credentials, STSClient, sigv4
 from sts_async import credentials as sources
-from sts_async._core.proxies import Proxies, ProxySetting
+from sts_async._protocol.proxies import Proxies, ProxySetting
 from sts_async.config import Surroundings
 from sts_async.errors import STSError
 
@@ -273,7 +273,7 @@ def public_callables() -> Iterator[tuple[str, Any]]:
             thing = getattr(module, name)
             if name.startswith("_") or not callable(thing) or not thing.__module__.startswith("sts_async"):
                 continue
-            if prefix and thing.__module__ != module.__name__:
+            if prefix and not thing.__module__.startswith(module.__name__):
                 continue
             if (
                 inspect.isclass(thing)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support import KEYS, form_of, request_of
 
 from sts_async import errors
-from sts_async._engine import Engine
+from sts_async._engine.loop import Engine
 from sts_async.credentials.assume_role import AssumeRoleProvider
 from sts_async.credentials.federation_token import FederationTokenProvider
 from sts_async.shapes import PolicyDescriptorType, Tag

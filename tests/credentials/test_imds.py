@@ -16,15 +16,9 @@ from hypothesis import strategies as st
 from support import Clocks, RawServer, http
 from test_secrets import shown
 
-from sts_async._engine import Engine
+from sts_async._engine.loop import Engine
 from sts_async.credentials.imds import IMDSProvider, base_url, is_role_name
-from sts_async.errors import (
-    ConfigurationError,
-    CredentialsError,
-    CredentialsNotFound,
-    InvalidEndpoint,
-    STSError,
-)
+from sts_async.errors import ConfigurationError, CredentialsError, CredentialsNotFound, InvalidEndpoint, STSError
 from sts_async.shapes import Credentials
 from sts_async.testing import Answer, Delay, LocalIMDS, Reset, Unavailable
 

@@ -21,11 +21,11 @@ from botocore.loaders import Loader
 from packaging.requirements import Requirement
 from support import Clocks, RawServer, http
 
-from sts_async import _files
-from sts_async._core.message import HttpRequest
-from sts_async._core.tokens import login_file_name
-from sts_async._engine import Engine
+from sts_async._engine.loop import Engine
+from sts_async._protocol.http_messages import HttpRequest
+from sts_async._runtime import files
 from sts_async.credentials import login
+from sts_async.credentials._tokens import login_file_name
 from sts_async.credentials.login import LoginProvider
 from sts_async.errors import (
     ConfigurationError,
@@ -99,7 +99,7 @@ def put(cache: Path, *, seconds: float, clocks: Clocks, **changes: Any) -> Path:
         **changes,
     }
     path = cache / login_file_name(ARN)
-    _files.write_private(path, json.dumps({k: v for k, v in document.items() if v is not None}).encode())
+    files.write_private(path, json.dumps({k: v for k, v in document.items() if v is not None}).encode())
     return path
 
 
@@ -400,7 +400,7 @@ async def test_tokens_as_long_as_the_model_allows_are_sent_and_kept(
     raw = await raw_server(http(json.dumps(answer)))
     path = server.login(cache, login_session=ARN, seconds=-5)
     put_in = {"refreshToken": "o" * longest["RefreshToken"], "idToken": "i" * longest["IdToken"]}
-    _files.write_private(path, json.dumps({**read(path), **put_in}).encode())
+    files.write_private(path, json.dumps({**read(path), **put_in}).encode())
     assert await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": raw.url}).fetch(lender)
 
     assert longest["RefreshToken"] == 12_288

@@ -21,11 +21,11 @@ from processes import HANG, echo, gone, nothing_is_left, pids_in, python, shell
 from support import Clocks
 from test_secrets import shown
 
-from sts_async import _process
-from sts_async._core.redaction import Redaction
-from sts_async._core.secret import Secret
-from sts_async._engine import Engine
-from sts_async._threads import NoThread
+from sts_async._engine.loop import Engine
+from sts_async._protocol.redaction import Redaction
+from sts_async._runtime import process as _process
+from sts_async._runtime.threads import NoThread
+from sts_async._shape.secret import Secret
 from sts_async.credentials import process
 from sts_async.credentials.process import MOST_CHARACTERS, TOO_LONG, ProcessProvider, _advice, last_lines, visible
 from sts_async.errors import ConfigurationError, CredentialsError, CredentialsExpired

@@ -17,12 +17,11 @@ from processes import shell
 from support import ROLE, SEEN_SECRETS, Answering, Clocks, form_of
 
 from sts_async import Config
-from sts_async._certificates import trust_of
-from sts_async._core.message import HttpRequest, HttpResponse
-from sts_async._core.secret import SecretBytes
-from sts_async._core.tokens import login_file_name
-from sts_async._engine import Engine
-from sts_async._files import write_private
+from sts_async._config.certificates import trust_of
+from sts_async._engine.loop import Engine
+from sts_async._protocol.http_messages import HttpRequest, HttpResponse
+from sts_async._runtime.files import write_private
+from sts_async._shape.secret import SecretBytes
 from sts_async.config import Surroundings
 from sts_async.credentials import (
     ContainerProvider,
@@ -32,6 +31,7 @@ from sts_async.credentials import (
     SSOProvider,
     WebIdentityProvider,
 )
+from sts_async.credentials._tokens import login_file_name
 from sts_async.errors import ConfigurationError, CredentialsError, InvalidConfigFile, LoginRequired
 from sts_async.testing import LocalSSO
 

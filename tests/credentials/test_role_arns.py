@@ -8,7 +8,7 @@ import pytest
 from support import KEYS, ROLE, RawServer, http
 
 from sts_async import Config, STSClient, errors
-from sts_async._core.endpoints import Endpoint, resolve
+from sts_async._protocol.endpoints import Endpoint, resolve
 from sts_async.config import Surroundings
 from sts_async.credentials import (
     AssumeRoleProvider,

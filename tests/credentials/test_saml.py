@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support import ROLE, form_of, request_of
 
 from sts_async import errors
-from sts_async._engine import Engine
+from sts_async._engine.loop import Engine
 from sts_async.credentials.saml import SAMLProvider
 from sts_async.shapes import PolicyDescriptorType
 from sts_async.testing import LocalSTS, Unavailable

@@ -22,13 +22,14 @@ from support import ANSWER, KEYS, ROLE, SEEN_SECRETS, Clocks, RawServer, http
 
 import sts_async
 from sts_async import Config, STSClient, credentials
-from sts_async._assembly import endpoint_of
-from sts_async._context import ClientContext
-from sts_async._core import endpoints, services
-from sts_async._core.hosts import CONTAINER, INSTANCE, address_of, is_within
-from sts_async._core.message import HttpRequest, HttpResponse
-from sts_async._core.secret import SecretBytes
-from sts_async._core.services import ClientSettings, said_by
+from sts_async._config import services
+from sts_async._config.services import ClientSettings, said_by
+from sts_async._engine.build import endpoint_of
+from sts_async._engine.context import ClientContext
+from sts_async._protocol import endpoints
+from sts_async._protocol.http_messages import HttpRequest, HttpResponse
+from sts_async._protocol.urls import CONTAINER, INSTANCE, address_of, is_within
+from sts_async._shape.secret import SecretBytes
 from sts_async.credentials import DefaultChain, LoginProvider, ProfileProvider, SSOProvider
 from sts_async.errors import (
     ConfigurationError,
@@ -670,7 +671,7 @@ def test_what_makes_requests_is_known() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "HttpRequest"
     }
 
-    assert makers == {f"credentials/{name}.py" for name in ("container", "imds", "login", "sso")} | {"_engine.py"}
+    assert makers == {f"credentials/{name}.py" for name in ("container", "imds", "login", "sso")} | {"_engine/loop.py"}
 
 
 def test_hosts_of_aws_are_in_two_tables_only() -> None:
@@ -685,4 +686,4 @@ def test_hosts_of_aws_are_in_two_tables_only() -> None:
     }
 
     no_hosts = {"operations.py", "credentials/imds.py"}  # an XML name space, and the principal of a trust policy
-    assert found == {"_core/endpoints.py", "_core/services.py"} | no_hosts
+    assert found == {"_protocol/endpoints.py", "_config/services.py"} | no_hosts

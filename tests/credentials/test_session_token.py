@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from support import KEYS, form_of, request_of
 
 from sts_async import errors
-from sts_async._core import freshness
-from sts_async._engine import Engine
+from sts_async._engine.loop import Engine
+from sts_async.credentials import _schedule
 from sts_async.credentials.assume_role import AssumeRoleProvider
 from sts_async.credentials.session_token import SessionTokenProvider
 from sts_async.testing import LocalSTS, Role, Throttle
@@ -43,7 +43,7 @@ async def test_a_session_of_the_user_whose_keys_sign(server: LocalSTS, lender: E
     assert credentials.expiration is not None
     assert credentials.expiration.timestamp() == clocks.wall + 43_200
     assert await provider.provide_credentials(lender) is credentials
-    assert provider.schedule is freshness.STANDARD
+    assert provider.schedule is _schedule.STANDARD
 
 
 async def test_a_session_that_proved_mfa_assumes_a_role_that_asks_for_it(server: LocalSTS, lender: Engine) -> None:
@@ -61,7 +61,7 @@ async def test_a_session_that_proved_mfa_assumes_a_role_that_asks_for_it(server:
         await AssumeRoleProvider(role_arn=arn, source=session).provide_credentials(lender)
 
     assert asked == [server.user.mfa_serial]
-    assert session.schedule is freshness.ATTENDED
+    assert session.schedule is _schedule.ATTENDED
 
 
 async def test_a_throttled_call_is_repeated_with_a_new_code(server: LocalSTS, lender: Engine) -> None:

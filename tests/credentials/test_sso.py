@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import SSOTokenLoadError, UnauthorizedSSOTokenError
 from support import Clocks, RawServer, http
 
-from sts_async._engine import Engine
+from sts_async._engine.loop import Engine
 from sts_async.credentials.sso import SSOProvider
 from sts_async.errors import (
     ConfigurationError,

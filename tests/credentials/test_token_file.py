@@ -18,11 +18,10 @@ import pytest
 from patience import turns, until
 from support import START, Clocks, held
 
-from sts_async import _files
-from sts_async._core import tokens
-from sts_async._core.secret import SecretBytes
-from sts_async._engine import Engine
-from sts_async.credentials import _token_file
+from sts_async._engine.loop import Engine
+from sts_async._runtime import files
+from sts_async._shape.secret import SecretBytes
+from sts_async.credentials import _token_file, _tokens
 from sts_async.credentials._token_file import TokenFile
 from sts_async.errors import CredentialsError, LoginRequired
 
@@ -54,7 +53,7 @@ class Issuer:
     def __attrs_post_init__(self) -> None:
         self.may_answer.set()
 
-    async def refresh(self, token: tokens.SSOToken) -> SecretBytes:
+    async def refresh(self, token: _tokens.SSOToken) -> SecretBytes:
         self.asked += 1
         await self.may_answer.wait()
         if self.failure:
@@ -90,8 +89,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "token.json"
 
 
-def token_file() -> TokenFile[tokens.SSOToken]:
-    return TokenFile(parse=tokens.read_sso_token, advice="sign in")
+def token_file() -> TokenFile[_tokens.SSOToken]:
+    return TokenFile(parse=_tokens.read_sso_token, advice="sign in")
 
 
 def on_disk(path: Path) -> tuple[bytes, int]:
@@ -99,7 +98,7 @@ def on_disk(path: Path) -> tuple[bytes, int]:
     return path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
 
 
-def serial(latest: _token_file.Latest[tokens.SSOToken]) -> int:
+def serial(latest: _token_file.Latest[_tokens.SSOToken]) -> int:
     return int(latest.token.access_token.rpartition("-")[2])
 
 
@@ -107,7 +106,7 @@ def serial(latest: _token_file.Latest[tokens.SSOToken]) -> int:
 async def test_a_token_is_refreshed_in_its_last_five_minutes(
     lender: Engine, issuer: Issuer, path: Path, left: float, refreshes: int
 ) -> None:
-    _files.write_private(path, content(0, ends=START + left))
+    files.write_private(path, content(0, ends=START + left))
     latest = await token_file().latest(path, lender, refresh=issuer.refresh)
 
     assert (serial(latest), issuer.asked, latest.failure) == (refreshes, refreshes, None)
@@ -117,7 +116,7 @@ async def test_a_token_is_refreshed_in_its_last_five_minutes(
 async def test_while_the_token_is_valid_there_is_one_try_in_thirty_seconds(
     lender: Engine, issuer: Issuer, path: Path, clocks: Clocks
 ) -> None:
-    _files.write_private(path, content(0, ends=START + 40))
+    files.write_private(path, content(0, ends=START + 40))
     issuer.failure = CredentialsError("not now")
     file = token_file()
     failures = [(await file.latest(path, lender, refresh=issuer.refresh)).failure for _ in range(3)]
@@ -137,7 +136,7 @@ async def test_a_log_is_told_once_that_a_token_is_used_on_and_once_that_it_was_r
 ) -> None:
     """G8: not with each try."""
     caplog.set_level(logging.INFO, logger="sts_async")
-    _files.write_private(path, content(0, ends=START + 290))
+    files.write_private(path, content(0, ends=START + 290))
     issuer.failure = CredentialsError("not now")
     file = token_file()
     for _ in range(5):
@@ -157,7 +156,7 @@ async def test_a_log_is_told_once_that_a_token_is_used_on_and_once_that_it_was_r
 
 async def test_many_refresh_once(lend: Callable[..., Engine], issuer: Issuer, path: Path) -> None:
     """F39: 40 sources, which are more than there are threads; the issuer takes a refresh token once."""
-    _files.write_private(path, content(0, ends=START + 10))
+    files.write_private(path, content(0, ends=START + 10))
     lender = lend()
     found = await asyncio.gather(*(token_file().latest(path, lender, refresh=issuer.refresh) for _ in range(40)))
 
@@ -169,9 +168,9 @@ PROCESS = """
     import asyncio, json, sys, time
     from datetime import datetime
     from pathlib import Path
-    from sts_async import _files
-    from sts_async._core import tokens
-    from sts_async._core.secret import SecretBytes
+    from sts_async._runtime import files
+    from sts_async.credentials import _tokens
+    from sts_async._shape.secret import SecretBytes
     from sts_async.credentials._token_file import TokenFile
 
     path, server = Path(sys.argv[1]), Path(sys.argv[2])
@@ -191,7 +190,7 @@ PROCESS = """
         return SecretBytes(json.dumps({**token.document.reveal(), **changes}).encode())
 
     async def main():
-        file = TokenFile(parse=tokens.read_sso_token, advice="sign in")
+        file = TokenFile(parse=_tokens.read_sso_token, advice="sign in")
         number = 0
         while number < 30:  # of all processes together
             file._next_try = 0.0
@@ -209,7 +208,7 @@ async def test_processes_lose_no_token(path: Path, tmp_path: Path) -> None:
     server = tmp_path / "server"
     server.write_text("refresh-0")
     document = json.loads(content(0, ends=0))
-    _files.write_private(path, json.dumps({**document, "refreshToken": "refresh-0"}).encode())
+    files.write_private(path, json.dumps({**document, "refreshToken": "refresh-0"}).encode())
     command = [sys.executable, "-c", textwrap.dedent(PROCESS), str(path), str(server)]
     processes = [await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE) for _ in range(3)]
     errors = [(await process.communicate())[1].decode() for process in processes]
@@ -223,11 +222,11 @@ async def test_what_another_process_refreshed_meanwhile_is_taken(
     lender: Engine, issuer: Issuer, path: Path, turned_away: list[Path]
 ) -> None:
     """F39: the file is read again under the lock."""
-    _files.write_private(path, content(0, ends=START + 10))
+    files.write_private(path, content(0, ends=START + 10))
     with held(path):
         waiting = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
         await until(lambda: turned_away)
-        _files.write_private(path, content(7, ends=START + 3600))
+        files.write_private(path, content(7, ends=START + 3600))
     latest = await waiting
 
     assert (serial(latest), issuer.asked) == (7, 0)
@@ -237,12 +236,12 @@ async def test_what_cannot_be_refreshed_any_more_is_found_out_under_the_lock(
     lender: Engine, issuer: Issuer, path: Path, turned_away: list[Path]
 ) -> None:
     """F39: another program has written a file of its own form."""
-    _files.write_private(path, content(0, ends=START - 10))
+    files.write_private(path, content(0, ends=START - 10))
     with held(path):
         waiting = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
         await until(lambda: turned_away)
         changed = {**json.loads(content(7, ends=START - 5)), "clientId": None}
-        _files.write_private(path, json.dumps(changed).encode())
+        files.write_private(path, json.dumps(changed).encode())
     latest = await waiting
 
     assert issuer.asked == 0
@@ -254,7 +253,7 @@ async def test_a_lock_that_is_never_given_up_is_an_error(
     lender: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_token_file, "LOCK_SECONDS", 0.1)
-    _files.write_private(path, content(0, ends=START - 10))
+    files.write_private(path, content(0, ends=START - 10))
     with held(path):
         latest = await token_file().latest(path, lender, refresh=issuer.refresh)
 
@@ -265,7 +264,7 @@ async def test_a_lock_that_is_never_given_up_is_an_error(
 
 async def test_no_lock_stays_behind(lender: Engine, issuer: Issuer, path: Path) -> None:
     """Whether the refresh succeeds or fails."""
-    _files.write_private(path, content(0, ends=START - 10))
+    files.write_private(path, content(0, ends=START - 10))
     issuer.failure = CredentialsError("not now")
     await token_file().latest(path, lender, refresh=issuer.refresh)
     with held(path):
@@ -278,7 +277,7 @@ async def test_no_lock_stays_behind(lender: Engine, issuer: Issuer, path: Path) 
 
 async def test_a_refresh_that_is_cancelled_is_still_written(lender: Engine, issuer: Issuer, path: Path) -> None:
     """F39, F58: the service may have taken the old refresh token already."""
-    _files.write_private(path, content(0, ends=START - 10))
+    files.write_private(path, content(0, ends=START - 10))
     issuer.may_answer.clear()
     task = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
     await until(lambda: issuer.asked)
@@ -297,7 +296,7 @@ async def test_a_refresh_that_never_ends_is_cancelled_in_the_end(
     lender: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_token_file, "GRACE", 0.05)
-    _files.write_private(path, content(0, ends=START - 10))
+    files.write_private(path, content(0, ends=START - 10))
     issuer.may_answer.clear()
     task = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
     await until(lambda: issuer.asked)
@@ -314,7 +313,7 @@ async def test_a_refresh_that_nobody_waits_for_any_more_gives_the_lock_up(
     lender: Engine, issuer: Issuer, path: Path
 ) -> None:
     """F58: whoever waits is cancelled, and again while the refresh may still end well."""
-    _files.write_private(path, content(0, ends=START - 10))
+    files.write_private(path, content(0, ends=START - 10))
     issuer.may_answer.clear()
     task = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
     await until(lambda: issuer.asked)
@@ -337,8 +336,8 @@ async def test_a_token_that_cannot_be_written_is_kept(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    _files.write_private(path, content(0, ends=START + 10))
-    monkeypatch.setattr(_files, "write_private", full)
+    files.write_private(path, content(0, ends=START + 10))
+    monkeypatch.setattr(files, "write_private", full)
     file = token_file()
     found = [serial(await file.latest(path, lender, refresh=issuer.refresh)) for _ in range(2)]
     clocks.advance(3600)
@@ -354,12 +353,12 @@ async def test_a_newer_file_is_taken_over_what_could_not_be_written(
     lender: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F38: somebody has signed in again."""
-    _files.write_private(path, content(0, ends=START + 10))
+    files.write_private(path, content(0, ends=START + 10))
     file = token_file()
     with monkeypatch.context() as patch:
         patch.setattr(_token_file, "_write", lambda *_, **__: OSError(28, "No space left"))
         await file.latest(path, lender, refresh=issuer.refresh)
-    _files.write_private(path, content(9, ends=START + 7200))
+    files.write_private(path, content(9, ends=START + 7200))
 
     assert serial(await file.latest(path, lender, refresh=issuer.refresh)) == 9
 
@@ -368,7 +367,7 @@ async def test_where_nothing_can_be_written_a_refresh_token_is_used_only_at_the_
     lender: Engine, issuer: Issuer, path: Path, clocks: Clocks, caplog: Any
 ) -> None:
     """F38, T39: what cannot be kept is lost to everybody else, so it waits until there is no other way."""
-    _files.write_private(path, content(0, ends=START + 10))
+    files.write_private(path, content(0, ends=START + 10))
     path.parent.chmod(0o777)
     file = token_file()
     first = await file.latest(path, lender, refresh=issuer.refresh)
@@ -398,7 +397,7 @@ async def test_a_path_is_shown_on_one_line(lender: Engine, tmp_path: Path, name:
 @pytest.mark.parametrize("data", [b"", b'{"accessToken": "SENTINEL', b"[]", b"{}", b"\x00\xff"])
 async def test_a_file_that_is_no_token_is_none(lender: Engine, path: Path, data: bytes) -> None:
     """F37, T15."""
-    _files.write_private(path, data)
+    files.write_private(path, data)
     with pytest.raises(LoginRequired, match=r"the token file .*; run: sign in") as caught:
         await token_file().latest(path, lender, refresh=None)
 
@@ -406,7 +405,7 @@ async def test_a_file_that_is_no_token_is_none(lender: Engine, path: Path, data:
 
 
 async def test_a_token_that_cannot_be_refreshed_is_used_to_its_end(lender: Engine, path: Path) -> None:
-    _files.write_private(path, content(0, ends=START + 10))
+    files.write_private(path, content(0, ends=START + 10))
     latest = await token_file().latest(path, lender, refresh=None)
 
     assert serial(latest) == 0
@@ -442,8 +441,8 @@ OWNER = getattr(os, "geteuid", int)()
 ADVICE = "if you trust it, set STS_ASYNC_TRUST_TOKEN_FILES=true or trust_token_files=True"
 
 
-def trusting() -> TokenFile[tokens.SSOToken]:
-    return TokenFile(parse=tokens.read_sso_token, advice="sign in", trusted=True)
+def trusting() -> TokenFile[_tokens.SSOToken]:
+    return TokenFile(parse=_tokens.read_sso_token, advice="sign in", trusted=True)
 
 
 @pytest.fixture
@@ -460,7 +459,7 @@ async def test_a_token_file_of_another_user_is_refused_with_the_way_out(
     lender: Engine, issuer: Issuer, path: Path, request: pytest.FixtureRequest
 ) -> None:
     """C10: ``docker -v ~/.aws``."""
-    _files.write_private(path, content(0, ends=START + 3600))
+    files.write_private(path, content(0, ends=START + 3600))
     request.getfixturevalue("of_another_user")
     with pytest.raises(CredentialsError, match=f"belongs to user {OWNER}, not to user 54321; {ADVICE}$"):
         await token_file().latest(path, lender, refresh=issuer.refresh)
@@ -476,7 +475,7 @@ async def test_a_new_token_is_not_written_into_a_directory_of_another_user(
 
     Before its end it is used as it is, since its owner needs the refresh token.
     """
-    _files.write_private(path, content(0, ends=START + 10))
+    files.write_private(path, content(0, ends=START + 10))
     before = on_disk(path)
     request.getfixturevalue("of_another_user")
     file = trusting()
@@ -497,7 +496,7 @@ async def test_a_new_token_is_written_into_a_directory_that_others_may_write_to(
     lender: Engine, issuer: Issuer, path: Path, caplog: Any
 ) -> None:
     """C10: under WSL every file has mode 0777, and the owner is this user."""
-    _files.write_private(path, content(0, ends=START + 10))
+    files.write_private(path, content(0, ends=START + 10))
     for place in (path, path.parent):
         place.chmod(0o777)
     latest = await trusting().latest(path, lender, refresh=issuer.refresh)
@@ -509,7 +508,7 @@ async def test_a_new_token_is_written_into_a_directory_that_others_may_write_to(
 
 async def test_what_is_trusted_is_still_a_file_of_a_bounded_size(lender: Engine, path: Path) -> None:
     """C10, T38: the option is about owner and mode, and its advice is for these alone."""
-    _files.write_private(path, b" " * 70_000)
+    files.write_private(path, b" " * 70_000)
     for file in (token_file(), trusting()):
         with pytest.raises(CredentialsError, match=r"is larger than 65,536 bytes$"):
             await file.latest(path, lender, refresh=None)

@@ -11,9 +11,8 @@ import pytest
 from patience import wait_until
 from support import START
 
-from sts_async._core import freshness
-from sts_async._core.freshness import Held, Moment
-from sts_async.credentials import RefreshingProvider
+from sts_async.credentials import RefreshingProvider, _schedule
+from sts_async.credentials._schedule import Held, Moment
 from sts_async.shapes import Credentials
 
 SWAPS = 100_000
@@ -42,7 +41,7 @@ def held(number: int) -> Held:
         secret_access_key=f"SENTINEL-secret-{number}",
         session_token=f"SENTINEL-token-{number}",
     )
-    return freshness.after_success(credentials, lifetime=3600.0, now=Moment(START, 0.0))
+    return _schedule.after_success(credentials, lifetime=3600.0, now=Moment(START, 0.0))
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_what_a_test_does_in_a_function_that_the_library_calls_is_its_own_affair
 
 @pytest.mark.parametrize(
     ("file", "seen"),
-    [("config.py", 1), ("_imagined.py", 0), ("_core/imagined.py", 0)],
+    [("config.py", 1), ("_imagined.py", 0), ("_shape/imagined.py", 0)],
     ids=["public", "file", "folder"],
 )
 def test_a_private_function_that_waits_is_the_affair_of_the_test_that_calls_it(file: str, seen: int) -> None:

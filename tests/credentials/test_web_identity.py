@@ -17,9 +17,9 @@ from patience import soon
 from support import ROLE, Answering, form_of, request_of, shown_as
 
 from sts_async import errors
-from sts_async._core.message import HttpRequest, HttpResponse
-from sts_async._engine import Engine
-from sts_async.credentials._issued import Nobody
+from sts_async._engine.loop import Engine
+from sts_async._protocol.http_messages import HttpRequest, HttpResponse
+from sts_async.credentials._sts_providers import Nobody
 from sts_async.credentials.web_identity import MOST_BYTES, WebIdentityProvider, _is_half
 from sts_async.shapes import PolicyDescriptorType
 from sts_async.testing import LocalSTS, Refuse, Unavailable

@@ -16,12 +16,7 @@ from patience import other_than
 from support import ROLE
 
 from sts_async import AssumeRoleProvider, Config, Credentials, NoRetries, STSClient
-from sts_async.errors import (
-    ConnectionLost,
-    DeadlineExceeded,
-    InvalidIdentityTokenException,
-    ServiceError,
-)
+from sts_async.errors import ConnectionLost, DeadlineExceeded, InvalidIdentityTokenException, ServiceError
 from sts_async.testing import LocalSTS, Refuse, Reset, Skew, Unavailable, VirtualClock
 
 

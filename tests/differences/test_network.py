@@ -17,8 +17,8 @@ from differences.lines import given, line
 from support import RawServer, http
 
 from sts_async import Config, Credentials, GetCallerIdentityRequest, STSClient
-from sts_async._certificates import trust_of
-from sts_async._core.proxies import is_excepted
+from sts_async._config.certificates import trust_of
+from sts_async._protocol.proxies import is_excepted
 from sts_async.credentials import IMDSProvider
 from sts_async.errors import (
     ConfigurationError,

@@ -20,7 +20,7 @@ from patience import other_than
 from support import ROLE
 
 from sts_async import AssumeRoleProvider, ConfigurationError, Credentials, STSClient, WebIdentityProvider
-from sts_async._resolver import Address, LookUps
+from sts_async._runtime.name_lookups import Address, LookUps
 from sts_async.credentials import ProcessProvider, process
 from sts_async.errors import CredentialsError
 from sts_async.testing import LocalSTS, Unavailable, VirtualClock

@@ -18,15 +18,7 @@ from differences.conftest import KEY_ID, SECRET, Boto
 from differences.lines import line
 from support import ROLE, RawServer, http
 
-from sts_async import (
-    Config,
-    Credentials,
-    GetCallerIdentityRequest,
-    OutgoingRequest,
-    RequestHandler,
-    STSClient,
-    sigv4,
-)
+from sts_async import Config, Credentials, GetCallerIdentityRequest, OutgoingRequest, RequestHandler, STSClient, sigv4
 from sts_async.errors import (
     CredentialsNotFound,
     MalformedPolicyDocumentException,

@@ -25,7 +25,7 @@ from patience import soon, turns, until
 from support import ROLE, put_into
 
 from sts_async import Config, STSClient
-from sts_async._limits import Deadlines
+from sts_async._runtime.timeouts import Deadlines
 from sts_async.credentials import AssumeRoleProvider
 from sts_async.errors import ClientClosedError, ConnectionLost, DeadlineExceeded, ServiceError, STSError
 from sts_async.retries import AdaptiveRetries

@@ -65,7 +65,7 @@ class Stubborn(RefreshingProvider):
 
 async def test_closing_is_bounded_by_no_source(server: LocalSTS, monkeypatch: pytest.MonkeyPatch) -> None:
     """F55: one that does not end when it is cancelled is left behind; closing twice at once is closing."""
-    monkeypatch.setattr("sts_async._lifecycle.TASKS_GRACE", GRACE)
+    monkeypatch.setattr("sts_async._engine.lifecycle.TASKS_GRACE", GRACE)
     source = Stubborn()
     sts = server.client(credentials=source)
     calls = [asyncio.create_task(call(sts)) for _ in range(3)]

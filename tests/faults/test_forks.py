@@ -196,17 +196,17 @@ async def test_a_loop_that_stands_still_at_the_fork_goes_on_in_parent_and_childr
 
 
 PROCESS = """
-from sts_async import _process
+from sts_async._runtime import process
 
 go_on, = sys.argv[1:]
 wait = f"while [ ! -e {go_on} ]; do sleep 0.05; done; printf done"
 
 async def main():
     running = [
-        asyncio.create_task(_process.run(["/bin/sh", "-c", wait], seconds=600, most=100))
-        for _ in range(_process.MOST_PROCESSES + 1)
+        asyncio.create_task(process.run(["/bin/sh", "-c", wait], seconds=600, most=100))
+        for _ in range(process.MOST_PROCESSES + 1)
     ]
-    await until(lambda: _process.PROCESSES.running == _process.MOST_PROCESSES)
+    await until(lambda: process.PROCESSES.running == process.MOST_PROCESSES)
     fork(END_OF_CHILD)
     os.wait()
     Path(go_on).touch()
@@ -225,19 +225,19 @@ async def test_no_process_of_the_parent_ends_with_a_child(tmp_path: Path, end: s
 
 
 OWN_PROCESSES = """
-from sts_async import _process
+from sts_async._runtime import process
 
 async def main():
     tasks = [
-        asyncio.create_task(_process.run(["sleep", "1000"], seconds=600, most=100))
-        for _ in range(_process.MOST_PROCESSES + 1)
+        asyncio.create_task(process.run(["sleep", "1000"], seconds=600, most=100))
+        for _ in range(process.MOST_PROCESSES + 1)
     ]
-    await until(lambda: _process.PROCESSES.running == _process.MOST_PROCESSES)
+    await until(lambda: process.PROCESSES.running == process.MOST_PROCESSES)
     pid = os.fork()
     if not pid:
         status = 1
         try:
-            ended = asyncio.run(asyncio.wait_for(_process.run(["printf", "x"], seconds=60, most=100), 120))
+            ended = asyncio.run(asyncio.wait_for(process.run(["printf", "x"], seconds=60, most=100), 120))
             status = ended.stdout != b"x"
         finally:
             os._exit(status)

@@ -16,7 +16,7 @@ from support import ANSWER, ROLE, Clocks, put_into
 from sts_async import STSClient
 from sts_async.credentials import RefreshingProvider
 from sts_async.errors import ServiceError
-from sts_async.retries import QUOTA, RETRY_COST
+from sts_async.retries._policies import QUOTA, RETRY_COST
 from sts_async.shapes import Credentials
 from sts_async.testing import LocalSTS, Unavailable
 
@@ -187,8 +187,8 @@ MEMORY = """
 import asyncio, gc, json, os, sys
 from datetime import datetime, UTC
 from sts_async import STSClient
-from sts_async._core.message import HttpResponse
-from sts_async._core.secret import SecretBytes
+from sts_async._protocol.http_messages import HttpResponse
+from sts_async._shape.secret import SecretBytes
 from sts_async.credentials import AssumeRoleProvider
 from sts_async.shapes import Credentials
 

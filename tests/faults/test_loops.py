@@ -117,7 +117,7 @@ async def test_a_thread_that_blocks_its_loop_does_not_keep_the_others_from_closi
     server: LocalSTS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F53, F55: bounded, and what is ours to close is closed."""
-    monkeypatch.setattr("sts_async._lifecycle.CLOSE_GRACE", GRACE)
+    monkeypatch.setattr("sts_async._engine.lifecycle.CLOSE_GRACE", GRACE)
     sts, blocking, go_on = server.client(), threading.Event(), threading.Event()
 
     async def use_and_block() -> None:

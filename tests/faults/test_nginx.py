@@ -27,7 +27,7 @@ from patience import PATIENCE, until
 
 from sts_async import StandardRetries, errors
 from sts_async.events import CallFinished, Event
-from sts_async.retries import QUOTA, RETRY_COST
+from sts_async.retries._policies import QUOTA, RETRY_COST
 from sts_async.testing import Answer, LocalSTS, Reset, Truncate
 
 pytestmark = needs_nginx

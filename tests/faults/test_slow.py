@@ -26,7 +26,7 @@ from patience import PATIENCE
 from support import KEYS
 
 from sts_async import Config, STSClient, errors
-from sts_async._resolver import LOOK_UPS, THREADS
+from sts_async._runtime.name_lookups import LOOK_UPS, THREADS
 from sts_async.retries import StandardRetries
 
 SHORT = 0.4  # s for an attempt, on the loop's clock

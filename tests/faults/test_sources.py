@@ -26,8 +26,8 @@ from patience import LOOK, soon, until
 from support import KEYS, ROLE, put_into
 
 from sts_async import STSClient, errors
-from sts_async._core.freshness import Schedule
 from sts_async.credentials import AssumeRoleProvider, CachingProvider, WebIdentityProvider
+from sts_async.credentials._schedule import Schedule
 from sts_async.events import CredentialsKept
 from sts_async.retries import NoRetries, StandardRetries
 from sts_async.shapes import Credentials

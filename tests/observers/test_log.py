@@ -22,9 +22,9 @@ from sts_async import (
     STSClient,
     errors,
 )
-from sts_async._seams import Lender
 from sts_async.credentials import RefreshingProvider
 from sts_async.observers import LoggingObserver
+from sts_async.protocols import Lender
 from sts_async.shapes import Credentials
 from sts_async.testing import LocalSTS, Refuse, Throttle
 

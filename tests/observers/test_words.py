@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from sts_async import errors
 from sts_async.errors import ServiceError
-from sts_async.observers import _words as words
+from sts_async.observers import _words
 
 
 class OfTheProgram(errors.TransportError):
     """An error class of the program's own."""
 
 
-BOUNDED = {words.SUCCESS, words.OTHER, *words.STATUSES.values(), *words.KNOWN_CODES} | {
+BOUNDED = {_words.SUCCESS, _words.OTHER, *_words.STATUSES.values(), *_words.KNOWN_CODES} | {
     name for name, value in vars(errors).items() if isinstance(value, type)
 }
 
@@ -21,9 +21,9 @@ BOUNDED = {words.SUCCESS, words.OTHER, *words.STATUSES.values(), *words.KNOWN_CO
 @given(st.text(), st.integers(100, 999))
 def test_whatever_code_a_server_sends_the_words_are_bounded(code: str, status: int) -> None:
     """A label that a server chooses makes series without end."""
-    assert words.outcome(ServiceError("", code=code, status=status)) in BOUNDED
-    assert words.known_code(code) in BOUNDED
-    assert words.known_operation(code) in {*words.KNOWN_OPERATIONS, words.OTHER}
+    assert _words.outcome(ServiceError("", code=code, status=status)) in BOUNDED
+    assert _words.known_code(code) in BOUNDED
+    assert _words.known_operation(code) in {*_words.KNOWN_OPERATIONS, _words.OTHER}
 
 
 @pytest.mark.parametrize(
@@ -41,19 +41,19 @@ def test_whatever_code_a_server_sends_the_words_are_bounded(code: str, status: i
     ],
 )
 def test_an_outcome_has_a_word(error: errors.STSError | None, word: str) -> None:
-    assert words.outcome(error) == word
+    assert _words.outcome(error) == word
 
 
 def test_every_code_with_a_class_of_its_own_is_known() -> None:
     modelled = {code for code, cls in ServiceError.by_code.items() if cls.__module__ == errors.__name__}
 
-    assert modelled <= words.KNOWN_CODES
+    assert modelled <= _words.KNOWN_CODES
 
 
 @given(st.text())
 def test_what_a_server_chose_stays_on_one_line(code: str) -> None:
     """T45: control characters forge records."""
-    shown = words.error_type(ServiceError("", code=code, status=400))
+    shown = _words.error_type(ServiceError("", code=code, status=400))
 
     assert shown.isprintable()
     assert len((shown + "x").splitlines()) == 1
@@ -61,7 +61,7 @@ def test_what_a_server_chose_stays_on_one_line(code: str) -> None:
 
 def test_sources_beyond_the_first_thousand_are_not_told_apart() -> None:
     """A program may have one for each of its customers."""
-    sources = words.Sources()
+    sources = _words.Sources()
     names = [sources.known(f"source {n}") for n in range(1002)]
 
     assert names[999:] == ["source 999", "other", "other"]

@@ -17,10 +17,9 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sts_async import Credentials, STSClient
-from sts_async import shapes as s
-from sts_async._core.constraints import Member, violations
-from sts_async._core.shape import Shape
+from sts_async import Credentials, STSClient, shapes
+from sts_async._shape.constraints import Member, violations
+from sts_async._shape.shape import Shape
 from sts_async.errors import STSError
 from sts_async.operations import OPERATIONS
 from sts_async.testing import LocalContainer, LocalIMDS, LocalSTS, Role, User
@@ -135,11 +134,11 @@ async def test_tag_keys_that_differ_only_in_case_are_refused(
 async def test_a_tag_that_was_passed_on_is_not_overridden_in_another_case(server: LocalSTS, client: Client) -> None:
     """D5."""
     first = await client().assume_role(
-        role_arn=ROLE, role_session_name="me", tags=[s.Tag(key="Team", value="a")], transitive_tag_keys=["Team"]
+        role_arn=ROLE, role_session_name="me", tags=[shapes.Tag(key="Team", value="a")], transitive_tag_keys=["Team"]
     )
     with pytest.raises(STSError, match="cannot be overridden"):
         await client(credentials=first.credentials).assume_role(
-            role_arn=ROLE, role_session_name="me", tags=[s.Tag(key="team", value="b")]
+            role_arn=ROLE, role_session_name="me", tags=[shapes.Tag(key="team", value="b")]
         )
 
 
@@ -157,17 +156,17 @@ WORDS = [
     ({"duration_seconds": 899}, "Value '899' at 'durationSeconds'", "have value greater than or equal to 900"),
     ({"duration_seconds": 43201}, "Value '43201' at 'durationSeconds'", "have value less than or equal to 43200"),
     (
-        {"tags": [s.Tag(key="a", value="b"), s.Tag(key="ü!", value="c")]},
+        {"tags": [shapes.Tag(key="a", value="b"), shapes.Tag(key="ü!", value="c")]},
         "Value 'ü!' at 'tags.2.member.key'",
         r"satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+",
     ),
     (
-        {"tags": [s.Tag(key="a", value="!")]},
+        {"tags": [shapes.Tag(key="a", value="!")]},
         "Value '!' at 'tags.1.member.value'",
         r"satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]*",
     ),
     (
-        {"tags": [s.Tag(key=f"k{n}", value="v") for n in range(51)]},
+        {"tags": [shapes.Tag(key=f"k{n}", value="v") for n in range(51)]},
         "Value at 'tags'",
         "have length less than or equal to 50",
     ),
@@ -202,7 +201,7 @@ async def test_a_choice_and_a_missing_member_are_refused_in_the_words_of_the_ser
 def test_patterns_are_those_of_the_model_of_the_api() -> None:
     """D5."""
     model = botocore.session.Session().get_service_model("sts")
-    tag = s.Tag(key="!", value="!")
+    tag = shapes.Tag(key="!", value="!")
     wanted = [model.shape_for(name).metadata["pattern"] for name in ("tagKeyType", "tagValueType")]
 
     assert [sentence.rpartition(": ")[2] for sentence in broken_constraints(tag)] == wanted
@@ -246,11 +245,11 @@ class _Only:
 )
 def test_the_service_refuses_what_the_client_would(name: str, seconds: int | None, tags: list[tuple[str, str]]) -> None:
     """D5: the words are written twice, the rules once."""
-    request = s.AssumeRoleRequest(
+    request = shapes.AssumeRoleRequest(
         role_arn=ROLE,
         role_session_name=name,
         duration_seconds=seconds,
-        tags=[s.Tag(key=key, value=value) for key, value in tags],
+        tags=[shapes.Tag(key=key, value=value) for key, value in tags],
     )
 
     assert len(list(broken_constraints(request))) == len(list(violations(request)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sts_async import errors as e
+from sts_async import errors
 from sts_async.client import STSClient
 from sts_async.errors import ServiceError
 from sts_async.testing import LocalSTS, Role
@@ -74,18 +74,18 @@ async def test_the_session_ends_with_that_of_the_provider(sts: STSClient, saml: 
 @pytest.mark.parametrize(
     ("parts", "error"),
     [
-        ({"expires_in": 0}, e.ExpiredTokenException),
-        ({"begins_in": 60}, e.IDPRejectedClaimException),
-        ({"name": ""}, e.InvalidIdentityTokenException),
-        ({"attributes": {"Role": []}}, e.InvalidIdentityTokenException),
-        ({"attributes": {"RoleSessionName": ["a", "b"]}}, e.InvalidIdentityTokenException),
-        ({"attributes": {"RoleSessionName": ["a b"]}}, e.InvalidIdentityTokenException),
-        ({"attributes": {"SessionDuration": ["long"]}}, e.InvalidIdentityTokenException),
-        ({"session_ends": "<AuthnStatement SessionNotOnOrAfter='late'/>"}, e.InvalidIdentityTokenException),
-        ({"copies": 0}, e.InvalidIdentityTokenException),
-        ({"copies": 2}, e.InvalidIdentityTokenException),
-        ({"doctype": "<!DOCTYPE Response [<!ENTITY x 'y'>]>"}, e.InvalidIdentityTokenException),
-        ({"doctype": "<"}, e.InvalidIdentityTokenException),
+        ({"expires_in": 0}, errors.ExpiredTokenException),
+        ({"begins_in": 60}, errors.IDPRejectedClaimException),
+        ({"name": ""}, errors.InvalidIdentityTokenException),
+        ({"attributes": {"Role": []}}, errors.InvalidIdentityTokenException),
+        ({"attributes": {"RoleSessionName": ["a", "b"]}}, errors.InvalidIdentityTokenException),
+        ({"attributes": {"RoleSessionName": ["a b"]}}, errors.InvalidIdentityTokenException),
+        ({"attributes": {"SessionDuration": ["long"]}}, errors.InvalidIdentityTokenException),
+        ({"session_ends": "<AuthnStatement SessionNotOnOrAfter='late'/>"}, errors.InvalidIdentityTokenException),
+        ({"copies": 0}, errors.InvalidIdentityTokenException),
+        ({"copies": 2}, errors.InvalidIdentityTokenException),
+        ({"doctype": "<!DOCTYPE Response [<!ENTITY x 'y'>]>"}, errors.InvalidIdentityTokenException),
+        ({"doctype": "<"}, errors.InvalidIdentityTokenException),
         ({"attributes": {"Role": [f"{ROLE}2,{PROVIDER}"]}}, ServiceError),
     ],
 )
@@ -96,7 +96,7 @@ async def test_an_unfit_assertion_is_refused(
 
 
 async def test_an_assertion_is_base64(sts: STSClient) -> None:
-    assert type(await refusal(with_saml(sts, "not base64!"))) is e.InvalidIdentityTokenException
+    assert type(await refusal(with_saml(sts, "not base64!"))) is errors.InvalidIdentityTokenException
 
 
 async def test_a_role_can_trust_no_saml_provider_or_this_one(sts: STSClient, server: LocalSTS, saml: Maker) -> None:
@@ -134,15 +134,15 @@ async def test_a_token_is_read(sts: STSClient, client: Callable[..., STSClient],
 @pytest.mark.parametrize(
     ("claims", "error"),
     [
-        ({"exp": 1}, e.ExpiredTokenException),
-        ({"exp": float("nan")}, e.ExpiredTokenException),
-        ({"exp": "soon"}, e.InvalidIdentityTokenException),
-        ({"exp": True}, e.InvalidIdentityTokenException),
-        ({"exp": None}, e.InvalidIdentityTokenException),
-        ({"sub": None}, e.InvalidIdentityTokenException),
-        ({"aud": [1]}, e.InvalidIdentityTokenException),
-        ({"iss": {"a": 1}}, e.InvalidIdentityTokenException),
-        ({"nbf": 1e11}, e.IDPRejectedClaimException),
+        ({"exp": 1}, errors.ExpiredTokenException),
+        ({"exp": float("nan")}, errors.ExpiredTokenException),
+        ({"exp": "soon"}, errors.InvalidIdentityTokenException),
+        ({"exp": True}, errors.InvalidIdentityTokenException),
+        ({"exp": None}, errors.InvalidIdentityTokenException),
+        ({"sub": None}, errors.InvalidIdentityTokenException),
+        ({"aud": [1]}, errors.InvalidIdentityTokenException),
+        ({"iss": {"a": 1}}, errors.InvalidIdentityTokenException),
+        ({"nbf": 1e11}, errors.IDPRejectedClaimException),
     ],
 )
 async def test_an_unfit_token_is_refused(
@@ -153,7 +153,7 @@ async def test_an_unfit_token_is_refused(
 
 @pytest.mark.parametrize("token", ["abcd", "a.b.c", "e30.W10.x", "e30.é.x", "a." + "W1tb" * 4000 + ".c", ".e30.x"])
 async def test_a_token_is_a_jwt(sts: STSClient, token: str) -> None:
-    assert type(await refusal(with_token(sts, token))) is e.InvalidIdentityTokenException
+    assert type(await refusal(with_token(sts, token))) is errors.InvalidIdentityTokenException
 
 
 @pytest.mark.parametrize(
@@ -207,4 +207,4 @@ async def test_calls_that_are_not_signed_are_of_the_region_of_the_server(jwt: Ma
     home = Account(ACCOUNT, disabled_regions=["us-east-1"])
     async with LocalSTS(account=home) as server, server.client() as sts:
         for call in (with_token(sts, jwt()), with_saml(sts, saml())):
-            assert type(await refusal(call)) is e.RegionDisabledException
+            assert type(await refusal(call)) is errors.RegionDisabledException

@@ -9,8 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from sts_async import errors as e
-from sts_async import shapes as s
+from sts_async import errors, shapes
 from sts_async.client import STSClient
 from sts_async.errors import ServiceError
 from sts_async.testing import Account, LocalSTS, Role, User
@@ -28,7 +27,7 @@ async def refusal(call: Any) -> ServiceError:
     return caught.value
 
 
-async def assume(sts: STSClient, role: str = ROLE, **more: Any) -> s.AssumeRoleResponse:
+async def assume(sts: STSClient, role: str = ROLE, **more: Any) -> shapes.AssumeRoleResponse:
     return await sts.assume_role(role_arn=role, role_session_name="me", **more)
 
 
@@ -79,10 +78,10 @@ async def test_a_session_can_be_ended(sts: STSClient, client: Client, server: Lo
 
 async def test_roles_chain(sts: STSClient, client: Client, server: LocalSTS) -> None:
     """Source identity and transitive tags stay with the session, other tags do not."""
-    tags = [s.Tag(key="team", value="blue"), s.Tag(key="day", value="1")]
+    tags = [shapes.Tag(key="team", value="blue"), shapes.Tag(key="day", value="1")]
     first = await assume(sts, tags=tags, transitive_tag_keys=["team"], source_identity="alice")
     chained = client(credentials=first.credentials)
-    second = await assume(chained, f"arn:aws:iam::{ACCOUNT}:role/next", tags=[s.Tag(key="hour", value="2")])
+    second = await assume(chained, f"arn:aws:iam::{ACCOUNT}:role/next", tags=[shapes.Tag(key="hour", value="2")])
 
     assert first.source_identity == second.source_identity == "alice"
     holder = server.principal(second.credentials)
@@ -202,18 +201,18 @@ async def test_the_root_user_assumes_no_role(client: Client, server: LocalSTS) -
 async def test_a_policy_is_a_json_object(sts: STSClient, policy: str) -> None:
     error = await refusal(assume(sts, policy=policy))
 
-    assert type(error) is e.MalformedPolicyDocumentException
+    assert type(error) is errors.MalformedPolicyDocumentException
 
 
 async def test_policies_and_tags_must_fit_into_the_token(sts: STSClient) -> None:
     policy = json.dumps({"Sid": "x" * 4000})
 
-    assert type(await refusal(assume(sts, policy=policy))) is e.PackedPolicyTooLargeException
+    assert type(await refusal(assume(sts, policy=policy))) is errors.PackedPolicyTooLargeException
     response = await assume(
         sts,
         policy={"Statement": []},
-        policy_arns=[s.PolicyDescriptorType(arn="arn:aws:iam::aws:policy/Read"), s.PolicyDescriptorType()],
-        tags=[s.Tag(key="a", value="b")],
+        policy_arns=[shapes.PolicyDescriptorType(arn="arn:aws:iam::aws:policy/Read"), shapes.PolicyDescriptorType()],
+        tags=[shapes.Tag(key="a", value="b")],
     )
     assert response.packed_policy_size == 2
     assert response.session_token_size == 352 + 16 + 28 + 2
@@ -237,7 +236,7 @@ async def test_all_broken_constraints_come_back(sts: STSClient) -> None:
 
 
 async def test_a_member_account_is_entered_for_a_task(sts: STSClient, client: Client, clock: Any) -> None:
-    policy = s.PolicyDescriptorType(arn=s.ROOT_TASK_POLICIES[0])
+    policy = shapes.PolicyDescriptorType(arn=shapes.ROOT_TASK_POLICIES[0])
     issued = await sts.assume_root(target_principal="111122223333", task_policy_arn=policy)
     await sts.assume_root(target_principal="arn:aws:iam::111122223333:root", task_policy_arn=policy, duration_seconds=0)
     root = client(credentials=issued.credentials)
@@ -248,7 +247,7 @@ async def test_a_member_account_is_entered_for_a_task(sts: STSClient, client: Cl
 
 
 async def test_a_member_account_must_be_known_and_the_task_too(clock: Any) -> None:
-    policy = s.PolicyDescriptorType(arn=s.ROOT_TASK_POLICIES[0])
+    policy = shapes.PolicyDescriptorType(arn=shapes.ROOT_TASK_POLICIES[0])
     member = Account("111122223333")
     async with LocalSTS(clock=clock, roles=[], accounts=[member]) as server, server.client() as sts:
         await sts.assume_root(target_principal=member.id, task_policy_arn=policy)
@@ -256,7 +255,7 @@ async def test_a_member_account_must_be_known_and_the_task_too(clock: Any) -> No
         for target, task, code in [
             ("222233334444", policy, "AccessDenied"),
             ("not-an-account", policy, "ValidationError"),
-            (member.id, s.PolicyDescriptorType(arn="arn:aws:iam::aws:policy/Other"), "ValidationError"),
+            (member.id, shapes.PolicyDescriptorType(arn="arn:aws:iam::aws:policy/Other"), "ValidationError"),
         ]:
             assert (await refusal(sts.assume_root(target_principal=target, task_policy_arn=task))).code == code
 
@@ -274,7 +273,7 @@ async def test_only_our_messages_are_decoded(sts: STSClient, server: LocalSTS, s
     message = spoil(server.encode_authorization_message({"allowed": False}))
 
     error = await refusal(sts.decode_authorization_message(encoded_message=message))
-    assert type(error) is e.InvalidAuthorizationMessageException
+    assert type(error) is errors.InvalidAuthorizationMessageException
 
 
 async def test_the_account_of_a_key_is_known(sts: STSClient, server: LocalSTS) -> None:
@@ -311,7 +310,7 @@ async def test_a_trade_in_token_is_exchanged(sts: STSClient, client: Client, ser
     assert identity.arn == response.assumed_principal
     clock.move(60)
     expired = await refusal(sts.get_delegated_access_token(trade_in_token=token))
-    assert type(expired) is e.ExpiredTradeInTokenException
+    assert type(expired) is errors.ExpiredTradeInTokenException
     other = server.encode_authorization_message({"role_arn": ROLE, "expires_at": 1e10})
     assert (await refusal(sts.get_delegated_access_token(trade_in_token=other))).code == "AccessDenied"
     with pytest.raises(ValueError, match="not the ARN of a role"):
@@ -319,9 +318,9 @@ async def test_a_trade_in_token_is_exchanged(sts: STSClient, client: Client, ser
 
 
 async def test_a_federated_user_is_recognised(sts: STSClient, client: Client, clock: Any) -> None:
-    response = await sts.get_federation_token(name="bob", policy={}, tags=[s.Tag(key="a", value="b")])
+    response = await sts.get_federation_token(name="bob", policy={}, tags=[shapes.Tag(key="a", value="b")])
 
-    assert response.federated_user == s.FederatedUser(
+    assert response.federated_user == shapes.FederatedUser(
         federated_user_id=f"{ACCOUNT}:bob", arn=f"arn:aws:sts::{ACCOUNT}:federated-user/bob"
     )
     assert response.credentials.expiration == datetime.fromtimestamp(clock() + 43_200, UTC)
@@ -357,7 +356,7 @@ async def test_the_sessions_of_a_root_user_are_short(client: Client, server: Loc
 @pytest.mark.parametrize(("algorithm", "size"), [("RS256", 256), ("ES384", 96)])
 async def test_a_jwt_says_who_calls(sts: STSClient, clock: Any, algorithm: str, size: int) -> None:
     response = await sts.get_web_identity_token(
-        audience=["app"], signing_algorithm=algorithm, tags=[s.Tag(key="a", value="b")]
+        audience=["app"], signing_algorithm=algorithm, tags=[shapes.Tag(key="a", value="b")]
     )
     header, payload, signature = [
         base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in response.web_identity_token.split(".")
@@ -383,20 +382,20 @@ async def test_a_jwt_of_a_session_is_of_its_role_and_no_longer(sts: STSClient, c
     assert claims["sub"] == ROLE
     assert claims["aud"] == ["a", "b"]
     error = await refusal(session.get_web_identity_token(duration_seconds=901, **ask))
-    assert type(error) is e.SessionDurationEscalationException
+    assert type(error) is errors.SessionDurationEscalationException
 
 
 async def test_a_jwt_has_a_greatest_size(sts: STSClient) -> None:
-    tags = [s.Tag(key=f"{n}", value="x" * 256) for n in range(50)]
+    tags = [shapes.Tag(key=f"{n}", value="x" * 256) for n in range(50)]
     error = await refusal(sts.get_web_identity_token(audience=["a"], signing_algorithm="RS256", tags=tags))
 
-    assert type(error) is e.JWTPayloadSizeExceededException
+    assert type(error) is errors.JWTPayloadSizeExceededException
 
 
 async def test_an_account_can_have_switched_things_off(clock: Any) -> None:
     home = Account(ACCOUNT, outbound_web_identity=False, disabled_regions="eu-south-1")
     async with LocalSTS(clock=clock, account=home, region="eu-south-1") as server, server.client() as sts:
-        policy = s.PolicyDescriptorType(arn=s.ROOT_TASK_POLICIES[0])
+        policy = shapes.PolicyDescriptorType(arn=shapes.ROOT_TASK_POLICIES[0])
         for call in (
             assume(sts),
             sts.get_session_token(),
@@ -404,9 +403,9 @@ async def test_an_account_can_have_switched_things_off(clock: Any) -> None:
             sts.assume_root(target_principal=ACCOUNT, task_policy_arn=policy),
             sts.get_delegated_access_token(trade_in_token=server.trade_in_token(ROLE)),
         ):
-            assert type(await refusal(call)) is e.RegionDisabledException
+            assert type(await refusal(call)) is errors.RegionDisabledException
         error = await refusal(sts.get_web_identity_token(audience=["a"], signing_algorithm="RS256"))
-        assert type(error) is e.OutboundWebIdentityFederationDisabledException
+        assert type(error) is errors.OutboundWebIdentityFederationDisabledException
         await assume(sts, "arn:aws:iam::111122223333:role/elsewhere")
         async with server.client(region="eu-west-1") as elsewhere:
             await assume(elsewhere)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sts_async import shapes as s
+from sts_async import shapes
 from sts_async.client import STSClient
 from sts_async.errors import ServiceError
 from sts_async.testing import ContextProvider, LocalSTS
@@ -28,13 +28,13 @@ async def refusal(call: Any) -> ServiceError:
     return caught.value
 
 
-async def with_token(sts: STSClient, token: str, **more: Any) -> s.AssumeRoleWithWebIdentityResponse:
+async def with_token(sts: STSClient, token: str, **more: Any) -> shapes.AssumeRoleWithWebIdentityResponse:
     return await sts.assume_role_with_web_identity(
         role_arn=ROLE, role_session_name="me", web_identity_token=token, **more
     )
 
 
-def claims_of(response: s.GetWebIdentityTokenResponse) -> dict[str, Any]:
+def claims_of(response: shapes.GetWebIdentityTokenResponse) -> dict[str, Any]:
     payload = response.web_identity_token.split(".")[1]
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return claims
@@ -48,11 +48,11 @@ async def test_a_web_identity_token_sets_the_context_of_its_session(
     server.declare(ContextProvider(provider, subject="email", claims={"team": "groups", "device": "gone", "n": "n"}))
     response = await with_token(sts, jwt(email="somebody@example.com", groups="blue & <red>", n=1))
 
-    assert response.trusted_identity_propagation_context == s.TrustedIdentityPropagationContext(
-        origin_identity=s.OriginIdentity(
+    assert response.trusted_identity_propagation_context == shapes.TrustedIdentityPropagationContext(
+        origin_identity=shapes.OriginIdentity(
             subject="somebody@example.com", subject_type="user", issuer="idp.test", federated_provider_arn=OIDC
         ),
-        transaction_context=s.TransactionContext(identity_provider=s.FrozenMap({"team": "blue & <red>"})),
+        transaction_context=shapes.TransactionContext(identity_provider=shapes.FrozenMap({"team": "blue & <red>"})),
     )
     assert "blue" not in repr(response)
     assert "email" not in repr(server.principal(response.credentials))
@@ -67,7 +67,7 @@ async def test_an_assertion_sets_the_context_of_its_session(sts: STSClient, serv
 
     context = response.trusted_identity_propagation_context
     assert context is not None
-    assert context.origin_identity == s.OriginIdentity(
+    assert context.origin_identity == shapes.OriginIdentity(
         subject="some&body", subject_type="workload", federated_provider_arn=SAML
     )
     assert context.transaction_context is not None

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from sts_async import errors as e
-from sts_async import shapes as s
+from sts_async import errors, shapes
 from sts_async.client import STSClient
 from sts_async.errors import ServiceError
 from sts_async.testing import LocalSTS, User
@@ -29,7 +28,7 @@ async def refusal(call: Any) -> ServiceError:
 async def session(sts: STSClient, client: Client) -> STSClient:
     """A client as the session of a role, which ends after an hour."""
     issued = await sts.assume_role(
-        role_arn=ROLE, role_session_name="me", source_identity="alice", tags=[s.Tag(key="team", value="blue")]
+        role_arn=ROLE, role_session_name="me", source_identity="alice", tags=[shapes.Tag(key="team", value="blue")]
     )
     return client(credentials=issued.credentials)
 
@@ -41,7 +40,7 @@ async def test_the_identity_stays_that_of_the_caller(
     caller = await session.get_caller_identity()
     response = await session.get_scoped_credentials(policy=POLICY, scoped_session_description="nightly\treport")
 
-    assert response.session_info == s.ScopedSession(scoped_session_id=caller.user_id, arn=caller.arn)
+    assert response.session_info == shapes.ScopedSession(scoped_session_id=caller.user_id, arn=caller.arn)
     assert response.source_identity == "alice"
     assert response.scoped_policies_count == 1
     assert response.credentials.expiration == datetime.fromtimestamp(clock() + 3600, UTC)
@@ -75,7 +74,7 @@ async def test_long_term_keys_have_no_session_to_scope(client: Client, server: L
     sts = client(credentials=user.credentials)
 
     for given in ({"policy": POLICY}, {"duration_seconds": 1}, {}):
-        assert type(await refusal(sts.get_scoped_credentials(**given))) is e.InvalidSubjectCredentialsException
+        assert type(await refusal(sts.get_scoped_credentials(**given))) is errors.InvalidSubjectCredentialsException
     session = client(credentials=(await sts.get_session_token()).credentials)
     scoped = await session.get_scoped_credentials(policy=POLICY)
     assert scoped.session_info is not None
@@ -99,14 +98,14 @@ async def test_scoped_credentials_never_outlive_the_session(session: STSClient, 
     assert (await session.get_scoped_credentials(duration_seconds=3000)).credentials.expiration == ends
     for seconds in (3001, 129_600):
         error = await refusal(session.get_scoped_credentials(duration_seconds=seconds))
-        assert type(error) is e.InsufficientSessionLifetimeException
+        assert type(error) is errors.InsufficientSessionLifetimeException
         assert (error.retryable, error.status) == (False, 400)
     short = (await session.get_scoped_credentials(policy=POLICY, duration_seconds=60)).credentials
     assert short.expiration == datetime.fromtimestamp(clock() + 60, UTC)
     scoped = client(credentials=short)
     assert (await scoped.get_scoped_credentials(policy=POLICY)).credentials.expiration == short.expiration
     error = await refusal(scoped.get_scoped_credentials(duration_seconds=61))
-    assert type(error) is e.InsufficientSessionLifetimeException
+    assert type(error) is errors.InsufficientSessionLifetimeException
     clock.move(60)
     assert (await refusal(scoped.get_caller_identity())).code == "ExpiredToken"
     assert (await session.get_caller_identity()).account == ACCOUNT
@@ -134,10 +133,10 @@ async def test_all_policies_must_fit_into_the_token(session: STSClient, client: 
     scoped = client(credentials=first.credentials)
 
     assert (first.session_token_size or 0) > 2000
-    assert type(await refusal(scoped.get_scoped_credentials(policy=long))) is e.PackedPolicyTooLargeException
+    assert type(await refusal(scoped.get_scoped_credentials(policy=long))) is errors.PackedPolicyTooLargeException
     padded = await scoped.get_scoped_credentials(policy=POLICY, minimum_session_token_size=4096)
     assert (padded.session_token_size, padded.session_token_utilization) == (4096, 100)
-    assert type(await refusal(session.get_scoped_credentials(policy="["))) is e.MalformedPolicyDocumentException
+    assert type(await refusal(session.get_scoped_credentials(policy="["))) is errors.MalformedPolicyDocumentException
 
 
 @pytest.mark.parametrize(
@@ -171,7 +170,7 @@ async def test_the_constraints_of_the_model_are_kept(session: STSClient, given: 
 
 async def test_the_session_of_a_root_task_cannot_be_scoped(sts: STSClient, client: Client) -> None:
     """Source: API reference, "You cannot call it with IAM user credentials or root credentials"."""
-    task = s.PolicyDescriptorType(arn=s.ROOT_TASK_POLICIES[0])
+    task = shapes.PolicyDescriptorType(arn=shapes.ROOT_TASK_POLICIES[0])
     issued = await sts.assume_root(target_principal="111122223333", task_policy_arn=task)
     root = client(credentials=issued.credentials)
 

@@ -13,7 +13,7 @@ import pytest
 from multidict import CIMultiDict
 
 import sts_async.testing
-from sts_async import errors as e
+from sts_async import errors
 from sts_async.client import STSClient
 from sts_async.config import Config
 from sts_async.sigv4 import sign
@@ -67,7 +67,7 @@ async def test_a_server_can_be_started_and_stopped_twice() -> None:
     async with server.client(retries=None) as sts:
         await server.stop()
         await server.stop()
-        with pytest.raises(e.ConnectError):
+        with pytest.raises(errors.ConnectError):
             await sts.get_caller_identity()
         await server.start()
 
@@ -132,7 +132,7 @@ async def test_a_client_that_leaves_ends_its_delay(server: LocalSTS, client: Cal
 
 async def test_requests_are_recorded_without_secrets(server: LocalSTS, sts: STSClient) -> None:
     issued = await sts.assume_role(role_arn=ROLE, role_session_name="me")
-    with pytest.raises(e.ServiceError):
+    with pytest.raises(errors.ServiceError):
         await sts.get_access_key_info(access_key_id="A" * 16)
     first, second = server.requests
 
@@ -200,20 +200,20 @@ async def test_repeated_headers_are_one(server: LocalSTS) -> None:
 
 async def test_faults_come_in_order_and_then_service_is_normal(server: LocalSTS, sts: STSClient) -> None:
     server.faults.add(Throttle(times=2), Unavailable())
-    server.faults.add(Refuse(e.IDPCommunicationErrorException), Refuse("Odd", message="m", status=418))
+    server.faults.add(Refuse(errors.IDPCommunicationErrorException), Refuse("Odd", message="m", status=418))
 
     assert len(server.faults) == 5
     seen = []
     for _ in range(5):
-        with pytest.raises(e.ServiceError) as caught:
+        with pytest.raises(errors.ServiceError) as caught:
             await sts.get_caller_identity()
         seen.append((type(caught.value), caught.value.code, caught.value.status))
     assert seen == [
-        (e.ThrottlingError, "Throttling", 400),
-        (e.ThrottlingError, "Throttling", 400),
-        (e.ServiceError, "ServiceUnavailable", 503),
-        (e.IDPCommunicationErrorException, "IDPCommunicationError", 400),
-        (e.ServiceError, "Odd", 418),
+        (errors.ThrottlingError, "Throttling", 400),
+        (errors.ThrottlingError, "Throttling", 400),
+        (errors.ServiceError, "ServiceUnavailable", 503),
+        (errors.IDPCommunicationErrorException, "IDPCommunicationError", 400),
+        (errors.ServiceError, "Odd", 418),
     ]
     assert not server.faults
     await sts.get_caller_identity()
@@ -221,9 +221,9 @@ async def test_faults_come_in_order_and_then_service_is_normal(server: LocalSTS,
 
 
 async def test_every_modelled_error_can_be_asked_for(server: LocalSTS, sts: STSClient) -> None:
-    for error in e.ServiceError.by_code.values():
+    for error in errors.ServiceError.by_code.values():
         server.faults.add(Refuse(error))
-        with pytest.raises(e.ServiceError) as caught:
+        with pytest.raises(errors.ServiceError) as caught:
             await sts.get_caller_identity()
 
         assert type(caught.value) is error
@@ -234,7 +234,7 @@ async def test_every_modelled_error_can_be_asked_for(server: LocalSTS, sts: STSC
 async def test_a_reset_is_a_lost_connection(server: LocalSTS, sts: STSClient, after: Any) -> None:
     server.faults.add(Reset(after=after))
 
-    with pytest.raises(e.ConnectionLost):
+    with pytest.raises(errors.ConnectionLost):
         await sts.get_caller_identity()
     await sts.get_caller_identity()
     assert server.requests[0].status == (None if after == "connect" else 200)
@@ -271,7 +271,7 @@ async def test_a_truncated_answer_is_a_lost_connection(server: LocalSTS, sts: ST
     server.faults.add(Truncate(at_bytes=0), Truncate(at_bytes=20))
 
     for _ in range(2):
-        with pytest.raises(e.ConnectionLost):
+        with pytest.raises(errors.ConnectionLost):
             await sts.get_caller_identity()
 
 
@@ -280,11 +280,11 @@ async def test_anything_can_be_answered(server: LocalSTS, sts: STSClient) -> Non
         Answer(302, headers={"Location": "http://127.0.0.2/"}), Answer(200, "<html/>"), Answer(502, b"\xff")
     )
 
-    with pytest.raises(e.RedirectRefused):
+    with pytest.raises(errors.RedirectRefused):
         await sts.get_caller_identity()
-    with pytest.raises(e.ResponseParseError):
+    with pytest.raises(errors.ResponseParseError):
         await sts.get_caller_identity()
-    with pytest.raises(e.ServiceError, match="502"):
+    with pytest.raises(errors.ServiceError, match="502"):
         await sts.get_caller_identity()
     assert [(record.status, record.code) for record in server.requests] == [(302, None), (200, None), (502, None)]
 
@@ -295,7 +295,7 @@ async def test_a_skewed_clock_refuses_what_is_signed_now(server: LocalSTS) -> No
 
     async with server.client(config=Config(disable_clock_skew_correction=True)) as sts:
         for text in ("not yet current", "Signature expired"):
-            with pytest.raises(e.ServiceError, match=text):
+            with pytest.raises(errors.ServiceError, match=text):
                 await sts.get_caller_identity()
         await sts.get_caller_identity()
     server.faults.add(Skew(-3600, times=2))
@@ -328,8 +328,8 @@ async def test_a_script_can_be_taken_back(server: LocalSTS, sts: STSClient) -> N
         lambda: Truncate(-1),
         lambda: Answer(99),
         lambda: Refuse("A", status=99),
-        lambda: Refuse(e.ThrottlingError),
-        lambda: modelled(e.ServiceError, ""),
+        lambda: Refuse(errors.ThrottlingError),
+        lambda: modelled(errors.ServiceError, ""),
         lambda: LocalSTS().faults.add(Fault()),
         lambda: LocalSTS().faults.add("throttle"),  # type: ignore[arg-type]
     ],

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from sts_async._core.secret import SecretBytes
+from sts_async._shape.secret import SecretBytes
 from sts_async.operations import OPERATIONS
 from sts_async.sigv4 import sign
 from sts_async.testing.directory import Account, Directory, User

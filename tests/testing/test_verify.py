@@ -11,7 +11,7 @@ import pytest
 import yarl
 
 from sts_async import Credentials, GetCallerIdentityRequest, ServiceError, STSClient
-from sts_async._core.skew import ServiceClock
+from sts_async._protocol.clock_skew import ServiceClock
 from sts_async.sigv4 import presign, sign
 from sts_async.testing import LocalSTS
 from sts_async.testing.verify import Received, read_proof

@@ -6,9 +6,9 @@ from urllib.parse import quote
 import pytest
 from lxml import etree
 
-from sts_async import shapes as s
-from sts_async._core import query
-from sts_async._core.secret import SecretBytes
+from sts_async import shapes
+from sts_async._protocol import query
+from sts_async._shape.secret import SecretBytes
 from sts_async.operations import ASSUME_ROLE, ASSUME_ROOT
 from sts_async.testing import wire
 from sts_async.testing.refusals import Refusal
@@ -27,15 +27,15 @@ def assume_role(extra: str) -> Any:
 
 def test_a_request_comes_back_as_it_was_sent() -> None:
     """The two sides of the protocol are inverse to each other, lists and odd characters included."""
-    request = s.AssumeRoleRequest(
+    request = shapes.AssumeRoleRequest(
         role_arn=ARN,
         role_session_name="me",
-        policy_arns=[s.PolicyDescriptorType(arn=f"{ARN}/{n}") for n in range(10)],
+        policy_arns=[shapes.PolicyDescriptorType(arn=f"{ARN}/{n}") for n in range(10)],
         policy={"a": "&=+% \u00ff"},
         duration_seconds=900,
-        tags=[s.Tag(key="ключ", value="a b"), s.Tag(key="b", value="")],
+        tags=[shapes.Tag(key="ключ", value="a b"), shapes.Tag(key="b", value="")],
         transitive_tag_keys=["b"],
-        provided_contexts=[s.ProvidedContext(provider_arn=ARN, context_assertion="abcd")],
+        provided_contexts=[shapes.ProvidedContext(provider_arn=ARN, context_assertion="abcd")],
     )
 
     form = form_of(query.serialize(ASSUME_ROLE, request).decode())
@@ -43,7 +43,7 @@ def test_a_request_comes_back_as_it_was_sent() -> None:
 
 
 def test_a_plus_and_a_percent_encoded_space_are_both_a_space() -> None:
-    assert assume_role("Tags.member.1.Key=a+b&Tags.member.1.Value=c%20d").tags == (s.Tag(key="a b", value="c d"),)
+    assert assume_role("Tags.member.1.Key=a+b&Tags.member.1.Value=c%20d").tags == (shapes.Tag(key="a b", value="c d"),)
 
 
 def test_parameters_come_from_url_and_body() -> None:
@@ -131,7 +131,7 @@ def test_a_missing_structure_is_a_broken_constraint() -> None:
 
 
 def test_what_is_not_known_is_passed_over() -> None:
-    assert assume_role(quote("Näme") + "=1") == s.AssumeRoleRequest(role_arn=ARN, role_session_name="me")
+    assert assume_role(quote("Näme") + "=1") == shapes.AssumeRoleRequest(role_arn=ARN, role_session_name="me")
 
 
 @pytest.mark.parametrize("text", ["a<b>&c", "line\r\nend\ttab", "ünï\U0001f600", "]]>", "&amp;"])

@@ -1,0 +1,247 @@
+"""
+The members of a request as options of the command line: their help, and their values from text.
+
+A structure is written in the shorthand of the AWS CLI, ``Key=a,Value=b``, or as JSON. A list takes several of these
+values, or one list in JSON.
+"""
+
+import argparse
+import inspect
+import json
+import re
+import shutil
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .arguments import UsageError, Values, option_of, whole_number
+
+if TYPE_CHECKING:
+    from .._shape.constraints import Member
+    from ..operations import Operation
+
+
+_FORMS_IN_PROGRAMS = (
+    r", or a mapping that is sent compactly,|, or a `timedelta`|, such as \{.*?\}, or a list of `Tag`|, by their ARNs"
+)
+
+
+def operation_of(name: str) -> "Operation[Any]":
+    """Return the operation of a command."""
+    from ..operations import OPERATIONS
+
+    return next(operation for operation in OPERATIONS if operation.name.lower() == name.replace("-", ""))
+
+
+def add_members(command: argparse.ArgumentParser, operation: "Operation[Any]") -> None:
+    """Add an option for each member of an operation's request."""
+    documented = documented_in(_documentation(command.prog.split()[-1]), "Args")
+    for member in operation.request.__members__:
+        command.add_argument(
+            option_of(member.name),
+            dest=f"member_{member.name}",
+            required=member.required,
+            nargs="+" if member.kind is list else None,
+            action="extend" if member.kind is list else "store",
+            metavar=_metavar(member),
+            type=whole_number if member.kind is int else str,
+            help=_help(member, documented.get(member.name, "")),
+        )
+
+
+def _documentation(command: str) -> str:
+    """Return the docstring of a command's coroutine in `calls`."""
+    from ..calls import Calls
+
+    return inspect.getdoc(getattr(Calls, command.replace("-", "_"))) or ""
+
+
+def description_of(command: str) -> str:
+    """Return the paragraphs of a command's documentation that precede its arguments, with the names of commands."""
+    text = re.split(r"^(?:Args|Raises|Source):", _documentation(command), maxsplit=1, flags=re.MULTILINE)[0].strip()
+    text = re.sub(r"`(\w+)`", lambda name: f"`{name[1].replace('_', '-')}`", text).replace("``", "")
+    width = max(shutil.get_terminal_size().columns - 2, 40)
+    return "\n\n".join(textwrap.fill(paragraph, width) for paragraph in text.split("\n\n"))
+
+
+def documented_in(documentation: str, section: str) -> dict[str, str]:
+    """Return what a section of a docstring, such as ``Args``, says of each name."""
+    text = documentation.partition(f"{section}:\n")[2].partition("\n\n")[0]
+    found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", text, re.MULTILINE)
+    return {name: _plain(" ".join(words.split())) for name, words in found}
+
+
+def _plain(text: str) -> str:
+    """Return text of a docstring without its marks, with options in place of arguments: ``*name*`` is one."""
+    return re.sub(r"\*([a-z]\w*)\*", lambda name: option_of(name[1]), text).replace("``", "")
+
+
+def _help(member: "Member", documented: str) -> str:
+    text = f"{documented} Secret: prefer file://PATH or -." if member.secret else documented
+    text = re.sub(_FORMS_IN_PROGRAMS, "", text)  # here all values are text
+    if member.name == "encoded_message":
+        text += " The whole text of the error, which contains the message, is accepted too."
+    return text.replace("%", "%%")
+
+
+def _metavar(member: "Member") -> str:
+    shape = (member.items or member).kind
+    if shape is int:
+        return "N"
+    return ",".join(f"{m.wire}=..." for m in shape.__members__) if hasattr(shape, "__members__") else "TEXT"
+
+
+def request_of(options: argparse.Namespace, values: Values) -> Any:
+    """
+    Return the request that the options describe.
+
+    Raises:
+        UsageError: A value has not the form that its option takes.
+        ValueError: A file or standard input cannot be read.
+    """
+    members = {
+        member.name: _value(values, option_of(member.name), member, given)
+        for member in operation_of(options.operation).request.__members__
+        if (given := getattr(options, f"member_{member.name}")) is not None
+    }
+    if "encoded_message" in members:
+        from ..errors import encoded_message_in
+
+        members["encoded_message"] = encoded_message_in(members["encoded_message"]) or members["encoded_message"]
+    return operation_of(options.operation).request(**members)
+
+
+# -- Values ----------------------------------------------------------------------------------------------------------
+
+# A name, its value, in quotes or not, and its end. Source: AWS CLI User Guide, "Using shorthand syntax".
+_PAIR = re.compile(
+    r"""(\w+)=(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^,]*))(,|\Z)""",
+    re.DOTALL,
+)
+_PATH = re.compile(r"(file:)?([\w./~-]{1,200})")
+
+
+def _value(values: Values, option: str, member: "Member", given: Any) -> Any:
+    """Return the value of a member from what its option was given."""
+    if member.kind is list:
+        return [item for one in given for item in _items(values, option, member.items, one)]
+    text = values.read(given, option=option)
+    if member.document and text is given:
+        _check_document(option, text)
+    return _one(values, option, member, text, literal=text is given)
+
+
+def _items(values: Values, option: str, member: "Member", given: str) -> list[Any]:
+    """Return the items that one value of a list stands for: those of a list in JSON, or itself."""
+    text = values.read(given, option=option)
+    if text.lstrip().startswith("["):
+        return [_from_json(option, member, item) for item in _parsed(option, text)]
+    return [_one(values, option, member, text, literal=text is given)]
+
+
+def _one(values: Values, option: str, member: "Member", text: Any, *, literal: bool) -> Any:
+    """Return a scalar as it is, and a structure from shorthand or JSON."""
+    if not hasattr(member.kind, "__members__"):
+        return text
+    if text.lstrip().startswith("{"):
+        return _from_json(option, member, _parsed(option, text))
+    fields = {field.wire: field for field in member.kind.__members__}
+    if "=" not in text and len(fields) == 1:
+        text = f"{next(iter(fields))}={text}"  # a policy may be given by its ARN alone
+    pairs = _pairs(text)
+    found = dict(pairs)
+    if len(found) < len(pairs) or not _fit(member, found):
+        shown = json.dumps(dict.fromkeys(fields, "..."))
+        raise UsageError(
+            f"a value of {option} must look like {_metavar(member)}, with double quotes around a value that has a "
+            f"comma in it, or be JSON, such as {shown}"
+        )
+    if literal:  # what a file says names no further file
+        found = {wire: values.read(part, option=option, inside=True) for wire, part in found.items()}
+    return member.kind(**{fields[wire].name: part for wire, part in found.items()})
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """Return the pairs of shorthand, such as ``Key=a,Value="b,c"``; none if it is no shorthand."""
+    found, at = [], 0
+    while match := _PAIR.match(text, at):
+        quoted = match[2] if match[2] is not None else match[3]
+        found.append((match[1], match[4] if quoted is None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)))
+        at = match.end()
+        if not match[5]:
+            return found
+    return []
+
+
+def _fit(member: "Member", found: Any) -> bool:
+    """Say whether these are the fields of a structure: all that are required, and no other."""
+    needed = {field.wire for field in member.kind.__members__ if field.required}  # type: ignore[attr-defined]
+    return bool(needed <= found.keys() <= {field.wire for field in member.kind.__members__})  # type: ignore[attr-defined]
+
+
+def _parsed(option: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass  # raised below, without the context: it quotes what was read
+    raise UsageError(f"{option} begins as JSON does, and is not valid JSON")
+
+
+def _from_json(option: str, member: "Member", value: Any) -> Any:
+    """Return the structure or text that a value of JSON stands for."""
+    if not hasattr(member.kind, "__members__"):
+        if not isinstance(value, member.kind):
+            raise UsageError(f"the JSON of {option} must be a list of texts")
+        return value
+    fields = {field.wire: field for field in member.kind.__members__}
+    if not (isinstance(value, dict) and _fit(member, value) and all(isinstance(one, str) for one in value.values())):
+        shown = json.dumps(dict.fromkeys(fields, "..."))
+        raise UsageError(f"the JSON of {option} must be {shown}, with texts as values, or a list of these")
+    return member.kind(**{fields[wire].name: one for wire, one in value.items()})
+
+
+def _check_document(option: str, text: str) -> None:
+    """Refuse text that is no JSON, and most likely the path of a file with it."""
+    if text.lstrip().startswith("{"):
+        return
+    path = _PATH.fullmatch(text)
+    if path and (path[1] or text.endswith(".json") or Path(text).is_file()):
+        raise UsageError(f"{option} must be JSON (did you mean file://{path[2]}?)")
+    raise UsageError(f"{option} must be JSON: the text itself, or file://PATH for that of a file")
+
+
+# -- Rules -----------------------------------------------------------------------------------------------------------
+
+SIX_DIGITS = "be six digits"
+_LATIN = "have only printable characters of Latin-1, tabs and line breaks"
+_WORDS = {
+    r"match [\w+=,.@-]*": "have only A-Z a-z 0-9 _ + = , . @ -",
+    r"match [\w+=,.@:\/-]*": "have only A-Z a-z 0-9 _ + = , . @ : / -",
+    r"match [\w+=/:,.@-]*": "have only A-Z a-z 0-9 _ + = / : , . @ -",
+    r"match [\d]*": "have only digits",
+    r"match [\w]*": "have only A-Z a-z 0-9 _",
+    r"match [\t\n\r\u0020-\u00FF]+": _LATIN,
+    r"match [\t\n\r\u0020-\u007E\u00A1-\u00FF]*": _LATIN,
+    r"match [\t\n\r\u0020-\u007E\u0085\u00A0-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]+": (
+        "have no control characters"
+    ),
+    r"match [\x21\x23-\x2B\x2D-\x5B\x5D-\x7E]+( [\x21\x23-\x2B\x2D-\x5B\x5D-\x7E]+)*": (
+        "be words of ASCII with one space between them, without quotes, commas and backslashes"
+    ),
+    "have only characters of the Unicode categories L, Z, N or of _.:/=+-@": (
+        "have only letters, digits, spaces and _ . : / = + - @"
+    ),
+}
+"""Rules for characters, as the help says them in place of a pattern."""
+
+
+def in_options(violations: Iterable[str]) -> str:
+    """Return lines of `ParamValidationError` in the terms of the command line."""
+    said = []
+    for violation in violations:
+        path, _, rule = violation.partition(" ")
+        verb, _, rule = rule.partition(" ")
+        rule = SIX_DIGITS if path == "token_code" else _WORDS.get(rule, rule)
+        said.append(f"{option_of(path)} {verb} {rule}")
+    return "; ".join(dict.fromkeys(said))

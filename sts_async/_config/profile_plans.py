@@ -1,0 +1,380 @@
+"""
+What the profiles of the shared files ask for: a profile becomes a plan, which says where its credentials come from.
+
+Plans are values: two are equal when they ask for the same, so that whoever reads the files again sees what has changed.
+
+Source: AWS SDKs and Tools Reference Guide, "Assume role credential provider" and its neighbours. Where a profile asks
+for several things, the order is web identity, role, SSO, keys, login, process. `unused` names what then has no effect.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import attrs
+
+from .._protocol import arns
+from .._protocol.endpoints import REGION_RULE, is_region
+from .._shape.secret import Secret
+from ..errors import CredentialsNotFound, InvalidConfigFile, InvalidRegion
+from ..shapes import Credentials
+from .sections import Section, SharedConfig, in_quotes, named
+from .services import NO_PROFILE, InProfile
+
+LONGEST_CHAIN = 16  # profiles that name each other as their source
+SSO_KEYS = ("sso_account_id", "sso_role_name")  # what makes it a profile with SSO credentials
+SESSION_KEYS = ("sso_session", "sso_start_url", "sso_region", "sso_registration_scopes")
+KINDS = "role_arn, sso_account_id, aws_access_key_id, login_session or credential_process"
+
+
+@attrs.frozen(kw_only=True)
+class KeysPlan:
+    """Keys that stand in the profile, and their account: credentials that differ only in that are equal."""
+
+    credentials: Credentials
+    account_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class NamedPlan:
+    """A source by the name that ``credential_source`` has for it."""
+
+    source: Literal["Environment", "EcsContainer", "Ec2InstanceMetadata"]
+
+
+@attrs.frozen(kw_only=True)
+class RolePlan:
+    """A role, assumed with the credentials of another plan."""
+
+    source: "Plan"
+    role_arn: str
+    role_session_name: str | None = None
+    external_id: str | None = None
+    duration_seconds: int | None = None
+    mfa_serial: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class WebIdentityPlan:
+    """
+    A role, assumed with a token that stands in a file.
+
+    Attributes:
+        remark: What errors about the file say about its path, as it stands in the profile.
+    """
+
+    role_arn: str
+    token_file: str
+    role_session_name: str | None = None
+    duration_seconds: int | None = None
+    remark: str = attrs.field(default="", eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class SSOPlan:
+    """A role of IAM Identity Center."""
+
+    account_id: str
+    role_name: str
+    region: str
+    session_name: str | None
+    start_url: str
+    place: InProfile = NO_PROFILE
+
+
+@attrs.frozen(kw_only=True)
+class LoginPlan:
+    """
+    A session of ``aws login``.
+
+    Its region is that of the profile that it stands in, which can be the source of a profile of another region: a
+    login can be renewed where it was made only.
+    """
+
+    login_session: str
+    region: str | None = None
+    place: InProfile = NO_PROFILE
+
+
+@attrs.frozen(kw_only=True)
+class ProcessPlan:
+    """
+    A process that prints credentials.
+
+    Attributes:
+        remark: What errors about the process say about its command, as it stands in the profile.
+    """
+
+    command: Secret
+    account_id: str | None = None
+    remark: str = attrs.field(default="", eq=False)
+
+
+Plan = KeysPlan | NamedPlan | RolePlan | WebIdentityPlan | SSOPlan | LoginPlan | ProcessPlan
+
+# The keys that each kind of plan uses; the first one makes a profile one of this kind.
+USED: Mapping[type, tuple[str, ...]] = {
+    WebIdentityPlan: ("web_identity_token_file", "role_arn", "role_session_name", "duration_seconds"),
+    RolePlan: (
+        "role_arn",
+        "source_profile",
+        "credential_source",
+        "role_session_name",
+        "external_id",
+        "duration_seconds",
+        "mfa_serial",
+    ),
+    SSOPlan: SSO_KEYS + SESSION_KEYS,
+    KeysPlan: (
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+        "aws_security_token",
+        "aws_account_id",
+    ),
+    LoginPlan: ("login_session",),
+    ProcessPlan: ("credential_process", "aws_account_id"),
+}
+
+
+def plan(shared: SharedConfig, name: str, *, strict_arns: bool = True) -> Plan:
+    """
+    Return what a profile asks for.
+
+    Args:
+        shared: What the files say.
+        name: The profile.
+        strict_arns: Whether the ARNs of roles must be of IAM's grammar, as AWS has them, or only printable.
+
+    Raises:
+        CredentialsNotFound: There is no such profile, or it says nothing of credentials.
+        InvalidConfigFile: It contradicts itself or is incomplete; the message says file, line, profile and key.
+        InvalidRegion: A login stands in a profile whose region is not one.
+    """
+    section = shared.profiles.get(name)
+    if section is None:
+        problem = f"there is no profile {name!r} in the config or credentials file"
+        raise CredentialsNotFound(shared.lacks(problem, "profile", name))
+    found = _plan(shared, section, ())
+    if found is None:
+        raise CredentialsNotFound(section.lacks_all(f"has none of {KINDS}"))
+    for part, its_section in _parts(shared, section, found):
+        if isinstance(part, RolePlan | WebIdentityPlan):
+            _check_arn(its_section, part.role_arn, strict=strict_arns)
+    return found
+
+
+def unused(shared: SharedConfig, name: str, found: Plan) -> tuple[str, ...]:
+    """
+    Return the keys that have no effect on the credentials of a profile, since they belong to another kind of source:
+    each as a sentence that says where it is, and what the credentials come from.
+
+    The keys of an sso-session are left out: other services use them for bearer tokens.
+
+    Args:
+        shared: What the files say.
+        name: The profile.
+        found: Its plan.
+    """
+    known = dict.fromkeys(key for keys in USED.values() for key in keys if key not in SESSION_KEYS)
+    sentences = []
+    for part, section in _parts(shared, shared.profiles[name], found):
+        used = USED[type(part)]
+        if isinstance(part, RolePlan) and section.get("source_profile") == section.name:
+            used += USED[KeysPlan]
+        sentences += [
+            f"{section.where(key)} has no effect, since the credentials of this profile come from {used[0]}"
+            for key in known
+            if key not in used and section.get(key) is not None
+        ]
+    return tuple(sentences)
+
+
+def _parts(shared: SharedConfig, section: Section, found: Plan) -> Iterator[tuple[Plan, Section]]:
+    """Yield the plans that a plan is made of, each with the profile that asks for it."""
+    while True:
+        yield found, section
+        source = section.get("source_profile")
+        if not isinstance(found, RolePlan) or source is None or source == section.name:
+            return
+        found, section = found.source, shared.profiles[str(source)]
+
+
+def _check_arn(section: Section, role_arn: str, *, strict: bool) -> None:
+    if strict and not arns.is_role(role_arn):
+        raise InvalidConfigFile(section.fault(f"must be {arns.ROLE_RULE}", "role_arn"))
+    if not arns.is_plain(role_arn):
+        raise InvalidConfigFile(section.fault(f"must be {arns.PLAIN_RULE}", "role_arn"))
+
+
+def _plan(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> Plan | None:
+    if section.get("web_identity_token_file"):
+        return _web_identity(section)
+    if section.get("role_arn"):
+        return _role(shared, section, visited)
+    if any(section.get(key) for key in SSO_KEYS):
+        return _sso(shared, section, _place(shared, section, visited))
+    if keys := _keys(section):
+        return keys
+    if session := _text(section, "login_session"):
+        place = _place(shared, section, visited)
+        return LoginPlan(login_session=session, region=_region(section), place=place)
+    if command := section.get("credential_process"):
+        remark = section.remark("credential_process")
+        return ProcessPlan(command=Secret(command), account_id=_account_id(section), remark=remark)
+    return None
+
+
+def _web_identity(section: Section) -> WebIdentityPlan:
+    return WebIdentityPlan(
+        role_arn=_needed(section, "role_arn", because="web_identity_token_file"),
+        token_file=_needed(section, "web_identity_token_file", because="role_arn"),
+        role_session_name=_text(section, "role_session_name"),
+        duration_seconds=_duration(section),
+        remark=section.remark("web_identity_token_file"),
+    )
+
+
+def _role(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> RolePlan:
+    return RolePlan(
+        source=_source(shared, section, visited),
+        role_arn=_needed(section, "role_arn", because="source_profile"),
+        role_session_name=_text(section, "role_session_name"),
+        external_id=_text(section, "external_id"),
+        duration_seconds=_duration(section),
+        mfa_serial=_text(section, "mfa_serial"),
+    )
+
+
+def _source(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> Plan:
+    source, source_name = _text(section, "source_profile"), _text(section, "credential_source")
+    if source and source_name:
+        raise InvalidConfigFile(section.fault("excludes credential_source", "source_profile"))
+    if source_name:
+        return _named(section, source_name)
+    if not source:
+        problem = "needs source_profile or credential_source beside it"
+        raise InvalidConfigFile(section.lacks(problem, "source_profile", because="role_arn"))
+    if source == section.name:
+        keys = _keys(section)
+        if keys is None:
+            raise InvalidConfigFile(
+                section.fault("names its own profile, which has no keys", "source_profile") + named(section.ignored)
+            )
+        return keys
+    visited = (*visited, section.name)
+    if source in visited:
+        raise InvalidConfigFile(section.fault(f"closes a circle of {len(visited)} profiles", "source_profile"))
+    if len(visited) > LONGEST_CHAIN:
+        raise InvalidConfigFile(section.fault(f"makes a chain of more than {LONGEST_CHAIN} roles", "source_profile"))
+    following = shared.profiles.get(source)
+    if following is None:
+        problem = section.fault("names a profile that does not exist", "source_profile")
+        raise InvalidConfigFile(shared.lacks(problem, "profile", source, others=True))
+    # Keys end a chain, also beside a role: only the first profile of a chain is asked for its role before its keys.
+    found = _keys(following) or _plan(shared, following, visited)
+    if found is None:
+        problem = section.fault(f"names a profile that has none of {KINDS}", "source_profile")
+        raise InvalidConfigFile(problem + named(following.ignored))
+    return found
+
+
+def _named(section: Section, name: str) -> NamedPlan:
+    match name:
+        case "Environment" | "EcsContainer" | "Ec2InstanceMetadata" as source:
+            return NamedPlan(source=source)
+    problem = "must be Environment, EcsContainer or Ec2InstanceMetadata"
+    raise InvalidConfigFile(section.fault(problem, "credential_source"))
+
+
+def _place(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> InProfile:
+    return InProfile.of(shared, section, in_force=shared.profiles[visited[0]] if visited else section)
+
+
+def _region(section: Section) -> str | None:
+    region = _text(section, "region")
+    if region is not None and not is_region(region):
+        raise InvalidRegion(section.fault(f"is not a region: {REGION_RULE}", "region"))
+    return region
+
+
+def _sso(shared: SharedConfig, section: Section, place: InProfile) -> SSOPlan:
+    session_name = _text(section, "sso_session")
+    settings: Section = section
+    if session_name is not None:
+        session = shared.sso_sessions.get(session_name)
+        if session is None:
+            problem = section.fault("names an sso-session that does not exist", "sso_session")
+            raise InvalidConfigFile(shared.lacks(problem, "sso-session", session_name))
+        for key in session.values:
+            if section.get(key) not in (None, session.get(key)):
+                raise InvalidConfigFile(section.fault(f"contradicts {session.where(key)}", key))
+        settings = session
+    return SSOPlan(
+        account_id=_needed(section, "sso_account_id", because="sso_role_name"),
+        role_name=_needed(section, "sso_role_name", because="sso_account_id"),
+        region=_needed(settings, "sso_region", because="sso_start_url"),
+        session_name=session_name,
+        start_url=_needed(settings, "sso_start_url", because="sso_region"),
+        place=place,
+    )
+
+
+def _keys(section: Section) -> KeysPlan | None:
+    key_id, secret = _line(section, "aws_access_key_id"), _line(section, "aws_secret_access_key")
+    if key_id is None and secret is None:
+        return None
+    if key_id is None or secret is None:
+        present, absent = "aws_access_key_id", "aws_secret_access_key"
+        if key_id is None:
+            present, absent = absent, present
+        raise InvalidConfigFile(section.lacks(f"needs {absent} beside it", absent, because=present))
+    for key in ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_security_token"):
+        if in_quotes(str.__str__(section.get(key) or "")):  # no key and no token begins with one
+            raise InvalidConfigFile(section.fault("must not stand in quotes", key))
+    token = _line(section, "aws_session_token") or _line(section, "aws_security_token")
+    account_id = _account_id(section)
+    credentials = Credentials(
+        access_key_id=str(key_id), secret_access_key=secret, session_token=token, account_id=account_id
+    )
+    return KeysPlan(credentials=credentials, account_id=account_id)
+
+
+def _account_id(section: Section) -> str | None:
+    """Return the account that a profile says its keys are of. What is no such id is ignored: the keys are good."""
+    text = section.get("aws_account_id")
+    return str(text) if arns.is_account_id(text) else None
+
+
+def _duration(section: Section) -> int | None:
+    text = _text(section, "duration_seconds")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InvalidConfigFile(section.fault("must be a whole number of seconds", "duration_seconds"))
+    return int(text)
+
+
+def _needed(section: Section, key: str, *, because: str) -> str:
+    text = _text(section, key)
+    if text is None:
+        raise InvalidConfigFile(section.lacks(f"needs {key} beside it", key, because=because))
+    return text
+
+
+def _text(section: Section, key: str) -> str | None:
+    text = _line(section, key)
+    return None if text is None else str(text)
+
+
+def _line(section: Section, key: str) -> Secret | None:
+    """
+    Return the value of a key, or None when it is not set or blank.
+
+    Raises:
+        InvalidConfigFile: The value continues on other lines. As part of a secret or a name, such lines would only
+            become a refusal by the service.
+    """
+    text = section.get(key)
+    if text is not None and "\n" in text:
+        raise InvalidConfigFile(section.fault("must stand on one line", key))
+    return text

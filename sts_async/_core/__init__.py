@@ -1,1 +1,0 @@
-"""Values in, values out: the rules of the library, with no clock, socket or event loop in sight."""

@@ -1,0 +1,192 @@
+"""What a client is made of, from its options: the endpoint, the transport and the engine."""
+
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+
+import aiohttp
+
+from .._config.certificates import Trust
+from .._config.services import ClientSettings, said_by
+from .._http.transport import AiohttpTransport, Owner
+from .._protocol import endpoints
+from .._protocol.clock_skew import ServiceClock
+from .._protocol.proxies import Proxies, ProxySetting
+from .._runtime.clock import SystemClock
+from .._runtime.defaults import CONNECT_TIMEOUT
+from .._runtime.single_flight import Tasks
+from .._runtime.timeouts import TimeLimits
+from .._wording.option_names import option, setting
+from ..config import Config
+from ..errors import ConfigurationError, STSError
+from ..events import Observer
+from ..protocols import Clock, CredentialsProvider, RetryPolicy
+from ..retries import AdaptiveRetries, StandardRetries
+from .loop import Engine, new_engine
+
+log = logging.getLogger("sts_async")
+
+
+def endpoint_of(config: Config, *, session: aiohttp.ClientSession | None = None) -> endpoints.Endpoint:
+    """
+    Return where requests go, by options that are resolved, and over *session*, if it is the user's.
+
+    Only what decides this is needed: beside an endpoint that is given in code, nothing else. What is signed needs the
+    region, too, so the endpoint keeps its fault.
+
+    Raises:
+        ConfigurationError: There is neither region nor endpoint, they contradict other options, or an option that
+            decides where requests go could not be read.
+    """
+    if config.endpoint_url is None or config.is_found("endpoint_url"):
+        config.need("endpoint_url", "ignore_configured_endpoint_urls", "use_fips_endpoint", "use_dualstack_endpoint")
+    no_region = _no_region(config)
+    if config.endpoint_url is None:
+        config.need("sts_regional_endpoints")
+        if no_region is not None:
+            raise no_region
+    endpoint = endpoints.resolve(
+        region=config.region,
+        endpoint_url=config.endpoint_url,
+        use_fips=bool(config.use_fips_endpoint),
+        use_dualstack=bool(config.use_dualstack_endpoint),
+        use_global_endpoint=config.sts_regional_endpoints == "legacy",
+        allow_http=config.allow_http,
+        what=config.origin_of("endpoint_url"),
+        flags=(config.origin_of("use_fips_endpoint"), config.origin_of("use_dualstack_endpoint")),
+    )
+    return endpoint._replace(
+        signing_region=config.signing_region or endpoint.signing_region,
+        signing_name=config.signing_name or endpoint.signing_name,
+        no_region=no_region,
+        secure=endpoint.secure and (_verifies(config, session) or endpoint.url.startswith("http:")),
+    )
+
+
+def _no_region(config: Config) -> ConfigurationError | None:
+    """Return why there is no region, where more can be said than that it is nowhere."""
+    fault = config.fault("region")
+    if fault is None and config.region is None and config.unread:
+        return ConfigurationError(
+            f"{endpoints.no_region()} (default files that cannot be read: {'; '.join(config.unread)})"
+        )
+    return fault
+
+
+def _verifies(config: Config, session: aiohttp.ClientSession | None) -> bool:
+    """Say whether TLS peers must prove who they are."""
+    if session is None:
+        return config.verify
+    trusted = getattr(session.connector, "_ssl", True)  # aiohttp has no public name for it
+    return trusted.verify_mode is ssl.CERT_REQUIRED if isinstance(trusted, ssl.SSLContext) else trusted is not False
+
+
+def transport_of(
+    config: Config, *, session: aiohttp.ClientSession | None = None, owner: Owner | None = None
+) -> AiohttpTransport:
+    """
+    Return the transport, by options that are resolved. It reads certificates before its first connection with TLS.
+
+    Args:
+        config: The options.
+        session: The user's session, to be used in place of one of our own.
+        owner: The client, for the warning that it was not closed.
+
+    Raises:
+        ConfigurationError: There is a key without its certificate, or an option for connections could not be read.
+    """
+    config.need("app_id", "connect_timeout")
+    trust = None
+    if session is None:
+        config.need("tcp_keepalive", "https_proxy", "http_proxy", "no_proxy")
+        if config.client_key is not None and config.client_certificate is None:
+            raise ConfigurationError(f"{option('client_key')} needs {option('client_certificate')}")
+        trust = Trust.of(config)
+        if not config.verify:
+            log.warning("TLS verification is disabled (%s): credentials can be intercepted", setting("verify", "False"))
+    return AiohttpTransport(
+        session=session,
+        max_connections=config.max_connections,
+        connect_timeout=config.connect_timeout or CONNECT_TIMEOUT,
+        read_timeout=config.read_timeout,
+        max_response_bytes=config.max_response_bytes,
+        trust=trust,
+        app_id=config.app_id,
+        user_agent_suffix=config.user_agent_suffix,
+        proxies=proxies_of(config),
+        keepalive_timeout=config.keepalive_timeout,
+        tcp_keepalive=bool(config.tcp_keepalive),
+        local_address=config.local_address,
+        dns_cache_ttl=config.dns_cache_ttl,
+        owner=owner,
+    )
+
+
+def proxies_of(config: Config) -> Proxies:
+    """Return the proxies, by options that are resolved."""
+    one = _proxy(config, "proxy")
+    return Proxies(
+        https=one or _proxy(config, "https_proxy"),
+        http=one or _proxy(config, "http_proxy"),
+        exceptions=config.no_proxy or "",
+    )
+
+
+def _proxy(config: Config, option: str) -> ProxySetting | None:
+    url = getattr(config, option)
+    return None if url is None else ProxySetting(url=url, origin=config.origin_of(option))
+
+
+def retries_of(config: Config) -> RetryPolicy:
+    """
+    Return the retry policy, by options that are resolved: adaptive, or standard.
+
+    The legacy mode differs from standard in the number of attempts only.
+    """
+    config.need("retry_mode", "max_attempts")
+    policy = StandardRetries if config.retry_mode in ("standard", "legacy") else AdaptiveRetries
+    return policy(max_attempts=config.max_attempts or 1)
+
+
+def engine_of(
+    config: Config,
+    *,
+    endpoint: endpoints.Endpoint | None,
+    no_endpoint: STSError | None = None,
+    transport: AiohttpTransport,
+    credentials: CredentialsProvider,
+    retries: RetryPolicy | None = None,
+    tasks: Tasks | None = None,
+    default_credentials: Callable[[], CredentialsProvider] | None = None,
+    observers: Sequence[Observer] = (),
+    time_limits: TimeLimits | None = None,
+    clock: Clock | None = None,
+    given: Config | None = None,
+) -> Engine:
+    """
+    Return the engine, by options that are resolved. Without an endpoint it only provides credentials.
+
+    *given* has the options as they were given in code, before they were resolved.
+    """
+    clock = clock or SystemClock()
+    if config.time_offset is None:
+        config.need("disable_clock_skew_correction")
+    return new_engine(
+        endpoint=endpoint,
+        no_endpoint=no_endpoint,
+        transport=transport,
+        credentials=credentials,
+        retries=retries or retries_of(config),
+        deadline=config.deadline,
+        observers=observers,
+        handlers=config.handlers,
+        validate=config.validate_parameters,
+        clock=ServiceClock(offset=config.time_offset, corrects=not config.disable_clock_skew_correction),
+        tasks=tasks,
+        default_credentials=default_credentials,
+        settings=ClientSettings(given=said_by(given), resolved=said_by(config)),
+        time_limits=time_limits,
+        wall_clock=clock.time,
+        monotonic=clock.monotonic,
+        sleep=clock.sleep,
+    )

@@ -1,0 +1,89 @@
+"""What all calls of one client share: its transport, its clocks, and what it has learnt."""
+
+import asyncio
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from .._config.services import NO_CLIENT, ClientSettings
+from .._protocol.clock_skew import ServiceClock
+from .._runtime.timeouts import TimeLimits
+from ..protocols import Transport
+
+if TYPE_CHECKING:
+    from .._runtime.semaphore import Gate
+    from ..shapes import ResponseMetadata
+
+
+class Shared:
+    """
+    What all engines of one client share: its transport, its limits, its clocks, and what it has learnt.
+
+    Attributes:
+        transport: Sends HTTP requests.
+        validate: Whether requests are checked before they are sent.
+        settings: What the client's options say about every service that a source calls.
+        clock: The service's time.
+        time_limits: The deadlines of the calls under way.
+        closed: Whether the client is closed.
+        turns: Semaphores for requests queued by the retry policy, by event loop, policy and scope.
+        metadata: What came with the last answers, by the digest of the request.
+        wall_clock: Returns seconds since 1970.
+        monotonic: Returns monotonic seconds.
+        sleep: Waits for some seconds.
+        jitter: Returns a random number in [0, 1).
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "clock",
+        "closed",
+        "jitter",
+        "metadata",
+        "monotonic",
+        "settings",
+        "sleep",
+        "time_limits",
+        "transport",
+        "turns",
+        "validate",
+        "wall_clock",
+    )
+    # Functions, but not methods, for which pyright takes a function in a class with slots.
+    jitter: Any
+    monotonic: Any
+    sleep: Any
+    wall_clock: Any
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        validate: bool = True,
+        settings: ClientSettings = NO_CLIENT,
+        clock: ServiceClock | None = None,
+        time_limits: TimeLimits | None = None,
+        wall_clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.transport = transport
+        self.validate = validate
+        self.settings = settings
+        self.clock = clock or ServiceClock()
+        self.time_limits = time_limits or TimeLimits()
+        self.closed = False
+        self.turns: dict[object, Gate] = {}
+        self.metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
+        self.wall_clock = wall_clock
+        self.monotonic = monotonic
+        self.sleep = sleep
+        self.jitter = jitter
+
+    def lasting_time(self) -> datetime:
+        """Return the time for what is handed out, such as a URL: no single answer with a wrong date decides it."""
+        return datetime.fromtimestamp(self.wall_clock() + self.clock.confirmed, UTC)

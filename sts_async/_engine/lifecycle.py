@@ -1,0 +1,256 @@
+"""
+The life of a client, which its views share: what it was made of, how it starts, and how it is closed.
+
+What starts it is the client's own work, and no caller's: see `_engine.context`. Nothing here sends a request.
+"""
+
+import asyncio
+import sys
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aiohttp
+
+from .._http.transport import AiohttpTransport, Owner
+from .._protocol.endpoints import Endpoint, check_region
+from .._runtime.clock import SystemClock
+from .._runtime.defaults import CLOSE_GRACE, START_SECONDS, TASKS_GRACE
+from .._runtime.single_flight import Flights, Tasks, again
+from .._runtime.threads import NoThread, reading
+from .._runtime.timeouts import TimeLimits
+from ..config import OPTIONS, Config, Surroundings
+from ..errors import ClientClosedError, ConfigurationError, DeadlineExceeded
+from ..events import Observer
+from ..protocols import Clock, CredentialsProvider, RetryPolicy
+from .build import endpoint_of, engine_of, transport_of
+from .client_state import Shared
+from .loop import Engine
+
+LOOK_AGAIN = 10.0  # s between two looks at files that could not be read
+DROP_EVERY = 5.0  # s between two looks at whether the calls of a former engine have ended
+
+
+class Lifecycle:
+    """
+    What a client and its views are made of.
+
+    Args:
+        config: The options that were given in code.
+        credentials: The provider that was given; None for the default chain.
+        retries: The retry policy that was given; None for that of the options.
+        observers: Functions that are told what happens.
+        session: The user's aiohttp session; None for one of our own.
+        clock: What tells the time; None for the clocks of this host.
+        environ: The environment that options are read from; None for that of the process.
+
+    Attributes:
+        surroundings: The options, with environment and shared files.
+        session: As it was given.
+        engine: What calls STS; None before the start and after the end, and while files that could not be read may
+            say something else.
+        current: What calls STS until that is known, or *engine*.
+        endpoint: Where requests go, as far as that is known.
+        resolved: The options with none missing; None before the start.
+        transport: What sends requests; None before the start.
+        closed: Whether the client is closed.
+        made_at: File and line of the program that made the client.
+
+    Raises:
+        ConfigurationError: An option that was given cannot be what it is.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        credentials: CredentialsProvider | None,
+        retries: RetryPolicy | None,
+        observers: Sequence[Observer],
+        session: aiohttp.ClientSession | None,
+        clock: Clock | None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.endpoint: Endpoint | None = None
+        if config.endpoint_url is not None:
+            self.endpoint = endpoint_of(config)  # what is wrong with what is given here is said here
+        elif config.region is not None:
+            check_region(config.region)
+        self.surroundings = Surroundings(config, environ)
+        self.session = session
+        self.engine: Engine | None = None
+        self.current: Engine | None = None
+        self.resolved: Config | None = None
+        self.transport: AiohttpTransport | None = None
+        self.closed = False
+        self.made_at = _place_of_caller()
+        self._credentials = credentials
+        self._retries = retries
+        self._observers = observers
+        self._clock = SystemClock() if clock is None else clock
+        self._defaults: dict[str, CredentialsProvider] = {}
+        self._tasks = Tasks()
+        self._time_limits = TimeLimits()
+        self._starting: Flights[Engine] = Flights()
+        self._started: dict[str, tuple[AiohttpTransport, Engine]] = {}
+        self._incomplete: tuple[Config, tuple[str, ...], Engine] | None = None
+        self._look_again_at = 0.0
+        # What engines that lacked something leave behind. Their calls keep the second part alive.
+        self._former: list[tuple[AiohttpTransport, weakref.ref[Shared]]] = []
+
+    @property
+    def where(self) -> str:
+        """What messages say of where the client calls."""
+        config = self.surroundings.config
+        endpoint = self.endpoint
+        url, region = config.endpoint_url, config.region
+        if endpoint is not None:
+            url, region = endpoint.url, endpoint.signing_region
+        return f"{'' if url is None else f'{url!r}, '}region={region!r}"
+
+    async def ready(self) -> Engine:
+        """Return the engine, which is made when it is first needed, from files: the client's own work."""
+        engine = self.engine or self.current
+        if engine is None:
+            return await self._starting.get(self._tasks, self._start, seconds=START_SECONDS)
+        if self.engine is None and self._clock.monotonic() >= self._look_again_at:
+            self._look_again_at = self._clock.monotonic() + LOOK_AGAIN
+            self._starting.join(self._tasks, self._look_again, seconds=START_SECONDS)
+        return engine
+
+    async def _look_again(self) -> Engine:
+        """Start again, if the files say something else now."""
+        try:
+            return await self._start()
+        except ConfigurationError as error:
+            if not error.recoverable:
+                self.current = None  # the next call starts, and is told
+            raise
+
+    async def ready_within(self, deadline: float | None) -> tuple[Engine, float]:
+        """Return the engine and how many seconds that took, for a caller that waits no more than *deadline* seconds."""
+        if self.engine is not None or deadline is None:
+            return await self.ready(), 0.0
+        began = self._clock.monotonic()
+        limit = self._time_limits.start(deadline)
+        try:
+            with limit:
+                engine = await self.ready()
+        except TimeoutError:
+            if not limit.expired:
+                raise
+            raise ClientClosedError() if self.closed else _not_started(deadline) from None
+        return engine, self._clock.monotonic() - began
+
+    async def _start(self) -> Engine:
+        """
+        Make the engine.
+
+        Files that cannot be read may say who the client is and where it sends requests. A file system that hangs comes
+        back, and a file that is broken is mended. So then the client starts again: with every call if it does not know
+        where to send it, else in the background, when a call comes and 10 s have passed.
+        """
+        replaced: Engine | None = None
+        config = await self.surroundings.resolve()
+        self._look_again_at = self._clock.monotonic() + LOOK_AGAIN
+        if self._incomplete is not None:
+            former, doubts, engine = self._incomplete
+            if (former, doubts) == (config, config.doubts):
+                return engine
+            faulty = former.fault(*OPTIONS) or config.fault(*OPTIONS) or config.doubts
+            if former == config and config.region is not None and not faulty:
+                self._incomplete, self.engine, self.current = None, engine, engine  # the files say nothing else
+                return engine
+            replaced = engine
+        endpoint, no_endpoint = None, None
+        try:
+            endpoint = self.endpoint = endpoint_of(config, session=self.session)
+        except ConfigurationError as error:  # raised when a call needs it
+            no_endpoint = again(error)
+        owner = Owner(f"STSClient({self.where})", *self.made_at)
+        transport = transport_of(config, session=self.session, owner=owner)
+        credentials = self._credentials
+        if credentials is None:
+            try:
+                credentials = await reading(self._default_chain)
+            except NoThread:
+                credentials = self._default_chain()  # without a thread it blocks the event loop, once
+        engine = engine_of(
+            config,
+            endpoint=endpoint,
+            no_endpoint=no_endpoint,
+            transport=transport,
+            credentials=credentials,
+            retries=self._retries,
+            tasks=self._tasks,
+            default_credentials=self._default_chain,
+            observers=self._observers,
+            time_limits=self._time_limits,
+            clock=self._clock,
+            given=self.surroundings.config,
+        )
+        before = self._started.get("parts")
+        if before is not None and before[1] is replaced:
+            self._retire(*self._started.pop("parts"))
+        # Another thread's event loop may have been quicker. No lock: one that is held at a fork stays so in the child.
+        self.transport, engine = self._started.setdefault("parts", (transport, engine))
+        self.resolved = config
+        if self.closed:
+            raise ClientClosedError
+        if config.doubts:
+            self._incomplete = (config, config.doubts, engine)
+            self.current = None if endpoint is None or endpoint.no_region is not None else engine
+        else:
+            self._incomplete, self.engine, self.current = None, engine, engine
+        return engine
+
+    def _retire(self, transport: AiohttpTransport, engine: Engine) -> None:
+        """Close the transport of a former engine when nothing uses that any more."""
+        entry = (transport, weakref.ref(engine.context.shared))
+        self._former.append(entry)
+        self._tasks.spawn(self._drop(entry))
+
+    async def _drop(self, entry: tuple[AiohttpTransport, weakref.ref[Shared]]) -> None:
+        transport, users = entry
+        while users() is not None:  # noqa: ASYNC110 - garbage collection sets no event: it may be in any thread
+            await asyncio.sleep(DROP_EVERY)
+        await transport.aclose()
+        self._former.remove(entry)
+
+    def _default_chain(self) -> CredentialsProvider:
+        """Return what finds credentials when none are given; called in a thread, because importing it reads files."""
+        from ..credentials.default import DefaultChain
+
+        return self._defaults.setdefault("chain", DefaultChain(surroundings=self.surroundings))
+
+    async def aclose(self) -> None:
+        """End the calls under way with `ClientClosedError`, and close the connections, in at most 5 s."""
+        if asyncio._get_running_loop() is None:
+            return  # in a child that was forked inside a coroutine: all that is open belongs to its parent
+        last = self._started.get("parts")
+        self.closed, self.engine, self.current, self._incomplete = True, None, None, None
+        for shared in filter(None, [users() for _, users in self._former]):
+            shared.closed = True
+        if last is not None:
+            last[1].close()
+        else:
+            self._time_limits.close_all()
+        ends = asyncio.get_running_loop().time() + CLOSE_GRACE
+        await self._tasks.aclose(grace=TASKS_GRACE)  # first: what has begun to renew a login may still send it
+        for transport in filter(None, [*(one for one, _ in self._former), self.transport]):
+            await transport.aclose(grace=ends - asyncio.get_running_loop().time())
+
+
+def _place_of_caller() -> tuple[str, int]:
+    """Return file and line of the first frame that is not of this package."""
+    package = __name__.partition(".")[0]
+    frame: Any = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def _not_started(deadline: float) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"the client did not start within {deadline:g} s: it is still reading its configuration files"
+    )

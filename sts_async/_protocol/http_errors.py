@@ -1,0 +1,142 @@
+"""
+What may be said of an answer that refuses: its status, an error code, and the host that a redirect names.
+
+The rest of such an answer may hold anything, also what was sent, and is not shown; but for the message of an error of
+STS, which services in front of it write as JSON.
+"""
+
+import codecs
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from .._shape.secret import HiddenDocument
+from ..errors import CredentialsError
+from .http_messages import HttpRequest, HttpResponse
+from .json_documents import read_object
+from .redaction import Redaction
+
+LONGEST_CODE = 64  # characters
+LONGEST_HOST = 253  # characters
+ERROR_HEADER = "x-amzn-errortype"  # of the JSON protocols, and of API Gateway
+QUERY_ERROR_HEADER = "x-amzn-query-error"  # "code;fault", of services that once spoke the Query protocol
+WRAPPERS = ("ErrorResponse", "Response", "Output")
+CODES = ("__type", "Code", "code", "error")
+MESSAGES = ("Message", "message", "errorMessage", "error_description")
+NOTHING_SENT = Redaction()
+
+
+class Refusal(NamedTuple):
+    """
+    How a service has refused.
+
+    Attributes:
+        status: HTTP status.
+        codes: Every name that the answer has for the error: of AWS, and of OAuth 2.0.
+    """
+
+    status: int
+    codes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, response: HttpResponse, *, sent: HttpRequest | None = None) -> "Refusal":
+        """Return how *response* refuses. What was *sent* in secret is no code, whatever it looks like."""
+        hide = Redaction(sent)
+        names = [response.headers.get(ERROR_HEADER)]
+        try:
+            found = read_object(response.body, what="the answer")
+        except CredentialsError:
+            pass  # a page of a proxy
+        else:
+            names += [found.get("__type"), found.get("code"), found.get("error")]
+        codes = [code for code in map(readable_code, names) if code is not None and hide(code) == code]
+        return cls(response.status, tuple(dict.fromkeys(codes)))
+
+    def __str__(self) -> str:
+        return f"{self.codes[0]} (HTTP {self.status})" if self.codes else f"HTTP {self.status}"
+
+
+def readable_code(value: object) -> str | None:
+    """
+    Return an error code without its namespace, and None for what is not like one: it may be anything.
+
+    A code has at most 64 characters, ASCII letters and ``_``.
+    """
+    if not isinstance(value, str):
+        return None
+    bare = _bare(value)
+    return bare if len(bare) <= LONGEST_CODE and bare.isascii() and bare.replace("_", "").isalpha() else None
+
+
+def _bare(code: str) -> str:
+    """Return an error code without the name space before ``#``, and without the URL that may follow ``:``."""
+    return code.rpartition("#")[2].partition(":")[0].strip()
+
+
+def code_in_headers(headers: Mapping[str, str], *, in_body: str) -> str:
+    """Return the error code of an answer, by its headers and the code *in_body*, or ''. Source: botocore, parsers."""
+    query = headers.get(QUERY_ERROR_HEADER, "").partition(";")[0].strip()
+    return query or in_body or _bare(headers.get(ERROR_HEADER, ""))
+
+
+def json_error(body: bytes) -> dict[str, Any]:
+    """
+    Return an error in JSON as the tree that it would be in XML, or an empty one when *body* holds none.
+
+    API Gateway, load balancers and servers that are not AWS answer so, whatever was asked for: with ``__type`` as in
+    the JSON protocols, with ``message`` alone, or with the members of the Query protocol.
+    """
+    if not body[:1024].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
+        return {}
+    try:
+        found: Any = read_object(body, what="the answer")
+    except CredentialsError:
+        return {}
+    for name in WRAPPERS:
+        if isinstance(found.get(name), HiddenDocument):
+            found = found.get(name)
+    inner = found.get("Error")
+    error = inner if isinstance(inner, HiddenDocument) else found
+    members = {
+        "Code": _bare(_first_text(error, CODES)),
+        "Message": _first_text(error, MESSAGES),
+        "Type": _first_text(error, ("Type",)),
+        "RequestId": _first_text(error, ("RequestId",)) or _first_text(found, ("RequestId", "requestId")),
+    }
+    return {"Error": members}
+
+
+def _first_text(document: Any, names: tuple[str, ...]) -> str:
+    """Return the first member that is text, or ''. Half of a surrogate pair, which no log can have, is replaced."""
+    texts = (document.get(name) for name in names)
+    return next((t.encode("utf-8", "replace").decode() for t in texts if isinstance(t, str) and t), "")
+
+
+def refusal(response: HttpResponse, hide: Redaction = NOTHING_SENT) -> str:
+    """Return the status of an answer, and the host that it names when it is a redirect, unless *hide* hides that."""
+    if not is_redirect(response.status):
+        return f"HTTP {response.status}"
+    redirect = f"HTTP {response.status} redirect"
+    try:
+        parts = urlsplit(response.headers.get("location", ""))
+        host = (parts.hostname or "")[:LONGEST_HOST]
+    except ValueError:
+        return f"{redirect} to an invalid URL: not followed"
+    place = parts.netloc.rpartition("@")[2]  # as it came: a secret in lower case is not found
+    if hide(place) != place:
+        return f"{redirect}: not followed (its host is hidden because it repeats a secret)"
+    return f"{redirect} to {f'host {host!a}' if host else 'a relative URL'}: not followed"
+
+
+def is_redirect(status: int) -> bool:
+    """Say whether an answer with this HTTP status points elsewhere."""
+    return 300 <= status < 400
+
+
+def is_transient(status: int) -> bool:
+    """
+    Say whether what hands out credentials may answer otherwise when it is asked again: it is overloaded, or failed.
+
+    For STS itself the rule is narrower, as its SDKs have it: `errors.TRANSIENT_STATUSES`.
+    """
+    return status == 429 or 500 <= status < 600

@@ -1,0 +1,169 @@
+"""
+What an answer of STS means: a response shape, or the error that it is, as a value.
+
+The document decides, not the content type: some servers send good XML as ``text/html``. Errors are returned rather
+than raised so that no traceback starts in a frame that holds the parsed answer, and with it credentials.
+"""
+
+import re
+from datetime import datetime
+from typing import Any, TypeVar
+
+from .._shape.shape import Shape
+from .._wording.printable import printable
+from ..errors import MAX_CODE, Fault, RedirectRefused, ResponseParseError, ServiceError
+from ..operations import NAMESPACE, Operation
+from ..shapes import Response, ResponseMetadata
+from . import converter
+from .http_errors import code_in_headers, is_redirect, json_error, refusal
+from .http_messages import HttpResponse
+from .lifetime import bounded
+from .redaction import Redaction
+from .xml import Tree, XMLRefused, parse
+
+R = TypeVar("R", bound=Response)
+Sent = tuple[Shape | None, ...]
+"""The request, and the credentials that signed it. A `Redaction` is made of them only for a text that needs one."""
+
+AWS_NAMESPACE = r"(?i)https?://[^/]*\bamazonaws\.com"  # text, which `re` compiles at first use and keeps
+REQUEST_ID_HEADERS = ("x-amzn-requestid", "x-amz-request-id")
+HTML = (b"<!doctype html", b"<html")  # how a page of a proxy begins, in any case
+BEGINNING = 1024  # bytes of a document in which that shows
+UUID = 36  # characters
+HEXADECIMAL = "0123456789abcdefABCDEF-"
+RETRY_AFTER = "x-amz-retry-after"
+FAULTS: dict[str, Fault] = {"Sender": "client", "Receiver": "server"}
+
+
+def read(
+    operation: Operation[R],
+    response: HttpResponse,
+    *,
+    now: datetime,
+    requested: int | None = None,
+    attempts: int = 1,
+    sent: Sent = (),
+) -> R | ServiceError | ResponseParseError:
+    """
+    Return the response of *operation* that is in *response*, or the error that *response* is.
+
+    Args:
+        operation: What was asked.
+        response: What came.
+        now: When it was sent.
+        requested: The lifetime in seconds that was asked for, or None; see `lifetime.bounded`.
+        attempts: How many times the request was sent.
+        sent: The request, and the credentials that signed it: their secrets are hidden in what the service says.
+
+    A `ResponseParseError` is retryable for what a cut connection or a page of a proxy explains, and final for a
+    document that another service has given.
+    """
+    status = response.status
+    if is_redirect(status):
+        return RedirectRefused(refusal(response, Redaction(*sent)), status=status)
+    if "content-encoding" in response.headers and response.headers["content-encoding"].lower() != "identity":
+        compressed = "it is compressed, which was not asked for"
+        return _unexpected(response, sent, compressed) if status < 400 else _service_error({}, response, sent)
+    try:
+        space, name, tree = parse(response.body)
+    except XMLRefused as refused:
+        return _not_xml(response, sent, refused)
+    if status >= 400 or name in ("ErrorResponse", "Error"):
+        return _service_error({name: tree} if name == "Error" else tree, response, sent)
+    if name != f"{operation.name}Response":
+        # A page of a proxy may well be well-formed.
+        return _unexpected(response, sent, f"it is not a {operation.name}Response", retryable=name.lower() == "html")
+    if space != NAMESPACE and _is_of_another_api(space):
+        return _unexpected(response, sent, f"its namespace is that of another AWS API, not {NAMESPACE}")
+    wrapper = f"{operation.name}Result"
+    result = tree.get(wrapper) if isinstance(tree, dict) else None
+    if result is None or isinstance(result, list):
+        return _unexpected(response, sent, f"expected exactly one {wrapper}")
+    metadata = ResponseMetadata(
+        request_id=_request_id(tree, response, sent), status=status, headers=response.headers, attempts=attempts
+    )
+    try:
+        answer = converter.structure(result, operation.response, metadata=metadata)
+    except converter.UNREADABLE:
+        return _unexpected(response, sent, converter.explain(result, operation.response, wrapper))
+    return bounded(answer, now=now, requested=requested, default=operation.default_duration)
+
+
+def _is_of_another_api(space: str) -> bool:
+    """
+    Say whether a name space is one of AWS, but not that of STS.
+
+    Servers that are not AWS have name spaces of their own, such as ``none``, or write that of STS without its last
+    slash. They say nothing of who answers: whoever can answer can write any. What an answer is, its root says.
+    """
+    written = space.strip().rstrip("/").lower().partition("://")[2]
+    return written != NAMESPACE.rstrip("/").partition("://")[2] and re.match(AWS_NAMESPACE, space.strip()) is not None
+
+
+def _not_xml(response: HttpResponse, sent: Sent, refused: XMLRefused) -> ServiceError | ResponseParseError:
+    if response.status >= 400:
+        return _service_error(json_error(response.body), response, sent)
+    if not response.body:
+        return _unexpected(response, sent, "it is empty", retryable=True)
+    beginning = response.body[:BEGINNING].lstrip().lower()
+    page = beginning.startswith(b"<") and any(mark in beginning for mark in HTML)
+    other_service = beginning[:1] in (b"{", b"[") or (refused.final and not page)
+    return _unexpected(response, sent, str(refused), retryable=not other_service)
+
+
+def _unexpected(response: HttpResponse, sent: Sent, reason: str, *, retryable: bool = False) -> ResponseParseError:
+    return ResponseParseError(
+        f"not a valid STS response: {reason} (HTTP {response.status}, {_described(response, Redaction(*sent))})",
+        status=response.status,
+        retryable=retryable,
+    )
+
+
+def _described(response: HttpResponse, hide: Redaction) -> str:
+    kind = hide(response.headers.get("content-type", "no content type"))[:80]
+    return f"{kind!a}, {len(response.body)} bytes"
+
+
+def _service_error(tree: Tree, response: HttpResponse, sent: Sent) -> ServiceError:
+    """Return the error in *tree*, whichever of the known forms it has; with no code in it, the status is the code."""
+    hide = Redaction(*sent)
+    found = _child(tree, "Error") or _child(_child(tree, "Errors"), "Error")
+    known = code_in_headers(response.headers, in_body=_text(found, "Code"))
+    code = hide(known or str(response.status))
+    message = hide(_text(found, "Message") or _text(found, "message"))
+    if not message and not known:
+        message = f"the response contains no STS error ({_described(response, hide)})"
+    error = ServiceError.of(code, response.status)(
+        message,
+        code=code,
+        status=response.status,
+        fault=FAULTS.get(_text(found, "Type")),
+        request_id=_request_id(tree, response, sent) or hide(_text(found, "RequestId")) or None,
+    )
+    error.retry_after = _retry_after(response)
+    return error
+
+
+def _retry_after(response: HttpResponse) -> float | None:
+    """Return the seconds after which the service asked to try again; what is no number of milliseconds asks nothing."""
+    text = response.headers.get(RETRY_AFTER, "")
+    return int(text) / 1000 if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _request_id(tree: Tree, response: HttpResponse, sent: Sent) -> str | None:
+    in_body = (
+        _text(_child(tree, "ResponseMetadata"), "RequestId") or _text(tree, "RequestId") or _text(tree, "RequestID")
+    )
+    found = in_body or next((response.headers[h] for h in REQUEST_ID_HEADERS if h in response.headers), None)
+    if found is None or (len(found) == UUID and not found.strip(HEXADECIMAL)):  # the usual id costs next to nothing
+        return found
+    return printable(Redaction(*sent)(found)[:MAX_CODE])
+
+
+def _child(tree: Any, name: str) -> Any:
+    return tree.get(name) if isinstance(tree, dict) else None
+
+
+def _text(tree: Any, name: str) -> str:
+    text = _child(tree, name)
+    return text if isinstance(text, str) else ""

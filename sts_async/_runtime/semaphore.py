@@ -1,0 +1,59 @@
+"""
+A first-in, first-out semaphore, as `asyncio.Semaphore` with a fast path that is not a coroutine.
+
+It belongs to one event loop.
+"""
+
+import asyncio
+from collections import deque
+
+
+class Gate:
+    """
+    Let callers through in the order in which they came, no more than *places* at a time.
+
+        if not gate.take():
+            await gate.wait()
+        try:
+            ...
+        finally:
+            gate.give_up()
+    """
+
+    __slots__ = ("_free", "_places", "_waiting")
+
+    def __init__(self, places: int) -> None:
+        self._free = self._places = places
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def idle(self) -> bool:
+        """Whether all places are free."""
+        return self._free == self._places
+
+    def take(self) -> bool:
+        """Take a place if one is free, which none is while somebody waits."""
+        if self._free:
+            self._free -= 1
+            return True
+        return False
+
+    async def wait(self) -> None:
+        """Wait for a place that somebody gives up."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self.give_up()  # the place was ours already
+            raise
+
+    def give_up(self) -> None:
+        """Pass the place on to whoever has waited longest, or leave it free."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1

@@ -1,0 +1,170 @@
+"""
+Deadlines for blocks of code, as `asyncio.timeout` gives them.
+
+Each call and each attempt has one, where `asyncio.timeout` costs a timer and several calls. Here all blocks of one
+length share one timer. Each object belongs to one event loop.
+"""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from types import TracebackType
+
+LENGTHS_KEPT = 32  # of deadlines that nobody is running under
+
+
+class Deadlines:
+    """
+    Give blocks of code the same number of seconds each, with one timer for all of them.
+
+        with deadlines.start():
+            ...  # raises TimeoutError when the seconds are over
+
+    Blocks are due in the order in which they began, so the timer is only ever set for the oldest. Every step costs the
+    same, however many blocks are under way.
+
+    Args:
+        seconds: For each block.
+        lengths: Where `TimeLimits` keeps this object, under *seconds*; it leaves when it is idle and there are many.
+    """
+
+    __slots__ = ("_lengths", "_running", "_timer", "loop", "seconds")
+
+    def __init__(self, seconds: float, *, lengths: "dict[float, Deadlines] | None" = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.seconds = seconds
+        # Not a dict: finding its first key takes longer with each key that was deleted before that one.
+        self._running: OrderedDict[Deadline, None] = OrderedDict()
+        self._timer: asyncio.TimerHandle | None = None
+        self._lengths = lengths
+
+    @property
+    def running(self) -> bool:
+        """Whether a block is under way."""
+        return bool(self._running)
+
+    def start(self) -> "Deadline":
+        """Return a context manager for a block that begins now, in the current task."""
+        return Deadline(self)
+
+    def add(self, deadline: "Deadline") -> None:
+        self._running[deadline] = None
+        if self._timer is None:
+            self._timer = self.loop.call_at(deadline.when, self._sweep)
+
+    def remove(self, deadline: "Deadline") -> None:
+        running, lengths = self._running, self._lengths
+        running.pop(deadline, None)
+        if lengths is not None and not running and len(lengths) > LENGTHS_KEPT:
+            self._stop_timer()
+            if lengths.get(self.seconds) is self:
+                del lengths[self.seconds]
+
+    def close(self) -> None:
+        """End all blocks now, as if their time were over, but for those that the caller itself is in."""
+        self._stop_timer()
+        running, self._running = self._running, OrderedDict()
+        for deadline in running:
+            if deadline.task is not asyncio.current_task():
+                deadline.expire()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _sweep(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        while self._running:
+            deadline = next(iter(self._running))
+            if deadline.when > now:
+                self._timer = self.loop.call_at(deadline.when, self._sweep)
+                return
+            self.remove(deadline)
+            deadline.expire()
+
+
+class TimeLimits:
+    """
+    Deadlines of any length, in any event loop; those of one length in one loop share a timer.
+
+    Up to 32 lengths are kept for the next block. Where there are more, each is forgotten with its last block.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[asyncio.AbstractEventLoop, dict[float, Deadlines]] = {}
+
+    def start(self, seconds: float) -> "Deadline":
+        """Return a context manager for a block that begins now, in the current task."""
+        lengths = self._known.get(asyncio.get_running_loop())
+        if lengths is None:
+            lengths = self._new_loop()
+        deadlines = lengths.get(seconds)
+        if deadlines is None:
+            deadlines = lengths[seconds] = Deadlines(seconds, lengths=lengths)
+        return deadlines.start()
+
+    def _new_loop(self) -> dict[float, Deadlines]:
+        for ended in [loop for loop in list(self._known) if loop.is_closed()]:
+            self._known.pop(ended, None)
+        return self._known.setdefault(asyncio.get_running_loop(), {})
+
+    def running(self) -> list[float]:
+        """Return the lengths, in seconds, under which blocks are under way."""
+        every = [known for lengths in list(self._known.values()) for known in list(lengths.values())]
+        return [known.seconds for known in every if known.running]
+
+    def close(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End all blocks of an event loop, from within it."""
+        for deadlines in list(self._known.pop(loop, {}).values()):
+            deadlines.close()
+
+    def close_all(self) -> None:
+        """End all blocks, those of other event loops at their next turn."""
+        here = asyncio.get_running_loop()
+        for loop in list(self._known):
+            if loop is here:
+                self.close(loop)
+            else:
+                with contextlib.suppress(RuntimeError):  # that loop is closed
+                    loop.call_soon_threadsafe(self.close, loop)
+
+
+class Deadline:
+    """
+    The time that one block has; tells its own cancellation from others as `asyncio.Timeout` does.
+
+    Attributes:
+        when: When it is over, by the clock of the event loop.
+        expired: Whether it is.
+        task: What runs it.
+    """
+
+    __slots__ = ("_cancelling", "_owner", "expired", "task", "when")
+
+    def __init__(self, owner: Deadlines) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a deadline needs a task to cancel")
+        self._owner = owner
+        self.task = task
+        self._cancelling = task.cancelling()
+        self.expired = False
+        self.when = owner.loop.time() + owner.seconds
+
+    def expire(self) -> None:
+        self.expired = True
+        self.task.cancel()
+
+    def __enter__(self) -> None:
+        self._owner.add(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._owner.remove(self)
+        if self.expired and self.task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error

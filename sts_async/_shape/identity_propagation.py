@@ -1,0 +1,34 @@
+"""
+Shapes for trusted identity propagation: on whose behalf a session acts, as an identity provider said it.
+
+The API model marks the whole context as sensitive, since it describes an end user. So every member is a secret here.
+"""
+
+# Annotations are read at run time: no `from __future__ import annotations` here.
+from .frozen_map import FrozenMap
+from .shape import Shape, secret, shape
+
+
+@shape
+class OriginIdentity(Shape):
+    """The end user on whose behalf a session acts. A member is None when the session lacks its key."""
+
+    subject: str | None = secret(default=None)
+    subject_type: str | None = secret(default=None)
+    issuer: str | None = secret(default=None)
+    federated_provider_arn: str | None = secret(default=None)
+
+
+@shape
+class TransactionContext(Shape):
+    """Further claims about the request, by the last part of ``aws:TransactionContext/IdentityProvider/...``."""
+
+    identity_provider: FrozenMap[str] | None = secret(default=None)
+
+
+@shape
+class TrustedIdentityPropagationContext(Shape):
+    """What STS set in a session from the identity provider's token. It describes an end user: do not log it."""
+
+    origin_identity: OriginIdentity | None = secret(default=None)
+    transaction_context: TransactionContext | None = secret(default=None)

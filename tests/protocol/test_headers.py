@@ -1,0 +1,53 @@
+"""Headers that are added to a request: which are let through."""
+
+from typing import Any
+
+import pytest
+
+from sts_async._protocol.headers import LONGEST, OWN_HEADERS, checked_headers
+from sts_async.errors import ConfigurationError
+
+
+def test_names_are_in_lower_case_and_values_are_hidden() -> None:
+    """A later one of the same name wins; what a traceback or a `repr` shows has no value."""
+    checked = checked_headers({"X-A": "1", "X-API-Key": "SENTINEL", "x-a": "2", "x-empty": ""})
+
+    assert checked == {"x-a": "2", "x-api-key": "SENTINEL", "x-empty": ""}
+    assert "SENTINEL" not in repr(checked)
+
+
+@pytest.mark.parametrize("name", sorted(OWN_HEADERS))
+def test_what_the_library_makes_is_not_added(name: str) -> None:
+    """T5: in whatever case."""
+    for written in (name, name.upper(), name.title()):
+        with pytest.raises(ConfigurationError, match="is made by the library"):
+            checked_headers({written: "x"})
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a:b", "x-a\r\nx-b", "x-\xe9", "x-a\0", "x" * 129, 1, None, b"x-a"], ids=repr
+)
+def test_what_is_no_name_is_refused(name: Any) -> None:
+    """T5."""
+    with pytest.raises(ConfigurationError, match="is not the name of a header"):
+        checked_headers({name: "SENTINEL"})
+
+
+@pytest.mark.parametrize(
+    "value", ["SENTINEL\r\nX-Evil: 1", "SENTINEL\0", "\xe9", "\x7f", "x" * (LONGEST + 1), 1, None, b"x"]
+)
+def test_what_is_no_value_is_refused_without_being_shown(value: Any) -> None:
+    """T5."""
+    with pytest.raises(
+        ConfigurationError, match=r"value of x-a (contains characters that are invalid|has more than)"
+    ) as caught:
+        checked_headers({"x-a": value})
+
+    frames = caught.traceback[-1].locals
+    assert "SENTINEL" not in str(caught.value) + repr(frames.get("headers")) + repr(frames.get("checked"))
+
+
+@pytest.mark.parametrize("headers", [None, "x-a: 1", [("x-a", "1")], 5], ids=repr)
+def test_what_is_no_mapping_is_refused(headers: Any) -> None:
+    with pytest.raises(ConfigurationError, match="headers must be a mapping of names to values, not a"):
+        checked_headers(headers)

@@ -106,7 +106,7 @@ async def sts_async() -> AsyncIterator[Peer]:
         from sts_async.credentials import RefreshingProvider
 
         class Issued(RefreshingProvider):
-            async def fetch(self, lender: object) -> Credentials:
+            async def fetch(self, context: object) -> Credentials:
                 ends = await source()
                 return Credentials(
                     access_key_id=ACCESS_KEY_ID,
@@ -207,7 +207,7 @@ CONTENDERS: dict[str, Callable[[], AbstractAsyncContextManager[Peer]]] = {
 
 
 @contextlib.contextmanager
-def surroundings() -> Iterator[None]:
+def settings_sources() -> Iterator[None]:
     """Give this process an empty home directory and nothing of AWS in its environment, except that IMDS is off."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
@@ -223,7 +223,7 @@ def surrounded(
     """Return *measure* for the name of a contender, which finds nothing of this machine."""
 
     async def of_contender(name: str, options: argparse.Namespace) -> Figures:
-        with surroundings():
+        with settings_sources():
             async with CONTENDERS[name]() as peer:
                 return await measure(peer, options)
 

@@ -127,7 +127,7 @@ async def suffer(url: str, calls: int) -> None:
     """Call, and print what it cost."""
     keys = Credentials(access_key_id=_loopback.ACCESS_KEY_ID, secret_access_key=_loopback.SECRET_ACCESS_KEY)
     outcome = "no error"
-    config = Config(read_timeout=5)
+    config = Config(attempt_timeout=5)
     options: dict[str, Any] = {"credentials": keys, "config": config, "retries": NoRetries()}
 
     async def call(times: int) -> None:

@@ -93,14 +93,14 @@ if TYPE_CHECKING:
         AttemptFinished,
         CallFinished,
         CredentialsInvalidated,
-        CredentialsKept,
         CredentialsRefreshed,
+        CredentialsRefreshFailed,
         Event,
         Observer,
         RetryScheduled,
     )
     from .handlers import OutgoingRequest, RequestHandler
-    from .protocols import Clock, CredentialsProvider, Lender, RetryPolicy, Transport
+    from .protocols import Clock, CredentialsProvider, ProviderContext, RetryPolicy, Transport
     from .retries import AdaptiveRetries, NoRetries, StandardRetries
     from .shapes import (
         AssumedRoleUser,
@@ -173,9 +173,9 @@ __all__ = [
     "CredentialsError",
     "CredentialsExpired",
     "CredentialsInvalidated",
-    "CredentialsKept",
     "CredentialsNotFound",
     "CredentialsProvider",
+    "CredentialsRefreshFailed",
     "CredentialsRefreshed",
     "DeadlineExceeded",
     "DecodeAuthorizationMessageRequest",
@@ -216,7 +216,6 @@ __all__ = [
     "InvalidRegion",
     "InvalidSubjectCredentialsException",
     "JWTPayloadSizeExceededException",
-    "Lender",
     "LoginProvider",
     "LoginRequired",
     "MalformedPolicyDocumentException",
@@ -233,6 +232,7 @@ __all__ = [
     "ProfileProvider",
     "ProvidedContext",
     "ProviderChain",
+    "ProviderContext",
     "ProxyError",
     "RedirectRefused",
     "RefreshingProvider",

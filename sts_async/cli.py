@@ -16,7 +16,7 @@ from ._cli.arguments import UsageError, Values
 from ._cli.commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, parse
 from ._cli.members import SIX_DIGITS, in_options, operation_of, request_of
 from ._cli.terminal import PREFIX, NoTerminal, OutputLost, ask, complain, in_one_line, say, warnings_shown
-from ._shape.secret import conceal
+from ._shape.secret import redact
 from ._wording.option_names import spoken_in
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
     given: str | None = None
     checked = getattr(options, "config_validate_parameters", True)
     if hasattr(options, "mfa_code"):
-        text: str = conceal(str(values.read(options.mfa_code, option="--mfa-code")).strip())
+        text: str = redact(str(values.read(options.mfa_code, option="--mfa-code")).strip())
         if checked and not _is_mfa_code(text):
             raise UsageError(f"--mfa-code must {SIX_DIGITS}")
         given = text
@@ -190,7 +190,7 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
                 )
             return given
         try:
-            code: str = conceal(await ask(f"MFA code of {in_one_line(serial_number)}: "))
+            code: str = redact(await ask(f"MFA code of {in_one_line(serial_number)}: "))
             if _is_mfa_code(code) or not checked:
                 return code
             problem = f"the code of the MFA device must {SIX_DIGITS}"

@@ -20,7 +20,7 @@ from ._engine.loop import Engine
 from ._protocol.endpoints import check_region
 from ._protocol.headers import checked_headers, cover_headers
 from ._shape.arguments import in_seconds_or_none, other_than
-from ._shape.secret import Unpicklable, conceal_login, without_data
+from ._shape.secret import Unpicklable, redact_userinfo, without_data
 from .calls import Calls
 from .config import Config
 from .credentials.assume_role import AssumeRoleProvider
@@ -53,7 +53,7 @@ class STSClient(Unpicklable, Calls):
     Args:
         region: AWS region. Short for `Config.region`.
         credentials: What signs: `Credentials`, a provider (see `credentials`), any object with a coroutine
-            ``provide_credentials(lender)``, or a coroutine function without arguments that returns `Credentials`. None
+            ``provide_credentials(context)``, or a coroutine function without arguments that returns `Credentials`. None
             finds what every AWS SDK finds on this machine: see `DefaultChain`.
         profile: Profile of the shared files. Short for `Config.profile`.
         endpoint_url: Short for `Config.endpoint_url`.
@@ -86,7 +86,7 @@ class STSClient(Unpicklable, Calls):
         session: aiohttp.ClientSession | None = None,
         clock: Clock | None = None,
     ) -> None:
-        credentials, endpoint_url = without_data(credentials), conceal_login(endpoint_url)
+        credentials, endpoint_url = without_data(credentials), redact_userinfo(endpoint_url)
         _expect(config, Config, "config")
         _expect(session, aiohttp.ClientSession, "session")
         if retries is not None:
@@ -122,7 +122,7 @@ class STSClient(Unpicklable, Calls):
         if self._base is not None:
             return self._base.region
         endpoint = self._life.endpoint
-        return self._life.surroundings.config.region if endpoint is None else endpoint.signing_region
+        return self._life.settings_sources.config.region if endpoint is None else endpoint.signing_region
 
     @property
     def endpoint_url(self) -> str | None:
@@ -130,7 +130,9 @@ class STSClient(Unpicklable, Calls):
         own = self._view(self._life.current) if self._life.current is not None else None
         if own is not None and own.endpoint is not None:
             return own.endpoint.url
-        return self._life.surroundings.config.endpoint_url if self._life.endpoint is None else self._life.endpoint.url
+        return (
+            self._life.settings_sources.config.endpoint_url if self._life.endpoint is None else self._life.endpoint.url
+        )
 
     async def aclose(self) -> None:
         """
@@ -200,7 +202,7 @@ class STSClient(Unpicklable, Calls):
     def _deadline(self) -> float:
         if self._options is not None and self._options.deadline is not None:
             return self._options.deadline
-        return self._life.surroundings.config.deadline if self._base is None else self._base._deadline
+        return self._life.settings_sources.config.deadline if self._base is None else self._base._deadline
 
     def _view(self, engine: Engine) -> Engine:
         """Return the engine of this client or view; *engine* is the client's."""
@@ -219,7 +221,7 @@ class STSClient(Unpicklable, Calls):
         deadline: float | timedelta | None = None,
         retries: RetryPolicy | None = None,
         region: str | None = None,
-        observer: Observer | None = None,
+        observers: Sequence[Observer] = (),
         handlers: Sequence[RequestHandler] = (),
     ) -> Self:
         """
@@ -238,7 +240,7 @@ class STSClient(Unpicklable, Calls):
                 begun.
             retries: Decides about retries.
             region: Region to sign for. Calls go to the endpoint of this region, unless another endpoint is configured.
-            observer: Called with each event, in addition to the observers of the client.
+            observers: Called with each event, after the observers of the client.
             handlers: Take part in each request, after those of the client: see `handlers`.
 
         Raises:
@@ -264,7 +266,7 @@ class STSClient(Unpicklable, Calls):
             deadline,
             retries,
             region,
-            () if observer is None else _checked_observers([observer]),
+            _checked_observers(observers),
             handlers,
         )
         return view

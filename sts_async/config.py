@@ -48,10 +48,10 @@ from ._config.resolution import (
     variables_of,
 )
 from ._config.shared_files import HOME_VARIABLES, SharedFiles
-from ._runtime.defaults import CONNECT_TIMEOUT, DEADLINE, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
-from ._runtime.single_flight import again
+from ._runtime.defaults import ATTEMPT_TIMEOUT, CONNECT_TIMEOUT, DEADLINE, MAX_CONNECTIONS, MAX_RESPONSE_BYTES
+from ._runtime.single_flight import copy_without_traceback
 from ._shape.arguments import in_seconds, in_seconds_or_none
-from ._shape.secret import HiddenMapping, conceal, conceal_login, hiding
+from ._shape.secret import HiddenMapping, hiding, redact, redact_userinfo
 from ._wording import option_names
 from ._wording.option_names import GIVEN
 from .errors import ConfigurationError, InvalidConfigFile
@@ -84,11 +84,11 @@ class _Fault:
 
 
 @hiding(
-    proxy=conceal,
-    https_proxy=conceal,
-    http_proxy=conceal,
-    endpoint_url=conceal_login,
-    ec2_metadata_endpoint=conceal_login,
+    proxy=redact,
+    https_proxy=redact,
+    http_proxy=redact,
+    endpoint_url=redact_userinfo,
+    ec2_metadata_endpoint=redact_userinfo,
 )
 @attrs.frozen(kw_only=True)
 class Config:
@@ -129,7 +129,7 @@ class Config:
             ``legacy``; the others change nothing here.
         connect_timeout: Seconds for a new connection to an address, including TLS, excluding the look-up of addresses.
             Default: 3.1.
-        read_timeout: Seconds for one attempt, including connecting, excluding time queued for a connection.
+        attempt_timeout: Seconds for one attempt, including connecting, excluding time queued for a connection.
             Default: 10.
         deadline: Seconds for a whole call, retries and the wait for credentials included. Default: 30.
         time_offset: Seconds by which the service's clock is ahead of this host's. Default: learnt from its answers,
@@ -227,7 +227,9 @@ class Config:
     )
     # Spelled out: type checkers read from the converter of such a field what it takes.
     connect_timeout: float | None = attrs.field(default=None, converter=in_seconds_or_none, metadata=known(SECONDS))
-    read_timeout: float = attrs.field(default=READ_TIMEOUT, converter=in_seconds, metadata=known_seconds(READ_TIMEOUT))
+    attempt_timeout: float = attrs.field(
+        default=ATTEMPT_TIMEOUT, converter=in_seconds, metadata=known_seconds(ATTEMPT_TIMEOUT)
+    )
     deadline: float = attrs.field(default=DEADLINE, converter=in_seconds, metadata=known_seconds(DEADLINE))
     time_offset: float | None = attrs.field(default=None, converter=in_seconds_or_none, metadata=known(NUMBER))
     disable_clock_skew_correction: bool | None = option(
@@ -320,18 +322,18 @@ class Config:
         return found is not None and found.value == getattr(self, name)
 
     def fault(self, *names: str) -> ConfigurationError | None:
-        """Return why one of these options could not be read, of options that `Surroundings.resolve` has filled in."""
+        """Return why one of these options could not be read, of options that have been resolved."""
         for name in names:
             fault = self._faults.get(name)  # another value may have taken its place since
             if fault is not None and fault.value == getattr(self, name):
-                error = again(fault.error)
+                error = copy_without_traceback(fault.error)
                 assert isinstance(error, ConfigurationError)  # noqa: S101 - a copy is of the same class
                 return error
         return None
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """Default files that could not be read, each with the reason, of options that `Surroundings` has filled in."""
+        """Default files that could not be read, each with the reason, of options that have been resolved."""
         return self._unread
 
     @property
@@ -362,7 +364,7 @@ class Config:
             InvalidConfigFile: A shared file cannot be read, or there is no profile of a name that was given.
             ConfigurationError: A variable or a key of the profile has a value that its option cannot have.
         """
-        here = Surroundings(self, environ)
+        here = SettingsSources(self, environ)
         del environ  # it has keys in it, and a traceback that shows local variables must not
         found = await here.look()
         if found.place is not None:
@@ -379,7 +381,7 @@ VARIABLES = tuple(variable for one in OPTIONS.values() for variable in one.varia
 HIDDEN = frozenset(variable for one in OPTIONS.values() if one.kind.secret for variable in one.variables)
 
 
-class Surroundings:
+class SettingsSources:
     """
     What surrounds the options of one client: the environment, and the shared files.
 
@@ -397,7 +399,7 @@ class Surroundings:
         self.config = config
         self._warned: set[str] = set()
         self.variables = variables_of(environ, names=(*VARIABLES, *HOME_VARIABLES), hidden=HIDDEN)
-        self.files = SharedFiles.at(
+        self.files = SharedFiles.from_environ(
             config=self._path("config_file"), credentials=self._path("credentials_file"), environ=self.variables
         )
 
@@ -468,4 +470,4 @@ class Surroundings:
         )
 
     def __repr__(self) -> str:
-        return f"Surroundings({self.config!r})"
+        return f"SettingsSources({self.config!r})"

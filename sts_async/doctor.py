@@ -16,13 +16,13 @@ from ._config.resolution import DEFAULT, FAULTY, PASSED_OVER, Resolution
 from ._engine.build import endpoint_of, proxies_of
 from ._protocol import regions
 from ._protocol.endpoints import Endpoint, is_known_region
-from ._protocol.proxies import is_near
+from ._protocol.proxies import bypasses_proxy
 from ._runtime.file_reads import FILE_READS
 from ._runtime.files import read
 from ._wording import option_names
 from ._wording.os_errors import reason_of
 from ._wording.printable import printable
-from .config import OPTIONS, Config, Surroundings
+from .config import OPTIONS, Config, SettingsSources
 from .credentials.default import DefaultChain
 from .credentials.source import MFACode
 from .errors import ServiceError, STSError
@@ -81,12 +81,12 @@ async def examine(config: Config, *, mfa_code: MFACode | None = None, check: boo
         mfa_code: Asked for the code of a profile with ``mfa_serial``.
         check: Whether to call GetCallerIdentity, to find out whether STS accepts the credentials.
     """
-    surroundings = Surroundings(config)
-    name, why = surroundings.profile
-    found = await surroundings.look()
-    resolved = surroundings.filled(found)
+    settings_sources = SettingsSources(config)
+    name, why = settings_sources.profile
+    found = await settings_sources.look()
+    resolved = settings_sources.filled(found)
     cause = _Cause("" if found.place is None else str(found.place))
-    files = await _files(surroundings, cause)
+    files = await _files(settings_sources, cause)
     profile = Row("profile", f"{name} ({option_names.origin(why or DEFAULT)})")
     if cause.text and not cause.row:
         cause.row, profile = "profile", Row("profile", cause.text, wrong=True)
@@ -104,7 +104,7 @@ async def examine(config: Config, *, mfa_code: MFACode | None = None, check: boo
         rows.append(_proxy(resolved, found.origins, endpoint))
     trust = await _trust(resolved, found.origins, cause)
     rows += [*trust, *_other_options(resolved, found.origins), *_faults(found, cause)]
-    chain = DefaultChain(mfa_code=mfa_code, surroundings=surroundings)
+    chain = DefaultChain(mfa_code=mfa_code, settings_sources=settings_sources)
     if any(row.wrong for row in trust):
         rows.append(Row("credentials", "not asked: correct the CA bundle above first"))
     else:
@@ -136,9 +136,9 @@ class _Cause:
         return f"see {self.row} above" if self.text and self.text in text else text
 
 
-async def _files(surroundings: Surroundings, cause: _Cause) -> list[Row]:
+async def _files(settings_sources: SettingsSources, cause: _Cause) -> list[Row]:
     rows = []
-    for file in surroundings.files.files:
+    for file in settings_sources.files.files:
         name = f"{file.kind} file"
         places = (f"{file.path}, line ", f"{file.path}: ", f"{file.shown}: ", file.fault or "\0")
         if cause.text.startswith(places):
@@ -206,7 +206,7 @@ def _proxy(config: Config, origins: dict[str, str], endpoint: Endpoint) -> Row:
         return Row("proxy", f"none ({DEFAULT})")
     where = _origin(origins, option)
     try:
-        proxy = proxies_of(config).of(endpoint.url)
+        proxy = proxies_of(config).for_url(endpoint.url)
         if proxy is None:
             return Row("proxy", f"none: {_passed_by(config, origins, endpoint)} ({where} names one)")
         login = ", with a user and a password" if proxy.authorization else ""
@@ -217,7 +217,7 @@ def _proxy(config: Config, origins: dict[str, str], endpoint: Endpoint) -> Row:
 
 def _passed_by(config: Config, origins: dict[str, str], endpoint: Endpoint) -> str:
     host = endpoint.host.rpartition(":")[0] if endpoint.host.rpartition(":")[2].isdigit() else endpoint.host
-    if is_near(host.strip("[]")):
+    if bypasses_proxy(host.strip("[]")):
         return f"{host} is reached directly, as this host and its link always are"
     return f"{_origin(origins, 'no_proxy')} excepts {host}"
 
@@ -227,7 +227,7 @@ async def _trust(config: Config, origins: dict[str, str], cause: _Cause) -> list
         return [Row("CA bundle", f"none: TLS verification is disabled ({option_names.setting('verify', 'False')})")]
     try:
         config.need("ca_bundle")
-        trust = Trust.of(config)
+        trust = Trust.from_config(config)
         if config.ca_bundle is None or trust is None:
             return []
         context = await trust.load()

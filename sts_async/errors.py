@@ -330,7 +330,7 @@ class ServiceError(STSError):
         return f"{text}; encoded authorization failure message: {encoded}"
 
     @classmethod
-    def of(cls, code: str, status: int) -> type["ServiceError"]:
+    def class_for(cls, code: str, status: int) -> type["ServiceError"]:
         """
         Return the narrowest class for an error code and an HTTP status.
 

@@ -140,7 +140,7 @@ class CredentialsRefreshed:
 
 
 @attrs.frozen(kw_only=True)
-class CredentialsKept:
+class CredentialsRefreshFailed:
     """
     A refresh failed, and the cached credentials stay in use. There is one event for each failed attempt.
 
@@ -181,7 +181,12 @@ class CredentialsInvalidated:
 
 
 Event = (
-    AttemptFinished | RetryScheduled | CallFinished | CredentialsRefreshed | CredentialsKept | CredentialsInvalidated
+    AttemptFinished
+    | RetryScheduled
+    | CallFinished
+    | CredentialsRefreshed
+    | CredentialsRefreshFailed
+    | CredentialsInvalidated
 )
 
 

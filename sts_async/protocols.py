@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from ._config.services import ClientSettings
 from ._protocol.endpoints import Endpoint
 from ._protocol.http_messages import HttpRequest, HttpResponse
-from ._runtime.single_flight import Tasks
+from ._runtime.single_flight import BackgroundTasks
 from .errors import STSError
 from .events import Event
 from .operations import Operation
@@ -38,7 +38,7 @@ class Invoker(Protocol):
         ...
 
 
-class Lender(Transport, Protocol):
+class ProviderContext(Transport, Protocol):
     """
     What a client lends to the sources of its credentials: its connections, its STS, its clocks.
 
@@ -61,7 +61,7 @@ class Lender(Transport, Protocol):
 
     endpoint: Endpoint | None
     settings: ClientSettings
-    tasks: Tasks
+    tasks: BackgroundTasks
     client_credentials: "CredentialsProvider | None"
     credentials_key: tuple[object, ...]
     wall_clock: Callable[[], float]
@@ -106,9 +106,9 @@ class Clock(Protocol):
 class CredentialsProvider(Protocol):
     """Finds credentials, and refreshes them when it must: asked anew before every attempt."""
 
-    async def provide_credentials(self, lender: Lender, /) -> Credentials:
+    async def provide_credentials(self, context: ProviderContext, /) -> Credentials:
         """
-        Return credentials that are valid now; *lender* has a coroutine ``send``, for sources that answer over HTTP.
+        Return credentials that are valid now; *context* has a coroutine ``send``, for sources that answer over HTTP.
 
         Raises:
             CredentialsNotFound: There are none here.

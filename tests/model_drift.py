@@ -208,7 +208,7 @@ def _our_retries() -> dict[str, dict[str, Any]]:
         "longest delay": _policies.MAX_BACKOFF,
         "first delay": _policies.BACKOFF_BASE[False],
         "first delay after throttling": _policies.BACKOFF_BASE[True],
-        "longest hint": _policies.MOST_HINT,
+        "longest hint": _policies.MAX_HINT,
     }
     found = {name: {"value": float(number)} for name, number in numbers.items()}
     found |= {f"{kind} {code}": {"retried": True} for kind, those in codes.items() for code in those}

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 from sts_async._engine.loop import new_engine
 from sts_async.credentials import RefreshingProvider
-from sts_async.credentials._schedule import Held, Moment, Step, next_step
+from sts_async.credentials._schedule import CacheState, Moment, Step, next_step
 from sts_async.errors import STSError
-from sts_async.protocols import Lender
+from sts_async.protocols import ProviderContext
 from sts_async.shapes import Credentials
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
@@ -45,7 +45,7 @@ class Identity(RefreshingProvider):
         self.name = f"role {number}"
         self.failures: list[tuple[int, int]] = []  # from which second on callers failed, and how many
 
-    async def fetch(self, lender: Lender) -> Credentials:
+    async def fetch(self, context: ProviderContext) -> Credentials:
         self.fleet.attempts.append((self.fleet.now, self.number))
         if self.fleet.error is not None:
             raise self.fleet.error
@@ -56,7 +56,7 @@ class Identity(RefreshingProvider):
         )
 
     @property
-    def held(self) -> Held:
+    def held(self) -> CacheState:
         return self._caches.all()[-1].held
 
     @property
@@ -94,7 +94,7 @@ class Fleet(logging.Handler):
         self.identities = [Identity(self, number) for number in range(size)]
         self._queue = [(0, number) for number in range(size)]
         absent: Any = None
-        self._lender = new_engine(
+        self._context = new_engine(
             endpoint=None,
             transport=absent,
             credentials=absent,
@@ -134,12 +134,12 @@ class Fleet(logging.Handler):
         while self._queue and self._queue[0][0] == self.now:
             _, number = heapq.heappop(self._queue)
             try:
-                await self.identities[number].provide_credentials(self._lender)
+                await self.identities[number].provide_credentials(self._context)
             except STSError:
                 asked.append((number, False))
             else:
                 asked.append((number, True))
-        while self._lender.tasks._running:
+        while self._context.tasks._running:
             await asyncio.sleep(0)
         for number, served in asked:
             identity = self.identities[number]
@@ -173,10 +173,10 @@ def slots(seconds: Iterable[int], begins: int, ends: int, *, width: int = 10) ->
     return [counts[slot] for slot in range((ends - begins) // width)]
 
 
-def _next(held: Held, second: int) -> int:
+def _next(held: CacheState, second: int) -> int:
     """Return the next second at which a caller may do something else than the one before."""
     at = Moment(START + second + 1, second + 1.0)
-    if next_step(held, now=at) in (Step.REFRESH, Step.REFRESH_BEHIND):
+    if next_step(held, now=at) in (Step.REFRESH, Step.REFRESH_IN_BACKGROUND):
         return second + 1
     moments = (held.advisory, held.mandatory, held.quiet_until)
     later = [moment.monotonic for moment in moments if second + 1 < moment.monotonic < math.inf]

@@ -126,7 +126,7 @@ async def test_making_a_client_does_no_input_or_output() -> None:
         (
             {"region": "eu-west-1", "credentials": {"aws_access_key_id": "SENTINEL"}},
             errors.ConfigurationError,
-            r"provide_credentials\(lender\) or a coroutine function, not a dict",
+            r"provide_credentials\(context\) or a coroutine function, not a dict",
         ),
         ({"region": "eu-west-1", "config": {}}, errors.ConfigurationError, "config must be a Config, not a dict"),
         ({"region": "eu-west-1", "retries": 3}, errors.ConfigurationError, "retries must be a policy such as"),
@@ -732,7 +732,7 @@ async def test_a_source_can_close_its_own_client(raw_server: Start) -> None:
     server = await raw_server(http(ANSWER))
 
     class Closing:
-        async def provide_credentials(self, lender: object) -> Credentials:
+        async def provide_credentials(self, context: object) -> Credentials:
             await sts.aclose()
             return KEYS
 

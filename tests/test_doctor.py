@@ -115,7 +115,7 @@ def test_every_option_that_is_set_shows_the_variable(capsys: pytest.CaptureFixtu
     ):
         assert f"option            {line}\n" in out
     assert "region            eu-west-1 (AWS_REGION)\n" in out
-    assert "read_timeout" not in out
+    assert "attempt_timeout" not in out
 
 
 @pytest.mark.parametrize(

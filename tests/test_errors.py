@@ -23,7 +23,7 @@ ENCODED = "Encoded authorization failure message:"
 
 
 def service_error(message: str = "no", *, code: str = "AccessDenied", status: int = 403, **more: Any) -> ServiceError:
-    return ServiceError.of(code, status)(message, code=code, status=status, **more)
+    return ServiceError.class_for(code, status)(message, code=code, status=status, **more)
 
 
 def an_instance(cls: type[STSError]) -> STSError:
@@ -83,7 +83,7 @@ def test_every_error_says_what_it_is(cls: type[STSError]) -> None:
 @each_modelled
 def test_a_modelled_code_has_a_class_of_its_own(cls: type[ServiceError]) -> None:
     """Codes are unique in STS, so one table serves all operations."""
-    assert ServiceError.of(cls.modelled_code or "", cls.modelled_status or 0) is cls
+    assert ServiceError.class_for(cls.modelled_code or "", cls.modelled_status or 0) is cls
     assert ServiceError.by_code[cls.modelled_code or ""] is cls
 
 
@@ -107,14 +107,14 @@ def test_the_throttling_codes_are_botocore_s_and_one_more() -> None:
 @pytest.mark.parametrize("code", ["AccessDenied", "Unknown", "", "ExpiredToken", "throttling"])
 def test_any_other_code_is_a_plain_service_error(code: str) -> None:
     """ExpiredToken is about the caller's keys, ExpiredTokenException about the token in the request."""
-    assert ServiceError.of(code, 403) is ServiceError
-    assert ServiceError.of(code, 429) is ThrottlingError
+    assert ServiceError.class_for(code, 403) is ServiceError
+    assert ServiceError.class_for(code, 429) is ThrottlingError
 
 
 @each_modelled
 def test_a_modelled_code_says_more_than_the_status_429(cls: type[ServiceError]) -> None:
     """A6: 429 means "slow down" only where the model does not know the code."""
-    assert ServiceError.of(cls.modelled_code or "", 429) is cls
+    assert ServiceError.class_for(cls.modelled_code or "", 429) is cls
 
 
 def test_a_class_of_a_user_can_take_a_code() -> None:

@@ -15,8 +15,8 @@ from sts_async import (
     CallFinished,
     Credentials,
     CredentialsInvalidated,
-    CredentialsKept,
     CredentialsRefreshed,
+    CredentialsRefreshFailed,
     Event,
     RefreshingProvider,
     RetryScheduled,
@@ -141,7 +141,7 @@ async def test_credentials_that_stay_in_use_are_told(raw_server: Start) -> None:
     class Failing(RefreshingProvider):
         fetched = 0
 
-        async def fetch(self, lender: object) -> Credentials:
+        async def fetch(self, context: object) -> Credentials:
             self.fetched += 1
             if self.fetched > 1:
                 raise errors.ConnectError("refused")
@@ -152,7 +152,7 @@ async def test_credentials_that_stay_in_use_are_told(raw_server: Start) -> None:
         await sts.assume_role(**CALL)
         provider.invalidate(KEYS.access_key_id)
         await sts.assume_role(**CALL)
-    (kept,) = [event for event in seen if isinstance(event, CredentialsKept)]
+    (kept,) = [event for event in seen if isinstance(event, CredentialsRefreshFailed)]
 
     assert (kept.source, kept.access_key_id, kept.expiration) == ("Failing", KEYS.access_key_id, None)
     assert isinstance(kept.error, errors.ConnectError)
@@ -180,7 +180,7 @@ async def test_an_observer_that_fails_breaks_nothing_and_is_logged(
 async def test_a_view_has_an_observer_beside_those_of_the_client(raw_server: Start) -> None:
     server, of_client, of_view = await raw_server(http(ANSWER)), list[Event](), list[Event]()
     async with client(server.url, of_client) as sts:
-        await sts.with_options(observer=of_view.append).assume_role(**CALL)
+        await sts.with_options(observers=[of_view.append]).assume_role(**CALL)
         await sts.assume_role(**CALL)
 
     assert (len(of_client), len(of_view)) == (4, 2)

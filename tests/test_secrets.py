@@ -115,7 +115,7 @@ async def test_a_connection_that_fails_shows_no_secret(raw_server: Start, name: 
     for handler in (cut, stall):
         server = await raw_server(handler=handler)
         options = {"region": "eu-west-1", "endpoint_url": server.url, "credentials": KEYS, "retries": NoRetries()}
-        async with STSClient(**options, config=Config(read_timeout=0.2)) as sts:  # type: ignore[arg-type]
+        async with STSClient(**options, config=Config(attempt_timeout=0.2)) as sts:  # type: ignore[arg-type]
             assert_nothing_is_shown(await failure(sts, name))
     await server.stop()
     async with STSClient(region="eu-west-1", endpoint_url=server.url, credentials=KEYS, retries=NoRetries()) as sts:

@@ -39,7 +39,7 @@ ALLOWED = {
     "credentials/watchdog.py:Watchdog.run": WATCH,
     "credentials/watchdog.py:_Running.__init__": WATCH,
     "credentials/watchdog.py:_Running.stands_still": WATCH,
-    "credentials/test_token_file.py:(program).Lender": "a clock of a client",
+    "credentials/test_token_file.py:(program).ProviderContext": "a clock of a client",
     "faults/faulty.py:_perform": "the pace of a server in the loop of the test",
     "faults/leaks.py:Leaks.found": "between two looks; only a test that fails looks for long",
     "faults/servers.py:identities.ask": "connections are closed meanwhile, or not: both are right",

@@ -61,8 +61,8 @@ class Wrapped:
 
     inner: Any
 
-    async def provide_credentials(self, lender: Any) -> Credentials:
-        credentials: Credentials = await self.inner.provide_credentials(lender)
+    async def provide_credentials(self, context: Any) -> Credentials:
+        credentials: Credentials = await self.inner.provide_credentials(context)
         return credentials
 
 
@@ -185,7 +185,7 @@ async def test_a_cache_whose_client_has_gone_is_dropped() -> None:
 
 
 async def test_the_caches_of_a_provider_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sts_async.credentials._cache_per_client.MOST_CACHES", 3)
+    monkeypatch.setattr("sts_async.credentials._cache_per_client.MAX_CACHES", 3)
     role = AssumeRoleProvider(role_arn=ROLE)
     users = [StaticProvider(User(f"user-{number}").credentials) for number in range(5)]
     async with LocalSTS() as server, server.client() as sts:
@@ -218,8 +218,8 @@ class HandsOn(RefreshingProvider):
         super().__init__()
         self.inner = inner
 
-    async def fetch(self, lender: Any) -> Credentials:
-        credentials: Credentials = await self.inner.provide_credentials(lender)
+    async def fetch(self, context: Any) -> Credentials:
+        credentials: Credentials = await self.inner.provide_credentials(context)
         return credentials
 
 
@@ -361,8 +361,8 @@ async def test_a_view_of_a_view_adds_to_its_options() -> None:
     """E2."""
     seen: list[str] = []
     async with LocalSTS() as server, server.client() as sts:
-        view = sts.with_options(observer=lambda _: seen.append("first"), deadline=7)
-        inner = view.with_options(observer=lambda _: seen.append("second"), headers={"x-trace": "1"})
+        view = sts.with_options(observers=[lambda _: seen.append("first")], deadline=7)
+        inner = view.with_options(observers=[lambda _: seen.append("second")], headers={"x-trace": "1"})
         await inner.get_caller_identity()
 
         assert inner._deadline == 7

@@ -15,7 +15,7 @@ from typing import IO, Any, NoReturn
 
 from .terminal import complain, say
 
-MOST_BYTES = 256 * 1024  # of a value from a file or standard input; the longest member of STS has 100,000 characters
+MAX_BYTES = 256 * 1024  # of a value from a file or standard input; the longest member of STS has 100,000 characters
 _OPTION = r"--[a-z]+(?:-[a-z]+)*"
 _HARMLESS = re.compile(
     r"the following arguments are required: [\w, -]+"
@@ -213,9 +213,9 @@ class Values:
 
 def _text_of(stream: IO[bytes], *, what: str) -> str:
     """Return what is in a file, a pipe or a device, of which no more is read than a value may have."""
-    data = stream.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"{what} is larger than {MOST_BYTES:,} bytes")
+    data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{what} is larger than {MAX_BYTES:,} bytes")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

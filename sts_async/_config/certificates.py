@@ -16,7 +16,7 @@ from .._runtime.threads import NoThread
 from ..config import Config
 from ..errors import ConfigurationError
 
-MOST_CERTIFICATES = 4 << 20  # bytes of a file
+MAX_CERTIFICATES = 4 << 20  # bytes of a file
 # A block of PEM. Text outside of blocks is no matter, whatever its encoding. Source: RFC 7468, sections 2 and 5.2.
 _BEGIN = rb"(?m)^-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE)-----[ \t\r]*$"
 _BLOCK = _BEGIN + rb"([^-]*)^-----END \1-----"
@@ -35,7 +35,7 @@ class Trust:
         self.context: ssl.SSLContext | None = None
 
     @classmethod
-    def of(cls, config: Config) -> "Trust | None":
+    def from_config(cls, config: Config) -> "Trust | None":
         """Return what options that are resolved ask for, or None for the system's authorities and no certificate."""
         own = config.verify and (config.ca_bundle is not None or config.fault("ca_bundle") is not None)
         return cls(config) if own or not config.verify or config.client_certificate is not None else None
@@ -98,7 +98,7 @@ def _authorities(config: Config) -> ssl.SSLContext:
     if config.ca_bundle is None:
         return ssl.create_default_context()
     try:
-        data, _ = files.read(files.expand(config.ca_bundle, os.environ), most=MOST_CERTIFICATES)
+        data, _ = files.read(files.expand(config.ca_bundle, os.environ), most=MAX_CERTIFICATES)
         plain, trusted = _certificates(data)
         if not trusted:
             return ssl.create_default_context(cadata=plain)
@@ -160,10 +160,10 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     """Have *context* show a client's certificate. The module `ssl` takes paths only."""
     option, path = "client_certificate", certificate
     try:
-        files.read(certificate, most=MOST_CERTIFICATES)
+        files.read(certificate, most=MAX_CERTIFICATES)
         if key is not None:
             option, path = "client_key", key
-            files.read(key, most=MOST_CERTIFICATES)
+            files.read(key, most=MAX_CERTIFICATES)
         context.load_cert_chain(certificate, key, password=_no_password)
         return
     except ssl.SSLError:

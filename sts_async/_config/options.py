@@ -14,7 +14,7 @@ from .._protocol.endpoints import is_region
 from .._protocol.headers import TCHAR
 from .._protocol.proxies import PROXY_RULE, is_proxy
 from .._shape.arguments import is_seconds, is_whole
-from .._shape.secret import TAKEN, Secret, conceal, conceal_login
+from .._shape.secret import TAKEN, Secret, redact, redact_userinfo
 from ..errors import ConfigurationError
 
 _HEADER_WORD = rf"{TCHAR}{{1,50}}"
@@ -97,7 +97,7 @@ def _is_handler(value: object) -> bool:
 def _text(text: str) -> str:
     if not text.isprintable():
         raise ValueError
-    return conceal_login(str(text))  # type: ignore[no-any-return]  # of a profile it is a `Secret`
+    return redact_userinfo(str(text))  # type: ignore[no-any-return]  # of a profile it is a `Secret`
 
 
 def _flag(text: str) -> bool:
@@ -261,7 +261,7 @@ def option(
 ) -> Any:
     """Return an attrs field for what environment and profile can say: None, unless it is given in code."""
     metadata = known(kind, variables=variables, key=key, default=default, decides=decides)
-    return attrs.field(default=None, metadata=metadata, converter=conceal if kind.secret else None)
+    return attrs.field(default=None, metadata=metadata, converter=redact if kind.secret else None)
 
 
 def setting(kind: Kind, *, default: Any) -> Any:

@@ -38,18 +38,18 @@ __all__ = ["EMPTY", "Ignored", "Kind", "Section", "SharedConfig", "Value", "deco
 
 Kind = Literal["config", "credentials"]
 
-MOST_TEXT = 1 << 20  # characters of a file
-MOST_LINES = 50_000  # of a file: five for each of the most profiles
-MOST_LINE = 1 << 16  # characters of a line
-MOST_SECTIONS = 10_000  # of each kind: profiles, sso-sessions, services
-MOST_WARNINGS = 20  # that are kept for a file; how many more there are is said
-MOST_IGNORED = 1_000  # ignored lines of each kind that errors can name
-MOST_NAME = 1_000  # characters of a name in quotes; the time to unquote grows with the square of them
+MAX_TEXT = 1 << 20  # characters of a file
+MAX_LINES = 50_000  # of a file: five for each of the most profiles
+MAX_LINE = 1 << 16  # characters of a line
+MAX_SECTIONS = 10_000  # of each kind: profiles, sso-sessions, services
+MAX_WARNINGS = 20  # that are kept for a file; how many more there are is said
+MAX_IGNORED = 1_000  # ignored lines of each kind that errors can name
+MAX_NAME = 1_000  # characters of a name in quotes; the time to unquote grows with the square of them
 
 NAME_CHARACTERS = PLAIN  # of section names and keys
 # A key is shown only when it looks like that of a setting: a line torn out of a token can look like any other key.
 KEY_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
-MOST_KEY = 50  # characters of it
+MAX_KEY = 50  # characters of it
 COMMENTS = ("#", ";")
 COMMANDS = frozenset({"credential_process"})  # keys whose values are read as a shell reads a command
 QUOTES = frozenset("'\"\\")
@@ -156,8 +156,8 @@ class _Reader:
         for self._line, line in enumerate(lines, 1):
             wrong = None
             stripped = line.strip()
-            if len(line) > MOST_LINE:
-                wrong = f"longer than {MOST_LINE:,} characters"
+            if len(line) > MAX_LINE:
+                wrong = f"longer than {MAX_LINE:,} characters"
             elif not stripped or stripped.startswith(COMMENTS):
                 continue
             elif line[0].isspace():
@@ -189,7 +189,7 @@ class _Reader:
         if name not in sections:
             sections[name] = _Open(kind, name, self._line)
         self._section = sections[name]
-        return f"more than {MOST_SECTIONS:,} sections of this kind" if len(sections) > MOST_SECTIONS else None
+        return f"more than {MAX_SECTIONS:,} sections of this kind" if len(sections) > MAX_SECTIONS else None
 
     def _meaning(self, inside: str) -> tuple[dict[str, _Open], SectionKind, str] | None:
         """Return where a section belongs, its kind and its name, or None when it does not count in this file."""
@@ -257,17 +257,17 @@ class _Reader:
         if self._section is None or not self._section.name:
             return place
         key = self._property.key if self._property is not None else ""
-        shown = key if key and len(key) < MOST_KEY and KEY_CHARACTERS.issuperset(key) else None
+        shown = key if key and len(key) < MAX_KEY and KEY_CHARACTERS.issuperset(key) else None
         return f"{called(self._section.kind, self._section.name, shown)} ({place})"
 
     def _ignore(self, text: str, ignored: list[Ignored], rule: str, *, what: str) -> None:
-        if len(ignored) < MOST_IGNORED:
+        if len(ignored) < MAX_IGNORED:
             heading = _HEADINGS[self._kind] if what == "section" else ""
             ignored.append(Ignored(Secret(text), self._file, self._line, rule, heading))
         self._warn(f"this {what} is ignored: {rule}")
 
     def _warn(self, what: str) -> None:
-        if len(self._warnings) < MOST_WARNINGS:
+        if len(self._warnings) < MAX_WARNINGS:
             self._warnings.append(f"{self._place()}: {what}")
         else:
             self._unsaid += 1
@@ -312,7 +312,7 @@ def _unquoted(text: str) -> str | None:
     """
     if _is_name(text):
         return text
-    if len(text) > MOST_NAME or QUOTES.isdisjoint(text):
+    if len(text) > MAX_NAME or QUOTES.isdisjoint(text):
         return None
     try:
         words = shlex.split(text)
@@ -353,8 +353,8 @@ def _remark(done: _Property) -> str:
 
 def _decoded(data: bytes) -> tuple[Secret, str]:
     """Return the text of a file, and what is wrong with it or the empty string."""
-    if len(data) > MOST_TEXT:
-        return Secret(), f": larger than {MOST_TEXT:,} bytes"
+    if len(data) > MAX_TEXT:
+        return Secret(), f": larger than {MAX_TEXT:,} bytes"
     try:
         text = Secret(data.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -365,10 +365,10 @@ def _decoded(data: bytes) -> tuple[Secret, str]:
 
 def _unfit(text: str) -> str:
     """Return what is wrong with the text of a file as a whole, or the empty string."""
-    if len(text) > MOST_TEXT:
-        return f": larger than {MOST_TEXT:,} characters"
+    if len(text) > MAX_TEXT:
+        return f": larger than {MAX_TEXT:,} characters"
     nul = text.find("\0")
     if nul >= 0:
         line = text.count("\n", 0, nul) + 1
         return f", line {line}: a NUL character; is the file UTF-16?"
-    return f": more than {MOST_LINES:,} lines" if text.count("\n") >= MOST_LINES else ""
+    return f": more than {MAX_LINES:,} lines" if text.count("\n") >= MAX_LINES else ""

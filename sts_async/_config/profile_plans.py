@@ -20,7 +20,7 @@ from ..shapes import Credentials
 from .sections import Section, SharedConfig, in_quotes, named
 from .services import NO_PROFILE, InProfile
 
-LONGEST_CHAIN = 16  # profiles that name each other as their source
+MAX_CHAIN = 16  # profiles that name each other as their source
 SSO_KEYS = ("sso_account_id", "sso_role_name")  # what makes it a profile with SSO credentials
 SESSION_KEYS = ("sso_session", "sso_start_url", "sso_region", "sso_registration_scopes")
 KINDS = "role_arn, sso_account_id, aws_access_key_id, login_session or credential_process"
@@ -264,8 +264,8 @@ def _source(shared: SharedConfig, section: Section, visited: tuple[str, ...]) ->
     visited = (*visited, section.name)
     if source in visited:
         raise InvalidConfigFile(section.fault(f"closes a circle of {len(visited)} profiles", "source_profile"))
-    if len(visited) > LONGEST_CHAIN:
-        raise InvalidConfigFile(section.fault(f"makes a chain of more than {LONGEST_CHAIN} roles", "source_profile"))
+    if len(visited) > MAX_CHAIN:
+        raise InvalidConfigFile(section.fault(f"makes a chain of more than {MAX_CHAIN} roles", "source_profile"))
     following = shared.profiles.get(source)
     if following is None:
         problem = section.fault("names a profile that does not exist", "source_profile")
@@ -287,7 +287,7 @@ def _named(section: Section, name: str) -> NamedPlan:
 
 
 def _place(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> InProfile:
-    return InProfile.of(shared, section, in_force=shared.profiles[visited[0]] if visited else section)
+    return InProfile.from_section(shared, section, in_force=shared.profiles[visited[0]] if visited else section)
 
 
 def _region(section: Section) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .._protocol.endpoints import REGION_RULE, is_region
-from .._shape.secret import conceal, conceal_login
+from .._shape.secret import redact, redact_userinfo
 from .._wording import option_names
 from .._wording.option_names import GIVEN
 from ..errors import ConfigurationError, InvalidConfigFile, InvalidRegion
@@ -74,7 +74,7 @@ def variables_of(environ: Mapping[str, str], *, names: Sequence[str], hidden: Co
     # CVE-2016-1000110: under CGI, a request's Proxy header sets HTTP_PROXY.
     passed_over = {"HTTP_PROXY"} if "REQUEST_METHOD" in environ else set()
     return {
-        name: conceal(value) if name in hidden else conceal_login(value)
+        name: redact(value) if name in hidden else redact_userinfo(value)
         for name in names
         if name not in passed_over and (value := environ.get(name, "").strip())
     }
@@ -238,7 +238,7 @@ def _choose_endpoint_url(
     if section is None or isinstance(shared, InvalidConfigFile) or _is_set(known, environ):
         return
     try:
-        url = configured_url(STS, environ, [ProfileSettings.of(shared, section)])
+        url = configured_url(STS, environ, [ProfileSettings.from_section(shared, section)])
     except InvalidConfigFile as error:
         found.values[name], found.origins[name] = None, FAULTY
         found.faults[name] = error.with_traceback(None)

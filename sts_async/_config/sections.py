@@ -18,10 +18,10 @@ from ..errors import InvalidConfigFile
 
 SectionKind = Literal["profile", "sso-session", "services"]
 
-MOST_SHOWN = 128  # characters of a section's name in a message
-MOST_PROFILES = 10  # whose names one message lists
+MAX_SHOWN = 128  # characters of a section's name in a message
+MAX_PROFILES = 10  # whose names one message lists
 PLAIN = frozenset(string.ascii_letters + string.digits + "_-/.%@:+")  # characters of names without quotes
-MOST_NAMED = 3  # ignored lines that one message names
+MAX_NAMED = 3  # ignored lines that one message names
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 # What people write for the prefix of a section, without blanks and hyphens.
@@ -203,7 +203,7 @@ class SharedConfig:
             others: Whether to name the profiles that there are, because this name may be misspelt.
         """
         meant = [line for line in self.ignored if line.may_mean(kind, name)]
-        plain = PLAIN.issuperset(name) and len(name) <= MOST_SHOWN  # others stand in quotes, by the rule
+        plain = PLAIN.issuperset(name) and len(name) <= MAX_SHOWN  # others stand in quotes, by the rule
         if kind == "profile" and plain:
             meant = [attrs.evolve(line, reason=f"write [{line.heading.format(name)}] there") for line in meant]
         return problem + (named(meant) or (self._others(name) if others else ""))
@@ -214,10 +214,10 @@ class SharedConfig:
             return "; there is no profile in them"
         names = sorted(self.profiles)
         like = difflib.get_close_matches(str.__str__(name).strip("'\""), names, n=1)
-        shown = ", ".join(repr(one[:MOST_SHOWN]) for one in names[:MOST_PROFILES])
-        more = f" and {len(names) - MOST_PROFILES:,} more" if len(names) > MOST_PROFILES else ""
+        shown = ", ".join(repr(one[:MAX_SHOWN]) for one in names[:MAX_PROFILES])
+        more = f" and {len(names) - MAX_PROFILES:,} more" if len(names) > MAX_PROFILES else ""
         text = f"; correct the name: the profiles there are {shown}{more}"
-        return text + (f"; did you mean {like[0][:MOST_SHOWN]!r}?" if like else "")
+        return text + (f"; did you mean {like[0][:MAX_SHOWN]!r}?" if like else "")
 
 
 EMPTY = SharedConfig()
@@ -268,7 +268,7 @@ def service_value(
 
 def called(kind: SectionKind, name: str, key: str | None) -> str:
     """Return what messages call a section, or a key of it."""
-    shown = name if len(name) <= MOST_SHOWN else name[:MOST_SHOWN] + "..."
+    shown = name if len(name) <= MAX_SHOWN else name[:MAX_SHOWN] + "..."
     return f"{kind} '{shown}'" + ("" if key is None else f", key {key}")
 
 
@@ -289,8 +289,8 @@ def quotes_remark(text: str) -> str:
 
 def named(lines: Sequence[Ignored]) -> str:
     """Return what a message says about ignored lines: nothing when there are none."""
-    text = "".join(f"; {line}" for line in lines[:MOST_NAMED])
-    return f"{text}; {len(lines) - MOST_NAMED:,} more lines are ignored" if len(lines) > MOST_NAMED else text
+    text = "".join(f"; {line}" for line in lines[:MAX_NAMED])
+    return f"{text}; {len(lines) - MAX_NAMED:,} more lines are ignored" if len(lines) > MAX_NAMED else text
 
 
 def _bare(text: str, dropped: str = "") -> str:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import attrs
 
 from .._protocol.endpoints import IGNORE, check_region, partition_of, regional_host, resolve
-from .._shape.secret import HiddenMapping, conceal_login
+from .._shape.secret import HiddenMapping, redact_userinfo
 from .options import Option
 from .sections import Section, SharedConfig, service_value
 
@@ -152,7 +152,7 @@ class ProfileSettings:
     shared: SharedConfig
 
     @classmethod
-    def of(cls, shared: SharedConfig, section: Section) -> "ProfileSettings":
+    def from_section(cls, shared: SharedConfig, section: Section) -> "ProfileSettings":
         """Return what *section*, a profile of *shared*, says."""
         values = {key: value for key, value in section.values.items() if key in PROFILE_KEYS}
         name = section.get("services")
@@ -175,9 +175,9 @@ class InProfile:
     settings: tuple[ProfileSettings, ...] = ()
 
     @classmethod
-    def of(cls, shared: SharedConfig, section: Section, *, in_force: Section) -> "InProfile":
+    def from_section(cls, shared: SharedConfig, section: Section, *, in_force: Section) -> "InProfile":
         """Return *section*, a profile of *shared*, as the source of the profile *in_force*."""
-        said = [ProfileSettings.of(shared, one) for one in (section, in_force)]
+        said = [ProfileSettings.from_section(shared, one) for one in (section, in_force)]
         return cls(name=section.name, settings=tuple(one for one in said if one.section.values))
 
 
@@ -196,7 +196,7 @@ def configured_url(service: Service, environ: Mapping[str, str], profiles: Seque
     """
     for variable in (service.variable, ANY_URL):
         if text := environ.get(variable, "").strip():
-            return Found(conceal_login(text), variable)
+            return Found(redact_userinfo(text), variable)
     for profile in profiles:
         section = profile.section
         value = service_value(profile.shared, section, service=service.name, key=URL_KEY)

@@ -17,7 +17,7 @@ import attrs
 
 from .._runtime import files
 from .._runtime.file_reads import FILE_READS
-from .._runtime.single_flight import again
+from .._runtime.single_flight import copy_without_traceback
 from .._runtime.threads import NoThread
 from .._shape.secret import HiddenMapping
 from .._wording.os_errors import PASSING, reason_of
@@ -103,7 +103,7 @@ class SharedFiles:
         return (*unread, *(part.absent for part in self._parts if part.absent))
 
     @classmethod
-    def at(
+    def from_environ(
         cls,
         *,
         config: tuple[str, str] | None = None,
@@ -140,7 +140,7 @@ class SharedFiles:
         parts: list[_Part] = []
         for outcome in await asyncio.gather(*looks):
             if isinstance(outcome, InvalidConfigFile):
-                raise again(outcome)
+                raise copy_without_traceback(outcome)
             parts.append(outcome)
         changed = [now for now, then in zip(parts, before, strict=True) if now is not then]
         if not changed:

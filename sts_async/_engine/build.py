@@ -14,7 +14,7 @@ from .._protocol.clock_skew import ServiceClock
 from .._protocol.proxies import Proxies, ProxySetting
 from .._runtime.clock import SystemClock
 from .._runtime.defaults import CONNECT_TIMEOUT
-from .._runtime.single_flight import Tasks
+from .._runtime.single_flight import BackgroundTasks
 from .._runtime.timeouts import TimeLimits
 from .._wording.option_names import option, setting
 from ..config import Config
@@ -101,14 +101,14 @@ def transport_of(
         config.need("tcp_keepalive", "https_proxy", "http_proxy", "no_proxy")
         if config.client_key is not None and config.client_certificate is None:
             raise ConfigurationError(f"{option('client_key')} needs {option('client_certificate')}")
-        trust = Trust.of(config)
+        trust = Trust.from_config(config)
         if not config.verify:
             log.warning("TLS verification is disabled (%s): credentials can be intercepted", setting("verify", "False"))
     return AiohttpTransport(
         session=session,
         max_connections=config.max_connections,
         connect_timeout=config.connect_timeout or CONNECT_TIMEOUT,
-        read_timeout=config.read_timeout,
+        attempt_timeout=config.attempt_timeout,
         max_response_bytes=config.max_response_bytes,
         trust=trust,
         app_id=config.app_id,
@@ -156,7 +156,7 @@ def engine_of(
     transport: AiohttpTransport,
     credentials: CredentialsProvider,
     retries: RetryPolicy | None = None,
-    tasks: Tasks | None = None,
+    tasks: BackgroundTasks | None = None,
     default_credentials: Callable[[], CredentialsProvider] | None = None,
     observers: Sequence[Observer] = (),
     time_limits: TimeLimits | None = None,

@@ -14,7 +14,7 @@ from .._runtime.timeouts import TimeLimits
 from ..protocols import Transport
 
 if TYPE_CHECKING:
-    from .._runtime.semaphore import Gate
+    from .._runtime.semaphore import FifoSemaphore
     from ..shapes import ResponseMetadata
 
 
@@ -77,7 +77,7 @@ class Shared:
         self.clock = clock or ServiceClock()
         self.time_limits = time_limits or TimeLimits()
         self.closed = False
-        self.turns: dict[object, Gate] = {}
+        self.turns: dict[object, FifoSemaphore] = {}
         self.metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
         self.wall_clock = wall_clock
         self.monotonic = monotonic

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from .._protocol.http_messages import HttpRequest, HttpResponse
-from .._runtime.single_flight import Tasks
+from .._runtime.single_flight import BackgroundTasks
 from .._runtime.threads import reading
 from .._shape.secret import Unpicklable
 from ..events import Event
@@ -28,7 +28,7 @@ from .metrics import notify
 
 
 class ClientContext(Unpicklable):
-    """What a client lends to the sources of its credentials; see `protocols.Lender`."""
+    """What a client lends to the sources of its credentials; see `protocols.ProviderContext`."""
 
     __slots__ = (
         "__weakref__",
@@ -58,7 +58,7 @@ class ClientContext(Unpicklable):
         options: CallOptions,
         *,
         engine: "Callable[[ClientContext, CallOptions], Invoker]",
-        tasks: Tasks,
+        tasks: BackgroundTasks,
         default_credentials: Callable[[], CredentialsProvider] | None,
     ) -> None:
         self.shared = shared
@@ -140,8 +140,8 @@ class ClientCredentials(Unpicklable):
         self._find = find
         self.provider = provider
 
-    async def provide_credentials(self, lender: object, /) -> Credentials:
-        """Return the credentials of the client, whatever *lender* lends."""
+    async def provide_credentials(self, context: object, /) -> Credentials:
+        """Return the credentials of the client, whatever *context* lends."""
         if self.provider is None:
             assert self._find is not None  # noqa: S101 - one of the two is there
             self.provider = await reading(self._find)  # importing every source reads files

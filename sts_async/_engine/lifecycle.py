@@ -16,10 +16,10 @@ from .._http.transport import AiohttpTransport, Owner
 from .._protocol.endpoints import Endpoint, check_region
 from .._runtime.clock import SystemClock
 from .._runtime.defaults import CLOSE_GRACE, START_SECONDS, TASKS_GRACE
-from .._runtime.single_flight import Flights, Tasks, again
+from .._runtime.single_flight import BackgroundTasks, SingleFlight, copy_without_traceback
 from .._runtime.threads import NoThread, reading
 from .._runtime.timeouts import TimeLimits
-from ..config import OPTIONS, Config, Surroundings
+from ..config import OPTIONS, Config, SettingsSources
 from ..errors import ClientClosedError, ConfigurationError, DeadlineExceeded
 from ..events import Observer
 from ..protocols import Clock, CredentialsProvider, RetryPolicy
@@ -45,7 +45,7 @@ class Lifecycle:
         environ: The environment that options are read from; None for that of the process.
 
     Attributes:
-        surroundings: The options, with environment and shared files.
+        settings_sources: The options, with environment and shared files.
         session: As it was given.
         engine: What calls STS; None before the start and after the end, and while files that could not be read may
             say something else.
@@ -76,7 +76,7 @@ class Lifecycle:
             self.endpoint = endpoint_of(config)  # what is wrong with what is given here is said here
         elif config.region is not None:
             check_region(config.region)
-        self.surroundings = Surroundings(config, environ)
+        self.settings_sources = SettingsSources(config, environ)
         self.session = session
         self.engine: Engine | None = None
         self.current: Engine | None = None
@@ -89,9 +89,9 @@ class Lifecycle:
         self._observers = observers
         self._clock = SystemClock() if clock is None else clock
         self._defaults: dict[str, CredentialsProvider] = {}
-        self._tasks = Tasks()
+        self._tasks = BackgroundTasks()
         self._time_limits = TimeLimits()
-        self._starting: Flights[Engine] = Flights()
+        self._starting: SingleFlight[Engine] = SingleFlight()
         self._started: dict[str, tuple[AiohttpTransport, Engine]] = {}
         self._incomplete: tuple[Config, tuple[str, ...], Engine] | None = None
         self._look_again_at = 0.0
@@ -101,7 +101,7 @@ class Lifecycle:
     @property
     def where(self) -> str:
         """What messages say of where the client calls."""
-        config = self.surroundings.config
+        config = self.settings_sources.config
         endpoint = self.endpoint
         url, region = config.endpoint_url, config.region
         if endpoint is not None:
@@ -151,7 +151,7 @@ class Lifecycle:
         where to send it, else in the background, when a call comes and 10 s have passed.
         """
         replaced: Engine | None = None
-        config = await self.surroundings.resolve()
+        config = await self.settings_sources.resolve()
         self._look_again_at = self._clock.monotonic() + LOOK_AGAIN
         if self._incomplete is not None:
             former, doubts, engine = self._incomplete
@@ -166,7 +166,7 @@ class Lifecycle:
         try:
             endpoint = self.endpoint = endpoint_of(config, session=self.session)
         except ConfigurationError as error:  # raised when a call needs it
-            no_endpoint = again(error)
+            no_endpoint = copy_without_traceback(error)
         owner = Owner(f"STSClient({self.where})", *self.made_at)
         transport = transport_of(config, session=self.session, owner=owner)
         credentials = self._credentials
@@ -187,7 +187,7 @@ class Lifecycle:
             observers=self._observers,
             time_limits=self._time_limits,
             clock=self._clock,
-            given=self.surroundings.config,
+            given=self.settings_sources.config,
         )
         before = self._started.get("parts")
         if before is not None and before[1] is replaced:
@@ -221,7 +221,7 @@ class Lifecycle:
         """Return what finds credentials when none are given; called in a thread, because importing it reads files."""
         from ..credentials.default import DefaultChain
 
-        return self._defaults.setdefault("chain", DefaultChain(surroundings=self.surroundings))
+        return self._defaults.setdefault("chain", DefaultChain(settings_sources=self.settings_sources))
 
     async def aclose(self) -> None:
         """End the calls under way with `ClientClosedError`, and close the connections, in at most 5 s."""

@@ -22,8 +22,8 @@ from .._protocol.clock_skew import is_reason
 from .._protocol.endpoints import Endpoint
 from .._protocol.headers import checked_headers
 from .._protocol.http_messages import HttpRequest
-from .._runtime.semaphore import Gate
-from .._runtime.single_flight import Tasks
+from .._runtime.semaphore import FifoSemaphore
+from .._runtime.single_flight import BackgroundTasks
 from .._shape.arguments import not_credentials
 from .._shape.constraints import first_violations
 from .._shape.secret import Unpicklable, without_data
@@ -258,15 +258,15 @@ class Engine(Unpicklable):
         """Wait until the retry policy admits the request, behind those who came before."""
         line = (asyncio.get_running_loop(), self._retries, scope)
         turns = self._shared.turns
-        gate = turns.setdefault(line, Gate(1))
+        gate = turns.setdefault(line, FifoSemaphore(1))
         try:
-            if not gate.take():
+            if not gate.try_acquire():
                 await gate.wait()
             try:
                 while (wait := self._retries.admit(scope=scope, now=self._shared.monotonic())) > 0:
                     await self._pause(call, wait)
             finally:
-                gate.give_up()
+                gate.release()
         finally:
             if gate.idle:
                 turns.pop(line, None)
@@ -392,7 +392,7 @@ def new_engine(
     deadline: float | None = None,
     observers: Sequence[Observer] = (),
     handlers: Sequence[RequestHandler] = (),
-    tasks: Tasks | None = None,
+    tasks: BackgroundTasks | None = None,
     default_credentials: Callable[[], CredentialsProvider] | None = None,
     **shared: Any,
 ) -> Engine:
@@ -410,7 +410,7 @@ def new_engine(
         Shared(transport=transport, **shared),
         options,
         engine=Engine,
-        tasks=tasks or Tasks(),
+        tasks=tasks or BackgroundTasks(),
         default_credentials=default_credentials,
     )
     return Engine(context, options)

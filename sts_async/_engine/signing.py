@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 from .. import sigv4
 from .._protocol.endpoints import Endpoint, no_region
-from .._runtime.single_flight import again
+from .._runtime.single_flight import copy_without_traceback
 from .._wording.option_names import option, setting
 from ..errors import ConfigurationError, STSError
-from ..retries._rate_limit_key import scope_of
+from ..retries._rate_limit_key import rate_limit_key
 from ..shapes import Credentials
 from .call import Call
 from .client_state import Shared
@@ -40,7 +40,7 @@ class EndpointSigner:
             ConfigurationError: There is neither region nor endpoint, or what says so cannot be used.
         """
         if self._endpoint is None:
-            raise ConfigurationError(no_region()) if self._why is None else again(self._why)
+            raise ConfigurationError(no_region()) if self._why is None else copy_without_traceback(self._why)
         return self._endpoint
 
     @property
@@ -54,7 +54,7 @@ class EndpointSigner:
         region = self.endpoint.signing_region
         if region is None:
             if self.endpoint.no_region is not None:
-                raise again(self.endpoint.no_region)
+                raise copy_without_traceback(self.endpoint.no_region)
             raise ConfigurationError(
                 f"a signed operation needs a region as well as {option('endpoint_url')}: "
                 f"pass {setting('region')} or set AWS_REGION"
@@ -65,7 +65,7 @@ class EndpointSigner:
         """Return whose limit requests count against that are signed with *credentials*."""
         known = self._scope
         if known is None or known[0] is not credentials:
-            known = self._scope = (credentials, scope_of(credentials.access_key_id, self.endpoint))
+            known = self._scope = (credentials, rate_limit_key(credentials.access_key_id, self.endpoint))
         return known[1]
 
     def sign(

@@ -186,7 +186,7 @@ class Connector(aiohttp.TCPConnector):
         self._sockets.add(made)
         return made
 
-    def let_go(self) -> None:
+    def disown(self) -> None:
         """Disown the connector after a fork: its sockets belong to the parent and must not be closed here."""
         self._let_go = True
 
@@ -197,14 +197,14 @@ class Connector(aiohttp.TCPConnector):
         The event loop was copied with the process, and both watch the same connections through one selector. When the
         copied loop ends and closes a connection, the parent's loop would no longer be told of its answer.
         """
-        self.let_go()
+        self.disown()
         dead, other = socket.socketpair()
         with dead, other:
             for one in [one for one in self._sockets if one.fileno() >= 0]:
                 with contextlib.suppress(OSError):
                     os.dup2(dead.fileno(), one.fileno(), inheritable=False)
 
-    def hang_up(self) -> None:
+    def shutdown_sockets(self) -> None:
         """End the connections from outside of the event loop that they belong to, which does not run."""
         for one in list(self._sockets):
             with contextlib.suppress(OSError):

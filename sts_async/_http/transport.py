@@ -22,11 +22,11 @@ import yarl
 
 from .._config.options import DNS_CACHE_TTL, KEEPALIVE_TIMEOUT
 from .._protocol.http_messages import HttpRequest, HttpResponse
-from .._protocol.proxies import Proxies, Proxy, is_near
+from .._protocol.proxies import Proxies, Proxy, bypasses_proxy
 from .._runtime import forks
-from .._runtime.defaults import CLOSE_GRACE, CONNECT_TIMEOUT, MAX_CONNECTIONS, MAX_RESPONSE_BYTES, READ_TIMEOUT
+from .._runtime.defaults import ATTEMPT_TIMEOUT, CLOSE_GRACE, CONNECT_TIMEOUT, MAX_CONNECTIONS, MAX_RESPONSE_BYTES
 from .._runtime.loop_end import Guard, close_at_loop_end
-from .._runtime.semaphore import Gate
+from .._runtime.semaphore import FifoSemaphore
 from .._runtime.timeouts import Deadline, Deadlines, TimeLimits
 from .._shape.secret import SecretBytes, Unpicklable
 from .._version import VERSION
@@ -53,7 +53,7 @@ HEADERS = {
 }
 DIRECTLY = yarl.URL()  # for aiohttp no proxy at all, whatever its session says
 PROXY_AUTHENTICATION_REQUIRED = 407
-MOST_ROUTES = 1000  # that are kept, as many as aiohttp keeps addresses of hosts
+MAX_ROUTES = 1000  # that are kept, as many as aiohttp keeps addresses of hosts
 LOOK_UP_SHARE = 0.9  # of the seconds for an attempt, so that what was not looked up is told from what was not answered
 
 
@@ -121,7 +121,7 @@ class _LoopPart:
         self.session = session
         self.owned = owned
         # aiohttp's connector starves queued callers; with as many admitted as it has connections, none queues there.
-        self.gate = Gate(connections)
+        self.gate = FifoSemaphore(connections)
 
     def deadline(self, seconds: float | None) -> Deadline:
         """Return the deadline of an attempt that begins now."""
@@ -158,15 +158,15 @@ class _LoopPart:
         closing.close()
         return None
 
-    def abandon(self, *, hang_up: bool = True) -> None:
+    def abandon(self, *, shutdown_sockets: bool = True) -> None:
         """Let go of a session whose event loop does not run."""
         self.release()
         connector = self.session.connector
         if self.owned and isinstance(connector, Connector):
-            connector.let_go()
+            connector.disown()
             self.session.detach()
-            if hang_up:
-                connector.hang_up()
+            if shutdown_sockets:
+                connector.shutdown_sockets()
             else:
                 connector.leave_to_parent()
                 _INHERITED.append(connector)
@@ -185,7 +185,7 @@ class AiohttpTransport(Unpicklable):
             host, its link and the metadata services. Of *trust* and what follows, only the User-Agent reaches it.
         max_connections: Greatest number of connections, and of requests under way.
         connect_timeout: Seconds for a new connection to an address, TLS included, the look-up of addresses not.
-        read_timeout: Seconds for a whole attempt, connection included, the wait for one's turn not.
+        attempt_timeout: Seconds for a whole attempt, connection included, the wait for one's turn not.
         max_response_bytes: Cap for the body of an answer.
         trust: Returns how a TLS peer must prove itself, and is asked before the first connection with TLS; None for
             aiohttp's default, the system's authorities.
@@ -205,7 +205,7 @@ class AiohttpTransport(Unpicklable):
         session: aiohttp.ClientSession | None = None,
         max_connections: int = MAX_CONNECTIONS,
         connect_timeout: float = CONNECT_TIMEOUT,
-        read_timeout: float = READ_TIMEOUT,
+        attempt_timeout: float = ATTEMPT_TIMEOUT,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         trust: Trust | None = None,
         app_id: str | None = None,
@@ -230,7 +230,7 @@ class AiohttpTransport(Unpicklable):
         self._session = session
         self._trust = trust
         self._max_connections = max_connections
-        self._read_timeout = read_timeout
+        self._read_timeout = attempt_timeout
         self._cap = max_response_bytes
         # aiohttp arms a timer for every request that has another limit; one of our own covers the attempt.
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
@@ -239,7 +239,7 @@ class AiohttpTransport(Unpicklable):
         self._closed = False
         if owner is not None:
             weakref.finalize(self, _unclosed, self._parts, owner)
-        forks.register_after_fork(self, "start_afresh")
+        forks.register_after_fork(self, "reset_after_fork")
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """
@@ -251,7 +251,7 @@ class AiohttpTransport(Unpicklable):
             ClientClosedError: The transport is closed.
         """
         part = self._parts.get(asyncio.get_running_loop()) or await self._open()
-        if not part.gate.take():
+        if not part.gate.try_acquire():
             await part.gate.wait()
         route = self._routes.get(request.url)
         response = None
@@ -302,7 +302,7 @@ class AiohttpTransport(Unpicklable):
         finally:
             if response is not None:
                 response.close()  # its connection is back in the pool when the whole answer was read
-            part.gate.give_up()
+            part.gate.release()
         try:
             raise failure  # outside: aiohttp's frames and messages can quote what was sent
         finally:
@@ -315,8 +315,8 @@ class AiohttpTransport(Unpicklable):
         headers: Mapping[str, str] | None = None
         if self._session is not None:
             headers = self._headers  # ours are the defaults of our own sessions only
-            proxy = DIRECTLY if is_near(urlsplit(url).hostname or "") else None
-        elif (by := self._proxies.of(url)) is not None:
+            proxy = DIRECTLY if bypasses_proxy(urlsplit(url).hostname or "") else None
+        elif (by := self._proxies.for_url(url)) is not None:
             proxy = yarl.URL(by.url)
             if by.authorization is not None:  # headers of a request with TLS go to the service, through the tunnel
                 authorization = {"Proxy-Authorization": by.authorization}
@@ -330,7 +330,7 @@ class AiohttpTransport(Unpicklable):
     def _keep(self, url: str, route: _Route) -> None:
         """Keep how to reach a URL, unless it has a query: such a URL is hardly used again."""
         if "?" not in url:
-            if len(self._routes) >= MOST_ROUTES:
+            if len(self._routes) >= MAX_ROUTES:
                 self._routes.clear()
             self._routes[url] = route
 
@@ -368,14 +368,14 @@ class AiohttpTransport(Unpicklable):
             timeout=self._timeout,
         )
 
-    def start_afresh(self) -> None:
+    def reset_after_fork(self) -> None:
         """
         Forget all connections, in a process that was forked: they are its parent's, and so is what watches over them.
 
         Nothing is closed, because closing one here would take it from the parent's event loop, too.
         """
         for part in self._parts.values():
-            part.abandon(hang_up=False)
+            part.abandon(shutdown_sockets=False)
         self._parts.clear()
 
     def _check_open(self) -> None:

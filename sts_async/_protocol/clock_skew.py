@@ -10,9 +10,9 @@ from ..errors import ServiceError, STSError
 from .timestamps import timestamp
 
 AGREE = 60.0  # s by which two answers may differ that say the same; more than a Date's second and a slow answer
-LONGEST_ROUND_TRIP = 15 * 60.0  # s; a Date that came later says nothing
-LEAST = 4 * 60.0  # s by which an answer must differ from what was signed, to be the reason for an error
-MOST = 24 * 3600.0  # s; a larger offset is ignored: it is more likely an attack than a wrong clock
+MAX_ROUND_TRIP = 15 * 60.0  # s; a Date that came later says nothing
+MIN_SKEW = 4 * 60.0  # s by which an answer must differ from what was signed, to be the reason for an error
+MAX_SKEW = 24 * 3600.0  # s; a larger offset is ignored: it is more likely an attack than a wrong clock
 
 CODES = frozenset(
     """
@@ -55,14 +55,14 @@ class ServiceClock:
             sent: When the request was sent, by this host's clock, in seconds since 1970.
             received: When the answer had come, likewise.
         """
-        if not self._corrects or "date" not in headers or "age" in headers or received - sent > LONGEST_ROUND_TRIP:
+        if not self._corrects or "date" not in headers or "age" in headers or received - sent > MAX_ROUND_TRIP:
             return None
         if headers["date"] != self._date:  # most answers have the date of the one before
             self._date, self._seconds = headers["date"], _seconds(headers["date"])
         if self._seconds is None:
             return None
         skew = self._seconds - (sent + received) / 2
-        if not -MOST <= skew <= MOST:
+        if not -MAX_SKEW <= skew <= MAX_SKEW:
             return None
         self.offset = skew
         if self._last is None or abs(skew - self._last) <= AGREE:
@@ -81,7 +81,10 @@ def is_reason(error: STSError, *, skew: float | None, signed_with: float) -> boo
         signed_with: By how much it was thought to be ahead when the request was signed.
     """
     return (
-        isinstance(error, ServiceError) and error.code in CODES and skew is not None and abs(skew - signed_with) > LEAST
+        isinstance(error, ServiceError)
+        and error.code in CODES
+        and skew is not None
+        and abs(skew - signed_with) > MIN_SKEW
     )
 
 

@@ -12,7 +12,7 @@ import attrs
 
 from .._wording.option_names import option, setting
 from ..errors import ConfigurationError, InvalidEndpoint, InvalidRegion
-from .urls import DEFAULT_PORTS, LOOPBACK, address_of, take_apart
+from .urls import DEFAULT_PORTS, LOOPBACK, address_of, parse_http_url
 
 
 class Partition(NamedTuple):
@@ -298,7 +298,7 @@ def _both(url: str, flag: str, *, kind: str, called: str) -> str:
 def _custom(url: str, *, region: str | None, allow_http: bool, what: str) -> Endpoint:
     if isinstance(url, str) and re.search("[?#]", url):
         raise InvalidEndpoint(f"{what} must not have a query or a fragment")
-    place = take_apart(url, what=what)
+    place = parse_http_url(url, what=what)
     if not re.fullmatch(_PATH, place.target):
         raise InvalidEndpoint(f"{what} must have a path of percent-encoded characters")
     secure = place.scheme == "https" or is_loopback(place.lookup_name)

@@ -9,7 +9,7 @@ from ..errors import ConfigurationError
 
 TCHAR = r"[A-Za-z0-9!#$%&'*+.^_`|~-]"  # a character of one. Source: RFC 9110, 5.6.2
 INVALID_IN_HEADER = "contains characters that are invalid in an HTTP header"
-LONGEST = 8000  # characters of a value: what servers take of a line
+MAX_VALUE = 8000  # characters of a value: what servers take of a line
 OWN_HEADERS = frozenset(
     """
     accept accept-encoding authorization connection content-encoding content-length content-type cookie expect host
@@ -50,7 +50,7 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
             raise ConfigurationError(f"headers: {name!a} is made by the library, and cannot be added")
         if not is_header_value(value):
             raise ConfigurationError(f"headers: the value of {name} {INVALID_IN_HEADER}: it must be printable ASCII")
-        if len(value) > LONGEST:
-            raise ConfigurationError(f"headers: the value of {name} has more than {LONGEST} characters")
+        if len(value) > MAX_VALUE:
+            raise ConfigurationError(f"headers: the value of {name} has more than {MAX_VALUE} characters")
         checked[name.lower()] = Secret(value)
     return checked

@@ -16,8 +16,8 @@ from .http_messages import HttpRequest, HttpResponse
 from .json_documents import read_object
 from .redaction import Redaction
 
-LONGEST_CODE = 64  # characters
-LONGEST_HOST = 253  # characters
+MAX_CODE = 64  # characters
+MAX_HOST = 253  # characters
 ERROR_HEADER = "x-amzn-errortype"  # of the JSON protocols, and of API Gateway
 QUERY_ERROR_HEADER = "x-amzn-query-error"  # "code;fault", of services that once spoke the Query protocol
 WRAPPERS = ("ErrorResponse", "Response", "Output")
@@ -39,7 +39,7 @@ class Refusal(NamedTuple):
     codes: tuple[str, ...]
 
     @classmethod
-    def of(cls, response: HttpResponse, *, sent: HttpRequest | None = None) -> "Refusal":
+    def from_response(cls, response: HttpResponse, *, sent: HttpRequest | None = None) -> "Refusal":
         """Return how *response* refuses. What was *sent* in secret is no code, whatever it looks like."""
         hide = Redaction(sent)
         names = [response.headers.get(ERROR_HEADER)]
@@ -65,7 +65,7 @@ def readable_code(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     bare = _bare(value)
-    return bare if len(bare) <= LONGEST_CODE and bare.isascii() and bare.replace("_", "").isalpha() else None
+    return bare if len(bare) <= MAX_CODE and bare.isascii() and bare.replace("_", "").isalpha() else None
 
 
 def _bare(code: str) -> str:
@@ -119,7 +119,7 @@ def refusal(response: HttpResponse, hide: Redaction = NOTHING_SENT) -> str:
     redirect = f"HTTP {response.status} redirect"
     try:
         parts = urlsplit(response.headers.get("location", ""))
-        host = (parts.hostname or "")[:LONGEST_HOST]
+        host = (parts.hostname or "")[:MAX_HOST]
     except ValueError:
         return f"{redirect} to an invalid URL: not followed"
     place = parts.netloc.rpartition("@")[2]  # as it came: a secret in lower case is not found

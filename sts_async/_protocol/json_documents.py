@@ -19,7 +19,7 @@ from .arns import is_account_id
 from .headers import INVALID_IN_HEADER, is_header_value
 from .timestamps import timestamp
 
-MOST_BYTES = 64 * 1024  # of a document
+MAX_BYTES = 64 * 1024  # of a document
 MAX_NESTED = 1000  # objects and arrays in a document; an object costs 100 times as much memory as its text
 A_TIME = "a time such as 2026-01-01T00:00:00Z"
 
@@ -47,8 +47,8 @@ def read_object(body: bytes, *, what: str) -> HiddenDocument:
             not have, makes it none: which of two keys counts is not ours to guess.
     """
     body = SecretBytes(body)  # in the frames of the errors below, too
-    if len(body) > MOST_BYTES:
-        raise CredentialsError(f"{what} is larger than {MOST_BYTES} bytes")
+    if len(body) > MAX_BYTES:
+        raise CredentialsError(f"{what} is larger than {MAX_BYTES} bytes")
     if body.count(b"{") + body.count(b"[") > MAX_NESTED:
         raise CredentialsError(f"{what} has more than {MAX_NESTED} objects and arrays")
     found = _object(body)

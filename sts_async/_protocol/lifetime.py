@@ -8,7 +8,7 @@ import attrs
 T = TypeVar("T")
 
 GRACE = timedelta(hours=1)  # that a lifetime may exceed what was asked for, for clocks that differ
-LONGEST = timedelta(hours=36)  # GetSessionToken and GetFederationToken; roles last at most 12 h
+MAX_LIFETIME = timedelta(hours=36)  # GetSessionToken and GetFederationToken; roles last at most 12 h
 FOR_EVER = 10_000 * 366 * 86_400  # s, from any year to any other
 
 
@@ -33,9 +33,9 @@ def bounded(holder: T, *, now: datetime, requested: int | None, default: int | N
     expiration: datetime | None = getattr(holder, "expiration", None)
     if not isinstance(requested, int) or isinstance(requested, bool) or requested < 0:
         requested = None  # it was not checked, and no service can have granted it
-    longest = LONGEST if requested is None else timedelta(seconds=min(requested, FOR_EVER)) + GRACE
+    longest = MAX_LIFETIME if requested is None else timedelta(seconds=min(requested, FOR_EVER)) + GRACE
     if expiration is None or expiration - now <= longest:
         return holder
     lifetime = requested if requested is not None else default
-    granted = LONGEST if lifetime is None else timedelta(seconds=lifetime)
+    granted = MAX_LIFETIME if lifetime is None else timedelta(seconds=lifetime)
     return attrs.evolve(holder, expiration=now + granted)  # type: ignore[misc]

@@ -12,9 +12,9 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import attrs
 
-from .._shape.secret import Secret, conceal
+from .._shape.secret import Secret, redact
 from ..errors import ConfigurationError
-from .urls import CONTAINER, DEFAULT_PORTS, INSTANCE, take_apart
+from .urls import CONTAINER, DEFAULT_PORTS, INSTANCE, parse_http_url
 
 PROXY_RULE = "an http:// or https:// URL such as http://user:password@host:port"
 
@@ -38,7 +38,7 @@ class Proxy:
     authorization: Secret | None = attrs.field(default=None, repr=False)
 
     @classmethod
-    def at(cls, url: str) -> "Proxy":
+    def from_url(cls, url: str) -> "Proxy":
         """
         Return the proxy at ``http://user:password@host:port``, of which only the host is needed.
 
@@ -47,11 +47,11 @@ class Proxy:
         Raises:
             ConfigurationError: *url* is not one. The message does not quote it.
         """
-        url = conceal(url)
+        url = redact(url)
         found = re.fullmatch(_PROXY_URL, url)
-        scheme, user, rest = ("", None, "") if found is None else (found[1], conceal(found[2]), found[3])
+        scheme, user, rest = ("", None, "") if found is None else (found[1], redact(found[2]), found[3])
         del found  # it shows the whole URL in tracebacks
-        place = take_apart(f"{scheme or 'http'}://{rest}", what="a proxy")
+        place = parse_http_url(f"{scheme or 'http'}://{rest}", what="a proxy")
         if place.target != "/":
             raise ConfigurationError("a proxy must be a host and a port, without a path")
         return cls(url=place.url, authority=place.authority, authorization=_basic(user) if user else None)
@@ -59,13 +59,13 @@ class Proxy:
 
 def _basic(user: Secret) -> Secret:
     pair = user if ":" in user else f"{user}:"
-    return Secret(f"Basic {b64encode(unquote_to_bytes(conceal(pair))).decode('ascii')}")
+    return Secret(f"Basic {b64encode(unquote_to_bytes(redact(pair))).decode('ascii')}")
 
 
 def is_proxy(url: str) -> bool:
     """Say whether *url* is one of a proxy."""
     try:
-        Proxy.at(url)
+        Proxy.from_url(url)
     except ConfigurationError:
         return False
     return True
@@ -81,7 +81,7 @@ class ProxySetting:
         origin: The option or the variable that it comes from, for messages.
     """
 
-    url: Secret = attrs.field(repr=False, converter=conceal)
+    url: Secret = attrs.field(repr=False, converter=redact)
     origin: str
 
     def read(self, *, host: str) -> Proxy:
@@ -92,7 +92,7 @@ class ProxySetting:
             ConfigurationError: The URL is not that of a proxy, and requests for *host* would go by it.
         """
         if is_proxy(self.url):
-            return Proxy.at(self.url)
+            return Proxy.from_url(self.url)
         raise ConfigurationError(
             f"{self.origin} must be {PROXY_RULE}; it applies to requests for {host}. SOCKS is not supported. "
             f"Add {host} to NO_PROXY to connect directly."
@@ -114,7 +114,7 @@ class Proxies:
     http: Proxy | ProxySetting | None = None
     exceptions: str = ""
 
-    def of(self, url: str) -> Proxy | None:
+    def for_url(self, url: str) -> Proxy | None:
         """
         Return the proxy by which an absolute URL is reached, or None for a direct connection.
 
@@ -124,7 +124,7 @@ class Proxies:
         parts = urlsplit(url)
         host = parts.hostname or ""
         proxy = self.https if parts.scheme == "https" else self.http
-        if proxy is None or is_near(host):
+        if proxy is None or bypasses_proxy(host):
             return None
         port = parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
         if is_excepted(host, port=port, exceptions=self.exceptions):
@@ -132,7 +132,7 @@ class Proxies:
         return proxy.read(host=host) if isinstance(proxy, ProxySetting) else proxy
 
 
-def is_near(host: str) -> bool:
+def bypasses_proxy(host: str) -> bool:
     """
     Say whether a host is this one, on its own link, or serves the credentials of its instance or container.
 

@@ -133,7 +133,7 @@ def _service_error(tree: Tree, response: HttpResponse, sent: Sent) -> ServiceErr
     message = hide(_text(found, "Message") or _text(found, "message"))
     if not message and not known:
         message = f"the response contains no STS error ({_described(response, hide)})"
-    error = ServiceError.of(code, response.status)(
+    error = ServiceError.class_for(code, response.status)(
         message,
         code=code,
         status=response.status,

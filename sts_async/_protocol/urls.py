@@ -50,7 +50,7 @@ _REFUSED = (
 
 
 @attrs.frozen(kw_only=True)
-class Place:
+class HttpURL:
     """
     A URL, taken apart.
 
@@ -83,14 +83,14 @@ class Place:
         """The host as it is looked up: with the final dot that was given."""
         return f"{self.host}." if self.rooted else self.host
 
-    def at(self, address: str) -> str:
+    def with_address(self, address: str) -> str:
         """Return the URL with *address* in place of the host."""
         return f"{self.scheme}://{_authority(address, self.port)}{self.target}"
 
     @property
     def url(self) -> str:
         """The URL to connect to."""
-        return self.at(self.lookup_name)
+        return self.with_address(self.lookup_name)
 
 
 def _authority(host: str, port: int | None) -> str:
@@ -98,7 +98,7 @@ def _authority(host: str, port: int | None) -> str:
     return host if port is None else f"{host}:{port}"
 
 
-def take_apart(url: str, *, what: str, schemes: tuple[str, ...] = ("https", "http")) -> Place:
+def parse_http_url(url: str, *, what: str, schemes: tuple[str, ...] = ("https", "http")) -> HttpURL:
     """
     Return the parts of an absolute URL.
 
@@ -137,7 +137,7 @@ def take_apart(url: str, *, what: str, schemes: tuple[str, ...] = ("https", "htt
     port = None if found["port"] is None else int(found["port"])
     if port is not None and not 1 <= port <= 65_535:
         raise InvalidEndpoint(f"{what} must have a port between 1 and 65535")
-    return Place(
+    return HttpURL(
         scheme=found["scheme"].lower(),
         host=host,
         port=port,

@@ -1,7 +1,7 @@
 """Time limits and sizes that hold where a program gives none."""
 
 CONNECT_TIMEOUT = 3.1  # s. Source: "Smart configuration defaults", AWS SDKs Reference Guide, standard mode
-READ_TIMEOUT = 10.0  # s
+ATTEMPT_TIMEOUT = 10.0  # s
 CLOSE_GRACE = 5.0  # s that closing may take
 TASKS_GRACE = 4.5  # s of those, for tasks: the rest is for connections
 DEADLINE = 30.0  # s for a whole call

@@ -48,10 +48,10 @@ class FileReads:
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self.start_afresh()
-        forks.register_after_fork(self, "start_afresh")
+        self.reset_after_fork()
+        forks.register_after_fork(self, "reset_after_fork")
 
-    def start_afresh(self) -> None:
+    def reset_after_fork(self) -> None:
         """Forget all reads, as a process that was forked must: it has none of their threads."""
         self._lock = threading.Lock()
         self._lines: dict[Path, _Line] = {}

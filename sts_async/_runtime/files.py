@@ -44,7 +44,7 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-MOST_BYTES = 1 << 20  # of a file that is read
+MAX_BYTES = 1 << 20  # of a file that is read
 CHUNK = 1 << 16  # bytes that are read at a time
 ABANDONED_AFTER = 600.0  # s without a change, after which a temporary file has no writer, where locks cannot tell
 
@@ -75,7 +75,7 @@ class Stamp(NamedTuple):
     device: int
 
     @classmethod
-    def of(cls, status: os.stat_result) -> "Stamp":
+    def from_stat(cls, status: os.stat_result) -> "Stamp":
         """Return the stamp of a file with this status."""
         return cls(status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
 
@@ -106,12 +106,12 @@ def expand(path: str, environ: Mapping[str, str]) -> Path:
 def stamp(path: StrPath) -> Stamp | None:
     """Return the stamp of the file that *path* leads to, or None when there is none."""
     try:
-        return Stamp.of(_path(path).stat())
+        return Stamp.from_stat(_path(path).stat())
     except FileNotFoundError:
         return None
 
 
-def read(path: StrPath, *, most: int = MOST_BYTES, private: bool = False) -> tuple[SecretBytes, Stamp]:
+def read(path: StrPath, *, most: int = MAX_BYTES, private: bool = False) -> tuple[SecretBytes, Stamp]:
     """
     Return what is in a file, and its stamp. Links are followed: Kubernetes mounts its secrets as links.
 
@@ -139,7 +139,7 @@ def read(path: StrPath, *, most: int = MOST_BYTES, private: bool = False) -> tup
         os.close(descriptor)
     if data is None or len(data) > most:
         raise _unsuitable(path, f"is larger than {most:,} bytes", code=errno.EFBIG)
-    return data, Stamp.of(status)
+    return data, Stamp.from_stat(status)
 
 
 def write_private(path: StrPath, data: bytes, *, any_mode: bool = False) -> None:

@@ -26,9 +26,9 @@ from .._wording.os_errors import code_of
 from . import forks
 from .threads import NoThread, Workers
 
-MOST_ERROR_BYTES = 4 * 1024  # of stderr that are kept: the last ones, where programs say why they fail
+MAX_ERROR_BYTES = 4 * 1024  # of stderr that are kept: the last ones, where programs say why they fail
 CHUNK = 64 * 1024  # bytes that are read at a time
-MOST_PROCESSES = 16  # that run at once; 300 identities would else begin 300 programs and threads in one moment
+MAX_PROCESSES = 16  # that run at once; 300 identities would else begin 300 programs and threads in one moment
 LINGER = 0.5  # s after the end of the process in which what it began may still write
 GRACE = 2.0  # s for what was killed to be gone
 POLL = 0.05  # s between two looks at whether the process has ended or is to be ended
@@ -81,7 +81,7 @@ async def run(command: Command, *, seconds: float, most: int) -> Outcome:
     """
     Run a process until it ends, and return what it left, or why it could not be begun.
 
-    At most `MOST_PROCESSES` run at once, whatever the event loops of this process; others are queued, first in, first
+    At most `MAX_PROCESSES` run at once, whatever the event loops of this process; others are queued, first in, first
     out. The wait in the queue does not count as time of the process, and cancelling ends it.
 
     It has neither a shell nor standard input, and a session of its own. When this returns, also because it was
@@ -111,7 +111,7 @@ async def run(command: Command, *, seconds: float, most: int) -> Outcome:
         raise
 
 
-PROCESSES = Workers(threads=MOST_PROCESSES, name="sts_async credential_process")
+PROCESSES = Workers(threads=MAX_PROCESSES, name="sts_async credential_process")
 """The threads of this process that attend to others, one each."""
 
 
@@ -201,7 +201,7 @@ def words_of(command: str) -> list[Secret]:
 def _attend(process: "subprocess.Popen[bytes]", watch: _Watch, *, most: int) -> Ended:
     """Read what a process writes, as it comes, until it has ended or has to be."""
     assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - both are pipes
-    stdout, stderr = _Written(most), _LastWritten(MOST_ERROR_BYTES)
+    stdout, stderr = _Written(most), _LastWritten(MAX_ERROR_BYTES)
     with process.stdout, process.stderr, selectors.DefaultSelector() as selector:
         _register(selector, process.stdout, stdout)
         _register(selector, process.stderr, stderr)
@@ -326,8 +326,8 @@ def _attend_whole(process: "subprocess.Popen[bytes]", watch: _Watch, *, most: in
             process.communicate(timeout=GRACE)  # which closes the pipes, unless somebody else holds them
     return Ended(
         stdout=SecretBytes(stdout[:most]),
-        stderr=SecretBytes(stderr[-MOST_ERROR_BYTES:]),
+        stderr=SecretBytes(stderr[-MAX_ERROR_BYTES:]),
         returncode=_reap(process),
         fault="large" if fault is None and len(stdout) > most else fault,
-        stderr_is_cut=len(stderr) > MOST_ERROR_BYTES,
+        stderr_is_cut=len(stderr) > MAX_ERROR_BYTES,
     )

@@ -8,16 +8,16 @@ import asyncio
 from collections import deque
 
 
-class Gate:
+class FifoSemaphore:
     """
     Let callers through in the order in which they came, no more than *places* at a time.
 
-        if not gate.take():
+        if not gate.try_acquire():
             await gate.wait()
         try:
             ...
         finally:
-            gate.give_up()
+            gate.release()
     """
 
     __slots__ = ("_free", "_places", "_waiting")
@@ -31,7 +31,7 @@ class Gate:
         """Whether all places are free."""
         return self._free == self._places
 
-    def take(self) -> bool:
+    def try_acquire(self) -> bool:
         """Take a place if one is free, which none is while somebody waits."""
         if self._free:
             self._free -= 1
@@ -46,10 +46,10 @@ class Gate:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():
-                self.give_up()  # the place was ours already
+                self.release()  # the place was ours already
             raise
 
-    def give_up(self) -> None:
+    def release(self) -> None:
         """Pass the place on to whoever has waited longest, or leave it free."""
         while self._waiting:
             turn = self._waiting.popleft()

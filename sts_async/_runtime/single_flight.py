@@ -18,8 +18,8 @@ from .defaults import TASKS_GRACE
 T = TypeVar("T")
 
 
-class Tasks:
-    """Tasks that are ended together, in whichever event loops they run."""
+class BackgroundTasks:
+    """BackgroundTasks that are ended together, in whichever event loops they run."""
 
     __slots__ = ("_closed", "_running", "flights")
 
@@ -63,7 +63,7 @@ class Tasks:
         # A task that ignores cancellation may never end: release its waiters now.
         for flight in list(self.flights):
             if flight.task.get_loop() is here:
-                flight.land()
+                flight.resolve()
 
 
 class _Failed:
@@ -76,7 +76,7 @@ class _Failed:
 
     def throw(self) -> BaseException:
         if isinstance(self.error, STSError):
-            return again(self.error)
+            return copy_without_traceback(self.error)
         try:  # of the program's own: one for each who waits, so that no caller's traceback shows another's frames
             copied = copy.copy(self.error)
         except Exception:  # noqa: BLE001 - its constructor may take anything
@@ -89,13 +89,13 @@ class _Flight(Generic[T]):
 
     __slots__ = ("_timer", "begun_by", "late", "task", "waiting")
 
-    def __init__(self, task: "asyncio.Task[T | _Failed]", begun_by: Tasks) -> None:
+    def __init__(self, task: "asyncio.Task[T | _Failed]", begun_by: BackgroundTasks) -> None:
         self.task = task
         self.begun_by = begun_by
         self.late: STSError | None = None
         self.waiting: dict[asyncio.Future[None], None] = {}
         self._timer: asyncio.TimerHandle | None = None
-        task.add_done_callback(self.land)
+        task.add_done_callback(self.resolve)
 
     def end_after(self, seconds: float, late: Callable[[float], STSError]) -> None:
         """Give up the work after *seconds*, even if it does not let itself be cancelled."""
@@ -103,7 +103,7 @@ class _Flight(Generic[T]):
         def give_up() -> None:
             self.late = late(seconds)
             self.task.cancel()
-            self.land()
+            self.resolve()
 
         self._timer = self.task.get_loop().call_later(seconds, give_up)
 
@@ -112,7 +112,7 @@ class _Flight(Generic[T]):
         """Whether later callers must begin another flight."""
         return self.late is not None or self.task.done()
 
-    def land(self, task: object = None) -> None:
+    def resolve(self, task: object = None) -> None:
         """Wake all waiters; each reads the task's result."""
         if self._timer is not None:
             self._timer.cancel()
@@ -130,7 +130,7 @@ class _Flight(Generic[T]):
             finally:
                 del self.waiting[waiter]
         if self.late is not None:
-            raise again(self.late)
+            raise copy_without_traceback(self.late)
         if self.task.cancelled() or not self.task.done():
             raise ClientClosedError("the client that started this work was closed")
         landed = self.task.result()
@@ -143,7 +143,7 @@ def _given_up(seconds: float) -> STSError:
     return DeadlineExceeded(f"the client's background work timed out after {seconds:g} s")
 
 
-class Flights(Generic[T]):
+class SingleFlight(Generic[T]):
     """
     At most one flight in each event loop, for each key.
 
@@ -159,7 +159,7 @@ class Flights(Generic[T]):
 
     def join(
         self,
-        tasks: Tasks,
+        tasks: BackgroundTasks,
         work: Callable[[], Coroutine[Any, Any, T]],
         *,
         key: object = None,
@@ -196,7 +196,7 @@ class Flights(Generic[T]):
 
     async def get(
         self,
-        tasks: Tasks,
+        tasks: BackgroundTasks,
         work: Callable[[], Coroutine[Any, Any, T]],
         *,
         key: object = None,
@@ -222,7 +222,7 @@ async def _caught(work: Callable[[], Coroutine[Any, Any, T]]) -> "T | _Failed":
         return _Failed(error)
 
 
-def again(error: STSError) -> STSError:
+def copy_without_traceback(error: STSError) -> STSError:
     """Return an equal error without the traceback of an earlier raise."""
     copied = copy.copy(error)
     copied.__cause__ = error.__cause__

@@ -86,10 +86,10 @@ class Workers:
     def __init__(self, *, threads: int, name: str) -> None:
         self._most = threads
         self._name = name
-        self.start_afresh()
-        forks.register_after_fork(self, "start_afresh")
+        self.reset_after_fork()
+        forks.register_after_fork(self, "reset_after_fork")
 
-    def start_afresh(self) -> None:
+    def reset_after_fork(self) -> None:
         """Forget all threads and what is queued, as a process that was forked must: it has none of them."""
         self._lock = threading.Lock()
         # Not a dict: finding its first key takes longer with each key that was deleted before that one.

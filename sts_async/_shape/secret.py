@@ -22,16 +22,16 @@ S = TypeVar("S", bound=type)
 T = TypeVar("T")
 
 
-def conceal(value: Any) -> Any:
+def redact(value: Any) -> Any:
     """Return *value* hidden when it is text, or bytes by mistake, and unchanged when it is neither."""
     if isinstance(value, str):
         return value if type(value) is Secret else Secret(value)
     return SecretBytes(value) if isinstance(value, bytes) and type(value) is not SecretBytes else value
 
 
-def conceal_login(url: Any) -> Any:
+def redact_userinfo(url: Any) -> Any:
     """Return a URL hidden when it may have a user and password in it, and unchanged when it has none."""
-    return conceal(url) if isinstance(url, str) and "@" in url else url
+    return redact(url) if isinstance(url, str) and "@" in url else url
 
 
 class Unshown:
@@ -105,7 +105,7 @@ def cover(value: Any) -> Any:
     """
     Return text or bytes hidden that may be a part of a secret, or have one in it: a header, a URL.
 
-    `conceal` is for what *is* secret. The tests watch that no text so marked appears in a message; a host may.
+    `redact` is for what *is* secret. The tests watch that no text so marked appears in a message; a host may.
     """
     if isinstance(value, str):
         return value if type(value) is Secret else str.__new__(Secret, value)

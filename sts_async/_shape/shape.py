@@ -15,7 +15,7 @@ import attrs
 from .constraints import Member
 from .forms import Form, bring_into_form, form_of
 from .frozen_map import FrozenMap
-from .secret import conceal, show_declared_types
+from .secret import redact, show_declared_types
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ def member(*, default: Any = attrs.NOTHING, wire: str | None = None, flattened: 
 
 def secret(*, default: Any = attrs.NOTHING, wire: str | None = None) -> Any:
     """Declare a member whose value is never shown. Our list is longer than the model's, which omits session tokens."""
-    return attrs.field(default=default, converter=conceal, metadata={"wire": wire, "secret": True})
+    return attrs.field(default=default, converter=redact, metadata={"wire": wire, "secret": True})
 
 
 def document(*, default: Any = attrs.NOTHING) -> Any:
@@ -190,5 +190,5 @@ def _as_map(value: Any) -> Any:
 def _as_hidden_map(value: Any) -> Any:
     """Return a mapping as a map of which neither keys nor values are shown."""
     if isinstance(value, Mapping | FrozenMap):
-        return FrozenMap({conceal(key): conceal(item) for key, item in value.items()})
-    return conceal(value)
+        return FrozenMap({redact(key): redact(item) for key, item in value.items()})
+    return redact(value)

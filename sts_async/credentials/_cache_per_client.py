@@ -9,16 +9,16 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .._runtime.single_flight import Flights
+from .._runtime.single_flight import SingleFlight
 from ..errors import CredentialsError
-from ..protocols import Lender
+from ..protocols import ProviderContext
 from . import _schedule
 
 if TYPE_CHECKING:
     from ..shapes import Credentials
-    from ._schedule import Held, Schedule
+    from ._schedule import CacheState, Schedule
 
-MOST_CACHES = 10_000  # of one provider; the oldest is dropped for another
+MAX_CACHES = 10_000  # of one provider; the oldest is dropped for another
 
 
 class Cache:
@@ -34,8 +34,8 @@ class Cache:
     __slots__ = ("__weakref__", "flights", "held", "schedule")
 
     def __init__(self, late: Callable[[float], CredentialsError]) -> None:
-        self.held: Held = _schedule.NOTHING
-        self.flights: Flights[Credentials] = Flights(late=late)
+        self.held: CacheState = _schedule.NOTHING
+        self.flights: SingleFlight[Credentials] = SingleFlight(late=late)
         self.schedule: Schedule | None = None
 
 
@@ -53,22 +53,24 @@ class Caches:
         self._late = late
         self.common = Cache(late)
         self._by_client: dict[tuple[Any, ...], tuple[weakref.ref[Any], Cache]] = {}
-        self._last: tuple[weakref.ref[Lender], weakref.ref[Cache]] | None = None  # weakly: it keeps no secrets alive
+        self._last: tuple[weakref.ref[ProviderContext], weakref.ref[Cache]] | None = (
+            None  # weakly: it keeps no secrets alive
+        )
 
-    def of(self, lender: Lender) -> Cache:
+    def for_context(self, context: ProviderContext) -> Cache:
         """Return the cache of the client that lends, and of the credentials that it, or its view, has."""
         last = self._last
-        if last is not None and last[0]() is lender and (cache := last[1]()) is not None:
+        if last is not None and last[0]() is context and (cache := last[1]()) is not None:
             return cache
-        client = lender.client
-        key = (id(client), *lender.credentials_key)
+        client = context.client
+        key = (id(client), *context.credentials_key)
         found = self._by_client.get(key)
         if found is None or found[0]() is not client:
             forget = weakref.ref(client, lambda _: self._by_client.pop(key, None))
             found = self._by_client[key] = (forget, Cache(self._late))
-            if len(self._by_client) > MOST_CACHES:
+            if len(self._by_client) > MAX_CACHES:
                 self._by_client.pop(next(iter(list(self._by_client))), None)
-        self._last = (weakref.ref(lender), weakref.ref(found[1]))
+        self._last = (weakref.ref(context), weakref.ref(found[1]))
         return found[1]
 
     def all(self) -> list[Cache]:

@@ -28,15 +28,15 @@ from ..shapes import Credentials
 SHORT = 20 * 60.0  # s: up to this lifetime, 5 min before the end
 LONG = 90 * 60.0  # s: from this lifetime on, 60 min before the end; between the two, 15 min
 MANDATORY_WINDOW = 60.0  # s before the end in which every caller waits for new credentials
-LONGEST = 36 * 3600.0  # s
+MAX_LIFETIME = 36 * 3600.0  # s
 SPREAD = 2 / 3  # of the advisory window, over which due times are spread; the rest leaves time for another attempt
-PAUSE = (300.0, 600.0)  # s without an attempt after one that failed, while the old credentials are served
-MEMORY = (5.0, 15.0)  # s for which a first final error is raised again without an attempt
-LONGEST_MEMORY = PAUSE  # s, of an error of the service: a role or a policy must change first
-LONGEST_LOCAL_MEMORY = (30.0, 60.0)  # s, of any other: a person cures it at this machine, and then waits for us
+REFRESH_BACKOFF = (300.0, 600.0)  # s without an attempt after one that failed, while the old credentials are served
+ERROR_CACHE_TTL = (5.0, 15.0)  # s for which a first final error is raised again without an attempt
+MAX_ERROR_CACHE_TTL = REFRESH_BACKOFF  # s, of an error of the service: a role or a policy must change first
+MAX_LOCAL_ERROR_CACHE_TTL = (30.0, 60.0)  # s, of any other: a person cures it at this machine, and then waits for us
 ATTENDED_MEMORY = (1.0, 5.0)  # s, where each attempt asks a person, who mistypes a code now and then
 REFUSED_WAIT = 5.0  # s for which credentials that replaced refused ones are at least used
-LONGEST_REFUSED_WAIT = 300.0  # s
+MAX_REFUSED_WAIT = 300.0  # s
 GROWTH = 3.0  # of a memory and of a wait, each time
 MARGIN = 10.0  # s before the end for sources that are only cached
 
@@ -106,7 +106,7 @@ class Health(enum.IntEnum):
 
 
 @attrs.frozen(kw_only=True)
-class Held:
+class CacheState:
     """
     What a cache holds: one value, exchanged as a whole.
 
@@ -143,14 +143,14 @@ class Held:
         return None if self.failing_since is None else max(0.0, now.monotonic - self.failing_since.monotonic)
 
 
-NOTHING = Held()
+NOTHING = CacheState()
 
 
 class Step(enum.Enum):
     """What a caller does who asks a cache."""
 
     SERVE = enum.auto()  # return what is held
-    REFRESH_BEHIND = enum.auto()  # return what is held, and have a refresh begin
+    REFRESH_IN_BACKGROUND = enum.auto()  # return what is held, and have a refresh begin
     REFRESH = enum.auto()  # wait for a refresh
     RAISE = enum.auto()  # raise the error that is remembered
 
@@ -171,7 +171,7 @@ def _within(lifetime: float, window: float) -> float:
     return window if window < lifetime else lifetime / 2
 
 
-def next_step(held: Held, *, now: Moment) -> Step:
+def next_step(held: CacheState, *, now: Moment) -> Step:
     """Return what a caller does at *now*."""
     quiet = not held.quiet_until.reached(now)
     if held.credentials is None or held.mandatory.reached(now):
@@ -179,7 +179,7 @@ def next_step(held: Held, *, now: Moment) -> Step:
             return Step.REFRESH
         return Step.SERVE if held.credentials is not None and held.error is None else Step.RAISE
     if held.advisory.reached(now) and not quiet:
-        return Step.REFRESH_BEHIND
+        return Step.REFRESH_IN_BACKGROUND
     return Step.SERVE
 
 
@@ -203,8 +203,8 @@ def after_success(
     now: Moment,
     schedule: Schedule = STANDARD,
     jitter: float = 0.0,
-    before: Held = NOTHING,
-) -> Held:
+    before: CacheState = NOTHING,
+) -> CacheState:
     """
     Return what is held after credentials came.
 
@@ -220,17 +220,17 @@ def after_success(
     """
     replaced = _replaced(before, now=now)
     if lifetime == math.inf:
-        return Held(
+        return CacheState(
             credentials=credentials, fetched=now, advisory=NEVER, mandatory=NEVER, ends=NEVER, replaced=replaced
         )
-    lifetime = min(lifetime, LONGEST)
+    lifetime = min(lifetime, MAX_LIFETIME)
     if schedule.advisory is None:
         window = advisory_window(lifetime)
         due = window * (1 - SPREAD * jitter)
     else:
         window = due = _within(lifetime, schedule.advisory)
     mandatory = min(schedule.mandatory, window)
-    return Held(
+    return CacheState(
         credentials=credentials,
         fetched=now,
         advisory=now.plus(lifetime - max(due, mandatory)),
@@ -240,18 +240,20 @@ def after_success(
     )
 
 
-def after_expired(credentials: Credentials, *, now: Moment, jitter: float, before: Held = NOTHING) -> Held:
+def after_expired(credentials: Credentials, *, now: Moment, jitter: float, before: CacheState = NOTHING) -> CacheState:
     """Return what is held when a source has only expired credentials and they are better than none."""
-    return Held(
+    return CacheState(
         credentials=credentials,
         fetched=now,
-        quiet_until=now.plus(_between(PAUSE, jitter)),
+        quiet_until=now.plus(_between(REFRESH_BACKOFF, jitter)),
         health=Health.ENDED,
         failing_since=before.failing_since or now,
     )
 
 
-def after_failure(held: Held, error: STSError, *, now: Moment, jitter: float, schedule: Schedule = STANDARD) -> Held:
+def after_failure(
+    held: CacheState, error: STSError, *, now: Moment, jitter: float, schedule: Schedule = STANDARD
+) -> CacheState:
     """
     Return what is held after a refresh failed with *error*; *jitter* is random in [0, 1).
 
@@ -261,7 +263,7 @@ def after_failure(held: Held, error: STSError, *, now: Moment, jitter: float, sc
     remembered = not kept and not error.recoverable
     if kept:
         health = Health.ENDED if held.ends.reached(now) else Health.KEPT
-        quiet_until = now.plus(_between(PAUSE, jitter))
+        quiet_until = now.plus(_between(REFRESH_BACKOFF, jitter))
         if not error.recoverable:  # it may be cured by the time that callers begin to depend on it
             quiet_until = quiet_until.or_earlier(held.mandatory)
     else:
@@ -283,8 +285,8 @@ def _memory(error: STSError, *, failures: int, schedule: Schedule) -> tuple[floa
     if schedule.attended:
         return ATTENDED_MEMORY
     far = isinstance(error, ServiceError) and not isinstance(error, CURED_HERE)
-    longest = LONGEST_MEMORY if far else LONGEST_LOCAL_MEMORY
-    low, high = (min(_grown(first, failures), most) for first, most in zip(MEMORY, longest, strict=True))
+    longest = MAX_ERROR_CACHE_TTL if far else MAX_LOCAL_ERROR_CACHE_TTL
+    low, high = (min(_grown(first, failures), most) for first, most in zip(ERROR_CACHE_TTL, longest, strict=True))
     return low, high
 
 
@@ -292,7 +294,7 @@ def _grown(seconds: float, times: int) -> float:
     return seconds * GROWTH ** min(times, 10)
 
 
-def keeps_serving(held: Held, error: STSError, *, now: Moment, schedule: Schedule) -> bool:
+def keeps_serving(held: CacheState, error: STSError, *, now: Moment, schedule: Schedule) -> bool:
     """
     Return True if cached credentials stay in use after a failed refresh: always before the mandatory window, afterwards
     only for recoverable errors.
@@ -302,7 +304,7 @@ def keeps_serving(held: Held, error: STSError, *, now: Moment, schedule: Schedul
     return not held.mandatory.reached(now) or (error.recoverable and schedule.keep_stale)
 
 
-def invalidated(held: Held, *, access_key_id: str) -> Held:
+def invalidated(held: CacheState, *, access_key_id: str) -> CacheState:
     """
     Return what is held after the service refused *access_key_id*: if it still is, it is refreshed before use.
 
@@ -317,11 +319,11 @@ def invalidated(held: Held, *, access_key_id: str) -> Held:
     )
 
 
-def _refused_wait(held: Held) -> float:
-    return min(_grown(REFUSED_WAIT, held.replaced - 1), LONGEST_REFUSED_WAIT) if held.replaced else 0.0
+def _refused_wait(held: CacheState) -> float:
+    return min(_grown(REFUSED_WAIT, held.replaced - 1), MAX_REFUSED_WAIT) if held.replaced else 0.0
 
 
-def _replaced(before: Held, *, now: Moment) -> int:
+def _replaced(before: CacheState, *, now: Moment) -> int:
     """Return how many credentials in a row were refused soon after they came, when others replace them now."""
     if not before.refused:
         return 0

@@ -20,7 +20,7 @@ from ..errors import (
     STSError,
     TransportError,
 )
-from ..protocols import Lender
+from ..protocols import ProviderContext
 from ..retries import StandardRetries
 
 ATTEMPTS = 3  # at most, of one request
@@ -42,9 +42,9 @@ class Services:
     environ: HiddenMapping
     place: services.InProfile = services.NO_PROFILE
 
-    def locate(self, service: services.Service, *, region: str, lender: Lender) -> services.Location:
+    def locate(self, service: services.Service, *, region: str, context: ProviderContext) -> services.Location:
         """
-        Return where a service of a region is, for a source that *lender* lends to.
+        Return where a service of a region is, for a source that *context* lends to.
 
         Raises:
             InvalidEndpoint: The URL that was configured cannot be used.
@@ -53,10 +53,10 @@ class Services:
         """
         settings = services.Settings(
             options=OPTIONS,
-            given=(services.said_by(self.config), lender.settings.given),
+            given=(services.said_by(self.config), context.settings.given),
             environ=self.environ,
             profiles=self.place.settings,
-            otherwise=lender.settings.resolved,
+            otherwise=context.settings.resolved,
         )
         return services.locate(service, region=region, settings=settings)
 
@@ -69,7 +69,7 @@ def checked_config(config: Config | None) -> Config | None:
 
 
 async def exchange(
-    lender: Lender,
+    context: ProviderContext,
     request: HttpRequest,
     *,
     who: str,
@@ -80,7 +80,7 @@ async def exchange(
     Return the answer of a sign-in service, asked up to 3 times while it is not there or asks to slow down.
 
     Args:
-        lender: Sends.
+        context: Sends.
         request: What is sent.
         who: What messages call the service.
         hint: What to look at when no connection can be made; it becomes the end of the message.
@@ -99,28 +99,28 @@ async def exchange(
         attempt += 1
         prepared = request if prepare is None else await prepare(request)
         try:
-            response = await lender.send(attrs.evolve(prepared, timeout=REQUEST_SECONDS))
+            response = await context.send(attrs.evolve(prepared, timeout=REQUEST_SECONDS))
         except TransportError as error:
             failure = why = error
         else:
             if is_redirect(response.status):
                 host = refusal(response, Redaction(prepared))
                 raise RedirectRefused(f"{who} answered {host}", status=response.status)
-            refused = Refusal.of(response, sent=prepared) if response.status >= 400 else None
+            refused = Refusal.from_response(response, sent=prepared) if response.status >= 400 else None
             if refused is None or not (why := _passing(refused)):
                 return response
             failure = CredentialsError(f"{who} answered {refused}, {attempt} times")
-        delay = retries.after_failure(why, scope="", attempt=attempt, now=lender.monotonic(), jitter=lender.jitter())
+        delay = retries.after_failure(why, scope="", attempt=attempt, now=context.monotonic(), jitter=context.jitter())
         if delay is None:
             failure.attempts = attempt
             if hint and isinstance(failure, ConnectError):
                 failure.args = (f"{failure}; {hint}",)
             raise failure
-        await lender.sleep(delay)
+        await context.sleep(delay)
 
 
 def _passing(refusal: Refusal) -> ServiceError | None:
     """Return an error that retries understand when trying again may help."""
     status = 429 if "SlowDownException" in refusal.codes else refusal.status
-    error = ServiceError.of("", status)("", code="", status=status)
+    error = ServiceError.class_for("", status)("", code="", status=status)
     return error if error.retryable else None

@@ -12,10 +12,10 @@ from .._protocol import arns
 from .._protocol.endpoints import check_partition
 from .._shape.arguments import check_arguments, check_flag, not_credentials
 from .._shape.constraints import first_violations
-from .._shape.secret import Secret, conceal, kind_of, without_data
+from .._shape.secret import Secret, kind_of, redact, without_data
 from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, ParamValidationError, STSError
 from ..operations import Operation
-from ..protocols import CredentialsProvider, Invoker, Lender
+from ..protocols import CredentialsProvider, Invoker, ProviderContext
 from ..retries import NoRetries, StandardRetries
 from ..shapes import Credentials, Request
 from . import _schedule
@@ -50,9 +50,9 @@ class IssuedProvider(RefreshingProvider):
         check(request, bounds=False)  # whether the others count is for the client to say that asks
         check_arns(request, strict=strict_arns)
 
-    def _check(self, lender: Lender) -> None:
+    def _check(self, context: ProviderContext) -> None:
         """Refuse the request before anything is asked or read for it, if the client checks requests."""
-        if getattr(lender, "validates", True):
+        if getattr(context, "validates", True):
             check(self._request, bounds=True)
 
     async def _issue(self, engine: Invoker, **proof: Secret) -> Credentials:
@@ -121,7 +121,7 @@ class SignedProvider(IssuedProvider):
         if is_attended(self._source):
             self.schedule = _schedule.ATTENDED
 
-    async def fetch(self, lender: Lender) -> Credentials:
+    async def fetch(self, context: ProviderContext) -> Credentials:
         """
         Return new credentials.
 
@@ -129,75 +129,75 @@ class SignedProvider(IssuedProvider):
             CredentialsError: The source has no credentials, or what asks for the MFA code fails.
             STSError: The call failed.
         """
-        signing = lender.client_credentials if self._source is None else self._source
+        signing = context.client_credentials if self._source is None else self._source
         if signing is None:
             raise ConfigurationError(f"{self!r} needs source=...: nothing here finds credentials by default")
-        self._check(lender)
-        source = _SourceOfFetch(signing, lender, of=repr(self))
+        self._check(context)
+        source = _SourceOfFetch(signing, context, of=repr(self))
         if self._device is not None:
-            return await self._fetch_attended(self._device, source, lender)
-        issued = await self._issue(lender.signed_by(source))
-        if is_attended(signing, lender):  # what a profile or a chain asks for is known only now
-            self._cache_of(lender).schedule = _schedule.ATTENDED  # nothing is refreshed in the background (T46)
+            return await self._fetch_attended(self._device, source, context)
+        issued = await self._issue(context.signed_by(source))
+        if is_attended(signing, context):  # what a profile or a chain asks for is known only now
+            self._cache_of(context).schedule = _schedule.ATTENDED  # nothing is refreshed in the background (T46)
         return self._of_signer(issued, source.account_id)
 
     def _of_signer(self, issued: Credentials, account_id: str | None) -> Credentials:
         """Return what was issued with the account of what signed, where that is the same: for all but roles."""
         return issued if hasattr(self._request, "role_arn") else in_account(issued, account_id)
 
-    async def _fetch_attended(self, device: _Device, source: "_SourceOfFetch", lender: Lender) -> Credentials:
+    async def _fetch_attended(self, device: _Device, source: "_SourceOfFetch", context: ProviderContext) -> Credentials:
         """Return new credentials; each time that the request is sent, it has another code (T46)."""
         policy = StandardRetries(max_attempts=CODES_ASKED)
         sent: list[Secret] = []
         failure: STSError | None = None
         while True:
             # The source first: a code does not wait for it, and is not asked for in vain.
-            credentials = StaticProvider(await source.provide_credentials(lender))
+            credentials = StaticProvider(await source.provide_credentials(context))
             code = await ask(device.ask_for_code, device.serial_number, name=f"mfa_code of {self!r}")
             if failure is not None and code in sent:
                 failure.add_note("mfa_code returned a code again that had been sent; each is good for one request")
                 raise failure
             sent.append(code)
             try:
-                issued = await self._issue(lender.signed_by(credentials, retries=NoRetries()), token_code=code)
+                issued = await self._issue(context.signed_by(credentials, retries=NoRetries()), token_code=code)
                 return self._of_signer(issued, source.account_id)
             except STSError as error:
                 failure = error
             delay = None
             if failure.throttled:  # after any other failure the code may have been used, and the person knows why
                 delay = policy.after_failure(
-                    failure, scope="", attempt=len(sent), now=lender.monotonic(), jitter=lender.jitter()
+                    failure, scope="", attempt=len(sent), now=context.monotonic(), jitter=context.jitter()
                 )
             if delay is None:
                 raise failure
-            await lender.sleep(delay)
+            await context.sleep(delay)
 
 
-def is_attended(source: CredentialsProvider | None, lender: Lender | None = None) -> bool:
+def is_attended(source: CredentialsProvider | None, context: ProviderContext | None = None) -> bool:
     """Say whether *source* asks a person, as far as is known: a chain does when one of its sources does."""
     if isinstance(source, ProviderChain):
-        return any(is_attended(one, lender) for one in source.sources)
+        return any(is_attended(one, context) for one in source.sources)
     if isinstance(source, ClientCredentials):
         return is_attended(source.provider, source.context)
     schedule = getattr(source, "schedule", None)
-    if isinstance(source, RefreshingProvider) and lender is not None:
-        schedule = source.schedule_for(lender)
+    if isinstance(source, RefreshingProvider) and context is not None:
+        schedule = source.schedule_for(context)
     return getattr(schedule, "attended", False)
 
 
 class _SourceOfFetch:
-    """Whose credentials sign one fetch: the source, asked with the lender of that fetch."""
+    """Whose credentials sign one fetch: the source, asked with the context of that fetch."""
 
-    def __init__(self, source: CredentialsProvider, lender: Lender, *, of: str) -> None:
+    def __init__(self, source: CredentialsProvider, context: ProviderContext, *, of: str) -> None:
         self._source = source
-        self._lender = lender
+        self._context = context
         self._of = of
         self.account_id: str | None = None  # of what signed last
 
-    async def provide_credentials(self, _: Lender) -> Credentials:
-        # With the lender that was lent, not the view of it that asks: its retries are not those of the source.
+    async def provide_credentials(self, _: ProviderContext) -> Credentials:
+        # With the context that was lent, not the view of it that asks: its retries are not those of the source.
         try:
-            credentials = await self._source.provide_credentials(self._lender)
+            credentials = await self._source.provide_credentials(self._context)
         except CredentialsNotFound as error:
             # Said otherwise, or a chain would pass over what is configured.
             raise CredentialsError(f"the source of {self._of} has no credentials: {error}") from error
@@ -221,7 +221,7 @@ class _SourceOfFetch:
 class Nobody:
     """What "signs" a call that is not signed: asking it would have a chain ask itself."""
 
-    async def provide_credentials(self, lender: Lender) -> NoReturn:
+    async def provide_credentials(self, context: ProviderContext) -> NoReturn:
         """Raise a `CredentialsError`."""
         raise CredentialsError("a call that is not signed asked for credentials")
 
@@ -291,10 +291,10 @@ async def ask(function: Callable[..., Awaitable[str]], *arguments: str, name: st
         CredentialsError: It failed, or returned something other than text.
     """
     try:
-        answer: object = conceal(function(*arguments))
+        answer: object = redact(function(*arguments))
         waits = inspect.isawaitable(answer)
         if inspect.isawaitable(answer):
-            answer = conceal(await answer)
+            answer = redact(await answer)
     except CredentialsNotFound as error:
         raise CredentialsError(f"{name}: {error}") from error  # as for a source: this was asked, and has nothing
     except STSError:

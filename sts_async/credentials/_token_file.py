@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from .._config.options import TRUST_TOKEN_FILES
-from .._protocol.json_documents import MOST_BYTES
+from .._protocol.json_documents import MAX_BYTES
 from .._runtime import files as _files
 from .._runtime import forks as _forks
 from .._runtime.file_reads import FILE_READS, FileTimeout
@@ -22,7 +22,7 @@ from .._shape.secret import SecretBytes
 from .._wording.option_names import setting
 from .._wording.os_errors import reason_of
 from ..errors import CredentialsError, LoginRequired, STSError
-from ..protocols import Lender
+from ..protocols import ProviderContext
 
 REFRESH_BEFORE = 300.0  # s of its life that a token has left when it is refreshed. Source: aws-sdk-rust
 BETWEEN_TRIES = 30.0  # s between two tries to refresh a token that is still valid. Source: aws-sdk-rust
@@ -50,9 +50,9 @@ T = TypeVar("T", bound=Token)
 R = TypeVar("R")
 
 
-def now(lender: Lender) -> datetime:
-    """Return what time it is for *lender*."""
-    return datetime.fromtimestamp(lender.wall_clock(), UTC)
+def now(context: ProviderContext) -> datetime:
+    """Return what time it is for *context*."""
+    return datetime.fromtimestamp(context.wall_clock(), UTC)
 
 
 class Latest(NamedTuple, Generic[T]):
@@ -90,7 +90,7 @@ class TokenFile(Generic[T]):
         self._used_on = ""  # what a log was told of a token that is used although it was not refreshed
 
     async def latest(
-        self, path: Path, lender: Lender, *, refresh: Callable[[T], Awaitable[SecretBytes]] | None
+        self, path: Path, context: ProviderContext, *, refresh: Callable[[T], Awaitable[SecretBytes]] | None
     ) -> Latest[T]:
         """
         Return the token in the file at *path*, refreshed when no more than 5 min of its life are left.
@@ -99,7 +99,7 @@ class TokenFile(Generic[T]):
 
         Args:
             path: The file.
-            lender: What tells the time.
+            context: What tells the time.
             refresh: Returns the new content of the file; None when this kind of token cannot be refreshed.
 
         Raises:
@@ -107,17 +107,17 @@ class TokenFile(Generic[T]):
             CredentialsError: The file cannot be used.
         """
         token = await self._load(path)
-        if not is_due(token, lender):
+        if not is_due(token, context):
             self._refreshed()
             return Latest(token)
-        hindrance = "it is of a profile without sso-session" if refresh is None else token.hindrance(at=now(lender))
+        hindrance = "it is of a profile without sso-session" if refresh is None else token.hindrance(at=now(context))
         if refresh is None or hindrance is not None:
             return Latest(token, self._not_refreshable(hindrance))
-        if not is_over(token, lender) and lender.monotonic() < self._next_try:
+        if not is_over(token, context) and context.monotonic() < self._next_try:
             return Latest(token)
-        self._next_try = lender.monotonic() + BETWEEN_TRIES
+        self._next_try = context.monotonic() + BETWEEN_TRIES
         try:
-            token = await _to_the_end(self._refresh(path, lender, refresh))
+            token = await _to_the_end(self._refresh(path, context, refresh))
         except STSError as error:
             return Latest(token, error)
         self._refreshed()
@@ -155,7 +155,7 @@ class TokenFile(Generic[T]):
     def _read(self, path: Path) -> T:
         file = f"token file {_shown(path)}"
         try:
-            data, _ = _files.read(path, most=MOST_BYTES, private=not self._trusted)
+            data, _ = _files.read(path, most=MAX_BYTES, private=not self._trusted)
             return self._parse(data, what=f"the {file}")
         except FileNotFoundError:
             failure: STSError = self._login_required(f"there is no {file}")
@@ -165,17 +165,17 @@ class TokenFile(Generic[T]):
             failure = self._login_required(str(error))
         raise failure  # outside: what was read is in the frames of the other
 
-    async def _refresh(self, path: Path, lender: Lender, refresh: Callable[[T], Awaitable[SecretBytes]]) -> T:
+    async def _refresh(self, path: Path, context: ProviderContext, refresh: Callable[[T], Awaitable[SecretBytes]]) -> T:
         lock = await self._lock(path)
         try:
             token = await self._load(path)  # again: another process may have refreshed it meanwhile
-            if not is_due(token, lender):
+            if not is_due(token, context):
                 return token
-            if (hindrance := token.hindrance(at=now(lender))) is not None:
+            if (hindrance := token.hindrance(at=now(context))) is not None:
                 raise self._not_refreshable(hindrance)
             if isinstance(lock, OSError):
                 self._check_worth_it(
-                    token, lender, f"the token file {_shown(path)} cannot be locked: {self._reason(lock)}"
+                    token, context, f"the token file {_shown(path)} cannot be locked: {self._reason(lock)}"
                 )
             content = await refresh(token)
             token = self._parse(content, what="the new token")
@@ -212,9 +212,9 @@ class TokenFile(Generic[T]):
         advice = f"; if you trust it, set {TRUST_TOKEN_FILES}=true or {setting('trust_token_files', 'True')}"
         return reason_of(error) + (advice if isinstance(error, _files.NotPrivate) and not self._trusted else "")
 
-    def _check_worth_it(self, token: T, lender: Lender, complaint: str) -> None:
+    def _check_worth_it(self, token: T, context: ProviderContext, complaint: str) -> None:
         """Refuse to use up a refresh token, when the next one cannot be kept, for as long as the token is valid."""
-        if not is_over(token, lender):
+        if not is_over(token, context):
             raise CredentialsError(complaint)
         self._warn(complaint)
 
@@ -224,18 +224,18 @@ class TokenFile(Generic[T]):
             log.warning("%s; the token is kept in memory, and other processes may need a new login", complaint)
 
 
-def is_due(token: Token, lender: Lender) -> bool:
+def is_due(token: Token, context: ProviderContext) -> bool:
     """Say whether *token* is to be refreshed."""
-    return _seconds_left(token, lender) <= REFRESH_BEFORE
+    return _seconds_left(token, context) <= REFRESH_BEFORE
 
 
-def is_over(token: Token, lender: Lender) -> bool:
+def is_over(token: Token, context: ProviderContext) -> bool:
     """Say whether *token* has ended."""
-    return _seconds_left(token, lender) <= 0
+    return _seconds_left(token, context) <= 0
 
 
-def _seconds_left(token: Token, lender: Lender) -> float:
-    return token.expires_at.timestamp() - lender.wall_clock()
+def _seconds_left(token: Token, context: ProviderContext) -> float:
+    return token.expires_at.timestamp() - context.wall_clock()
 
 
 def _take(path: Path, *, any_mode: bool) -> Lock | OSError | None:

@@ -15,13 +15,13 @@ from typing import Any
 import attrs
 
 from .._protocol.json_documents import A_TIME, Names, read_credentials, read_object, read_text, read_time
-from .._shape.secret import HiddenDocument, Secret, SecretBytes, conceal
+from .._shape.secret import HiddenDocument, Secret, SecretBytes, redact
 from ..errors import CredentialsError
 from ..shapes import Credentials
 
 GRANT_TYPE = "refresh_token"
 _ARN_WITH_ACCOUNT = r"arn:[a-z-]+:[a-z]+::([0-9]{12}):"
-LONGEST_LIFE = 10 * 365 * 86_400  # s; more is no lifetime but a mistake
+MAX_LIFE = 10 * 365 * 86_400  # s; more is no lifetime but a mistake
 
 ROLE_CREDENTIALS = Names(
     access_key_id="accessKeyId",
@@ -278,7 +278,7 @@ def _time(document: Mapping[str, Any], name: str, *, what: str) -> datetime:
 
 def _end(answer: Mapping[str, Any], *, at: datetime, what: str) -> str:
     """Return in ISO 8601 when that ends which an answer of *at* has brought."""
-    seconds = conceal(answer.get("expiresIn"))
-    if isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 < seconds <= LONGEST_LIFE:
+    seconds = redact(answer.get("expiresIn"))
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 < seconds <= MAX_LIFE:
         raise CredentialsError(f"{what}: expiresIn is not a number of seconds")
     return (at.astimezone(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -12,16 +12,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
-from .._runtime.single_flight import again
+from .._runtime.single_flight import copy_without_traceback
 from .._shape.arguments import check_arguments, not_credentials
 from .._shape.secret import Unpicklable, kind_of, without_data
 from ..errors import ConfigurationError, CredentialsError, CredentialsExpired, STSError
-from ..events import CredentialsKept, CredentialsRefreshed
-from ..protocols import CredentialsProvider, Lender
+from ..events import CredentialsRefreshed, CredentialsRefreshFailed
+from ..protocols import CredentialsProvider, ProviderContext
 from ..shapes import Credentials
 from . import _schedule
 from ._cache_per_client import Cache, Caches, depends_on_client
-from ._schedule import Health, Held, Moment, Schedule, Step
+from ._schedule import CacheState, Health, Moment, Schedule, Step
 from .static import clocks, ends_at_some_time
 
 GIVE_UP_SECONDS = 5.0  # s that a source gets to let itself be cancelled
@@ -72,7 +72,7 @@ class RefreshingProvider(Unpicklable):
     depends_on_client = True
     """
     Whether what is provided may depend on the client that uses the provider. Then each client has a cache of its own.
-    A subclass whose `fetch` makes the same of every *lender* can say False, and has one cache for all clients.
+    A subclass whose `fetch` makes the same of every *context* can say False, and has one cache for all clients.
     """
 
     def __init__(self) -> None:
@@ -80,12 +80,12 @@ class RefreshingProvider(Unpicklable):
             self.name = type(self).__name__
         self._caches = Caches(self._late)
 
-    def _cache_of(self, lender: Lender) -> Cache:
-        return self._caches.of(lender) if self.depends_on_client else self._caches.common
+    def _cache_of(self, context: ProviderContext) -> Cache:
+        return self._caches.for_context(context) if self.depends_on_client else self._caches.common
 
-    def schedule_for(self, lender: Lender) -> Schedule:
+    def schedule_for(self, context: ProviderContext) -> Schedule:
         """Return how the credentials of a client are refreshed."""
-        return self._cache_of(lender).schedule or self.schedule
+        return self._cache_of(context).schedule or self.schedule
 
     def _bound(self, cache: Cache) -> float | None:
         """Return the seconds for a fetch: more of them where a person is asked."""
@@ -102,7 +102,7 @@ class RefreshingProvider(Unpicklable):
         return CredentialsError(f"{self.name} did not provide credentials within {seconds:g} s")
 
     @abstractmethod
-    async def fetch(self, lender: Lender) -> Credentials:
+    async def fetch(self, context: ProviderContext) -> Credentials:
         """
         Return new credentials.
 
@@ -111,7 +111,7 @@ class RefreshingProvider(Unpicklable):
             STSError: It is, and failed.
         """
 
-    async def provide_credentials(self, lender: Lender) -> Credentials:
+    async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
         Return credentials: the cached ones, or new ones where those are about to end.
 
@@ -119,55 +119,55 @@ class RefreshingProvider(Unpicklable):
             CredentialsNotFound: The source is not configured.
             STSError: It failed, and nothing in the cache will do.
         """
-        cache = self._caches.of(lender) if self.depends_on_client else self._caches.common
+        cache = self._caches.for_context(context) if self.depends_on_client else self._caches.common
         held = cache.held
         if (  # spelled out: on the way of every warm call no `Moment` is made
-            lender.monotonic() < held.advisory.monotonic
-            and lender.wall_clock() < held.advisory.wall
+            context.monotonic() < held.advisory.monotonic
+            and context.wall_clock() < held.advisory.wall
             and held.credentials is not None
         ):
             return held.credentials
-        return await self._provide(lender, cache)
+        return await self._provide(context, cache)
 
-    async def _provide(self, lender: Lender, cache: Cache) -> Credentials:
+    async def _provide(self, context: ProviderContext, cache: Cache) -> Credentials:
         held, seconds = cache.held, self._flight_seconds(cache)
-        match _schedule.next_step(held, now=_now(lender)), held.credentials, held.error:
+        match _schedule.next_step(held, now=_now(context)), held.credentials, held.error:
             case Step.RAISE, _, STSError() as error:
-                raise self._remembered(error, lender, held)
-            case Step.REFRESH_BEHIND, Credentials() as credentials, _:
-                cache.flights.join(lender.tasks, lambda: self._refresh(lender, cache), seconds=seconds)
+                raise self._remembered(error, context, held)
+            case Step.REFRESH_IN_BACKGROUND, Credentials() as credentials, _:
+                cache.flights.join(context.tasks, lambda: self._refresh(context, cache), seconds=seconds)
                 return credentials
             case Step.SERVE, Credentials() as credentials, _:
                 return credentials
-        return await cache.flights.get(lender.tasks, lambda: self._refresh(lender, cache), seconds=seconds)
+        return await cache.flights.get(context.tasks, lambda: self._refresh(context, cache), seconds=seconds)
 
     def invalidate(self, access_key_id: str) -> None:
         """Fetch again before the next use, if *access_key_id*, which the service refused, is still a cached one."""
         for cache in self._caches.all():
             cache.held = _schedule.invalidated(cache.held, access_key_id=access_key_id)
 
-    def _remembered(self, error: STSError, lender: Lender, held: Held) -> STSError:
+    def _remembered(self, error: STSError, context: ProviderContext, held: CacheState) -> STSError:
         """Return an equal error that says when there is another attempt."""
-        remembered = again(error)
-        seconds = held.quiet_until.monotonic - lender.monotonic()
+        remembered = copy_without_traceback(error)
+        seconds = held.quiet_until.monotonic - context.monotonic()
         remembered.add_note(
             f"{self.name}: this error is cached from an earlier attempt; next attempt in {seconds:.0f} s"
         )
         return remembered
 
-    async def _refresh(self, lender: Lender, cache: Cache) -> Credentials:
+    async def _refresh(self, context: ProviderContext, cache: Cache) -> Credentials:
         failure: STSError
         raised: BaseException
-        begun, before = lender.monotonic(), cache.held
+        begun, before = context.monotonic(), cache.held
         seconds = self._bound(cache)
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                fetched = await self.fetch(lender)
+                fetched = await self.fetch(context)
             _check_wanted()
-            credentials = self._accept(fetched, lender, cache)
-            now = _now(lender)
-            lender.notify(
+            credentials = self._accept(fetched, context, cache)
+            now = _now(context)
+            context.notify(
                 CredentialsRefreshed(
                     source=self.name,
                     access_key_id=credentials.access_key_id,
@@ -193,10 +193,10 @@ class RefreshingProvider(Unpicklable):
             else:
                 failure, raised = CredentialsError(f"{self.name} failed with {type(error).__name__}"), error
         _check_wanted()
-        now, before = _now(lender), cache.held  # what is held may have been refused meanwhile
+        now, before = _now(context), cache.held  # what is held may have been refused meanwhile
         schedule = cache.schedule or self.schedule
         held = cache.held = _schedule.after_failure(
-            before, again(failure), now=now, jitter=lender.jitter(), schedule=schedule
+            before, copy_without_traceback(failure), now=now, jitter=context.jitter(), schedule=schedule
         )
         if held.credentials is None:
             raise raised
@@ -205,8 +205,8 @@ class RefreshingProvider(Unpicklable):
             log.warning("%s: %s: %s", self.name, _told(held.health, held.credentials), failure)
         if not _schedule.keeps_serving(held, failure, now=now, schedule=schedule):
             raise raised
-        lender.notify(
-            CredentialsKept(
+        context.notify(
+            CredentialsRefreshFailed(
                 source=self.name,
                 access_key_id=held.credentials.access_key_id,
                 expiration=held.credentials.expiration,
@@ -218,7 +218,7 @@ class RefreshingProvider(Unpicklable):
         )
         return held.credentials
 
-    def _accept(self, credentials: Credentials, lender: Lender, cache: Cache) -> Credentials:
+    def _accept(self, credentials: Credentials, context: ProviderContext, cache: Cache) -> Credentials:
         if not isinstance(credentials, Credentials):
             credentials = without_data(credentials)
             raise CredentialsError(f"{self.name} {not_credentials(credentials)}")
@@ -226,11 +226,11 @@ class RefreshingProvider(Unpicklable):
             raise CredentialsError(
                 f"{self.name} returned credentials whose expiration is not a timezone-aware datetime"
             )
-        now, before, schedule = _now(lender), cache.held, cache.schedule or self.schedule
-        lifetime = _schedule.lifetime_of(credentials, *clocks(lender))
+        now, before, schedule = _now(context), cache.held, cache.schedule or self.schedule
+        lifetime = _schedule.lifetime_of(credentials, *clocks(context))
         if lifetime > 0:
             cache.held = _schedule.after_success(
-                credentials, lifetime=lifetime, now=now, schedule=schedule, jitter=lender.jitter(), before=before
+                credentials, lifetime=lifetime, now=now, schedule=schedule, jitter=context.jitter(), before=before
             )
             if before.health is not Health.GOOD:
                 failing = before.failing_seconds(now) or 0.0
@@ -239,7 +239,7 @@ class RefreshingProvider(Unpicklable):
             log.warning(
                 "%s: the source returned expired credentials; serving them until it returns valid ones", self.name
             )
-            cache.held = _schedule.after_expired(credentials, now=now, jitter=lender.jitter(), before=before)
+            cache.held = _schedule.after_expired(credentials, now=now, jitter=context.jitter(), before=before)
         else:
             raise CredentialsExpired(f"{self.name} returned credentials that have already expired")
         return credentials
@@ -253,7 +253,7 @@ class CachingProvider(RefreshingProvider):
 
     Args:
         source: A coroutine function without arguments that returns `Credentials`, or an object with a coroutine
-            ``provide_credentials(lender)``.
+            ``provide_credentials(context)``.
     """
 
     schedule = _schedule.CACHED
@@ -268,11 +268,11 @@ class CachingProvider(RefreshingProvider):
         self.name = repr(self)
         self.depends_on_client = depends_on_client(source)
 
-    async def fetch(self, lender: Lender) -> Credentials:
+    async def fetch(self, context: ProviderContext) -> Credentials:
         """Return what the source provides."""
         source: Any = self._source
         if hasattr(source, "provide_credentials"):
-            credentials: Credentials = await source.provide_credentials(lender)
+            credentials: Credentials = await source.provide_credentials(context)
             return credentials
         provided = source()
         if not inspect.isawaitable(provided):
@@ -313,5 +313,5 @@ def _check_wanted() -> None:
         raise asyncio.CancelledError
 
 
-def _now(lender: Lender) -> Moment:
-    return Moment(lender.wall_clock(), lender.monotonic())
+def _now(context: ProviderContext) -> Moment:
+    return Moment(context.wall_clock(), context.monotonic())

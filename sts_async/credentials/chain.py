@@ -7,11 +7,11 @@ from typing import Literal
 import attrs
 
 from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
-from .._runtime.single_flight import Flights
+from .._runtime.single_flight import SingleFlight
 from .._shape.arguments import not_credentials
 from .._shape.secret import Unpicklable, without_data
 from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, InvalidConfigFile, STSError
-from ..protocols import CredentialsProvider, Lender
+from ..protocols import CredentialsProvider, ProviderContext
 from ..shapes import Credentials
 from ._cache_per_client import depends_on_client
 from .source import Source, name_of, provider_of
@@ -66,9 +66,9 @@ class ProviderChain(Unpicklable):
         self._chosen: CredentialsProvider | None = None
         self._doubtful = False  # whether a source before the chosen one may have some all the same
         self._search_again_at = 0.0
-        self._searches: Flights[Credentials] = Flights(late=_late)
+        self._searches: SingleFlight[Credentials] = SingleFlight(late=_late)
 
-    async def provide_credentials(self, lender: Lender) -> Credentials:
+    async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
         Return the credentials of the first source that has some.
 
@@ -76,39 +76,39 @@ class ProviderChain(Unpicklable):
             CredentialsNotFound: None has; the message says what each looked at.
             STSError: One is configured and failed.
         """
-        chosen, whose = self._chosen, (lender.client, lender.credentials_key)
+        chosen, whose = self._chosen, (context.client, context.credentials_key)
         if chosen is not None:
-            if self._doubtful and lender.monotonic() >= self._search_again_at:
-                self._search_again_at = lender.monotonic() + LOOK_AGAIN
+            if self._doubtful and context.monotonic() >= self._search_again_at:
+                self._search_again_at = context.monotonic() + LOOK_AGAIN
                 self._searches.join(
-                    lender.tasks,
-                    lambda: self._search_again(lender),
+                    context.tasks,
+                    lambda: self._search_again(context),
                     key=whose,
                     seconds=SEARCH_SECONDS,
                 )
             try:
-                return await chosen.provide_credentials(lender)
+                return await chosen.provide_credentials(context)
             except CredentialsNotFound:
                 self._chosen = None
-        return await self._searches.get(lender.tasks, lambda: self._search(lender), key=whose, seconds=SEARCH_SECONDS)
+        return await self._searches.get(context.tasks, lambda: self._search(context), key=whose, seconds=SEARCH_SECONDS)
 
-    async def _search(self, lender: Lender) -> Credentials:
+    async def _search(self, context: ProviderContext) -> Credentials:
         looked_at, doubtful = [], False
         for source in self.sources:
             try:
-                credentials = await _provided(source, lender)
+                credentials = await _provided(source, context)
             except CredentialsNotFound as error:
                 looked_at.append(f"{name_of(source)}: {error}")
                 doubtful = doubtful or error.doubtful
             else:
                 self._chosen, self._doubtful = source, doubtful
-                self._search_again_at = lender.monotonic() + LOOK_AGAIN
+                self._search_again_at = context.monotonic() + LOOK_AGAIN
                 return credentials
         raise CredentialsNotFound("no credentials found (`sts-async doctor` says more); " + "; ".join(looked_at))
 
-    async def _search_again(self, lender: Lender) -> Credentials:
+    async def _search_again(self, context: ProviderContext) -> Credentials:
         try:
-            return await self._search(lender)
+            return await self._search(context)
         except STSError as error:
             if not (isinstance(error, InvalidConfigFile) and error.recoverable):
                 self._chosen = None  # the next caller searches, and is told
@@ -120,12 +120,12 @@ class ProviderChain(Unpicklable):
         if invalidate is not None:
             invalidate(access_key_id)
 
-    async def findings(self, lender: Lender) -> tuple[Finding, ...]:
+    async def findings(self, context: ProviderContext) -> tuple[Finding, ...]:
         """Ask every source, also those that come after the one that is taken, and return what each said."""
         findings: list[Finding] = []
         decided = False
         for source in self.sources:
-            finding = await _ask(source, lender)
+            finding = await _ask(source, context)
             if finding.outcome != "not configured" and not decided:
                 decided = True
                 finding = attrs.evolve(finding, used=finding.outcome == "found")
@@ -136,12 +136,12 @@ class ProviderChain(Unpicklable):
         return f"ProviderChain({', '.join(map(name_of, self.sources))})"
 
 
-async def _provided(source: CredentialsProvider, lender: Lender) -> Credentials:
+async def _provided(source: CredentialsProvider, context: ProviderContext) -> Credentials:
     """Return what a source has, within 60 s unless the source bounds itself."""
     limit = asyncio.timeout(None if getattr(source, "bounds_itself", False) else FETCH_SECONDS)
     try:
         async with limit:
-            return await source.provide_credentials(lender)
+            return await source.provide_credentials(context)
     except TimeoutError:
         if not limit.expired():
             raise
@@ -152,10 +152,10 @@ def _late(seconds: float) -> CredentialsError:
     return CredentialsError(f"the search for credentials was not done within {seconds:g} s")
 
 
-async def _ask(source: CredentialsProvider, lender: Lender) -> Finding:
+async def _ask(source: CredentialsProvider, context: ProviderContext) -> Finding:
     name = name_of(source)
     try:
-        credentials = await _provided(source, lender)
+        credentials = await _provided(source, context)
     except CredentialsNotFound as error:
         return Finding(source=name, outcome="not configured", detail=str(error))
     except STSError as error:

@@ -15,14 +15,14 @@ from .._protocol.http_errors import Refusal, is_transient, refusal
 from .._protocol.http_messages import HttpRequest, HttpResponse
 from .._protocol.json_documents import Names, read_credentials, read_object
 from .._protocol.redaction import Redaction
-from .._protocol.urls import Place
+from .._protocol.urls import HttpURL
 from .._runtime import files
 from .._runtime.file_reads import FILE_READS
 from .._runtime.name_lookups import LOOK_UPS
 from .._shape.secret import HiddenMapping, Secret
 from .._wording.os_errors import code_of, reason_of
 from ..errors import ConnectError, CredentialsError, CredentialsNotFound, InvalidEndpoint, TransportError
-from ..protocols import Lender
+from ..protocols import ProviderContext
 from ..shapes import Credentials
 from .cache import RefreshingProvider
 
@@ -35,7 +35,7 @@ AGENT = "169.254.170.2"  # of ECS
 SECONDS = 2.0  # s for an attempt
 ATTEMPTS = 3
 PAUSE = 1.0  # s between two attempts
-MOST_TOKEN_BYTES = 16 * 1024
+MAX_TOKEN_BYTES = 16 * 1024
 
 
 class ContainerProvider(RefreshingProvider):
@@ -61,7 +61,7 @@ class ContainerProvider(RefreshingProvider):
         super().__init__()
         self._environ = HiddenMapping(os.environ if environ is None else environ)
 
-    async def fetch(self, lender: Lender) -> Credentials:
+    async def fetch(self, context: ProviderContext) -> Credentials:
         """
         Return new credentials.
 
@@ -77,14 +77,14 @@ class ContainerProvider(RefreshingProvider):
         if token is not None:
             headers["authorization"] = token
         attempt = 1
-        while isinstance(outcome := await self._attempt(lender, place, headers), _Passing):
+        while isinstance(outcome := await self._attempt(context, place, headers), _Passing):
             if attempt == ATTEMPTS:
                 error = self._error(f"{ATTEMPTS} attempts failed, the last one with: {outcome.reason}")
                 error.attempts = ATTEMPTS
                 error.throttled = outcome.throttled
                 raise error
             attempt += 1
-            await lender.sleep(PAUSE)
+            await context.sleep(PAUSE)
         return outcome
 
     def _variable(self, name: str) -> Secret | None:
@@ -94,15 +94,15 @@ class ContainerProvider(RefreshingProvider):
     def _error(self, text: str) -> CredentialsError:
         return CredentialsError(f"{self.name}: {text}")
 
-    def _place(self) -> Place:
+    def _place(self) -> HttpURL:
         path, url = self._variable(RELATIVE_URI), self._variable(FULL_URI)
         if path is not None:
             if not urls.is_target(path):
                 raise InvalidEndpoint(f"{RELATIVE_URI} must be a path: one slash first, and no @, # or backslash")
-            return Place(scheme="http", host=AGENT, target=path)
+            return HttpURL(scheme="http", host=AGENT, target=path)
         if url is None:
             raise CredentialsNotFound(f"{RELATIVE_URI} and {FULL_URI} are not set")
-        place = urls.take_apart(url, what=FULL_URI)
+        place = urls.parse_http_url(url, what=FULL_URI)
         if place.scheme == "http" and place.is_address and not urls.is_within(place.host, urls.CONTAINER):
             raise InvalidEndpoint(
                 f"{FULL_URI}: {place.host} is neither loopback nor an agent of ECS or EKS, so it must be https"
@@ -116,7 +116,7 @@ class ContainerProvider(RefreshingProvider):
             return None if token is None else self._checked(token, what=TOKEN)
         path = files.expand(str(file), self._environ)
         try:
-            data, _ = await FILE_READS.run(path, files.read, path, most=MOST_TOKEN_BYTES)
+            data, _ = await FILE_READS.run(path, files.read, path, most=MAX_TOKEN_BYTES)
         except files.UnsuitableFile as error:
             reason = reason_of(error)
         except OSError as error:
@@ -133,13 +133,15 @@ class ContainerProvider(RefreshingProvider):
             raise self._error(f"the token of {what} {INVALID_IN_HEADER}")
         return token
 
-    async def _attempt(self, lender: Lender, place: Place, headers: Mapping[str, str]) -> "Credentials | _Passing":
+    async def _attempt(
+        self, context: ProviderContext, place: HttpURL, headers: Mapping[str, str]
+    ) -> "Credentials | _Passing":
         """Return credentials, or why there are none when that may pass; raise what does not."""
         failure = _Passing(f"no address is known for {place.host}")
         for url in await self._urls(place):
             request = HttpRequest("GET", url, {**headers, "host": place.authority}, timeout=SECONDS)
             try:
-                return self._read(await lender.send(request), request)
+                return self._read(await context.send(request), request)
             except ConnectError as error:  # the next address may answer
                 failure = _Passing(str(error))
             except TransportError as error:
@@ -148,7 +150,7 @@ class ContainerProvider(RefreshingProvider):
                 return _Passing(str(error))
         return failure
 
-    async def _urls(self, place: Place) -> list[str]:
+    async def _urls(self, place: HttpURL) -> list[str]:
         """
         Return the URLs of all addresses, each of them checked: none when no address is known.
 
@@ -166,7 +168,7 @@ class ContainerProvider(RefreshingProvider):
                 f"{place.host} has an address that is neither loopback nor that of an agent of ECS or EKS, "
                 f"so {FULL_URI} must be https"
             )
-        return [place.at(address) for address in addresses]
+        return [place.with_address(address) for address in addresses]
 
     def _read(self, response: HttpResponse, request: HttpRequest) -> "Credentials | _Passing":
         if response.status == 200:
@@ -176,7 +178,7 @@ class ContainerProvider(RefreshingProvider):
                 return _Passing(str(error))
         if is_transient(response.status):
             return _Passing(f"HTTP {response.status}", throttled=response.status == 429)
-        codes = Refusal.of(response, sent=request).codes
+        codes = Refusal.from_response(response, sent=request).codes
         raise self._error(f"{refusal(response, Redaction(request))}{f', code {codes[0]}' if codes else ''}")
 
     def __repr__(self) -> str:

@@ -6,9 +6,9 @@ from .._engine.build import endpoint_of, engine_of, transport_of
 from .._protocol.endpoints import Endpoint
 from .._shape.secret import Unpicklable, without_data
 from .._wording import option_names
-from ..config import Config, Surroundings
+from ..config import Config, SettingsSources
 from ..errors import ConfigurationError
-from ..protocols import Lender
+from ..protocols import ProviderContext
 from ..shapes import Credentials
 from .chain import LOOK_AGAIN, Finding, ProviderChain
 from .container import ContainerProvider
@@ -68,20 +68,20 @@ class _Instance(Unpicklable):
     name = IMDSProvider.name
     bounds_itself = True
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self._surroundings = surroundings
+    def __init__(self, settings_sources: SettingsSources) -> None:
+        self._surroundings = settings_sources
         self._provider: IMDSProvider | None = None
         self._config: Config | None = None  # while files could not be read that may say something else
         self._look_again_at = 0.0
 
-    async def provide_credentials(self, lender: Lender) -> Credentials:
-        if self._provider is None or (self._config is not None and lender.monotonic() >= self._look_again_at):
-            self._look_again_at = lender.monotonic() + LOOK_AGAIN
+    async def provide_credentials(self, context: ProviderContext) -> Credentials:
+        if self._provider is None or (self._config is not None and context.monotonic() >= self._look_again_at):
+            self._look_again_at = context.monotonic() + LOOK_AGAIN
             config = await self._surroundings.resolve()
             if self._provider is None or config != self._config:  # another thread may have been quicker
                 self._provider = imds_of(config)
             self._config = config if config.doubts else None
-        return await self._provider.provide_credentials(lender)
+        return await self._provider.provide_credentials(context)
 
     def invalidate(self, access_key_id: str) -> None:
         if self._provider is not None:
@@ -107,11 +107,11 @@ class DefaultChain(ProviderChain):
         config: Config | None = None,
         *,
         mfa_code: MFACode | None = None,
-        surroundings: Surroundings | None = None,
+        settings_sources: SettingsSources | None = None,
     ) -> None:
         mfa_code = without_data(mfa_code)
-        here = self._surroundings = surroundings or Surroundings(config or Config())
-        profile = ProfileProvider(mfa_code=mfa_code, surroundings=here)
+        here = self._surroundings = settings_sources or SettingsSources(config or Config())
+        profile = ProfileProvider(mfa_code=mfa_code, settings_sources=here)
         container = ContainerProvider(environ=here.environ)
         if here.config.profile is not None:
             super().__init__(profile, container)
@@ -164,7 +164,7 @@ class DefaultChain(ProviderChain):
 
     def __repr__(self) -> str:
         here = getattr(self, "_surroundings", None)  # there is none in the traceback of an error in the constructor
-        return f"DefaultChain({f'profile={here.profile[0]!r}' if isinstance(here, Surroundings) else ''})"
+        return f"DefaultChain({f'profile={here.profile[0]!r}' if isinstance(here, SettingsSources) else ''})"
 
 
 def _endpoint(config: Config) -> tuple[Endpoint | None, str | None]:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from .._config.sections import quotes_remark
 from .._protocol.arns import is_account_id
 from .._protocol.timestamps import timestamp
-from .._shape.secret import HiddenMapping, Unpicklable, conceal
+from .._shape.secret import HiddenMapping, Unpicklable, redact
 from ..errors import CredentialsError, CredentialsExpired, CredentialsNotFound
-from ..protocols import Lender
+from ..protocols import ProviderContext
 from ..shapes import Credentials
 from .static import ended_when, has_ended
 
@@ -43,7 +43,7 @@ class EnvironmentProvider(Unpicklable):
         self._environ = HiddenMapping(os.environ if environ is None else environ)
         self._last: tuple[tuple[str | None, ...], Credentials] | None = None
 
-    async def provide_credentials(self, lender: Lender) -> Credentials:
+    async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
         Return the credentials. Nothing is sent.
 
@@ -54,12 +54,12 @@ class EnvironmentProvider(Unpicklable):
         """
         credentials = self._unchanged()
         if credentials is None:
-            seen = tuple(conceal(self._environ.get(name)) for name in VARIABLES)
-            credentials = _read(*(conceal((value or "").strip() or None) for value in seen))
+            seen = tuple(redact(self._environ.get(name)) for name in VARIABLES)
+            credentials = _read(*(redact((value or "").strip() or None) for value in seen))
             self._last = seen, credentials  # the same object while the variables stand, for its signer
-        if has_ended(credentials, lender):
+        if has_ended(credentials, context):
             raise CredentialsExpired(
-                f"the credentials in the environment expired {ended_when(credentials, lender)}: "
+                f"the credentials in the environment expired {ended_when(credentials, context)}: "
                 f"set new ones, and their {EXPIRATION}"
             )
         return credentials

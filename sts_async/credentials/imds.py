@@ -14,9 +14,9 @@ from .._protocol.http_errors import is_transient, readable_code, refusal
 from .._protocol.http_messages import HttpRequest, HttpResponse
 from .._protocol.json_documents import Names, read_credentials, read_object
 from .._protocol.redaction import Redaction
-from .._runtime.single_flight import again
+from .._runtime.single_flight import copy_without_traceback
 from .._shape.arguments import check_flag, check_seconds, check_whole, in_seconds
-from .._shape.secret import Secret, SecretBytes, conceal_login
+from .._shape.secret import Secret, SecretBytes, redact_userinfo
 from .._wording.option_names import option, setting
 from ..config import OPTIONS, Config
 from ..errors import (
@@ -28,7 +28,7 @@ from ..errors import (
     InvalidEndpoint,
     TransportError,
 )
-from ..protocols import Lender
+from ..protocols import ProviderContext
 from ..shapes import Credentials
 from . import _schedule
 from .cache import RefreshingProvider
@@ -42,12 +42,12 @@ LEGACY = "/latest/meta-data/iam/security-credentials/"
 
 TOKEN_TTL = 21_600  # s, the longest there is
 TOKEN_MARGIN = 60.0  # s before its end in which a token is not used any more
-MOST_TOKEN_BYTES = 256
+MAX_TOKEN_BYTES = 256
 ANSWERED_ATTEMPTS = 3  # at least, while the service answers that it is overloaded or failed
-PAUSE = 1.0  # s, the longest between two attempts
+REFRESH_BACKOFF = 1.0  # s, the longest between two attempts
 
 _TTL = r"[0-9]{1,5}"
-_TOKEN = rf"[!-~]{{1,{MOST_TOKEN_BYTES}}}"
+_TOKEN = rf"[!-~]{{1,{MAX_TOKEN_BYTES}}}"
 _ROLE = r"[A-Za-z0-9_+=,.@/-]{1,256}"
 
 
@@ -89,7 +89,7 @@ class IMDSProvider(RefreshingProvider):
         v1_fallback: bool = False,
     ) -> None:
         super().__init__()
-        self._endpoint = endpoint = conceal_login(endpoint)
+        self._endpoint = endpoint = redact_userinfo(endpoint)
         seconds = in_seconds(seconds)
         check_seconds("seconds", seconds)
         check_whole("attempts", attempts)
@@ -108,7 +108,7 @@ class IMDSProvider(RefreshingProvider):
         self._found_role: str | None = None
         self._root: str | None = None  # of the paths that the instance has
 
-    async def fetch(self, lender: Lender) -> Credentials:
+    async def fetch(self, context: ProviderContext) -> Credentials:
         """
         Return new credentials.
 
@@ -122,35 +122,35 @@ class IMDSProvider(RefreshingProvider):
                 f"it is disabled: {option('ec2_metadata_disabled')}, or AWS_EC2_METADATA_DISABLED"
             )
         if self._fault is not None:
-            raise again(self._fault)
+            raise copy_without_traceback(self._fault)
         base = base_url(self._endpoint, mode=self._endpoint_mode)
         self._version_1 = False  # a token may be had this time
         if self._role_name is None:
-            return self._read(await self._of_attached_role(lender, base))
+            return self._read(await self._of_attached_role(context, base))
         if not is_role_name(self._role_name):
             raise ConfigurationError(f"{self.name}: the name of the role is not one that IAM allows")
-        found = await self._find(lender, base, self._role_name)
+        found = await self._find(context, base, self._role_name)
         if found is None:
             self._root = None
             raise CredentialsNotFound(f"no role {self._role_name} is attached to the instance")
         return self._read(found)
 
-    async def _of_attached_role(self, lender: Lender, base: str) -> HttpResponse:
+    async def _of_attached_role(self, context: ProviderContext, base: str) -> HttpResponse:
         if self._found_role is not None:
-            found = await self._find(lender, base, self._found_role)
+            found = await self._find(context, base, self._found_role)
             if found is not None:
                 return found
         self._found_role = self._root = None  # another role may have been attached meanwhile
-        role = await self._role(lender, base)
-        found = await self._find(lender, base, role)
+        role = await self._role(context, base)
+        found = await self._find(context, base, role)
         if found is None:
             self._root = None
             raise CredentialsError(f"{self.name}: the role {role} is attached, but has no credentials (HTTP 404)")
         self._found_role = role
         return found
 
-    async def _role(self, lender: Lender, base: str) -> str:
-        listed = await self._find(lender, base, "")
+    async def _role(self, context: ProviderContext, base: str) -> str:
+        listed = await self._find(context, base, "")
         if listed is None or not listed.body.strip():
             raise CredentialsNotFound("no role is attached to the instance")
         role = _role_in(listed)
@@ -158,7 +158,7 @@ class IMDSProvider(RefreshingProvider):
             raise CredentialsError(f"{self.name}: the name of the role is not one that IAM allows")
         return role
 
-    async def _find(self, lender: Lender, base: str, name: str) -> HttpResponse | None:
+    async def _find(self, context: ProviderContext, base: str, name: str) -> HttpResponse | None:
         """
         Return what is at *name* below the paths that the instance has, which it tells at first, or None.
 
@@ -167,7 +167,7 @@ class IMDSProvider(RefreshingProvider):
         """
         known, refused = self._root, None
         for root in (LEGACY,) if known == LEGACY else (EXTENDED, LEGACY):
-            response = await self._get(lender, base, root + name)
+            response = await self._get(context, base, root + name)
             if response.status == 200:
                 self._root = root
                 return response
@@ -181,34 +181,34 @@ class IMDSProvider(RefreshingProvider):
             raise CredentialsError(f"{self.name}: {refused}")
         return None
 
-    async def _get(self, lender: Lender, base: str, path: str) -> HttpResponse:
+    async def _get(self, context: ProviderContext, base: str, path: str) -> HttpResponse:
         """Return an answer. A token that is refused is replaced, once."""
-        response = await self._get_once(lender, base, path)
+        response = await self._get_once(context, base, path)
         if response.status == 401 and self._token is not None:
             self._token = None
-            response = await self._get_once(lender, base, path)
+            response = await self._get_once(context, base, path)
         return response
 
-    async def _get_once(self, lender: Lender, base: str, path: str) -> HttpResponse:
-        token = await self._session_token(lender, base)
+    async def _get_once(self, context: ProviderContext, base: str, path: str) -> HttpResponse:
+        token = await self._session_token(context, base)
         try:
-            return await self._send(lender, "GET", base + path, {} if token is None else {TOKEN_HEADER: token})
+            return await self._send(context, "GET", base + path, {} if token is None else {TOKEN_HEADER: token})
         except TransportError as error:
             reason = str(error)
         raise CredentialsError(f"{self.name}: {reason}, for {path}")
 
-    async def _session_token(self, lender: Lender, base: str) -> Secret | None:
+    async def _session_token(self, context: ProviderContext, base: str) -> Secret | None:
         """Return the session token, or None to go on without one."""
-        if self._token is not None and lender.monotonic() < self._token_ends:
+        if self._token is not None and context.monotonic() < self._token_ends:
             return self._token
         self._token = None
         if self._version_1:
             return None
-        asked_at = lender.monotonic()
+        asked_at = context.monotonic()
         failure: TransportError | None = None
         response = HttpResponse(0, {}, SecretBytes())
         try:
-            response = await self._send(lender, "PUT", base + TOKEN_PATH, {TTL_HEADER: str(TOKEN_TTL)})
+            response = await self._send(context, "PUT", base + TOKEN_PATH, {TTL_HEADER: str(TOKEN_TTL)})
         except TransportError as error:
             failure = error
         if failure is not None:
@@ -242,13 +242,13 @@ class IMDSProvider(RefreshingProvider):
         tries = f"{self._attempts} attempt{'s' if self._attempts > 1 else ''} of {self._seconds:g} s"
         raise CredentialsNotFound(f"{base} does not answer ({tries}): {failure}{hint}")
 
-    async def _send(self, lender: Lender, method: str, url: str, headers: dict[str, str]) -> HttpResponse:
+    async def _send(self, context: ProviderContext, method: str, url: str, headers: dict[str, str]) -> HttpResponse:
         """Return the answer to the first attempt, or where that failed or was 429 or 5xx, to one of those after it."""
         request = HttpRequest(method, url, {"accept": "*/*", **headers}, timeout=self._seconds)
         attempt = 1
         while True:
             try:
-                response = await lender.send(request)
+                response = await context.send(request)
                 # There is such a service, so asking again costs nothing where there is none.
                 if not _is_busy(response.status, url) or attempt >= max(self._attempts, ANSWERED_ATTEMPTS):
                     return response
@@ -256,7 +256,7 @@ class IMDSProvider(RefreshingProvider):
                 if not error.retryable or attempt >= self._attempts:
                     raise
             attempt += 1
-            await lender.sleep(PAUSE * lender.jitter())
+            await context.sleep(REFRESH_BACKOFF * context.jitter())
 
     def _read(self, response: HttpResponse) -> Credentials:
         document = read_object(response.body, what=self.name)
@@ -319,7 +319,7 @@ def base_url(endpoint: str | None, *, mode: str) -> str:
             raise ConfigurationError("the endpoint mode of the instance metadata service must be IPv4 or IPv6")
         return ENDPOINTS[mode.lower()]
     what = "the endpoint of the instance metadata service"
-    place = urls.take_apart(endpoint, what=what)
+    place = urls.parse_http_url(endpoint, what=what)
     if "?" in place.target:
         raise InvalidEndpoint(f"{what} must have no query")
     if place.scheme == "https":
@@ -327,7 +327,7 @@ def base_url(endpoint: str | None, *, mode: str) -> str:
     host = "127.0.0.1" if place.host == "localhost" else place.host  # always, so that nobody has to be asked
     if not (attrs.evolve(place, host=host).is_address and urls.is_within(host, urls.INSTANCE)):
         raise InvalidEndpoint(f"{what}: {host} is neither a loopback nor a link-local address, so it must be https")
-    return place.at(host).rstrip("/")
+    return place.with_address(host).rstrip("/")
 
 
 def imds_of(config: Config) -> IMDSProvider:

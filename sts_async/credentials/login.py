@@ -26,7 +26,7 @@ from .._shape.secret import HiddenMapping, Secret, SecretBytes, without_data
 from .._wording.option_names import setting
 from ..config import Config
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
-from ..protocols import Lender
+from ..protocols import ProviderContext
 from ..shapes import Credentials
 from . import _tokens
 from ._sign_in_services import Services, checked_config, exchange
@@ -114,7 +114,7 @@ class LoginProvider(RefreshingProvider):
     fetch_seconds = LOGIN_SECONDS
     depends_on_client = False
 
-    async def fetch(self, lender: Lender) -> Credentials:
+    async def fetch(self, context: ProviderContext) -> Credentials:
         """
         Return the credentials in the token file, refreshed when they are about to end.
 
@@ -128,12 +128,12 @@ class LoginProvider(RefreshingProvider):
         """
 
         async def refresh(token: LoginToken) -> SecretBytes:
-            return await self._create_token(token, lender)
+            return await self._create_token(token, context)
 
-        latest = await self._file.latest(self._path(), lender, refresh=refresh)
+        latest = await self._file.latest(self._path(), context, refresh=refresh)
         if latest.failure is not None:
-            refused = isinstance(latest.failure, LoginRequired) and latest.token.hindrance(at=now(lender)) is None
-            if refused or is_over(latest.token, lender):
+            refused = isinstance(latest.failure, LoginRequired) and latest.token.hindrance(at=now(context)) is None
+            if refused or is_over(latest.token, context):
                 raise latest.failure
             self._file.used_on(f"{self.name}: the token", latest.failure)
         return latest.token.credentials
@@ -144,23 +144,23 @@ class LoginProvider(RefreshingProvider):
         )
         return directory / _tokens.login_file_name(self.login_session)
 
-    async def _create_token(self, token: LoginToken, lender: Lender) -> SecretBytes:
+    async def _create_token(self, token: LoginToken, context: ProviderContext) -> SecretBytes:
         """Return the new content of the token file."""
-        location = self._services.locate(services.SIGN_IN, region=self._region(token), lender=lender)
+        location = self._services.locate(services.SIGN_IN, region=self._region(token), context=context)
         url = location.url + TOKEN_PATH
         headers = {"content-type": "application/json", "accept": "application/json"}
 
         async def proven(request: HttpRequest) -> HttpRequest:
             proof = await asyncio.to_thread(
-                _proof, token.key, method="POST", url=url, at=lender.wall_clock(), command=self._command
+                _proof, token.key, method="POST", url=url, at=context.wall_clock(), command=self._command
             )
             return attrs.evolve(request, headers={**headers, "DPoP": proof})
 
         request = HttpRequest("POST", url, headers, token.request(), fresh=True)
-        response = await exchange(lender, request, who=SIGN_IN, hint=location.hint, prepare=proven)
+        response = await exchange(context, request, who=SIGN_IN, hint=location.hint, prepare=proven)
         if response.status < 400:
-            return token.renewed(response.body, at=now(lender), what=f"the answer of {SIGN_IN}")
-        refusal = Refusal.of(response, sent=request)
+            return token.renewed(response.body, at=now(context), what=f"the answer of {SIGN_IN}")
+        refusal = Refusal.from_response(response, sent=request)
         reason = next((FINAL_CODES[code] for code in refusal.codes if code in FINAL_CODES), None)
         if reason is None:
             raise CredentialsError(f"{SIGN_IN} answered {refusal}")

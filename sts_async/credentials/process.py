@@ -12,26 +12,26 @@ from datetime import timedelta
 
 from .._config.options import SHOW_PROCESS_STDERR, flag
 from .._config.sections import with_remark
-from .._protocol.json_documents import MOST_BYTES, Names, read_credentials, read_object
+from .._protocol.json_documents import MAX_BYTES, Names, read_credentials, read_object
 from .._protocol.redaction import Redaction
 from .._runtime import process
 from .._runtime.threads import NoThread, reading
 from .._shape.arguments import check_flag, check_seconds, in_seconds
-from .._shape.secret import HiddenMapping, Secret, SecretBytes, conceal
+from .._shape.secret import HiddenMapping, Secret, SecretBytes, redact
 from .._wording.option_names import setting
 from ..errors import ConfigurationError, CredentialsError
-from ..protocols import Lender
+from ..protocols import ProviderContext
 from ..shapes import Credentials
 from . import _schedule
 from ._account import check_account_id, in_account
 from .cache import RefreshingProvider
 
-MOST_CHARACTERS = 32_767  # of a command. Source: CreateProcess of Windows; a longer one takes long to split
+MAX_CHARACTERS = 32_767  # of a command. Source: CreateProcess of Windows; a longer one takes long to split
 SECONDS = 60.0  # s for the whole process
-MOST_LINES = 5  # of standard error in an error
-MOST_SHOWN = 1_000  # characters of them
+MAX_LINES = 5  # of standard error in an error
+MAX_SHOWN = 1_000  # characters of them
 LONG_ARGUMENT = 8  # characters of an argument that may be a secret
-TOO_LONG = f"(a line of more than {process.MOST_ERROR_BYTES:,} bytes, which is not shown)"
+TOO_LONG = f"(a line of more than {process.MAX_ERROR_BYTES:,} bytes, which is not shown)"
 # Variables that a process inherits, and may repeat. Those that end otherwise are paths and names.
 SECRET_VARIABLES = r"(?:SECRET|TOKEN|PASSWORD|PASSWD|KEY|KEY_ID|CREDENTIALS?)$"  # noqa: S105 - of their names
 
@@ -105,14 +105,14 @@ class ProcessProvider(RefreshingProvider):
             check_flag("show_process_stderr", show_process_stderr)
         self._show_stderr = show_process_stderr
         self.remark = ""
-        command = conceal(command)  # the frames of the errors below have it
-        if not isinstance(command, Secret) or len(command) > MOST_CHARACTERS or "\0" in command:
+        command = redact(command)  # the frames of the errors below have it
+        if not isinstance(command, Secret) or len(command) > MAX_CHARACTERS or "\0" in command:
             raise ConfigurationError(
-                f"{name}: a command must be text without NUL, of up to {MOST_CHARACTERS:,} characters"
+                f"{name}: a command must be text without NUL, of up to {MAX_CHARACTERS:,} characters"
             )
         self._command = command
 
-    async def fetch(self, lender: Lender) -> Credentials:
+    async def fetch(self, context: ProviderContext) -> Credentials:
         """
         Run the process and return its credentials.
 
@@ -122,7 +122,7 @@ class ProcessProvider(RefreshingProvider):
             CredentialsError: The process cannot be run, fails, takes too long, or writes something else.
         """
         shows = flag(SHOW_PROCESS_STDERR, HiddenMapping(os.environ), given=self._show_stderr)
-        ended = await process.run(self._command, seconds=self._seconds, most=MOST_BYTES)
+        ended = await process.run(self._command, seconds=self._seconds, most=MAX_BYTES)
         if isinstance(ended, process.NoCommand):
             raise ConfigurationError(self._text("the command is empty, or a quotation in it does not end"))
         if isinstance(ended, process.NotRun):
@@ -143,7 +143,7 @@ class ProcessProvider(RefreshingProvider):
         if ended.fault == "slow":
             raise CredentialsError(f"{self.name}: not done within {self._seconds:g} s")
         if ended.fault == "large":
-            raise CredentialsError(f"{self.name}: wrote more than {MOST_BYTES:,} bytes")
+            raise CredentialsError(f"{self.name}: wrote more than {MAX_BYTES:,} bytes")
         if ended.returncode:
             raise CredentialsError(f"{self.name}: {_failure(ended.returncode)}")
         if ended.returncode is None:
@@ -228,8 +228,8 @@ def last_lines(stderr: bytes, hide: Redaction, *, is_cut: bool = False) -> str:
     # What is redacted is what is shown: nothing is removed after it.
     text = hide(visible(Secret(SecretBytes(stderr).decode("utf-8", "replace"))))
     lines = [line.strip() for line in re.split("[\r\n]", text)]
-    shown = " | ".join([line for line in lines if line][-MOST_LINES:])
-    return shown if len(shown) <= MOST_SHOWN else f"...{shown[3 - MOST_SHOWN :]}"
+    shown = " | ".join([line for line in lines if line][-MAX_LINES:])
+    return shown if len(shown) <= MAX_SHOWN else f"...{shown[3 - MAX_SHOWN :]}"
 
 
 def _advice() -> str:

@@ -17,11 +17,11 @@ from .._config.resolution import ProfileName
 from .._protocol.endpoints import is_of_aws
 from .._runtime import files
 from .._runtime.defaults import FETCH_SECONDS
-from .._runtime.single_flight import Flights
+from .._runtime.single_flight import SingleFlight
 from .._shape.secret import Unpicklable, without_data
-from ..config import Config, Surroundings
+from ..config import Config, SettingsSources
 from ..errors import CredentialsError, CredentialsNotFound, InvalidConfigFile, STSError
-from ..protocols import CredentialsProvider, Lender
+from ..protocols import CredentialsProvider, ProviderContext
 from ..shapes import Credentials
 from . import _schedule
 from ._schedule import Schedule
@@ -63,7 +63,7 @@ class ProfileProvider(Unpicklable):
     Args:
         profile: Its name; None for that in ``AWS_PROFILE``, else ``default``.
         mfa_code: Asked for the code of a profile with ``mfa_serial``.
-        surroundings: Where environment and files are; those of the process when it is None.
+        settings_sources: Where environment and files are; those of the process when it is None.
     """
 
     bounds_itself = True
@@ -74,18 +74,18 @@ class ProfileProvider(Unpicklable):
         profile: str | None = None,
         *,
         mfa_code: MFACode | None = None,
-        surroundings: Surroundings | None = None,
+        settings_sources: SettingsSources | None = None,
     ) -> None:
         mfa_code = without_data(mfa_code)
         self._profile = profile or ""  # for `repr`, until it is known
-        self._surroundings = surroundings or Surroundings(Config(profile=profile))
+        self._surroundings = settings_sources or SettingsSources(Config(profile=profile))
         if profile is None:
             self._profile, _ = self._surroundings.profile
         self._mfa_code = mfa_code
         self._current: _Current | None = None
         self._look_again_at = 0.0
         self._complaint = ""  # of the files, said once
-        self._looks: Flights[CredentialsProvider] = Flights(late=self._late)
+        self._looks: SingleFlight[CredentialsProvider] = SingleFlight(late=self._late)
         self.name = f"profile {self._profile!r}"
 
     @property
@@ -95,7 +95,7 @@ class ProfileProvider(Unpicklable):
         schedule = None if current is None else getattr(current.provider, "schedule", None)
         return schedule if isinstance(schedule, Schedule) else _schedule.STANDARD
 
-    async def provide_credentials(self, lender: Lender) -> Credentials:
+    async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
         Return the credentials.
 
@@ -107,21 +107,21 @@ class ProfileProvider(Unpicklable):
         """
         current = self._current
         if current is None:
-            provider = await self._looks.get(lender.tasks, lambda: self._look(lender), seconds=FETCH_SECONDS)
-            return await provider.provide_credentials(lender)
-        if lender.monotonic() >= self._look_again_at:
-            self._look_again_at = lender.monotonic() + LOOK_AGAIN
-            self._looks.join(lender.tasks, lambda: self._look(lender), seconds=FETCH_SECONDS)
-        return await current.provider.provide_credentials(lender)
+            provider = await self._looks.get(context.tasks, lambda: self._look(context), seconds=FETCH_SECONDS)
+            return await provider.provide_credentials(context)
+        if context.monotonic() >= self._look_again_at:
+            self._look_again_at = context.monotonic() + LOOK_AGAIN
+            self._looks.join(context.tasks, lambda: self._look(context), seconds=FETCH_SECONDS)
+        return await current.provider.provide_credentials(context)
 
     def _late(self, seconds: float) -> CredentialsError:
         return CredentialsError(f"{self.name}: the shared files could not be read within {seconds:g} s")
 
-    async def _look(self, lender: Lender) -> CredentialsProvider:
-        self._look_again_at = lender.monotonic() + LOOK_AGAIN
+    async def _look(self, context: ProviderContext) -> CredentialsProvider:
+        self._look_again_at = context.monotonic() + LOOK_AGAIN
         before = self._current
         try:
-            strict = lender.endpoint is None or is_of_aws(lender.endpoint)
+            strict = context.endpoint is None or is_of_aws(context.endpoint)
             shared = await self._surroundings.files.load()
             plan = self._plan(shared, strict_arns=strict)
             self._mended()

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from .. import shapes
 from .._shape.secret import without_data
 from ..operations import ASSUME_ROLE_WITH_SAML
-from ..protocols import Lender
+from ..protocols import ProviderContext
 from ._sts_providers import TO_COME, IssuedProvider, Nobody, ask, check_callable
 
 
@@ -65,7 +65,7 @@ class SAMLProvider(IssuedProvider):
         super().__init__(request, name=f"SAML, role {role_arn!a}", strict_arns=strict_arns)
         self._assertion = assertion
 
-    async def fetch(self, lender: Lender) -> shapes.Credentials:
+    async def fetch(self, context: ProviderContext) -> shapes.Credentials:
         """
         Return new credentials, for a new assertion.
 
@@ -73,6 +73,6 @@ class SAMLProvider(IssuedProvider):
             CredentialsError: The function that returns the assertion failed, or returned something else.
             STSError: The call failed.
         """
-        self._check(lender)
+        self._check(context)
         assertion = await ask(self._assertion, name=f"assertion of {self!r}")
-        return await self._issue(lender.signed_by(Nobody()), saml_assertion=assertion)
+        return await self._issue(context.signed_by(Nobody()), saml_assertion=assertion)

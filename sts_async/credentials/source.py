@@ -12,7 +12,7 @@ from .cache import CachingProvider
 from .static import StaticProvider
 
 Source = Credentials | CredentialsProvider | Callable[[], Awaitable[Credentials]]
-"""`Credentials`, an object with a coroutine ``provide_credentials(lender)``, or a coroutine function."""
+"""`Credentials`, an object with a coroutine ``provide_credentials(context)``, or a coroutine function."""
 
 MFACode = Callable[[str], Awaitable[str]]
 """A coroutine function that is given the serial number of an MFA device, and returns the code that it shows."""
@@ -42,7 +42,7 @@ def provider_of(source: Source, *, what: str = "credentials") -> CredentialsProv
     held = getattr(source, "credentials", None) if isinstance(source, Response) else None
     advice = ": pass response.credentials" if isinstance(held, Credentials) else ""
     raise ConfigurationError(
-        f"{what} must be Credentials, an object with a coroutine provide_credentials(lender) or a coroutine "
+        f"{what} must be Credentials, an object with a coroutine provide_credentials(context) or a coroutine "
         f"function, not {other_than('Credentials', source)}{advice}"
     )
 

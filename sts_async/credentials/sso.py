@@ -23,7 +23,7 @@ from .._shape.arguments import check_flag
 from .._shape.secret import HiddenMapping, SecretBytes, without_data
 from ..config import Config
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
-from ..protocols import Lender
+from ..protocols import ProviderContext
 from ..shapes import Credentials
 from . import _tokens
 from ._account import in_account
@@ -118,7 +118,7 @@ class SSOProvider(RefreshingProvider):
     fetch_seconds = LOGIN_SECONDS
     depends_on_client = False
 
-    async def fetch(self, lender: Lender) -> Credentials:
+    async def fetch(self, context: ProviderContext) -> Credentials:
         """
         Return new credentials of the role.
 
@@ -129,44 +129,44 @@ class SSOProvider(RefreshingProvider):
                 configured URL, cannot be used or contradict each other.
             TransportError: No answer came.
         """
-        portal = self._services.locate(services.PORTAL, region=self.region, lender=lender)
-        token = await self._token(lender)
+        portal = self._services.locate(services.PORTAL, region=self.region, context=context)
+        token = await self._token(context)
         role = quote(self.role_name, safe="")
         request = HttpRequest(
             "GET",
             f"{portal.url}/federation/credentials?role_name={role}&account_id={self.account_id}",
             {BEARER_HEADER: token.access_token, "accept": "application/json"},
         )
-        response = await exchange(lender, request, who=PORTAL, hint=portal.hint)
+        response = await exchange(context, request, who=PORTAL, hint=portal.hint)
         if response.status >= 400:
-            raise self._refused(Refusal.of(response, sent=request))
+            raise self._refused(Refusal.from_response(response, sent=request))
         found = _tokens.read_role_credentials(response.body, what=f"the answer of {PORTAL}")
         return in_account(found, self.account_id)
 
-    async def _token(self, lender: Lender) -> SSOToken:
+    async def _token(self, context: ProviderContext) -> SSOToken:
         directory = self._cache_directory or files.expand(CACHE_DIRECTORY, self._environ)
         path = directory / _tokens.sso_file_name(session_name=self.session_name, start_url=self.start_url)
 
         async def refresh(token: SSOToken) -> SecretBytes:
-            return await self._create_token(token, lender)
+            return await self._create_token(token, context)
 
-        latest = await self._file.latest(path, lender, refresh=refresh if self.session_name is not None else None)
+        latest = await self._file.latest(path, context, refresh=refresh if self.session_name is not None else None)
         if latest.failure is not None:
-            if is_over(latest.token, lender):
+            if is_over(latest.token, context):
                 raise latest.failure
             if self.session_name is not None:
                 self._file.used_on(f"{self.name}: the token", latest.failure)
         return latest.token
 
-    async def _create_token(self, token: SSOToken, lender: Lender) -> SecretBytes:
+    async def _create_token(self, token: SSOToken, context: ProviderContext) -> SecretBytes:
         """Return the new content of the token file."""
-        oidc = self._services.locate(services.OIDC, region=self.region, lender=lender)
+        oidc = self._services.locate(services.OIDC, region=self.region, context=context)
         headers = {"content-type": "application/json", "accept": "application/json"}
         request = HttpRequest("POST", f"{oidc.url}/token", headers, token.request(), fresh=True)
-        response = await exchange(lender, request, who=OIDC, hint=oidc.hint)
+        response = await exchange(context, request, who=OIDC, hint=oidc.hint)
         if response.status < 400:
-            return token.renewed(response.body, at=now(lender), what=f"the answer of {OIDC}")
-        refusal = Refusal.of(response, sent=request)
+            return token.renewed(response.body, at=now(context), what=f"the answer of {OIDC}")
+        refusal = Refusal.from_response(response, sent=request)
         reason = f"{OIDC} answered {refusal}"
         if FINAL_CODES.isdisjoint(refusal.codes):
             raise CredentialsError(reason)

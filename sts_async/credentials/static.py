@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from .._shape.arguments import other_than
 from .._shape.secret import Unpicklable, without_data
 from ..errors import ConfigurationError, CredentialsExpired
-from ..protocols import Lender
+from ..protocols import ProviderContext
 from ..shapes import Credentials
 from ._account import check_account_id
 from ._schedule import lifetime_of
@@ -36,16 +36,16 @@ class StaticProvider(Unpicklable):
             raise ConfigurationError("the expiration of credentials must be a datetime with a time zone, or None")
         check_account_id(credentials.account_id)
 
-    async def provide_credentials(self, lender: Lender) -> Credentials:
+    async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
         Return the credentials. Nothing is sent.
 
         Raises:
             CredentialsExpired: Their expiration is past, by both clocks.
         """
-        if has_ended(self._credentials, lender):
+        if has_ended(self._credentials, context):
             raise CredentialsExpired(
-                f"the static credentials expired {ended_when(self._credentials, lender)}: "
+                f"the static credentials expired {ended_when(self._credentials, context)}: "
                 "pass new ones, or a provider that refreshes"
             )
         return self._credentials
@@ -60,13 +60,13 @@ def ends_at_some_time(credentials: Credentials) -> bool:
     return expiration is None or (isinstance(expiration, datetime) and expiration.tzinfo is not None)
 
 
-def has_ended(credentials: Credentials, lender: Lender) -> bool:
+def has_ended(credentials: Credentials, context: ProviderContext) -> bool:
     """Return True if *credentials* have ended by both `clocks`."""
     end = credentials.expiration
-    return end is not None and end.timestamp() <= lender.wall_clock() and end <= lender.now()
+    return end is not None and end.timestamp() <= context.wall_clock() and end <= context.now()
 
 
-def clocks(lender: Lender) -> tuple[datetime, datetime]:
+def clocks(context: ProviderContext) -> tuple[datetime, datetime]:
     """
     Return the times by the service's clock, as far as it is known, and by this host's.
 
@@ -74,11 +74,11 @@ def clocks(lender: Lender) -> tuple[datetime, datetime]:
     credentials are refused only when they have ended by both. Else no request would be sent, and no answer could show
     which of the two is wrong.
     """
-    return lender.now(), datetime.fromtimestamp(lender.wall_clock(), UTC)
+    return context.now(), datetime.fromtimestamp(context.wall_clock(), UTC)
 
 
-def ended_when(credentials: Credentials, lender: Lender) -> str:
+def ended_when(credentials: Credentials, context: ProviderContext) -> str:
     """Return how long ago *credentials* expired by this host's clock, and the time of that clock, for messages."""
-    _, now = clocks(lender)
+    _, now = clocks(context)
     seconds = -lifetime_of(credentials, now)
     return f"{seconds:.0f} s ago (host clock: {now.isoformat(timespec='seconds')})"

@@ -26,7 +26,7 @@ from ..errors import (
     ServiceError,
 )
 from ..operations import ASSUME_ROLE_WITH_WEB_IDENTITY
-from ..protocols import Lender
+from ..protocols import ProviderContext
 from ._sts_providers import TO_COME, IssuedProvider, Nobody, ask, check_callable, new_session_name
 from .cache import RefreshingProvider
 
@@ -34,7 +34,7 @@ TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - the name of the varia
 ROLE_ARN = "AWS_ROLE_ARN"
 ROLE_SESSION_NAME = "AWS_ROLE_SESSION_NAME"
 
-MOST_BYTES = 64 * 1024  # of a token file; the API takes 20,000 characters
+MAX_BYTES = 64 * 1024  # of a token file; the API takes 20,000 characters
 JWT_START = "eyJ"  # a JSON object in base64: {" begins it. Source: RFC 7515, 3.1
 JWT_DOTS = 2
 READ_AGAIN = (0.05, 0.05, 0.05)  # s before each further look at a file that is missing or half written
@@ -122,7 +122,7 @@ class WebIdentityProvider(IssuedProvider):
         """
         return _FromEnvironment(environ)
 
-    async def fetch(self, lender: Lender) -> shapes.Credentials:
+    async def fetch(self, context: ProviderContext) -> shapes.Credentials:
         """
         Return new credentials, for the present token.
 
@@ -130,15 +130,15 @@ class WebIdentityProvider(IssuedProvider):
             CredentialsError: The token cannot be read.
             STSError: The call failed.
         """
-        self._check(lender)
-        engine = lender.signed_by(Nobody())
-        token = await self._read(lender)
+        self._check(context)
+        engine = context.signed_by(Nobody())
+        token = await self._read(context)
         try:
             return await self._issue(engine, web_identity_token=token)
         except (ExpiredTokenException, InvalidIdentityTokenException) as error:
             failure: ServiceError = error
         if self._file is not None:
-            newer = await self._read(lender)
+            newer = await self._read(context)
             if newer != token:
                 return await self._issue(engine, web_identity_token=newer)
             if not failure.retryable:  # which it is when STS could not fetch the key that verifies the token
@@ -147,7 +147,7 @@ class WebIdentityProvider(IssuedProvider):
                 )
         raise failure
 
-    async def _read(self, lender: Lender) -> Secret:
+    async def _read(self, context: ProviderContext) -> Secret:
         """Return the token of now."""
         if self._token is not None:
             return await ask(self._token, name=f"token of {self!r}")
@@ -164,7 +164,7 @@ class WebIdentityProvider(IssuedProvider):
             if pause is None:
                 problem = f"no web identity token: {str(self._file)!a} {problem}"
                 raise CredentialsError(with_remark(problem, self.remark))
-            await lender.sleep(pause)
+            await context.sleep(pause)
 
 
 class _FromEnvironment(RefreshingProvider):
@@ -178,7 +178,7 @@ class _FromEnvironment(RefreshingProvider):
         self._environ = HiddenMapping(os.environ if environ is None else environ)
         self._session_name = new_session_name()
 
-    async def fetch(self, lender: Lender) -> shapes.Credentials:
+    async def fetch(self, context: ProviderContext) -> shapes.Credentials:
         token_file, role_arn, session_name = (
             self._environ.get(name, "").strip() for name in (TOKEN_FILE, ROLE_ARN, ROLE_SESSION_NAME)
         )
@@ -193,12 +193,12 @@ class _FromEnvironment(RefreshingProvider):
                 role_session_name=session_name or self._session_name,
                 strict_arns=False,  # this error names the variable
             )
-            provider._check(lender)
+            provider._check(context)
         except ParamValidationError as error:
             raise CredentialsError(f"{ROLE_ARN} or {ROLE_SESSION_NAME} cannot be used: {error}") from error
-        if (lender.endpoint is None or is_of_aws(lender.endpoint)) and not arns.is_role(role_arn):
+        if (context.endpoint is None or is_of_aws(context.endpoint)) and not arns.is_role(role_arn):
             raise CredentialsError(f"{ROLE_ARN} must be {arns.ROLE_RULE}")
-        return await provider.fetch(lender)
+        return await provider.fetch(context)
 
     def __repr__(self) -> str:
         return "WebIdentityProvider.from_environment()"
@@ -227,7 +227,7 @@ def _read_token(path: Path) -> tuple[Secret | None, str]:
         CredentialsError: The file cannot be read.
     """
     try:
-        data, _ = files.read(path, most=MOST_BYTES)
+        data, _ = files.read(path, most=MAX_BYTES)
     except FileNotFoundError:
         return None, "does not exist"
     except OSError as error:

@@ -7,7 +7,7 @@ from ..operations import OPERATIONS
 
 SUCCESS = "success"
 OTHER = "other"
-MOST_SOURCES = 1000  # names of credentials sources that are told apart, as a program may have one for each customer
+MAX_SOURCES = 1000  # names of credentials sources that are told apart, as a program may have one for each customer
 
 # Seconds. Source: OpenTelemetry semantic conventions, rpc.client.call.duration.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -66,7 +66,7 @@ class Sources:
     def known(self, name: str) -> str:
         """Return *name*, or ``other``."""
         if name not in self._names:
-            if len(self._names) >= MOST_SOURCES:
+            if len(self._names) >= MAX_SOURCES:
                 return OTHER
             self._names.add(name)
         return name

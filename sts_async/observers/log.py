@@ -12,8 +12,8 @@ from ..events import (
     AttemptFinished,
     CallFinished,
     CredentialsInvalidated,
-    CredentialsKept,
     CredentialsRefreshed,
+    CredentialsRefreshFailed,
     Event,
     RetryScheduled,
 )
@@ -30,16 +30,16 @@ class LoggingObserver:
         logging.getLogger("sts_async.calls").setLevel(logging.DEBUG)
         STSClient(observers=[LoggingObserver()])
 
-    ============================  =======  =============================================================
+    ============================  =======  ===============================================================
     event                         level
-    ============================  =======  =============================================================
+    ============================  =======  ===============================================================
     `AttemptFinished`             DEBUG    one for each request
     `RetryScheduled`              DEBUG
     `CallFinished`                DEBUG
-    `CredentialsKept`             WARNING  when it begins, and when the credentials have ended; DEBUG in between
-    `CredentialsRefreshed`        INFO     when it ends that; DEBUG otherwise
+    `CredentialsRefreshFailed`    WARNING  at the first failure and when the credentials end; DEBUG between
+    `CredentialsRefreshed`        INFO     after a failure; DEBUG otherwise
     `CredentialsInvalidated`      INFO
-    ============================  =======  =============================================================
+    ============================  =======  ===============================================================
 
     Each record has ``sts_event``, the name of the event's class, and the fields of the event with ``sts_`` before their
     names, such as ``sts_operation``, ``sts_status``, ``sts_request_id`` and, in seconds, ``sts_send_seconds``. Of an
@@ -76,7 +76,7 @@ class LoggingObserver:
                 return logging.DEBUG
             case CredentialsInvalidated():
                 return logging.INFO
-            case CredentialsKept():
+            case CredentialsRefreshFailed():
                 return logging.WARNING if event.changed else logging.DEBUG
             case CredentialsRefreshed():
                 return logging.DEBUG if event.failing_seconds is None else logging.INFO
@@ -119,7 +119,7 @@ def _message(event: Event) -> tuple[str, tuple[object, ...]]:
                 event.seconds,
                 failing,
             )
-        case CredentialsKept():
+        case CredentialsRefreshFailed():
             return "%s: credential refresh failed (%s) for %.0f s; still serving %s%s, expiration %s", (
                 event.source,
                 error_type(event.error),

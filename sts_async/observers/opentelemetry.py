@@ -18,8 +18,8 @@ from ..events import (
     AttemptFinished,
     CallFinished,
     CredentialsInvalidated,
-    CredentialsKept,
     CredentialsRefreshed,
+    CredentialsRefreshFailed,
     Event,
     RetryScheduled,
 )
@@ -34,7 +34,7 @@ SCOPE = "sts_async"
 SERVICE = "STS"
 SYSTEM = "aws-api"
 REGION = r"(?:.+\.)?sts(?:-fips)?\.([a-z]{2,4}(?:-[a-z]+)+-\d{1,2})\..+"  # of a host of STS
-MOST_WAITING = 64  # attempts of a task that wait for the end of their call
+MAX_WAITING = 64  # attempts of a task that wait for the end of their call
 PARTS = tuple(field.name for field in attrs.fields(AttemptFinished) if field.name.endswith("_seconds"))
 
 Attributes = dict[str, str | bool | int | float]
@@ -141,13 +141,13 @@ class OpenTelemetryObserver:
                 self._call(event)
             case CredentialsRefreshed(source=source, seconds=seconds):
                 self._refreshes.record(seconds, self._source(source))
-            case CredentialsKept(source=source, error=error):
+            case CredentialsRefreshFailed(source=source, error=error):
                 self._kept.add(1, {**self._source(source), "error.type": outcome(error)})
             case CredentialsInvalidated(operation=name, code=code):
                 self._invalidated.add(1, {**_method(name), "error.type": known_code(code)})
 
     def _call(self, event: CallFinished) -> None:
-        attempts = self._attempts.of(event)
+        attempts = self._attempts.for_call(event)
         ended = time.time_ns()
         span = self._tracer.start_span(
             f"{SERVICE}.{event.operation}",
@@ -229,14 +229,14 @@ class _Attempts:
                 attributes=_of_attempt(event),
             )
         )
-        del waiting[:-MOST_WAITING]
+        del waiting[:-MAX_WAITING]
 
     def retry(self, event: RetryScheduled) -> None:
         """Keep the delay after an attempt, the latest."""
         for attempt in self._waiting()[-1:]:
             attempt.attributes["sts_async.retry.delay_seconds"] = event.delay
 
-    def of(self, call: CallFinished) -> list[_Attempt]:
+    def for_call(self, call: CallFinished) -> list[_Attempt]:
         """
         Return the attempts of a call that is over, in order, and forget them.
 

@@ -9,8 +9,8 @@ from ..events import (
     AttemptFinished,
     CallFinished,
     CredentialsInvalidated,
-    CredentialsKept,
     CredentialsRefreshed,
+    CredentialsRefreshFailed,
     Event,
     RetryScheduled,
 )
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ADVICE = "PrometheusObserver needs the package prometheus-client: pip install 'sts-async[prometheus]'"
 NAMESPACE = r"[a-zA-Z][a-zA-Z0-9_]*"
-LONGEST = 30.0  # s, the default deadline of a call: a bucket beyond the usual ones
+MAX_BUCKET = 30.0  # s, the default deadline of a call: a bucket beyond the usual ones
 
 
 class PrometheusObserver:
@@ -67,7 +67,7 @@ class PrometheusObserver:
             raise ConfigurationError("namespace must be a letter, followed by letters, digits and underscores")
 
         def histogram(name: str, text: str, *labels: str) -> Histogram:
-            buckets = (*BUCKETS, LONGEST)
+            buckets = (*BUCKETS, MAX_BUCKET)
             return Histogram(name, text, labels, namespace=namespace, registry=None, buckets=buckets)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -129,7 +129,7 @@ class PrometheusObserver:
             case CredentialsRefreshed(source=source, seconds=seconds):
                 self._refreshes.labels(self._sources.known(source)).observe(seconds)
                 self._expiration(event)
-            case CredentialsKept(source=source, error=error):
+            case CredentialsRefreshFailed(source=source, error=error):
                 self._kept.labels(self._sources.known(source), outcome(error)).inc()
                 self._expiration(event)
             case CredentialsInvalidated(operation=name, code=code):
@@ -142,6 +142,6 @@ class PrometheusObserver:
         if event.quota_left is not None:
             self._quota.set(event.quota_left)
 
-    def _expiration(self, event: CredentialsRefreshed | CredentialsKept) -> None:
+    def _expiration(self, event: CredentialsRefreshed | CredentialsRefreshFailed) -> None:
         ends = math.inf if event.expiration is None else event.expiration.timestamp()
         self._ends.labels(self._sources.known(event.source)).set(ends)

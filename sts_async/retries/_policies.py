@@ -11,7 +11,7 @@ from ._rate_limiter import Limiter
 # Source: AWS SDKs Reference Guide, "Retry behavior", standard mode, as of the 2.1 rules of May 2026.
 BACKOFF_BASE = {False: 0.05, True: 1.0}  # s, by whether the error was throttling
 MAX_BACKOFF = 20.0  # s
-MOST_HINT = 5.0  # s that a hint of the service may add to a delay
+MAX_HINT = 5.0  # s that a hint of the service may add to a delay
 QUOTA = 500
 RETRY_COST = {False: 14, True: 5}  # of the quota, by whether the error was throttling
 SUCCESS_REFUND = 1
@@ -105,7 +105,7 @@ class StandardRetries:
         delay = jitter * min(MAX_BACKOFF, BACKOFF_BASE[error.throttled] * 2.0 ** min(attempt - 1, 10))
         if error.retry_after is None:
             return delay
-        return min(max(error.retry_after, delay), delay + MOST_HINT)
+        return min(max(error.retry_after, delay), delay + MAX_HINT)
 
     def after_unsent(self, error: STSError, *, scope: str, now: float) -> None:
         """

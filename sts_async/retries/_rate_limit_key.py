@@ -6,7 +6,7 @@ import binascii
 from .._protocol.endpoints import AWS_DOMAINS, Endpoint
 
 
-def scope_of(access_key_id: str, endpoint: Endpoint) -> str:
+def rate_limit_key(access_key_id: str, endpoint: Endpoint) -> str:
     """
     Return what tells the limits of two callers apart: STS limits each account in each region.
 

@@ -12,10 +12,10 @@ SMOOTHING = 0.8  # weight of the latest measurement
 MEASURED_OVER = 0.5  # s
 BETA = 0.7  # what is left of the rate after throttling
 SCALE = 0.4  # of the cubic curve on which it recovers
-SHORTEST_WAIT = 0.001  # s: for the last bit of a token, which no clock could measure
+MIN_WAIT = 0.001  # s: for the last bit of a token, which no clock could measure
 LOWEST_RATE = 0.5  # tokens a second
 LOWEST_CAPACITY = 1.0  # tokens
-MOST_AHEAD = 2.0  # times the rate that was measured: what nobody asks for is not promised
+MAX_AHEAD = 2.0  # times the rate that was measured: what nobody asks for is not promised
 
 
 class Measured:
@@ -89,7 +89,7 @@ class Limiter:
         if self._tokens >= 1:
             self._tokens -= 1
             return 0.0
-        return max((1 - self._tokens) / self.rate, SHORTEST_WAIT)
+        return max((1 - self._tokens) / self.rate, MIN_WAIT)
 
     def answer(self, *, now: float, throttled: bool) -> None:
         """Learn of an answer, from which the next rate follows."""
@@ -104,8 +104,8 @@ class Limiter:
         else:
             since = now - self._last_throttle - self._turning_point
             rate = SCALE * since * since * since + self._w_max
-        if rate > MOST_AHEAD * measured:
-            rate = MOST_AHEAD * measured
+        if rate > MAX_AHEAD * measured:
+            rate = MAX_AHEAD * measured
         self._fill(now)
         self.rate = max(LOWEST_RATE, rate)
         self.capacity = max(LOWEST_CAPACITY, rate)

@@ -7,7 +7,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from .._protocol.headers import cover_headers
-from .._protocol.urls import take_apart
+from .._protocol.urls import parse_http_url
 from .._shape.arguments import is_whole
 from .._shape.forms import as_whole_seconds
 from .._shape.secret import Secret, SecretBytes, Unpicklable, cover, kind_of, without_data
@@ -356,4 +356,4 @@ def host_header(url: str) -> str:
         ConfigurationError: *url* is not an absolute URL, or could be read in two ways.
     """
     url = cover(url)
-    return host_of(take_apart(url, what="url", schemes=SCHEMES))
+    return host_of(parse_http_url(url, what="url", schemes=SCHEMES))

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import attrs
 
 from .._protocol.headers import INVALID_IN_HEADER, TCHAR, cover_headers, is_header_value
-from .._protocol.urls import DEFAULT_PORTS, Place, take_apart
+from .._protocol.urls import DEFAULT_PORTS, HttpURL, parse_http_url
 from .._shape.arguments import other_than
 from .._shape.secret import kind_of, without_data
 from ..errors import ConfigurationError, CredentialsError
@@ -42,7 +42,7 @@ OUR_PARAMETERS = frozenset(
 """The parameters that `presign` adds, in lower case. A URL that has one of them already is refused."""
 
 
-def host_of(place: Place) -> str:
+def host_of(place: HttpURL) -> str:
     """Return the Host header of a URL: without a default port or a final dot."""
     default = place.port == PORTS[place.scheme]
     return attrs.evolve(place, port=None).authority if default else place.authority
@@ -96,7 +96,7 @@ def target_of(url: str, *, service: str, normalize: bool | None, double_encode: 
         raise ConfigurationError(
             "url must be percent-encoded: only printable ASCII, no spaces (urllib.parse.quote(key) encodes a path)"
         )
-    place = take_apart(url, what="url", schemes=SCHEMES)
+    place = parse_http_url(url, what="url", schemes=SCHEMES)
     if re.search(_BROKEN_ESCAPE, url):
         raise ConfigurationError("url must be percent-encoded: every % must be followed by two hexadecimal digits")
     address, _, query = url.partition("?")

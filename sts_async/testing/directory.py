@@ -21,7 +21,7 @@ ROLE_ARN = re.compile(
     r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):role/(?:[!-~]+/)?(?P<name>[\w+=,.@-]{1,64})", re.ASCII
 )
 DEFAULT_ACCOUNT = "123456789012"
-LONGEST_SESSION = 43_200  # s, what IAM lets a role's maximum be
+MAX_SESSION = 43_200  # s, what IAM lets a role's maximum be
 TOKEN_BASE = 352  # characters of a session token with neither policy nor tags
 TOKEN_LIMIT = 4096  # characters. Source: AWS What's New, 15 September 2026
 TOKEN_PREFIX = "IQoJb3JpZ2luX2Vj"  # noqa: S105 - what a real one begins with
@@ -255,7 +255,7 @@ class Directory:
         """Return the role, or None when there is none; *arn* must match `ROLE_ARN`."""
         role = self._roles.get(arn)
         if role is None and self._trust_undeclared:
-            return Role(arn, max_session_duration=LONGEST_SESSION)
+            return Role(arn, max_session_duration=MAX_SESSION)
         return role
 
     def find_account(self, account: str) -> Account | None:

@@ -18,7 +18,7 @@ from .verify import Received
 TOKEN_PATH = "/latest/api/token"  # noqa: S105
 TOKEN_HEADER = "x-aws-ec2-metadata-token"  # noqa: S105
 TTL_HEADER = "x-aws-ec2-metadata-token-ttl-seconds"
-LONGEST_TTL = 21_600  # s
+MAX_TTL = 21_600  # s
 METADATA = "/latest/meta-data"
 ROLES = f"{METADATA}/iam/security-credentials"
 ROLES_EXTENDED = f"{METADATA}/iam/security-credentials-extended"
@@ -122,7 +122,7 @@ class LocalIMDS(CredentialsServer):
         if "x-forwarded-for" in received.headers:  # EC2 gives no token through a proxy
             raise self._refused("Forbidden")
         ttl = received.headers.get(TTL_HEADER, "")
-        if not (_TTL.fullmatch(ttl) and 1 <= int(ttl) <= LONGEST_TTL):
+        if not (_TTL.fullmatch(ttl) and 1 <= int(ttl) <= MAX_TTL):
             raise self._refused("BadRequest")
         token = self._tokens.issue(ends_at=now + int(ttl))
         return _text(token, headers={TTL_HEADER: ttl})

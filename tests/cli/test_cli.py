@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from support import ROLE
 
 from sts_async import cli
-from sts_async._cli.arguments import MOST_BYTES, Values
+from sts_async._cli.arguments import MAX_BYTES, Values
 from sts_async._cli.commands import client_options_of, parse
 from sts_async._cli.members import in_options, request_of
 from sts_async._cli.terminal import in_one_line
@@ -168,7 +168,7 @@ def test_no_more_of_a_file_or_device_is_read_than_a_value_may_have(
 
     status, out, err = run(capsys, *AUDIENCE, f"{scheme}://{path}")
 
-    assert (status, out, err) == (1, "", f"sts-async: --audience: {path!r} is larger than {MOST_BYTES:,} bytes\n")
+    assert (status, out, err) == (1, "", f"sts-async: --audience: {path!r} is larger than {MAX_BYTES:,} bytes\n")
 
 
 @pytest.mark.parametrize(
@@ -218,12 +218,12 @@ async def test_a_value_is_read_from_the_output_of_another_process() -> None:
 
 async def test_standard_input_is_read_up_to_the_size_of_a_value_and_once() -> None:
     """G12: the second `-` of a command would be empty, which is a mistake rather than a value."""
-    status, _, err = await piped(b"x" * (MOST_BYTES + 1), *AUDIENCE, "-")
+    status, _, err = await piped(b"x" * (MAX_BYTES + 1), *AUDIENCE, "-")
     twice = await piped(
         b"abc", "--local", "assume-role-with-saml", "--role-arn", "-", "--principal-arn", "x", "--saml-assertion", "-"
     )
 
-    assert (status, err) == (1, f"sts-async: --audience: standard input is larger than {MOST_BYTES:,} bytes\n")
+    assert (status, err) == (1, f"sts-async: --audience: standard input is larger than {MAX_BYTES:,} bytes\n")
     assert twice == (
         1,
         "",

@@ -14,7 +14,7 @@ import pytest
 from sts_async import Config
 from sts_async._config.options import NUMBER, SECONDS, Option
 from sts_async._engine.build import endpoint_of
-from sts_async.config import OPTIONS, VARIABLES, Surroundings
+from sts_async.config import OPTIONS, VARIABLES, SettingsSources
 from sts_async.credentials import IMDSProvider, ProcessProvider
 from sts_async.errors import ConfigurationError, InvalidConfigFile, InvalidEndpoint
 
@@ -76,7 +76,7 @@ async def test_a_variable_fills_what_was_not_given(name: str, known: Option) -> 
     text, _, value, _ = SAMPLES[name]
     for variable in known.variables:
         if name == "profile":
-            assert Surroundings(Config(), {variable: text}).profile == (value, f"named by {variable}")
+            assert SettingsSources(Config(), {variable: text}).profile == (value, f"named by {variable}")
         else:
             assert getattr(await Config().resolve({variable: f" {text}\n"}), name) == value
 
@@ -139,7 +139,7 @@ async def test_without_any_there_are_defaults() -> None:
         "max_attempts": 3,
         "defaults_mode": "legacy",
         "connect_timeout": 3.1,
-        "read_timeout": 10.0,
+        "attempt_timeout": 10.0,
         "deadline": 30.0,
         "time_offset": None,
         "disable_clock_skew_correction": False,
@@ -272,9 +272,9 @@ async def test_without_a_home_directory_there_are_no_files_unless_they_are_named
 
 async def test_where_a_value_comes_from_can_be_told(config_file: Callable[[str], dict[str, str]]) -> None:
     environ = config_file(f"{SERVICES}[profile two]\nregion = eu-west-1\n")
-    origins = (await Surroundings(Config(profile="two"), {**environ, "AWS_MAX_ATTEMPTS": "2"}).look()).origins
-    services = (await Surroundings(Config(), environ).look()).origins
-    ignored = (await Surroundings(Config(ignore_configured_endpoint_urls=True), environ).look()).origins
+    origins = (await SettingsSources(Config(profile="two"), {**environ, "AWS_MAX_ATTEMPTS": "2"}).look()).origins
+    services = (await SettingsSources(Config(), environ).look()).origins
+    ignored = (await SettingsSources(Config(ignore_configured_endpoint_urls=True), environ).look()).origins
 
     assert re.fullmatch(r"profile 'two', key region \(.*config, line 11\)", origins["region"])
     assert origins["max_attempts"] == "AWS_MAX_ATTEMPTS"
@@ -332,9 +332,9 @@ async def test_a_name_that_others_have_set_stops_no_call(
     given: str, read: str, caplog: pytest.LogCaptureFixture, config_file: Callable[[str], dict[str, str]]
 ) -> None:
     """B3, T51: one warning says what is sent in its place."""
-    surroundings = Surroundings(Config(), {"AWS_SDK_UA_APP_ID": given})
+    settings_sources = SettingsSources(Config(), {"AWS_SDK_UA_APP_ID": given})
 
-    assert [(await surroundings.resolve()).app_id for _ in range(2)] == [read, read]
+    assert [(await settings_sources.resolve()).app_id for _ in range(2)] == [read, read]
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
         f"AWS_SDK_UA_APP_ID is sent as {read!r}: invalid characters are replaced by '-' and the rest is truncated"
     ]
@@ -372,7 +372,7 @@ async def test_a_list_of_exceptions_that_others_have_set_stops_no_call(text: str
 async def test_options_know_which_variable_they_come_from(name: str, variable: str, value: str) -> None:
     """B1, B7: a message that comes later names it."""
     found = await Config(region="eu-west-1").resolve({variable: value})
-    again = pickle.loads(pickle.dumps(attrs.evolve(found, read_timeout=1)))
+    again = pickle.loads(pickle.dumps(attrs.evolve(found, attempt_timeout=1)))
 
     assert (found.origin_of(name), found.origin_of("region")) == (variable, "region")
     assert again.origin_of(name) == variable
@@ -404,17 +404,17 @@ async def test_a_key_with_a_value_that_makes_no_sense_is_an_error_that_says_wher
     "option",
     [
         {"connect_timeout": 0},
-        {"read_timeout": -1},
-        {"read_timeout": float("nan")},
-        {"read_timeout": float("inf")},
+        {"attempt_timeout": -1},
+        {"attempt_timeout": float("nan")},
+        {"attempt_timeout": float("inf")},
         {"max_connections": 0},
         {"max_response_bytes": 0},
         {"max_attempts": 0},
         {"max_attempts": "3"},
         {"max_connections": 0.5},
         {"max_connections": True},
-        {"read_timeout": None},
-        {"read_timeout": "10"},
+        {"attempt_timeout": None},
+        {"attempt_timeout": "10"},
         {"region": 1},
         {"endpoint_url": b"https://h/"},
         {"allow_http": "no"},
@@ -447,8 +447,8 @@ def test_the_rest_of_the_environment_is_not_kept_with_the_options() -> None:
     """T16: a traceback that shows local variables shows no keys."""
     environ = {"AWS_REGION": "eu-west-1", "AWS_SECRET_ACCESS_KEY": "SENTINEL-secret", "AWS_CA_BUNDLE": ""}
 
-    assert Surroundings(Config(), environ).variables == {"AWS_REGION": "eu-west-1"}
-    assert "SENTINEL" not in repr(Surroundings(Config(), environ))
+    assert SettingsSources(Config(), environ).variables == {"AWS_REGION": "eu-west-1"}
+    assert "SENTINEL" not in repr(SettingsSources(Config(), environ))
 
 
 def test_every_option_is_documented() -> None:

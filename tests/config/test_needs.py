@@ -21,7 +21,7 @@ from sts_async._engine.build import endpoint_of, transport_of
 from sts_async._http.transport import AiohttpTransport
 from sts_async._protocol.http_messages import HttpRequest
 from sts_async._shape.secret import SecretBytes
-from sts_async.config import OPTIONS, Surroundings
+from sts_async.config import OPTIONS, SettingsSources
 from sts_async.credentials import DefaultChain
 from sts_async.credentials.imds import imds_of
 from sts_async.errors import ConfigurationError, InvalidConfigFile, InvalidRegion
@@ -112,12 +112,12 @@ class Machine:
                 await made.send(_request("https://127.0.0.1:9/"))
 
     async def destination(self) -> None:
-        endpoint_of(await Surroundings(Config(region="eu-west-1")).resolve())
+        endpoint_of(await SettingsSources(Config(region="eu-west-1")).resolve())
 
     async def metadata(self) -> None:
         nothing_there = engine_of(Nowhere()).context
         with pytest.raises(errors.CredentialsNotFound):
-            await imds_of(await Surroundings(Config()).resolve()).provide_credentials(nothing_there)
+            await imds_of(await SettingsSources(Config()).resolve()).provide_credentials(nothing_there)
 
     async def chain(self) -> None:
         chain = DefaultChain(Config(ec2_metadata_disabled=True))
@@ -144,7 +144,7 @@ SITUATIONS: dict[str, Callable[[Machine], Awaitable[None]]] = {
 async def transport(**options: Any) -> AsyncIterator[AiohttpTransport]:
     """Yield the transport of a client that is given these options, and all others that one needs."""
     made = transport_of(
-        await Surroundings(Config(**{"connect_timeout": 3.0, "tcp_keepalive": False, **options})).resolve()
+        await SettingsSources(Config(**{"connect_timeout": 3.0, "tcp_keepalive": False, **options})).resolve()
     )
     try:
         yield made
@@ -250,7 +250,7 @@ async def test_what_such_an_error_says_to_pass_in_code_helps(
     bundle = write_file("ca.pem", _certificate())
     with pytest.raises(InvalidConfigFile, match=r"pass endpoint_url=\.\.\.\)$"):
         await machine.destination()
-    endpoint_of(await Surroundings(Config(region="eu-west-1", endpoint_url="https://sts.example/")).resolve())
+    endpoint_of(await SettingsSources(Config(region="eu-west-1", endpoint_url="https://sts.example/")).resolve())
     with pytest.raises(InvalidConfigFile, match=r"pass region=\.\.\.\)$"):
         await machine.call(region=None)
     await machine.call(region="eu-west-1")
@@ -307,7 +307,7 @@ async def test_resolving_raises_all_that_a_client_would_pass_over(monkeypatch: p
 )
 async def test_what_is_given_in_code_is_not_looked_for(options: dict[str, Any], environ: dict[str, str]) -> None:
     """C5."""
-    resolved = await Surroundings(Config(**options), environ).resolve()
+    resolved = await SettingsSources(Config(**options), environ).resolve()
 
     assert resolved.fault(*options) is None
     assert {name: getattr(resolved, name) for name in options} == options

@@ -377,8 +377,8 @@ def test_warnings_are_limited() -> None:
     """T37: a file of another program is not answered with a megabyte of log."""
     warnings = config("[a]\n" * 1000).warnings
 
-    assert len(warnings) == profile_grammar.MOST_WARNINGS + 1
-    assert warnings[-1] == f"{FILE}: {1000 - profile_grammar.MOST_WARNINGS} more sections or properties are ignored"
+    assert len(warnings) == profile_grammar.MAX_WARNINGS + 1
+    assert warnings[-1] == f"{FILE}: {1000 - profile_grammar.MAX_WARNINGS} more sections or properties are ignored"
 
 
 def test_a_sound_file_gives_no_warnings() -> None:
@@ -682,7 +682,7 @@ def test_the_time_for_a_hostile_file_is_bounded(bomb: Callable[[], str]) -> None
     ("text", "message"),
     [
         ("#" * (MIB + 1), f"{FILE}: larger than 1,048,576"),
-        ("\n" * profile_grammar.MOST_LINES, f"{FILE}: more than 50,000 lines"),
+        ("\n" * profile_grammar.MAX_LINES, f"{FILE}: more than 50,000 lines"),
         ("".join(f"[profile {n}]\n" for n in range(10_001)), "line 10001): more than 10,000 sections"),
         ("".join(f"[services {n}]\n" for n in range(10_001)), "line 10001): more than 10,000 sections"),
     ],

@@ -288,7 +288,7 @@ def test_a_change_elsewhere_in_the_files_does_not_change_a_plan() -> None:
 
     assert plan(shared(config), "x") == plan(shared(f"# new\n[profile y]\nregion = x\n{config}"), "x")
     assert plan(shared(config), "x") != plan(shared(config.replace("AKIAKEYS", "AKIAOTHER")), "x")
-    assert profile_plans.LONGEST_CHAIN == 16
+    assert profile_plans.MAX_CHAIN == 16
 
 
 @pytest.mark.parametrize("role_arn", ["arn with blanks", "arn\x7f"])

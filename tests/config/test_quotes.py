@@ -9,7 +9,7 @@ from support import Answering, engine_of
 
 from sts_async import Config
 from sts_async._engine.build import endpoint_of
-from sts_async.config import Surroundings
+from sts_async.config import SettingsSources
 from sts_async.credentials import EnvironmentProvider, ProfileProvider
 from sts_async.errors import ConfigurationError, CredentialsError, InvalidConfigFile, InvalidRegion
 
@@ -32,7 +32,7 @@ def profile(tmp_path: Path) -> Write:
 
 
 async def destination(environ: dict[str, str]) -> Any:
-    config = await Surroundings(Config(), environ).resolve()
+    config = await SettingsSources(Config(), environ).resolve()
     config.need("max_attempts", "ca_bundle")
     endpoint = endpoint_of(config)
     if endpoint.no_region is not None:
@@ -61,7 +61,7 @@ async def test_an_option_in_quotes_is_refused_with_what_to_write(
             await destination({**profile(text), **region, **more})
 
     for text, more in ((f"{key} = {value}\n", {}), ("", {variable: value})):
-        config = await Surroundings(Config(), {**profile(text), **region, **more}).resolve()
+        config = await SettingsSources(Config(), {**profile(text), **region, **more}).resolve()
         assert str(getattr(config, key)).lower() == value
         config.need(key)
 
@@ -74,7 +74,7 @@ async def test_a_comment_without_a_blank_is_said_to_need_one(profile: Write) -> 
 
 
 async def plan(environ: dict[str, str]) -> str:
-    provider = ProfileProvider(surroundings=Surroundings(Config(), environ))
+    provider = ProfileProvider(settings_sources=SettingsSources(Config(), environ))
     return (await provider.provide_credentials(engine_of(Answering()).context)).access_key_id
 
 

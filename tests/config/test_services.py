@@ -112,7 +112,7 @@ def parsed(text: str) -> SharedConfig:
 
 def settings_of(text: str) -> ProfileSettings:
     shared = parsed(text)
-    return ProfileSettings.of(shared, shared.profiles["x"])
+    return ProfileSettings.from_section(shared, shared.profiles["x"])
 
 
 def grid(service: Service) -> Iterator[tuple[dict[str, str], str]]:
@@ -400,7 +400,7 @@ def test_a_profile_that_says_the_same_of_services_has_not_changed() -> None:
     def place(text: str, name: str = "x") -> InProfile:
         shared = parsed(f"[profile {name}]\n{text}")
         section: Section = shared.profiles[name]
-        return InProfile.of(shared, section, in_force=section)
+        return InProfile.from_section(shared, section, in_force=section)
 
     services_section = "services = s\n[services s]\nsso =\n  endpoint_url = https://a\n"
 

@@ -22,7 +22,7 @@ from sts_async._runtime import file_reads as _file_reads
 from sts_async._runtime import files as _files
 from sts_async._runtime.threads import NoThread
 from sts_async._wording.os_errors import PASSING
-from sts_async.config import Surroundings
+from sts_async.config import SettingsSources
 from sts_async.credentials import DefaultChain, ProfileProvider, ProviderChain
 from sts_async.errors import ClientClosedError, ConfigurationError, CredentialsNotFound, InvalidConfigFile
 from sts_async.shapes import Credentials
@@ -123,7 +123,7 @@ async def test_a_home_directory_that_cannot_be_read_says_nothing_with_one_warnin
     tmp_path: Path, make: Callable[[Path], Path | str], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """C1."""
-    here = Surroundings(Config(), {"HOME": str(make(tmp_path))})
+    here = SettingsSources(Config(), {"HOME": str(make(tmp_path))})
     resolved = [await here.resolve() for _ in range(3)]
 
     (warning,) = warnings_in(caplog)
@@ -139,7 +139,7 @@ async def test_whatever_keeps_a_default_file_from_being_read_it_says_nothing(
 ) -> None:
     """C1: but for what passes by itself, after which another identity would have been taken. F62."""
     failing(number)
-    here = Surroundings(Config(), {"HOME": str(home)})
+    here = SettingsSources(Config(), {"HOME": str(home)})
 
     if number in PASSING:
         with pytest.raises(InvalidConfigFile, match=os.strerror(number)) as caught:
@@ -157,7 +157,7 @@ async def test_whatever_keeps_a_default_file_from_being_read_it_says_nothing(
 
 async def test_files_that_are_missing_are_not_worth_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for environ in ({"HOME": str(tmp_path)}, {"HOME": str(tmp_path / "missing")}, {}):
-        assert (await Surroundings(Config(), environ).resolve()).region is None
+        assert (await SettingsSources(Config(), environ).resolve()).region is None
 
     assert warnings_in(caplog) == []
 
@@ -167,7 +167,7 @@ async def test_a_file_that_goes_while_it_is_read_is_missing(
 ) -> None:
     failing(errno.ENOENT)
 
-    assert (await Surroundings(Config(), {"HOME": str(home)}).resolve()).region is None
+    assert (await SettingsSources(Config(), {"HOME": str(home)}).resolve()).region is None
     assert warnings_in(caplog) == []
 
 
@@ -219,11 +219,11 @@ async def test_a_profile_that_was_named_makes_it_an_error_that_says_which_file_a
     origin: str,
 ) -> None:
     """C1: for options and for credentials."""
-    here = Surroundings(config, {**environ, "HOME": str(make(tmp_path))})
+    here = SettingsSources(config, {**environ, "HOME": str(make(tmp_path))})
 
     for needs in (
         config.resolve({**environ, "HOME": here.variables["HOME"]}),
-        ProfileProvider(surroundings=here).provide_credentials(engine_of(Answering()).context),
+        ProfileProvider(settings_sources=here).provide_credentials(engine_of(Answering()).context),
     ):
         with pytest.raises(InvalidConfigFile, match=rf"{origin}, may stand in a file that cannot be read: .*{reason}"):
             await needs
@@ -235,12 +235,12 @@ async def test_a_profile_that_was_named_is_an_error_also_where_the_other_file_ha
     """C1: the file that cannot be read may give it a role, so the keys may be of another identity."""
     (home / "credentials").write_text(f"[mine]\n{IN_PROFILE}")
     failing(errno.EACCES)
-    here = Surroundings(
+    here = SettingsSources(
         Config(), {"HOME": str(home), "AWS_PROFILE": "mine", "AWS_SHARED_CREDENTIALS_FILE": f"{home}/credentials"}
     )
 
     with pytest.raises(InvalidConfigFile, match=r"\.aws.config': Permission denied"):
-        await ProfileProvider(surroundings=here).provide_credentials(engine_of(Answering()).context)
+        await ProfileProvider(settings_sources=here).provide_credentials(engine_of(Answering()).context)
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -251,10 +251,10 @@ async def test_a_source_profile_that_may_stand_in_such_a_file_is_an_error_that_s
     base = f"[base]\n{IN_PROFILE}" if there else ""
     (home / "credentials").write_text(f"[default]\nrole_arn = {ROLE}\nsource_profile = base\n{base}")
     failing(errno.EACCES)
-    here = Surroundings(Config(), {"HOME": str(home), "AWS_SHARED_CREDENTIALS_FILE": f"{home}/credentials"})
+    here = SettingsSources(Config(), {"HOME": str(home), "AWS_SHARED_CREDENTIALS_FILE": f"{home}/credentials"})
 
     with pytest.raises(InvalidConfigFile, match=r"'default'.* may say more of it: '.*config': Permission denied"):
-        await ProfileProvider(surroundings=here).provide_credentials(engine_of(Answering()).context)
+        await ProfileProvider(settings_sources=here).provide_credentials(engine_of(Answering()).context)
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ELOOP, errno.ESTALE], ids=errno.errorcode.get)
@@ -267,7 +267,7 @@ async def test_keys_of_the_default_profile_do_not_stand_in_for_a_role_in_a_file_
     environ = {"HOME": str(home), "AWS_SHARED_CREDENTIALS_FILE": f"{home}/credentials"}
 
     async def key_of(environ: dict[str, str]) -> str:
-        provider = ProfileProvider(surroundings=Surroundings(Config(), environ))
+        provider = ProfileProvider(settings_sources=SettingsSources(Config(), environ))
         return (await provider.provide_credentials(engine_of(Answering()).context)).access_key_id
 
     with pytest.raises(InvalidConfigFile, match=r"may say more of it: .*set AWS_CONFIG_FILE=/dev/null\)$"):
@@ -280,10 +280,10 @@ async def test_keys_of_the_default_profile_do_not_stand_in_for_a_role_in_a_file_
 async def test_the_other_file_counts_where_a_directory_is_in_the_place_of_a_file(tmp_path: Path) -> None:
     """C1: a directory says nothing, so there is no doubt."""
     (_directory(tmp_path) / ".aws/credentials").write_text(f"[default]\n{IN_PROFILE}region = eu-west-3\n")
-    here = Surroundings(Config(), {"HOME": str(tmp_path), "AWS_PROFILE": "default"})
+    here = SettingsSources(Config(), {"HOME": str(tmp_path), "AWS_PROFILE": "default"})
 
     assert (await here.resolve()).region == "eu-west-3"
-    provider = ProfileProvider(surroundings=here)
+    provider = ProfileProvider(settings_sources=here)
     assert (await provider.provide_credentials(engine_of(Answering()).context)).access_key_id == "AKIAPROFILE"
 
 
@@ -293,7 +293,7 @@ async def test_a_chain_that_passed_over_a_file_searches_again_until_it_can_be_re
     """C1: the source that was found stays in use until then, and no longer."""
     (home / ".aws/credentials").write_text(f"[default]\n{IN_PROFILE}")
     context, now = context_by_a_clock()
-    chain = ProviderChain(ProfileProvider(surroundings=Surroundings(Config(), {"HOME": str(home)})), KEYS)
+    chain = ProviderChain(ProfileProvider(settings_sources=SettingsSources(Config(), {"HOME": str(home)})), KEYS)
 
     async def key_after(seconds: float) -> str:
         now[0] += seconds
@@ -313,7 +313,7 @@ async def test_a_chain_does_not_keep_its_source_when_the_file_turns_out_to_be_at
 ) -> None:
     """C1: as if it had been read at first."""
     context, now = context_by_a_clock()
-    chain = ProviderChain(ProfileProvider(surroundings=Surroundings(Config(), {"HOME": str(home)})), KEYS)
+    chain = ProviderChain(ProfileProvider(settings_sources=SettingsSources(Config(), {"HOME": str(home)})), KEYS)
     failing(errno.EACCES)
     await chain.provide_credentials(context)
     now[0] += 10
@@ -336,10 +336,10 @@ async def test_the_error_that_follows_says_which_default_file_cannot_be_read(
 ) -> None:
     """C1."""
     failing(errno.EACCES)
-    here = Surroundings(Config(), {"HOME": str(home)})
+    here = SettingsSources(Config(), {"HOME": str(home)})
 
     with pytest.raises(CredentialsNotFound, match=r"no profile 'default' .*; cannot be read: '.*config': Permission"):
-        await ProfileProvider(surroundings=here).provide_credentials(engine_of(Answering()).context)
+        await ProfileProvider(settings_sources=here).provide_credentials(engine_of(Answering()).context)
 
 
 async def test_a_region_that_is_nowhere_may_stand_in_such_a_file(
@@ -367,7 +367,7 @@ async def test_a_file_that_was_named_and_is_missing_counts_as_empty_with_a_warni
     environ = {"HOME": str(home), "AWS_CONFIG_FILE": str(home / "missing")}
     said = f"AWS_CONFIG_FILE: {str(home / 'missing')!r} does not exist, and counts as empty"
 
-    assert (await Surroundings(Config(), environ).resolve()).region is None
+    assert (await SettingsSources(Config(), environ).resolve()).region is None
     assert warnings_in(caplog) == [said]
     with pytest.raises(InvalidConfigFile, match="neither in the config nor in the credentials file") as caught:
         await Config().resolve({**environ, "AWS_PROFILE": "mine"})
@@ -386,7 +386,7 @@ async def test_a_default_file_that_was_read_once_stays_in_effect_when_it_cannot_
     config.write_text(f"[default]\nrole_arn = {ROLE}\nsource_profile = other\nrole_session_name = me\n")
     credentials.write_text(f"[default]\n{IN_PROFILE}[other]\n{IN_PROFILE}")
     context, now = context_by_a_clock()
-    provider = ProfileProvider(surroundings=Surroundings(Config(), {"HOME": str(home)}))
+    provider = ProfileProvider(settings_sources=SettingsSources(Config(), {"HOME": str(home)}))
     await provider.provide_credentials(context)
     plan = provider._current
     failing(number)
@@ -423,7 +423,7 @@ async def test_a_home_directory_that_hangs_says_nothing_with_one_warning(
     home: Path, back: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     """C1."""
-    here = Surroundings(Config(), {"HOME": str(home)})
+    here = SettingsSources(Config(), {"HOME": str(home)})
 
     assert [(await here.resolve()).region for _ in range(3)] == [None] * 3
     assert [text.count("did not answer within 0.02 s") for text in warnings_in(caplog)] == [2]
@@ -494,7 +494,7 @@ def test_the_doctor_works_without_a_home_directory(
 
 async def test_no_home_directory_for_a_file_that_was_named_is_an_error_when_it_is_needed() -> None:
     """C5."""
-    here = Surroundings(Config(), {"AWS_CONFIG_FILE": "~/mine"})
+    here = SettingsSources(Config(), {"AWS_CONFIG_FILE": "~/mine"})
 
     assert (await here.resolve()).retry_mode == "adaptive"
     with pytest.raises(ConfigurationError, match=r"^AWS_CONFIG_FILE: '~/mine' is in the home .*HOME is not set"):
@@ -509,7 +509,7 @@ async def test_when_the_system_starts_no_more_threads_the_error_may_pass(
     def full(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    files = SharedFiles.at(environ={"HOME": str(home)})
+    files = SharedFiles.from_environ(environ={"HOME": str(home)})
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", full)
         with pytest.raises(InvalidConfigFile, match="no more threads") as caught:

@@ -54,5 +54,5 @@ async def lend(clocks: Clocks) -> AsyncIterator[Callable[..., ClientContext]]:
 
 
 @pytest.fixture
-def lender(lend: Callable[..., ClientContext]) -> ClientContext:
+def context(lend: Callable[..., ClientContext]) -> ClientContext:
     return lend()

@@ -16,7 +16,7 @@ from sts_async._config.profile_plans import KeysPlan
 from sts_async._engine.loop import Engine
 from sts_async._protocol.arns import account_of
 from sts_async._protocol.converter import structure, unstructure
-from sts_async.config import Surroundings
+from sts_async.config import SettingsSources
 from sts_async.credentials import (
     AssumeRoleProvider,
     CachingProvider,
@@ -58,30 +58,30 @@ def writes(**members: Any) -> str:
 def profile_of(home: Path, text: str) -> ProfileProvider:
     (home / ".aws").mkdir()
     (home / ".aws/config").write_text(text)
-    return ProfileProvider(surroundings=Surroundings(Config(), {"HOME": str(home)}))
+    return ProfileProvider(settings_sources=SettingsSources(Config(), {"HOME": str(home)}))
 
 
 # Sources
 
 
-async def test_the_environment_says_it(lender: Engine) -> None:
+async def test_the_environment_says_it(context: Engine) -> None:
     environ = {**VARIABLES, "AWS_ACCOUNT_ID": f" {ACCOUNT} "}
     provider = EnvironmentProvider(environ)
 
-    assert (await provider.provide_credentials(lender)).account_id == ACCOUNT
+    assert (await provider.provide_credentials(context)).account_id == ACCOUNT
     environ["AWS_ACCOUNT_ID"] = "111122223333"
-    assert (await provider.provide_credentials(lender)).account_id == "111122223333"
+    assert (await provider.provide_credentials(context)).account_id == "111122223333"
     del environ["AWS_ACCOUNT_ID"]
-    assert (await provider.provide_credentials(lender)).account_id is None
+    assert (await provider.provide_credentials(context)).account_id is None
 
 
-async def test_a_profile_with_keys_says_it(lender: Engine, tmp_path: Path) -> None:
+async def test_a_profile_with_keys_says_it(context: Engine, tmp_path: Path) -> None:
     provider = profile_of(tmp_path, f"{PROFILE}aws_account_id = {ACCOUNT}\n")
 
-    assert (await provider.provide_credentials(lender)).account_id == ACCOUNT
+    assert (await provider.provide_credentials(context)).account_id == ACCOUNT
     (tmp_path / ".aws/config").write_text(f"{PROFILE}aws_account_id = 111122223333\n")
     provider.invalidate("AKIAEXAMPLE")  # so that the files are read before the next use
-    assert (await provider.provide_credentials(lender)).account_id == "111122223333"
+    assert (await provider.provide_credentials(context)).account_id == "111122223333"
 
 
 def test_a_plan_differs_by_the_account() -> None:
@@ -95,31 +95,31 @@ def test_a_plan_differs_by_the_account() -> None:
     [(ACCOUNT, None, ACCOUNT), (ACCOUNT, "111122223333", ACCOUNT), (None, ACCOUNT, ACCOUNT), (None, None, None)],
 )
 async def test_a_process_says_it_and_else_its_profile(
-    lender: Engine, tmp_path: Path, written: str | None, configured: str | None, found: str | None
+    context: Engine, tmp_path: Path, written: str | None, configured: str | None, found: str | None
 ) -> None:
     command = writes(**({} if written is None else {"AccountId": written}))
     key = "" if configured is None else f"aws_account_id = {configured}\n"
     provider = profile_of(tmp_path, f"[default]\ncredential_process = {command}\n{key}")
 
-    assert (await provider.provide_credentials(lender)).account_id == found
+    assert (await provider.provide_credentials(context)).account_id == found
 
 
-async def test_the_container_endpoint_says_it(lender: Engine) -> None:
+async def test_the_container_endpoint_says_it(context: Engine) -> None:
     async with LocalContainer(account_id=ACCOUNT) as server:
-        found = await ContainerProvider(environ=server.environ).fetch(lender)
+        found = await ContainerProvider(environ=server.environ).fetch(context)
 
     assert found.account_id == ACCOUNT
 
 
 @pytest.mark.parametrize(("extended", "found"), [(True, ACCOUNT), (False, None)])
 async def test_the_metadata_service_says_it_at_its_extended_path(
-    lender: Engine, extended: bool, found: str | None
+    context: Engine, extended: bool, found: str | None
 ) -> None:
     async with LocalIMDS(account_id=ACCOUNT, extended=extended) as server:
-        assert (await IMDSProvider(endpoint=server.url).fetch(lender)).account_id == found
+        assert (await IMDSProvider(endpoint=server.url).fetch(context)).account_id == found
 
 
-async def test_identity_center_is_asked_for_it(lender: Engine, tmp_path: Path, clocks: Any) -> None:
+async def test_identity_center_is_asked_for_it(context: Engine, tmp_path: Path, clocks: Any) -> None:
     async with LocalSSO(clock=lambda: clocks.wall) as server:
         server.login(tmp_path / ".aws/sso/cache", session="corp")
         provider = SSOProvider(
@@ -130,17 +130,17 @@ async def test_identity_center_is_asked_for_it(lender: Engine, tmp_path: Path, c
             environ={"HOME": str(tmp_path), **server.environ},
         )
 
-        assert (await provider.fetch(lender)).account_id == "123456789012"
+        assert (await provider.fetch(context)).account_id == "123456789012"
 
 
-async def test_a_login_has_it_in_its_token_file(lender: Engine, tmp_path: Path, clocks: Any) -> None:
+async def test_a_login_has_it_in_its_token_file(context: Engine, tmp_path: Path, clocks: Any) -> None:
     async with LocalSignIn(clock=lambda: clocks.wall) as server:
         server.login(tmp_path, login_session="arn:aws:iam::123456789012:user/me")
         provider = LoginProvider(
             login_session="arn:aws:iam::123456789012:user/me", cache_directory=tmp_path, environ=server.environ
         )
 
-        assert (await provider.fetch(lender)).account_id == "123456789012"
+        assert (await provider.fetch(context)).account_id == "123456789012"
 
 
 async def test_sts_says_it_in_the_arn_of_the_session() -> None:
@@ -183,17 +183,17 @@ def test_the_account_of_an_arn_is_twelve_digits_or_none(arn: str | None, account
 
 
 @pytest.mark.parametrize("text", NO_ACCOUNTS, ids=ascii)
-async def test_a_document_with_another_account_still_gives_its_keys(lender: Engine, text: str) -> None:
+async def test_a_document_with_another_account_still_gives_its_keys(context: Engine, text: str) -> None:
     """It is a label; botocore takes any text. A wrong label stops no call, and is not passed on."""
     found = [
         await EnvironmentProvider({**VARIABLES, "AWS_ACCOUNT_ID": text.replace("\n", "")[:11]}).provide_credentials(
-            lender
+            context
         ),
-        await ProcessProvider(writes(AccountId=text)).fetch(lender),
-        await ProcessProvider(writes(AccountId=5)).fetch(lender),
+        await ProcessProvider(writes(AccountId=text)).fetch(context),
+        await ProcessProvider(writes(AccountId=5)).fetch(context),
     ]
     async with LocalContainer(account_id=text) as server:
-        found.append(await ContainerProvider(environ=server.environ).fetch(lender))
+        found.append(await ContainerProvider(environ=server.environ).fetch(context))
 
     assert [one.account_id for one in found] == [None] * 4
     assert found[0] == KEYS
@@ -271,16 +271,16 @@ async def test_observers_and_logs_are_told_it_and_caches_keep_it(caplog: pytest.
 
     provider = CachingProvider(vault)
     caplog.set_level("DEBUG", "sts_async")
-    lender = lend(observers=[events.append, LoggingObserver()])
+    context = lend(observers=[events.append, LoggingObserver()])
 
-    assert (await provider.provide_credentials(lender)).account_id == ACCOUNT
-    assert (await provider.provide_credentials(lender)).account_id == ACCOUNT
+    assert (await provider.provide_credentials(context)).account_id == ACCOUNT
+    assert (await provider.provide_credentials(context)).account_id == ACCOUNT
     assert [event.account_id for event in events if isinstance(event, CredentialsRefreshed)] == [ACCOUNT]
     assert f"credentials AKIAEXAMPLE of account {ACCOUNT}" in caplog.text
 
 
-async def test_the_findings_of_a_chain_say_it(lender: Engine) -> None:
+async def test_the_findings_of_a_chain_say_it(context: Engine) -> None:
     """And so does `sts-async doctor`, which prints them."""
-    (finding,) = await ProviderChain(StaticProvider(IN_ACCOUNT)).findings(lender)
+    (finding,) = await ProviderChain(StaticProvider(IN_ACCOUNT)).findings(context)
 
     assert finding.detail == f"AKIAEXAMPLE, account {ACCOUNT}, does not end"

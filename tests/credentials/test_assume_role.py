@@ -38,7 +38,7 @@ async def server(clocks: Any) -> AsyncIterator[LocalSTS]:
 
 
 @pytest.fixture
-def lender(server: LocalSTS, lend: Lend) -> Engine:
+def context(server: LocalSTS, lend: Lend) -> Engine:
     return lend(f"{server.url}/")
 
 
@@ -46,9 +46,9 @@ def calls(server: LocalSTS) -> int:
     return sum(served.operation == "AssumeRole" for served in server.requests)
 
 
-async def whoami(lender: Engine, provider: AssumeRoleProvider) -> str:
+async def whoami(context: Engine, provider: AssumeRoleProvider) -> str:
     """Return the ARN of who signs with what *provider* has."""
-    return (await lender.signed_by(provider).invoke(GET_CALLER_IDENTITY, GetCallerIdentityRequest())).arn
+    return (await context.signed_by(provider).invoke(GET_CALLER_IDENTITY, GetCallerIdentityRequest())).arn
 
 
 class Codes:
@@ -66,10 +66,10 @@ class Codes:
 # -- a role -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_role_is_assumed_once_and_kept(server: LocalSTS, lender: Engine) -> None:
+async def test_a_role_is_assumed_once_and_kept(server: LocalSTS, context: Engine) -> None:
     provider = AssumeRoleProvider(role_arn=ROLE, source=server.credentials, role_session_name="me")
 
-    arns = [await whoami(lender, provider) for _ in range(3)]
+    arns = [await whoami(context, provider) for _ in range(3)]
 
     assert arns == ["arn:aws:sts::123456789012:assumed-role/demo/me"] * 3
     assert calls(server) == 1
@@ -84,19 +84,19 @@ async def test_a_client_takes_it_as_its_credentials() -> None:
     assert identity.arn == "arn:aws:sts::123456789012:assumed-role/demo/me"
 
 
-async def test_a_session_name_is_made_for_each_provider(server: LocalSTS, lender: Engine) -> None:
+async def test_a_session_name_is_made_for_each_provider(server: LocalSTS, context: Engine) -> None:
     """CloudTrail tells them apart; one provider keeps its name over refreshes."""
     one, other = (AssumeRoleProvider(role_arn=ROLE, source=server.credentials) for _ in range(2))
 
-    arns = [await whoami(lender, provider) for provider in (one, other)]
-    arns.append((await one.fetch(lender)).access_key_id and await whoami(lender, one))
+    arns = [await whoami(context, provider) for provider in (one, other)]
+    arns.append((await one.fetch(context)).access_key_id and await whoami(context, one))
 
     names = [arn.rpartition("/")[2] for arn in arns]
     assert all(re.fullmatch("sts-async-[0-9a-f]{16}", name) for name in names)
     assert names[0] == names[2] != names[1]
 
 
-async def test_roles_are_chained(server: LocalSTS, lender: Engine) -> None:
+async def test_roles_are_chained(server: LocalSTS, context: Engine) -> None:
     """Each role trusts only the one before it."""
     arns = [f"arn:aws:iam::{account:012d}:role/step" for account in (1, 2, 3)]
     server.declare(Role(arns[0]), Role(arns[1], trusts=arns[0]), Role(arns[2], trusts=arns[1]))
@@ -104,39 +104,39 @@ async def test_roles_are_chained(server: LocalSTS, lender: Engine) -> None:
     for arn in arns:
         provider = AssumeRoleProvider(role_arn=arn, source=provider, role_session_name="me")
 
-    assert await whoami(lender, provider) == "arn:aws:sts::000000000003:assumed-role/step/me"
+    assert await whoami(context, provider) == "arn:aws:sts::000000000003:assumed-role/step/me"
     assert calls(server) == 3
 
 
 async def test_without_a_source_the_default_chain_signs(
-    server: LocalSTS, lender: Engine, monkeypatch: pytest.MonkeyPatch
+    server: LocalSTS, context: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.credentials.access_key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.credentials.secret_access_key)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
-    assert ":assumed-role/demo/me" in await whoami(lender, AssumeRoleProvider(role_arn=ROLE, role_session_name="me"))
+    assert ":assumed-role/demo/me" in await whoami(context, AssumeRoleProvider(role_arn=ROLE, role_session_name="me"))
 
 
 async def test_a_default_chain_that_has_nothing_is_a_failure_of_the_role(
-    lender: Engine, monkeypatch: pytest.MonkeyPatch
+    context: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And says what the chain looked at."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
     with pytest.raises(errors.CredentialsError, match=r"has no credentials: .*AWS_ACCESS_KEY_ID") as caught:
-        await AssumeRoleProvider(role_arn=ROLE).provide_credentials(lender)
+        await AssumeRoleProvider(role_arn=ROLE).provide_credentials(context)
 
     assert type(caught.value) is errors.CredentialsError
 
 
-async def test_they_are_refreshed_before_they_end(server: LocalSTS, lender: Engine, clocks: Any) -> None:
+async def test_they_are_refreshed_before_they_end(server: LocalSTS, context: Engine, clocks: Any) -> None:
     """An hour's session: in its last 15 minutes in the background, in its last one before the call."""
     provider = AssumeRoleProvider(role_arn=ROLE, source=server.credentials)
-    first = await provider.provide_credentials(lender)
+    first = await provider.provide_credentials(context)
     clocks.advance(3600 - 30)
 
-    second = await provider.provide_credentials(lender)
+    second = await provider.provide_credentials(context)
 
     assert second != first
     assert calls(server) == 2
@@ -145,11 +145,11 @@ async def test_they_are_refreshed_before_they_end(server: LocalSTS, lender: Engi
 # -- many callers, and failures -----------------------------------------------------------------------------------
 
 
-async def test_ten_thousand_callers_cost_one_call(server: LocalSTS, lender: Engine) -> None:
+async def test_ten_thousand_callers_cost_one_call(server: LocalSTS, context: Engine) -> None:
     """F45."""
     provider = AssumeRoleProvider(role_arn=ROLE, source=server.credentials)
 
-    everybody = await asyncio.gather(*(provider.provide_credentials(lender) for _ in range(10_000)))
+    everybody = await asyncio.gather(*(provider.provide_credentials(context) for _ in range(10_000)))
 
     assert calls(server) == 1
     assert len(set(map(id, everybody))) == 1
@@ -161,14 +161,14 @@ async def test_ten_thousand_callers_cost_one_call(server: LocalSTS, lender: Engi
     ids=["final", "passing"],
 )
 async def test_ten_thousand_callers_get_one_failure_each_of_its_own(
-    fault: Any, expected: type[errors.ServiceError], server: LocalSTS, lender: Engine
+    fault: Any, expected: type[errors.ServiceError], server: LocalSTS, context: Engine
 ) -> None:
     """F45, F18: the same error for all, and for nobody the traceback of another."""
     server.faults.add(fault)
     provider = AssumeRoleProvider(role_arn=ROLE, source=server.credentials)
 
     failed = await asyncio.gather(
-        *(provider.provide_credentials(lender) for _ in range(10_000)), return_exceptions=True
+        *(provider.provide_credentials(context) for _ in range(10_000)), return_exceptions=True
     )
 
     assert calls(server) == 1
@@ -177,7 +177,7 @@ async def test_ten_thousand_callers_get_one_failure_each_of_its_own(
 
 
 async def test_a_refusal_is_remembered_for_seconds_and_then_tried_again(
-    server: LocalSTS, lender: Engine, clocks: Any
+    server: LocalSTS, context: Engine, clocks: Any
 ) -> None:
     """F18: nobody hammers, and a policy that is mended counts."""
     server.faults.add(Refuse("AccessDenied", status=403))
@@ -185,40 +185,40 @@ async def test_a_refusal_is_remembered_for_seconds_and_then_tried_again(
 
     for _ in range(3):
         with pytest.raises(errors.ServiceError, match="AccessDenied"):
-            await provider.provide_credentials(lender)
+            await provider.provide_credentials(context)
     assert calls(server) == 1
     clocks.advance(10)
-    await provider.provide_credentials(lender)
+    await provider.provide_credentials(context)
 
     assert calls(server) == 2
 
 
 async def test_credentials_that_have_ended_already_are_refused_and_the_old_ones_kept(
-    server: LocalSTS, lender: Engine, clocks: Any
+    server: LocalSTS, context: Engine, clocks: Any
 ) -> None:
     """F49: a server whose clock is behind gives what is over."""
     provider = AssumeRoleProvider(role_arn=ROLE, source=server.credentials)
     server.faults.add(Skew(-7200))
     with pytest.raises(errors.STSError):
-        await provider.provide_credentials(lender)
-    first = await provider.provide_credentials(lender)
+        await provider.provide_credentials(context)
+    first = await provider.provide_credentials(context)
     clocks.advance(3600 - 30)
     server.faults.add(Skew(-7200))
 
-    assert await provider.provide_credentials(lender) == first
+    assert await provider.provide_credentials(context) == first
 
 
-async def test_a_source_whose_session_has_ended_is_refreshed_within_the_call(server: LocalSTS, lender: Engine) -> None:
+async def test_a_source_whose_session_has_ended_is_refreshed_within_the_call(server: LocalSTS, context: Engine) -> None:
     """F16: the service knows first."""
     source = AssumeRoleProvider(role_arn=ROLE, source=server.credentials)
     provider = AssumeRoleProvider(role_arn=ROLE, source=source, role_session_name="me")
-    server.expire(await source.provide_credentials(lender))
+    server.expire(await source.provide_credentials(context))
 
-    assert await whoami(lender, provider) == "arn:aws:sts::123456789012:assumed-role/demo/me"
+    assert await whoami(context, provider) == "arn:aws:sts::123456789012:assumed-role/demo/me"
     assert [served.code for served in server.requests] == [None, "ExpiredToken", None, None, None]
 
 
-async def test_every_provider_gets_its_own_role(server: LocalSTS, lender: Engine) -> None:
+async def test_every_provider_gets_its_own_role(server: LocalSTS, context: Engine) -> None:
     """T42: in whatever order they are asked."""
     providers = {
         f"arn:aws:sts::{number:012d}:assumed-role/r{number}/s{number}": AssumeRoleProvider(
@@ -231,7 +231,7 @@ async def test_every_provider_gets_its_own_role(server: LocalSTS, lender: Engine
     asked = [*providers] * 2
     random.Random(7).shuffle(asked)
 
-    found = await asyncio.gather(*(providers[arn].provide_credentials(lender) for arn in asked))
+    found = await asyncio.gather(*(providers[arn].provide_credentials(context) for arn in asked))
 
     holders = [server.principal(credentials) for credentials in found]
     assert [holder.arn for holder in holders if holder] == asked
@@ -255,10 +255,10 @@ def with_mfa(server: LocalSTS, codes: Any, **options: Any) -> AssumeRoleProvider
     )
 
 
-async def test_the_code_is_asked_for_with_the_serial_number(server: LocalSTS, lender: Engine) -> None:
+async def test_the_code_is_asked_for_with_the_serial_number(server: LocalSTS, context: Engine) -> None:
     codes = Codes("123456")
 
-    assert ":assumed-role/demo/me" in await whoami(lender, with_mfa(server, codes))
+    assert ":assumed-role/demo/me" in await whoami(context, with_mfa(server, codes))
     assert codes.asked == [server.user.mfa_serial]
 
 
@@ -266,12 +266,12 @@ async def test_a_throttled_call_is_repeated_with_a_new_code(server: LocalSTS, le
     """T46: also where the client's own policy would have sent the same one again at once."""
     server.declare(Role(ROLE))
     sent: list[bytes] = []
-    lender = lend(f"{server.url}/", retries=StandardRetries(max_attempts=5))
-    lender.shared.transport = Watched(lender.shared.transport, sent)
+    context = lend(f"{server.url}/", retries=StandardRetries(max_attempts=5))
+    context.shared.transport = Watched(context.shared.transport, sent)
     codes = Codes("111111", "222222", "123456")
     server.faults.add(Throttle(times=2))
 
-    await with_mfa(server, codes).provide_credentials(lender)
+    await with_mfa(server, codes).provide_credentials(context)
 
     assert [re.findall(rb"TokenCode=(\d+)", body) for body in sent] == [[b"111111"], [b"222222"], [b"123456"]]
     assert clocks.slept == [0.5, 1.0]
@@ -290,23 +290,23 @@ class Watched:
         return response
 
 
-async def test_a_person_is_asked_three_times_at_most(server: LocalSTS, lender: Engine) -> None:
+async def test_a_person_is_asked_three_times_at_most(server: LocalSTS, context: Engine) -> None:
     """T46."""
     codes = Codes("111111", "222222", "333333", "444444")
     server.faults.add(Throttle(times=9))
 
     with pytest.raises(errors.ThrottlingError):
-        await with_mfa(server, codes).provide_credentials(lender)
+        await with_mfa(server, codes).provide_credentials(context)
 
     assert len(codes.asked) == calls(server) == 3
 
 
-async def test_no_code_is_sent_twice(server: LocalSTS, lender: Engine) -> None:
+async def test_no_code_is_sent_twice(server: LocalSTS, context: Engine) -> None:
     """T46: a device shows the same code for 30 s; the error says why there was no second attempt."""
     server.faults.add(Throttle(times=9))
 
     with pytest.raises(errors.ThrottlingError) as caught:
-        await with_mfa(server, Codes("123456")).provide_credentials(lender)
+        await with_mfa(server, Codes("123456")).provide_credentials(context)
 
     assert calls(server) == 1
     assert "mfa_code returned a code again" in caught.value.__notes__[0]
@@ -328,7 +328,7 @@ async def test_any_other_failure_with_a_code_is_final(failure: Refuse, server: L
     assert len(codes.asked) == calls(server) == 1
 
 
-async def test_nobody_is_asked_for_a_code_in_vain(server: LocalSTS, lender: Engine) -> None:
+async def test_nobody_is_asked_for_a_code_in_vain(server: LocalSTS, context: Engine) -> None:
     """The source comes first."""
     codes = Codes("123456")
 
@@ -336,41 +336,41 @@ async def test_nobody_is_asked_for_a_code_in_vain(server: LocalSTS, lender: Engi
         raise errors.CredentialsNotFound("nothing here")
 
     with pytest.raises(errors.CredentialsError, match="nothing here"):
-        await with_mfa(server, codes, source=nothing).provide_credentials(lender)
+        await with_mfa(server, codes, source=nothing).provide_credentials(context)
 
     assert codes.asked == []
 
 
-async def test_a_code_is_never_asked_for_in_the_background(server: LocalSTS, lender: Engine, clocks: Any) -> None:
+async def test_a_code_is_never_asked_for_in_the_background(server: LocalSTS, context: Engine, clocks: Any) -> None:
     """T46: only when credentials are needed and about to end."""
     codes = Codes("123456")
     provider = with_mfa(server, codes)
-    first = await provider.provide_credentials(lender)
+    first = await provider.provide_credentials(context)
     clocks.advance(3600 - 61)
 
     assert provider.schedule is _schedule.ATTENDED
-    assert await provider.provide_credentials(lender) is first
+    assert await provider.provide_credentials(context) is first
     assert len(codes.asked) == 1
     clocks.advance(2)
-    await provider.provide_credentials(lender)
+    await provider.provide_credentials(context)
 
     assert len(codes.asked) == 2
 
 
-async def test_many_callers_ask_a_person_once(server: LocalSTS, lender: Engine) -> None:
+async def test_many_callers_ask_a_person_once(server: LocalSTS, context: Engine) -> None:
     """F45: also when the answer is wrong."""
     codes = Codes("000000", "123456")
     provider = with_mfa(server, codes)
 
-    failed = await asyncio.gather(*(provider.provide_credentials(lender) for _ in range(100)), return_exceptions=True)
+    failed = await asyncio.gather(*(provider.provide_credentials(context) for _ in range(100)), return_exceptions=True)
 
     assert len(codes.asked) == 1
     assert {type(error) for error in failed} == {errors.ServiceError}
 
 
-async def test_a_code_that_cannot_be_one_is_not_sent(server: LocalSTS, lender: Engine) -> None:
+async def test_a_code_that_cannot_be_one_is_not_sent(server: LocalSTS, context: Engine) -> None:
     with pytest.raises(errors.ParamValidationError, match="token_code must have a length of 6"):
-        await with_mfa(server, Codes("12345")).provide_credentials(lender)
+        await with_mfa(server, Codes("12345")).provide_credentials(context)
 
     assert calls(server) == 0
 

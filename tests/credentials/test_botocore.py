@@ -28,7 +28,7 @@ from support import SEEN_SECRETS
 from sts_async import Config
 from sts_async._http.transport import AiohttpTransport
 from sts_async._protocol.http_messages import HttpRequest, HttpResponse
-from sts_async.config import Surroundings
+from sts_async.config import SettingsSources
 from sts_async.credentials import DefaultChain
 from sts_async.errors import CredentialsNotFound, STSError
 from sts_async.shapes import Credentials
@@ -245,10 +245,10 @@ async def of_ours(place: Place, case: Case, lend: Callable[..., Any]) -> Outcome
 
     environ = place.machine(case, "ours")
     before = len(place.server.requests)
-    lender = lend(f"{place.server.url}/", transport=ReroutedTransport(place.agent), wall_clock=time.time)
+    context = lend(f"{place.server.url}/", transport=ReroutedTransport(place.agent), wall_clock=time.time)
     try:
-        chain = DefaultChain(mfa_code=mfa_code, surroundings=Surroundings(Config(profile=case.profile), environ))
-        credentials = await chain.provide_credentials(lender)
+        chain = DefaultChain(mfa_code=mfa_code, settings_sources=SettingsSources(Config(profile=case.profile), environ))
+        credentials = await chain.provide_credentials(context)
         place.accounts.append(credentials.account_id)
     except CredentialsNotFound:
         return Nothing()

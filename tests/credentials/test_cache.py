@@ -27,7 +27,7 @@ from sts_async.errors import (
     ServiceError,
     STSError,
 )
-from sts_async.protocols import Lender
+from sts_async.protocols import ProviderContext
 from sts_async.shapes import Credentials
 from sts_async.testing import LocalSTS, VirtualClock
 
@@ -45,7 +45,7 @@ class Source(RefreshingProvider):
         self.fetched = 0
         self.go_on: asyncio.Event | None = None
 
-    async def fetch(self, lender: Lender) -> Credentials:
+    async def fetch(self, context: ProviderContext) -> Credentials:
         self.fetched += 1
         if self.go_on is not None:
             await self.go_on.wait()
@@ -64,9 +64,9 @@ class Source(RefreshingProvider):
         return "Source()"
 
 
-async def key(source: RefreshingProvider, lender: Engine) -> int:
+async def key(source: RefreshingProvider, context: Engine) -> int:
     """Return which fetch the credentials are from."""
-    return int((await source.provide_credentials(lender)).access_key_id[4:])
+    return int((await source.provide_credentials(context)).access_key_id[4:])
 
 
 async def settle(times: int = 5) -> None:
@@ -74,58 +74,58 @@ async def settle(times: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-async def test_what_is_valid_is_not_fetched_again(lender: Engine, clocks: Clocks) -> None:
+async def test_what_is_valid_is_not_fetched_again(context: Engine, clocks: Clocks) -> None:
     source = Source(clocks)
-    first = await source.provide_credentials(lender)
+    first = await source.provide_credentials(context)
     clocks.advance(DUE - 1)
 
-    assert await source.provide_credentials(lender) is first
+    assert await source.provide_credentials(context) is first
     assert source.fetched == 1
 
 
 async def test_in_the_advisory_window_callers_get_the_old_at_once_and_one_fetches(
-    lender: Engine, clocks: Clocks
+    context: Engine, clocks: Clocks
 ) -> None:
     source = Source(clocks)
-    await key(source, lender)
+    await key(source, context)
     clocks.advance(DUE)
     source.go_on = asyncio.Event()
 
-    assert await asyncio.gather(*(key(source, lender) for _ in range(100))) == [1] * 100
+    assert await asyncio.gather(*(key(source, context) for _ in range(100))) == [1] * 100
     await settle()
     assert source.fetched == 2
     source.go_on.set()
     await settle()
-    assert await key(source, lender) == 2
+    assert await key(source, context) == 2
     assert source.fetched == 2
 
 
-async def test_in_the_last_minute_all_wait_for_one_fetch(lender: Engine, clocks: Clocks) -> None:
+async def test_in_the_last_minute_all_wait_for_one_fetch(context: Engine, clocks: Clocks) -> None:
     source = Source(clocks)
-    await key(source, lender)
+    await key(source, context)
     clocks.advance(3540)
 
-    assert await asyncio.gather(*(key(source, lender) for _ in range(100))) == [2] * 100
+    assert await asyncio.gather(*(key(source, context) for _ in range(100))) == [2] * 100
 
 
 @pytest.mark.parametrize("outcome", [3600.0, DENIED, ConnectError("refused"), CredentialsNotFound("nothing")], ids=repr)
 async def test_ten_thousand_callers_on_a_cold_identity_are_one_fetch(
-    lender: Engine, clocks: Clocks, outcome: float | STSError
+    context: Engine, clocks: Clocks, outcome: float | STSError
 ) -> None:
     """F45, success and failure alike."""
     source = Source(clocks, outcome)
-    results = await asyncio.gather(*(key(source, lender) for _ in range(10_000)), return_exceptions=True)
+    results = await asyncio.gather(*(key(source, context) for _ in range(10_000)), return_exceptions=True)
 
     assert source.fetched == 1
     assert len({str(result) for result in results}) == 1
     assert {type(result) for result in results} == {type(outcome) if isinstance(outcome, STSError) else int}
 
 
-async def test_the_first_caller_cancelled_is_still_one_fetch(lender: Engine, clocks: Clocks) -> None:
+async def test_the_first_caller_cancelled_is_still_one_fetch(context: Engine, clocks: Clocks) -> None:
     """F42."""
     source = Source(clocks)
     source.go_on = asyncio.Event()
-    callers = [asyncio.create_task(key(source, lender)) for _ in range(1000)]
+    callers = [asyncio.create_task(key(source, context)) for _ in range(1000)]
     await settle()
     callers[0].cancel()
     await settle()
@@ -138,20 +138,20 @@ async def test_the_first_caller_cancelled_is_still_one_fetch(lender: Engine, clo
 
 
 async def test_callers_with_deadlines_shorter_than_the_fetch_serve_those_who_come_later(
-    lender: Engine, clocks: Clocks
+    context: Engine, clocks: Clocks
 ) -> None:
     """F44: what was begun for the first of them goes on after the last of them has given up."""
     source = Source(clocks)
     source.go_on = asyncio.Event()
     for _ in range(20):
-        caller = asyncio.create_task(key(source, lender))
+        caller = asyncio.create_task(key(source, context))
         await settle()
         caller.cancel()
         await settle()
     source.go_on.set()
     await settle()
 
-    assert await key(source, lender) == 1
+    assert await key(source, context) == 1
     assert source.fetched == 1
 
 
@@ -173,15 +173,15 @@ LOST = told("no longer serving")
 
 
 async def test_six_hours_of_outage_are_an_attempt_in_each_pause_and_two_lines(
-    lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
+    context: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
     """G8, F47: nobody fails; one line when it begins, one when the credentials have ended, one when it is over."""
     caplog.set_level(logging.INFO, logger="sts_async")
     source = Source(clocks, 3600.0, ConnectError("refused"))
-    await key(source, lender)
+    await key(source, context)
     clocks.advance(DUE)
     for _ in range(360):
-        assert await asyncio.gather(*(key(source, lender) for _ in range(5))) == [1] * 5
+        assert await asyncio.gather(*(key(source, context) for _ in range(5))) == [1] * 5
         await settle()
         clocks.advance(60)
 
@@ -191,25 +191,25 @@ async def test_six_hours_of_outage_are_an_attempt_in_each_pause_and_two_lines(
     source.outcomes = [3600.0]
     clocks.advance(450)
     caplog.clear()
-    await key(source, lender)
+    await key(source, context)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("INFO", "Source: credential refresh recovered after failing for 22050 s")
     ]
 
 
 async def test_a_role_that_is_refused_for_hours_is_an_attempt_in_minutes_and_two_lines(
-    lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
+    context: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
     """C17, G8: the valid keys stay in use; then the error is raised, and remembered for longer each time."""
     caplog.set_level(logging.INFO, logger="sts_async")
     source = Source(clocks, 12 * 3600.0, DENIED)
-    await key(source, lender)
+    await key(source, context)
     clocks.advance(12 * 3600 - 3600)
     served, at = 0, list[float]()
     for second in range(6 * 3600):
         before = source.fetched
         try:
-            served += await key(source, lender)
+            served += await key(source, context)
             await settle()
         except ServiceError:
             pass
@@ -228,42 +228,42 @@ async def test_a_role_that_is_refused_for_hours_is_an_attempt_in_minutes_and_two
 
 
 async def test_when_callers_begin_to_wait_a_role_that_was_refused_is_asked_for_again(
-    lender: Engine, clocks: Clocks
+    context: Engine, clocks: Clocks
 ) -> None:
     """C17: the pause does not carry the error past this moment, on either clock."""
     for jump in (0.0, 7200.0):
         source = Source(clocks, 3600.0, DENIED, 3600.0)
-        await key(source, lender)
+        await key(source, context)
         clocks.advance(3500)
-        assert await key(source, lender) == 1
+        assert await key(source, context) == 1
         await settle()
         assert source.fetched == 2
         clocks.advance(40)
         clocks.wall += jump
 
-        assert await key(source, lender) == 3
+        assert await key(source, context) == 3
 
 
-async def test_a_remembered_error_says_when_there_is_another_attempt(lender: Engine, clocks: Clocks) -> None:
+async def test_a_remembered_error_says_when_there_is_another_attempt(context: Engine, clocks: Clocks) -> None:
     source = Source(clocks, DENIED)
     for _ in range(3):
         with pytest.raises(ServiceError) as caught:
-            await key(source, lender)
+            await key(source, context)
 
     assert caught.value.__notes__ == ["Source: this error is cached from an earlier attempt; next attempt in 10 s"]
     assert not hasattr(DENIED, "__notes__")
 
 
-async def test_a_suspended_machine_ends_a_pause(lender: Engine, clocks: Clocks) -> None:
+async def test_a_suspended_machine_ends_a_pause(context: Engine, clocks: Clocks) -> None:
     """F52: credentials that ended while the monotonic clock stood still are not served for the rest of a pause."""
     source = Source(clocks, 3600.0, ConnectError("refused"), 3600.0)
-    await key(source, lender)
+    await key(source, context)
     clocks.advance(DUE)
-    await key(source, lender)
+    await key(source, context)
     await settle()
     clocks.wall += 12 * 3600
 
-    assert await key(source, lender) == 3
+    assert await key(source, context) == 3
 
 
 async def test_what_both_clocks_call_ended_has_ended_and_what_one_calls_so_has_not(
@@ -271,9 +271,9 @@ async def test_what_both_clocks_call_ended_has_ended_and_what_one_calls_so_has_n
 ) -> None:
     """G3: a wrong Date, or a host whose clock is wrong, must not end a client."""
     for offset in (7200.0, -7200.0, 0.0):
-        lender = lend(clock=ServiceClock(offset=offset))
-        assert await key(Source(clocks, 3600.0), lender) == 1
-        assert await key(Source(clocks, 3600.0 - min(0.0, offset)), lender) == 1
+        context = lend(clock=ServiceClock(offset=offset))
+        assert await key(Source(clocks, 3600.0), context) == 1
+        assert await key(Source(clocks, 3600.0 - min(0.0, offset)), context) == 1
     hasty = lend(clock=ServiceClock(offset=600.0))
     source = Source(clocks, 3600.0)
     await key(source, hasty)
@@ -283,13 +283,13 @@ async def test_what_both_clocks_call_ended_has_ended_and_what_one_calls_so_has_n
         await key(Source(clocks, -1.0), lend(clock=ServiceClock(offset=600.0)))
 
 
-async def test_keys_that_replaced_refused_ones_are_used_for_some_seconds(lender: Engine, clocks: Clocks) -> None:
+async def test_keys_that_replaced_refused_ones_are_used_for_some_seconds(context: Engine, clocks: Clocks) -> None:
     """B9: a service that refuses everything costs a fetch after 5 s, 15 s, 45 s and so on, not one for each call."""
     source = Source(clocks)
     at = list[float]()
     for second in range(3600):
         before = source.fetched
-        source.invalidate((await source.provide_credentials(lender)).access_key_id)
+        source.invalidate((await source.provide_credentials(context)).access_key_id)
         at += [second] * (source.fetched - before)
         clocks.advance(1)
 
@@ -297,75 +297,77 @@ async def test_keys_that_replaced_refused_ones_are_used_for_some_seconds(lender:
     assert len(at) < 20
     clocks.advance(600)
     source.invalidate(f"ASIA{source.fetched:016}")
-    assert await key(source, lender) == len(at) + 1, "what has lasted is replaced at once"
+    assert await key(source, context) == len(at) + 1, "what has lasted is replaced at once"
 
 
-async def test_recovery_is_noticed_with_the_first_attempt_after_the_pause(lender: Engine, clocks: Clocks) -> None:
+async def test_recovery_is_noticed_with_the_first_attempt_after_the_pause(context: Engine, clocks: Clocks) -> None:
     """F48."""
     source = Source(clocks, 3600.0, ConnectError("refused"), 3600.0)
-    await key(source, lender)
+    await key(source, context)
     clocks.advance(4000)
-    assert await key(source, lender) == 1
+    assert await key(source, context) == 1
     clocks.advance(451)
 
-    assert await key(source, lender) == 3
+    assert await key(source, context) == 3
 
 
 async def test_an_error_that_waiting_does_not_cure_is_raised_and_remembered_for_seconds(
-    lender: Engine, clocks: Clocks
+    context: Engine, clocks: Clocks
 ) -> None:
     """F18: callers do not hammer, and stale credentials are not served."""
     source = Source(clocks, 3600.0, DENIED)
-    await key(source, lender)
+    await key(source, context)
     clocks.advance(3540)
     for _ in range(10):
         with pytest.raises(ServiceError, match="AccessDenied"):
-            await key(source, lender)
+            await key(source, context)
     assert source.fetched == 2
     clocks.advance(10.1)
 
     with pytest.raises(ServiceError, match="AccessDenied"):
-        await key(source, lender)
+        await key(source, context)
     assert source.fetched == 3
 
 
 async def test_an_error_in_the_advisory_window_is_not_seen_by_callers(
-    lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
+    context: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
     """F18: unexpired credentials stay in use, and a warning says what will come."""
     source = Source(clocks, 3600.0, DENIED)
-    await key(source, lender)
+    await key(source, context)
     clocks.advance(DUE)
 
-    assert await key(source, lender) == 1
+    assert await key(source, context) == 1
     await settle()
-    assert await key(source, lender) == 1
+    assert await key(source, context) == 1
     assert source.fetched == 2
     assert "AccessDenied" in caplog.text
 
 
 @pytest.mark.parametrize("lifetime", [-3600.0, -0.001, 0.0])
-async def test_an_answer_that_has_already_expired_is_a_failure(lender: Engine, clocks: Clocks, lifetime: float) -> None:
+async def test_an_answer_that_has_already_expired_is_a_failure(
+    context: Engine, clocks: Clocks, lifetime: float
+) -> None:
     """F49: what is held is not overwritten with it."""
     source = Source(clocks, 3600.0, lifetime)
-    await key(source, lender)
+    await key(source, context)
     clocks.advance(3600)
-    assert await key(source, lender) == 1
+    assert await key(source, context) == 1
 
     with pytest.raises(CredentialsExpired, match=r"^Source returned credentials that have already expired"):
-        await key(Source(clocks, lifetime), lender)
+        await key(Source(clocks, lifetime), context)
 
 
 @pytest.mark.parametrize("name", [None, "the vault"])
 async def test_messages_call_a_source_by_its_name(
-    lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture, name: str | None
+    context: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture, name: str | None
 ) -> None:
     """As a chain does; the name of its class, unless it has one of its own."""
     kind = type("Named", (Source,), {} if name is None else {"name": name})
     source = kind(clocks, 3600.0, -1.0)
-    await key(source, lender)
+    await key(source, context)
     clocks.advance(3600)
-    await key(source, lender)
+    await key(source, context)
     called = name or "Named"
 
     assert (source.name, name_of(source)) == (called, called)
@@ -381,67 +383,67 @@ def test_a_cache_is_called_by_what_it_asks() -> None:
 
 
 async def test_only_a_source_that_says_so_serves_expired_credentials_for_want_of_others(
-    lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
+    context: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
     """F33."""
     source = Source(clocks, -3600.0)
     source.schedule = attrs.evolve(source.schedule, accept_expired=True)
 
-    assert await key(source, lender) == 1
-    assert await key(source, lender) == 1
+    assert await key(source, context) == 1
+    assert await key(source, context) == 1
     assert "expired" in caplog.text
     clocks.advance(451)
-    await key(source, lender)
+    await key(source, context)
     assert source.fetched == 2
 
 
-async def test_a_refused_key_is_fetched_anew_once(lender: Engine, clocks: Clocks) -> None:
+async def test_a_refused_key_is_fetched_anew_once(context: Engine, clocks: Clocks) -> None:
     """F16: by whoever uses it next; who was refused with an older key changes nothing."""
     source = Source(clocks)
-    refused = (await source.provide_credentials(lender)).access_key_id
+    refused = (await source.provide_credentials(context)).access_key_id
     source.invalidate(refused)
-    assert await asyncio.gather(key(source, lender), key(source, lender)) == [2, 2]
+    assert await asyncio.gather(key(source, context), key(source, context)) == [2, 2]
     source.invalidate(refused)
 
-    assert await key(source, lender) == 2
+    assert await key(source, context) == 2
 
 
-async def test_after_a_suspend_the_first_call_refreshes_before_use(lender: Engine, clocks: Clocks) -> None:
+async def test_after_a_suspend_the_first_call_refreshes_before_use(context: Engine, clocks: Clocks) -> None:
     """F52: the monotonic clock stood still."""
     source = Source(clocks)
-    await key(source, lender)
+    await key(source, context)
     clocks.wall += 12 * 3600
 
-    assert await key(source, lender) == 2
+    assert await key(source, context) == 2
 
 
 @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
 async def test_a_jump_of_the_wall_clock_never_makes_them_live_longer(
-    lender: Engine, clocks: Clocks, jump: float
+    context: Engine, clocks: Clocks, jump: float
 ) -> None:
     """F51."""
     source = Source(clocks)
-    await key(source, lender)
+    await key(source, context)
     clocks.wall += jump
     clocks.advance(3541)
 
-    assert await key(source, lender) == 2
+    assert await key(source, context) == 2
 
 
 @pytest.mark.parametrize("wrong", [None, "SENTINEL-token", {"AccessKeyId": "x"}])
 async def test_what_is_no_credentials_is_an_error_that_does_not_show_it(
-    lender: Engine, clocks: Clocks, wrong: object
+    context: Engine, clocks: Clocks, wrong: object
 ) -> None:
     with pytest.raises(CredentialsError, match=rf"returned (a {type(wrong).__name__}|None), not Credentials"):
-        await key(Source(clocks, wrong), lender)
+        await key(Source(clocks, wrong), context)
 
 
-async def test_superseded_credentials_are_let_go(lender: Engine, clocks: Clocks) -> None:
+async def test_superseded_credentials_are_let_go(context: Engine, clocks: Clocks) -> None:
     """T20."""
     source = Source(clocks)
-    old = weakref.ref(await source.provide_credentials(lender))
+    old = weakref.ref(await source.provide_credentials(context))
     clocks.advance(3541)
-    await key(source, lender)
+    await key(source, context)
     gc.collect()
 
     assert old() is None
@@ -488,33 +490,33 @@ def test_one_provider_serves_event_loops_one_after_the_other(clocks: Clocks) -> 
 
 @pytest.mark.parametrize("error", [ValueError("SENTINEL"), ZeroDivisionError()], ids=repr)
 async def test_whatever_a_refresh_fails_with_what_is_held_stays_in_use(
-    lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture, error: Exception
+    context: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     """F57: with a pause and a warning, which does not show the text of an error that is not ours."""
     source = Source(clocks, 3600.0, error)
-    await key(source, lender)
+    await key(source, context)
     clocks.advance(DUE)
     for _ in range(20):
-        assert await key(source, lender) == 1
+        assert await key(source, context) == 1
         await settle()
 
     assert source.fetched == 2
     assert f"Source failed with {type(error).__name__}" in caplog.text
 
 
-async def test_a_source_that_is_cancelled_from_within_has_failed(lender: Engine, clocks: Clocks) -> None:
+async def test_a_source_that_is_cancelled_from_within_has_failed(context: Engine, clocks: Clocks) -> None:
     """F58: nobody cancelled those who wait."""
     with pytest.raises(CredentialsError, match="cancelled its own fetch"):
-        await key(Source(clocks, asyncio.CancelledError()), lender)
+        await key(Source(clocks, asyncio.CancelledError()), context)
 
 
-async def test_a_lifetime_beyond_what_anybody_issues_is_not_believed(lender: Engine, clocks: Clocks) -> None:
+async def test_a_lifetime_beyond_what_anybody_issues_is_not_believed(context: Engine, clocks: Clocks) -> None:
     """F50: the year 9999 is looked at again within 36 hours."""
     source = Source(clocks, 250_000_000_000.0)
-    await key(source, lender)
+    await key(source, context)
     clocks.advance(36 * 3600)
 
-    assert await key(source, lender) == 2
+    assert await key(source, context) == 2
 
 
 # Sources of a program's own
@@ -524,29 +526,29 @@ async def own_source() -> Credentials:
     return Credentials(access_key_id="AKIAOWN", secret_access_key="SENTINEL-own")
 
 
-async def test_a_coroutine_function_is_a_source(lender: Engine) -> None:
-    assert (await provider_of(own_source).provide_credentials(lender)).access_key_id == "AKIAOWN"
+async def test_a_coroutine_function_is_a_source(context: Engine) -> None:
+    assert (await provider_of(own_source).provide_credentials(context)).access_key_id == "AKIAOWN"
 
 
-async def test_what_a_program_provides_is_cached_and_not_kept_beyond_its_end(lender: Engine, clocks: Clocks) -> None:
+async def test_what_a_program_provides_is_cached_and_not_kept_beyond_its_end(context: Engine, clocks: Clocks) -> None:
     """Nobody knows what its errors mean."""
     source = CachingProvider(Source(clocks, 60.0, ConnectError("refused"), 60.0))
-    first = await source.provide_credentials(lender)
+    first = await source.provide_credentials(context)
     clocks.advance(49)
-    assert await source.provide_credentials(lender) is first
+    assert await source.provide_credentials(context) is first
     clocks.advance(2)
 
     with pytest.raises(ConnectError):
-        await CachingProvider(Source(clocks, ConnectError("refused"))).provide_credentials(lender)
-    assert (await source.provide_credentials(lender)) is first  # its own cache keeps stale ones, ours asks it
+        await CachingProvider(Source(clocks, ConnectError("refused"))).provide_credentials(context)
+    assert (await source.provide_credentials(context)) is first  # its own cache keeps stale ones, ours asks it
 
 
-async def test_an_error_of_a_source_of_ones_own_comes_as_it_is(lender: Engine) -> None:
+async def test_an_error_of_a_source_of_ones_own_comes_as_it_is(context: Engine) -> None:
     async def broken() -> Credentials:
         raise ZeroDivisionError("theirs")
 
     with pytest.raises(ZeroDivisionError, match="theirs"):
-        await CachingProvider(broken).provide_credentials(lender)
+        await CachingProvider(broken).provide_credentials(context)
 
 
 @pytest.mark.parametrize("wrong", ["AKIA", 1, Credentials, CachingProvider, {"access_key_id": "x"}], ids=str)
@@ -555,16 +557,16 @@ def test_what_cannot_provide_is_refused_when_it_is_given(wrong: Any) -> None:
         provider_of(wrong)
 
 
-async def test_a_function_that_is_no_coroutine_function_is_named(lender: Engine) -> None:
+async def test_a_function_that_is_no_coroutine_function_is_named(context: Engine) -> None:
     with pytest.raises(CredentialsError, match="must be a coroutine function: it returned a Credentials"):
-        await CachingProvider(lambda: Credentials(access_key_id="A", secret_access_key="SENTINEL")).fetch(lender)  # type: ignore[arg-type,return-value]
+        await CachingProvider(lambda: Credentials(access_key_id="A", secret_access_key="SENTINEL")).fetch(context)  # type: ignore[arg-type,return-value]
 
 
-async def test_an_expiration_that_is_no_point_in_time_is_named(lender: Engine, clocks: Clocks) -> None:
+async def test_an_expiration_that_is_no_point_in_time_is_named(context: Engine, clocks: Clocks) -> None:
     naive = Credentials(access_key_id="A", secret_access_key="SENTINEL", expiration=datetime(2030, 1, 1))
 
     with pytest.raises(CredentialsError, match="not a timezone-aware datetime"):
-        await key(Source(clocks, naive), lender)
+        await key(Source(clocks, naive), context)
 
 
 def test_a_source_has_a_name_for_people(clocks: Clocks) -> None:

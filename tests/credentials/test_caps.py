@@ -47,14 +47,14 @@ def length(shape: dict[str, Any]) -> int:
 
 
 LARGEST = max(sum(texts(service, name)) for service, names in ANSWERS.items() for name in names)
-LONGEST_EXPIRATION = max(MODELS["signin"]["ExpiresIn"]["max"], 30 * 86_400)  # s; sso-oidc: no bound, 30 days at most
+MAX_EXPIRATION = max(MODELS["signin"]["ExpiresIn"]["max"], 30 * 86_400)  # s; sso-oidc: no bound, 30 days at most
 
 NESTED = 3  # levels at most in any of these answers, and no list
 
 CAPS = {
     "_protocol/json_documents.py: MAX_NESTED": (json_documents.MAX_NESTED, NESTED),
-    "_protocol/json_documents.py: MOST_BYTES": (json_documents.MOST_BYTES, LARGEST),
-    "credentials/_tokens.py: LONGEST_LIFE": (_tokens.LONGEST_LIFE, LONGEST_EXPIRATION),
+    "_protocol/json_documents.py: MAX_BYTES": (json_documents.MAX_BYTES, LARGEST),
+    "credentials/_tokens.py: MAX_LIFE": (_tokens.MAX_LIFE, MAX_EXPIRATION),
 }
 
 

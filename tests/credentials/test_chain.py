@@ -12,7 +12,7 @@ from sts_async import credentials
 from sts_async._engine.loop import Engine
 from sts_async.credentials import EnvironmentProvider, Finding, ProviderChain, RefreshingProvider
 from sts_async.errors import ConfigurationError, CredentialsError, CredentialsNotFound, STSError, ThrottlingError
-from sts_async.protocols import Lender
+from sts_async.protocols import ProviderContext
 from sts_async.shapes import Credentials
 
 THROTTLED = ThrottlingError("Rate exceeded", code="Throttling", status=400)
@@ -27,7 +27,7 @@ class Answering:
         self.name = name or type(outcome).__name__
         self.refused: list[str] = []
 
-    async def provide_credentials(self, lender: Lender) -> Credentials:
+    async def provide_credentials(self, context: ProviderContext) -> Credentials:
         self.asked += 1
         await asyncio.sleep(0)
         if isinstance(self.outcome, STSError):
@@ -42,98 +42,98 @@ def nothing(text: str = "X is not set") -> Answering:
     return Answering(CredentialsNotFound(text), "empty")
 
 
-async def test_a_source_that_is_not_configured_is_passed_over(lender: Engine) -> None:
+async def test_a_source_that_is_not_configured_is_passed_over(context: Engine) -> None:
     first, second, third = nothing(), Answering(KEYS), Answering(KEYS)
 
-    assert await ProviderChain(first, second, third).provide_credentials(lender) is KEYS
+    assert await ProviderChain(first, second, third).provide_credentials(context) is KEYS
     assert (first.asked, second.asked, third.asked) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(
     "error", [THROTTLED, CredentialsError("half set"), ConfigurationError("contradiction")], ids=repr
 )
-async def test_a_source_that_is_configured_and_fails_ends_the_search(lender: Engine, error: STSError) -> None:
+async def test_a_source_that_is_configured_and_fails_ends_the_search(context: Engine, error: STSError) -> None:
     """Going on would take another identity: after one throttled call a fleet once ran with the role of its nodes."""
     last = Answering(KEYS)
     chain = ProviderChain(nothing(), Answering(error), last)
 
     with pytest.raises(type(error), match=str(error).split(" (")[0]):
-        await chain.provide_credentials(lender)
+        await chain.provide_credentials(context)
     assert last.asked == 0
 
 
-async def test_with_nothing_anywhere_the_error_says_what_was_looked_at(lender: Engine) -> None:
+async def test_with_nothing_anywhere_the_error_says_what_was_looked_at(context: Engine) -> None:
     chain = ProviderChain(EnvironmentProvider({}), nothing("no file"))
 
     with pytest.raises(CredentialsNotFound) as caught:
-        await chain.provide_credentials(lender)
+        await chain.provide_credentials(context)
     assert str(caught.value) == (
         "no credentials found (`sts-async doctor` says more); "
         "environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set; empty: no file"
     )
 
 
-async def test_the_source_that_was_found_is_asked_from_then_on(lender: Engine) -> None:
+async def test_the_source_that_was_found_is_asked_from_then_on(context: Engine) -> None:
     first, second = nothing(), Answering(KEYS)
     chain = ProviderChain(first, second)
     for _ in range(5):
-        await chain.provide_credentials(lender)
+        await chain.provide_credentials(context)
     first.outcome = KEYS
-    await chain.provide_credentials(lender)
+    await chain.provide_credentials(context)
 
     assert (first.asked, second.asked) == (1, 6)
 
 
-async def test_the_others_are_asked_again_when_it_has_nothing_any_more(lender: Engine) -> None:
+async def test_the_others_are_asked_again_when_it_has_nothing_any_more(context: Engine) -> None:
     environ = {"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "SENTINEL-env"}
     chain = ProviderChain(EnvironmentProvider(environ), KEYS)
-    assert (await chain.provide_credentials(lender)).access_key_id == "AKIAENV"
+    assert (await chain.provide_credentials(context)).access_key_id == "AKIAENV"
     environ.clear()
 
-    assert await chain.provide_credentials(lender) is KEYS
+    assert await chain.provide_credentials(context) is KEYS
 
 
-async def test_an_error_of_the_source_that_was_found_does_not_move_the_chain_on(lender: Engine) -> None:
+async def test_an_error_of_the_source_that_was_found_does_not_move_the_chain_on(context: Engine) -> None:
     first, second = Answering(KEYS), Answering(KEYS)
     chain = ProviderChain(first, second)
-    await chain.provide_credentials(lender)
+    await chain.provide_credentials(context)
     first.outcome = THROTTLED
 
     with pytest.raises(ThrottlingError):
-        await chain.provide_credentials(lender)
+        await chain.provide_credentials(context)
     assert second.asked == 0
 
 
 @pytest.mark.parametrize("last", [KEYS, CredentialsNotFound("nothing"), THROTTLED], ids=repr)
-async def test_ten_thousand_callers_are_one_search(lender: Engine, last: Credentials | STSError) -> None:
+async def test_ten_thousand_callers_are_one_search(context: Engine, last: Credentials | STSError) -> None:
     first, second = nothing(), Answering(last)
     chain = ProviderChain(first, second)
-    results = await asyncio.gather(*(chain.provide_credentials(lender) for _ in range(10_000)), return_exceptions=True)
+    results = await asyncio.gather(*(chain.provide_credentials(context) for _ in range(10_000)), return_exceptions=True)
 
     assert (first.asked, second.asked) == (1, 1)
     assert {type(result) for result in results} == {type(last)}
 
 
-async def test_a_chain_in_a_chain_is_a_source(lender: Engine) -> None:
+async def test_a_chain_in_a_chain_is_a_source(context: Engine) -> None:
     inner = ProviderChain(nothing("inside"))
 
-    assert await ProviderChain(inner, KEYS).provide_credentials(lender) is KEYS
+    assert await ProviderChain(inner, KEYS).provide_credentials(context) is KEYS
 
 
-async def test_a_refused_key_is_told_to_the_source_in_use(lender: Engine) -> None:
+async def test_a_refused_key_is_told_to_the_source_in_use(context: Engine) -> None:
     source = Answering(KEYS)
     chain = ProviderChain(nothing(), source, Answering(KEYS))
     chain.invalidate("AKIAEARLY")
-    await chain.provide_credentials(lender)
+    await chain.provide_credentials(context)
     chain.invalidate("AKIAREFUSED")
 
     assert source.refused == ["AKIAREFUSED"]
     plain = ProviderChain(KEYS)
-    await plain.provide_credentials(lender)
+    await plain.provide_credentials(context)
     plain.invalidate("AKIAREFUSED")  # a static source has no others
 
 
-async def test_every_source_says_what_it_found(lender: Engine) -> None:
+async def test_every_source_says_what_it_found(context: Engine) -> None:
     """Also those that come after the one that is taken."""
     ends: Any = Credentials(
         access_key_id="ASIAENDS",
@@ -142,7 +142,7 @@ async def test_every_source_says_what_it_found(lender: Engine) -> None:
     )
     chain = ProviderChain(nothing(), Answering(ends, "role"), Answering(THROTTLED, "metadata"), KEYS)
 
-    assert await chain.findings(lender) == (
+    assert await chain.findings(context) == (
         Finding(source="empty", outcome="not configured", detail="X is not set"),
         Finding(source="role", outcome="found", detail="ASIAENDS, until 2026-01-01 01:00:00 UTC", used=True),
         Finding(source="metadata", outcome="failed", detail="ThrottlingError: Throttling: Rate exceeded (HTTP 400)"),
@@ -150,8 +150,8 @@ async def test_every_source_says_what_it_found(lender: Engine) -> None:
     )
 
 
-async def test_nothing_is_used_after_a_source_that_failed(lender: Engine) -> None:
-    findings = await ProviderChain(Answering(THROTTLED), KEYS).findings(lender)
+async def test_nothing_is_used_after_a_source_that_failed(context: Engine) -> None:
+    findings = await ProviderChain(Answering(THROTTLED), KEYS).findings(context)
 
     assert [finding.used for finding in findings] == [False, False]
 
@@ -165,25 +165,25 @@ def test_a_chain_says_what_it_is_made_of() -> None:
     assert repr(ProviderChain(EnvironmentProvider({}), KEYS)) == "ProviderChain(environment, static)"
 
 
-async def test_the_cache_of_each_source_serves_the_chain(lender: Engine) -> None:
+async def test_the_cache_of_each_source_serves_the_chain(context: Engine) -> None:
     class Role(RefreshingProvider):
         fetched = 0
 
-        async def fetch(self, lender: Lender) -> Credentials:
+        async def fetch(self, context: ProviderContext) -> Credentials:
             self.fetched += 1
             return KEYS
 
     role = Role()
     chain = ProviderChain(nothing(), role)
     for _ in range(3):
-        await chain.provide_credentials(lender)
+        await chain.provide_credentials(context)
 
     assert role.fetched == 1
 
 
 @pytest.mark.parametrize("bounds_itself", [False, True])
 async def test_a_source_can_say_that_it_bounds_itself(
-    lender: Engine, monkeypatch: pytest.MonkeyPatch, bounds_itself: bool
+    context: Engine, monkeypatch: pytest.MonkeyPatch, bounds_itself: bool
 ) -> None:
     """A chain ends a source of the program's own after a time, unless the source declares that it needs no bound."""
     monkeypatch.setattr("sts_async.credentials.chain.FETCH_SECONDS", 0.0)
@@ -192,17 +192,17 @@ async def test_a_source_can_say_that_it_bounds_itself(
         def __init__(self) -> None:
             self.bounds_itself = bounds_itself
 
-        async def provide_credentials(self, lender: Lender) -> Credentials:
+        async def provide_credentials(self, context: ProviderContext) -> Credentials:
             for _ in range(3):
                 await asyncio.sleep(LOOK)
             return KEYS
 
     chain = ProviderChain(Slow())
     if bounds_itself:
-        assert await chain.provide_credentials(lender) is KEYS
+        assert await chain.provide_credentials(context) is KEYS
     else:
         with pytest.raises(CredentialsError, match="Slow did not provide credentials within 0 s"):
-            await chain.provide_credentials(lender)
+            await chain.provide_credentials(context)
 
 
 def test_every_source_here_bounds_itself() -> None:
@@ -212,7 +212,7 @@ def test_every_source_here_bounds_itself() -> None:
     assert [name for name in names if getattr(credentials, name).bounds_itself is not True] == []
 
 
-async def test_a_search_in_the_background_and_one_that_a_caller_waits_for_are_one(lender: Lender) -> None:
+async def test_a_search_in_the_background_and_one_that_a_caller_waits_for_are_one(context: ProviderContext) -> None:
     """F42: also where a file could not be read, and the source in use has just nothing to offer any more."""
     asked: list[str] = []
 
@@ -220,7 +220,7 @@ async def test_a_search_in_the_background_and_one_that_a_caller_waits_for_are_on
         name = "a source"
         has_some = True
 
-        async def provide_credentials(self, lender: Any) -> Credentials:
+        async def provide_credentials(self, context: Any) -> Credentials:
             asked.append(self.name)
             await asyncio.sleep(0)
             if not self.has_some:
@@ -229,10 +229,10 @@ async def test_a_search_in_the_background_and_one_that_a_caller_waits_for_are_on
 
     chosen = Source()
     chain = ProviderChain(chosen)
-    await chain.provide_credentials(lender)
+    await chain.provide_credentials(context)
     chain._doubtful, chain._search_again_at, chosen.has_some = True, 0.0, False
     asked.clear()
     with pytest.raises(CredentialsNotFound):
-        await chain.provide_credentials(lender)
+        await chain.provide_credentials(context)
 
     assert len(asked) == 2, "by the caller, and by one search"

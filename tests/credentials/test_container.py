@@ -99,13 +99,13 @@ def foreign_logs_are_off() -> Iterator[None]:
     logger.propagate = True
 
 
-async def fetch(environ: dict[str, str], lender: Engine) -> Credentials:
-    return await ContainerProvider(environ=environ).fetch(lender)
+async def fetch(environ: dict[str, str], context: Engine) -> Credentials:
+    return await ContainerProvider(environ=environ).fetch(context)
 
 
-async def refusal_of(environ: dict[str, str], lender: Engine) -> STSError:
+async def refusal_of(environ: dict[str, str], context: Engine) -> STSError:
     with pytest.raises(STSError) as caught:
-        await fetch(environ, lender)
+        await fetch(environ, context)
     return caught.value
 
 
@@ -124,7 +124,7 @@ def boto(environ: dict[str, str]) -> Any:
 
 @pytest.mark.usefixtures("foreign_logs_are_off")
 @pytest.mark.parametrize("how", ["no token", "variable", "file", "file and variable"])
-async def test_botocore_finds_the_same(lender: Engine, clocks: Clocks, tmp_path: Path, how: str) -> None:
+async def test_botocore_finds_the_same(context: Engine, clocks: Clocks, tmp_path: Path, how: str) -> None:
     """T33: with the token of the file rather than that of the variable."""
     given = Credentials(
         access_key_id="ASIAEXAMPLE",
@@ -141,7 +141,7 @@ async def test_botocore_finds_the_same(lender: Engine, clocks: Clocks, tmp_path:
             path = tmp_path / "token"
             path.write_text("SENTINEL authorization")
             environ[TOKEN_FILE] = str(path)
-        ours = await fetch(environ, lender)
+        ours = await fetch(environ, context)
         theirs = await asyncio.to_thread(boto, environ)
 
     assert (theirs.access_key, theirs.secret_key, theirs.token) == (
@@ -155,11 +155,11 @@ async def test_botocore_finds_the_same(lender: Engine, clocks: Clocks, tmp_path:
 
 @pytest.mark.usefixtures("foreign_logs_are_off")
 @pytest.mark.parametrize("status", [500, 503, 429])
-async def test_botocore_makes_as_many_attempts(lender: Engine, clocks: Clocks, status: int) -> None:
+async def test_botocore_makes_as_many_attempts(context: Engine, clocks: Clocks, status: int) -> None:
     """F34: three, one second apart."""
     async with LocalContainer() as server:
         server.faults.add(Answer(status, body="SENTINEL", times=100))
-        error = await refusal_of(server.environ, lender)
+        error = await refusal_of(server.environ, context)
         ours = len(server.requests)
         with pytest.raises(CredentialRetrievalError):
             await asyncio.to_thread(boto, server.environ)
@@ -174,22 +174,22 @@ async def test_botocore_makes_as_many_attempts(lender: Engine, clocks: Clocks, s
 
 
 @pytest.mark.parametrize("environ", [{}, {RELATIVE: "", FULL: " "}, {TOKEN: "SENTINEL"}])
-async def test_it_is_not_configured_without_a_uri(lender: Engine, environ: dict[str, str]) -> None:
+async def test_it_is_not_configured_without_a_uri(context: Engine, environ: dict[str, str]) -> None:
     with pytest.raises(CredentialsNotFound, match=f"^{RELATIVE} and {FULL} are not set$"):
-        await fetch(environ, lender)
+        await fetch(environ, context)
 
 
 async def test_the_process_environment_is_read_at_each_fetch(
-    lender: Engine, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+    context: Engine, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = ContainerProvider()
     with pytest.raises(CredentialsNotFound):
-        await provider.provide_credentials(lender)
+        await provider.provide_credentials(context)
     async with LocalContainer(clock=lambda: clocks.wall) as server:
         monkeypatch.setenv(FULL, server.environ[FULL])
-        first = await provider.provide_credentials(lender)
+        first = await provider.provide_credentials(context)
 
-        assert await provider.provide_credentials(lender) is first
+        assert await provider.provide_credentials(context) is first
     assert repr(provider) == "ContainerProvider()"
 
 
@@ -277,12 +277,12 @@ async def test_every_address_of_a_name_must_be_allowed(
 
 
 async def test_the_address_that_was_checked_is_connected_to(
-    lender: Engine, names: Callable[..., Names], raw_server: Start
+    context: Engine, names: Callable[..., Names], raw_server: Start
 ) -> None:
     """T31: a resolver that answers otherwise the second time is not asked a second time."""
     server = await raw_server(GOOD)
     resolver = names(["127.0.0.1"], ["127.0.0.2"])
-    await fetch({FULL: f"{server.url.replace('127.0.0.1', 'Agent.example')}x?y"}, lender)
+    await fetch({FULL: f"{server.url.replace('127.0.0.1', 'Agent.example')}x?y"}, context)
     head = server.requests[0].decode().lower()
 
     assert resolver.asked == ["agent.example"]
@@ -292,19 +292,19 @@ async def test_the_address_that_was_checked_is_connected_to(
 
 
 async def test_the_next_address_is_tried_where_nothing_listens(
-    lender: Engine, clocks: Clocks, names: Callable[..., Names], raw_server: Start
+    context: Engine, clocks: Clocks, names: Callable[..., Names], raw_server: Start
 ) -> None:
     """localhost is two addresses, and an agent often listens at one."""
     server = await raw_server(GOOD)
     names(["127.0.0.2", "127.0.0.1", "127.0.0.1"])
-    await fetch({FULL: server.url.replace("127.0.0.1", "localhost")}, lender)
+    await fetch({FULL: server.url.replace("127.0.0.1", "localhost")}, context)
 
     assert clocks.slept == []
 
 
-async def test_localhost_is_looked_up_for_real(lender: Engine, clocks: Clocks) -> None:
+async def test_localhost_is_looked_up_for_real(context: Engine, clocks: Clocks) -> None:
     async with LocalContainer(clock=lambda: clocks.wall) as server:
-        found = await fetch({FULL: server.environ[FULL].replace("127.0.0.1", "localhost")}, lender)
+        found = await fetch({FULL: server.environ[FULL].replace("127.0.0.1", "localhost")}, context)
 
     assert found.session_token
 
@@ -326,10 +326,10 @@ async def test_a_name_without_an_address_is_asked_for_again(
     assert "SENTINEL" not in shown(error)
 
 
-async def test_https_is_for_any_host_that_proves_itself(lender: Engine, tmp_path: Path, clocks: Clocks) -> None:
+async def test_https_is_for_any_host_that_proves_itself(context: Engine, tmp_path: Path, clocks: Clocks) -> None:
     """T31: the name is not looked up here, and the certificate is verified, once: a doubt does not go away."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -337,9 +337,9 @@ async def test_https_is_for_any_host_that_proves_itself(lender: Engine, tmp_path
         connections += 1
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
-    error = await refusal_of({FULL: f"https://127.0.0.1:{port}/", TOKEN: "SENTINEL"}, lender)
+    error = await refusal_of({FULL: f"https://127.0.0.1:{port}/", TOKEN: "SENTINEL"}, context)
     server.close()
 
     assert isinstance(error, TLSError)
@@ -349,13 +349,13 @@ async def test_https_is_for_any_host_that_proves_itself(lender: Engine, tmp_path
 
 
 async def test_a_proxy_of_the_environment_is_not_asked(
-    lender: Engine, raw_server: Start, monkeypatch: pytest.MonkeyPatch
+    context: Engine, raw_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T25."""
     proxy, server = await raw_server(GOOD), await raw_server(GOOD)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, proxy.url)
-    await fetch({FULL: server.url}, lender)
+    await fetch({FULL: server.url}, context)
 
     assert (proxy.connections, server.connections) == (0, 1)
 
@@ -426,9 +426,9 @@ async def test_a_token_file_that_cannot_be_used_is_an_error(lend: Lend, tmp_path
     """T33: it is configured, so the variable does not take its place; and 16 KiB are all that is read."""
     large = tmp_path / "large"
     large.write_bytes(b"x" * (16 * 1024 + 1))
-    lender = lend(transport=Recorder())
+    context = lend(transport=Recorder())
     said = [
-        str(await refusal_of({RELATIVE: "/x", TOKEN: "SENTINEL", TOKEN_FILE: str(path)}, lender))
+        str(await refusal_of({RELATIVE: "/x", TOKEN: "SENTINEL", TOKEN_FILE: str(path)}, context))
         for path in (tmp_path / "missing", tmp_path, large, "a\x00b")
     ]
 
@@ -464,7 +464,7 @@ PASSING = {
 
 @pytest.mark.parametrize("answer", PASSING.values(), ids=PASSING)
 async def test_what_may_pass_is_asked_for_again(
-    lender: Engine, clocks: Clocks, raw_server: Start, answer: bytes
+    context: Engine, clocks: Clocks, raw_server: Start, answer: bytes
 ) -> None:
     """F34, T10, T15."""
 
@@ -474,12 +474,12 @@ async def test_what_may_pass_is_asked_for_again(
         await writer.drain()
 
     server = await raw_server(handler=serve)
-    found = await fetch({FULL: server.url}, lender)
+    found = await fetch({FULL: server.url}, context)
 
     assert found.access_key_id == "ASIAEXAMPLE"
     assert clocks.slept == [1.0, 1.0]
 
-    error = await refusal_of({FULL: server.url}, lender)
+    error = await refusal_of({FULL: server.url}, context)
 
     assert str(error).startswith("container endpoint: 3 attempts failed, the last one with: ")
     assert "SENTINEL" not in shown(error)
@@ -498,11 +498,11 @@ async def test_what_may_pass_is_asked_for_again(
 )
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 async def test_a_refusal_is_final_and_shows_its_code_only(
-    lender: Engine, clocks: Clocks, raw_server: Start, status: int, body: Any, code: str
+    context: Engine, clocks: Clocks, raw_server: Start, status: int, body: Any, code: str
 ) -> None:
     """F34, T15: 4xx is not asked for again, and the body is not shown."""
     server = await raw_server(http(body if isinstance(body, str) else json.dumps(body), status=status))
-    error = await refusal_of({FULL: server.url, TOKEN: "SENTINEL"}, lender)
+    error = await refusal_of({FULL: server.url, TOKEN: "SENTINEL"}, context)
 
     assert type(error) is CredentialsError
     assert str(error) == f"container endpoint: HTTP {status}{code}"
@@ -511,31 +511,31 @@ async def test_a_refusal_is_final_and_shows_its_code_only(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_not_followed(lender: Engine, raw_server: Start, status: int) -> None:
+async def test_a_redirect_is_not_followed(context: Engine, raw_server: Start, status: int) -> None:
     """T4."""
     other = await raw_server(GOOD)
     location = f"{other.url.replace('127.0.0.1', 'a:SENTINEL@localhost')}SENTINEL"
     server = await raw_server(http("SENTINEL", status=status, headers=f"Location: {location}\r\n"))
-    error = await refusal_of({FULL: server.url, TOKEN: "SENTINEL"}, lender)
+    error = await refusal_of({FULL: server.url, TOKEN: "SENTINEL"}, context)
 
     assert str(error) == f"container endpoint: HTTP {status} redirect to host 'localhost': not followed"
     assert "SENTINEL" not in shown(error)
     assert other.connections == 0
 
 
-async def test_an_answer_far_too_large_is_not_read(lender: Engine, clocks: Clocks, raw_server: Start) -> None:
+async def test_an_answer_far_too_large_is_not_read(context: Engine, clocks: Clocks, raw_server: Start) -> None:
     server = await raw_server(http(b"x" * (3 << 20)))
-    error = await refusal_of({FULL: server.url}, lender)
+    error = await refusal_of({FULL: server.url}, context)
 
     assert type(error).__name__ == "ResponseTooLarge"
     assert clocks.slept == []
 
 
-async def test_nobody_there_is_an_error_after_three_attempts(lender: Engine, clocks: Clocks) -> None:
+async def test_nobody_there_is_an_error_after_three_attempts(context: Engine, clocks: Clocks) -> None:
     """The URI says that there is an agent: the chain does not go on without it."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        error = await refusal_of({FULL: f"http://127.0.0.1:{closed.getsockname()[1]}/"}, lender)
+        error = await refusal_of({FULL: f"http://127.0.0.1:{closed.getsockname()[1]}/"}, context)
 
     assert "3 attempts failed, the last one with: no connection to 127.0.0.1" in str(error)
     assert not isinstance(error, CredentialsNotFound)
@@ -543,30 +543,30 @@ async def test_nobody_there_is_an_error_after_three_attempts(lender: Engine, clo
 
 
 async def test_an_agent_that_does_not_answer_is_waited_for_2_s(
-    lender: Engine, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+    context: Engine, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F30, for a container: each attempt is bounded."""
     monkeypatch.setattr("sts_async.credentials.container.SECONDS", 0.05)
     async with LocalContainer() as server:
         server.faults.add(Delay(60, times=2), Reset(times=2))  # aiohttp itself sends a GET again, once
-        error = await refusal_of(server.environ, lender)
+        error = await refusal_of(server.environ, context)
         server.faults.add(Delay(60))
 
         assert "the last one with: the connection to 127.0.0.1" in str(error)
-        assert (await fetch(server.environ, lender)).session_token
+        assert (await fetch(server.environ, context)).session_token
 
 
-async def test_cached_credentials_are_served_while_the_agent_throttles(lender: Engine, clocks: Clocks) -> None:
+async def test_cached_credentials_are_served_while_the_agent_throttles(context: Engine, clocks: Clocks) -> None:
     """F34: Fargate's agent does."""
     async with LocalContainer(clock=lambda: clocks.wall, lifetime=3600) as server:
         provider = ContainerProvider(environ=server.environ)
-        first = await provider.provide_credentials(lender)
+        first = await provider.provide_credentials(context)
         clocks.advance(3590)
         server.faults.add(Throttle(times=3))
 
-        assert await provider.provide_credentials(lender) is first
+        assert await provider.provide_credentials(context) is first
 
         clocks.advance(601)
         server.faults.add(Unavailable())
 
-        assert await provider.provide_credentials(lender) is not first
+        assert await provider.provide_credentials(context) is not first

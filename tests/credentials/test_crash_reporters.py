@@ -19,7 +19,7 @@ import sts_async
 from sts_async import Config, Credentials, STSClient, sigv4
 from sts_async import credentials as sources
 from sts_async._protocol.proxies import Proxies, ProxySetting
-from sts_async.config import Surroundings
+from sts_async.config import SettingsSources
 from sts_async.errors import STSError
 
 SECRET = "SENTINEL-" + "0123456789abcdef" * 20
@@ -45,8 +45,8 @@ async def gives_data() -> Any:
     return DATA
 
 
-async def of_data(lender: Any) -> Any:
-    return await sources.CachingProvider(gives_data).provide_credentials(lender)
+async def of_data(context: Any) -> Any:
+    return await sources.CachingProvider(gives_data).provide_credentials(context)
 
 
 PLACES: dict[str, Callable[..., Any]] = {
@@ -62,7 +62,7 @@ PLACES: dict[str, Callable[..., Any]] = {
     "a proxy that a request would go by": lambda: Proxies(
         https=ProxySetting(url=f"ftp://u:{SECRET}@h", origin="https_proxy")
     ).of("https://sts.example/"),
-    "Surroundings(environ)": lambda: Surroundings(5, ENVIRON),  # type: ignore[arg-type]
+    "SettingsSources(environ)": lambda: SettingsSources(5, ENVIRON),  # type: ignore[arg-type]
     "sigv4.host_header(url)": lambda: sigv4.host_header(LOGIN_URL),
     "STSClient(endpoint_url)": lambda: STSClient(endpoint_url=LOGIN_URL),
     "STSClient(endpoint_url), and another option is wrong": lambda: STSClient(endpoint_url=LOGIN_URL, config=5),  # type: ignore[arg-type]
@@ -128,29 +128,29 @@ PLACES: dict[str, Callable[..., Any]] = {
         token=SECRET,
         token_file="/x",  # type: ignore[arg-type]
     ),
-    "WebIdentityProvider.from_environment(environ)": lambda lender: sources.WebIdentityProvider.from_environment(
+    "WebIdentityProvider.from_environment(environ)": lambda context: sources.WebIdentityProvider.from_environment(
         {**ENVIRON, "AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent", "AWS_ROLE_ARN": ROLE}
-    ).provide_credentials(lender),
+    ).provide_credentials(context),
     "ProcessProvider(command)": lambda: sources.ProcessProvider(f"{SECRET}\0"),
-    "ProcessProvider(command), that is not there": lambda lender: sources.ProcessProvider(
+    "ProcessProvider(command), that is not there": lambda context: sources.ProcessProvider(
         f"/nonexistent/x --password {SECRET}"
-    ).provide_credentials(lender),
-    "ProcessProvider(command), without an end": lambda lender: sources.ProcessProvider(f"x '{SECRET}").fetch(lender),
+    ).provide_credentials(context),
+    "ProcessProvider(command), without an end": lambda context: sources.ProcessProvider(f"x '{SECRET}").fetch(context),
     "SSOProvider(environ)": lambda: sources.SSOProvider(**SSO, environ=ENVIRON),  # type: ignore[arg-type]
     "SSOProvider(config), data": lambda: sources.SSOProvider(**{**SSO, "account_id": "1" * 12}, config=DATA),  # type: ignore[arg-type]
     "LoginProvider(environ)": lambda: sources.LoginProvider(**LOGIN, environ=ENVIRON),
     "LoginProvider(config), data": lambda: sources.LoginProvider(**{**LOGIN, "region": None}, config=DATA),  # type: ignore[arg-type]
-    "EnvironmentProvider(environ)": lambda lender: sources.EnvironmentProvider(ENVIRON).provide_credentials(lender),
-    "ContainerProvider(environ)": lambda lender: sources.ContainerProvider(
+    "EnvironmentProvider(environ)": lambda context: sources.EnvironmentProvider(ENVIRON).provide_credentials(context),
+    "ContainerProvider(environ)": lambda context: sources.ContainerProvider(
         environ={"AWS_CONTAINER_CREDENTIALS_FULL_URI": LOGIN_URL, **ENVIRON}
-    ).fetch(lender),
-    "ContainerProvider(environ), the token": lambda lender: sources.ContainerProvider(
+    ).fetch(context),
+    "ContainerProvider(environ), the token": lambda context: sources.ContainerProvider(
         environ={
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/",
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": f"{SECRET}\r\nX: 1",
         }
-    ).fetch(lender),
-    "IMDSProvider(endpoint)": lambda lender: sources.IMDSProvider(endpoint=LOGIN_URL).fetch(lender),
+    ).fetch(context),
+    "IMDSProvider(endpoint)": lambda context: sources.IMDSProvider(endpoint=LOGIN_URL).fetch(context),
     "StaticProvider(credentials)": lambda: sources.StaticProvider(
         Credentials(access_key_id="AKIA", secret_access_key=SECRET, expiration=5)  # type: ignore[arg-type]
     ),
@@ -158,8 +158,8 @@ PLACES: dict[str, Callable[..., Any]] = {
     "CachingProvider(source)": lambda: sources.CachingProvider(DATA),  # type: ignore[arg-type]
     "CachingProvider(source), that gives data": of_data,
     "ProviderChain(sources)": lambda: sources.ProviderChain(KEYS, DATA),  # type: ignore[arg-type]
-    "ProfileProvider(mfa_code)": lambda: sources.ProfileProvider(mfa_code=SECRET, surroundings=5),  # type: ignore[arg-type]
-    "DefaultChain(mfa_code)": lambda: sources.DefaultChain(mfa_code=SECRET, surroundings=5),  # type: ignore[arg-type]
+    "ProfileProvider(mfa_code)": lambda: sources.ProfileProvider(mfa_code=SECRET, settings_sources=5),  # type: ignore[arg-type]
+    "DefaultChain(mfa_code)": lambda: sources.DefaultChain(mfa_code=SECRET, settings_sources=5),  # type: ignore[arg-type]
     "sigv4.sign(credentials)": lambda: sigv4.sign(KEYLESS, **SIGNED, headers={}, at=AT),  # type: ignore[arg-type]
     "sigv4.sign(credentials), data": lambda: sigv4.sign(DATA, **SIGNED, headers={}, at=AT),  # type: ignore[arg-type]
     "sigv4.sign(url)": lambda: sigv4.sign(KEYS, **{**SIGNED, "url": f"/?token={SECRET}"}, headers={}, at=AT),  # type: ignore[arg-type]
@@ -225,13 +225,13 @@ CANNOT_FAIL = {
 
 @pytest.mark.parametrize("reporter", REPORTERS.values(), ids=REPORTERS)
 @pytest.mark.parametrize("place", PLACES)
-async def test_no_crash_reporter_shows_what_a_call_was_given(reporter: Any, place: str, lender: Any) -> None:
+async def test_no_crash_reporter_shows_what_a_call_was_given(reporter: Any, place: str, context: Any) -> None:
     """G6, T14, T16: also what a slice of eighty characters, or a walk through mappings, would show."""
     if not reporter.installed:
         pytest.skip(f"{reporter.package} is not installed: it is in the extra `test`")
     call = PLACES[place]
     with pytest.raises((STSError, TypeError, AttributeError, ValueError)) as caught:
-        found = call(*[lender] * len(inspect.signature(call).parameters))
+        found = call(*[context] * len(inspect.signature(call).parameters))
         if inspect.isawaitable(found):
             await found
 

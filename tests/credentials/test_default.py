@@ -463,18 +463,18 @@ async def test_keys_that_change_in_a_file_are_used_by_calls_that_follow(
     place: Place, lend: Callable[..., Any], clocks: Clocks
 ) -> None:
     """Rotated under a running process; what is broken then leaves those of before in use."""
-    lender = lend(place.server.url, wall_clock=lambda: clocks.wall)
+    context = lend(place.server.url, wall_clock=lambda: clocks.wall)
     chain = DefaultChain()
     first, second = (place.server.issue(ROLE, session_name=name) for name in ("first", "second"))
     place.config(f"[default]\n{in_profile(first)}")
 
     async def key() -> str:
-        return (await chain.provide_credentials(lender)).access_key_id
+        return (await chain.provide_credentials(context)).access_key_id
 
     async def look_again() -> str:
         clocks.advance(10)
         await key()
-        await until(lambda: not lender.tasks._running)  # the files are read in a thread
+        await until(lambda: not context.tasks._running)  # the files are read in a thread
         return await key()
 
     assert await key() == first.access_key_id
@@ -493,16 +493,16 @@ async def test_a_log_is_told_once_of_files_that_are_invalid_and_once_that_they_a
     place: Place, lend: Callable[..., Any], clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
     """G8: also when they become invalid a second time, in the same way."""
-    lender = lend(place.server.url, wall_clock=lambda: clocks.wall)
+    context = lend(place.server.url, wall_clock=lambda: clocks.wall)
     profile, valid = ProfileProvider(), f"[default]\n{in_profile(place.server.issue(ROLE))}"
     place.config(valid)
-    await profile.provide_credentials(lender)
+    await profile.provide_credentials(context)
     with caplog.at_level(logging.INFO, logger="sts_async"):
         for text in ("[default\n", "[default\n", valid, valid, "[default\n"):
             place.config(text)
             clocks.advance(10)
-            await profile.provide_credentials(lender)
-            await until(lambda: not lender.tasks._running)
+            await profile.provide_credentials(context)
+            await until(lambda: not context.tasks._running)
 
     told = [record.getMessage() for record in caplog.records if record.name == "sts_async"]
     assert [text.split(":")[1].split(";")[0] for text in told] == [
@@ -515,33 +515,33 @@ async def test_a_log_is_told_once_of_files_that_are_invalid_and_once_that_they_a
 async def test_a_role_keeps_its_session_when_another_profile_changes(
     place: Place, lend: Callable[..., Any], clocks: Clocks
 ) -> None:
-    lender = lend(place.server.url)
-    clocks.wall = lender.wall_clock()
+    context = lend(place.server.url)
+    clocks.wall = context.wall_clock()
     chain = DefaultChain()
     await role_of_a_profile(place)
     text = (place.home / ".aws/config").read_text()
-    lender.wall_clock = lender.shared.wall_clock = time.time
-    first = await chain.provide_credentials(lender)
+    context.wall_clock = context.shared.wall_clock = time.time
+    first = await chain.provide_credentials(context)
     place.config(f"# edited\n{text}[profile other]\nregion = eu-west-1\n")
     for _ in range(3):
         clocks.monotonic += 10
-        await chain.provide_credentials(lender)
-        await until(lambda: not lender.tasks._running)
+        await chain.provide_credentials(context)
+        await until(lambda: not context.tasks._running)
 
-    assert await chain.provide_credentials(lender) is first
+    assert await chain.provide_credentials(context) is first
     assert [served.operation for served in place.server.requests] == ["AssumeRole"]
 
 
-async def test_keys_of_a_file_that_the_service_refused_are_looked_up_again(place: Place, lender: Any) -> None:
+async def test_keys_of_a_file_that_the_service_refused_are_looked_up_again(place: Place, context: Any) -> None:
     """F16: at once, not at the next look."""
     chain = DefaultChain()
     old, new = place.server.issue(ROLE), place.server.issue(ROLE)
     place.config(f"[default]\n{in_profile(old)}")
-    assert (await chain.provide_credentials(lender)).access_key_id == old.access_key_id
+    assert (await chain.provide_credentials(context)).access_key_id == old.access_key_id
     place.config(f"[default]\n{in_profile(new)}")
     chain.invalidate(old.access_key_id)
 
-    assert (await chain.provide_credentials(lender)).access_key_id == new.access_key_id
+    assert (await chain.provide_credentials(context)).access_key_id == new.access_key_id
 
 
 def test_a_chain_is_made_without_input_or_output() -> None:

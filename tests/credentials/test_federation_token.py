@@ -26,32 +26,32 @@ async def server(clocks: Any) -> AsyncIterator[LocalSTS]:
 
 
 @pytest.fixture
-def lender(server: LocalSTS, lend: Callable[..., Engine]) -> Engine:
+def context(server: LocalSTS, lend: Callable[..., Engine]) -> Engine:
     return lend(f"{server.url}/")
 
 
-async def test_a_session_of_a_federated_user(server: LocalSTS, lender: Engine) -> None:
+async def test_a_session_of_a_federated_user(server: LocalSTS, context: Engine) -> None:
     """Asked for once, and kept."""
     provider = FederationTokenProvider(
         name="bob", source=server.credentials, tags=[Tag(key="team", value="blue")], policy={"Version": "2012-10-17"}
     )
 
-    credentials = await provider.provide_credentials(lender)
+    credentials = await provider.provide_credentials(context)
 
     holder = server.principal(credentials)
     assert holder is not None
     assert holder.arn == "arn:aws:sts::123456789012:federated-user/bob"
     assert holder.tags == {"team": "blue"}
-    assert await provider.provide_credentials(lender) is credentials
+    assert await provider.provide_credentials(context) is credentials
     assert len(server.requests) == 1
 
 
-async def test_the_keys_of_a_session_cannot_ask_for_one(server: LocalSTS, lender: Engine) -> None:
+async def test_the_keys_of_a_session_cannot_ask_for_one(server: LocalSTS, context: Engine) -> None:
     """GetFederationToken takes the long-term keys of a user only; the service says so."""
     role = AssumeRoleProvider(role_arn="arn:aws:iam::123456789012:role/demo", source=server.credentials)
 
     with pytest.raises(errors.ServiceError, match="AccessDenied"):
-        await FederationTokenProvider(name="bob", source=role).provide_credentials(lender)
+        await FederationTokenProvider(name="bob", source=role).provide_credentials(context)
 
 
 @given(

@@ -64,9 +64,9 @@ def gets(server: RawServer) -> list[bytes]:
     return [request for request in server.requests if request.startswith(b"GET")]
 
 
-async def refusal_of(provider: IMDSProvider, lender: Engine) -> STSError:
+async def refusal_of(provider: IMDSProvider, context: Engine) -> STSError:
     with pytest.raises(STSError) as caught:
-        await provider.fetch(lender)
+        await provider.fetch(context)
     return caught.value
 
 
@@ -99,9 +99,9 @@ async def boto(url: str, *, attempts: int = 1, v1: bool = True) -> dict[str, Any
 
 @pytest.mark.usefixtures("foreign_logs_are_off")
 @pytest.mark.parametrize("role", ["web", "Role_1+=,.@-x", "a/b"])
-async def test_botocore_finds_the_same(lender: Engine, role: str) -> None:
+async def test_botocore_finds_the_same(context: Engine, role: str) -> None:
     async with LocalIMDS(role=role, credentials=GIVEN) as server:
-        ours = await IMDSProvider(endpoint=server.url).fetch(lender)
+        ours = await IMDSProvider(endpoint=server.url).fetch(context)
         seen = asked(server)
         theirs = await boto(server.url)
 
@@ -126,37 +126,37 @@ FAULTS = {
 
 @pytest.mark.usefixtures("foreign_logs_are_off")
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_where_botocore_finds_nothing_we_say_why(lender: Engine, fault: str) -> None:
+async def test_where_botocore_finds_nothing_we_say_why(context: Engine, fault: str) -> None:
     """F32: botocore says {} to all of them, so that its chain goes on also when the service is there and fails."""
     break_it, kind = FAULTS[fault]
     async with LocalIMDS() as server:
         break_it(server)
 
         assert await boto(server.url) == {}
-        assert type(await refusal_of(IMDSProvider(endpoint=server.url), lender)) is kind
+        assert type(await refusal_of(IMDSProvider(endpoint=server.url), context)) is kind
 
 
 # -- the usual way ------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_asked_for_is_remembered(lender: Engine, clocks: Clocks) -> None:
+async def test_what_is_asked_for_is_remembered(context: Engine, clocks: Clocks) -> None:
     """The token, which of the paths there are, and the name of the role: a refresh is one request."""
     async with LocalIMDS(clock=lambda: clocks.wall) as server:
         provider = IMDSProvider(endpoint=server.url)
-        await provider.fetch(lender)
+        await provider.fetch(context)
 
         assert asked(server) == ["PUT token 200", "GET extended roles 404", "GET roles 200", "GET demo 200"]
 
-        await provider.fetch(lender)
+        await provider.fetch(context)
 
         assert asked(server) == ["GET demo 200"]
 
 
-async def test_the_extended_paths_come_first(lender: Engine, clocks: Clocks) -> None:
+async def test_the_extended_paths_come_first(context: Engine, clocks: Clocks) -> None:
     async with LocalIMDS(clock=lambda: clocks.wall, extended=True) as server:
         provider = IMDSProvider(endpoint=server.url)
-        await provider.fetch(lender)
-        await provider.fetch(lender)
+        await provider.fetch(context)
+        await provider.fetch(context)
 
         assert asked(server) == [
             "PUT token 200",
@@ -166,15 +166,15 @@ async def test_the_extended_paths_come_first(lender: Engine, clocks: Clocks) -> 
         ]
 
 
-async def test_a_token_is_used_until_a_minute_before_its_end(lender: Engine, clocks: Clocks) -> None:
+async def test_a_token_is_used_until_a_minute_before_its_end(context: Engine, clocks: Clocks) -> None:
     async with LocalIMDS(clock=lambda: clocks.wall, lifetime=10**6) as server:
         provider = IMDSProvider(endpoint=server.url)
-        await provider.fetch(lender)
+        await provider.fetch(context)
         clocks.advance(21_539)
-        await provider.fetch(lender)
+        await provider.fetch(context)
         asked(server)
         clocks.advance(2)
-        await provider.fetch(lender)
+        await provider.fetch(context)
 
         assert asked(server) == ["PUT token 200", "GET demo 200"]
 
@@ -183,23 +183,23 @@ async def test_a_token_is_used_until_a_minute_before_its_end(lender: Engine, clo
     ("said", "used"), [("100", 50), ("600", 540), ("99999", 21_540), ("x", 21_540), ("-1", 21_540)]
 )
 async def test_the_service_says_how_long_a_token_lives(
-    lender: Engine, clocks: Clocks, raw_server: Start, said: str, used: float
+    context: Engine, clocks: Clocks, raw_server: Start, said: str, used: float
 ) -> None:
     token = http("SENTINEL-imds-token", headers=f"x-aws-ec2-metadata-token-ttl-seconds: {said}\r\n")
     server = await raw_server(token, GOOD, GOOD, token, GOOD)
     provider = IMDSProvider(endpoint=server.url, role_name="demo")
-    await provider.fetch(lender)
+    await provider.fetch(context)
     clocks.advance(used - 1)
-    await provider.fetch(lender)
+    await provider.fetch(context)
     clocks.advance(1)
-    await provider.fetch(lender)
+    await provider.fetch(context)
 
     assert [request[:3] for request in server.requests] == [b"PUT", b"GET", b"GET", b"PUT", b"GET"]
 
 
-async def test_the_requests_are_those_of_version_2(lender: Engine, raw_server: Start) -> None:
+async def test_the_requests_are_those_of_version_2(context: Engine, raw_server: Start) -> None:
     server = await raw_server(TOKEN, NOTHING, http("demo"), GOOD)
-    await IMDSProvider(endpoint=server.url).fetch(lender)
+    await IMDSProvider(endpoint=server.url).fetch(context)
     put, *others = (request.decode().lower() for request in server.requests)
 
     assert put.startswith(f"put {TOKEN_PATH} http/1.1\r\n")
@@ -209,44 +209,44 @@ async def test_the_requests_are_those_of_version_2(lender: Engine, raw_server: S
     assert all("\r\nx-aws-ec2-metadata-token: sentinel-imds-token\r\n" in other for other in others)
 
 
-async def test_a_role_that_is_named_is_not_asked_for(lender: Engine, clocks: Clocks) -> None:
+async def test_a_role_that_is_named_is_not_asked_for(context: Engine, clocks: Clocks) -> None:
     async with LocalIMDS(clock=lambda: clocks.wall, role="web") as server:
         provider = IMDSProvider(endpoint=server.url, role_name="web")
-        await provider.fetch(lender)
-        await provider.fetch(lender)
+        await provider.fetch(context)
+        await provider.fetch(context)
 
         assert asked(server) == ["PUT token 200", "GET extended web 404", "GET web 200", "GET web 200"]
 
         other = IMDSProvider(endpoint=server.url, role_name="other")
         with pytest.raises(CredentialsNotFound, match=r"^no role other is attached to the instance$"):
-            await other.fetch(lender)
+            await other.fetch(context)
 
 
-async def test_a_role_that_was_exchanged_is_found(lender: Engine, clocks: Clocks) -> None:
+async def test_a_role_that_was_exchanged_is_found(context: Engine, clocks: Clocks) -> None:
     """F32: the name that was cached is dropped when it is not there any more."""
     async with LocalIMDS(clock=lambda: clocks.wall, role="old", extended=True) as server:
         provider = IMDSProvider(endpoint=server.url)
-        await provider.fetch(lender)
+        await provider.fetch(context)
         server.role = "new"
         asked(server)
-        await provider.fetch(lender)
+        await provider.fetch(context)
 
         assert asked(server) == ["GET extended old 404", "GET extended roles 200", "GET extended new 200"]
 
         server.role = None
         with pytest.raises(CredentialsNotFound, match="no role is attached"):
-            await provider.fetch(lender)
+            await provider.fetch(context)
         server.role, server.extended = "newer", False
         asked(server)
-        await provider.fetch(lender)
+        await provider.fetch(context)
 
         assert asked(server) == ["GET extended roles 404", "GET roles 200", "GET newer 200"]
 
 
-async def test_a_role_without_credentials_is_an_error(lender: Engine, raw_server: Start) -> None:
+async def test_a_role_without_credentials_is_an_error(context: Engine, raw_server: Start) -> None:
     """F32: it is attached, so this is configured; nothing is asked for without end."""
     server = await raw_server(TOKEN, http("demo"), NOTHING)
-    error = await refusal_of(IMDSProvider(endpoint=server.url), lender)
+    error = await refusal_of(IMDSProvider(endpoint=server.url), context)
 
     assert str(error) == "EC2 instance metadata: the role demo is attached, but has no credentials (HTTP 404)"
     assert len(server.requests) == 3
@@ -255,30 +255,30 @@ async def test_a_role_without_credentials_is_an_error(lender: Engine, raw_server
 # -- nothing there ------------------------------------------------------------------------------------------------
 
 
-async def test_disabled_means_that_nothing_is_asked_for(lender: Engine, raw_server: Start) -> None:
+async def test_disabled_means_that_nothing_is_asked_for(context: Engine, raw_server: Start) -> None:
     server = await raw_server(TOKEN)
     for endpoint in (server.url, "http://evil/"):
         with pytest.raises(
             CredentialsNotFound, match=r"^it is disabled: ec2_metadata_disabled, or AWS_EC2_METADATA_DISABLED$"
         ):
-            await IMDSProvider(endpoint=endpoint, disabled=True).fetch(lender)
+            await IMDSProvider(endpoint=endpoint, disabled=True).fetch(context)
 
     assert server.connections == 0
 
 
 @pytest.mark.parametrize("v1", [False, True])
-async def test_nobody_there_is_not_found(lender: Engine, v1: bool) -> None:
+async def test_nobody_there_is_not_found(context: Engine, v1: bool) -> None:
     """F29: the chain goes on."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        error = await refusal_of(IMDSProvider(endpoint=url, v1_fallback=v1), lender)
+        error = await refusal_of(IMDSProvider(endpoint=url, v1_fallback=v1), context)
 
     assert isinstance(error, CredentialsNotFound)
     assert str(error).startswith(f"{url} does not answer (1 attempt of 1 s): no connection to ")
 
 
-async def test_silence_is_not_found_after_its_time(lender: Engine, clocks: Clocks, raw_server: Start) -> None:
+async def test_silence_is_not_found_after_its_time(context: Engine, clocks: Clocks, raw_server: Start) -> None:
     """F29, F30, T28: the token step is bounded, and a container behind too small a hop limit is thought of."""
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -287,7 +287,7 @@ async def test_silence_is_not_found_after_its_time(lender: Engine, clocks: Clock
 
     server = await raw_server(handler=silent)
     began = asyncio.get_running_loop().time()
-    error = await refusal_of(IMDSProvider(endpoint=server.url, seconds=0.1, attempts=3), lender)
+    error = await refusal_of(IMDSProvider(endpoint=server.url, seconds=0.1, attempts=3), context)
 
     assert asyncio.get_running_loop().time() - began < 5
     assert isinstance(error, CredentialsNotFound)
@@ -297,10 +297,10 @@ async def test_silence_is_not_found_after_its_time(lender: Engine, clocks: Clock
 
 
 @pytest.mark.parametrize("status", [403, 404, 405])
-async def test_no_token_is_not_found(lender: Engine, raw_server: Start, status: int) -> None:
+async def test_no_token_is_not_found(context: Engine, raw_server: Start, status: int) -> None:
     """T28: and never a request without one."""
     server = await raw_server(http("SENTINEL", status=status), GOOD)
-    error = await refusal_of(IMDSProvider(endpoint=server.url, attempts=3), lender)
+    error = await refusal_of(IMDSProvider(endpoint=server.url, attempts=3), context)
 
     assert isinstance(error, CredentialsNotFound)
     assert str(error) == (
@@ -314,11 +314,11 @@ async def test_no_token_is_not_found(lender: Engine, raw_server: Start, status: 
 @pytest.mark.parametrize(("status", "sent"), [(400, 1), (401, 1), (204, 1), (429, 3), (500, 3), (503, 3)])
 @pytest.mark.parametrize("v1", [False, True])
 async def test_a_token_step_that_fails_is_an_error(
-    lender: Engine, raw_server: Start, status: int, sent: int, v1: bool
+    context: Engine, raw_server: Start, status: int, sent: int, v1: bool
 ) -> None:
     """T28: not even with the fallback is version 1 the answer to these."""
     server = await raw_server(http("" if status == 204 else "SENTINEL", status=status))
-    error = await refusal_of(IMDSProvider(endpoint=server.url, attempts=2, v1_fallback=v1), lender)
+    error = await refusal_of(IMDSProvider(endpoint=server.url, attempts=2, v1_fallback=v1), context)
 
     assert type(error) is CredentialsError
     assert str(error) == f"EC2 instance metadata: no session token: HTTP {status}"
@@ -326,18 +326,18 @@ async def test_a_token_step_that_fails_is_an_error(
     assert "SENTINEL" not in shown(error)
 
 
-async def test_a_connection_that_breaks_is_an_error(lender: Engine) -> None:
+async def test_a_connection_that_breaks_is_an_error(context: Engine) -> None:
     """Something is there, and does not work."""
     async with LocalIMDS() as server:
         server.faults.add(Reset(times=9))
-        error = await refusal_of(IMDSProvider(endpoint=server.url), lender)
+        error = await refusal_of(IMDSProvider(endpoint=server.url), context)
 
         assert type(error) is CredentialsError
         assert all(record.path == TOKEN_PATH for record in server.requests)
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-async def test_an_answer_that_the_service_is_busy_is_asked_again(lender: Engine, clocks: Clocks, status: int) -> None:
+async def test_an_answer_that_the_service_is_busy_is_asked_again(context: Engine, clocks: Clocks, status: int) -> None:
     """C20: with the usual single attempt, which is for a service that does not answer at all."""
     async with LocalIMDS(clock=lambda: clocks.wall, credentials=GIVEN) as server:
         server.faults.add(
@@ -345,7 +345,7 @@ async def test_an_answer_that_the_service_is_busy_is_asked_again(lender: Engine,
             Answer(status, path=ROLES, times=2),
             Answer(status, path=f"{ROLES}demo"),
         )
-        assert await IMDSProvider(endpoint=server.url).fetch(lender) == GIVEN
+        assert await IMDSProvider(endpoint=server.url).fetch(context) == GIVEN
 
         assert [line for line in asked(server) if "extended" not in line] == [
             f"PUT token {status}",
@@ -359,12 +359,12 @@ async def test_an_answer_that_the_service_is_busy_is_asked_again(lender: Engine,
     assert clocks.slept == [0.5] * 4
 
 
-async def test_a_service_that_stays_busy_fails_after_three_answers(lender: Engine, clocks: Clocks) -> None:
+async def test_a_service_that_stays_busy_fails_after_three_answers(context: Engine, clocks: Clocks) -> None:
     """C20: and where more attempts are asked for, after those."""
     for attempts, sent in ((1, 3), (3, 3), (4, 4)):
         async with LocalIMDS(clock=lambda: clocks.wall) as server:
             server.faults.add(Unavailable(times=99))
-            error = await refusal_of(IMDSProvider(endpoint=server.url, attempts=attempts), lender)
+            error = await refusal_of(IMDSProvider(endpoint=server.url, attempts=attempts), context)
 
             assert str(error) == "EC2 instance metadata: no session token: HTTP 503"
             assert asked(server) == ["PUT token 503"] * sent
@@ -372,50 +372,50 @@ async def test_a_service_that_stays_busy_fails_after_three_answers(lender: Engin
 
 @pytest.mark.parametrize(("status", "sent"), [(403, 1), (500, 1), (501, 1), (503, 3)])
 async def test_the_plain_path_is_used_where_the_extended_one_fails(
-    lender: Engine, clocks: Clocks, status: int, sent: int
+    context: Engine, clocks: Clocks, status: int, sent: int
 ) -> None:
     """C13: moto answers 500 to paths that it does not know, lists of allowed paths 403. The choice is remembered."""
     async with LocalIMDS(clock=lambda: clocks.wall, credentials=GIVEN) as server:
         server.faults.add(Answer(status, path=EXTENDED, times=99))
         provider = IMDSProvider(endpoint=server.url)
 
-        assert await provider.fetch(lender) == GIVEN
+        assert await provider.fetch(context) == GIVEN
         assert asked(server) == [
             "PUT token 200",
             *[f"GET extended roles {status}"] * sent,
             "GET roles 200",
             "GET demo 200",
         ]
-        assert await provider.fetch(lender) == GIVEN
+        assert await provider.fetch(context) == GIVEN
         assert asked(server) == ["GET demo 200"]
 
 
-async def test_the_plain_path_is_used_where_only_the_extended_list_is_allowed(lender: Engine, clocks: Clocks) -> None:
+async def test_the_plain_path_is_used_where_only_the_extended_list_is_allowed(context: Engine, clocks: Clocks) -> None:
     """C13: the credentials themselves may be what the extended path does not give."""
     async with LocalIMDS(clock=lambda: clocks.wall, credentials=GIVEN, extended=True) as server:
         server.faults.add(Answer(403, path=f"{EXTENDED}demo", times=99))
         provider = IMDSProvider(endpoint=server.url)
 
-        assert await provider.fetch(lender) == GIVEN
+        assert await provider.fetch(context) == GIVEN
         assert asked(server) == ["PUT token 200", "GET extended roles 200", "GET extended demo 403", "GET demo 200"]
 
 
 async def test_an_extended_path_that_fails_is_not_taken_for_an_instance_without_a_role(
-    lender: Engine, clocks: Clocks
+    context: Engine, clocks: Clocks
 ) -> None:
     """C13, F32: "no credentials" and "error" are kept apart."""
     async with LocalIMDS(clock=lambda: clocks.wall, role=None) as server:
         server.faults.add(Answer(403, path=EXTENDED, times=99))
-        error = await refusal_of(IMDSProvider(endpoint=server.url), lender)
+        error = await refusal_of(IMDSProvider(endpoint=server.url), context)
 
     assert type(error) is CredentialsError
     assert str(error) == f"EC2 instance metadata: HTTP 403, for {EXTENDED}"
 
 
-async def test_attempts_end_with_success(lender: Engine, clocks: Clocks) -> None:
+async def test_attempts_end_with_success(context: Engine, clocks: Clocks) -> None:
     async with LocalIMDS(clock=lambda: clocks.wall) as server:
         server.faults.add(Unavailable(), Unavailable(path=f"{ROLES}demo", times=2))
-        await IMDSProvider(endpoint=server.url, attempts=3).fetch(lender)
+        await IMDSProvider(endpoint=server.url, attempts=3).fetch(context)
 
         assert asked(server) == [
             "PUT token 503",
@@ -432,33 +432,33 @@ async def test_attempts_end_with_success(lender: Engine, clocks: Clocks) -> None
 
 
 @pytest.mark.parametrize("status", [403, 404, 405])
-async def test_version_1_is_tried_when_that_is_asked_for(lender: Engine, clocks: Clocks, status: int) -> None:
+async def test_version_1_is_tried_when_that_is_asked_for(context: Engine, clocks: Clocks, status: int) -> None:
     """T28: as botocore does by default."""
     async with LocalIMDS(clock=lambda: clocks.wall, v1=True) as server:
         server.faults.add(Answer(status, path=TOKEN_PATH))
         provider = IMDSProvider(endpoint=server.url, v1_fallback=True)
-        await provider.fetch(lender)
+        await provider.fetch(context)
 
         assert [record.token for record in server.requests] == [None, "absent", "absent", "absent"]
 
         server.requests.clear()
-        await provider.fetch(lender)
+        await provider.fetch(context)
 
         assert [record.token for record in server.requests] == [None, "valid"]
 
 
-async def test_version_1_is_tried_after_silence(lender: Engine, clocks: Clocks) -> None:
+async def test_version_1_is_tried_after_silence(context: Engine, clocks: Clocks) -> None:
     """The answer to a PUT does not reach a container behind a hop limit of 1; that to a GET does."""
     async with LocalIMDS(clock=lambda: clocks.wall, v1=True) as server:
         server.faults.add(Delay(60, path=TOKEN_PATH))
-        found = await IMDSProvider(endpoint=server.url, seconds=0.2, v1_fallback=True).fetch(lender)
+        found = await IMDSProvider(endpoint=server.url, seconds=0.2, v1_fallback=True).fetch(context)
 
     assert found.session_token
 
 
-async def test_version_1_that_is_off_is_an_error(lender: Engine, raw_server: Start) -> None:
+async def test_version_1_that_is_off_is_an_error(context: Engine, raw_server: Start) -> None:
     server = await raw_server(http("", status=404), http("", status=401))
-    error = await refusal_of(IMDSProvider(endpoint=server.url, v1_fallback=True), lender)
+    error = await refusal_of(IMDSProvider(endpoint=server.url, v1_fallback=True), context)
 
     assert str(error) == f"EC2 instance metadata: HTTP 401, for {EXTENDED}"
     assert len(server.requests) == 2
@@ -470,20 +470,20 @@ async def test_version_1_that_is_off_is_an_error(lender: Engine, raw_server: Sta
 @pytest.mark.parametrize(
     "token", ["", "SENTINEL\r\nX: y", "SENTINEL\n", "SENTINEL x", "SENTINELä", "\x00", "x" * 257], ids=repr
 )
-async def test_a_token_that_no_header_can_have_is_refused(lender: Engine, raw_server: Start, token: str) -> None:
+async def test_a_token_that_no_header_can_have_is_refused(context: Engine, raw_server: Start, token: str) -> None:
     """T29, T28."""
     server = await raw_server(http(token))
-    error = await refusal_of(IMDSProvider(endpoint=server.url, v1_fallback=True), lender)
+    error = await refusal_of(IMDSProvider(endpoint=server.url, v1_fallback=True), context)
 
     assert str(error) == "EC2 instance metadata: the session token is not one that a header can have"
     assert "SENTINEL" not in shown(error)
     assert gets(server) == []
 
 
-async def test_a_token_of_256_bytes_is_one(lender: Engine, raw_server: Start) -> None:
+async def test_a_token_of_256_bytes_is_one(context: Engine, raw_server: Start) -> None:
     server = await raw_server(http("x" * 256), GOOD)
 
-    assert (await IMDSProvider(endpoint=server.url, role_name="r").fetch(lender)).access_key_id == "ASIAEXAMPLE"
+    assert (await IMDSProvider(endpoint=server.url, role_name="r").fetch(context)).access_key_id == "ASIAEXAMPLE"
 
 
 BAD_ROLES = [
@@ -505,17 +505,17 @@ BAD_ROLES = [
 
 
 @pytest.mark.parametrize("role", BAD_ROLES, ids=repr)
-async def test_a_role_name_that_leads_elsewhere_is_refused(lender: Engine, raw_server: Start, role: str) -> None:
+async def test_a_role_name_that_leads_elsewhere_is_refused(context: Engine, raw_server: Start, role: str) -> None:
     """T29: nothing more is asked for; whether the service or the configuration names it."""
     server = await raw_server(TOKEN, http(f"{role}\nSENTINEL"))
-    error = await refusal_of(IMDSProvider(endpoint=server.url), lender)
+    error = await refusal_of(IMDSProvider(endpoint=server.url), context)
 
     assert type(error) is CredentialsError
     assert str(error) == "EC2 instance metadata: the name of the role is not one that IAM allows"
     assert len(server.requests) == 2
     assert "SENTINEL" not in shown(error)
 
-    error = await refusal_of(IMDSProvider(endpoint=server.url, role_name=role), lender)
+    error = await refusal_of(IMDSProvider(endpoint=server.url, role_name=role), context)
 
     assert isinstance(error, ConfigurationError)
     assert len(server.requests) == 2
@@ -531,46 +531,46 @@ def test_a_role_name_stays_below_its_path(name: str) -> None:
         assert urlsplit(url).query == urlsplit(url).fragment == ""
 
 
-async def test_the_first_line_is_the_role(lender: Engine, raw_server: Start) -> None:
+async def test_the_first_line_is_the_role(context: Engine, raw_server: Start) -> None:
     server = await raw_server(TOKEN, http("demo\nother\n"), GOOD)
-    await IMDSProvider(endpoint=server.url).fetch(lender)
+    await IMDSProvider(endpoint=server.url).fetch(context)
 
     assert server.requests[-1].split()[1].endswith(b"/demo")
 
 
 @pytest.mark.parametrize("listed", ["", "\n", " "])
-async def test_an_empty_list_is_no_role(lender: Engine, raw_server: Start, listed: str) -> None:
+async def test_an_empty_list_is_no_role(context: Engine, raw_server: Start, listed: str) -> None:
     server = await raw_server(TOKEN, http(listed))
 
     with pytest.raises(CredentialsNotFound, match="no role is attached"):
-        await IMDSProvider(endpoint=server.url).fetch(lender)
+        await IMDSProvider(endpoint=server.url).fetch(context)
 
 
 # -- what comes back ----------------------------------------------------------------------------------------------
 
 
-async def test_a_token_that_is_refused_is_replaced_once(lender: Engine, clocks: Clocks, raw_server: Start) -> None:
+async def test_a_token_that_is_refused_is_replaced_once(context: Engine, clocks: Clocks, raw_server: Start) -> None:
     """F31."""
     async with LocalIMDS(clock=lambda: clocks.wall) as server:
         provider = IMDSProvider(endpoint=server.url)
-        await provider.fetch(lender)
+        await provider.fetch(context)
         server.revoke_tokens()
         asked(server)
-        await provider.fetch(lender)
+        await provider.fetch(context)
 
         assert asked(server) == ["GET demo 401", "PUT token 200", "GET demo 200"]
 
     other = await raw_server(TOKEN, http("", status=401), TOKEN, http("", status=401))
-    error = await refusal_of(IMDSProvider(endpoint=other.url, role_name="demo", attempts=5), lender)
+    error = await refusal_of(IMDSProvider(endpoint=other.url, role_name="demo", attempts=5), context)
 
     assert str(error) == f"EC2 instance metadata: HTTP 401, for {EXTENDED}demo"
     assert len(other.requests) == 4
 
 
-async def test_a_role_that_ec2_may_not_assume_is_said_plainly(lender: Engine, clocks: Clocks) -> None:
+async def test_a_role_that_ec2_may_not_assume_is_said_plainly(context: Engine, clocks: Clocks) -> None:
     """F32: HTTP says 200."""
     async with LocalIMDS(clock=lambda: clocks.wall, code="AssumeRoleUnauthorizedAccess") as server:
-        error = await refusal_of(IMDSProvider(endpoint=server.url), lender)
+        error = await refusal_of(IMDSProvider(endpoint=server.url), context)
 
     assert type(error) is CredentialsError
     assert "its trust policy must allow sts:AssumeRole to ec2.amazonaws.com" in str(error)
@@ -585,9 +585,9 @@ async def test_a_role_that_ec2_may_not_assume_is_said_plainly(lender: Engine, cl
         (None, "unreadable code"),
     ],
 )
-async def test_another_code_is_an_error(lender: Engine, raw_server: Start, code: Any, said: str) -> None:
+async def test_another_code_is_an_error(context: Engine, raw_server: Start, code: Any, said: str) -> None:
     server = await raw_server(TOKEN, http(json.dumps({**DOCUMENT, "Code": code, "Message": "SENTINEL"})))
-    error = await refusal_of(IMDSProvider(endpoint=server.url, role_name="demo"), lender)
+    error = await refusal_of(IMDSProvider(endpoint=server.url, role_name="demo"), context)
 
     assert str(error) == f"EC2 instance metadata: IMDS returned no credentials ({said})"
     assert "SENTINEL" not in shown(error)
@@ -612,7 +612,7 @@ BAD_ANSWERS = {
 
 @pytest.mark.parametrize(("answer", "said"), BAD_ANSWERS.values(), ids=BAD_ANSWERS)
 async def test_an_answer_that_is_none_is_said_and_not_shown(
-    lender: Engine, raw_server: Start, answer: bytes, said: str
+    context: Engine, raw_server: Start, answer: bytes, said: str
 ) -> None:
     """F30, T10, T15, T16."""
 
@@ -625,7 +625,7 @@ async def test_an_answer_that_is_none_is_said_and_not_shown(
         await writer.drain()
 
     server = await raw_server(handler=serve)
-    error = await refusal_of(IMDSProvider(endpoint=server.url, role_name="demo"), lender)
+    error = await refusal_of(IMDSProvider(endpoint=server.url, role_name="demo"), context)
 
     assert said in str(error)
     assert not isinstance(error, CredentialsNotFound)
@@ -634,12 +634,12 @@ async def test_an_answer_that_is_none_is_said_and_not_shown(
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("step", [0, 1])
-async def test_a_redirect_is_not_followed(lender: Engine, raw_server: Start, status: int, step: int) -> None:
+async def test_a_redirect_is_not_followed(context: Engine, raw_server: Start, status: int, step: int) -> None:
     """T4: neither of the token step nor of another."""
     other = await raw_server(TOKEN, GOOD)
     redirect = http("SENTINEL", status=status, headers=f"Location: {other.url}SENTINEL\r\n")
     server = await raw_server(*[TOKEN][:step], redirect)
-    error = await refusal_of(IMDSProvider(endpoint=server.url, role_name="demo"), lender)
+    error = await refusal_of(IMDSProvider(endpoint=server.url, role_name="demo"), context)
 
     assert f"HTTP {status} redirect to host '127.0.0.1': not followed" in str(error)
     assert "SENTINEL" not in shown(error)
@@ -647,14 +647,14 @@ async def test_a_redirect_is_not_followed(lender: Engine, raw_server: Start, sta
 
 
 async def test_a_proxy_of_the_environment_is_not_asked(
-    lender: Engine, clocks: Clocks, raw_server: Start, monkeypatch: pytest.MonkeyPatch
+    context: Engine, clocks: Clocks, raw_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T25."""
     proxy = await raw_server(TOKEN)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, proxy.url)
     async with LocalIMDS(clock=lambda: clocks.wall) as server:
-        await IMDSProvider(endpoint=server.url).fetch(lender)
+        await IMDSProvider(endpoint=server.url).fetch(context)
 
     assert proxy.connections == 0
 
@@ -662,47 +662,47 @@ async def test_a_proxy_of_the_environment_is_not_asked(
 # -- in front of it, the cache ------------------------------------------------------------------------------------
 
 
-async def test_credentials_that_hang_do_not_take_away_those_there_are(lender: Engine, clocks: Clocks) -> None:
+async def test_credentials_that_hang_do_not_take_away_those_there_are(context: Engine, clocks: Clocks) -> None:
     """F30: bounded, without version 1, and what is cached is served on."""
     async with LocalIMDS(clock=lambda: clocks.wall, lifetime=3600) as server:
         provider = IMDSProvider(endpoint=server.url, seconds=0.1)
-        first = await provider.provide_credentials(lender)
+        first = await provider.provide_credentials(context)
         server.faults.add(Delay(60, path=ROLES, times=9))
         clocks.advance(3590)
 
-        assert await provider.provide_credentials(lender) is first
+        assert await provider.provide_credentials(context) is first
         assert all(record.token in (None, "valid") for record in server.requests)
 
 
 async def test_expired_credentials_are_used_when_there_are_no_others(
-    lender: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
+    context: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
     """F33: with a warning, and for 5 to 10 minutes without asking again."""
     async with LocalIMDS(clock=lambda: clocks.wall, lifetime=-60) as server:
         provider = IMDSProvider(endpoint=server.url)
-        first = await provider.provide_credentials(lender)
+        first = await provider.provide_credentials(context)
         asked(server)
         clocks.advance(299)
 
-        assert await provider.provide_credentials(lender) is first
+        assert await provider.provide_credentials(context) is first
         assert asked(server) == []
         assert "returned expired credentials; serving them" in caplog.text
 
         server.lifetime = 3600
         clocks.advance(301)
 
-        assert (await provider.provide_credentials(lender)).expiration != first.expiration
+        assert (await provider.provide_credentials(context)).expiration != first.expiration
 
 
-async def test_expired_credentials_do_not_replace_those_there_are(lender: Engine, clocks: Clocks) -> None:
+async def test_expired_credentials_do_not_replace_those_there_are(context: Engine, clocks: Clocks) -> None:
     """F49."""
     async with LocalIMDS(clock=lambda: clocks.wall, lifetime=3600) as server:
         provider = IMDSProvider(endpoint=server.url)
-        first = await provider.provide_credentials(lender)
+        first = await provider.provide_credentials(context)
         server.lifetime = -60
         clocks.advance(3590)
 
-        assert await provider.provide_credentials(lender) is first
+        assert await provider.provide_credentials(context) is first
 
 
 # -- the endpoint -------------------------------------------------------------------------------------------------
@@ -757,8 +757,8 @@ async def test_an_endpoint_elsewhere_is_refused(lend: Lend, endpoint: str) -> No
     assert str(error).startswith("the endpoint of the instance metadata service")
 
 
-async def test_a_mode_that_is_none_is_refused(lender: Engine) -> None:
-    error = await refusal_of(IMDSProvider(endpoint_mode="IPv5"), lender)
+async def test_a_mode_that_is_none_is_refused(context: Engine) -> None:
+    error = await refusal_of(IMDSProvider(endpoint_mode="IPv5"), context)
 
     assert isinstance(error, ConfigurationError)
     assert str(error) == "the endpoint mode of the instance metadata service must be IPv4 or IPv6"

@@ -117,10 +117,10 @@ def mode(path: Path) -> int:
 
 @pytest.mark.usefixtures("no_cryptography")
 async def test_what_need_not_be_refreshed_needs_no_package(
-    lender: Engine, cache: Path, provide: Provide, clocks: Clocks
+    context: Engine, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     put(cache, seconds=301, clocks=clocks, refreshToken=None, dpopKey=None)
-    credentials = await provide().provide_credentials(lender)
+    credentials = await provide().provide_credentials(context)
 
     assert credentials.access_key_id == "ASIAIOSFODNN7EXAMPLE"
     assert credentials.secret_access_key == "SENTINEL-secret"
@@ -134,19 +134,19 @@ def test_the_package_is_imported_when_it_is_used() -> None:
 
 
 async def test_the_session_is_named_without_spaces_around_it(
-    lender: Engine, cache: Path, provide: Provide, clocks: Clocks
+    context: Engine, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     put(cache, seconds=900, clocks=clocks)
     provider = provide(login_session=f" {ARN}\n")
 
-    assert await provider.fetch(lender)
+    assert await provider.fetch(context)
     assert provider.name == f"login session '{ARN}'"
     assert repr(provider) == f"LoginProvider(login_session='{ARN}', region='eu-west-1')"
 
 
 @pytest.mark.parametrize("given", ["argument", "variable", "variable in home"])
 async def test_a_directory_can_be_given(
-    lender: Engine, tmp_path: Path, provide: Provide, clocks: Clocks, given: str
+    context: Engine, tmp_path: Path, provide: Provide, clocks: Clocks, given: str
 ) -> None:
     put(tmp_path / "other", seconds=900, clocks=clocks)
     options: dict[str, dict[str, Any]] = {
@@ -155,23 +155,23 @@ async def test_a_directory_can_be_given(
         "variable in home": {"environ": {"AWS_LOGIN_CACHE_DIRECTORY": "~/other"}},
     }
 
-    assert await provide(**options[given]).fetch(lender)
+    assert await provide(**options[given]).fetch(context)
 
 
 # -- Refresh --------------------------------------------------------------------------------------------------------
 
 
 async def test_what_is_about_to_end_is_refreshed(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     """The server verifies the proof, its key and the refresh token."""
     path = server.login(cache, login_session=ARN, seconds=900)
     before = read(path)
     provider = provide()
-    first = await provider.fetch(lender)
+    first = await provider.fetch(context)
     clocks.advance(600)
-    second = await provider.fetch(lender)
-    third = await provider.fetch(lender)
+    second = await provider.fetch(context)
+    third = await provider.fetch(context)
     after = read(path)
 
     assert first.access_key_id == before["accessToken"]["accessKeyId"]
@@ -185,38 +185,38 @@ async def test_what_is_about_to_end_is_refreshed(
 
 
 async def test_a_refresh_goes_on_for_as_long_as_the_login(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     server.login(cache, login_session=ARN)
     provider = provide()
     seen = set()
     for _ in range(5):
-        seen.add((await provider.provide_credentials(lender)).access_key_id)
+        seen.add((await provider.provide_credentials(context)).access_key_id)
         clocks.advance(901)
 
     assert len(seen) == 5
 
 
 async def test_sources_that_refresh_at_once_refresh_once(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide
 ) -> None:
     """F39."""
     server.login(cache, login_session=ARN, seconds=-5)
-    found = await asyncio.gather(*(provide().fetch(lender) for _ in range(20)))
+    found = await asyncio.gather(*(provide().fetch(context) for _ in range(20)))
 
     assert len({credentials.access_key_id for credentials in found}) == 1
     assert len(server.requests) == 1
 
 
 async def test_each_attempt_has_a_proof_of_its_own(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, raw_server: Start
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide, raw_server: Start
 ) -> None:
     """RFC 9449: a service may refuse a proof that it has seen."""
     answer = {"accessToken": ISSUED, "expiresIn": 900, "refreshToken": "SENTINEL-next"}
     raw = await raw_server(http("", status=503), http(json.dumps(answer)))
     path = server.login(cache, login_session=ARN, seconds=-5)
     before = read(path)
-    await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": f"{raw.url}base/"}).fetch(lender)
+    await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": f"{raw.url}base/"}).fetch(context)
     heads, bodies = zip(*(request.split(b"\r\n\r\n") for request in raw.requests), strict=True)
     proofs = {line for head in heads for line in head.split(b"\r\n") if line.lower().startswith(b"dpop:")}
 
@@ -230,29 +230,29 @@ async def test_each_attempt_has_a_proof_of_its_own(
 
 @pytest.mark.parametrize("fault", [Unavailable(times=3), Throttle(times=3), Refuse("INVALID_REQUEST")])
 async def test_while_they_are_valid_a_refresh_may_fail(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks, fault: Any, caplog: Any
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks, fault: Any, caplog: Any
 ) -> None:
     server.login(cache, login_session=ARN, seconds=60)
     server.faults.add(fault)
     provider = provide()
-    first = await provider.fetch(lender)
+    first = await provider.fetch(context)
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     clocks.advance(31)
 
     assert len(warnings) == 1
     assert "the token could not be refreshed; using it until it expires: AWS sign-in answered" in warnings[0]
-    assert await provider.fetch(lender) != first
+    assert await provider.fetch(context) != first
 
 
 async def test_after_their_end_a_failure_is_one(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide
 ) -> None:
     server.login(cache, login_session=ARN, seconds=-5)
     server.faults.add(Unavailable(times=3))
     with pytest.raises(CredentialsError, match=r"AWS sign-in answered .*503.*, 3 times") as caught:
-        await provide().provide_credentials(lender)
+        await provide().provide_credentials(context)
     with pytest.raises(ConnectError):
-        await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": "http://127.0.0.1:9"}).fetch(lender)
+        await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": "http://127.0.0.1:9"}).fetch(context)
 
     assert caught.value.recoverable
 
@@ -260,39 +260,39 @@ async def test_after_their_end_a_failure_is_one(
 @pytest.mark.parametrize("code", ["TOKEN_EXPIRED", "USER_CREDENTIALS_CHANGED", "INSUFFICIENT_PERMISSIONS"])
 @pytest.mark.parametrize("seconds", [60, -5])
 async def test_a_final_refusal_needs_a_person(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, code: str, seconds: float
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide, code: str, seconds: float
 ) -> None:
     """F40: also while the credentials are valid, since it may be they that are meant."""
     server.login(cache, login_session=ARN, seconds=seconds)
     server.error = code
     with pytest.raises(LoginRequired, match=r"AWS sign-in answered AccessDeniedException .*; run: aws login"):
-        await provide().provide_credentials(lender)
+        await provide().provide_credentials(context)
 
     assert len(server.requests) == 1
 
 
 async def test_a_login_that_has_ended_needs_a_person(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     """F40."""
     server.login(cache, login_session=ARN)
     provider = provide()
-    await provider.provide_credentials(lender)
+    await provider.provide_credentials(context)
     clocks.advance(13 * 3600)
     with pytest.raises(LoginRequired, match="the login has ended"):
-        await provider.provide_credentials(lender)
+        await provider.provide_credentials(context)
 
 
 @pytest.mark.parametrize("name", ["refreshToken", "clientId", "dpopKey"])
 async def test_what_cannot_be_refreshed_needs_a_person_at_its_end(
-    lender: Engine, cache: Path, provide: Provide, clocks: Clocks, name: str
+    context: Engine, cache: Path, provide: Provide, clocks: Clocks, name: str
 ) -> None:
     put(cache, seconds=60, clocks=clocks, **{name: None})
     provider = provide()
-    valid = await provider.fetch(lender)
+    valid = await provider.fetch(context)
     clocks.advance(60)
     with pytest.raises(LoginRequired, match=f"the token cannot be refreshed: it has no {name}; run: aws login"):
-        await provider.fetch(lender)
+        await provider.fetch(context)
 
     assert valid
 
@@ -309,7 +309,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the URLs that a provider would ask; nothing is sent."""
     urls: list[str] = []
 
-    async def exchange(lender: Engine, request: HttpRequest, **_: Any) -> None:
+    async def exchange(context: Engine, request: HttpRequest, **_: Any) -> None:
         urls.append(request.url)
         raise Stop
 
@@ -337,7 +337,7 @@ def signin_url_of_botocore(region: str) -> str:
     ],
 )
 async def test_the_region_that_was_signed_in_to_comes_before_the_configured_one(
-    lender: Engine,
+    context: Engine,
     cache: Path,
     provide: Provide,
     clocks: Clocks,
@@ -349,50 +349,50 @@ async def test_the_region_that_was_signed_in_to_comes_before_the_configured_one(
     """A7: the refresh token is good there only. Older logins do not say it."""
     put(cache, seconds=-5, clocks=clocks, signInRegion=signed_in)
     with pytest.raises(Stop):
-        await provide(region=configured).fetch(lender)
+        await provide(region=configured).fetch(context)
 
     assert asked == [signin_url_of_botocore(region)]
 
 
 async def test_without_any_region_the_credentials_are_used_until_they_have_to_be_refreshed(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     """A7: and the message says where to put one, which helps."""
     server.login(cache, login_session=ARN, seconds=900)
-    assert await provide(region=None).fetch(lender)
+    assert await provide(region=None).fetch(context)
 
     clocks.advance(901)
     with pytest.raises(ConfigurationError, match=r"pass region=\.\.\., or run: aws login$"):
-        await provide(region=None).fetch(lender)
-    assert await provide(region="eu-west-1").fetch(lender)
+        await provide(region=None).fetch(context)
+    assert await provide(region="eu-west-1").fetch(context)
 
 
 async def test_a_login_that_says_its_region_needs_no_other(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide
 ) -> None:
     """A7: also once it was refreshed, since the member is kept."""
     server.lifetime = 60
     path = server.login(cache, login_session=ARN, seconds=-5, region="us-east-2")
     for _ in range(2):
-        assert await provide(region=None).fetch(lender)
+        assert await provide(region=None).fetch(context)
 
     assert read(path)["signInRegion"] == "us-east-2"
     assert [record.status for record in server.requests] == [200, 200]
 
 
 async def test_a_token_file_cannot_choose_the_host(
-    lender: Engine, cache: Path, provide: Provide, clocks: Clocks, asked: list[str]
+    context: Engine, cache: Path, provide: Provide, clocks: Clocks, asked: list[str]
 ) -> None:
     """A7, T2: its region is checked like any other."""
     put(cache, seconds=-5, clocks=clocks, signInRegion="evil.com#")
     with pytest.raises(InvalidRegion):
-        await provide().fetch(lender)
+        await provide().fetch(context)
 
     assert asked == []
 
 
 async def test_tokens_as_long_as_the_model_allows_are_sent_and_kept(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, raw_server: Start
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide, raw_server: Start
 ) -> None:
     """A7: a refresh token has up to 12,288 characters, and an id token 4,096."""
     longest = {name: SIGNIN_SHAPES[name]["max"] for name in ("RefreshToken", "IdToken")}
@@ -401,7 +401,7 @@ async def test_tokens_as_long_as_the_model_allows_are_sent_and_kept(
     path = server.login(cache, login_session=ARN, seconds=-5)
     put_in = {"refreshToken": "o" * longest["RefreshToken"], "idToken": "i" * longest["IdToken"]}
     files.write_private(path, json.dumps({**read(path), **put_in}).encode())
-    assert await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": raw.url}).fetch(lender)
+    assert await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": raw.url}).fetch(context)
 
     assert longest["RefreshToken"] == 12_288
     assert b"o" * longest["RefreshToken"] in raw.requests[0]
@@ -413,11 +413,11 @@ async def test_tokens_as_long_as_the_model_allows_are_sent_and_kept(
 
 @pytest.mark.usefixtures("no_cryptography")
 async def test_a_refresh_without_the_package_says_what_to_install(
-    lender: Engine, cache: Path, provide: Provide, clocks: Clocks
+    context: Engine, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     put(cache, seconds=-5, clocks=clocks)
     with pytest.raises(CredentialsError, match=r"pip install 'sts-async\[login\]'") as caught:
-        await provide().provide_credentials(lender)
+        await provide().provide_credentials(context)
 
     assert not isinstance(caught.value, LoginRequired)
     advised = Requirement(str(caught.value).rpartition("pip install ")[2].strip("'"))
@@ -430,20 +430,20 @@ async def test_a_refresh_without_the_package_says_what_to_install(
 
 @pytest.mark.parametrize("kind", ["none", "another curve", "RSA", "with a password", "not ASCII"])
 async def test_a_key_that_is_not_one_needs_a_person(
-    lender: Engine, cache: Path, provide: Provide, clocks: Clocks, kind: str
+    context: Engine, cache: Path, provide: Provide, clocks: Clocks, kind: str
 ) -> None:
     """F37, T16."""
     key = pem(kind)
     put(cache, seconds=-5, clocks=clocks, dpopKey=key)
     with pytest.raises(LoginRequired, match="dpopKey in the token file is not a P-256 key in PEM") as caught:
-        await provide().fetch(lender)
+        await provide().fetch(context)
 
     assert_no_secret(caught.value, "SENTINEL", key.splitlines()[1])
 
 
 @pytest.mark.parametrize("form", ["SEC 1", "PKCS 8"])
 async def test_both_forms_of_a_key_are_read(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, form: str
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide, form: str
 ) -> None:
     """Logins of different SDKs write one or the other."""
     from cryptography.hazmat.primitives import serialization
@@ -459,7 +459,7 @@ async def test_both_forms_of_a_key_are_read(
     ).decode()
     path.write_text(json.dumps({**document, "dpopKey": text.strip()}))
 
-    assert await provide().fetch(lender)
+    assert await provide().fetch(context)
 
 
 def pem(kind: str) -> str:
@@ -478,21 +478,21 @@ def pem(kind: str) -> str:
 # -- Refusals -------------------------------------------------------------------------------------------------------
 
 
-async def test_without_a_token_file_the_message_says_the_command(lender: Engine, provide: Provide) -> None:
+async def test_without_a_token_file_the_message_says_the_command(context: Engine, provide: Provide) -> None:
     """F40."""
     with pytest.raises(LoginRequired, match=r"there is no token file .*\.json'; run: aws login$"):
-        await provide().provide_credentials(lender)
+        await provide().provide_credentials(context)
 
 
 async def test_a_redirect_takes_no_token_elsewhere(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, raw_server: Start
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide, raw_server: Start
 ) -> None:
     """T4."""
     other = await raw_server(http("{}"))
     redirecting = await raw_server(http("", status=308, headers=f"Location: {other.url}\r\n"))
     server.login(cache, login_session=ARN, seconds=-5)
     with pytest.raises(RedirectRefused, match=r"AWS sign-in answered HTTP 308 redirect to host '127.0.0.1'"):
-        await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": redirecting.url}).fetch(lender)
+        await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": redirecting.url}).fetch(context)
 
     assert (redirecting.connections, other.connections) == (1, 0)
 
@@ -510,12 +510,12 @@ def test_a_region_cannot_choose_the_host() -> None:
 
 
 async def test_an_endpoint_that_is_not_encrypted_is_refused(
-    lender: Engine, cache: Path, provide: Provide, clocks: Clocks
+    context: Engine, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     """T3."""
     put(cache, seconds=-5, clocks=clocks)
     with pytest.raises(InvalidEndpoint, match="AWS_ENDPOINT_URL: "):
-        await provide(environ={"AWS_ENDPOINT_URL": "http://signin.example"}).fetch(lender)
+        await provide(environ={"AWS_ENDPOINT_URL": "http://signin.example"}).fetch(context)
 
 
 @pytest.mark.parametrize(
@@ -530,7 +530,7 @@ async def test_an_endpoint_that_is_not_encrypted_is_refused(
 )
 @pytest.mark.parametrize("status", [200, 403])
 async def test_an_answer_that_cannot_be_read_is_not_shown(
-    lender: Engine,
+    context: Engine,
     server: LocalSignIn,
     cache: Path,
     provide: Provide,
@@ -542,7 +542,7 @@ async def test_an_answer_that_cannot_be_read_is_not_shown(
     raw = await raw_server(http(answer, status=status))
     before = read(server.login(cache, login_session=ARN, seconds=-5))
     with pytest.raises(CredentialsError) as caught:
-        await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": raw.url}).fetch(lender)
+        await provide(environ={"AWS_ENDPOINT_URL_SIGNIN": raw.url}).fetch(context)
 
     assert not isinstance(caught.value, LoginRequired)
     assert_no_secret(caught.value, "SENTINEL", before["refreshToken"], before["dpopKey"].splitlines()[1])
@@ -596,29 +596,29 @@ def boto(
 
 
 async def test_botocore_finds_the_same_with_the_same_file(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, boto: Callable[[], Awaitable[Any]]
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide, boto: Callable[[], Awaitable[Any]]
 ) -> None:
     server.login(cache, login_session=ARN, seconds=1800)
-    ours = await provide().fetch(lender)
+    ours = await provide().fetch(context)
 
     assert await boto() == (ours.access_key_id, ours.secret_access_key, ours.session_token, "123456789012")
     assert not server.requests
 
 
 async def test_what_one_refreshed_the_other_takes(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, boto: Callable[[], Awaitable[Any]]
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide, boto: Callable[[], Awaitable[Any]]
 ) -> None:
     """With the same requests, and the same members in the file."""
     server.lifetime = 1800
     path = server.login(cache, login_session=ARN, seconds=-5)
     members = read(path)
-    ours = await provide().fetch(lender)
+    ours = await provide().fetch(context)
     after_ours = read(path)
     theirs = await boto()
     path.unlink()
     server.login(cache, login_session=ARN, seconds=-5)
     from_boto = await boto()
-    ours_again = await provide().fetch(lender)
+    ours_again = await provide().fetch(context)
 
     assert theirs.access_key == ours.access_key_id
     assert from_boto.access_key == ours_again.access_key_id
@@ -628,27 +628,27 @@ async def test_what_one_refreshed_the_other_takes(
 
 
 async def test_botocore_refuses_what_we_refuse(
-    lender: Engine, server: LocalSignIn, cache: Path, provide: Provide, boto: Callable[[], Awaitable[Any]]
+    context: Engine, server: LocalSignIn, cache: Path, provide: Provide, boto: Callable[[], Awaitable[Any]]
 ) -> None:
     """F40."""
     with pytest.raises(LoginTokenLoadError):
         await boto()
     with pytest.raises(LoginRequired):
-        await provide().fetch(lender)
+        await provide().fetch(context)
     server.login(cache, login_session=ARN, seconds=-5)
     server.error = "TOKEN_EXPIRED"
     with pytest.raises(LoginRefreshRequired):
         await boto()
     with pytest.raises(LoginRequired):
-        await provide().fetch(lender)
+        await provide().fetch(context)
 
 
 async def test_a_login_of_another_account_is_not_used(
-    lender: Engine, cache: Path, provide: Provide, clocks: Clocks
+    context: Engine, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     """T40: the file is named, and what to run."""
     path = put(cache, seconds=900, clocks=clocks)
     change = {**read(path)["accessToken"], "accountId": "210987654321"}
     put(cache, seconds=900, clocks=clocks, accessToken=change)
     with pytest.raises(LoginRequired, match=f"the token file '{path}': accountId is not the one that was"):
-        await provide().fetch(lender)
+        await provide().fetch(context)

@@ -27,7 +27,7 @@ from sts_async._runtime import process as _process
 from sts_async._runtime.threads import NoThread
 from sts_async._shape.secret import Secret
 from sts_async.credentials import process
-from sts_async.credentials.process import MOST_CHARACTERS, TOO_LONG, ProcessProvider, _advice, last_lines, visible
+from sts_async.credentials.process import MAX_CHARACTERS, TOO_LONG, ProcessProvider, _advice, last_lines, visible
 from sts_async.errors import ConfigurationError, CredentialsError, CredentialsExpired
 from sts_async.shapes import Credentials
 
@@ -39,17 +39,17 @@ KEYS = {"Version": 1, "AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": "SENTINEL
 WHOLE = {**KEYS, "SessionToken": "SENTINEL-token", "Expiration": "2026-01-01T01:00:00Z"}
 
 
-async def refusal_of(command: str, lender: Engine, **options: Any) -> CredentialsError:
+async def refusal_of(command: str, context: Engine, **options: Any) -> CredentialsError:
     with pytest.raises(CredentialsError) as caught:
-        await ProcessProvider(command, name="credential_process of profile 'x'", **options).fetch(lender)
+        await ProcessProvider(command, name="credential_process of profile 'x'", **options).fetch(context)
     return caught.value
 
 
 # -- what is believed ---------------------------------------------------------------------------------------------
 
 
-async def test_the_output_is_the_credentials(lender: Engine) -> None:
-    assert await ProcessProvider(echo(WHOLE)).fetch(lender) == Credentials(
+async def test_the_output_is_the_credentials(context: Engine) -> None:
+    assert await ProcessProvider(echo(WHOLE)).fetch(context) == Credentials(
         access_key_id="AKIAEXAMPLE",
         secret_access_key="SENTINEL-secret",
         session_token="SENTINEL-token",
@@ -57,9 +57,9 @@ async def test_the_output_is_the_credentials(lender: Engine) -> None:
     )
 
 
-async def test_botocore_finds_the_same(lender: Engine) -> None:
+async def test_botocore_finds_the_same(context: Engine) -> None:
     command = echo(WHOLE, then="echo noise >&2")
-    ours = await ProcessProvider(command).fetch(lender)
+    ours = await ProcessProvider(command).fetch(context)
     oracle = botocore.credentials.ProcessProvider("x", dict)
     theirs = await asyncio.to_thread(oracle._retrieve_credentials_using, command)
 
@@ -68,62 +68,62 @@ async def test_botocore_finds_the_same(lender: Engine) -> None:
     assert datetime.fromisoformat(theirs["expiry_time"]) == ours.expiration
 
 
-async def test_without_expiration_it_is_run_once(lender: Engine, clocks: Clocks, tmp_path: Path) -> None:
+async def test_without_expiration_it_is_run_once(context: Engine, clocks: Clocks, tmp_path: Path) -> None:
     """F41: such credentials never end, so there is nothing to refresh."""
     provider = ProcessProvider(echo(KEYS, then=f"echo run >> {tmp_path}/runs"))
-    first = await provider.provide_credentials(lender)
+    first = await provider.provide_credentials(context)
     clocks.advance(10 * 365 * 86_400)
 
-    assert await provider.provide_credentials(lender) is first
+    assert await provider.provide_credentials(context) is first
     assert (tmp_path / "runs").read_text() == "run\n"
 
 
-async def test_it_is_run_again_10_s_before_the_end(lender: Engine, clocks: Clocks, tmp_path: Path) -> None:
+async def test_it_is_run_again_10_s_before_the_end(context: Engine, clocks: Clocks, tmp_path: Path) -> None:
     """Processes are cached only, not refreshed in advance: some of them ask a person."""
     provider = ProcessProvider(echo(WHOLE, then=f"echo run >> {tmp_path}/runs"))
-    await provider.provide_credentials(lender)
+    await provider.provide_credentials(context)
     clocks.advance(3589)
-    await provider.provide_credentials(lender)
+    await provider.provide_credentials(context)
 
     assert (tmp_path / "runs").read_text() == "run\n"
 
     clocks.advance(2)
-    await provider.provide_credentials(lender)
+    await provider.provide_credentials(context)
 
     assert (tmp_path / "runs").read_text() == "run\n" * 2
 
 
-async def test_credentials_that_have_expired_are_refused(lender: Engine) -> None:
+async def test_credentials_that_have_expired_are_refused(context: Engine) -> None:
     """F49."""
     provider = ProcessProvider(echo({**WHOLE, "Expiration": "2025-12-31T23:59:59Z"}))
 
     with pytest.raises(CredentialsExpired, match=r"^credential_process returned credentials that have"):
-        await provider.provide_credentials(lender)
+        await provider.provide_credentials(context)
 
 
 @pytest.mark.parametrize("version", [..., None, 2, 0, "1", 1.5, True, [1]], ids=repr)
-async def test_the_version_must_be_1(lender: Engine, version: Any) -> None:
+async def test_the_version_must_be_1(context: Engine, version: Any) -> None:
     """T35."""
     document = {name: value for name, value in {**KEYS, "Version": version}.items() if value is not ...}
-    error = await refusal_of(echo(document), lender)
+    error = await refusal_of(echo(document), context)
 
     assert str(error) == "credential_process of profile 'x': the output has a Version other than 1, or none"
     assert "SENTINEL" not in shown(error)
 
 
 @pytest.mark.parametrize("output", ["", "SENTINEL", '{"SecretAccessKey": "SENTINEL"', "[]", "\x00"], ids=repr)
-async def test_what_is_no_json_object_is_refused(lender: Engine, output: str) -> None:
+async def test_what_is_no_json_object_is_refused(context: Engine, output: str) -> None:
     """F41, T15."""
-    error = await refusal_of(python("import sys; sys.stdout.write(eval(sys.argv[1]))", repr(output)), lender)
+    error = await refusal_of(python("import sys; sys.stdout.write(eval(sys.argv[1]))", repr(output)), context)
 
     assert str(error) == "credential_process of profile 'x': the output is not a JSON object"
     assert "SENTINEL" not in shown(error)
 
 
 @pytest.mark.parametrize("member", ["AccessKeyId", "SecretAccessKey"])
-async def test_a_member_that_is_missing_is_named(lender: Engine, member: str) -> None:
+async def test_a_member_that_is_missing_is_named(context: Engine, member: str) -> None:
     """T15: null key."""
-    error = await refusal_of(echo({**WHOLE, member: None}), lender)
+    error = await refusal_of(echo({**WHOLE, member: None}), context)
 
     assert str(error) == f"credential_process of profile 'x': the output: {member} is missing"
     assert "SENTINEL" not in shown(error)
@@ -133,12 +133,12 @@ async def test_a_member_that_is_missing_is_named(lender: Engine, member: str) ->
 
 
 @pytest.mark.parametrize("trick", ["; touch {}", "$(touch {})", "`touch {}`", "| touch {}", "&& touch {}", "> {}", "*"])
-async def test_no_shell_reads_the_command(lender: Engine, tmp_path: Path, trick: str) -> None:
+async def test_no_shell_reads_the_command(context: Engine, tmp_path: Path, trick: str) -> None:
     """T34: what a shell would act on are literal arguments."""
     pwned = tmp_path / "pwned"
     trick = trick.format(pwned)
     code = f"import json, sys; open({str(tmp_path / 'seen')!r}, 'w').write(json.dumps(sys.argv[1:]))"
-    await refusal_of(python(code) + " " + trick, lender)
+    await refusal_of(python(code) + " " + trick, context)
 
     assert json.loads((tmp_path / "seen").read_text()) == shlex.split(trick)
     assert not pwned.exists()
@@ -156,10 +156,10 @@ def test_the_command_is_split_as_botocore_splits_it(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["", "  ", "helper 'SENTINEL", "helper SENTINEL\\"], ids=repr)
-async def test_a_command_that_is_none_is_refused(lender: Engine, command: str) -> None:
+async def test_a_command_that_is_none_is_refused(context: Engine, command: str) -> None:
     """T36: the splitter's own error holds the command."""
     with pytest.raises(ConfigurationError, match="the command is empty, or a quotation in it does not end") as caught:
-        await ProcessProvider(command).fetch(lender)
+        await ProcessProvider(command).fetch(context)
 
     assert "SENTINEL" not in shown(caught.value)
 
@@ -176,17 +176,17 @@ def test_a_command_that_no_system_could_run_is_refused_at_once(command: Any) -> 
 @pytest.mark.parametrize("worst", ["a ", "a", "\\a", '"a', '""', "\U0001f600"])
 def test_the_longest_command_is_split(worst: str) -> None:
     """T37: splitting takes time with the square of the length, so there is a longest one."""
-    command = f'"{worst * MOST_CHARACTERS}'[:MOST_CHARACTERS]
+    command = f'"{worst * MAX_CHARACTERS}'[:MAX_CHARACTERS]
 
-    assert len(command) == MOST_CHARACTERS
+    assert len(command) == MAX_CHARACTERS
     assert in_a_thread(_process.words_of, command) or in_a_thread(_process.words_of, command[1:])
 
 
-async def test_a_process_whose_end_is_not_known_is_not_believed(lender: Engine) -> None:
+async def test_a_process_whose_end_is_not_known_is_not_believed(context: Engine) -> None:
     """F41: where SIGCHLD is ignored, the system takes the exit code."""
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        error = await refusal_of(echo(WHOLE, then="exit 3"), lender)
+        error = await refusal_of(echo(WHOLE, then="exit 3"), context)
     finally:
         signal.signal(signal.SIGCHLD, before)
 
@@ -194,20 +194,20 @@ async def test_a_process_whose_end_is_not_known_is_not_believed(lender: Engine) 
     assert "SENTINEL" not in shown(error)
 
 
-async def test_without_a_thread_it_cannot_be_run(lender: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_thread_it_cannot_be_run(context: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """F41: and the error is one of ours."""
 
     def full(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", full)
-    error = await refusal_of(echo(WHOLE), lender)
+    error = await refusal_of(echo(WHOLE), context)
 
     assert str(error).endswith("the program cannot be run (no thread can be started)")
 
 
 async def test_the_program_is_looked_up_in_path(
-    lender: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T34."""
     helper = tmp_path / "a helper"
@@ -215,13 +215,13 @@ async def test_the_program_is_looked_up_in_path(
     helper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
-    assert (await ProcessProvider("'a helper'").fetch(lender)).access_key_id == "AKIAEXAMPLE"
+    assert (await ProcessProvider("'a helper'").fetch(context)).access_key_id == "AKIAEXAMPLE"
 
 
 @pytest.mark.parametrize("program", ["/SENTINEL/helper", "SENTINEL-helper", "/tmp"], ids=repr)
-async def test_a_program_that_cannot_be_run_is_an_error(lender: Engine, program: str) -> None:
+async def test_a_program_that_cannot_be_run_is_an_error(context: Engine, program: str) -> None:
     """F41, T36: the system's own error names the program."""
-    error = await refusal_of(f"{program} --password SENTINEL", lender)
+    error = await refusal_of(f"{program} --password SENTINEL", context)
 
     assert str(error).startswith("credential_process of profile 'x': the program cannot be run (")
     assert str(error).split("(")[1] in {"ENOENT)", "EACCES)"}
@@ -239,22 +239,22 @@ async def test_a_program_that_cannot_be_run_is_an_error(lender: Engine, program:
         ("kill -37 $$", "ended by signal 37"),
     ],
 )
-async def test_a_process_that_fails_is_not_believed(lender: Engine, then: str, said: str) -> None:
+async def test_a_process_that_fails_is_not_believed(context: Engine, then: str, said: str) -> None:
     """F41, T15, T35: whatever it has written, on both outputs, is kept out of the error."""
-    error = await refusal_of(echo(WHOLE, then=f"echo SENTINEL >&2; {then}"), lender)
+    error = await refusal_of(echo(WHOLE, then=f"echo SENTINEL >&2; {then}"), context)
 
     assert str(error) == f"credential_process of profile 'x': {said}; {_advice()}"
     assert "SENTINEL" not in shown(error)
 
 
 @pytest.fixture
-def last_words(lender: Engine, tmp_path: Path) -> Callable[..., Awaitable[str]]:
+def last_words(context: Engine, tmp_path: Path) -> Callable[..., Awaitable[str]]:
     """Return a function that runs a script that fails, and returns what the error shows of its standard error."""
 
     async def run(script: str, *arguments: str) -> str:
         await asyncio.to_thread((tmp_path / "script").write_text, script)
         command = shlex.join(["/bin/sh", str(tmp_path / "script"), *arguments])
-        error = await refusal_of(command, lender, show_process_stderr=True)
+        error = await refusal_of(command, context, show_process_stderr=True)
         problem, _, words = str(error).partition("; its last words: ")
         assert problem.startswith("credential_process of profile 'x': ")
         return words
@@ -262,10 +262,10 @@ def last_words(lender: Engine, tmp_path: Path) -> Callable[..., Awaitable[str]]:
     return run
 
 
-async def test_an_error_ends_with_the_last_lines_of_stderr_when_it_is_asked_for(lender: Engine) -> None:
+async def test_an_error_ends_with_the_last_lines_of_stderr_when_it_is_asked_for(context: Engine) -> None:
     """C11: five of them, on one line, whatever else was written before."""
     script = "for n in 1 2 3 4 5 6 7; do echo line $n >&2; echo >&2; done; exit 3"
-    error = await refusal_of(shell(script), lender, show_process_stderr=True)
+    error = await refusal_of(shell(script), context, show_process_stderr=True)
 
     assert str(error) == (
         "credential_process of profile 'x': ended with exit code 3; "
@@ -279,10 +279,10 @@ async def test_stderr_is_shown_whatever_the_failure(last_words: Callable[..., Aw
     assert await last_words(f"echo ask your administrator >&2; {then}") == "ask your administrator"
 
 
-async def test_an_error_without_words_says_nothing_of_them(lender: Engine) -> None:
+async def test_an_error_without_words_says_nothing_of_them(context: Engine) -> None:
     """C11: neither what they were nor how to see them."""
     for shows in (True, False):
-        error = await refusal_of(shell("echo ' ' >&2; exit 1"), lender, show_process_stderr=shows)
+        error = await refusal_of(shell("echo ' ' >&2; exit 1"), context, show_process_stderr=shows)
         assert str(error) == "credential_process of profile 'x': ended with exit code 1"
 
 
@@ -386,49 +386,49 @@ def test_a_line_that_is_whole_is_shown_when_the_text_is_not_cut() -> None:
     assert last_lines(b"one\r\ntwo", hide, is_cut=True) == "two"
 
 
-async def test_without_a_thread_the_last_words_are_not_shown(lender: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_thread_the_last_words_are_not_shown(context: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """F41: the error of the process is raised all the same."""
 
     async def full(*_: Any) -> Any:
         raise NoThread
 
     monkeypatch.setattr(process, "reading", full)
-    error = await refusal_of(shell("echo reason >&2; exit 3"), lender, show_process_stderr=True)
+    error = await refusal_of(shell("echo reason >&2; exit 3"), context, show_process_stderr=True)
 
     assert str(error).endswith("exit code 3; its last words cannot be shown: no thread can be started")
 
 
-async def test_the_variable_shows_it_too(lender: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_variable_shows_it_too(context: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """C11: so that no code has to change to find out why a source fails."""
     monkeypatch.setenv("STS_ASYNC_SHOW_PROCESS_STDERR", "true")
 
-    assert str(await refusal_of(shell("echo no ticket >&2; exit 1"), lender)).endswith("its last words: no ticket")
+    assert str(await refusal_of(shell("echo no ticket >&2; exit 1"), context)).endswith("its last words: no ticket")
     assert "no ticket" not in str(
-        await refusal_of(shell("echo no ticket >&2; exit 1"), lender, show_process_stderr=False)
+        await refusal_of(shell("echo no ticket >&2; exit 1"), context, show_process_stderr=False)
     )
 
     monkeypatch.setenv("STS_ASYNC_SHOW_PROCESS_STDERR", "sometimes")
     with pytest.raises(ConfigurationError, match="STS_ASYNC_SHOW_PROCESS_STDERR must be true or false"):
-        await ProcessProvider("true").fetch(lender)
+        await ProcessProvider("true").fetch(context)
     with pytest.raises(ConfigurationError, match="show_process_stderr must be"):
         ProcessProvider("true", show_process_stderr="true")  # type: ignore[arg-type]
 
 
-async def test_what_it_wrote_to_stderr_can_be_asked_for(lender: Engine) -> None:
+async def test_what_it_wrote_to_stderr_can_be_asked_for(context: Engine) -> None:
     """T35: for whoever has to find out why it failed; it may hold anything."""
     provider = ProcessProvider(shell("echo SENTINEL reason >&2; exit 1"))
     with pytest.raises(CredentialsError):
-        await provider.fetch(lender)
+        await provider.fetch(context)
 
     assert provider.stderr.decode() == "SENTINEL reason\n"
     assert "SENTINEL" not in f"{provider!r} {provider.stderr!r} {provider.stderr}"
 
 
-async def test_the_command_is_never_shown(lender: Engine, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_command_is_never_shown(context: Engine, caplog: pytest.LogCaptureFixture) -> None:
     """T36: not in the error, nor its traceback with local variables, nor in what the provider says of itself."""
     provider = ProcessProvider(python("exit(1)", "--password", "SENTINEL"), name="credential_process of profile 'x'")
     with pytest.raises(CredentialsError) as caught:
-        await provider.fetch(lender)
+        await provider.fetch(context)
 
     assert "SENTINEL" not in shown(caught.value)
     assert "SENTINEL" not in repr(vars(provider))
@@ -436,37 +436,37 @@ async def test_the_command_is_never_shown(lender: Engine, caplog: pytest.LogCapt
     assert repr(provider) == "ProcessProvider(\"credential_process of profile 'x'\")"
 
 
-async def test_a_flood_is_refused(lender: Engine) -> None:
+async def test_a_flood_is_refused(context: Engine) -> None:
     """T35."""
-    error = await refusal_of("yes SENTINEL", lender)
+    error = await refusal_of("yes SENTINEL", context)
 
     assert str(error) == "credential_process of profile 'x': wrote more than 65,536 bytes"
     assert "SENTINEL" not in shown(error)
 
 
-async def test_64_kib_are_no_flood(lender: Engine) -> None:
+async def test_64_kib_are_no_flood(context: Engine) -> None:
     """T35."""
     whole = json.dumps(KEYS)
     code = "import sys; sys.stdout.write(sys.argv[1].ljust(int(sys.argv[2])))"
-    await ProcessProvider(python(code, whole, "65536")).fetch(lender)
+    await ProcessProvider(python(code, whole, "65536")).fetch(context)
 
-    assert "wrote more" in str(await refusal_of(python(code, whole, "65537"), lender))
+    assert "wrote more" in str(await refusal_of(python(code, whole, "65537"), context))
 
 
-async def test_a_process_that_hangs_is_not_waited_for(lender: Engine) -> None:
+async def test_a_process_that_hangs_is_not_waited_for(context: Engine) -> None:
     """T35."""
-    error = await refusal_of(echo(WHOLE, then="sleep 1000"), lender, seconds=0.3)
+    error = await refusal_of(echo(WHOLE, then="sleep 1000"), context, seconds=0.3)
 
     assert str(error) == "credential_process of profile 'x': not done within 0.3 s"
     assert "SENTINEL" not in shown(error)
 
 
-async def test_closing_the_client_kills_it(lender: Engine, tmp_path: Path) -> None:
+async def test_closing_the_client_kills_it(context: Engine, tmp_path: Path) -> None:
     """T35: the refresh under way is ended, and waited for."""
     pids = tmp_path / "pids"
-    asking = asyncio.create_task(ProcessProvider(shell(HANG.format(pids))).provide_credentials(lender))
+    asking = asyncio.create_task(ProcessProvider(shell(HANG.format(pids))).provide_credentials(context))
     found = await pids_in(pids, count=2)
-    await lender.tasks.aclose()
+    await context.tasks.aclose()
     results = await asyncio.gather(asking, return_exceptions=True)
 
     assert type(results[0]).__name__ == "ClientClosedError"
@@ -474,7 +474,7 @@ async def test_closing_the_client_kills_it(lender: Engine, tmp_path: Path) -> No
 
 
 async def test_elsewhere_the_command_is_passed_on_as_it_is(
-    lender: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    context: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Windows splits it, by rules of its own: backslashes separate directories there."""
     helper = tmp_path / "a\\helper 'of ours"
@@ -482,4 +482,4 @@ async def test_elsewhere_the_command_is_passed_on_as_it_is(
     helper.chmod(0o755)
     monkeypatch.setattr(_process, "POSIX", False)
 
-    assert (await ProcessProvider(str(helper)).fetch(lender)).access_key_id == "AKIAEXAMPLE"
+    assert (await ProcessProvider(str(helper)).fetch(context)).access_key_id == "AKIAEXAMPLE"

@@ -22,7 +22,7 @@ from sts_async._engine.loop import Engine
 from sts_async._protocol.http_messages import HttpRequest, HttpResponse
 from sts_async._runtime.files import write_private
 from sts_async._shape.secret import SecretBytes
-from sts_async.config import Surroundings
+from sts_async.config import SettingsSources
 from sts_async.credentials import (
     ContainerProvider,
     DefaultChain,
@@ -55,15 +55,15 @@ def profile(tmp_path: Path) -> Profile:
         path = tmp_path / ".aws" / "config"
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-        here = Surroundings(config or Config(), {"HOME": str(tmp_path), **environ})
-        return ProfileProvider(mfa_code=code, surroundings=here)
+        here = SettingsSources(config or Config(), {"HOME": str(tmp_path), **environ})
+        return ProfileProvider(mfa_code=code, settings_sources=here)
 
     return make
 
 
-async def refusal_of(provider: Any, lender: Engine) -> str:
+async def refusal_of(provider: Any, context: Engine) -> str:
     with pytest.raises(CredentialsError) as caught:
-        await provider.provide_credentials(lender)
+        await provider.provide_credentials(context)
     return str(caught.value)
 
 
@@ -147,9 +147,9 @@ async def test_a_log_is_told_once_of_keys_that_have_no_effect(
     """C6: and not at each look at the files."""
     (tmp_path / "token").write_text(JWT)
     text = f"{WEB_IDENTITY}web_identity_token_file = {tmp_path}/token\nmfa_serial = arn:aws:iam::123456789012:mfa/me\n"
-    provider, lender = profile(text), lend(transport=Answering())
+    provider, context = profile(text), lend(transport=Answering())
     for _ in range(3):
-        await provider.provide_credentials(lender)
+        await provider.provide_credentials(context)
         clocks.advance(11)
 
     assert [record.getMessage() for record in caplog.records if "no effect" in record.getMessage()] == [
@@ -443,7 +443,7 @@ async def test_an_explanation_of_the_chain_shows_what_a_process_said(profile: Pr
     profile(FAILING)
     environ = {"HOME": str(tmp_path), "AWS_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true"}
     explained = [
-        str(await DefaultChain(surroundings=Surroundings(Config(), {**environ, **more})).explain())
+        str(await DefaultChain(settings_sources=SettingsSources(Config(), {**environ, **more})).explain())
         for more in ({}, SHOWN)
     ]
 

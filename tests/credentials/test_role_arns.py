@@ -9,7 +9,7 @@ from support import KEYS, ROLE, RawServer, http
 
 from sts_async import Config, STSClient, errors
 from sts_async._protocol.endpoints import Endpoint, resolve
-from sts_async.config import Surroundings
+from sts_async.config import SettingsSources
 from sts_async.credentials import (
     AssumeRoleProvider,
     IMDSProvider,
@@ -113,17 +113,17 @@ async def test_a_profile_with_a_role_that_is_none_says_where(
 ) -> None:
     """G11: file, profile and key. For an endpoint that is not of AWS, roles have the names of that server."""
     text = profile.format(arn) + "[profile base]\naws_access_key_id = a\naws_secret_access_key = b\n"
-    surroundings = Surroundings(Config(profile="x", config_file=str(write_file("config", text))), {})
-    provider = ProfileProvider("x", surroundings=surroundings)
-    lender = lend(endpoint=endpoint)
+    settings_sources = SettingsSources(Config(profile="x", config_file=str(write_file("config", text))), {})
+    provider = ProfileProvider("x", settings_sources=settings_sources)
+    context = lend(endpoint=endpoint)
 
     if free:
-        assert await provider._look(lender)
+        assert await provider._look(context)
         return
     with pytest.raises(
         errors.InvalidConfigFile, match=r"profile '[xy]', key role_arn \(.*config.*\) must be an ARN such as"
     ):
-        await provider.provide_credentials(lender)
+        await provider.provide_credentials(context)
 
 
 async def test_the_variable_with_a_role_that_is_none_is_named(lend: Callable[..., Any], tmp_path: Path) -> None:

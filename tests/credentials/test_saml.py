@@ -56,16 +56,16 @@ async def server(clocks: Any) -> AsyncIterator[LocalSTS]:
 
 
 @pytest.fixture
-def lender(server: LocalSTS, lend: Callable[..., Engine]) -> Engine:
+def context(server: LocalSTS, lend: Callable[..., Engine]) -> Engine:
     return lend(f"{server.url}/")
 
 
-async def test_a_role_for_an_assertion(server: LocalSTS, lender: Engine, clocks: Any) -> None:
+async def test_a_role_for_an_assertion(server: LocalSTS, context: Engine, clocks: Any) -> None:
     """No credentials are needed, and the assertion is asked for once while the session lasts."""
     idp = IdentityProvider(clocks)
     provider = SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=idp)
 
-    credentials = [await provider.provide_credentials(lender) for _ in range(3)]
+    credentials = [await provider.provide_credentials(context) for _ in range(3)]
 
     holder = server.principal(credentials[0])
     assert holder is not None
@@ -74,46 +74,46 @@ async def test_a_role_for_an_assertion(server: LocalSTS, lender: Engine, clocks:
     assert idp.asked == 1
 
 
-async def test_each_fetch_has_a_new_assertion(server: LocalSTS, lender: Engine, clocks: Any) -> None:
+async def test_each_fetch_has_a_new_assertion(server: LocalSTS, context: Engine, clocks: Any) -> None:
     """T44: they live for minutes, a session for an hour; none is kept."""
     idp = IdentityProvider(clocks)
     provider = SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=idp)
-    await provider.provide_credentials(lender)
+    await provider.provide_credentials(context)
     clocks.advance(3600 - 30)
-    await provider.provide_credentials(lender)
+    await provider.provide_credentials(context)
 
     assert idp.asked == 2
     assert [served.code for served in server.requests] == [None, None]
 
 
-async def test_an_assertion_that_has_ended_is_raised_as_what_it_is(lender: Engine, clocks: Any) -> None:
+async def test_an_assertion_that_has_ended_is_raised_as_what_it_is(context: Engine, clocks: Any) -> None:
     """T44: and the assertion is not in the error."""
     provider = SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=IdentityProvider(clocks, seconds=-1))
 
     with pytest.raises(errors.ExpiredTokenException):
-        await provider.provide_credentials(lender)
+        await provider.provide_credentials(context)
 
 
 async def test_cached_credentials_serve_on_while_the_service_is_away(
-    server: LocalSTS, lender: Engine, clocks: Any
+    server: LocalSTS, context: Engine, clocks: Any
 ) -> None:
     """And the people behind the identity provider are not asked again at every call."""
     idp = IdentityProvider(clocks)
     provider = SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=idp)
-    first = await provider.provide_credentials(lender)
+    first = await provider.provide_credentials(context)
     clocks.advance(3600 - 30)
     server.faults.add(Unavailable(times=99))
 
-    assert [await provider.provide_credentials(lender) for _ in range(5)] == [first] * 5
+    assert [await provider.provide_credentials(context) for _ in range(5)] == [first] * 5
     assert idp.asked == 2
 
 
-async def test_what_cannot_be_an_assertion_is_not_sent(server: LocalSTS, lender: Engine) -> None:
+async def test_what_cannot_be_an_assertion_is_not_sent(server: LocalSTS, context: Engine) -> None:
     async def assertion() -> str:
         return ""
 
     with pytest.raises(errors.ParamValidationError, match="saml_assertion must have a length of 4 to 100000"):
-        await SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=assertion).provide_credentials(lender)
+        await SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=assertion).provide_credentials(context)
 
     assert not server.requests
 

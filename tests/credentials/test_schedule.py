@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sts_async.credentials import _schedule
-from sts_async.credentials._schedule import ATTENDED, CACHED, NOTHING, STANDARD, Health, Held, Moment, Schedule, Step
+from sts_async.credentials._schedule import (
+    ATTENDED,
+    CACHED,
+    NOTHING,
+    STANDARD,
+    CacheState,
+    Health,
+    Moment,
+    Schedule,
+    Step,
+)
 from sts_async.errors import (
     ConnectError,
     CredentialsExpired,
@@ -31,11 +41,11 @@ jitters = st.floats(0, 0.999_999)
 moments = st.builds(Moment, st.floats(0, 1e10), st.floats(0, 1e7))
 
 
-def held(lifetime: float = 3600, **more: Any) -> Held:
+def held(lifetime: float = 3600, **more: Any) -> CacheState:
     return _schedule.after_success(KEYS, lifetime=lifetime, now=START, **more)
 
 
-def step(state: Held, seconds: float) -> Step:
+def step(state: CacheState, seconds: float) -> Step:
     return _schedule.next_step(state, now=START.plus(seconds))
 
 
@@ -80,7 +90,7 @@ def test_an_hour_is_served_45_minutes_then_refreshed_behind_then_waited_for() ->
     state = held(3600)
 
     assert [step(state, at) for at in (0, 2699)] == [Step.SERVE] * 2
-    assert [step(state, at) for at in (2700, 3539)] == [Step.REFRESH_BEHIND] * 2
+    assert [step(state, at) for at in (2700, 3539)] == [Step.REFRESH_IN_BACKGROUND] * 2
     assert [step(state, at) for at in (3540, 3600, 99_999)] == [Step.REFRESH] * 3
 
 
@@ -110,7 +120,7 @@ def test_a_window_can_be_set() -> None:
     state = held(3600, schedule=Schedule(advisory=1800))
 
     assert step(state, 1799) is Step.SERVE
-    assert step(state, 1800) is Step.REFRESH_BEHIND
+    assert step(state, 1800) is Step.REFRESH_IN_BACKGROUND
 
 
 def test_the_lifetime_is_what_is_left() -> None:
@@ -231,7 +241,7 @@ def test_an_error_that_waiting_does_not_cure_leaves_unexpired_credentials_in_use
 
     assert _schedule.keeps_serving(state, FINAL, now=START.plus(2700), schedule=STANDARD)
     assert [step(state, at) for at in (2700, 3149)] == [Step.SERVE] * 2
-    assert step(state, 3151) is Step.REFRESH_BEHIND
+    assert step(state, 3151) is Step.REFRESH_IN_BACKGROUND
 
 
 def test_the_pause_does_not_carry_a_final_error_into_the_last_minute() -> None:
@@ -316,7 +326,7 @@ def test_a_success_clears_pause_and_memory(error: STSError) -> None:
 
     assert state.error is None
     assert step(state, 3551) is Step.SERVE
-    assert step(state, 3551 + 2700) is Step.REFRESH_BEHIND
+    assert step(state, 3551 + 2700) is Step.REFRESH_IN_BACKGROUND
 
 
 def test_expired_credentials_of_a_source_that_has_no_others_are_served_and_asked_for_again() -> None:
@@ -404,6 +414,6 @@ def test_whatever_happens_a_step_can_be_taken(events: list[tuple[float, str, flo
             case _:
                 state = _schedule.invalidated(state, access_key_id=KEYS.access_key_id)
         taken = _schedule.next_step(state, now=now)
-        assert (taken in (Step.SERVE, Step.REFRESH_BEHIND)) <= (state.credentials is not None)
+        assert (taken in (Step.SERVE, Step.REFRESH_IN_BACKGROUND)) <= (state.credentials is not None)
         assert (taken is Step.RAISE) <= (state.error is not None)
         assert state.quiet_until.monotonic <= now.monotonic + 600

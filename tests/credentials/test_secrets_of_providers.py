@@ -12,7 +12,7 @@ from support import KEYS, ROLE
 from test_secrets import PACKAGE, shown
 
 from sts_async import credentials
-from sts_async.config import Config, Surroundings
+from sts_async.config import Config, SettingsSources
 from sts_async.credentials import (
     AssumeRoleProvider,
     CachingProvider,
@@ -55,7 +55,7 @@ HALF_MADE: list[tuple[type, dict[str, Any]]] = [
     (LoginProvider, {**LOGIN, "login_session": 5}),
     (ProcessProvider, {"command": "SENTINEL\0"}),
     (IMDSProvider, {"attempts": "3"}),
-    (ProfileProvider, {"surroundings": 5}),
+    (ProfileProvider, {"settings_sources": 5}),
 ]
 EACH = {getattr(credentials, name) for name in credentials.__all__ if name.endswith(("Provider", "Chain"))}
 
@@ -79,7 +79,7 @@ def test_a_provider_that_cannot_be_made_can_be_shown(provider: type, arguments: 
         ProviderChain,
         partial(ProviderChain, 5),
         partial(CachingProvider, 5),
-        partial(DefaultChain, surroundings=5),
+        partial(DefaultChain, settings_sources=5),
     ],
     ids=["chain of nothing", "chain", "cache", "default chain"],
 )
@@ -139,25 +139,25 @@ def test_a_provider_does_not_show_the_environment_that_it_holds(name: str, monke
 )
 @pytest.mark.parametrize("name", sorted(IN_AN_ENVIRONMENT.keys() - {"chain", "profile"}))
 async def test_a_source_that_fails_does_not_show_the_environment(
-    name: str, changes: dict[str, str], lender: Any, monkeypatch: pytest.MonkeyPatch
+    name: str, changes: dict[str, str], context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T16: it is in the local variables of whoever looks into it. T45: nor do messages hold what it says raw."""
     environ = {"HOME": os.environ["HOME"], "AWS_SECRET_ACCESS_KEY": "SENTINEL", **changes}
     monkeypatch.setattr(os, "environ", environ)
     with pytest.raises(STSError) as caught:
-        await IN_AN_ENVIRONMENT[name]().fetch(lender) if name != "environment" else await EnvironmentProvider(
+        await IN_AN_ENVIRONMENT[name]().fetch(context) if name != "environment" else await EnvironmentProvider(
             environ
-        ).provide_credentials(lender)
+        ).provide_credentials(context)
 
     assert "SENTINEL" not in shown(caught.value)
     assert str(caught.value).isprintable()
 
 
-async def test_a_profile_of_an_environment_does_not_show_it(lender: Any) -> None:
+async def test_a_profile_of_an_environment_does_not_show_it(context: Any) -> None:
     """T16."""
-    here = Surroundings(Config(), {**ENVIRON, "HOME": "/nonexistent", "AWS_PROFILE": "missing"})
+    here = SettingsSources(Config(), {**ENVIRON, "HOME": "/nonexistent", "AWS_PROFILE": "missing"})
     with pytest.raises(STSError) as caught:
-        await ProfileProvider(surroundings=here).provide_credentials(lender)
+        await ProfileProvider(settings_sources=here).provide_credentials(context)
 
     assert "SENTINEL" not in shown(caught.value)
 

@@ -213,14 +213,14 @@ async def test_a_changed_url_is_followed_by_calls_that_follow(
     """C4: and what changes of anything else in the profile does not make the source a new one."""
     machine.config(machine.profile_of("sso", "endpoint_url = https://a.example\n"))
     sent = Recorder()
-    lender, provider = lend(transport=sent), ProfileProvider()
+    context, provider = lend(transport=sent), ProfileProvider()
 
     async def provide() -> credentials.RefreshingProvider:
         clocks.advance(10)
         for _ in range(2):  # the files are looked at in the background
             with contextlib.suppress(STSError):
-                await provider.provide_credentials(lender)
-            while lender.tasks._running:
+                await provider.provide_credentials(context)
+            while context.tasks._running:
                 await asyncio.sleep(0)
         assert provider._current is not None
         return provider._current.provider  # type: ignore[return-value]
@@ -636,13 +636,13 @@ async def test_no_source_asks_a_host_that_a_flag_excludes(
         machine.config(profiles)
         machine.logged_in(sso_seconds=-5)
         sent = Recorder()
-        lender = lend(
+        context = lend(
             transport=sent,
             endpoint=endpoint_of(await config.resolve({"HOME": str(machine.home)})),
             settings=ClientSettings(given=said_by(config)),
             wall_clock=time.time,
         )
-        assert await make(machine).provide_credentials(lender), name
+        assert await make(machine).provide_credentials(context), name
         asked[name] = sent.hosts
     hosts = {host for found in asked.values() for host in found}
     wrong = {name: [host for host in found if not is_promised(host, flag)] for name, found in asked.items()}

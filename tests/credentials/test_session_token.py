@@ -23,7 +23,7 @@ async def server(clocks: Any) -> AsyncIterator[LocalSTS]:
 
 
 @pytest.fixture
-def lender(server: LocalSTS, lend: Callable[..., Engine]) -> Engine:
+def context(server: LocalSTS, lend: Callable[..., Engine]) -> Engine:
     return lend(f"{server.url}/")
 
 
@@ -31,22 +31,22 @@ async def code(serial_number: str) -> str:
     return "123456"
 
 
-async def test_a_session_of_the_user_whose_keys_sign(server: LocalSTS, lender: Engine, clocks: Any) -> None:
+async def test_a_session_of_the_user_whose_keys_sign(server: LocalSTS, context: Engine, clocks: Any) -> None:
     """Twelve hours, when nothing else is said; kept, and refreshed in the background like all that STS issues."""
     provider = SessionTokenProvider(source=server.credentials)
 
-    credentials = await provider.provide_credentials(lender)
+    credentials = await provider.provide_credentials(context)
 
     holder = server.principal(credentials)
     assert holder is not None
     assert (holder.kind, holder.arn, holder.mfa) == ("session", "arn:aws:iam::123456789012:user/developer", False)
     assert credentials.expiration is not None
     assert credentials.expiration.timestamp() == clocks.wall + 43_200
-    assert await provider.provide_credentials(lender) is credentials
+    assert await provider.provide_credentials(context) is credentials
     assert provider.schedule is _schedule.STANDARD
 
 
-async def test_a_session_that_proved_mfa_assumes_a_role_that_asks_for_it(server: LocalSTS, lender: Engine) -> None:
+async def test_a_session_that_proved_mfa_assumes_a_role_that_asks_for_it(server: LocalSTS, context: Engine) -> None:
     """One code, any number of roles."""
     arns = [f"arn:aws:iam::123456789012:role/{name}" for name in ("one", "two")]
     server.declare(*(Role(arn, mfa_required=True) for arn in arns))
@@ -58,13 +58,13 @@ async def test_a_session_that_proved_mfa_assumes_a_role_that_asks_for_it(server:
 
     session = SessionTokenProvider(source=server.credentials, serial_number=server.user.mfa_serial, mfa_code=asked_code)
     for arn in arns:
-        await AssumeRoleProvider(role_arn=arn, source=session).provide_credentials(lender)
+        await AssumeRoleProvider(role_arn=arn, source=session).provide_credentials(context)
 
     assert asked == [server.user.mfa_serial]
     assert session.schedule is _schedule.ATTENDED
 
 
-async def test_a_throttled_call_is_repeated_with_a_new_code(server: LocalSTS, lender: Engine) -> None:
+async def test_a_throttled_call_is_repeated_with_a_new_code(server: LocalSTS, context: Engine) -> None:
     """T46."""
     codes = ["123456", "654321"]
 
@@ -74,18 +74,18 @@ async def test_a_throttled_call_is_repeated_with_a_new_code(server: LocalSTS, le
     server.faults.add(Throttle())
     provider = SessionTokenProvider(source=server.credentials, serial_number=server.user.mfa_serial, mfa_code=next_code)
 
-    await provider.provide_credentials(lender)
+    await provider.provide_credentials(context)
 
     assert codes == []
     assert [served.code for served in server.requests] == ["Throttling", None]
 
 
-async def test_the_keys_of_a_session_cannot_ask_for_another(server: LocalSTS, lender: Engine) -> None:
+async def test_the_keys_of_a_session_cannot_ask_for_another(server: LocalSTS, context: Engine) -> None:
     """F18: what no waiting cures is raised."""
     session = SessionTokenProvider(source=server.credentials)
 
     with pytest.raises(errors.ServiceError, match="AccessDenied"):
-        await SessionTokenProvider(source=session).provide_credentials(lender)
+        await SessionTokenProvider(source=session).provide_credentials(context)
 
 
 @pytest.mark.parametrize("options", [{"serial_number": "GAHT12345678"}, {"mfa_code": code}], ids=["serial", "code"])

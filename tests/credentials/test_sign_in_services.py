@@ -23,44 +23,44 @@ Start = Callable[..., Awaitable[RawServer]]
     ],
 )
 async def test_a_service_that_is_not_there_is_asked_three_times(
-    raw_server: Start, lender: Engine, clocks: Clocks, answer: bytes, waits: list[float]
+    raw_server: Start, context: Engine, clocks: Clocks, answer: bytes, waits: list[float]
 ) -> None:
     server = await raw_server(answer)
     with pytest.raises(CredentialsError, match=r"the service answered .*, 3 times") as caught:
-        await exchange(lender, HttpRequest("GET", server.url, {}), who="the service")
+        await exchange(context, HttpRequest("GET", server.url, {}), who="the service")
 
     assert (len(server.requests), clocks.slept, caught.value.attempts) == (3, waits, 3)
 
 
-async def test_a_service_that_comes_back_answers(raw_server: Start, lender: Engine) -> None:
+async def test_a_service_that_comes_back_answers(raw_server: Start, context: Engine) -> None:
     server = await raw_server(http("", status=500), http("hello"))
 
-    assert (await exchange(lender, HttpRequest("GET", server.url, {}), who="it")).body == b"hello"
+    assert (await exchange(context, HttpRequest("GET", server.url, {}), who="it")).body == b"hello"
 
 
-async def test_no_connection_is_an_error_of_the_transport(raw_server: Start, lender: Engine, clocks: Clocks) -> None:
+async def test_no_connection_is_an_error_of_the_transport(raw_server: Start, context: Engine, clocks: Clocks) -> None:
     server = await raw_server(b"")
     await server.stop()
     with pytest.raises(ConnectError) as caught:
-        await exchange(lender, HttpRequest("GET", server.url, {}), who="it")
+        await exchange(context, HttpRequest("GET", server.url, {}), who="it")
 
     assert (caught.value.attempts, len(clocks.slept)) == (3, 2)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_not_followed(raw_server: Start, lender: Engine, status: int) -> None:
+async def test_a_redirect_is_not_followed(raw_server: Start, context: Engine, status: int) -> None:
     """T4."""
     other = await raw_server(http(""))
     server = await raw_server(http("", status=status, headers=f"Location: {other.url}?SENTINEL\r\n"))
     with pytest.raises(
         RedirectRefused, match=f"service answered HTTP {status} redirect to host '127.0.0.1': not followed"
     ):
-        await exchange(lender, HttpRequest("GET", server.url, {}), who="the service")
+        await exchange(context, HttpRequest("GET", server.url, {}), who="the service")
 
     assert (len(server.requests), other.connections) == (1, 0)
 
 
-async def test_each_attempt_is_prepared_anew(raw_server: Start, lender: Engine) -> None:
+async def test_each_attempt_is_prepared_anew(raw_server: Start, context: Engine) -> None:
     """A proof is good for one request."""
     server = await raw_server(http("", status=500), http(""))
     made = iter("ab")
@@ -68,6 +68,6 @@ async def test_each_attempt_is_prepared_anew(raw_server: Start, lender: Engine) 
     async def prepare(request: HttpRequest) -> HttpRequest:
         return attrs.evolve(request, headers={"proof": next(made)})
 
-    await exchange(lender, HttpRequest("GET", server.url, {}), who="it", prepare=prepare)
+    await exchange(context, HttpRequest("GET", server.url, {}), who="it", prepare=prepare)
 
     assert [b"proof: a" in server.requests[0], b"proof: b" in server.requests[1]] == [True, True]

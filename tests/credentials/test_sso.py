@@ -76,34 +76,36 @@ def change(path: Path, **changes: Any) -> None:
 # -- With a token that is valid -------------------------------------------------------------------------------------
 
 
-async def test_a_role_is_provided(lender: Engine, server: LocalSSO, cache: Path, provide: Provide) -> None:
+async def test_a_role_is_provided(context: Engine, server: LocalSSO, cache: Path, provide: Provide) -> None:
     server.login(cache, session="corp")
-    credentials = await provide().provide_credentials(lender)
+    credentials = await provide().provide_credentials(context)
 
     assert credentials.access_key_id.startswith("ASIA")
-    assert credentials.expiration == datetime.fromtimestamp(lender.wall_clock() + 3600, UTC)
+    assert credentials.expiration == datetime.fromtimestamp(context.wall_clock() + 3600, UTC)
     assert [(record.method, record.path, record.token) for record in server.requests] == [
         ("GET", "/federation/credentials", "valid")
     ]
 
 
-async def test_a_token_without_session_is_used(lender: Engine, server: LocalSSO, cache: Path, provide: Provide) -> None:
+async def test_a_token_without_session_is_used(
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide
+) -> None:
     """The legacy form, whose file is named after the start URL."""
     server.login(cache, start_url=URL)
     provider = provide(start_url=URL)
 
-    assert await provider.provide_credentials(lender)
+    assert await provider.provide_credentials(context)
     assert provider.name == f"SSO at {URL}"
 
 
 async def test_the_request_has_what_the_api_asks_for(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, raw_server: Start
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide, raw_server: Start
 ) -> None:
     """Query values are encoded as in RFC 3986, whatever they are; the token is in a header and nowhere else."""
     raw = await raw_server(http("{}"))
     token = read(server.login(cache, session="corp"))["accessToken"]
     with pytest.raises(CredentialsError, match="the answer of the access portal: roleCredentials is missing"):
-        await provide(role_name="a b+c/d&é=~", environ={"AWS_ENDPOINT_URL_SSO": raw.url}).fetch(lender)
+        await provide(role_name="a b+c/d&é=~", environ={"AWS_ENDPOINT_URL_SSO": raw.url}).fetch(context)
     head, _, _ = raw.requests[0].partition(b"\r\n\r\n")
     first, *headers = head.decode().split("\r\n")
 
@@ -115,10 +117,10 @@ async def test_the_request_has_what_the_api_asks_for(
     assert not [header for header in headers if header.lower().startswith("authorization")]
 
 
-async def test_credentials_are_cached(lender: Engine, server: LocalSSO, cache: Path, provide: Provide) -> None:
+async def test_credentials_are_cached(context: Engine, server: LocalSSO, cache: Path, provide: Provide) -> None:
     server.login(cache, session="corp")
     provider = provide()
-    found = [await provider.provide_credentials(lender) for _ in range(3)]
+    found = [await provider.provide_credentials(context) for _ in range(3)]
 
     assert found[0] is found[1] is found[2]
     assert asked(server) == ["credentials"]
@@ -126,25 +128,25 @@ async def test_credentials_are_cached(lender: Engine, server: LocalSSO, cache: P
 
 @pytest.mark.parametrize("changes", [{"startUrl": "https://other.awsapps.com/start"}, {"region": "eu-west-1"}], ids=str)
 async def test_a_token_of_another_portal_is_not_sent(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, changes: dict[str, str]
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide, changes: dict[str, str]
 ) -> None:
     """T40: it is named, and what to run."""
     path = server.login(cache, session="corp")
     change(path, **changes)
     with pytest.raises(LoginRequired, match=f"the token file '{path}': .* is not the one that was .*; {COMMAND}"):
-        await provide(start_url=URL, session_name="corp").fetch(lender)
+        await provide(start_url=URL, session_name="corp").fetch(context)
 
     assert asked(server) == []
 
 
-async def test_a_directory_can_be_given(lender: Engine, server: LocalSSO, tmp_path: Path, provide: Provide) -> None:
+async def test_a_directory_can_be_given(context: Engine, server: LocalSSO, tmp_path: Path, provide: Provide) -> None:
     server.login(tmp_path / "other", session="corp")
 
-    assert await provide(cache_directory=tmp_path / "other").fetch(lender)
+    assert await provide(cache_directory=tmp_path / "other").fetch(context)
 
 
 async def test_the_home_directory_of_the_process_is_used(
-    lender: Engine, server: LocalSSO, monkeypatch: pytest.MonkeyPatch
+    context: Engine, server: LocalSSO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The environment is read at each fetch."""
     provider = SSOProvider(**ROLE, session_name="corp")
@@ -152,23 +154,23 @@ async def test_the_home_directory_of_the_process_is_used(
         monkeypatch.setenv(name, value)
     server.login(Path(os.environ["HOME"], ".aws/sso/cache"), session="corp")
 
-    assert await provider.fetch(lender)
+    assert await provider.fetch(context)
 
 
 # -- Refresh --------------------------------------------------------------------------------------------------------
 
 
 async def test_a_token_is_refreshed_in_its_last_five_minutes(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     path = server.login(cache, session="corp", seconds=600)
     change(path, ofSomebodyElse={"a": 1})
     before = read(path)
     provider = provide()
-    await provider.fetch(lender)
+    await provider.fetch(context)
     clocks.advance(300)
-    await provider.fetch(lender)
-    await provider.fetch(lender)
+    await provider.fetch(context)
+    await provider.fetch(context)
     after = read(path)
 
     assert asked(server) == ["credentials", "token", "credentials", "credentials"]
@@ -178,33 +180,33 @@ async def test_a_token_is_refreshed_in_its_last_five_minutes(
 
 
 async def test_a_token_that_has_ended_is_refreshed(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide
 ) -> None:
     server.login(cache, session="corp", seconds=-5)
 
-    assert await provide().fetch(lender)
+    assert await provide().fetch(context)
 
 
 async def test_refreshes_rotate_the_token_again_and_again(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     """F39: by turns, two sources share a file; the server takes a refresh token once."""
     server.login(cache, session="corp")
     two = provide(), provide(role_name="Admin")
     for turn in range(6):
         clocks.advance(3600)
-        await two[turn % 2].fetch(lender)
+        await two[turn % 2].fetch(context)
 
     assert asked(server).count("token") == 6
 
 
 async def test_sources_that_refresh_at_once_refresh_once(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide
 ) -> None:
     """F39."""
     server.login(cache, session="corp", seconds=60)
     providers = [provide(role_name=f"role-{number}") for number in range(20)]
-    found = await asyncio.gather(*(provider.provide_credentials(lender) for provider in providers))
+    found = await asyncio.gather(*(provider.provide_credentials(context) for provider in providers))
 
     assert len({credentials.access_key_id for credentials in found}) == 20
     assert asked(server).count("token") == 1
@@ -222,11 +224,11 @@ async def test_sources_that_refresh_at_once_refresh_once(
     ids=lambda fault: getattr(fault, "code", "reset"),
 )
 async def test_while_the_token_is_valid_a_refresh_may_fail(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, fault: Any, caplog: Any
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide, fault: Any, caplog: Any
 ) -> None:
     server.login(cache, session="corp", seconds=60)
     server.faults.add(fault)
-    credentials = await provide().provide_credentials(lender)
+    credentials = await provide().provide_credentials(context)
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
     assert credentials.access_key_id
@@ -237,41 +239,41 @@ async def test_while_the_token_is_valid_a_refresh_may_fail(
 
 @pytest.mark.parametrize("code", ["InvalidGrantException", "InvalidClientException", "ExpiredTokenException"])
 async def test_after_the_end_of_the_token_a_refusal_needs_a_person(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, code: str
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide, code: str
 ) -> None:
     """F40."""
     server.login(cache, session="corp", seconds=-5)
     server.faults.add(Refuse(code))
     with pytest.raises(LoginRequired, match=rf"SSO session 'corp' has ended: .* answered {code} .*; {COMMAND}"):
-        await provide().provide_credentials(lender)
+        await provide().provide_credentials(context)
 
     assert asked(server) == ["token"]
 
 
-async def test_what_may_pass_needs_no_person(lender: Engine, server: LocalSSO, cache: Path, provide: Provide) -> None:
+async def test_what_may_pass_needs_no_person(context: Engine, server: LocalSSO, cache: Path, provide: Provide) -> None:
     """The next try may succeed, so what is cached stays in use."""
     server.login(cache, session="corp", seconds=-5)
     provider = provide()
     server.faults.add(Unavailable(times=3), Refuse("InvalidRequestException"))
     with pytest.raises(CredentialsError, match=r"answered ServiceUnavailable \(HTTP 503\), 3 times") as first:
-        await provider.fetch(lender)
+        await provider.fetch(context)
     with pytest.raises(CredentialsError, match="answered InvalidRequestException") as second:
-        await provider.fetch(lender)
+        await provider.fetch(context)
     with pytest.raises(ConnectError) as third:
-        await provide(environ={"AWS_ENDPOINT_URL_SSO_OIDC": "http://127.0.0.1:9"}).fetch(lender)
+        await provide(environ={"AWS_ENDPOINT_URL_SSO_OIDC": "http://127.0.0.1:9"}).fetch(context)
 
     assert [caught.value.recoverable for caught in (first, second, third)] == [True] * 3
-    assert await provider.fetch(lender)
+    assert await provider.fetch(context)
 
 
 async def test_an_answer_that_is_lost_takes_the_refresh_token_with_it(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide
 ) -> None:
     """F39: a service that takes a refresh token once has taken it; nothing on this side can know the next one."""
     server.login(cache, session="corp", seconds=-5)
     server.faults.add(Reset())
     with pytest.raises(LoginRequired, match="answered InvalidGrantException"):
-        await provide().fetch(lender)
+        await provide().fetch(context)
 
     assert asked(server) == ["token", "token"]
 
@@ -284,36 +286,36 @@ async def test_an_answer_that_is_lost_takes_the_refresh_token_with_it(
     ],
 )
 async def test_a_token_that_cannot_be_refreshed_needs_a_person_when_it_has_ended(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, changes: Any, reason: str
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, changes: Any, reason: str
 ) -> None:
     """F40."""
     change(server.login(cache, session="corp", seconds=60), **changes)
     provider = provide()
-    valid = await provider.fetch(lender)
+    valid = await provider.fetch(context)
     clocks.advance(60)
     with pytest.raises(LoginRequired, match=f"the token cannot be refreshed: {reason}; {COMMAND}"):
-        await provider.fetch(lender)
+        await provider.fetch(context)
 
     assert valid
     assert asked(server) == ["credentials"]
 
 
 async def test_a_token_without_session_is_not_refreshed(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, caplog: Any
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, caplog: Any
 ) -> None:
     server.login(cache, start_url=URL, seconds=60)
     provider = provide(start_url=URL)
-    valid = await provider.fetch(lender)
+    valid = await provider.fetch(context)
     clocks.advance(60)
     with pytest.raises(LoginRequired, match="run: aws sso login --profile"):
-        await provider.fetch(lender)
+        await provider.fetch(context)
 
     assert valid
     assert not caplog.records
 
 
 async def test_a_cache_that_cannot_be_written_costs_no_credentials(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F38: and the token that was rotated is used for the next refresh."""
     monkeypatch.setattr(
@@ -321,65 +323,65 @@ async def test_a_cache_that_cannot_be_written_costs_no_credentials(
     )
     server.login(cache, session="corp", seconds=-5)
     provider = provide()
-    first = await provider.fetch(lender)
+    first = await provider.fetch(context)
     clocks.advance(3600)
 
-    assert await provider.fetch(lender) != first
+    assert await provider.fetch(context) != first
     assert asked(server).count("token") == 2
 
 
 # -- Refusals -------------------------------------------------------------------------------------------------------
 
 
-async def test_without_a_token_file_the_message_says_the_command(lender: Engine, provide: Provide) -> None:
+async def test_without_a_token_file_the_message_says_the_command(context: Engine, provide: Provide) -> None:
     """F40."""
     with pytest.raises(LoginRequired, match=f"there is no token file .*ee0bfd25.*; {COMMAND}$"):
-        await provide().provide_credentials(lender)
+        await provide().provide_credentials(context)
     with pytest.raises(LoginRequired, match="run: aws sso login --sso-session 'my corp'"):
-        await provide(session_name="my corp").provide_credentials(lender)
+        await provide(session_name="my corp").provide_credentials(context)
 
 
 async def test_a_token_that_the_portal_refuses_needs_a_person(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide
 ) -> None:
     server.login(cache, session="corp")
     server.log_out()
     with pytest.raises(LoginRequired, match=rf"answered UnauthorizedException \(HTTP 401\); {COMMAND}"):
-        await provide().provide_credentials(lender)
+        await provide().provide_credentials(context)
 
 
 async def test_a_role_that_is_not_assigned_is_an_error(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide
 ) -> None:
     server.login(cache, session="corp")
     server.roles = [("123456789012", "Other")]
     with pytest.raises(CredentialsError, match=r"answered ForbiddenException .* account 123456789012") as caught:
-        await provide().provide_credentials(lender)
+        await provide().provide_credentials(context)
 
     assert not isinstance(caught.value, LoginRequired)
 
 
 @pytest.mark.parametrize("fault", [Unavailable(times=2), Throttle(times=2), Truncate(5, times=2), Reset(times=2)])
 async def test_a_portal_that_comes_back_is_waited_for(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, fault: Any
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, fault: Any
 ) -> None:
     server.login(cache, session="corp")
     server.faults.add(fault)
 
-    assert await provide().fetch(lender)
+    assert await provide().fetch(context)
     assert clocks.slept
 
 
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_SSO", "AWS_ENDPOINT_URL_SSO_OIDC"])
 async def test_a_redirect_takes_no_token_elsewhere(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, raw_server: Start, variable: str
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide, raw_server: Start, variable: str
 ) -> None:
     """T4."""
     other = await raw_server(http("{}"))
     redirecting = await raw_server(http("", status=307, headers=f"Location: {other.url}\r\n"))
     server.login(cache, session="corp", seconds=-5 if variable.endswith("OIDC") else 3600)
     with pytest.raises(RedirectRefused, match=r"HTTP 307 redirect to host '127.0.0.1': not followed"):
-        await provide(environ={variable: redirecting.url}).fetch(lender)
+        await provide(environ={variable: redirecting.url}).fetch(context)
 
     assert (redirecting.connections, other.connections) == (1, 0)
 
@@ -404,18 +406,18 @@ def test_arguments_that_cannot_be_are_refused(options: dict[str, Any], error: ty
 
 
 async def test_an_endpoint_that_is_not_encrypted_is_refused(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide
 ) -> None:
     """T3."""
     server.login(cache, session="corp")
     with pytest.raises(InvalidEndpoint, match="AWS_ENDPOINT_URL_SSO: "):
-        await provide(environ={"AWS_ENDPOINT_URL_SSO": "http://sso.example"}).fetch(lender)
+        await provide(environ={"AWS_ENDPOINT_URL_SSO": "http://sso.example"}).fetch(context)
 
 
-async def test_without_a_home_directory_nothing_can_be_found(lender: Engine, provide: Provide) -> None:
+async def test_without_a_home_directory_nothing_can_be_found(context: Engine, provide: Provide) -> None:
     """F38."""
     with pytest.raises(ConfigurationError, match="HOME"):
-        await provide(environ={"HOME": ""}).fetch(lender)
+        await provide(environ={"HOME": ""}).fetch(context)
 
 
 ANSWERS = {
@@ -434,7 +436,7 @@ ANSWERS = {
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.parametrize("status", [200, 403])
 async def test_an_answer_that_cannot_be_read_is_not_shown(
-    lender: Engine,
+    context: Engine,
     server: LocalSSO,
     cache: Path,
     provide: Provide,
@@ -447,7 +449,7 @@ async def test_an_answer_that_cannot_be_read_is_not_shown(
     raw = await raw_server(http(answer, status=status))
     secrets = read(server.login(cache, session="corp", seconds=-5 if variable.endswith("OIDC") else 3600))
     with pytest.raises(CredentialsError) as caught:
-        await provide(environ={variable: raw.url}).fetch(lender)
+        await provide(environ={variable: raw.url}).fetch(context)
     shown = frames(caught.value)
 
     assert "sso.py" in shown
@@ -505,11 +507,11 @@ def boto(
 
 @pytest.mark.parametrize("profile", ["session", "legacy"])
 async def test_botocore_finds_the_same_with_the_same_file(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, boto: Callable[..., Awaitable[Any]], profile: str
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide, boto: Callable[..., Awaitable[Any]], profile: str
 ) -> None:
     named = {"session": "corp"} if profile == "session" else {"start_url": URL}
     server.login(cache, **named)  # type: ignore[arg-type]
-    ours = await provide(**({} if profile == "session" else named)).fetch(lender)
+    ours = await provide(**({} if profile == "session" else named)).fetch(context)
     server.credentials = ours
     theirs = await boto(profile)
 
@@ -520,41 +522,41 @@ async def test_botocore_finds_the_same_with_the_same_file(
 
 
 async def test_what_botocore_refreshed_is_taken_and_the_other_way_round(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, boto: Callable[..., Awaitable[Any]]
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide, boto: Callable[..., Awaitable[Any]]
 ) -> None:
     """The server takes a refresh token once, so each has to find what the other has written."""
     path = server.login(cache, session="corp", seconds=60)
     members = read(path).keys()
     provider = provide()
     server.token_lifetime = 60  # due at once
-    await provider.fetch(lender)
+    await provider.fetch(context)
     change_of_ours = read(path)
     await boto()
-    await provider.fetch(lender)
+    await provider.fetch(context)
     server.token_lifetime = 3600
     await boto()
-    await provider.fetch(lender)
+    await provider.fetch(context)
 
     assert asked(server).count("token") == 3
     assert read(path).keys() == change_of_ours.keys() == members
 
 
 async def test_botocore_refuses_what_we_refuse(
-    lender: Engine, server: LocalSSO, cache: Path, provide: Provide, boto: Callable[..., Awaitable[Any]]
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide, boto: Callable[..., Awaitable[Any]]
 ) -> None:
     """F40."""
     with pytest.raises(SSOTokenLoadError):
         await boto()
     with pytest.raises(LoginRequired):
-        await provide().fetch(lender)
+        await provide().fetch(context)
     server.login(cache, start_url=URL, seconds=-5)
     with pytest.raises(UnauthorizedSSOTokenError):
         await boto("legacy")
     with pytest.raises(LoginRequired):
-        await provide(start_url=URL).fetch(lender)
+        await provide(start_url=URL).fetch(context)
     server.login(cache, session="corp")
     server.log_out()
     with pytest.raises(UnauthorizedSSOTokenError):
         await boto()
     with pytest.raises(LoginRequired):
-        await provide().fetch(lender)
+        await provide().fetch(context)

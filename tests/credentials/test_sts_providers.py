@@ -29,7 +29,7 @@ from sts_async.credentials.profile import ProfileProvider, _Current
 from sts_async.credentials.saml import SAMLProvider
 from sts_async.credentials.session_token import SessionTokenProvider
 from sts_async.credentials.web_identity import WebIdentityProvider
-from sts_async.protocols import Lender
+from sts_async.protocols import ProviderContext
 from sts_async.shapes import Credentials, ProvidedContext
 
 Lend = Callable[..., Engine]
@@ -255,35 +255,35 @@ async def test_no_secret_is_seen_in_a_traceback_with_local_variables(question: s
     ids=shown_as,
 )
 async def test_what_is_no_text_is_refused_without_its_value(
-    question: str, answer: Any, message: str, lender: Engine
+    question: str, answer: Any, message: str, context: Engine
 ) -> None:
     async def wrong(*arguments: str) -> Any:
         return answer
 
     with pytest.raises(errors.CredentialsError, match=message) as caught:
-        await asking(question, wrong).fetch(lender)
+        await asking(question, wrong).fetch(context)
 
     assert not isinstance(caught.value, errors.CredentialsNotFound)
     assert "SENTINEL" not in repr([frame.locals for frame in caught.traceback if "sts_async" in str(frame.path)])
 
 
 @each_question
-async def test_a_coroutine_that_nobody_awaited_is_refused_and_closed(question: str, lender: Engine) -> None:
+async def test_a_coroutine_that_nobody_awaited_is_refused_and_closed(question: str, context: Engine) -> None:
     """Or Python would warn of it later, somewhere else."""
 
     async def forgetful(*arguments: str) -> Any:
         return ask_for_token()
 
     with pytest.raises(errors.CredentialsError, match="returned no text but a coroutine"):
-        await asking(question, forgetful).fetch(lender)
+        await asking(question, forgetful).fetch(context)
 
 
 @each_question
 @pytest.mark.parametrize("answer", ["SENTINEL", None, ["SENTINEL"]], ids=repr)
-async def test_a_plain_function_is_refused_without_its_value(question: str, answer: Any, lender: Engine) -> None:
+async def test_a_plain_function_is_refused_without_its_value(question: str, answer: Any, context: Engine) -> None:
     """It would block the event loop while a person types."""
     with pytest.raises(errors.CredentialsError, match="must be a coroutine function") as caught:
-        await asking(question, lambda *arguments: answer).fetch(lender)
+        await asking(question, lambda *arguments: answer).fetch(context)
 
     assert "SENTINEL" not in repr([frame.locals for frame in caught.traceback if "sts_async" in str(frame.path)])
 
@@ -296,20 +296,20 @@ def test_what_cannot_be_asked_is_refused_when_the_provider_is_made(question: str
 
 
 @each_question
-async def test_what_fails_without_an_error_of_ours_is_a_credentials_error(question: str, lender: Engine) -> None:
+async def test_what_fails_without_an_error_of_ours_is_a_credentials_error(question: str, context: Engine) -> None:
     """So that cached credentials stay in use. Its text is not repeated: it may quote what it was asked for."""
 
     async def failing(*arguments: str) -> str:
         raise OSError("keyboard gone")
 
     with pytest.raises(errors.CredentialsError, match=r"failed with OSError$") as caught:
-        await asking(question, failing).fetch(lender)
+        await asking(question, failing).fetch(context)
 
     assert isinstance(caught.value.__cause__, OSError)
 
 
 @each_question
-async def test_an_error_of_ours_passes_but_never_as_not_configured(question: str, lender: Engine) -> None:
+async def test_an_error_of_ours_passes_but_never_as_not_configured(question: str, context: Engine) -> None:
     """A chain goes on after CredentialsNotFound, and would take another identity."""
 
     async def login(*arguments: str) -> str:
@@ -319,15 +319,15 @@ async def test_an_error_of_ours_passes_but_never_as_not_configured(question: str
         raise errors.CredentialsNotFound("no device")
 
     with pytest.raises(errors.LoginRequired):
-        await asking(question, login).fetch(lender)
+        await asking(question, login).fetch(context)
     with pytest.raises(errors.CredentialsError, match="no device") as caught:
-        await asking(question, nothing).fetch(lender)
+        await asking(question, nothing).fetch(context)
 
     assert not isinstance(caught.value, errors.CredentialsNotFound)
 
 
 @each_question
-async def test_cancelling_reaches_the_question(question: str, lender: Engine) -> None:
+async def test_cancelling_reaches_the_question(question: str, context: Engine) -> None:
     """F58."""
     started, ended = asyncio.Event(), asyncio.Event()
 
@@ -339,7 +339,7 @@ async def test_cancelling_reaches_the_question(question: str, lender: Engine) ->
             ended.set()
         return ""
 
-    task = asyncio.create_task(asking(question, slow).fetch(lender))
+    task = asyncio.create_task(asking(question, slow).fetch(context))
     await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -382,12 +382,12 @@ class Sourced:
 
     def __init__(self, *outcomes: Any) -> None:
         self.outcomes = outcomes
-        self.lenders: list[Lender] = []
+        self.contexts: list[ProviderContext] = []
         self.invalidated: list[str] = []
 
-    async def provide_credentials(self, lender: Lender) -> Any:
-        self.lenders.append(lender)
-        outcome = self.outcomes[min(len(self.lenders), len(self.outcomes)) - 1]
+    async def provide_credentials(self, context: ProviderContext) -> Any:
+        self.contexts.append(context)
+        outcome = self.outcomes[min(len(self.contexts), len(self.outcomes)) - 1]
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -424,11 +424,11 @@ async def test_the_source_signs(make: Callable[..., SignedProvider], source: Any
     ids=["nothing", "failing", "wrong"],
 )
 async def test_a_source_that_has_nothing_is_a_failure_of_what_is_configured(
-    make: Callable[..., SignedProvider], outcome: Any, message: str, lender: Engine
+    make: Callable[..., SignedProvider], outcome: Any, message: str, context: Engine
 ) -> None:
     """A chain must stop there, and not go on to another identity."""
     with pytest.raises(errors.CredentialsError, match=message) as caught:
-        await make(source=Sourced(outcome)).provide_credentials(lender)
+        await make(source=Sourced(outcome)).provide_credentials(context)
 
     assert type(caught.value) is errors.CredentialsError
 
@@ -445,12 +445,12 @@ def test_what_is_no_source_is_refused_when_the_provider_is_made(
 async def test_the_source_gets_what_the_client_lends_and_not_what_signs(lend: Lend) -> None:
     """Or the source of a role with MFA would do without retries, as the role does."""
     source = Sourced(KEYS)
-    lender = lend(transport=Answering())
+    context = lend(transport=Answering())
 
-    await AssumeRoleProvider(role_arn=ROLE, source=source).fetch(lender)
-    await AssumeRoleProvider(role_arn=ROLE, source=source, serial_number=SERIAL, mfa_code=ask_for_code).fetch(lender)
+    await AssumeRoleProvider(role_arn=ROLE, source=source).fetch(context)
+    await AssumeRoleProvider(role_arn=ROLE, source=source, serial_number=SERIAL, mfa_code=ask_for_code).fetch(context)
 
-    assert source.lenders == [lender, lender]
+    assert source.contexts == [context, context]
 
 
 OTHER = Credentials(access_key_id="AKIAOTHEREXAMPLE", secret_access_key="SENTINEL-other")
@@ -523,15 +523,15 @@ async def test_nobody_is_asked_for_a_code_behind_their_back(
     """T46: what a source with MFA signs for is refreshed while a caller waits, and not in the background either."""
     asked: list[float] = []
     answering = Answering()  # with sessions that end after an hour
-    lender = lend(transport=answering)
+    context = lend(transport=answering)
     provider = make(source=SOURCES_THAT_ASK[kind](attended_role(asked, clocks)))
-    first = await provider.provide_credentials(lender)
+    first = await provider.provide_credentials(context)
     sent = len(answering.sent)
     clocks.advance(3539)
 
-    assert await provider.provide_credentials(lender) is first
+    assert await provider.provide_credentials(context) is first
     await turns()
-    assert not lender.tasks._running
+    assert not context.tasks._running
     assert len(answering.sent) == sent
     assert len(asked) == 1
     assert provider.schedule == _schedule.ATTENDED
@@ -576,7 +576,7 @@ async def test_a_role_of_another_partition_is_refused_before_anything_is_sent(
 ) -> None:
     """Nothing reaches across partitions of AWS; other services have ARNs of their own."""
     answering = Answering()
-    lender = lend(f"https://{host}/", region=region, transport=answering)
+    context = lend(f"https://{host}/", region=region, transport=answering)
     name = question.partition(" ")[0]
     make = ASKING[question]
     arn = ROLE.replace("arn:aws:", f"arn:{partition}:")
@@ -584,9 +584,9 @@ async def test_a_role_of_another_partition_is_refused_before_anything_is_sent(
 
     if refused:
         with pytest.raises(errors.ConfigurationError, match=f"a role of the partition {partition} cannot be had"):
-            await provider.fetch(lender)
+            await provider.fetch(context)
     else:
-        await provider.fetch(lender)
+        await provider.fetch(context)
 
     assert len(answering.sent) == (not refused)
 

@@ -104,27 +104,27 @@ def serial(latest: _token_file.Latest[_tokens.SSOToken]) -> int:
 
 @pytest.mark.parametrize(("left", "refreshes"), [(301, 0), (300, 1), (1, 1), (-5, 1)])
 async def test_a_token_is_refreshed_in_its_last_five_minutes(
-    lender: Engine, issuer: Issuer, path: Path, left: float, refreshes: int
+    context: Engine, issuer: Issuer, path: Path, left: float, refreshes: int
 ) -> None:
     files.write_private(path, content(0, ends=START + left))
-    latest = await token_file().latest(path, lender, refresh=issuer.refresh)
+    latest = await token_file().latest(path, context, refresh=issuer.refresh)
 
     assert (serial(latest), issuer.asked, latest.failure) == (refreshes, refreshes, None)
     assert on_disk(path) == (content(1, ends=START + 3600) if refreshes else content(0, ends=START + left), 0o600)
 
 
 async def test_while_the_token_is_valid_there_is_one_try_in_thirty_seconds(
-    lender: Engine, issuer: Issuer, path: Path, clocks: Clocks
+    context: Engine, issuer: Issuer, path: Path, clocks: Clocks
 ) -> None:
     files.write_private(path, content(0, ends=START + 40))
     issuer.failure = CredentialsError("not now")
     file = token_file()
-    failures = [(await file.latest(path, lender, refresh=issuer.refresh)).failure for _ in range(3)]
+    failures = [(await file.latest(path, context, refresh=issuer.refresh)).failure for _ in range(3)]
     asked = issuer.asked
     clocks.advance(31)
-    await file.latest(path, lender, refresh=issuer.refresh)
+    await file.latest(path, context, refresh=issuer.refresh)
     clocks.advance(10)
-    last = [await file.latest(path, lender, refresh=issuer.refresh) for _ in range(2)]
+    last = [await file.latest(path, context, refresh=issuer.refresh) for _ in range(2)]
 
     assert [failure is None for failure in failures] == [False, True, True]
     assert (asked, issuer.asked) == (1, 4)
@@ -132,7 +132,7 @@ async def test_while_the_token_is_valid_there_is_one_try_in_thirty_seconds(
 
 
 async def test_a_log_is_told_once_that_a_token_is_used_on_and_once_that_it_was_refreshed(
-    lender: Engine, issuer: Issuer, path: Path, clocks: Clocks, caplog: pytest.LogCaptureFixture
+    context: Engine, issuer: Issuer, path: Path, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
     """G8: not with each try."""
     caplog.set_level(logging.INFO, logger="sts_async")
@@ -140,13 +140,13 @@ async def test_a_log_is_told_once_that_a_token_is_used_on_and_once_that_it_was_r
     issuer.failure = CredentialsError("not now")
     file = token_file()
     for _ in range(5):
-        latest = await file.latest(path, lender, refresh=issuer.refresh)
+        latest = await file.latest(path, context, refresh=issuer.refresh)
         assert latest.failure is not None
         file.used_on("the token of a test", latest.failure)
         clocks.advance(31)
     issuer.failure = None
     for _ in range(2):
-        await file.latest(path, lender, refresh=issuer.refresh)
+        await file.latest(path, context, refresh=issuer.refresh)
 
     assert [record.getMessage() for record in caplog.records] == [
         "the token of a test could not be refreshed; using it until it expires: not now",
@@ -157,8 +157,8 @@ async def test_a_log_is_told_once_that_a_token_is_used_on_and_once_that_it_was_r
 async def test_many_refresh_once(lend: Callable[..., Engine], issuer: Issuer, path: Path) -> None:
     """F39: 40 sources, which are more than there are threads; the issuer takes a refresh token once."""
     files.write_private(path, content(0, ends=START + 10))
-    lender = lend()
-    found = await asyncio.gather(*(token_file().latest(path, lender, refresh=issuer.refresh) for _ in range(40)))
+    context = lend()
+    found = await asyncio.gather(*(token_file().latest(path, context, refresh=issuer.refresh) for _ in range(40)))
 
     assert {(serial(latest), latest.failure) for latest in found} == {(1, None)}
     assert issuer.asked == 1
@@ -175,7 +175,7 @@ PROCESS = """
 
     path, server = Path(sys.argv[1]), Path(sys.argv[2])
 
-    class Lender:
+    class ProviderContext:
         wall_clock, monotonic = time.time, time.monotonic
 
     async def refresh(token):
@@ -194,7 +194,7 @@ PROCESS = """
         number = 0
         while number < 30:  # of all processes together
             file._next_try = 0.0
-            latest = await file.latest(path, Lender, refresh=refresh)
+            latest = await file.latest(path, ProviderContext, refresh=refresh)
             if latest.failure is not None:
                 raise latest.failure
             number = int(latest.token.document.reveal()["refreshToken"].rpartition("-")[2])
@@ -219,12 +219,12 @@ async def test_processes_lose_no_token(path: Path, tmp_path: Path) -> None:
 
 
 async def test_what_another_process_refreshed_meanwhile_is_taken(
-    lender: Engine, issuer: Issuer, path: Path, turned_away: list[Path]
+    context: Engine, issuer: Issuer, path: Path, turned_away: list[Path]
 ) -> None:
     """F39: the file is read again under the lock."""
     files.write_private(path, content(0, ends=START + 10))
     with held(path):
-        waiting = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
+        waiting = asyncio.create_task(token_file().latest(path, context, refresh=issuer.refresh))
         await until(lambda: turned_away)
         files.write_private(path, content(7, ends=START + 3600))
     latest = await waiting
@@ -233,12 +233,12 @@ async def test_what_another_process_refreshed_meanwhile_is_taken(
 
 
 async def test_what_cannot_be_refreshed_any_more_is_found_out_under_the_lock(
-    lender: Engine, issuer: Issuer, path: Path, turned_away: list[Path]
+    context: Engine, issuer: Issuer, path: Path, turned_away: list[Path]
 ) -> None:
     """F39: another program has written a file of its own form."""
     files.write_private(path, content(0, ends=START - 10))
     with held(path):
-        waiting = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
+        waiting = asyncio.create_task(token_file().latest(path, context, refresh=issuer.refresh))
         await until(lambda: turned_away)
         changed = {**json.loads(content(7, ends=START - 5)), "clientId": None}
         files.write_private(path, json.dumps(changed).encode())
@@ -250,36 +250,36 @@ async def test_what_cannot_be_refreshed_any_more_is_found_out_under_the_lock(
 
 
 async def test_a_lock_that_is_never_given_up_is_an_error(
-    lender: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
+    context: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_token_file, "LOCK_SECONDS", 0.1)
     files.write_private(path, content(0, ends=START - 10))
     with held(path):
-        latest = await token_file().latest(path, lender, refresh=issuer.refresh)
+        latest = await token_file().latest(path, context, refresh=issuer.refresh)
 
     assert issuer.asked == 0
     assert isinstance(latest.failure, CredentialsError)
     assert "somebody else has held the lock" in str(latest.failure)
 
 
-async def test_no_lock_stays_behind(lender: Engine, issuer: Issuer, path: Path) -> None:
+async def test_no_lock_stays_behind(context: Engine, issuer: Issuer, path: Path) -> None:
     """Whether the refresh succeeds or fails."""
     files.write_private(path, content(0, ends=START - 10))
     issuer.failure = CredentialsError("not now")
-    await token_file().latest(path, lender, refresh=issuer.refresh)
+    await token_file().latest(path, context, refresh=issuer.refresh)
     with held(path):
         pass
     issuer.failure = None
-    await token_file().latest(path, lender, refresh=issuer.refresh)
+    await token_file().latest(path, context, refresh=issuer.refresh)
     with held(path):
         pass
 
 
-async def test_a_refresh_that_is_cancelled_is_still_written(lender: Engine, issuer: Issuer, path: Path) -> None:
+async def test_a_refresh_that_is_cancelled_is_still_written(context: Engine, issuer: Issuer, path: Path) -> None:
     """F39, F58: the service may have taken the old refresh token already."""
     files.write_private(path, content(0, ends=START - 10))
     issuer.may_answer.clear()
-    task = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
+    task = asyncio.create_task(token_file().latest(path, context, refresh=issuer.refresh))
     await until(lambda: issuer.asked)
     task.cancel()
     await turns()
@@ -293,12 +293,12 @@ async def test_a_refresh_that_is_cancelled_is_still_written(lender: Engine, issu
 
 
 async def test_a_refresh_that_never_ends_is_cancelled_in_the_end(
-    lender: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
+    context: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_token_file, "GRACE", 0.05)
     files.write_private(path, content(0, ends=START - 10))
     issuer.may_answer.clear()
-    task = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
+    task = asyncio.create_task(token_file().latest(path, context, refresh=issuer.refresh))
     await until(lambda: issuer.asked)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -310,12 +310,12 @@ async def test_a_refresh_that_never_ends_is_cancelled_in_the_end(
 
 
 async def test_a_refresh_that_nobody_waits_for_any_more_gives_the_lock_up(
-    lender: Engine, issuer: Issuer, path: Path
+    context: Engine, issuer: Issuer, path: Path
 ) -> None:
     """F58: whoever waits is cancelled, and again while the refresh may still end well."""
     files.write_private(path, content(0, ends=START - 10))
     issuer.may_answer.clear()
-    task = asyncio.create_task(token_file().latest(path, lender, refresh=issuer.refresh))
+    task = asyncio.create_task(token_file().latest(path, context, refresh=issuer.refresh))
     await until(lambda: issuer.asked)
     for _ in range(2):
         task.cancel()
@@ -329,7 +329,7 @@ async def test_a_refresh_that_nobody_waits_for_any_more_gives_the_lock_up(
 
 
 async def test_a_token_that_cannot_be_written_is_kept(
-    lender: Engine, issuer: Issuer, path: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    context: Engine, issuer: Issuer, path: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     """F38: with one warning; the next refresh uses the rotated token, not the one in the file."""
 
@@ -339,9 +339,9 @@ async def test_a_token_that_cannot_be_written_is_kept(
     files.write_private(path, content(0, ends=START + 10))
     monkeypatch.setattr(files, "write_private", full)
     file = token_file()
-    found = [serial(await file.latest(path, lender, refresh=issuer.refresh)) for _ in range(2)]
+    found = [serial(await file.latest(path, context, refresh=issuer.refresh)) for _ in range(2)]
     clocks.advance(3600)
-    found.append(serial(await file.latest(path, lender, refresh=issuer.refresh)))
+    found.append(serial(await file.latest(path, context, refresh=issuer.refresh)))
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
     assert found == [1, 1, 2]
@@ -350,63 +350,63 @@ async def test_a_token_that_cannot_be_written_is_kept(
 
 
 async def test_a_newer_file_is_taken_over_what_could_not_be_written(
-    lender: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
+    context: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F38: somebody has signed in again."""
     files.write_private(path, content(0, ends=START + 10))
     file = token_file()
     with monkeypatch.context() as patch:
         patch.setattr(_token_file, "_write", lambda *_, **__: OSError(28, "No space left"))
-        await file.latest(path, lender, refresh=issuer.refresh)
+        await file.latest(path, context, refresh=issuer.refresh)
     files.write_private(path, content(9, ends=START + 7200))
 
-    assert serial(await file.latest(path, lender, refresh=issuer.refresh)) == 9
+    assert serial(await file.latest(path, context, refresh=issuer.refresh)) == 9
 
 
 async def test_where_nothing_can_be_written_a_refresh_token_is_used_only_at_the_end(
-    lender: Engine, issuer: Issuer, path: Path, clocks: Clocks, caplog: Any
+    context: Engine, issuer: Issuer, path: Path, clocks: Clocks, caplog: Any
 ) -> None:
     """F38, T39: what cannot be kept is lost to everybody else, so it waits until there is no other way."""
     files.write_private(path, content(0, ends=START + 10))
     path.parent.chmod(0o777)
     file = token_file()
-    first = await file.latest(path, lender, refresh=issuer.refresh)
+    first = await file.latest(path, context, refresh=issuer.refresh)
     clocks.advance(11)
-    second = await file.latest(path, lender, refresh=issuer.refresh)
+    second = await file.latest(path, context, refresh=issuer.refresh)
 
     assert (serial(first), "others may write to it" in str(first.failure)) == (0, True)
     assert (serial(second), second.failure) == (1, None)
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
 
 
-async def test_without_a_file_somebody_has_to_sign_in(lender: Engine, path: Path) -> None:
+async def test_without_a_file_somebody_has_to_sign_in(context: Engine, path: Path) -> None:
     """F40."""
     with pytest.raises(LoginRequired, match=f"there is no token file '{path}'; run: sign in"):
-        await token_file().latest(path, lender, refresh=None)
+        await token_file().latest(path, context, refresh=None)
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "\u2028", "a\0b", "\udfff"], ids=ascii)
-async def test_a_path_is_shown_on_one_line(lender: Engine, tmp_path: Path, name: str) -> None:
+async def test_a_path_is_shown_on_one_line(context: Engine, tmp_path: Path, name: str) -> None:
     """T45, T38: its directory may come from the environment."""
     with pytest.raises(CredentialsError, match="token file '") as caught:
-        await token_file().latest(tmp_path / name, lender, refresh=None)
+        await token_file().latest(tmp_path / name, context, refresh=None)
 
     assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("data", [b"", b'{"accessToken": "SENTINEL', b"[]", b"{}", b"\x00\xff"])
-async def test_a_file_that_is_no_token_is_none(lender: Engine, path: Path, data: bytes) -> None:
+async def test_a_file_that_is_no_token_is_none(context: Engine, path: Path, data: bytes) -> None:
     """F37, T15."""
     files.write_private(path, data)
     with pytest.raises(LoginRequired, match=r"the token file .*; run: sign in") as caught:
-        await token_file().latest(path, lender, refresh=None)
+        await token_file().latest(path, context, refresh=None)
 
     assert caught.value.__context__ is None
 
 
-async def test_a_token_that_cannot_be_refreshed_is_used_to_its_end(lender: Engine, path: Path) -> None:
+async def test_a_token_that_cannot_be_refreshed_is_used_to_its_end(context: Engine, path: Path) -> None:
     files.write_private(path, content(0, ends=START + 10))
-    latest = await token_file().latest(path, lender, refresh=None)
+    latest = await token_file().latest(path, context, refresh=None)
 
     assert serial(latest) == 0
     assert isinstance(latest.failure, LoginRequired)
@@ -424,13 +424,13 @@ async def test_a_token_that_cannot_be_refreshed_is_used_to_its_end(lender: Engin
     ids=["directory", "FIFO", "device", "large", "writable"],
 )
 async def test_what_is_no_private_file_is_refused(
-    lender: Engine, path: Path, spoil: Callable[[Path], Any], reason: str
+    context: Engine, path: Path, spoil: Callable[[Path], Any], reason: str
 ) -> None:
     """T38, T40."""
     path.parent.mkdir()
     spoil(path)
     with pytest.raises(CredentialsError, match=reason) as caught:
-        await token_file().latest(path, lender, refresh=None)
+        await token_file().latest(path, context, refresh=None)
 
     assert not isinstance(caught.value, LoginRequired)
 
@@ -456,19 +456,19 @@ def warnings_in(caplog: Any) -> list[str]:
 
 
 async def test_a_token_file_of_another_user_is_refused_with_the_way_out(
-    lender: Engine, issuer: Issuer, path: Path, request: pytest.FixtureRequest
+    context: Engine, issuer: Issuer, path: Path, request: pytest.FixtureRequest
 ) -> None:
     """C10: ``docker -v ~/.aws``."""
     files.write_private(path, content(0, ends=START + 3600))
     request.getfixturevalue("of_another_user")
     with pytest.raises(CredentialsError, match=f"belongs to user {OWNER}, not to user 54321; {ADVICE}$"):
-        await token_file().latest(path, lender, refresh=issuer.refresh)
+        await token_file().latest(path, context, refresh=issuer.refresh)
 
-    assert serial(await trusting().latest(path, lender, refresh=issuer.refresh)) == 0
+    assert serial(await trusting().latest(path, context, refresh=issuer.refresh)) == 0
 
 
 async def test_a_new_token_is_not_written_into_a_directory_of_another_user(
-    lender: Engine, issuer: Issuer, path: Path, clocks: Clocks, caplog: Any, request: pytest.FixtureRequest
+    context: Engine, issuer: Issuer, path: Path, clocks: Clocks, caplog: Any, request: pytest.FixtureRequest
 ) -> None:
     """
     C10: that user could not read it. It is refreshed at its end, kept in memory, and a warning says so once.
@@ -481,7 +481,7 @@ async def test_a_new_token_is_not_written_into_a_directory_of_another_user(
     file = trusting()
     found = []
     for seconds in (11, 3600, 3600):
-        found.append(serial(await file.latest(path, lender, refresh=issuer.refresh)))
+        found.append(serial(await file.latest(path, context, refresh=issuer.refresh)))
         clocks.advance(seconds)
 
     assert found == [0, 1, 2]
@@ -493,22 +493,22 @@ async def test_a_new_token_is_not_written_into_a_directory_of_another_user(
 
 
 async def test_a_new_token_is_written_into_a_directory_that_others_may_write_to(
-    lender: Engine, issuer: Issuer, path: Path, caplog: Any
+    context: Engine, issuer: Issuer, path: Path, caplog: Any
 ) -> None:
     """C10: under WSL every file has mode 0777, and the owner is this user."""
     files.write_private(path, content(0, ends=START + 10))
     for place in (path, path.parent):
         place.chmod(0o777)
-    latest = await trusting().latest(path, lender, refresh=issuer.refresh)
+    latest = await trusting().latest(path, context, refresh=issuer.refresh)
 
     assert (serial(latest), latest.failure) == (1, None)
     assert on_disk(path) == (content(1, ends=START + 3600), 0o600)
     assert warnings_in(caplog) == []
 
 
-async def test_what_is_trusted_is_still_a_file_of_a_bounded_size(lender: Engine, path: Path) -> None:
+async def test_what_is_trusted_is_still_a_file_of_a_bounded_size(context: Engine, path: Path) -> None:
     """C10, T38: the option is about owner and mode, and its advice is for these alone."""
     files.write_private(path, b" " * 70_000)
     for file in (token_file(), trusting()):
         with pytest.raises(CredentialsError, match=r"is larger than 65,536 bytes$"):
-            await file.latest(path, lender, refresh=None)
+            await file.latest(path, context, refresh=None)

@@ -12,7 +12,7 @@ from patience import wait_until
 from support import START
 
 from sts_async.credentials import RefreshingProvider, _schedule
-from sts_async.credentials._schedule import Held, Moment
+from sts_async.credentials._schedule import CacheState, Moment
 from sts_async.shapes import Credentials
 
 SWAPS = 100_000
@@ -27,14 +27,14 @@ class Source(RefreshingProvider):
 
     depends_on_client = False
 
-    async def fetch(self, lender: Any) -> NoReturn:
+    async def fetch(self, context: Any) -> NoReturn:
         raise AssertionError("the cache is always full")
 
-    def hold(self, held: Held) -> None:
+    def hold(self, held: CacheState) -> None:
         self._caches.common.held = held
 
 
-def held(number: int) -> Held:
+def held(number: int) -> CacheState:
     """Return what a cache holds after the *number*-th refresh."""
     credentials = Credentials(
         access_key_id=f"ASIA-{number}",
@@ -54,7 +54,7 @@ def _impatient_threads() -> Iterator[None]:
 
 
 @attrs.define
-class Lender:
+class ProviderContext:
     """What a provider asks whose cache is full."""
 
     mixed: int = 0
@@ -78,19 +78,19 @@ class Lender:
         self.mixed += len(numbers) != 1
 
 
-def by_hand(source: Source, lender: Any, done: threading.Event) -> None:
+def by_hand(source: Source, context: Any, done: threading.Event) -> None:
     """Read without an event loop: a cache that is full never waits."""
     while not done.is_set():
-        reading = source.provide_credentials(lender)
+        reading = source.provide_credentials(context)
         try:
             reading.send(None)
         except StopIteration as stop:
-            lender.look_at(stop.value)
+            context.look_at(stop.value)
 
 
-async def in_a_loop(source: Source, lender: Any, done: threading.Event) -> None:
+async def in_a_loop(source: Source, context: Any, done: threading.Event) -> None:
     while not done.is_set():
-        lender.look_at(await source.provide_credentials(lender))
+        context.look_at(await source.provide_credentials(context))
         await asyncio.sleep(0)
 
 
@@ -100,19 +100,19 @@ def test_no_reader_sees_the_key_of_one_and_the_secret_of_another() -> None:
     source, done = Source(), threading.Event()
     values = [held(number) for number in range(DIFFERENT)]
     source.hold(values[0])
-    lenders = [Lender() for _ in range(THREADS + LOOPS)]
-    reading: list[Callable[[Lender], Any]] = [lambda lender: by_hand(source, lender, done)] * THREADS
-    reading += [lambda lender: asyncio.run(in_a_loop(source, lender, done))] * LOOPS
-    threads = [threading.Thread(target=read, args=(lender,)) for read, lender in zip(reading, lenders, strict=True)]
+    contexts = [ProviderContext() for _ in range(THREADS + LOOPS)]
+    reading: list[Callable[[ProviderContext], Any]] = [lambda context: by_hand(source, context, done)] * THREADS
+    reading += [lambda context: asyncio.run(in_a_loop(source, context, done))] * LOOPS
+    threads = [threading.Thread(target=read, args=(context,)) for read, context in zip(reading, contexts, strict=True)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: all(lender.read for lender in lenders))
+    wait_until(lambda: all(context.read for context in contexts))
     number = 0
-    while number < SWAPS or sum(lender.changes for lender in lenders) <= CHANGES_SEEN:
+    while number < SWAPS or sum(context.changes for context in contexts) <= CHANGES_SEEN:
         source.hold(values[number % DIFFERENT])
         number += 1
     done.set()
     for thread in threads:
         thread.join()
 
-    assert [lender.mixed for lender in lenders] == [0] * (THREADS + LOOPS)
+    assert [context.mixed for context in contexts] == [0] * (THREADS + LOOPS)

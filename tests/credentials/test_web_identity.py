@@ -20,7 +20,7 @@ from sts_async import errors
 from sts_async._engine.loop import Engine
 from sts_async._protocol.http_messages import HttpRequest, HttpResponse
 from sts_async.credentials._sts_providers import Nobody
-from sts_async.credentials.web_identity import MOST_BYTES, WebIdentityProvider, _is_half
+from sts_async.credentials.web_identity import MAX_BYTES, WebIdentityProvider, _is_half
 from sts_async.shapes import PolicyDescriptorType
 from sts_async.testing import LocalSTS, Refuse, Unavailable
 
@@ -52,7 +52,7 @@ async def server(clocks: Any) -> AsyncIterator[LocalSTS]:
 
 
 @pytest.fixture
-def lender(server: LocalSTS, lend: Lend) -> Engine:
+def context(server: LocalSTS, lend: Lend) -> Engine:
     return lend(f"{server.url}/", credentials=Nobody())
 
 
@@ -81,11 +81,11 @@ class Acting:
 # -- the call -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_role_for_the_token_in_a_file(server: LocalSTS, lender: Engine, token_file: Path) -> None:
+async def test_a_role_for_the_token_in_a_file(server: LocalSTS, context: Engine, token_file: Path) -> None:
     """Not signed, and nobody is asked for credentials: the client's own source would raise."""
     provider = WebIdentityProvider(role_arn=ROLE, token_file=token_file, role_session_name="me")
 
-    credentials = [await provider.provide_credentials(lender) for _ in range(3)]
+    credentials = [await provider.provide_credentials(context) for _ in range(3)]
 
     holder = server.principal(credentials[0])
     assert holder is not None
@@ -104,7 +104,7 @@ async def test_a_client_takes_it_as_its_credentials(tmp_path: Path) -> None:
     assert identity.arn == "arn:aws:sts::123456789012:assumed-role/demo/me"
 
 
-async def test_a_token_of_the_programs_own(server: LocalSTS, lender: Engine, clocks: Any) -> None:
+async def test_a_token_of_the_programs_own(server: LocalSTS, context: Engine, clocks: Any) -> None:
     """Asked for at each fetch, and not kept."""
     asked = []
 
@@ -113,19 +113,19 @@ async def test_a_token_of_the_programs_own(server: LocalSTS, lender: Engine, clo
         return jwt(expires_at=clocks.wall + 60)
 
     provider = WebIdentityProvider(role_arn=ROLE, token=token)
-    await provider.provide_credentials(lender)
+    await provider.provide_credentials(context)
     clocks.advance(3600 - 30)
-    await provider.provide_credentials(lender)
+    await provider.provide_credentials(context)
 
     assert len(asked) == len(server.requests) == 2
 
 
-async def test_an_opaque_token_needs_no_dots(server: LocalSTS, lender: Engine, token_file: Path) -> None:
+async def test_an_opaque_token_needs_no_dots(server: LocalSTS, context: Engine, token_file: Path) -> None:
     """Those of OAuth 2.0 providers are anything."""
     put(token_file, "SENTINEL-opaque")
     provider = WebIdentityProvider(role_arn=ROLE, token_file=token_file, provider_id="www.amazon.com")
 
-    await provider.provide_credentials(lender)
+    await provider.provide_credentials(context)
 
     assert [served.code for served in server.requests] == [None]
 
@@ -158,11 +158,11 @@ def test_the_beginning_of_a_json_web_token_is_recognised(data: st.DataObject) ->
     assert _is_half(whole[:length]) == (length <= whole.rindex(".") + 1)
 
 
-async def test_ten_thousand_callers_read_and_call_once(server: LocalSTS, lender: Engine, token_file: Path) -> None:
+async def test_ten_thousand_callers_read_and_call_once(server: LocalSTS, context: Engine, token_file: Path) -> None:
     """F45."""
     provider = WebIdentityProvider(role_arn=ROLE, token_file=token_file)
 
-    await asyncio.gather(*(provider.provide_credentials(lender) for _ in range(10_000)))
+    await asyncio.gather(*(provider.provide_credentials(context) for _ in range(10_000)))
 
     assert len(server.requests) == 1
 
@@ -181,13 +181,13 @@ async def test_ten_thousand_callers_read_and_call_once(server: LocalSTS, lender:
     ids=repr,
 )
 async def test_a_file_that_stays_incomplete_is_read_four_times_and_named(
-    text: str | None, message: str, server: LocalSTS, lender: Engine, token_file: Path, clocks: Any
+    text: str | None, message: str, server: LocalSTS, context: Engine, token_file: Path, clocks: Any
 ) -> None:
     """F35: 50 ms apart; the error has the path and nothing of the content."""
     put(token_file, text)
 
     with pytest.raises(errors.CredentialsError, match=re.escape(f"'{token_file}' {message}")) as caught:
-        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
+        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(context)
 
     assert type(caught.value) is errors.CredentialsError
     assert clocks.slept == [0.05, 0.05, 0.05]
@@ -213,25 +213,27 @@ async def test_a_file_that_is_being_replaced_is_waited_for(
 
 
 async def test_a_file_that_is_missing_later_leaves_the_cached_credentials_in_use(
-    server: LocalSTS, lender: Engine, token_file: Path, clocks: Any
+    server: LocalSTS, context: Engine, token_file: Path, clocks: Any
 ) -> None:
     """F35: fatal at the start only."""
     provider = WebIdentityProvider(role_arn=ROLE, token_file=token_file)
-    first = await provider.provide_credentials(lender)
+    first = await provider.provide_credentials(context)
     put(token_file, None)
     clocks.advance(3600 - 30)
 
-    assert await provider.provide_credentials(lender) is first
+    assert await provider.provide_credentials(context) is first
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("kind", ["large", "directory", "fifo", "below a file"])
-async def test_what_is_no_token_file_is_refused_at_once(kind: str, lender: Engine, tmp_path: Path, clocks: Any) -> None:
+async def test_what_is_no_token_file_is_refused_at_once(
+    kind: str, context: Engine, tmp_path: Path, clocks: Any
+) -> None:
     """F35: a megabyte, a directory, or a FIFO that nobody writes to."""
     path = tmp_path / kind
     match kind:
         case "large":
-            path.write_text("SENTINEL." * (MOST_BYTES // 8))
+            path.write_text("SENTINEL." * (MAX_BYTES // 8))
         case "directory":
             path.mkdir()
         case "fifo":
@@ -241,25 +243,25 @@ async def test_what_is_no_token_file_is_refused_at_once(kind: str, lender: Engin
             (tmp_path / kind).write_text("")
 
     with pytest.raises(errors.CredentialsError, match=re.escape(f"no web identity token: '{path}': ")):
-        await soon(WebIdentityProvider(role_arn=ROLE, token_file=path).provide_credentials(lender))
+        await soon(WebIdentityProvider(role_arn=ROLE, token_file=path).provide_credentials(context))
 
     assert clocks.slept == []
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "\u2028", "\udfff"], ids=ascii)
-async def test_the_path_is_shown_on_one_line(lender: Engine, tmp_path: Path, name: str) -> None:
+async def test_the_path_is_shown_on_one_line(context: Engine, tmp_path: Path, name: str) -> None:
     """T45, T38: it may come from the environment."""
     with pytest.raises(errors.CredentialsError, match="no web identity token: '") as caught:
-        await WebIdentityProvider(role_arn=ROLE, token_file=tmp_path / name).provide_credentials(lender)
+        await WebIdentityProvider(role_arn=ROLE, token_file=tmp_path / name).provide_credentials(context)
 
     assert str(caught.value).isprintable()
 
 
-async def test_a_token_that_is_too_long_is_not_sent(server: LocalSTS, lender: Engine, token_file: Path) -> None:
+async def test_a_token_that_is_too_long_is_not_sent(server: LocalSTS, context: Engine, token_file: Path) -> None:
     put(token_file, "SENTINEL.x." + "y" * 20_000)
 
     with pytest.raises(errors.ParamValidationError, match="web_identity_token must have a length of 4 to 20000"):
-        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
+        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(context)
 
     assert not server.requests
 
@@ -295,7 +297,7 @@ async def test_a_directory_that_is_exchanged_as_kubernetes_does_it(
 
 
 async def test_the_file_is_read_off_the_event_loop(
-    lender: Engine, token_file: Path, monkeypatch: pytest.MonkeyPatch
+    context: Engine, token_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file system that hangs must not stop the program."""
     seen: set[int] = set()
@@ -307,7 +309,7 @@ async def test_the_file_is_read_off_the_event_loop(
         return opened(path, *arguments, **options)
 
     monkeypatch.setattr(os, "open", watched)
-    await WebIdentityProvider(role_arn=ROLE, token_file=token_file).fetch(lender)
+    await WebIdentityProvider(role_arn=ROLE, token_file=token_file).fetch(context)
 
     assert len(seen) == 1
     assert threading.get_ident() not in seen
@@ -321,25 +323,25 @@ async def test_a_refused_token_is_read_again_and_a_new_one_sent(
 ) -> None:
     """F17: it was replaced between reading and sending."""
     put(token_file, jwt(expires_at=clocks.wall - 1))
-    lender = lend(f"{server.url}/")
-    lender.shared.transport = Acting(
-        lender.shared.transport, lambda: token_file.write_text(jwt(expires_at=clocks.wall + 600))
+    context = lend(f"{server.url}/")
+    context.shared.transport = Acting(
+        context.shared.transport, lambda: token_file.write_text(jwt(expires_at=clocks.wall + 600))
     )
 
-    await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
+    await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(context)
 
     assert [served.code for served in server.requests] == ["ExpiredTokenException", None]
 
 
 @pytest.mark.parametrize("code", ["ExpiredTokenException", "InvalidIdentityToken"])
 async def test_a_refused_token_that_stays_is_sent_once_and_the_error_says_what_to_do(
-    code: str, server: LocalSTS, lender: Engine, token_file: Path
+    code: str, server: LocalSTS, context: Engine, token_file: Path
 ) -> None:
     """F17."""
     server.faults.add(Refuse(code, times=9))
 
     with pytest.raises(errors.ServiceError) as caught:
-        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
+        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(context)
 
     assert caught.value.code == code
     assert caught.value.__notes__ == [
@@ -353,28 +355,30 @@ async def test_a_new_token_that_is_refused_too_is_the_end(
 ) -> None:
     """F17: once, however often the file changes."""
     server.faults.add(Refuse("InvalidIdentityToken", times=9))
-    lender = lend(f"{server.url}/")
+    context = lend(f"{server.url}/")
     acts = [lambda number=number: token_file.write_text(jwt(expires_at=clocks.wall + number)) for number in range(1, 9)]
-    lender.shared.transport = Acting(lender.shared.transport, *acts)
+    context.shared.transport = Acting(context.shared.transport, *acts)
 
     with pytest.raises(errors.InvalidIdentityTokenException):
-        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
+        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(context)
 
     assert len(server.requests) == 2
 
 
-async def test_no_hint_where_the_token_is_not_to_blame(server: LocalSTS, lender: Engine, token_file: Path) -> None:
+async def test_no_hint_where_the_token_is_not_to_blame(server: LocalSTS, context: Engine, token_file: Path) -> None:
     """F17: the identity provider did not hand out the key that verifies tokens."""
     server.faults.add(Refuse("InvalidIdentityToken", message="Couldn't retrieve verification key from your provider"))
 
     with pytest.raises(errors.InvalidIdentityTokenException) as caught:
-        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lender)
+        await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(context)
 
     assert caught.value.retryable
     assert not hasattr(caught.value, "__notes__")
 
 
-async def test_a_function_is_not_asked_again_for_a_refused_token(server: LocalSTS, lender: Engine, clocks: Any) -> None:
+async def test_a_function_is_not_asked_again_for_a_refused_token(
+    server: LocalSTS, context: Engine, clocks: Any
+) -> None:
     """It may ask a person; what it gives is new already."""
     asked = []
 
@@ -383,7 +387,7 @@ async def test_a_function_is_not_asked_again_for_a_refused_token(server: LocalST
         return jwt(expires_at=clocks.wall - 1)
 
     with pytest.raises(errors.ExpiredTokenException):
-        await WebIdentityProvider(role_arn=ROLE, token=token).provide_credentials(lender)
+        await WebIdentityProvider(role_arn=ROLE, token=token).provide_credentials(context)
 
     assert len(asked) == len(server.requests) == 1
 
@@ -420,31 +424,31 @@ def environment(token_file: object, **more: str) -> dict[str, str]:
     return {"AWS_WEB_IDENTITY_TOKEN_FILE": str(token_file), "AWS_ROLE_ARN": ROLE, **more}
 
 
-async def test_the_environment_says_role_file_and_name(server: LocalSTS, lender: Engine, token_file: Path) -> None:
+async def test_the_environment_says_role_file_and_name(server: LocalSTS, context: Engine, token_file: Path) -> None:
     environ = environment(token_file, AWS_ROLE_SESSION_NAME="me")
     provider = WebIdentityProvider.from_environment(environ)
 
-    credentials = await provider.provide_credentials(lender)
+    credentials = await provider.provide_credentials(context)
 
     holder = server.principal(credentials)
     assert holder is not None
     assert holder.arn == "arn:aws:sts::123456789012:assumed-role/demo/me"
-    assert await provider.provide_credentials(lender) is credentials
+    assert await provider.provide_credentials(context) is credentials
 
 
 async def test_the_process_environment_is_the_usual_one(
-    server: LocalSTS, lender: Engine, token_file: Path, monkeypatch: pytest.MonkeyPatch
+    server: LocalSTS, context: Engine, token_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Read at each fetch: it may be set after the provider was made."""
     provider = WebIdentityProvider.from_environment()
     with pytest.raises(errors.CredentialsNotFound):
-        await provider.provide_credentials(lender)
+        await provider.provide_credentials(context)
     for name, value in environment(token_file).items():
         monkeypatch.setenv(name, value)
 
     holders = []
     for _ in range(2):
-        holders.append(server.principal(await provider.fetch(lender)))  # noqa: PERF401 - one after the other
+        holders.append(server.principal(await provider.fetch(context)))  # noqa: PERF401 - one after the other
 
     names = [holder.arn.rpartition("/")[2] for holder in holders if holder]
     assert re.fullmatch("sts-async-[0-9a-f]{16}", names[0])
@@ -452,14 +456,14 @@ async def test_the_process_environment_is_the_usual_one(
 
 
 @pytest.mark.parametrize("path", [None, "", "  "], ids=repr)
-async def test_without_a_token_file_there_is_nothing_to_provide(path: str | None, lender: Engine) -> None:
+async def test_without_a_token_file_there_is_nothing_to_provide(path: str | None, context: Engine) -> None:
     """A chain goes on: a role alone says nothing of web identities."""
     environ = environment(path)
     if path is None:
         del environ["AWS_WEB_IDENTITY_TOKEN_FILE"]
 
     with pytest.raises(errors.CredentialsNotFound, match=r"^AWS_WEB_IDENTITY_TOKEN_FILE is not set$"):
-        await WebIdentityProvider.from_environment(environ).provide_credentials(lender)
+        await WebIdentityProvider.from_environment(environ).provide_credentials(context)
 
 
 @pytest.mark.parametrize(
@@ -473,26 +477,26 @@ async def test_without_a_token_file_there_is_nothing_to_provide(path: str | None
     ids=str,
 )
 async def test_an_environment_that_says_half_of_it_is_a_failure(
-    changed: dict[str, str], message: str, lender: Engine, token_file: Path
+    changed: dict[str, str], message: str, context: Engine, token_file: Path
 ) -> None:
     """A chain stops: going on would silently take another identity, such as that of the node."""
     environ = {**environment(token_file), **changed}
 
     with pytest.raises(errors.CredentialsError, match=message) as caught:
-        await WebIdentityProvider.from_environment(environ).provide_credentials(lender)
+        await WebIdentityProvider.from_environment(environ).provide_credentials(context)
 
     assert type(caught.value) is errors.CredentialsError
 
 
 async def test_what_is_kept_serves_on_when_the_service_is_away(
-    server: LocalSTS, lender: Engine, token_file: Path, clocks: Any
+    server: LocalSTS, context: Engine, token_file: Path, clocks: Any
 ) -> None:
     provider = WebIdentityProvider.from_environment(environment(token_file))
-    first = await provider.provide_credentials(lender)
+    first = await provider.provide_credentials(context)
     server.faults.add(Unavailable(times=9))
     clocks.advance(7200)
 
-    assert await provider.provide_credentials(lender) is first
+    assert await provider.provide_credentials(context) is first
 
 
 def test_it_says_what_it_is() -> None:

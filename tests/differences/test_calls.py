@@ -83,7 +83,7 @@ async def test_timeouts_are_short_and_of_whole_attempts(boto: Boto) -> None:
     ours = await Config().resolve()
 
     assert (theirs.connect_timeout, theirs.read_timeout) == (60, 60)
-    assert (ours.connect_timeout, ours.read_timeout) == (3.1, 10)
+    assert (ours.connect_timeout, ours.attempt_timeout) == (3.1, 10)
 
 
 @line("the time of a whole call")

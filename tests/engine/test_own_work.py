@@ -17,7 +17,7 @@ from sts_async._runtime.threads import FILES
 from sts_async.credentials import AssumeRoleProvider, ProfileProvider, RefreshingProvider, cache, chain
 from sts_async.events import AttemptFinished, CredentialsRefreshed, Event
 from sts_async.handlers import OutgoingRequest
-from sts_async.protocols import Lender
+from sts_async.protocols import ProviderContext
 from sts_async.testing import LocalSTS
 
 TENANT: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="of no caller")
@@ -30,12 +30,12 @@ class Slow(RefreshingProvider):
         super().__init__()
         self.may_provide = asyncio.Event()
         self.fetched = 0
-        self.lenders: list[Lender] = []
+        self.contexts: list[ProviderContext] = []
         self.tenants: list[str] = []
 
-    async def fetch(self, lender: Lender) -> Credentials:
+    async def fetch(self, context: ProviderContext) -> Credentials:
         self.fetched += 1
-        self.lenders.append(lender)
+        self.contexts.append(context)
         self.tenants.append(TENANT.get())
         await self.may_provide.wait()
         return KEYS
@@ -49,13 +49,13 @@ class HangsOnce(Slow):
     def __init__(self, *, deaf: bool = False) -> None:
         super().__init__()
         self._deaf = deaf
-        self.let_go = asyncio.Event()
+        self.disown = asyncio.Event()
 
-    async def fetch(self, lender: Lender) -> Credentials:
+    async def fetch(self, context: ProviderContext) -> Credentials:
         self.fetched += 1
-        while self.fetched == 1 and not self.let_go.is_set():
+        while self.fetched == 1 and not self.disown.is_set():
             try:
-                await self.let_go.wait()
+                await self.disown.wait()
             except asyncio.CancelledError:
                 if not self._deaf:
                     raise
@@ -126,7 +126,7 @@ async def test_a_fetch_has_the_options_of_the_client_and_not_of_the_caller_that_
                 region="eu-west-3",
                 headers={"x-of-the-view": "2"},
                 handlers=[handler],
-                observer=seen.append,
+                observers=[seen.append],
                 retries=NoRetries(),
                 deadline=25,
             )
@@ -151,12 +151,12 @@ async def test_sources_are_lent_the_client_and_never_a_view() -> None:
         await sts.with_options(region="eu-west-3", deadline=3).get_credentials()
         engine = await sts._life.ready()
 
-    assert source.lenders == [engine.context]
+    assert source.contexts == [engine.context]
 
 
 def test_an_engine_cannot_be_lent() -> None:
     """G1: it has none of what sources take, so that a call's options cannot reach them by mistake."""
-    lent = {*Lender.__annotations__, "notify", "now", "send", "signed_by"} - {"endpoint"}
+    lent = {*ProviderContext.__annotations__, "notify", "now", "send", "signed_by"} - {"endpoint"}
 
     assert lent <= {*dir(ClientContext)}
     assert not lent & {*dir(Engine)}
@@ -183,7 +183,7 @@ async def test_a_source_that_hangs_once_is_asked_again(monkeypatch: pytest.Monke
             await sts.get_credentials()
 
         assert await sts.get_credentials() == KEYS
-        source.let_go.set()
+        source.disown.set()
     assert source.fetched == 2
 
 
@@ -193,7 +193,7 @@ class HangsOnceItself:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def provide_credentials(self, lender: Lender) -> Credentials:
+    async def provide_credentials(self, context: ProviderContext) -> Credentials:
         self.asked += 1
         if self.asked == 1:
             await asyncio.Event().wait()
@@ -229,7 +229,7 @@ class Files:
     def __init__(self, sts: Any, *, hang: bool = False) -> None:
         self.may_be_read = asyncio.Event()
         self.loads = 0
-        self._files = sts._life.surroundings.files if isinstance(sts, STSClient) else sts._surroundings.files
+        self._files = sts._life.settings_sources.files if isinstance(sts, STSClient) else sts._surroundings.files
         self._hang = hang
         self._files.load, self._load = self.load, self._files.load
 
@@ -318,9 +318,9 @@ async def test_a_fetch_that_was_given_up_replaces_nothing_newer(
     monkeypatch.setattr(cache, "GIVE_UP_SECONDS", 0.01)
 
     class Late(HangsOnce):
-        async def fetch(self, lender: Lender) -> Credentials:
+        async def fetch(self, context: ProviderContext) -> Credentials:
             number = self.fetched + 1
-            newer = await super().fetch(lender)
+            newer = await super().fetch(context)
             if number > 1:
                 return newer
             if fails:
@@ -332,7 +332,7 @@ async def test_a_fetch_that_was_given_up_replaces_nothing_newer(
         with pytest.raises(errors.CredentialsError, match="did not provide credentials"):
             await sts.get_credentials()
         assert await sts.get_credentials() == KEYS
-        source.let_go.set()
+        source.disown.set()
         await turns()
 
         assert await sts.get_credentials() == KEYS
@@ -344,8 +344,8 @@ async def test_each_caller_gets_an_error_of_its_own_from_a_source_of_the_program
     """F45: its traceback, and what is noted on it, are of one caller."""
 
     class Broken(Slow):
-        async def fetch(self, lender: Lender) -> Credentials:
-            await super().fetch(lender)
+        async def fetch(self, context: ProviderContext) -> Credentials:
+            await super().fetch(context)
             raise KeyError("vault")
 
     source = Broken()

@@ -20,7 +20,7 @@ from sts_async._runtime import timeouts
 from sts_async._shape.secret import SecretBytes
 from sts_async.credentials import EnvironmentProvider, StaticProvider
 from sts_async.operations import ASSUME_ROLE, GET_CALLER_IDENTITY, GET_SESSION_TOKEN
-from sts_async.protocols import Lender
+from sts_async.protocols import ProviderContext
 from sts_async.retries import AdaptiveRetries, NoRetries, StandardRetries
 from sts_async.retries._policies import QUOTA, RETRY_COST
 from sts_async.shapes import AssumeRoleRequest, Credentials, GetCallerIdentityRequest, GetSessionTokenRequest
@@ -112,7 +112,7 @@ class Hanging:
         await asyncio.Event().wait()
         raise AssertionError
 
-    async def provide_credentials(self, lender: Lender) -> Credentials:
+    async def provide_credentials(self, context: ProviderContext) -> Credentials:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -314,7 +314,7 @@ class Renewable:
         self.key_ids = list(key_ids)
         self.refused: list[str] = []
 
-    async def provide_credentials(self, lender: Lender) -> Credentials:
+    async def provide_credentials(self, context: ProviderContext) -> Credentials:
         return Credentials(access_key_id=self.key_ids[0], secret_access_key="SENTINEL-secret")
 
     def invalidate(self, access_key_id: str) -> None:
@@ -527,7 +527,7 @@ async def test_a_retry_whose_credentials_cannot_be_had_costs_no_quota() -> None:
     class Failing:
         asked = 0
 
-        async def provide_credentials(self, lender: Lender) -> Credentials:
+        async def provide_credentials(self, context: ProviderContext) -> Credentials:
             self.asked += 1
             if self.asked == 2:
                 raise errors.CredentialsError("gone")

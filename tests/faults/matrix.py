@@ -105,14 +105,14 @@ class Row:
 
     def config(self) -> Config:
         """Return the options, with those that all rows share."""
-        return Config(**{"connect_timeout": TIMEOUT, "read_timeout": TIMEOUT, **self.options})
+        return Config(**{"connect_timeout": TIMEOUT, "attempt_timeout": TIMEOUT, **self.options})
 
     def bound(self) -> float:
         """Return the seconds for each call."""
         if self.within is not None:
             return self.within
         throttled = isinstance(self.gives, Fails) and self.gives.error.throttled
-        return longest(self.gives.attempts, each=self.options.get("read_timeout", TIMEOUT), throttled=throttled)
+        return longest(self.gives.attempts, each=self.options.get("attempt_timeout", TIMEOUT), throttled=throttled)
 
 
 def longest(attempts: int, *, each: float, throttled: bool = False) -> float:

@@ -19,7 +19,7 @@ from sts_async import STSClient
 T = TypeVar("T")
 
 WHY = "the test says so"  # the message of each cancellation
-MOST_STEPS = 200  # far more than any call has: what goes on for ever is noticed
+MAX_STEPS = 200  # far more than any call has: what goes on for ever is noticed
 SETTLE = 5.0  # s of the loop's clock; only a test that fails waits for so long
 
 
@@ -151,7 +151,7 @@ async def at_every_step(run: Run) -> Sweep:
             if not reached:
                 break
             hit += 1
-            assert at < MOST_STEPS, "no end in sight"
+            assert at < MAX_STEPS, "no end in sight"
     return Sweep(hit, left)
 
 

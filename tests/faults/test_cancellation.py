@@ -468,8 +468,8 @@ async def test_a_client_can_be_closed_at_any_point_of_a_refresh(
         def close() -> None:
             closing.append(asyncio.create_task(sts.aclose()))
 
-        async def fetch_stepped(lender: Any) -> Any:
-            return await Stepped(fetch(lender), at=at, moment=moment, do=close)
+        async def fetch_stepped(context: Any) -> Any:
+            return await Stepped(fetch(context), at=at, moment=moment, do=close)
 
         monkeypatch.setattr(role, "fetch", fetch_stepped)
         await sts.__aenter__()

@@ -51,13 +51,13 @@ class Stubborn(RefreshingProvider):
 
     def __init__(self) -> None:
         super().__init__()
-        self.begun, self.let_go = asyncio.Event(), asyncio.Event()
+        self.begun, self.disown = asyncio.Event(), asyncio.Event()
 
-    async def fetch(self, lender: Any) -> Credentials:
+    async def fetch(self, context: Any) -> Credentials:
         self.begun.set()
-        while not self.let_go.is_set():
+        while not self.disown.is_set():
             try:
-                await self.let_go.wait()
+                await self.disown.wait()
             except asyncio.CancelledError:
                 continue
         return KEYS
@@ -72,7 +72,7 @@ async def test_closing_is_bounded_by_no_source(server: LocalSTS, monkeypatch: py
     await soon(source.begun.wait())
     await soon(asyncio.gather(sts.aclose(), sts.aclose()))
     outcomes = await soon(asyncio.gather(*calls, return_exceptions=True))
-    source.let_go.set()
+    source.disown.set()
 
     assert [type(outcome) for outcome in outcomes] == [ClientClosedError] * 3
     assert await left_by(sts) == []
@@ -103,7 +103,7 @@ async def test_closing_ends_a_call_that_waits_for_a_provider_of_the_programs_own
     """F55: until the provider returns, or the deadline of the call."""
 
     class Slow:
-        async def provide_credentials(self, lender: object) -> Credentials:
+        async def provide_credentials(self, context: object) -> Credentials:
             asked.set()
             await asyncio.Event().wait()
             return server.credentials

@@ -204,9 +204,9 @@ wait = f"while [ ! -e {go_on} ]; do sleep 0.05; done; printf done"
 async def main():
     running = [
         asyncio.create_task(process.run(["/bin/sh", "-c", wait], seconds=600, most=100))
-        for _ in range(process.MOST_PROCESSES + 1)
+        for _ in range(process.MAX_PROCESSES + 1)
     ]
-    await until(lambda: process.PROCESSES.running == process.MOST_PROCESSES)
+    await until(lambda: process.PROCESSES.running == process.MAX_PROCESSES)
     fork(END_OF_CHILD)
     os.wait()
     Path(go_on).touch()
@@ -230,9 +230,9 @@ from sts_async._runtime import process
 async def main():
     tasks = [
         asyncio.create_task(process.run(["sleep", "1000"], seconds=600, most=100))
-        for _ in range(process.MOST_PROCESSES + 1)
+        for _ in range(process.MAX_PROCESSES + 1)
     ]
-    await until(lambda: process.PROCESSES.running == process.MOST_PROCESSES)
+    await until(lambda: process.PROCESSES.running == process.MAX_PROCESSES)
     pid = os.fork()
     if not pid:
         status = 1

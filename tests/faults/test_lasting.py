@@ -32,7 +32,7 @@ class Odd(RefreshingProvider):
         self.fetched = 0
         self.raises: BaseException | None = None
 
-    async def fetch(self, lender: Any) -> Credentials:
+    async def fetch(self, context: Any) -> Credentials:
         self.fetched += 1
         if self.raises is not None:
             raise self.raises
@@ -121,7 +121,7 @@ from sts_async.shapes import Credentials
 
 class Source(RefreshingProvider):
     fetched = 0
-    async def fetch(self, lender):
+    async def fetch(self, context):
         self.fetched += 1
         if self.fetched == 2:
             raise {"SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt}[sys.argv[1]](7)
@@ -183,7 +183,7 @@ async def test_when_the_quota_is_used_up_calls_fail_fast_with_the_error_of_the_s
     assert attempts == [3] * (retries // 2) + [2] * (retries % 2) + [1] * (25 - retries // 2 - retries % 2)
 
 
-MEMORY = """
+ERROR_CACHE_TTL = """
 import asyncio, gc, json, os, sys
 from datetime import datetime, UTC
 from sts_async import STSClient
@@ -240,7 +240,7 @@ FLAT = 500  # blocks of memory: one for every 16 refreshes would be more
 @pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="descriptors cannot be counted")  # noqa: PTH112
 async def test_after_ten_thousand_refreshes_and_calls_nothing_has_grown() -> None:
     """F61: on a virtual clock, more than a year of one identity, in a process without the watches of the tests."""
-    status, out, err = await run_script(MEMORY, ANSWER, ROLE, "10000")
+    status, out, err = await run_script(ERROR_CACHE_TTL, ANSWER, ROLE, "10000")
     seen = json.loads(out)
     before, after = seen["before"], seen["after"]
 

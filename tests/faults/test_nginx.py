@@ -292,7 +292,7 @@ async def test_a_server_that_closes_every_connection_is_served_correctly(
 
 async def test_an_nginx_that_hangs_is_a_timeout(front: Daemon, ports: Ports) -> None:
     """F21: the system accepts connections for it, and requests; all end in time, and what comes later is served."""
-    async with client_at(url(ports, "odd", "/page"), read_timeout=0.5, max_attempts=1) as client:
+    async with client_at(url(ports, "odd", "/page"), attempt_timeout=0.5, max_attempts=1) as client:
         with front.hanging():
             caught = await failures(client, callers=50, within=SOON)
         await failures(client, callers=1)

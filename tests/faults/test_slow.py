@@ -30,8 +30,8 @@ from sts_async._runtime.name_lookups import LOOK_UPS, THREADS
 from sts_async.retries import StandardRetries
 
 SHORT = 0.4  # s for an attempt, on the loop's clock
-ONCE = {"read_timeout": SHORT, "max_attempts": 1}
-PATIENT = {"read_timeout": 0.8}
+ONCE = {"attempt_timeout": SHORT, "max_attempts": 1}
+PATIENT = {"attempt_timeout": 0.8}
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"
 PACE = 0.05  # s between drops
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -68,7 +68,7 @@ LATE: dict[str, Any] = {"retryable": True, "throttled": False, "recoverable": Tr
         "F21 no headers, three times",
         [SLOW["F21 no headers"]],
         Fails(errors.AttemptTimeout, attempts=3, **LATE),
-        options={"read_timeout": SHORT},
+        options={"attempt_timeout": SHORT},
         after=3 * SHORT,
     ),
     *(recovers(f"{name}, once", SLOW[name], options=PATIENT) for name in ("F21 no headers", "F21 half of the body")),
@@ -96,7 +96,7 @@ async def test_an_attempt_ends_in_its_time(row: Row, callers: int) -> None:
 async def test_a_handshake_that_hangs(callers: int) -> None:
     """F27: it is bounded by the seconds for a connection, not by those for an attempt."""
     options: dict[str, Any] = {
-        "config": Config(connect_timeout=SHORT, read_timeout=5),
+        "config": Config(connect_timeout=SHORT, attempt_timeout=5),
         "retries": StandardRetries(max_attempts=2, quota=AMPLE),
     }
     silent = Act(end=End.OPEN)
@@ -136,7 +136,7 @@ def look_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
 
 async def calls_to(host: str, *, callers: int, call: Callable[..., Any] = assume_role) -> list[Any]:
     """Have that many callers call at once, at a host that is not this one."""
-    config = Config(read_timeout=SHORT, allow_http=True)
+    config = Config(attempt_timeout=SHORT, allow_http=True)
     policy = StandardRetries(max_attempts=2, quota=AMPLE)
     options: dict[str, Any] = {"region": "us-east-1", "credentials": KEYS, "config": config, "retries": policy}
     async with STSClient(endpoint_url=f"http://{host}/", **options) as client:

@@ -28,7 +28,7 @@ from support import KEYS, ROLE, put_into
 from sts_async import STSClient, errors
 from sts_async.credentials import AssumeRoleProvider, CachingProvider, WebIdentityProvider
 from sts_async.credentials._schedule import Schedule
-from sts_async.events import CredentialsKept
+from sts_async.events import CredentialsRefreshFailed
 from sts_async.retries import NoRetries, StandardRetries
 from sts_async.shapes import Credentials
 from sts_async.testing import LocalSTS, Skew
@@ -226,7 +226,9 @@ async def test_a_role_that_is_refused_behind_its_callers_is_told_to_observers() 
     events: list[object] = []
     await refused_behind(events)
 
-    assert [type(event) for event in events if isinstance(event, CredentialsKept)] == [CredentialsKept]
+    assert [type(event) for event in events if isinstance(event, CredentialsRefreshFailed)] == [
+        CredentialsRefreshFailed
+    ]
 
 
 # -- a token in a file ----------------------------------------------------------------------------------------------

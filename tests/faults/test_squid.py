@@ -342,7 +342,7 @@ async def test_a_proxy_that_hangs_is_a_timeout(by: By, proxy: Daemon, ports: Por
     """F28: with TLS, nothing was sent by then."""
     locked = at(ports, "locked", user=known())
     with proxy.hanging():
-        async with by(scheme=scheme, proxy=locked, read_timeout=0.5, max_attempts=1) as client:
+        async with by(scheme=scheme, proxy=locked, attempt_timeout=0.5, max_attempts=1) as client:
             caught = await failures(client, callers=50, within=SOON)
 
     timeouts = errors.ConnectTimeout if scheme == "https" else errors.ConnectTimeout | errors.AttemptTimeout

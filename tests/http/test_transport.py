@@ -199,7 +199,7 @@ async def test_an_answer_that_does_not_come_whole_is_a_timeout(raw_server: Start
     server = await raw_server(handler=stall)
 
     with pytest.raises(errors.AttemptTimeout) as caught:
-        await send(server.url, read_timeout=0.05)
+        await send(server.url, attempt_timeout=0.05)
 
     assert isinstance(caught.value, TimeoutError)
     assert caught.value.retryable
@@ -217,7 +217,7 @@ async def test_endless_100_continue_is_a_timeout(raw_server: Start) -> None:
     server = await raw_server(handler=continue_for_ever)
 
     with pytest.raises((errors.AttemptTimeout, errors.ResponseParseError)):
-        await send(server.url, read_timeout=0.1)
+        await send(server.url, attempt_timeout=0.1)
 
 
 async def test_a_server_that_never_finishes_the_handshake_is_a_connect_timeout(raw_server: Start) -> None:
@@ -455,7 +455,7 @@ async def test_closing_ends_what_is_under_way_and_what_waits(raw_server: Start, 
 
     server = await raw_server(handler=stall)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
-        transport = AiohttpTransport(session=session if given else None, max_connections=1, read_timeout=60)
+        transport = AiohttpTransport(session=session if given else None, max_connections=1, attempt_timeout=60)
         calls = [asyncio.create_task(transport.send(post(server.url))) for _ in range(3)]
         await until(lambda: server.requests)
 

@@ -23,11 +23,11 @@ from support import RawServer, http
 from sts_async import Config, STSClient, errors
 from sts_async._engine.build import transport_of
 from sts_async._http import transport as _transport
-from sts_async._http.transport import MOST_ROUTES, USER_AGENT, AiohttpTransport
+from sts_async._http.transport import MAX_ROUTES, USER_AGENT, AiohttpTransport
 from sts_async._protocol.http_messages import HttpRequest, HttpResponse
 from sts_async._runtime import forks
 from sts_async._shape.secret import Secret, SecretBytes
-from sts_async.config import Surroundings
+from sts_async.config import SettingsSources
 from sts_async.testing import LocalSTS
 
 Start = Callable[..., Awaitable[RawServer]]
@@ -195,7 +195,7 @@ async def test_the_credentials_of_a_proxy_are_hidden_and_go_with_the_options() -
     assert pickle.loads(pickle.dumps(config)) == config
     assert (config.proxy, config.https_proxy) == (url, url)
     assert "SENTINEL" not in repr(config)
-    assert "SENTINEL" not in repr(Surroundings(Config(), {"https_proxy": url}).variables)
+    assert "SENTINEL" not in repr(SettingsSources(Config(), {"https_proxy": url}).variables)
 
 
 SOCKS = "socks5h://user:SENTINEL-password@127.0.0.1:9"
@@ -330,7 +330,7 @@ async def test_a_proxy_that_hangs_is_a_timeout(raw_server: Start) -> None:
     proxy = await raw_server(handler=silent)
 
     with pytest.raises(errors.ConnectTimeout, match="by the proxy"):
-        await send(f"https://{HOST}/", proxy=with_password(proxy), read_timeout=0.1)
+        await send(f"https://{HOST}/", proxy=with_password(proxy), attempt_timeout=0.1)
 
 
 async def test_a_proxy_that_is_not_one_ends_in_a_typed_error(raw_server: Start) -> None:
@@ -614,11 +614,11 @@ async def test_what_is_kept_about_urls_is_bounded() -> None:
     """T52."""
     transport = AiohttpTransport()
 
-    for number in range(2 * MOST_ROUTES + 1):
+    for number in range(2 * MAX_ROUTES + 1):
         url = f"https://{number}.example/"
         transport._keep(url, transport._new_route(url))
 
-    assert 0 < len(transport._routes) <= MOST_ROUTES
+    assert 0 < len(transport._routes) <= MAX_ROUTES
 
 
 async def test_the_user_agent_ends_with_what_was_given(raw_server: Start) -> None:
@@ -664,7 +664,7 @@ import asyncio, os, sys
 from sts_async._protocol.http_messages import HttpRequest
 from sts_async._http.transport import AiohttpTransport
 
-transport = AiohttpTransport(read_timeout=120)
+transport = AiohttpTransport(attempt_timeout=120)
 
 async def once():
     return (await transport.send(HttpRequest("GET", sys.argv[1], {}))).status
@@ -712,7 +712,7 @@ async def test_what_a_forked_process_inherits_is_not_closed_in_it(raw_server: St
     transport = AiohttpTransport()
     await transport.send(post(server.url))
 
-    transport.start_afresh()
+    transport.reset_after_fork()
     await transport.send(post(server.url))
     await transport.aclose()
     connector: Any = _transport._INHERITED.pop()

@@ -15,8 +15,8 @@ from sts_async import (
     CallFinished,
     ConfigurationError,
     CredentialsInvalidated,
-    CredentialsKept,
     CredentialsRefreshed,
+    CredentialsRefreshFailed,
     Event,
     RetryScheduled,
     STSClient,
@@ -24,7 +24,7 @@ from sts_async import (
 )
 from sts_async.credentials import RefreshingProvider
 from sts_async.observers import LoggingObserver
-from sts_async.protocols import Lender
+from sts_async.protocols import ProviderContext
 from sts_async.shapes import Credentials
 from sts_async.testing import LocalSTS, Refuse, Throttle
 
@@ -34,8 +34,8 @@ DENIED = errors.ServiceError("no", code="AccessDenied", status=403, request_id="
 LOST = errors.ConnectionLost("reset")
 
 
-def kept(source: str = "vault") -> CredentialsKept:
-    return CredentialsKept(source=source, access_key_id="AKIAOLD", expiration=None, error=LOST)
+def kept(source: str = "vault") -> CredentialsRefreshFailed:
+    return CredentialsRefreshFailed(source=source, access_key_id="AKIAOLD", expiration=None, error=LOST)
 
 
 def refreshed(source: str = "vault") -> CredentialsRefreshed:
@@ -166,7 +166,7 @@ class Away(RefreshingProvider):
         super().__init__()
         self.clocks, self.away = clocks, False
 
-    async def fetch(self, lender: Lender) -> Credentials:
+    async def fetch(self, context: ProviderContext) -> Credentials:
         if self.away:
             raise errors.ConnectError("refused")
         return attrs.evolve(KEYS, expiration=datetime.fromtimestamp(self.clocks.wall + 3600, UTC))

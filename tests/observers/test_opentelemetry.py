@@ -24,8 +24,8 @@ from sts_async import (
     CallFinished,
     Credentials,
     CredentialsInvalidated,
-    CredentialsKept,
     CredentialsRefreshed,
+    CredentialsRefreshFailed,
     Event,
     RetryScheduled,
     STSClient,
@@ -33,7 +33,7 @@ from sts_async import (
 )
 from sts_async.observers import OpenTelemetryObserver
 from sts_async.observers._words import BUCKETS
-from sts_async.observers.opentelemetry import MOST_WAITING, _where
+from sts_async.observers.opentelemetry import MAX_WAITING, _where
 from sts_async.testing import Delay, LocalSTS, Refuse, Reset, Throttle, Unavailable
 
 Connect = Callable[..., Awaitable[STSClient]]
@@ -269,7 +269,7 @@ async def test_a_task_that_goes_on_keeps_few_attempts_of_cancelled_calls(exporte
         exported.observer(AttemptFinished(operation="AssumeRole", attempt=1, endpoint="", error=LOST))
     (waiting,) = exported.observer._attempts._of.values()
 
-    assert len(waiting) == MOST_WAITING
+    assert len(waiting) == MAX_WAITING
 
 
 async def test_the_error_of_an_attempt_is_not_kept(exported: Exported) -> None:
@@ -332,7 +332,7 @@ async def test_nested_calls_with_a_source_that_calls_in_the_same_task(
     inner = await connect(exported.observer)
 
     class Source:
-        async def provide_credentials(self, lender: object) -> Credentials:
+        async def provide_credentials(self, context: object) -> Credentials:
             return (await inner.assume_role(**CALL)).credentials
 
     sts = await connect(exported.observer, credentials=Source())
@@ -384,7 +384,7 @@ async def test_what_happens_is_measured(server: LocalSTS, connect: Connect, expo
 def test_credentials_are_measured_by_source(exported: Exported) -> None:
     ends = datetime(2026, 1, 1, tzinfo=UTC)
     exported.observer(CredentialsRefreshed(source="vault", access_key_id="A", expiration=ends, seconds=0.25))
-    exported.observer(CredentialsKept(source="vault", access_key_id="A", expiration=ends, error=LOST))
+    exported.observer(CredentialsRefreshFailed(source="vault", access_key_id="A", expiration=ends, error=LOST))
     exported.observer(CredentialsInvalidated(operation="AssumeRole", access_key_id="A", code="ExpiredToken"))
     counts = exported.counts()
 
@@ -401,7 +401,7 @@ def test_a_server_cannot_make_series(exported: Exported) -> None:
         exported.observer(AttemptFinished(operation=name, attempt=1, endpoint="", error=error))
         exported.observer(RetryScheduled(operation=name, attempt=1, delay=0, error=error))
         exported.observer(CallFinished(operation=name, endpoint="", attempts=1, error=error))
-        exported.observer(CredentialsKept(source="vault", access_key_id="A", expiration=None, error=error))
+        exported.observer(CredentialsRefreshFailed(source="vault", access_key_id="A", expiration=None, error=error))
         exported.observer(CredentialsInvalidated(operation=name, access_key_id="A", code=error.code))
 
     exported.observer(CredentialsRefreshed(source="vault", access_key_id="A", expiration=None, seconds=0.25))

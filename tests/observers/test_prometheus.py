@@ -15,8 +15,8 @@ from sts_async import (
     CallFinished,
     ConfigurationError,
     CredentialsInvalidated,
-    CredentialsKept,
     CredentialsRefreshed,
+    CredentialsRefreshFailed,
     RetryScheduled,
     STSClient,
     errors,
@@ -74,7 +74,7 @@ def test_credentials_are_counted_by_source(registry: CollectorRegistry) -> None:
     observer = PrometheusObserver(registry)
     observer(CredentialsRefreshed(source="vault", access_key_id="A", expiration=ENDS, seconds=0.25))
     observer(CredentialsRefreshed(source="static", access_key_id="A", expiration=None, seconds=0.25))
-    observer(CredentialsKept(source="vault", access_key_id="A", expiration=ENDS, error=LOST))
+    observer(CredentialsRefreshFailed(source="vault", access_key_id="A", expiration=ENDS, error=LOST))
     observer(CredentialsInvalidated(operation="AssumeRole", access_key_id="A", code="ExpiredToken"))
     found = series(registry)
 
@@ -96,7 +96,7 @@ def test_a_server_cannot_make_series(registry: CollectorRegistry) -> None:
         observer(AttemptFinished(operation=name, attempt=1, endpoint="", error=error))
         observer(RetryScheduled(operation=name, attempt=1, delay=0, error=error))
         observer(CallFinished(operation=name, endpoint="", attempts=1, error=error))
-        observer(CredentialsKept(source="vault", access_key_id="A", expiration=None, error=error))
+        observer(CredentialsRefreshFailed(source="vault", access_key_id="A", expiration=None, error=error))
         observer(CredentialsInvalidated(operation=name, access_key_id="A", code=error.code))
         if number >= 150:
             counts.add(len(series(registry)))

@@ -113,7 +113,7 @@ def test_what_somebody_has_set_stays(clock: ServiceClock) -> None:
 
 
 def refusal(code: str) -> ServiceError:
-    return ServiceError.of(code, 403)("no", code=code, status=403)
+    return ServiceError.class_for(code, 403)("no", code=code, status=403)
 
 
 @pytest.mark.parametrize("code", sorted(CODES))

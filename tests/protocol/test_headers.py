@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sts_async._protocol.headers import LONGEST, OWN_HEADERS, checked_headers
+from sts_async._protocol.headers import MAX_VALUE, OWN_HEADERS, checked_headers
 from sts_async.errors import ConfigurationError
 
 
@@ -34,7 +34,7 @@ def test_what_is_no_name_is_refused(name: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["SENTINEL\r\nX-Evil: 1", "SENTINEL\0", "\xe9", "\x7f", "x" * (LONGEST + 1), 1, None, b"x"]
+    "value", ["SENTINEL\r\nX-Evil: 1", "SENTINEL\0", "\xe9", "\x7f", "x" * (MAX_VALUE + 1), 1, None, b"x"]
 )
 def test_what_is_no_value_is_refused_without_being_shown(value: Any) -> None:
     """T5."""

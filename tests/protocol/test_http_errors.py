@@ -49,7 +49,7 @@ def test_a_refusal_names_a_status_and_a_host(status: int, headers: dict[str, str
 def test_a_refusal_is_known_by_its_codes(header: str | None, body: bytes, codes: tuple[str, ...], text: str) -> None:
     """T15: an error code has letters only; whatever else is in its place is not shown."""
     headers = {} if header is None else {"x-amzn-errortype": header}
-    refused = Refusal.of(HttpResponse(400, headers, SecretBytes(body)))
+    refused = Refusal.from_response(HttpResponse(400, headers, SecretBytes(body)))
 
     assert (refused.codes, str(refused)) == (codes, text)
 
@@ -67,7 +67,7 @@ SENT = HttpRequest(
 def test_what_was_sent_in_secret_is_no_code(secret: str) -> None:
     """G12: a token may have letters only, as a code has."""
     body = json.dumps({"error": secret, "code": "AccessDenied"}).encode()
-    refused = Refusal.of(HttpResponse(400, {"x-amzn-errortype": secret}, SecretBytes(body)), sent=SENT)
+    refused = Refusal.from_response(HttpResponse(400, {"x-amzn-errortype": secret}, SecretBytes(body)), sent=SENT)
 
     assert refused.codes == ("AccessDenied",)
 

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from test_secrets import shown
 
-from sts_async._protocol.json_documents import MAX_NESTED, MOST_BYTES, Names, read_credentials, read_object
+from sts_async._protocol.json_documents import MAX_BYTES, MAX_NESTED, Names, read_credentials, read_object
 from sts_async._shape.secret import Secret
 from sts_async.errors import CredentialsError
 from sts_async.shapes import Credentials
@@ -210,8 +210,8 @@ def test_a_strange_value_is_no_key_and_no_time(value: str) -> None:
 def test_a_document_is_at_most_64_kib() -> None:
     whole = json.dumps(document()).encode()
 
-    assert read_object(whole.ljust(MOST_BYTES), what="it").reveal() == document()
-    assert str(refused(whole.ljust(MOST_BYTES + 1))) == "it is larger than 65536 bytes"
+    assert read_object(whole.ljust(MAX_BYTES), what="it").reveal() == document()
+    assert str(refused(whole.ljust(MAX_BYTES + 1))) == "it is larger than 65536 bytes"
 
 
 def test_a_document_does_not_show_itself() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sts_async import shapes
-from sts_async._protocol.lifetime import GRACE, LONGEST, bounded
+from sts_async._protocol.lifetime import GRACE, MAX_LIFETIME, bounded
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -34,7 +34,7 @@ def test_an_expiration_is_kept_or_brought_down_never_put_off(
 ) -> None:
     """F50: believing a longer life than was granted ends in calls with expired keys."""
     found = expiration_after(NOW + lifetime, requested=requested, default=default) - NOW
-    longest = LONGEST if requested is None else timedelta(seconds=requested) + GRACE
+    longest = MAX_LIFETIME if requested is None else timedelta(seconds=requested) + GRACE
 
     assert found <= max(lifetime, timedelta())
     assert found <= longest

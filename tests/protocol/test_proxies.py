@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sts_async._config.options import ADDRESS, PRODUCTS, Kind, Option
-from sts_async._protocol.proxies import Proxies, Proxy, ProxySetting, is_excepted, is_near, is_proxy
+from sts_async._protocol.proxies import Proxies, Proxy, ProxySetting, bypasses_proxy, is_excepted, is_proxy
 from sts_async._shape.secret import Secret
 from sts_async.errors import ConfigurationError
 
-BOTH = Proxies(https=Proxy.at("http://secure.example:1"), http=Proxy.at("http://plain.example:2"))
+BOTH = Proxies(https=Proxy.from_url("http://secure.example:1"), http=Proxy.from_url("http://plain.example:2"))
 
 labels = st.sampled_from(["a", "b", "ab", "example", "Com", "x-1"])
 names = st.lists(labels, min_size=1, max_size=4).map(".".join)
@@ -98,8 +98,8 @@ def test_this_host_its_link_and_the_metadata_services_are_always_reached_directl
     """T25: keys go there, or come from there."""
     netloc = f"[{host}]" if ":" in host else host
 
-    assert is_near(host)
-    assert BOTH.of(f"{scheme}://{netloc}:8080/latest/meta-data?x=1") is None
+    assert bypasses_proxy(host)
+    assert BOTH.for_url(f"{scheme}://{netloc}:8080/latest/meta-data?x=1") is None
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_this_host_its_link_and_the_metadata_services_are_always_reached_directl
 def test_everything_else_goes_by_the_proxy_of_its_scheme(host: str) -> None:
     netloc = f"[{host}]" if ":" in host else host
 
-    assert not is_near(host)
-    assert BOTH.of(f"https://{netloc}/") is BOTH.https
-    assert BOTH.of(f"http://{netloc}/") is BOTH.http
+    assert not bypasses_proxy(host)
+    assert BOTH.for_url(f"https://{netloc}/") is BOTH.https
+    assert BOTH.for_url(f"http://{netloc}/") is BOTH.http
     assert Proxies(https=BOTH.https, exceptions="*").of(f"https://{netloc}/") is None
     assert Proxies(https=BOTH.https).of(f"http://{netloc}/") is None
 
@@ -119,9 +119,9 @@ def test_the_port_of_an_exception_is_the_one_that_is_connected_to() -> None:
     """Also where the URL leaves it to the scheme."""
     proxies = Proxies(https=BOTH.https, http=BOTH.http, exceptions="sts.example:443")
 
-    assert proxies.of("https://sts.example/") is None
-    assert proxies.of("https://sts.example:8443/") is BOTH.https
-    assert proxies.of("http://sts.example/") is BOTH.http
+    assert proxies.for_url("https://sts.example/") is None
+    assert proxies.for_url("https://sts.example:8443/") is BOTH.https
+    assert proxies.for_url("http://sts.example/") is BOTH.http
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_the_port_of_an_exception_is_the_one_that_is_connected_to() -> None:
     ],
 )
 def test_the_url_of_a_proxy_is_taken_apart(url: str, place: str, authority: str, pair: bytes | None) -> None:
-    proxy = Proxy.at(url)
+    proxy = Proxy.from_url(url)
     authorization = proxy.authorization
 
     assert (proxy.url, proxy.authority) == (place, authority)
@@ -167,7 +167,7 @@ def test_the_url_of_a_proxy_is_taken_apart(url: str, place: str, authority: str,
 def test_what_is_no_proxy_is_refused_without_being_quoted(url: str) -> None:
     """T26: control characters could add headers, and a password in a message gets into logs."""
     with pytest.raises(ConfigurationError, match=r"a proxy (must|has)") as caught:
-        Proxy.at(url)
+        Proxy.from_url(url)
 
     frames, frame = [], caught.value.__traceback__
     while frame is not None:
@@ -179,7 +179,7 @@ def test_what_is_no_proxy_is_refused_without_being_quoted(url: str) -> None:
 
 def test_no_password_is_shown() -> None:
     """T26."""
-    proxy = Proxy.at("http://user:SENTINEL@proxy.example")
+    proxy = Proxy.from_url("http://user:SENTINEL@proxy.example")
 
     assert "SENTINEL" not in repr(proxy)
     assert (proxy.authorization or "").removeprefix("Basic ") not in repr(Proxies(http=proxy))
@@ -190,14 +190,14 @@ def test_a_setting_is_read_when_a_request_would_go_by_it() -> None:
     socks = ProxySetting(url=Secret("socks5h://u:SENTINEL@proxy.example:1080"), origin="HTTPS_PROXY")
     proxies = Proxies(https=socks, http=BOTH.http, exceptions="direct.example")
 
-    assert proxies.of("https://direct.example/") is None
-    assert proxies.of("https://127.0.0.1/") is None
-    assert proxies.of("http://sts.example/") is BOTH.http
+    assert proxies.for_url("https://direct.example/") is None
+    assert proxies.for_url("https://127.0.0.1/") is None
+    assert proxies.for_url("http://sts.example/") is BOTH.http
     with pytest.raises(
         ConfigurationError,
         match=r"^HTTPS_PROXY must be an http:// or https:// URL .* requests for sts\.example\. SOCKS",
     ) as caught:
-        proxies.of("https://sts.example/")
+        proxies.for_url("https://sts.example/")
     assert "SENTINEL" not in f"{caught.value} {proxies!r}"
     assert str(caught.value).endswith("Add sts.example to NO_PROXY to connect directly.")
     assert Proxies(https=socks, exceptions="sts.example").of("https://sts.example/") is None

@@ -10,29 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sts_async._protocol import urls as hosts
-from sts_async._protocol.urls import Place, is_target, is_within, take_apart
+from sts_async._protocol.urls import HttpURL, is_target, is_within, parse_http_url
 from sts_async.errors import InvalidEndpoint
 
 
 @pytest.mark.parametrize(
     ("url", "place", "again"),
     [
-        ("http://127.0.0.1", Place(scheme="http", host="127.0.0.1"), "http://127.0.0.1/"),
+        ("http://127.0.0.1", HttpURL(scheme="http", host="127.0.0.1"), "http://127.0.0.1/"),
         (
             "http://LocalHost:8080/a/b?c=d@e",
-            Place(scheme="http", host="localhost", port=8080, target="/a/b?c=d@e"),
+            HttpURL(scheme="http", host="localhost", port=8080, target="/a/b?c=d@e"),
             "http://localhost:8080/a/b?c=d@e",
         ),
         (
             "HTTPS://[fd00:ec2::23]:1/x",
-            Place(scheme="https", host="fd00:ec2::23", port=1, target="/x"),
+            HttpURL(scheme="https", host="fd00:ec2::23", port=1, target="/x"),
             "https://[fd00:ec2::23]:1/x",
         ),
-        ("https://a.b?c", Place(scheme="https", host="a.b", target="/?c"), "https://a.b/?c"),
+        ("https://a.b?c", HttpURL(scheme="https", host="a.b", target="/?c"), "https://a.b/?c"),
     ],
 )
-def test_a_url_is_taken_apart(url: str, place: Place, again: str) -> None:
-    found = take_apart(url, what="it")
+def test_a_url_is_taken_apart(url: str, place: HttpURL, again: str) -> None:
+    found = parse_http_url(url, what="it")
 
     assert found == place
     assert found.url == again
@@ -40,10 +40,10 @@ def test_a_url_is_taken_apart(url: str, place: Place, again: str) -> None:
 
 
 def test_an_address_takes_the_place_of_the_host() -> None:
-    place = take_apart("http://agent:81/x?y", what="it")
+    place = parse_http_url("http://agent:81/x?y", what="it")
 
-    assert place.at("127.0.0.1") == "http://127.0.0.1:81/x?y"
-    assert place.at("::1") == "http://[::1]:81/x?y"
+    assert place.with_address("127.0.0.1") == "http://127.0.0.1:81/x?y"
+    assert place.with_address("::1") == "http://[::1]:81/x?y"
 
 
 REFUSED = {
@@ -88,14 +88,14 @@ REFUSED = {
 def test_a_url_that_can_be_read_in_two_ways_is_refused(url: str) -> None:
     """T31: each of these has been a way around such a rule somewhere."""
     with pytest.raises(InvalidEndpoint, match=r"^it "):
-        take_apart(url, what="it")
+        parse_http_url(url, what="it")
 
 
 @given(st.text(st.sampled_from("htps:/@.\\[]#?%017fx-a\t\n ä"), max_size=30).map("http://".__add__))
 def test_other_readers_agree_about_the_host(url: str) -> None:
     """T31: whatever is accepted, the standard library and what sends the request see the same host."""
     try:
-        place = take_apart(url, what="it")
+        place = parse_http_url(url, what="it")
     except InvalidEndpoint:
         return
     sent = yarl.URL(place.url, encoded=True)
@@ -142,7 +142,7 @@ def test_no_path_leaves_the_host(path: str) -> None:
         url = ContainerMetadataFetcher(session=object()).full_url(path)
 
         assert yarl.URL(url, encoded=True).raw_host == urlsplit(url).hostname == "169.254.170.2"
-        assert url == Place(scheme="http", host="169.254.170.2", target=path).url
+        assert url == HttpURL(scheme="http", host="169.254.170.2", target=path).url
 
 
 @pytest.mark.parametrize(

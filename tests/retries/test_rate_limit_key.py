@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sts_async._protocol.endpoints import Endpoint, resolve
-from sts_async.retries._rate_limit_key import account_of, scope_of
+from sts_async.retries._rate_limit_key import account_of, rate_limit_key
 
 HERE = Endpoint("http://127.0.0.1:9/", "127.0.0.1:9", None)
 
@@ -22,7 +22,7 @@ def key_id_of(account: int, rest: int, prefix: str = "ASIA") -> str:
 def test_keys_of_one_account_are_one_scope(account: int, rest: int, prefix: str) -> None:
     """Whichever user or session they belong to."""
     assert account_of(key_id_of(account, rest, prefix)) == f"{account:012}"
-    assert scope_of(key_id_of(account, rest), resolve(region="eu-west-1")) == f"{account:012}/eu-west-1"
+    assert rate_limit_key(key_id_of(account, rest), resolve(region="eu-west-1")) == f"{account:012}/eu-west-1"
 
 
 def test_a_known_id_has_its_known_account() -> None:
@@ -33,12 +33,12 @@ def test_a_known_id_has_its_known_account() -> None:
 @pytest.mark.parametrize("text", ["", "AKIA", "AKIAIOSFODNN7EXAMPL!", "AKIAIOSFODNN7EXAMPLE1", "XXXXQNZGKIQY56JQ7WML"])
 def test_an_id_without_an_account_stands_for_itself(text: str) -> None:
     assert account_of(text) is None
-    assert scope_of(text, HERE) == f"{text}/127.0.0.1:9/"
+    assert rate_limit_key(text, HERE) == f"{text}/127.0.0.1:9/"
 
 
 @given(st.text(max_size=30))
 def test_no_text_is_an_error(text: str) -> None:
-    assert scope_of(text, resolve(region="us-east-1")).endswith("/us-east-1")
+    assert rate_limit_key(text, resolve(region="us-east-1")).endswith("/us-east-1")
 
 
 def test_a_number_that_is_no_account_is_none() -> None:
@@ -51,5 +51,5 @@ def test_a_host_that_is_not_of_aws_has_limits_of_its_own() -> None:
     own = resolve(region="eu-west-1", endpoint_url="https://sts.example/")
     private = resolve(region="eu-west-1", endpoint_url="https://vpce-1.sts.eu-west-1.vpce.amazonaws.com/")
 
-    assert scope_of("AKIA", own) == "AKIA/sts.example/eu-west-1"
-    assert scope_of("AKIA", private) == scope_of("AKIA", resolve(region="eu-west-1")) == "AKIA/eu-west-1"
+    assert rate_limit_key("AKIA", own) == "AKIA/sts.example/eu-west-1"
+    assert rate_limit_key("AKIA", private) == rate_limit_key("AKIA", resolve(region="eu-west-1")) == "AKIA/eu-west-1"

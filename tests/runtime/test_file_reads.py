@@ -175,7 +175,7 @@ async def test_a_forked_process_does_not_wait_for_threads_of_its_parent(hanging:
     """F54: it has none of them."""
     with pytest.raises(FileTimeout):
         await reads.run(HERE, hanging.read, "x")
-    reads.start_afresh()  # as after a fork
+    reads.reset_after_fork()  # as after a fork
 
     assert reads._lines == {}
 
@@ -204,10 +204,10 @@ async def test_a_token_file_that_hangs_is_an_error_that_names_it(
     monkeypatch.setattr("sts_async._runtime.files.read", lambda *_, **__: hanging.read("x"))
 
     with pytest.raises(CredentialsError, match=message):
-        await provider(tmp_path).provide_credentials(_lender())
+        await provider(tmp_path).provide_credentials(_context())
 
 
-def _lender() -> Any:
+def _context() -> Any:
     from support import Answering, engine_of
 
     return engine_of(Answering()).context

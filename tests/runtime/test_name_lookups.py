@@ -121,11 +121,11 @@ async def test_who_is_cancelled_while_waiting_is_forgotten(names: Names) -> None
 def test_a_loop_that_ended_meanwhile_does_no_harm(names: Names) -> None:
     look_ups = LookUps()
 
-    async def hang_up() -> None:
+    async def shutdown_sockets() -> None:
         with pytest.raises(socket.gaierror):
             await look_ups.addresses("slow", 1, seconds=0.01)
 
-    asyncio.run(hang_up())
+    asyncio.run(shutdown_sockets())
     names.release.set()
     for thread in names.threads:
         thread.join(PATIENCE)
@@ -152,7 +152,7 @@ async def test_a_process_that_was_forked_begins_with_threads_of_its_own(names: N
     first = asyncio.create_task(look_ups.addresses("slow", 1, seconds=PATIENCE))
     await until(lambda: names.asked)
 
-    look_ups.start_afresh()
+    look_ups.reset_after_fork()
 
     assert await look_ups.addresses("sts.example", 1, seconds=PATIENCE)
     names.release.set()
@@ -198,7 +198,7 @@ async def test_localhost_is_known_without_a_configured_address(monkeypatch: pyte
 
 async def test_a_name_that_is_not_looked_up_in_time_is_a_connect_error(names: Names) -> None:
     """F24: nothing was sent; and the event loop's own threads are left to others."""
-    transport = AiohttpTransport(read_timeout=1)
+    transport = AiohttpTransport(attempt_timeout=1)
     try:
         async with asyncio.TaskGroup() as group:
             calls = [

@@ -324,7 +324,7 @@ async def test_three_hundred_processes_are_run_sixteen_at_a_time(monkeypatch: py
     outcomes = await asyncio.gather(*(run(f"printf {number}") for number in range(300)))
 
     assert [bytes(one.stdout) for one in outcomes if isinstance(one, Ended)] == [b"%d" % n for n in range(300)]
-    assert most <= process.MOST_PROCESSES == 16
+    assert most <= process.MAX_PROCESSES == 16
 
 
 async def test_the_wait_in_the_queue_is_no_time_of_the_process(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from patience import PATIENCE, turns
 
-from sts_async._runtime.single_flight import Flights, Tasks, again
+from sts_async._runtime.single_flight import BackgroundTasks, SingleFlight, copy_without_traceback
 from sts_async.errors import ClientClosedError, ConnectError, ServiceError
 
 
@@ -27,7 +27,9 @@ class Work:
         return "done"
 
 
-async def waiting(count: int, flights: Flights[str], tasks: Tasks, work: Work) -> list[asyncio.Task[str]]:
+async def waiting(
+    count: int, flights: SingleFlight[str], tasks: BackgroundTasks, work: Work
+) -> list[asyncio.Task[str]]:
     started = [asyncio.create_task(flights.get(tasks, work)) for _ in range(count)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -36,7 +38,7 @@ async def waiting(count: int, flights: Flights[str], tasks: Tasks, work: Work) -
 
 async def test_ten_thousand_wait_for_one() -> None:
     """F45."""
-    flights, tasks, work = Flights[str](), Tasks(), Work()
+    flights, tasks, work = SingleFlight[str](), BackgroundTasks(), Work()
     callers = await waiting(10_000, flights, tasks, work)
     work.may_end.set()
 
@@ -46,7 +48,7 @@ async def test_ten_thousand_wait_for_one() -> None:
 
 async def test_ten_thousand_get_one_failure_each_as_an_error_of_its_own() -> None:
     """F45: the same error, and no traceback that grows with each who raises it."""
-    flights, tasks, work = Flights[str](), Tasks(), Work()
+    flights, tasks, work = SingleFlight[str](), BackgroundTasks(), Work()
     work.error = ServiceError("no", code="AccessDenied", status=403, request_id="r-1")
     callers = await waiting(10_000, flights, tasks, work)
     work.may_end.set()
@@ -60,7 +62,7 @@ async def test_ten_thousand_get_one_failure_each_as_an_error_of_its_own() -> Non
 @pytest.mark.parametrize("cancelled", [{0}, {1, 2}, {0, 1, 2, 3, 4, 5, 6, 7, 8}, {9}])
 async def test_those_who_are_cancelled_take_nobody_with_them(cancelled: set[int]) -> None:
     """F42: also not the first, who began it."""
-    flights, tasks, work = Flights[str](), Tasks(), Work()
+    flights, tasks, work = SingleFlight[str](), BackgroundTasks(), Work()
     callers = await waiting(10, flights, tasks, work)
     for number in cancelled:
         callers[number].cancel()
@@ -74,7 +76,7 @@ async def test_those_who_are_cancelled_take_nobody_with_them(cancelled: set[int]
 
 async def test_when_all_are_cancelled_the_work_goes_on_and_is_joined_by_who_comes_later() -> None:
     """F43, F44."""
-    flights, tasks, work = Flights[str](), Tasks(), Work()
+    flights, tasks, work = SingleFlight[str](), BackgroundTasks(), Work()
     for caller in await waiting(3, flights, tasks, work):
         caller.cancel()
     await asyncio.sleep(0)
@@ -86,7 +88,7 @@ async def test_when_all_are_cancelled_the_work_goes_on_and_is_joined_by_who_come
 
 
 async def test_who_comes_after_the_end_begins_anew() -> None:
-    flights, tasks, work = Flights[str](), Tasks(), Work()
+    flights, tasks, work = SingleFlight[str](), BackgroundTasks(), Work()
     work.may_end.set()
     await flights.get(tasks, work)
     await flights.get(tasks, work)
@@ -95,7 +97,7 @@ async def test_who_comes_after_the_end_begins_anew() -> None:
 
 
 async def test_an_error_that_is_not_ours_comes_as_it_is() -> None:
-    flights, tasks, work = Flights[str](), Tasks(), Work()
+    flights, tasks, work = SingleFlight[str](), BackgroundTasks(), Work()
     work.error = ZeroDivisionError("theirs")
     work.may_end.set()
 
@@ -105,7 +107,7 @@ async def test_an_error_that_is_not_ours_comes_as_it_is() -> None:
 
 async def test_closing_ends_the_work_and_tells_those_who_wait() -> None:
     """F55."""
-    flights, tasks, work = Flights[str](), Tasks(), Work()
+    flights, tasks, work = SingleFlight[str](), BackgroundTasks(), Work()
     callers = await waiting(3, flights, tasks, work)
     await tasks.aclose(grace=1)
     results = await asyncio.gather(*callers, return_exceptions=True)
@@ -117,7 +119,7 @@ async def test_closing_ends_the_work_and_tells_those_who_wait() -> None:
 
 async def test_closing_the_client_that_began_leaves_the_work_to_another() -> None:
     """A provider that two clients share fetches again with the one that is left."""
-    flights, one, other, work = Flights[str](), Tasks(), Tasks(), Work()
+    flights, one, other, work = SingleFlight[str](), BackgroundTasks(), BackgroundTasks(), Work()
     (first,) = await waiting(1, flights, one, work)
     (second,) = await waiting(1, flights, other, work)
     await one.aclose(grace=1)
@@ -141,7 +143,7 @@ async def test_what_is_no_exception_is_raised_where_it_is_waited_for() -> None:
         raise Fatal
 
     with pytest.raises(Fatal):
-        await Flights[str]().get(Tasks(), fail)
+        await SingleFlight[str]().get(BackgroundTasks(), fail)
 
 
 async def test_work_that_does_not_end_is_not_waited_for_when_all_is_closed() -> None:
@@ -156,7 +158,7 @@ async def test_work_that_does_not_end_is_not_waited_for_when_all_is_closed() -> 
                 pass
         return "done"
 
-    flights, tasks = Flights[str](), Tasks()
+    flights, tasks = SingleFlight[str](), BackgroundTasks()
     waiter = asyncio.create_task(flights.get(tasks, stubborn))
     await turns()
     await tasks.aclose(grace=0.01)
@@ -169,7 +171,7 @@ async def test_work_that_does_not_end_is_not_waited_for_when_all_is_closed() -> 
 
 def test_each_event_loop_has_its_own() -> None:
     """F53: nobody waits for a task of another loop, and no lock is held across threads."""
-    flights, tasks = Flights[int](), Tasks()
+    flights, tasks = SingleFlight[int](), BackgroundTasks()
     both = threading.Barrier(2, timeout=PATIENCE)
 
     async def thread_number() -> int:
@@ -195,7 +197,7 @@ def test_each_event_loop_has_its_own() -> None:
 
 
 def test_what_a_closed_loop_left_under_way_is_forgotten() -> None:
-    flights, tasks, loop = Flights[str](), Tasks(), asyncio.new_event_loop()
+    flights, tasks, loop = SingleFlight[str](), BackgroundTasks(), asyncio.new_event_loop()
 
     async def begin() -> None:
         flights.join(tasks, Work())
@@ -215,7 +217,7 @@ def test_what_a_closed_loop_left_under_way_is_forgotten() -> None:
 
 
 async def test_closing_reaches_the_tasks_of_other_loops_without_waiting_for_them() -> None:
-    tasks, started, ended = Tasks(), threading.Event(), threading.Event()
+    tasks, started, ended = BackgroundTasks(), threading.Event(), threading.Event()
 
     def run() -> None:
         async def main() -> None:
@@ -243,10 +245,10 @@ def test_an_error_raised_again_has_its_cause_and_no_traceback() -> None:
     try:
         raise error from ZeroDivisionError()
     except ConnectError as caught:
-        copied = again(caught)
+        copied = copy_without_traceback(caught)
 
     assert (str(copied), copied.attempts, type(copied.__cause__)) == ("refused", 3, ZeroDivisionError)
     copied.add_note("mine")
     assert copied.__traceback__ is None
-    assert again(error).__notes__ == ["theirs"]
+    assert copy_without_traceback(error).__notes__ == ["theirs"]
     assert copied is not error

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sts_async._runtime.semaphore import Gate
+from sts_async._runtime.semaphore import FifoSemaphore
 from sts_async._runtime.timeouts import LENGTHS_KEPT, Deadline, Deadlines, TimeLimits
 
 
-async def through(gate: Gate, number: int, order: list[int], leave: asyncio.Event) -> None:
-    if not gate.take():
+async def through(gate: FifoSemaphore, number: int, order: list[int], leave: asyncio.Event) -> None:
+    if not gate.try_acquire():
         await gate.wait()
     try:
         order.append(number)
         await leave.wait()
     finally:
-        gate.give_up()
+        gate.release()
 
 
 async def like_a_semaphore(semaphore: asyncio.Semaphore, number: int, order: list[int], leave: asyncio.Event) -> None:
@@ -38,7 +38,7 @@ async def play(kind: str, places: int, steps: list[tuple[str, int]]) -> list[lis
     Who comes in within one step does so in any order: a place that is handed over and one that is free are taken in the
     same turn of the loop.
     """
-    gate, semaphore = Gate(places), asyncio.Semaphore(places)
+    gate, semaphore = FifoSemaphore(places), asyncio.Semaphore(places)
     order: list[int] = []
     leave = [asyncio.Event() for _ in range(10)]
     tasks: dict[int, asyncio.Task[None]] = {}
@@ -77,19 +77,19 @@ def test_the_gate_lets_through_whom_a_semaphore_would(places: int, steps: list[t
 
 async def test_a_place_handed_to_one_who_is_cancelled_goes_to_the_next() -> None:
     """The cancellation comes between the handing over and the waking up."""
-    gate, order = Gate(1), list[int]()
-    assert gate.take()
+    gate, order = FifoSemaphore(1), list[int]()
+    assert gate.try_acquire()
     events = [asyncio.Event() for _ in range(2)]
     first, second = (asyncio.create_task(through(gate, number, order, events[number])) for number in range(2))
     await asyncio.sleep(0)
 
-    gate.give_up()
+    gate.release()
     first.cancel()
     events[1].set()
     await second
 
     assert order == [1]
-    assert gate.take()
+    assert gate.try_acquire()
     with pytest.raises(asyncio.CancelledError):
         await first
 

@@ -16,10 +16,10 @@ from sts_async._shape.secret import (
     HiddenMapping,
     Secret,
     SecretBytes,
-    conceal,
-    conceal_login,
     hiding,
     kind_of,
+    redact,
+    redact_userinfo,
     without_data,
 )
 
@@ -91,7 +91,7 @@ def as_bytes(value: Any) -> Any:
 @pytest.mark.parametrize("plain", [SENTINEL * 9, SENTINEL.encode() * 9], ids=["text", "bytes"])
 def test_each_part_of_a_secret_is_hidden_and_is_what_it_would_be_of_text(plain: str | bytes) -> None:
     """G6: rich and structlog show ``value[:80]!r``. Each method of the base class is called, those to come too."""
-    made = parts_of(conceal(plain), type(plain))
+    made = parts_of(redact(plain), type(plain))
 
     assert len(made) > 25
     for name, parts in made.items():
@@ -155,10 +155,10 @@ def test_a_secret_stays_one_when_it_is_copied_or_pickled(secret: object) -> None
 
 def test_concealing_changes_text_only() -> None:
     """What is of another kind is left for the check of the request to name."""
-    assert type(conceal("a")) is Secret
-    assert conceal("a") == "a"
-    assert conceal(None) is None
-    assert conceal(5) == 5
+    assert type(redact("a")) is Secret
+    assert redact("a") == "a"
+    assert redact(None) is None
+    assert redact(5) == 5
 
 
 def test_a_mapping_is_hidden_and_can_be_read() -> None:
@@ -203,8 +203,8 @@ def test_what_hides_is_nothing_that_crash_reporters_walk_through(hidden: object)
 )
 def test_a_url_is_hidden_when_it_may_have_a_password(url: Any, shown: str) -> None:
     """G6: a URL without one is what a reader of a traceback wants to see."""
-    assert conceal_login(url) == url
-    assert repr(conceal_login(url)) == shown
+    assert redact_userinfo(url) == url
+    assert repr(redact_userinfo(url)) == shown
 
 
 class CallableList(list):  # type: ignore[type-arg]
@@ -232,7 +232,7 @@ def test_a_constructor_sees_its_arguments_hidden() -> None:
     """G6: the frame of a constructor that attrs writes has the argument, whatever a converter makes of it."""
     seen = []
 
-    @hiding(proxy=conceal)
+    @hiding(proxy=redact)
     class Options:
         def __init__(self, *, proxy: str | None = None, other: str = "") -> None:
             """Options."""

@@ -31,7 +31,7 @@ from sts_async.testing import (
     Unavailable,
 )
 from sts_async.testing.base import LocalServer
-from sts_async.testing.directory import LONGEST_SESSION
+from sts_async.testing.directory import MAX_SESSION
 from sts_async.testing.faults import Script
 
 ROLE = "arn:aws:iam::123456789012:role/path/demo"
@@ -234,7 +234,7 @@ async def test_what_a_local_sts_issues_signs_real_calls(clock: Any) -> None:
     assert again.assumed_role_user.assumed_role_id == (identity.user_id or "").replace("i-0123", "next")
 
 
-@pytest.mark.parametrize("seconds", [-1, 0, 1, LONGEST_SESSION])
+@pytest.mark.parametrize("seconds", [-1, 0, 1, MAX_SESSION])
 async def test_issued_credentials_end_by_the_clock(clock: Any, seconds: int) -> None:
     async with LocalSTS(clock=clock) as sts:
         issued = sts.issue(ROLE, seconds=seconds)

@@ -61,7 +61,7 @@ PLACES: dict[str, Callable[..., Any]] = {
     ),
     "a proxy that a request would go by": lambda: Proxies(
         https=ProxySetting(url=f"ftp://u:{SECRET}@h", origin="https_proxy")
-    ).of("https://sts.example/"),
+    ).for_url("https://sts.example/"),
     "SettingsSources(environ)": lambda: SettingsSources(5, ENVIRON),  # type: ignore[arg-type]
     "sigv4.host_header(url)": lambda: sigv4.host_header(LOGIN_URL),
     "STSClient(endpoint_url)": lambda: STSClient(endpoint_url=LOGIN_URL),

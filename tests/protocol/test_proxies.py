@@ -111,8 +111,8 @@ def test_everything_else_goes_by_the_proxy_of_its_scheme(host: str) -> None:
     assert not bypasses_proxy(host)
     assert BOTH.for_url(f"https://{netloc}/") is BOTH.https
     assert BOTH.for_url(f"http://{netloc}/") is BOTH.http
-    assert Proxies(https=BOTH.https, exceptions="*").of(f"https://{netloc}/") is None
-    assert Proxies(https=BOTH.https).of(f"http://{netloc}/") is None
+    assert Proxies(https=BOTH.https, exceptions="*").for_url(f"https://{netloc}/") is None
+    assert Proxies(https=BOTH.https).for_url(f"http://{netloc}/") is None
 
 
 def test_the_port_of_an_exception_is_the_one_that_is_connected_to() -> None:
@@ -200,7 +200,7 @@ def test_a_setting_is_read_when_a_request_would_go_by_it() -> None:
         proxies.for_url("https://sts.example/")
     assert "SENTINEL" not in f"{caught.value} {proxies!r}"
     assert str(caught.value).endswith("Add sts.example to NO_PROXY to connect directly.")
-    assert Proxies(https=socks, exceptions="sts.example").of("https://sts.example/") is None
+    assert Proxies(https=socks, exceptions="sts.example").for_url("https://sts.example/") is None
 
 
 @pytest.mark.parametrize("kind", [ADDRESS, PRODUCTS], ids=["address", "products"])

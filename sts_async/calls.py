@@ -44,27 +44,27 @@ class Calls(Protocol):
         Args:
             role_arn: ARN of the role, 20 to 2,048 characters.
             role_session_name: Name for the session, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``.
-            policy_arns: Managed policies that narrow the session, by their ARNs, at most 10.
-            policy: JSON text, or a mapping that is sent compactly, that narrows the session.
+            policy_arns: ARNs of managed policies that restrict the session, at most 10.
+            policy: Session policy that restricts the session: JSON text, or a mapping, which is sent as compact JSON.
             duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200 and at most the role's maximum; the
                 service's default is 3,600. A session that assumes a role gets at most 3,600.
             tags: Session tags, such as ``{"team": "a"}``, or a list of `Tag`, at most 50; keys of 1 to 128 characters,
                 values of at most 256.
-            transitive_tag_keys: Keys of the tags that pass on to further sessions, at most 50.
-            external_id: What the trust policy of another account asks for, 2 to 1,224 characters.
-            serial_number: MFA device, 9 to 256 characters.
-            token_code: The device's code, six digits.
-            source_identity: Who is behind the session, 2 to 256 characters; it passes on to further sessions.
-            provided_contexts: Context assertions, 1 to 5 when given.
+            transitive_tag_keys: Keys of the tags that chained sessions inherit, at most 50.
+            external_id: External id that the trust policy of another account requires, 2 to 1,224 characters.
+            serial_number: Serial number or ARN of the MFA device, 9 to 256 characters.
+            token_code: MFA code of the device, six digits.
+            source_identity: Identity of the person or program behind the session, 2 to 256 characters; chained sessions
+                inherit it.
+            provided_contexts: Context assertions, at most 5.
             minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 
         Raises:
-            MalformedPolicyDocumentException: The policy is not one.
-            PackedPolicyTooLargeException: Policies and tags do not fit into a token.
-            RegionDisabledException: STS is not active for the account in this region.
+            MalformedPolicyDocumentException: The session policy is not a valid policy document.
+            PackedPolicyTooLargeException: Policies and tags together exceed the size of a session token.
+            RegionDisabledException: STS is not activated in this region for the account.
             ExpiredTokenException: A context assertion has expired.
-            InvalidContextAssertionException: A context assertion is malformed, has expired, or is not of a trusted
-                provider.
+            InvalidContextAssertionException: A context assertion is malformed, expired, or from an untrusted provider.
 
         Source: STS API Reference, AssumeRole.
         """
@@ -104,19 +104,19 @@ class Calls(Protocol):
             role_arn: ARN of the role, 20 to 2,048 characters.
             principal_arn: ARN of the SAML provider in IAM, 20 to 2,048 characters.
             saml_assertion: The assertion as the identity provider sent it, base64, 4 to 100,000 characters.
-            policy_arns: Managed policies that narrow the session, by their ARNs, at most 10.
+            policy_arns: ARNs of managed policies that restrict the session, at most 10.
             policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters.
             duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200; the service's default is 3,600. The
                 assertion may shorten it.
             minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 
         Raises:
-            MalformedPolicyDocumentException: The policy is not one.
-            PackedPolicyTooLargeException: The policies do not fit into a token.
+            MalformedPolicyDocumentException: The session policy is not a valid policy document.
+            PackedPolicyTooLargeException: The policies together exceed the size of a session token.
             IDPRejectedClaimException: The identity provider rejected the claim.
             InvalidIdentityTokenException: The assertion cannot be validated.
             ExpiredTokenException: The assertion has expired.
-            RegionDisabledException: STS is not active for the account in this region.
+            RegionDisabledException: STS is not activated in this region for the account.
 
         Source: STS API Reference, AssumeRoleWithSAML.
         """
@@ -152,19 +152,19 @@ class Calls(Protocol):
             role_session_name: Name for the session, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``.
             web_identity_token: The token as the identity provider sent it, 4 to 20,000 characters.
             provider_id: Host name of an OAuth 2.0 provider, 4 to 2,048 characters; not for OIDC.
-            policy_arns: Managed policies that narrow the session, by their ARNs, at most 10.
+            policy_arns: ARNs of managed policies that restrict the session, at most 10.
             policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters.
             duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200; the service's default is 3,600.
             minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 
         Raises:
-            MalformedPolicyDocumentException: The policy is not one.
-            PackedPolicyTooLargeException: The policies do not fit into a token.
+            MalformedPolicyDocumentException: The session policy is not a valid policy document.
+            PackedPolicyTooLargeException: The policies together exceed the size of a session token.
             IDPRejectedClaimException: The identity provider rejected the claim.
             IDPCommunicationErrorException: STS could not reach the identity provider; retried.
             InvalidIdentityTokenException: The token cannot be validated.
             ExpiredTokenException: The token has expired.
-            RegionDisabledException: STS is not active for the account in this region.
+            RegionDisabledException: STS is not activated in this region for the account.
 
         Source: STS API Reference, AssumeRoleWithWebIdentity.
         """
@@ -201,7 +201,7 @@ class Calls(Protocol):
             minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 
         Raises:
-            RegionDisabledException: STS is not active for the account in this region.
+            RegionDisabledException: STS is not activated in this region for the account.
             ExpiredTokenException: The caller's session has expired.
 
         Source: STS API Reference, AssumeRoot.
@@ -260,7 +260,7 @@ class Calls(Protocol):
 
         Raises:
             ExpiredTradeInTokenException: The token has expired.
-            RegionDisabledException: STS is not active for the account in this region.
+            RegionDisabledException: STS is not activated in this region for the account.
             PackedPolicyTooLargeException: The delegated policies do not fit into a token.
 
         Source: STS API Reference, GetDelegatedAccessToken.
@@ -293,9 +293,9 @@ class Calls(Protocol):
             minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 
         Raises:
-            MalformedPolicyDocumentException: The policy is not one.
-            PackedPolicyTooLargeException: Policies and tags do not fit into a token.
-            RegionDisabledException: STS is not active for the account in this region.
+            MalformedPolicyDocumentException: The session policy is not a valid policy document.
+            PackedPolicyTooLargeException: Policies and tags together exceed the size of a session token.
+            RegionDisabledException: STS is not activated in this region for the account.
 
         Source: STS API Reference, GetFederationToken.
         """
@@ -334,8 +334,8 @@ class Calls(Protocol):
             scoped_session_description: What the credentials are for, 2 to 256 characters. CloudTrail records it.
 
         Raises:
-            MalformedPolicyDocumentException: The policy is not one.
-            PackedPolicyTooLargeException: The policies do not fit into a token.
+            MalformedPolicyDocumentException: The session policy is not a valid policy document.
+            PackedPolicyTooLargeException: The policies together exceed the size of a session token.
             InsufficientSessionLifetimeException: The credentials would outlive the calling session.
             InvalidSubjectCredentialsException: The request is not signed with a valid session.
 
@@ -364,12 +364,12 @@ class Calls(Protocol):
         Args:
             duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 129,600; the service's default is 43,200,
                 and root users get at most 3,600.
-            serial_number: MFA device, 9 to 256 characters.
-            token_code: The device's code, six digits.
+            serial_number: Serial number or ARN of the MFA device, 9 to 256 characters.
+            token_code: MFA code of the device, six digits.
             minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
 
         Raises:
-            RegionDisabledException: STS is not active for the account in this region.
+            RegionDisabledException: STS is not activated in this region for the account.
 
         Source: STS API Reference, GetSessionToken.
         """

@@ -1,34 +1,34 @@
 """
-Everything that the library raises.
+All errors that the library raises.
 
     STSError
-      ConfigurationError               contradictory or missing options; the message says which, and what to do
+      ConfigurationError               options contradict each other or are missing; the message names them
         InvalidRegion                  a region that is not a host label
         InvalidEndpoint                an endpoint URL that cannot be used
         InvalidConfigFile              a shared config or credentials file, or a profile in it, that cannot be used
       ParamValidationError             members of a request break constraints, all in one error (also a ValueError)
-      CredentialsError                 a credentials source is configured and failed
-        CredentialsNotFound            a source has nothing to offer
-        CredentialsExpired             a source offers what is no longer valid
-          LoginRequired                a person has to sign in again
+      CredentialsError                 a configured source of credentials failed
+        CredentialsNotFound            a source has no credentials
+        CredentialsExpired             a source has only expired credentials
+          LoginRequired                the user must sign in again
       ClientClosedError                the client was used after `aclose` (also a RuntimeError)
-      TransportError                   no answer
-        ConnectError                   no connection: refused, no such host, unreachable
-          ConnectTimeout               no connection in time (also a TimeoutError)
-          ProxyError                   the proxy cannot be reached, or refused to connect
-        TLSError                       the peer's certificate or handshake was refused; never retried
-        ConnectionLost                 the connection ended before the whole answer had come
-        AttemptTimeout                 a connection, but no whole answer in time (also a TimeoutError)
-        ResponseTooLarge               an answer beyond the cap
-      DeadlineExceeded                 the call's own time was over before any attempt had failed (also a TimeoutError)
-      ResponseParseError               an answer that is not the protocol
-        RedirectRefused                a 3xx; never followed
-      ServiceError                     STS answered with an error: code, message, status, fault, request_id
-        ThrottlingError                every code that means "slow down"
-        ExpiredTokenException ...      the fifteen modelled errors, under the API's own names
+      TransportError                   no complete response
+        ConnectError                   no connection: refused, unknown host, unreachable
+          ConnectTimeout               no connection within its time limit (also a TimeoutError)
+          ProxyError                   the proxy is unreachable or refused the connection
+        TLSError                       certificate verification or the TLS handshake failed; never retried
+        ConnectionLost                 the connection ended before the complete response
+        AttemptTimeout                 no complete response within attempt_timeout (also a TimeoutError)
+        ResponseTooLarge               the response body exceeds max_response_bytes
+      DeadlineExceeded                 the call exceeded its deadline (also a TimeoutError)
+      ResponseParseError               the response is not a valid STS response
+        RedirectRefused                a 3xx response; redirects are never followed
+      ServiceError                     STS returned an error: code, message, status, fault, request_id
+        ThrottlingError                the service is throttling
+        ExpiredTokenException ...      the fifteen modelled errors, with the names of the API
 
-Each modelled error is one statement at the end of this file. No message here ever carries the value of a request
-member, a header or a body.
+Each modelled error is one statement at the end of this file. No message contains the value of a request member, a
+header or a body.
 """
 
 import re
@@ -39,41 +39,41 @@ from ._shape.secret import Secret
 from ._wording.printable import MAX_SHOWN_VIOLATIONS, MAX_VIOLATIONS, printable
 
 CLIENT_CLOSED = "the client is closed: it cannot be used after `aclose`, or outside its `async with`"
-MAX_MESSAGE = 2048  # characters of a service's message that are kept
-MAX_CODE = 256  # characters of its error code and request id
+MAX_MESSAGE = 2048  # characters of the service's message
+MAX_CODE = 256  # characters of an error code or a request id
 
-# Text, which `re` compiles at first use and keeps: importing is not the time for it.
+# Patterns are text: `re` compiles and caches them at first use, which keeps the import fast.
 _ENCODED_MESSAGE = r"(?i)(encoded authorization failure message:)\s*(\S+)"
-ELSEWHERE = "(in encoded_authorization_message)"  # what stands in a message in place of the encoded one
+ELSEWHERE = "(in encoded_authorization_message)"  # replaces the encoded message in `message`
 _KEY_NOT_RETRIEVED = r"(?is)(retriev|fetch|download|obtain).{0,40}\bkey"
 
 
 class STSError(Exception):
-    """The root of every error of this library."""
+    """The base class of all errors of this library."""
 
     retryable: bool = False
-    """Whether the same call may succeed when it is sent again."""
+    """Whether the same request may succeed if it is sent again."""
 
     throttled: bool = False
-    """Whether the service asked to slow down."""
+    """Whether the service is throttling."""
 
     recoverable: bool = True
     """
-    Whether waiting may help, without anybody changing anything.
+    Whether the cause may pass without a change of configuration, policy or token.
 
-    Only then is what is cached kept in use beyond its last minute.
+    Cached credentials stay in use after a failed refresh in the mandatory window only if the error is recoverable.
     """
 
     skewed: bool = False
-    """Whether the service refused the time that the request was signed for; the next is signed for its own."""
+    """Whether the service refused the signing time. The next attempt is signed with the service's time."""
 
     retry_after: float | None = None
-    """Seconds after which the service asked to try again, or None."""
+    """Seconds that the service asked to wait before a retry, or None."""
 
     attempts: int = 0
-    """How many times the request had been sent when the error was raised."""
+    """Number of times that the request was sent before this error was raised."""
 
-    def __reduce__(self) -> tuple[Any, ...]:  # an error crosses process borders, whatever its constructor asks for
+    def __reduce__(self) -> tuple[Any, ...]:  # errors can be pickled whatever arguments their constructor takes
         return _rebuilt, (type(self), self.args), self.__dict__
 
 
@@ -90,26 +90,26 @@ def _rebuilt(cls: type[STSError], args: tuple[Any, ...]) -> STSError:
 
 
 class ConfigurationError(STSError):
-    """Options contradict each other, or one that is needed is missing."""
+    """Options contradict each other, are invalid, or a required one is missing."""
 
     recoverable = False
 
 
 class InvalidRegion(ConfigurationError):
-    """A region that is not one host label of lower-case letters, digits and hyphens, or of which AWS has no host."""
+    """A region that is not a host label of lower-case letters, digits and hyphens, or that has no host at AWS."""
 
 
 class InvalidEndpoint(ConfigurationError):
-    """An endpoint URL that cannot be used as it is given."""
+    """An endpoint URL is invalid or not allowed."""
 
 
 class InvalidConfigFile(ConfigurationError):
-    """A shared config or credentials file, or a profile in it, that cannot be used: says file, line, profile, key."""
+    """A shared file or a profile in it is invalid. The message names the file, line, profile and key."""
 
 
 class ParamValidationError(STSError, ValueError):
     """
-    Members of a request break constraints of the API.
+    Members of a request violate constraints of the API.
 
     Attributes:
         shape: Name of the request shape, such as ``AssumeRoleRequest``.
@@ -132,59 +132,59 @@ class ParamValidationError(STSError, ValueError):
 
 
 class CredentialsError(STSError):
-    """A source of credentials is configured and failed."""
+    """A configured source of credentials failed."""
 
 
 class CredentialsNotFound(CredentialsError):
     """
-    A source of credentials has nothing to offer.
+    A source has no credentials.
 
     Attributes:
-        doubtful: Whether a default file could not be read that may offer some. A chain that goes on then looks again
-            every 10 s.
+        doubtful: Whether a default file that may contain credentials could not be read. A chain that falls through to
+            a later source then searches again every 10 s.
     """
 
     doubtful: bool = False
 
 
 class CredentialsExpired(CredentialsError):
-    """A source of credentials offers some that are no longer valid."""
+    """A source has only expired credentials."""
 
 
 class LoginRequired(CredentialsExpired):
-    """A session of `aws sso login` or `aws login` has ended; the message says how to sign in again."""
+    """The session of `aws sso login` or `aws login` has ended. The message has the command that signs in again."""
 
     recoverable = False
 
 
 class ClientClosedError(STSError, RuntimeError):
-    """The client was used after it was closed, or closed while it was used."""
+    """The client was used after it was closed, or was closed during the call."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(args or (CLIENT_CLOSED,)))
 
 
 class TransportError(STSError):
-    """No answer came. Whether the service has acted on the request is not known."""
+    """No complete response arrived. The service may or may not have processed the request."""
 
     retryable = True
 
 
 class ConnectError(TransportError):
-    """No connection could be made, so nothing was sent."""
+    """No connection could be opened, so nothing was sent."""
 
 
 class ConnectTimeout(ConnectError, TimeoutError):
-    """No connection could be made in time, so nothing was sent."""
+    """No connection could be opened within its time limit, so nothing was sent."""
 
 
 class ProxyError(ConnectError):
     """
-    The proxy cannot be reached, or refused to connect; the service got nothing.
+    The proxy is unreachable or refused the connection. The service received nothing.
 
     Attributes:
-        status: HTTP status of the proxy's answer, such as 407 when it wants a user and a password, or None.
-        retryable: False for a refusal, True for a proxy that is away, or cannot reach the service.
+        status: HTTP status of the proxy's response, such as 407 if it requires authentication, or None.
+        retryable: False if the proxy refused, True if it is unreachable or cannot reach the service.
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
@@ -194,45 +194,44 @@ class ProxyError(ConnectError):
 
 
 class TLSError(TransportError):
-    """The peer could not prove its identity, or the handshake failed; nothing was sent."""
+    """Certificate verification or the TLS handshake failed. Nothing was sent."""
 
     retryable = False
 
 
 class ConnectionLost(TransportError):
     """
-    The connection ended before the whole answer had come.
+    The connection ended before the response was complete.
 
     Attributes:
-        stale: Whether the connection had served before, and ended before any of this answer had come: the server
-            closed it while it was idle.
+        stale: Whether a reused connection ended before the first byte of the response: the server had closed it while
+            it was idle.
     """
 
     stale: bool = False
 
 
 class AttemptTimeout(TransportError, TimeoutError):
-    """The whole answer had not come in time."""
+    """The attempt did not complete within `attempt_timeout`."""
 
 
 class ResponseTooLarge(TransportError):
-    """The answer is larger than the cap; the rest was not read."""
+    """The response body exceeds `max_response_bytes`; the rest was not read."""
 
     retryable = False
 
 
 class DeadlineExceeded(STSError, TimeoutError):
-    """The call's own time was over. Where an attempt had failed before, its error is raised instead."""
+    """The call exceeded its deadline. If an attempt failed before, the error of that attempt is raised instead."""
 
 
 class ResponseParseError(STSError):
     """
-    An answer that is not the protocol.
+    The response is not a valid STS response.
 
     Attributes:
-        status: HTTP status of the answer.
-        retryable: True for what a broken connection or a page of a proxy in between explains, False for an answer
-            that another service has given.
+        status: HTTP status of the response.
+        retryable: True if a broken connection or a proxy can explain the response, False if another service sent it.
     """
 
     def __init__(self, message: str, *, status: int, retryable: bool = False) -> None:
@@ -242,7 +241,7 @@ class ResponseParseError(STSError):
 
 
 class RedirectRefused(ResponseParseError):
-    """The answer points elsewhere. A redirect is never followed: it would take keys and body to another host."""
+    """The response is a redirect. Redirects are never followed: they would send keys and body to another host."""
 
 
 Fault = Literal["client", "server"]
@@ -250,23 +249,23 @@ Fault = Literal["client", "server"]
 
 class ServiceError(STSError):
     """
-    STS answered with an error.
+    STS returned an error.
 
     Attributes:
-        code: The error code as it was sent, such as ``AccessDenied``; the HTTP status in digits when the answer holds
-            no code (a page of a proxy, an empty body).
-        message: The service's text, at most 2,048 characters, without an encoded authorization message.
+        code: The error code as received, such as ``AccessDenied``. If the response has no code (a page of a proxy, an
+            empty body), the HTTP status in digits.
+        message: The message of the service, at most 2,048 characters, without an encoded authorization message.
         status: HTTP status.
-        fault: ``client`` when the request is to blame, ``server`` when the service is.
-        request_id: The id that AWS support asks for, or None.
-        encoded_authorization_message: What ``decode_authorization_message`` decodes, when the service sent one.
+        fault: ``client`` if the request caused the error, ``server`` if the service did.
+        request_id: The request id, for AWS support; None if there is none.
+        encoded_authorization_message: The argument for ``decode_authorization_message``; None if there is none.
         retryable: Whether the same request may succeed later.
-        recoverable: False for what only a change of role, policy, token or account setting cures.
-        throttled: Whether the service asked to slow down.
+        recoverable: False if only a change of role, policy, token or account setting helps.
+        throttled: Whether the service is throttling.
     """
 
     by_code: ClassVar[dict[str, type["ServiceError"]]] = {}
-    """The class for each error code that has one of its own."""
+    """The error class for each modelled error code."""
 
     modelled_code: ClassVar[str | None] = None
     """The code in the API model, for the fifteen modelled errors."""
@@ -317,10 +316,10 @@ class ServiceError(STSError):
 
     def with_encoded_message(self, text: str) -> str:
         """
-        Return *text*, which quotes this error, with its encoded authorization message whole, if it has one.
+        Return *text*, which quotes this error, with the encoded authorization message put back.
 
-        The message is no credential: only who may call DecodeAuthorizationMessage can read it. It is left out of
-        ``str(error)`` because it is long, and names resources and policies that not every reader of a log may know.
+        The message is not a credential: reading it needs permission for DecodeAuthorizationMessage. ``str(error)``
+        omits it because it is long and names resources and policies that not every reader of a log may see.
         """
         encoded = self.encoded_authorization_message
         if encoded is None:
@@ -334,7 +333,7 @@ class ServiceError(STSError):
         """
         Return the narrowest class for an error code and an HTTP status.
 
-        The status 429 asks to slow down, except with a modelled code, which says more than the status.
+        The status 429 means throttling, except with a modelled code, which is more specific.
         """
         if code in THROTTLING_CODES or (status == 429 and code not in cls.by_code):
             return ThrottlingError
@@ -351,8 +350,8 @@ THROTTLING_CODES = frozenset(
     """.split()
 )
 TRANSIENT_CODES = frozenset({"RequestTimeout", "RequestTimeoutException", "InternalFailure", "ServiceUnavailable"})
-# With or without "Exception". Refusals of the caller's own session are not in the list, since another session may be
-# on its way: ExpiredToken, InvalidSubjectCredentials, InsufficientSessionLifetime.
+# With or without "Exception". Codes that refuse the caller's own session (ExpiredToken, InvalidSubjectCredentials,
+# InsufficientSessionLifetime) are missing on purpose: a refresh may bring a new session.
 # Sources: aws-sdk-go-v2, credentials/stscreds/nonrecoverable.go; for tokens and assertions, the API reference.
 FINAL_CODES = frozenset(
     """
@@ -364,7 +363,7 @@ TRANSIENT_STATUSES = frozenset({500, 502, 503, 504})
 
 
 class ThrottlingError(ServiceError):
-    """The calling account sends too much: retried, more slowly. Comes as HTTP 400, 403, 429 or 503."""
+    """The calling account exceeds its quota. The call is retried, more slowly. The status is 400, 403, 429 or 503."""
 
     retryable = True
     throttled = True
@@ -379,7 +378,7 @@ class ExpiredTradeInTokenException(ServiceError, code="ExpiredTradeInTokenExcept
 
 
 class IDPCommunicationErrorException(ServiceError, code="IDPCommunicationError", status=400):
-    """STS could not reach the identity provider. Its API text asks to try again."""
+    """STS could not reach the identity provider. The API reference advises to retry."""
 
     retryable = True
 
@@ -389,30 +388,30 @@ class IDPRejectedClaimException(ServiceError, code="IDPRejectedClaim", status=40
 
 
 class InsufficientSessionLifetimeException(ServiceError, code="InsufficientSessionLifetime", status=400):
-    """The credentials would outlive the session that asks for them; ask for less, or name no duration."""
+    """The credentials would outlive the caller's session. Request a shorter duration or omit it."""
 
 
 class InvalidAuthorizationMessageException(ServiceError, code="InvalidAuthorizationMessageException", status=400):
-    """The message to decode is not one that the service encoded."""
+    """The encoded message is invalid."""
 
 
 class InvalidContextAssertionException(ServiceError, code="InvalidContextAssertion", status=400):
-    """A context assertion is malformed, has expired, or is not of a trusted provider; get a new one."""
+    """A context assertion is malformed, expired, or from an untrusted provider; get a new one."""
 
 
 class InvalidIdentityTokenException(ServiceError, code="InvalidIdentityToken", status=400):
-    """The token cannot be validated. Retryable only when STS could not get the provider's verification key."""
+    """The token cannot be validated. Retryable only if STS could not retrieve the provider's verification key."""
 
     def _is_transient(self) -> bool:
         return super()._is_transient() or bool(re.search(_KEY_NOT_RETRIEVED, self.message))
 
 
 class InvalidSubjectCredentialsException(ServiceError, code="InvalidSubjectCredentials", status=400):
-    """The request is not signed with a valid session. The keys of a user or of a root user have none."""
+    """The request is not signed with a valid session. Keys of an IAM user or the root user are not a session."""
 
 
 class JWTPayloadSizeExceededException(ServiceError, code="JWTPayloadSizeExceededException", status=400):
-    """The token that was asked for would be too large; send fewer or shorter tags."""
+    """The requested token would be too large; send fewer or shorter tags."""
 
 
 class MalformedPolicyDocumentException(ServiceError, code="MalformedPolicyDocument", status=400):
@@ -426,12 +425,12 @@ class OutboundWebIdentityFederationDisabledException(
 
 
 class PackedPolicyTooLargeException(ServiceError, code="PackedPolicyTooLarge", status=400):
-    """Session policies and tags do not fit into a session token together."""
+    """Session policies and tags together exceed the size of a session token."""
 
 
 class RegionDisabledException(ServiceError, code="RegionDisabledException", status=403):
-    """STS is not activated for the account in this region; another region may serve."""
+    """STS is not activated in this region for the account; use another region."""
 
 
 class SessionDurationEscalationException(ServiceError, code="SessionDurationEscalationException", status=403):
-    """The token would outlive the session that asks for it."""
+    """The token would outlive the caller's session."""

@@ -1,8 +1,8 @@
 """
-What happened, as records for an observer: frozen, with timings in seconds, and without secrets.
+Events for observers: frozen records with timings in seconds and without secrets.
 
-An observer is a function that takes one of these. It is called where the thing happened, in the event loop, so it must
-not block; what it raises is logged and goes no further.
+An observer is a function that takes one event. It is called in the event loop, so it must not block. An exception that
+it raises is logged and has no other effect.
 
     def observer(event: Event) -> None:
         match event:
@@ -20,26 +20,25 @@ from .errors import STSError
 @attrs.frozen(kw_only=True)
 class AttemptFinished:
     """
-    A request was sent once, or could not be.
+    An attempt ended: the request was sent once, or could not be sent.
 
     Attributes:
         operation: Name of the operation.
-        attempt: Which attempt it was. The first is 1.
-        endpoint: The URL that it was sent to.
-        status: HTTP status, or None when no answer came.
+        attempt: Number of the attempt; the first is 1.
+        endpoint: URL of the endpoint.
+        status: HTTP status; None without a response.
         code: Error code of the service, or None.
-        request_id: What AWS support asks for, or None.
-        error: What ended the attempt, or None.
-        connection_reused: Whether its connection had served before; None when no answer came, or the
+        request_id: The request id, for AWS support, or None.
+        error: The error that ended the attempt, or None.
+        connection_reused: Whether an earlier request used the same connection; None without a response, or if the
             transport does not know.
-        credentials_seconds: Until credentials were there.
-        limiter_seconds: Until the retry policy admitted it.
-        queue_seconds: Until the request's turn had come, when all connections were in use.
-        signing_seconds: Signing.
-        send_seconds: From there until the head of the answer had come, or the attempt had failed; making a connection
-            included.
-        receive_seconds: From there until the whole answer had come.
-        parse_seconds: Reading the answer.
+        credentials_seconds: Time to get credentials.
+        limiter_seconds: Time until the retry policy admitted the request.
+        queue_seconds: Time in the queue for a connection.
+        signing_seconds: Time to sign the request.
+        send_seconds: Time from there to the head of the response or to the failure, including connecting.
+        receive_seconds: Time from there to the end of the response.
+        parse_seconds: Time to parse the response.
     """
 
     operation: str
@@ -62,15 +61,15 @@ class AttemptFinished:
 @attrs.frozen(kw_only=True)
 class RetryScheduled:
     """
-    A failed attempt will be followed by another.
+    An attempt failed, and a retry is scheduled.
 
     Attributes:
         operation: Name of the operation.
-        attempt: Which attempt failed.
-        delay: Seconds until the next.
-        error: What ended it.
-        quota_used: Tokens that it takes from the quota of the retry policy.
-        quota_left: Tokens that are left for retries; None for a policy that has none.
+        attempt: Number of the attempt that failed.
+        delay: Seconds until the retry.
+        error: The error that ended the attempt.
+        quota_used: Tokens that the retry takes from the quota of the retry policy.
+        quota_left: Tokens left in the quota; None if the policy has no quota.
     """
 
     operation: str
@@ -84,22 +83,22 @@ class RetryScheduled:
 @attrs.frozen(kw_only=True)
 class CallFinished:
     """
-    A call is over.
+    A call ended.
 
     Attributes:
         operation: Name of the operation.
-        endpoint: The URL that it was sent to.
-        attempts: How often it was tried.
-        status: HTTP status of the last answer, or None when none came.
+        endpoint: URL of the endpoint.
+        attempts: Number of attempts.
+        status: HTTP status of the last response, or None without a response.
         code: Error code of the service, or None.
-        request_id: Of the last answer, or None.
-        error: What was raised, or None.
-        seconds: From the call to its end.
-        marshalling_seconds: Checking the request and writing its body.
-        pause_seconds: Waiting between attempts.
-        limiter_seconds: Waiting to be admitted.
-        quota_used: Tokens that its retries took from the quota of the retry policy.
-        quota_left: Tokens that are left for retries; None for a policy that has none.
+        request_id: Request id of the last response, or None.
+        error: The error that the call raised, or None.
+        seconds: Duration of the call.
+        marshalling_seconds: Time to validate the request and write its body.
+        pause_seconds: Time waited between attempts.
+        limiter_seconds: Time waited for the retry policy to admit attempts.
+        quota_used: Tokens that the retries took from the quota of the retry policy.
+        quota_left: Tokens left in the quota; None if the policy has no quota.
     """
 
     operation: str
@@ -120,15 +119,16 @@ class CallFinished:
 @attrs.frozen(kw_only=True)
 class CredentialsRefreshed:
     """
-    A source has new credentials.
+    A source fetched new credentials.
 
     Attributes:
         source: Name of the source.
-        access_key_id: Their id.
-        expiration: When they end, or None.
-        seconds: How long fetching them took.
-        failing_seconds: How long ago the first of the fetches before it failed; None when the one before succeeded.
-        account_id: The account that they belong to, or None when the source does not know it.
+        access_key_id: Access key id of the new credentials.
+        expiration: When they expire, or None.
+        seconds: Duration of the fetch.
+        failing_seconds: Seconds since the first of the failed refreshes before this one; None if the last one
+            succeeded.
+        account_id: Account of the credentials, or None if the source does not know it.
     """
 
     source: str
@@ -146,13 +146,13 @@ class CredentialsRefreshFailed:
 
     Attributes:
         source: Name of the source.
-        access_key_id: The id of the cached credentials.
-        expiration: When they end, or ended.
-        error: Why there are no others.
-        changed: Whether this is news: the first failure since the last success, or the first after the credentials have
-            ended. An observer that writes for people passes over the others.
-        failing_seconds: How long ago the first of these failures was; 0 for the first.
-        account_id: The account that the cached credentials belong to, or None when the source does not know it.
+        access_key_id: Access key id of the cached credentials.
+        expiration: When they expire or expired.
+        error: The error of the refresh.
+        changed: Whether the situation changed: the first failure since the last success, or the first failure after the
+            credentials expired. An observer that writes for people can skip the others.
+        failing_seconds: Seconds since the first of these failures; 0 for the first.
+        account_id: Account of the cached credentials, or None if the source does not know it.
     """
 
     source: str
@@ -167,11 +167,11 @@ class CredentialsRefreshFailed:
 @attrs.frozen(kw_only=True)
 class CredentialsInvalidated:
     """
-    The service refused credentials, which are fetched again.
+    The service refused credentials, and the source will fetch new ones.
 
     Attributes:
-        operation: Name of the operation that it refused.
-        access_key_id: Their id.
+        operation: Name of the refused operation.
+        access_key_id: Access key id of the refused credentials.
         code: The error code of the service.
     """
 
@@ -191,8 +191,8 @@ Event = (
 
 
 class Observer(Protocol):
-    """A function that is told what happens."""
+    """A function that receives events. It must be synchronous."""
 
     def __call__(self, event: Event, /) -> None:
-        """Learn of an event."""
+        """Handle one event."""
         ...

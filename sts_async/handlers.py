@@ -1,9 +1,9 @@
 """
-Request handlers: code of yours in the path of every request.
+Request handlers: code of a program in the path of every request.
 
-A handler can add headers before a request is signed, and sees what became of it. It is called in the event loop, once
-for each attempt, and must not block. What it raises ends the call, and comes out of it as it is; to learn what happens
-without taking part, use an observer (`events`).
+A handler can add headers before a request is signed, and sees the outcome. It is called in the event loop, once for
+each attempt, and must not block. An exception that it raises ends the call and reaches the caller unchanged. To watch
+calls without changing them, use an observer (`events`).
 """
 
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ class OutgoingRequest:
 
     Attributes:
         operation: Name of the operation.
-        attempt: Which attempt it is. The first is 1.
-        endpoint: The URL that it will be sent to.
-        region: The region that it will be signed for; None for one that was not given.
-        request: Its members; ``repr`` hides those that are secret.
-        headers: Those that it has so far, by lower-case names; what the transport and the signature add is missing.
+        attempt: Number of the attempt; the first is 1.
+        endpoint: URL of the endpoint.
+        region: The signing region; None if there is none.
+        request: The request shape; ``repr`` hides its secret members.
+        headers: The headers so far, by lower-case names. Those of the transport and of the signature are added later.
     """
 
     operation: str
@@ -41,7 +41,7 @@ class OutgoingRequest:
 
 class RequestHandler:
     """
-    Takes part in requests: override one of its methods, or both.
+    Base class of request handlers: override one or both methods.
 
         class Tracing(RequestHandler):
             def before_signing(self, outgoing):
@@ -50,12 +50,13 @@ class RequestHandler:
 
     def before_signing(self, outgoing: OutgoingRequest) -> Mapping[str, str]:
         """
-        Return headers to add to the request; of two of one name the later wins.
+        Return headers to add to the request. If two handlers add the same name, the later one wins.
 
-        They are signed, but for those that SigV4 leaves to what is on the way, such as ``x-amzn-trace-id``. Names are
-        words of RFC 9110, values printable ASCII; those that the library makes itself cannot be added.
+        The headers are signed, except those that SigV4 excludes because proxies change them, such as
+        ``x-amzn-trace-id``. Names are tokens of RFC 9110, values printable ASCII. Headers that the library sets itself
+        are refused with a `ConfigurationError`, which ends the call.
         """
         return EMPTY
 
     def after_attempt(self, outgoing: OutgoingRequest, outcome: Response | STSError) -> None:
-        """Learn what an attempt ended with: a response, or an error that may yet be followed by another attempt."""
+        """Handle the outcome of an attempt: a response, or an error, after which a retry may follow."""

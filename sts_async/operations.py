@@ -16,16 +16,16 @@ R = TypeVar("R", bound=shapes.Response)
 @attrs.frozen(eq=False)
 class Operation(Generic[R]):
     """
-    One operation.
+    One operation of the API.
 
     Attributes:
         name: The name in the API.
-        request: The shape that is sent.
-        response: The shape that comes back.
-        errors: The modelled errors that it can end with; any operation can also end with other codes.
-        signed: Whether the request is signed, and so needs credentials.
-        default_duration: Lifetime in seconds of what it issues when the request names none; None when it issues
-            nothing that ends, or something that ends with the caller's own session.
+        request: Shape of the request.
+        response: Shape of the response.
+        errors: The modelled errors of the operation; it can also fail with other codes.
+        signed: Whether the request is signed and therefore needs credentials.
+        default_duration: Default lifetime in seconds of the credentials or token that the operation issues. None if it
+            issues nothing that expires, or if the lifetime is that of the caller's session.
     """
 
     name: str

@@ -1,6 +1,7 @@
 """The rules of the house, read from the syntax tree: who may import whom, and what pure modules never touch."""
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,10 +103,20 @@ def inside(name: str, places: set[str]) -> bool:
     return any(name == place or name.startswith(f"{place}.") for place in places)
 
 
-def imports(module: str) -> Iterator[tuple[str, int]]:
-    """Yield the full name of each module that *module* imports, anywhere, with the line."""
+@functools.cache
+def syntax(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@functools.cache
+def imports(module: str) -> list[tuple[str, int]]:
+    """Return the full name of each module that *module* imports, anywhere, with the line."""
+    return list(found_imports(module))
+
+
+def found_imports(module: str) -> Iterator[tuple[str, int]]:
     path = MODULES[module]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(syntax(path)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -115,6 +126,12 @@ def imports(module: str) -> Iterator[tuple[str, int]]:
             for alias in node.names:
                 whole = f"{source}.{alias.name}"
                 yield (whole if whole in MODULES else source), node.lineno
+
+
+def pure_files() -> list[str]:
+    """Return the paths of the pure modules, from the root of the project; `.ci/run` has them covered completely."""
+    pure = [path for name, path in MODULES.items() if layer(short(name)) <= PURE]
+    return [path.relative_to(PACKAGE.parent).as_posix() for path in pure]
 
 
 each_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: short(module) or "sts_async")
@@ -163,7 +180,7 @@ def test_no_import_goes_round() -> None:
 @pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES.values()}), ids=lambda path: path.name)
 def test_every_room_says_what_belongs_there(folder: Path) -> None:
     """In its `__init__`: the first line names the subject, and a paragraph says what belongs there."""
-    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    text = ast.get_docstring(syntax(folder / "__init__.py")) or ""
 
     assert len(text.splitlines()) >= 3
 
@@ -173,7 +190,7 @@ def test_pure_modules_touch_nothing_outside(module: str) -> None:
     """They neither wait nor read a clock, a file or the environment, nor draw random numbers."""
     if layer(short(module)) > PURE:
         return
-    tree = ast.parse(MODULES[module].read_text())
+    tree = syntax(MODULES[module])
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
 
     assert [(name, line) for name, line in imports(module) if name.partition(".")[0] in IMPURE] == []
@@ -202,7 +219,7 @@ def test_other_packages_are_imported_where_they_belong(module: str) -> None:
 def test_no_secret_is_compared_with_an_operator(module: str) -> None:
     """T19: the time that `==` takes says how much of a guess was right; verifiers use `hmac.compare_digest`."""
     wrong = []
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    for node in ast.walk(syntax(MODULES[module])):
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             for operator, left, right in zip(node.ops, sides, sides[1:], strict=False):
@@ -248,14 +265,14 @@ def test_no_module_is_too_long_to_be_read(module: str) -> None:
 @each_module
 def test_every_module_says_what_it_is(module: str) -> None:
     """In its first line."""
-    assert ast.get_docstring(ast.parse(MODULES[module].read_text()))
+    assert ast.get_docstring(syntax(MODULES[module]))
 
 
 @each_module
 def test_no_cancellation_is_swallowed(module: str) -> None:
     """F58: a handler that catches one raises it again, if it was meant for the task."""
     wrong = []
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    for node in ast.walk(syntax(MODULES[module])):
         for handler in getattr(node, "handlers", ()) if isinstance(node, ast.Try) else ():
             caught = "BaseException" if handler.type is None else ast.unparse(handler.type)
             if not any(name in caught for name in ("BaseException", "CancelledError")):

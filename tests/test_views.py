@@ -4,8 +4,10 @@ import asyncio
 import gc
 import inspect
 import logging
+import sys
 import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +281,16 @@ async def test_a_person_who_is_asked_for_one_client_is_not_asked_for_another() -
             assert [role.schedule_for(context).attended for context in contexts] == [True, False]
 
 
+@pytest.fixture
+def _threads_take_short_turns() -> Iterator[None]:
+    """Have threads take turns a hundred times as often, so that they meet in the middle of what they do."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(usual / 100)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("_threads_take_short_turns")
 def test_threads_can_share_a_provider_while_it_is_invalidated() -> None:
     """F16: forgetting refused keys goes through every cache, also while threads add some."""
     role = AssumeRoleProvider(role_arn=ROLE)

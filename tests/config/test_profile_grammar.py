@@ -657,25 +657,26 @@ BOMBS: dict[str, Callable[[], str]] = {
 
 
 def seconds_for(text: str) -> float:
-    """Return the seconds of CPU time for reading a file: the least of some tries."""
-    taken = []
-    for _ in range(3):
-        start = time.thread_time()
-        for reader in (config, credentials):
-            with contextlib.suppress(InvalidConfigFile):
-                reader(text)
-        taken.append(time.thread_time() - start)
-    return min(taken)
+    """Return the seconds of CPU time for reading a file."""
+    start = time.thread_time()
+    for reader in (config, credentials):
+        with contextlib.suppress(InvalidConfigFile):
+            reader(text)
+    return time.thread_time() - start
 
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
 def test_the_time_for_a_hostile_file_is_bounded(bomb: Callable[[], str]) -> None:
-    """T37: it grows with the length, and not with its square, which would make it 64 times as long here."""
+    """
+    T37: it grows with the length, and not with its square, which would make it 64 times as long here.
+
+    One of five tries must show it: a busy machine may make any of them longer, and none shorter.
+    """
     text = bomb()
-    whole, part = seconds_for(text), seconds_for(text[: len(text) // 8])
+    part = text[: len(text) // 8]
 
     assert len(text) <= MIB
-    assert whole < 24 * max(part, 0.005)
+    assert any(seconds_for(text) < 24 * max(seconds_for(part), 0.005) for _ in range(5))
 
 
 @pytest.mark.parametrize(

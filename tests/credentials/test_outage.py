@@ -15,6 +15,15 @@ HOUR = 3600
 BACKOFF = 600  # s, the longest pause
 
 
+@pytest.fixture(autouse=True)
+def _the_loop_is_watched() -> None:
+    """
+    Have nobody watch these event loops: a million callbacks of nothing but computation, each of which would be timed.
+
+    `test_cache.py` has the same code watched.
+    """
+
+
 @pytest.mark.parametrize("error", [AWAY, DENIED, LoginRequired("log in")], ids=lambda error: type(error).__name__)
 async def test_callers_that_are_not_played_make_no_difference(error: STSError) -> None:
     """The simulation's own: every caller of three hours, and those at whom something can change."""

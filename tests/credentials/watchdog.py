@@ -106,12 +106,12 @@ class Watchdog:
         try:
             callback()
         finally:
-            off_cpu = time.perf_counter() - running.began - (time.thread_time() - running.on_cpu)
             del self._running[thread]
             if running.waits:
+                off_cpu = time.perf_counter() - running.began - (time.thread_time() - running.on_cpu)
                 off_cpu -= running.queued()  # again: the system tells of a wait for a CPU when that is over
-            if running.waits and off_cpu > LIMIT and (where := Counter(running.waits).most_common(1)[0][0]):
-                self.pauses.append(f"{off_cpu * 1000:.0f} ms off the CPU, {where}")
+                if off_cpu > LIMIT and (where := Counter(running.waits).most_common(1)[0][0]):
+                    self.pauses.append(f"{off_cpu * 1000:.0f} ms off the CPU, {where}")
 
     def _look(self) -> None:
         _samplers.add(str(threading.get_native_id()))

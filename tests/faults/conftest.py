@@ -1,6 +1,7 @@
 """What every test of faults gets: an event loop in debug mode, and a watch over what the test leaves behind."""
 
 import asyncio.constants
+import linecache
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -25,7 +26,9 @@ def _short_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
     Keep a few frames of where tasks, handles and requests began, in place of all of pytest's.
 
     In debug mode, asyncio and aiohttp note that stack for everything they make, which is most of what a test costs.
+    Each time, they would ask the disk whether the file of each frame has changed.
     """
+    monkeypatch.setattr(linecache, "checkcache", lambda filename=None: None)
     monkeypatch.setattr(sys, "tracebacklimit", FRAMES, raising=False)
     monkeypatch.setattr(asyncio.constants, "DEBUG_STACK_DEPTH", FRAMES)
 

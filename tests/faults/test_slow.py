@@ -29,11 +29,12 @@ from sts_async import Config, STSClient, errors
 from sts_async._runtime.name_lookups import LOOK_UPS, THREADS
 from sts_async.retries import StandardRetries
 
-SHORT = 0.4  # s for an attempt, on the loop's clock
+SHORT = 0.2  # s for an attempt, on the loop's clock
+LOOK_UP = 0.4  # s for an attempt whose end comes from a thread
 ONCE = {"attempt_timeout": SHORT, "max_attempts": 1}
 PATIENT = {"attempt_timeout": 0.8}
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"
-PACE = 0.05  # s between drops
+PACE = 0.02  # s between drops
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 SLOW = {
     "F21 no headers": Act(end=End.OPEN),
@@ -136,7 +137,7 @@ def look_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
 
 async def calls_to(host: str, *, callers: int, call: Callable[..., Any] = assume_role) -> list[Any]:
     """Have that many callers call at once, at a host that is not this one."""
-    config = Config(attempt_timeout=SHORT, allow_http=True)
+    config = Config(attempt_timeout=LOOK_UP, allow_http=True)
     policy = StandardRetries(max_attempts=2, quota=AMPLE)
     options: dict[str, Any] = {"region": "us-east-1", "credentials": KEYS, "config": config, "retries": policy}
     async with STSClient(endpoint_url=f"http://{host}/", **options) as client:
@@ -149,7 +150,7 @@ async def test_a_host_that_nobody_knows(look_up: Names, callers: int) -> None:
     calls = await calls_to("sts.invalid", callers=callers)
 
     fate = Fails(errors.ConnectError, attempts=2, **LATE)
-    hold(Row("F24 DNS failure", [], fate, within=longest(2, each=SHORT), says=["no address is known"]), calls)
+    hold(Row("F24 DNS failure", [], fate, within=longest(2, each=LOOK_UP), says=["no address is known"]), calls)
 
 
 @pytest.mark.parametrize("callers", CALLERS, ids=["alone", "fifty"])
@@ -158,7 +159,7 @@ async def test_a_look_up_that_hangs(look_up: Names, callers: int) -> None:
     calls = await calls_to("hangs.invalid", callers=callers)
 
     fate = Fails(errors.ConnectTimeout, attempts=2, **LATE)
-    hold(Row("F24 DNS hang", [], fate, within=longest(2, each=SHORT), says=["no connection to hangs.invalid"]), calls)
+    hold(Row("F24 DNS hang", [], fate, within=longest(2, each=LOOK_UP), says=["no connection to hangs.invalid"]), calls)
     assert {thread.name for thread in look_up.threads} == {"sts-async-resolver"}
     assert len(look_up.threads) <= THREADS
     assert LOOK_UPS.running <= THREADS

@@ -16,7 +16,7 @@ from lxml import etree
 
 from sts_async import shapes
 from sts_async._protocol.converter import UNREADABLE, explain, structure, unstructure
-from sts_async._protocol.query import serialize
+from sts_async._protocol.query import encode
 from sts_async._protocol.xml import parse
 from sts_async._shape.constraints import Length, violations
 from sts_async._shape.frozen_map import FrozenMap
@@ -166,7 +166,7 @@ def document_of(tree: dict[str, Any]) -> bytes:
 def test_a_body_with_maps_says_what_botocore_s_says(tree: dict[str, Any]) -> None:
     """A5: entries are numbered from one; those of a flattened map have no name of their own."""
     request = request_of(tree)
-    pairs = parse_qsl(serialize(MAPS, request).decode(), keep_blank_values=True, strict_parsing=True)
+    pairs = parse_qsl(encode(MAPS, request, validate=False).decode(), keep_blank_values=True, strict_parsing=True)
     theirs = create_serializer("query", False).serialize_to_request(tree, OUTLINE)["body"]
 
     assert dict(pairs) == {name: str(value) for name, value in theirs.items()}
@@ -336,6 +336,6 @@ def test_a_map_keeps_the_rules_of_its_values(given_members: dict[str, Any], line
 def test_a_map_that_cannot_be_written_is_one_error() -> None:
     """Without the text."""
     with pytest.raises(ParamValidationError) as caught:
-        serialize(MAPS, MapsRequest(plain=FrozenMap({"\ud800": SENTINEL})))
+        encode(MAPS, MapsRequest(plain=FrozenMap({"\ud800": SENTINEL})), validate=False)
 
     assert SENTINEL not in str(caught.value)

@@ -9,7 +9,7 @@ the provider does for that is the client's own work, and not the call's: see `_e
 import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -178,7 +178,7 @@ class Engine(Unpicklable):
                     operation,
                     response,
                     # By whichever clock is later: a clock that is behind must not cut a lifetime that was granted.
-                    now=datetime.fromtimestamp(sign.at + max(shared.clock.confirmed, 0.0), UTC),
+                    sent_at=sign.at + max(shared.clock.confirmed, 0.0),
                     requested=getattr(request, "duration_seconds", None),
                     attempts=call.attempt,
                     sent=(request, credentials),

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 import pytest
+from trees import element_of
 
 from sts_async import Config, Credentials, TemporaryCredentials, shapes
 from sts_async._config.profile_plans import KeysPlan
@@ -242,7 +243,7 @@ def test_it_is_neither_read_from_nor_written_to_documents_of_sts() -> None:
         "account_id": ACCOUNT,
         "AccountId": ACCOUNT,
     }
-    read = structure(tree, TemporaryCredentials)
+    read = structure(element_of(tree), TemporaryCredentials)
 
     assert read.account_id is None
     assert unstructure(attrs.evolve(read, account_id=ACCOUNT)) == {

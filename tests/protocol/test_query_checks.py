@@ -71,15 +71,23 @@ RULES = {
     ),
     int: st.lists(st.sampled_from([Range(0, 5), Range(-1, 10, "s")])),
 }
+VALUES: dict[type, Any] = {str: st.text("ab\né\ud800", max_size=3), int: st.integers(-2, 12)}
 
 
 @settings(max_examples=500)
-@given(data=st.data(), kind=st.sampled_from([str, int]), value=ANY)
-def test_the_quick_test_agrees_with_the_rules_in_words(data: st.DataObject, kind: type, value: Any) -> None:
+@given(data=st.data(), kind=st.sampled_from([str, int]))
+def test_the_quick_test_agrees_with_the_rules_in_words(data: st.DataObject, kind: type) -> None:
     """Whatever the rules are, and in whatever order: a value is admitted if no violation of it has a name."""
     member = Member("m", "M", kind, constraints=tuple(data.draw(RULES[kind])))
+    value = data.draw(VALUES[kind] | ANY)
 
     assert query._Writer(member).admits(value) == ([*member_violations(member, value, "m")] == [])
+
+
+@pytest.mark.parametrize(("value", "admitted"), [("ab", True), ("a", False), ("cc", False), ("c", False)])
+def test_several_rules_of_a_member_count_together(value: str, admitted: bool) -> None:
+    """No member of the API has more than one beside its length; the next may."""
+    assert query._Writer(Member("m", "M", str, constraints=(Pattern("[ab]*"), Even()))).admits(value) == admitted
 
 
 @given(st.text())

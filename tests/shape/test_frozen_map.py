@@ -265,6 +265,13 @@ def test_what_is_no_map_is_unreadable_and_explained(name: str, value: Any) -> No
     assert explain(element_of({name: value}), MapsResponse, "Result") == f"Result.{name} is unreadable"
 
 
+def test_a_good_map_is_not_the_explanation() -> None:
+    """Each member is tried, in the order of the API model."""
+    tree = {"Plain": {"entry": PAIR}, "Flat": [PAIR, PAIR], "FlatInner": {"entry": ""}}
+
+    assert explain(element_of(tree), MapsResponse, "Result") == "Result.FlatInner is unreadable"
+
+
 # As a value
 
 

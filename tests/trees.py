@@ -1,11 +1,15 @@
 """Documents and plain trees of dicts, lists and text, each as the other: what tests write and compare."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from lxml import etree
 
+from sts_async._protocol.converter import reader
 from sts_async._protocol.xml import parse
 from sts_async._shape.secret import SecretBytes
+from sts_async._shape.shape import Shape
+
+S = TypeVar("S", bound=Shape)
 
 SPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 
@@ -36,6 +40,12 @@ def _fill(element: Any, tree: Any, prefix: str) -> None:
 def element_of(tree: Any) -> Any:
     """Return the root of a document, as readers of shapes get it."""
     return parse(SecretBytes(document_of(tree)))[1]
+
+
+def structure(element: Any, cls: type[S], **beside: Any) -> S:
+    """Return the shape that an element describes."""
+    shape: S = reader(cls)(element, cls, **beside)
+    return shape
 
 
 def tree_of(element: Any) -> Any:

@@ -11,7 +11,7 @@ hooks of cattrs itself would make ``'None'`` of a null, and would quote what the
 import functools
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar, get_origin
+from typing import Any, get_origin
 
 import attrs
 from cattrs import Converter
@@ -24,27 +24,23 @@ from .._shape.shape import Shape
 from .timestamps import timestamp
 from .xml import children, tags
 
-S = TypeVar("S", bound=Shape)
-
 UNREADABLE = (ValueError, TypeError, OverflowError)
-"""What a reader raises if an element does not describe a shape. The messages can quote what was read."""
+"""
+What a reader raises if an element does not describe a shape.
+
+The messages can quote what was read: catch the errors, drop them, and ask `explain`.
+"""
 
 
-def structure(element: Any, cls: type[S], **beside: Any) -> S:
+@functools.cache
+def reader(cls: Any) -> Callable[..., Any]:
     """
-    Return the shape that an element describes.
+    Return the function that reads one class of shapes.
 
-    Args:
-        element: The element, as `xml.parse` leaves it.
-        cls: The class of the shape.
-        beside: Fields that are no members, such as ``metadata``. No document can set them.
-
-    Raises:
-        ValueError, TypeError, OverflowError: A member is missing or unreadable. The messages can quote what was read:
-            catch them, and ask `explain`.
+    Its arguments are an element, as `xml.parse` leaves it, the class, and by keyword the fields that are no members,
+    such as ``metadata``; no document can set them. It raises one of `UNREADABLE` if a member is missing or unreadable.
     """
-    shape: S = _reader(cls)(element, cls, **beside)  # type: ignore[arg-type] # classes are hashable
-    return shape
+    return _converter().get_structure_hook(cls)
 
 
 def unstructure(shape: Shape) -> dict[str, Any]:
@@ -80,11 +76,6 @@ def _reads(found: list[Any], member: Member) -> bool:
     except UNREADABLE:
         return False
     return True
-
-
-@functools.cache
-def _reader(cls: type[Shape]) -> Callable[..., Any]:
-    return _converter().get_structure_hook(cls)
 
 
 _Field = tuple[str, type, Callable[..., Any], bool, bool]

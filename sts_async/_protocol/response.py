@@ -82,8 +82,9 @@ def read(
         return _unexpected(response, sent, f"expected exactly one {wrapper}")
     request_id = _request_id(parts, response, sent)
     metadata = ResponseMetadata(request_id=request_id, status=status, headers=headers, attempts=attempts)
+    read_result = converter.reader(operation.response)  # type: ignore[arg-type] # classes are hashable
     try:
-        answer = converter.structure(result, operation.response, metadata=metadata)
+        answer: R = read_result(result, operation.response, metadata=metadata)
     except converter.UNREADABLE:
         return _unexpected(response, sent, converter.explain(result, operation.response, wrapper))
     return bounded(answer, issued_at=sent_at, requested=requested, default=operation.default_duration)

@@ -10,13 +10,13 @@ from typing import Any
 
 import attrs
 import pytest
-from trees import element_of
+from trees import element_of, structure
 
 from sts_async import Config, Credentials, TemporaryCredentials, shapes
 from sts_async._config.profile_plans import KeysPlan
 from sts_async._engine.loop import Engine
 from sts_async._protocol.arns import account_of
-from sts_async._protocol.converter import structure, unstructure
+from sts_async._protocol.converter import unstructure
 from sts_async.config import SettingsSources
 from sts_async.credentials import (
     AssumeRoleProvider,

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import element_of, tree_of
+from trees import element_of, structure, tree_of
 
 from sts_async import shapes
-from sts_async._protocol.converter import UNREADABLE, explain, structure, unstructure
+from sts_async._protocol.converter import UNREADABLE, explain, unstructure
 from sts_async._protocol.timestamps import timestamp
 from sts_async._shape.secret import Secret
 

@@ -13,10 +13,10 @@ from botocore.serialize import create_serializer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
-from trees import element_of
+from trees import element_of, structure
 
 from sts_async import shapes
-from sts_async._protocol.converter import UNREADABLE, explain, structure, unstructure
+from sts_async._protocol.converter import UNREADABLE, explain, unstructure
 from sts_async._protocol.query import encode
 from sts_async._protocol.xml import children, parse
 from sts_async._shape.constraints import Length, violations

@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +155,7 @@ def read(kind: str, body: SecretBytes) -> str:
         return "read"
     if kind == "error":
         keys = Credentials(access_key_id="AKID", secret_access_key="A" * 40, session_token=("A" * 15 + "y") * 256)
-        found = answer.read(GET_CALLER_IDENTITY, HttpResponse(400, {}, body), now=datetime.now(UTC), sent=(keys,))
+        found = answer.read(GET_CALLER_IDENTITY, HttpResponse(400, {}, body), sent_at=time.time(), sent=(keys,))
         return type(found).__name__
     xml.parse(body)
     return "read"

@@ -9,7 +9,7 @@ the provider does for that is the client's own work, and not the call's: see `_e
 import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -25,14 +25,12 @@ from .._protocol.http_messages import HttpRequest
 from .._runtime.semaphore import FifoSemaphore
 from .._runtime.single_flight import BackgroundTasks
 from .._shape.arguments import not_credentials
-from .._shape.constraints import first_violations
 from .._shape.secret import Unpicklable, without_data
 from ..errors import (
     ClientClosedError,
     ConfigurationError,
     CredentialsError,
     DeadlineExceeded,
-    ParamValidationError,
     STSError,
 )
 from ..events import Observer
@@ -129,10 +127,8 @@ class Engine(Unpicklable):
 
     async def _attempts(self, call: Call, operation: Operation[R], request: Request[R]) -> R | STSError:
         shared, meter = self._shared, call.meter
-        if shared.validate:
-            check(request)
+        body = query.encode(operation, request, validate=shared.validate)
         endpoint = self._signer.endpoint
-        body = query.serialize(operation, request)
         digest = _digest(body)
         only_once = cannot_be_repeated(request)
         if meter is not None:
@@ -182,7 +178,7 @@ class Engine(Unpicklable):
                     operation,
                     response,
                     # By whichever clock is later: a clock that is behind must not cut a lifetime that was granted.
-                    now=datetime.fromtimestamp(sign.at + max(shared.clock.confirmed, 0.0), UTC),
+                    sent_at=sign.at + max(shared.clock.confirmed, 0.0),
                     requested=getattr(request, "duration_seconds", None),
                     attempts=call.attempt,
                     sent=(request, credentials),
@@ -333,13 +329,12 @@ class Engine(Unpicklable):
         self, operation: Operation[Any], request: Request[Any], *, expires: int | timedelta, spent: float = 0.0
     ) -> sigv4.PresignedUrl:
         """Return a URL that invokes *operation* when it is fetched; *spent* is as for `invoke`."""
-        if self._shared.validate:
-            check(request)
+        body = query.encode(operation, request, validate=self._shared.validate)
         if request._has_secret():
             raise ConfigurationError(f"{operation.name} with a secret cannot be presigned: URLs end up in logs")
         return sigv4.presign(
             await self.get_credentials(spent=spent),
-            url=f"{self._signer.endpoint.url}?{query.serialize(operation, request).decode()}",
+            url=f"{self._signer.endpoint.url}?{body.decode()}",
             headers={name: value for name, value in self._headers.items() if name not in HEADERS},
             service=self._signer.endpoint.signing_name,
             region=self._signer.region,
@@ -349,7 +344,7 @@ class Engine(Unpicklable):
 
     def metadata_of(self, operation: Operation[Any], request: Request[Any]) -> ResponseMetadata | None:
         """Return what came with the last answer to a request equal to *request*, if it is among the last 50."""
-        return self._shared.metadata.get(_digest(query.serialize(operation, request)))
+        return self._shared.metadata.get(_digest(query.encode(operation, request, validate=False)))
 
     def _handled(self, call: Call, operation: Operation[R], request: Request[R]) -> OutgoingRequest:
         """Return the request with what the handlers add: as it will be signed, and as they are shown it afterwards."""
@@ -414,18 +409,6 @@ def new_engine(
         default_credentials=default_credentials,
     )
     return Engine(context, options)
-
-
-def check(request: Request[Any]) -> None:
-    """
-    Refuse a request that breaks constraints of the API.
-
-    Raises:
-        ParamValidationError: It does; all violations in one error.
-    """
-    broken = first_violations(request)
-    if broken:
-        raise ParamValidationError(type(request).__name__, broken)
 
 
 def _digest(body: bytes) -> str:

@@ -1,148 +1,188 @@
 """
-The one cattrs converter: plain dicts and strings, by wire names, to shapes, and shapes to plain dicts.
+The one cattrs converter: elements of a response to shapes, and shapes to plain dicts.
 
-A map is read in the form of the protocol, a list of entries, and written as a plain dict, as the AWS CLI prints it.
+Each hook reads its element directly, so that no copy of the document exists. A hook is made when its class is first
+read. Shapes are written as plain dicts by wire names, maps as the AWS CLI prints them.
 
-Liberal in what is missing or unknown, strict in what is there: cattrs' own hooks would make ``'None'`` of a null and
-quote what they cannot read.
+The reader accepts members that are missing or unknown, and refuses members that occur twice or that it cannot read. The
+hooks of cattrs itself would make ``'None'`` of a null, and would quote what they cannot read.
 """
 
 import functools
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar, get_origin
+from typing import Any, get_origin
 
 import attrs
 from cattrs import Converter
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.gen import make_dict_unstructure_fn, override
 
 from .._shape.constraints import Member
 from .._shape.frozen_map import FrozenMap
+from .._shape.secret import Secret
 from .._shape.shape import Shape
-from ..shapes import ResponseMetadata
 from .timestamps import timestamp
+from .xml import children, tags
 
-S = TypeVar("S", bound=Shape)
+UNREADABLE = (ValueError, TypeError, OverflowError)
+"""
+What a reader raises if an element does not describe a shape.
+
+The messages can quote what was read: catch the errors, drop them, and ask `explain`.
+"""
 
 
-def structure(tree: Any, cls: type[S], *, metadata: ResponseMetadata | None = None) -> S:
+@functools.cache
+def reader(cls: Any) -> Callable[..., Any]:
     """
-    Return the shape that *tree* describes.
+    Return the function that reads one class of shapes.
 
-    Raises:
-        ValueError, KeyError, TypeError, OverflowError: A member is missing or unreadable. The messages can quote what
-            was read: catch them, and ask `explain`.
+    Its arguments are an element, as `xml.parse` leaves it, the class, and by keyword the fields that are no members,
+    such as ``metadata``; no document can set them. It raises one of `UNREADABLE` if a member is missing or unreadable.
     """
-    if metadata is not None:
-        tree = {**tree, "metadata": metadata} if isinstance(tree, dict) else {"metadata": metadata}
-    read: Callable[[Any, type[S]], S] = _reader(cls)  # type: ignore[arg-type] # classes are hashable
-    return read(tree, cls)
+    return _converter().get_structure_hook(cls)
 
 
 def unstructure(shape: Shape) -> dict[str, Any]:
-    """Return *shape* as a dict by wire names, without what is absent; times as ISO 8601 text in UTC."""
+    """Return *shape* as a dict by wire names, without absent members; times as ISO 8601 text in UTC."""
     given: dict[str, Any] = _given(_converter().unstructure(shape))
     return given
 
 
-def explain(tree: Any, cls: type[Shape], path: str) -> str:
-    """Return in words which member of *tree* keeps it from being a *cls*, without any value."""
+def explain(element: Any, cls: type[Shape], path: str) -> str:
+    """Return in words which member keeps *element* from being a *cls*, without any value."""
     for member in cls.__members__:
         here = f"{path}.{member.wire}"
-        if not isinstance(tree, dict) or member.wire not in tree:
+        found = [child for child in element if child.tag in tags(member.wire)]
+        if not found:
             if member.required:
                 return f"{here} is missing"
-        elif issubclass(member.kind, Shape):
-            if not _reads(tree[member.wire], member):
-                return explain(tree[member.wire], member.kind, here)
-        elif member.required and member.kind is str and tree[member.wire] == "":
-            return f"{here} is empty"
-        elif not _reads(tree[member.wire], member):
-            return f"{here} is unreadable"
+        elif not _reads(found, member):
+            if len(found) == 1 and issubclass(member.kind, Shape):
+                return explain(found[0], member.kind, here)
+            empty = member.required and member.kind is str and len(found) == 1 and not len(found[0])
+            return f"{here} is {'empty' if empty else 'unreadable'}"
     return f"{path} is unreadable"
 
 
-def _reads(value: Any, member: Member) -> bool:
+def _reads(found: list[Any], member: Member) -> bool:
     try:
-        _hook(member)(value, member.kind)
+        if member.flattened:
+            _read_entries(found, member.items)
+        elif len(found) > 1:
+            return False
+        else:
+            return _hook_of(member)(found[0], member.kind) != "" or not _is_needed_text(member)
     except UNREADABLE:
         return False
     return True
 
 
-UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, AttributeError)
-"""What `structure` raises when a tree does not fit."""
+_Field = tuple[str, type, Callable[..., Any], bool, bool]
+"""
+How the reader of a shape reads one member: a plain tuple, which Python unpacks fastest.
+
+It has the Python name and the class of the member, and a function. The function makes the value of the text of an
+element, if the first flag is set, else of the element. The second flag says that empty text is refused.
+"""
 
 
-def _structure_text(value: Any, _: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not text")
-    return value
+def _shape_reader(cls: type[Shape]) -> Callable[..., Shape]:
+    """Return a reader for one class. It calls no function of Python for text, since it runs for each response."""
+    flattened = [member for member in cls.__members__ if member.flattened]
+    field_of = {
+        tag: _field_of(member) for member in cls.__members__ if not member.flattened for tag in tags(member.wire)
+    }.get
 
+    # The values are hidden when they are read, so a constructor that hides them first (`secret.hiding`) is left out.
+    initialize = getattr(cls.__init__, "__wrapped__", cls.__init__)
 
-def _structure_integer(value: Any, _: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, _DIGITS):
-        raise TypeError("not an integer")
-    return int(value)
-
-
-def _structure_time(value: Any, _: Any) -> datetime:
-    return timestamp(value)
-
-
-_DIGITS = (str, int)
-_SCALARS = {str: _structure_text, int: _structure_integer, datetime: _structure_time}
-
-
-def _unstructure_time(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _shape_reader(cls: type[Shape]) -> Callable[[Any, Any], Shape]:
-    overrides: dict[str, Any] = {}
-    for member in cls.__members__:
-        # Bound here, a hook is called without a search for it, also for a member that may be None.
-        overrides[member.name] = override(rename=member.wire, struct_hook=_hook(member))
-    overrides |= _omitted(cls, but="metadata")
-    read: Any = make_dict_structure_fn(cls, _converter(), _cattrs_detailed_validation=False, **overrides)
-    needed = [member.wire for member in cls.__members__ if member.required and member.kind is str]
-
-    def read_element(tree: Any, _: Any) -> Shape:
-        if isinstance(tree, str) and not tree.strip():
-            tree = {}  # an element without children
-        if not isinstance(tree, dict):
-            raise TypeError("not an element with children")
-        if needed and "" in map(tree.get, needed):
-            raise ValueError("empty")
-        made: Shape = read(tree, cls)
+    def read_element(element: Any, _: Any, /, **given: Any) -> Shape:
+        members = element[:]  # A list costs less than an iterator.
+        if not members:
+            _check_blank(element)
+        for child in members:
+            field = field_of(child.tag)
+            if field is None:
+                continue
+            name, kind, read, is_text, needed = field
+            if name in given:
+                raise ValueError("a member occurs twice")
+            if not is_text:
+                given[name] = read(child, kind)
+            elif len(child):
+                raise TypeError("not text")
+            else:
+                given[name] = read(child.text or "")
+                if needed and not given[name]:
+                    raise ValueError("empty")
+        for member in flattened:
+            if entries := [child for child in members if child.tag in tags(member.wire)]:
+                given[member.name] = _read_entries(entries, member.items)
+        made = object.__new__(cls)
+        initialize(made, **given)
         return made
 
     return read_element
 
 
-def _hook(member: Member) -> Callable[[Any, Any], Any]:
-    """Return what reads a member from its tree."""
+def _field_of(member: Member) -> _Field:
+    read = _READERS.get(member.kind)
+    if read is None:
+        return member.name, member.kind, _hook_of(member), False, False
+    if member.secret and member.kind is str:
+        read = Secret
+    return member.name, member.kind, read, True, _is_needed_text(member)
+
+
+def _is_needed_text(member: Member) -> bool:
+    return member.required and member.kind is str
+
+
+_READERS: dict[type, Callable[[str], Any]] = {str: str, int: int, datetime: timestamp}
+
+
+def _text_reader(read: Callable[[str], Any]) -> Callable[[Any, Any], Any]:
+    def read_element(element: Any, _: Any) -> Any:
+        if len(element):
+            raise TypeError("not text")
+        return read(element.text or "")
+
+    return read_element
+
+
+def _hook_of(member: Member) -> Callable[..., Any]:
+    """Return the function that reads a member from its element."""
     if member.kind is FrozenMap:
-        return _map_reader(member)
-    return _SCALARS.get(member.kind) or _reader(member.kind)
+        return functools.partial(_read_map, items=member.items)
+    return _converter().get_structure_hook(member.kind)
 
 
-def _map_reader(member: Member) -> Callable[[Any, Any], FrozenMap[Any]]:
-    read_value = _hook(member.items)
+def _read_map(element: Any, _: Any, *, items: Member) -> FrozenMap[Any]:
+    if not len(element):
+        _check_blank(element)
+    return _read_entries([child for child in element if child.tag in tags("entry")], items)
 
-    def read_map(tree: Any, _: Any) -> FrozenMap[Any]:
-        if not member.flattened:
-            if isinstance(tree, str) and not tree.strip():
-                tree = {}  # an element without entries
-            if not isinstance(tree, dict):
-                raise TypeError("not an element with entries")
-            tree = tree.get("entry", [])
-        entries = tree if isinstance(tree, list) else [tree]
-        return FrozenMap(
-            (_structure_text(entry["key"], str), read_value(entry["value"], member.items.kind)) for entry in entries
-        )
 
-    return read_map
+def _read_entries(entries: list[Any], items: Member) -> FrozenMap[Any]:
+    read_key, read_value = _converter().get_structure_hook(str), _hook_of(items)
+    found: dict[str, Any] = {}
+    for entry in entries:
+        parts = children(entry)
+        if parts.get("key") is None or parts.get("value") is None:
+            raise ValueError("not an entry with one key and one value")
+        found[read_key(parts["key"], str)] = read_value(parts["value"], items.kind)
+    return FrozenMap(found)
+
+
+def _check_blank(element: Any) -> None:
+    """Refuse an element that has text in place of children."""
+    if (element.text or "").strip():
+        raise TypeError("not an element with children")
+
+
+def _unstructure_time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _unstructure_map(value: FrozenMap[Any]) -> dict[str, Any]:
@@ -155,18 +195,14 @@ def _is_map(cls: Any) -> bool:
 
 def _shape_writer(cls: type[Shape]) -> Callable[[Shape], dict[str, Any]]:
     overrides: dict[str, Any] = {
-        # By the value that is kept: the annotation also names the forms in which it can be given.
+        # The hook looks at the value: the annotation also has the other forms in which a program can give it.
         member.name: override(rename=member.wire, unstruct_hook=_written)
         for member in cls.__members__
     }
-    overrides |= _omitted(cls)
+    # Fields that are no members stay out of every document.
+    beside = {field.name for field in attrs.fields(cls)} - overrides.keys()  # type: ignore[arg-type]
+    overrides |= {name: override(omit=True) for name in beside}
     return make_dict_unstructure_fn(cls, _converter(), **overrides)
-
-
-def _omitted(cls: type[Shape], *, but: str | None = None) -> dict[str, Any]:
-    """Return overrides for what is beside the members of a shape: no document may say it."""
-    names = {field.name for field in attrs.fields(cls)} - {member.name for member in cls.__members__} - {but}  # type: ignore[arg-type]
-    return {name: override(omit=True) for name in names}
 
 
 def _written(value: Any) -> Any:
@@ -183,20 +219,14 @@ def _given(value: Any) -> Any:
 
 
 @functools.cache
-def _reader(cls: type[Shape]) -> Callable[[Any, Any], Any]:
-    return _converter().get_structure_hook(cls)
-
-
-@functools.cache
 def _converter() -> Converter:
     """Return the converter, made at first use: importing the library is not the time for it."""
     converter = Converter(detailed_validation=False)
-    for kind, hook in _SCALARS.items():
-        converter.register_structure_hook(kind, hook)
-    converter.register_structure_hook(ResponseMetadata, lambda value, _: value)
+    for kind, read in _READERS.items():
+        converter.register_structure_hook(kind, _text_reader(read))
+    converter.register_structure_hook_factory(_is_shape, _shape_reader)
     converter.register_unstructure_hook(datetime, _unstructure_time)
     converter.register_unstructure_hook_func(_is_map, _unstructure_map)
-    converter.register_structure_hook_factory(_is_shape, _shape_reader)
     converter.register_unstructure_hook_factory(_is_shape, _shape_writer)
     return converter
 

@@ -79,12 +79,12 @@ def code_in_headers(headers: Mapping[str, str], *, in_body: str) -> str:
     return query or in_body or _bare(headers.get(ERROR_HEADER, ""))
 
 
-def json_error(body: bytes) -> dict[str, Any]:
+def json_error(body: bytes) -> dict[str, str]:
     """
-    Return an error in JSON as the tree that it would be in XML, or an empty one when *body* holds none.
+    Return an error in JSON as the members that it would have in XML, or none if *body* holds no error.
 
-    API Gateway, load balancers and servers that are not AWS answer so, whatever was asked for: with ``__type`` as in
-    the JSON protocols, with ``message`` alone, or with the members of the Query protocol.
+    API Gateway, load balancers and servers other than AWS answer so, whatever was asked for: with ``__type`` as in the
+    JSON protocols, with ``message`` alone, or with the members of the Query protocol.
     """
     if not body[:1024].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
         return {}
@@ -97,13 +97,12 @@ def json_error(body: bytes) -> dict[str, Any]:
             found = found.get(name)
     inner = found.get("Error")
     error = inner if isinstance(inner, HiddenDocument) else found
-    members = {
+    return {
         "Code": _bare(_first_text(error, CODES)),
         "Message": _first_text(error, MESSAGES),
         "Type": _first_text(error, ("Type",)),
         "RequestId": _first_text(error, ("RequestId",)) or _first_text(found, ("RequestId", "requestId")),
     }
-    return {"Error": members}
 
 
 def _first_text(document: Any, names: tuple[str, ...]) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 
 import attrs
 import pytest
+from trees import element_of, structure
 
 from sts_async import Config, Credentials, TemporaryCredentials, shapes
 from sts_async._config.profile_plans import KeysPlan
 from sts_async._engine.loop import Engine
 from sts_async._protocol.arns import account_of
-from sts_async._protocol.converter import structure, unstructure
+from sts_async._protocol.converter import unstructure
 from sts_async.config import SettingsSources
 from sts_async.credentials import (
     AssumeRoleProvider,
@@ -242,7 +243,7 @@ def test_it_is_neither_read_from_nor_written_to_documents_of_sts() -> None:
         "account_id": ACCOUNT,
         "AccountId": ACCOUNT,
     }
-    read = structure(tree, TemporaryCredentials)
+    read = structure(element_of(tree), TemporaryCredentials)
 
     assert read.account_id is None
     assert unstructure(attrs.evolve(read, account_id=ACCOUNT)) == {

@@ -20,7 +20,9 @@ def credentials(expiration: datetime) -> shapes.TemporaryCredentials:
 
 def expiration_after(expiration: datetime, **options: Any) -> datetime:
     options = {"requested": None, "default": None, **options}
-    response = bounded(shapes.GetSessionTokenResponse(credentials=credentials(expiration)), now=NOW, **options)
+    response = bounded(
+        shapes.GetSessionTokenResponse(credentials=credentials(expiration)), issued_at=NOW.timestamp(), **options
+    )
     return response.credentials.expiration
 
 
@@ -34,7 +36,7 @@ def test_an_expiration_is_kept_or_brought_down_never_put_off(
 ) -> None:
     """F50: believing a longer life than was granted ends in calls with expired keys."""
     found = expiration_after(NOW + lifetime, requested=requested, default=default) - NOW
-    longest = MAX_LIFETIME if requested is None else timedelta(seconds=requested) + GRACE
+    longest = timedelta(seconds=MAX_LIFETIME if requested is None else requested + GRACE)
 
     assert found <= max(lifetime, timedelta())
     assert found <= longest
@@ -95,15 +97,19 @@ def test_what_is_not_absurd_is_returned_as_it_is() -> None:
     """The usual case makes no copy."""
     response = shapes.GetSessionTokenResponse(credentials=credentials(NOW + HOUR))
 
-    assert bounded(response, now=NOW, requested=None, default=None) is response
+    assert bounded(response, issued_at=NOW.timestamp(), requested=None, default=None) is response
 
 
 def test_a_token_s_own_expiration_is_bounded_too() -> None:
     """GetWebIdentityToken answers with an expiration and no credentials."""
     response = shapes.GetWebIdentityTokenResponse(web_identity_token="jwt", expiration=NOW + 99 * HOUR)
 
-    assert bounded(response, now=NOW, requested=60, default=300).expiration == NOW + timedelta(seconds=60)
-    assert bounded(response, now=NOW, requested=None, default=300).expiration == NOW + timedelta(seconds=300)
+    assert bounded(response, issued_at=NOW.timestamp(), requested=60, default=300).expiration == NOW + timedelta(
+        seconds=60
+    )
+    assert bounded(response, issued_at=NOW.timestamp(), requested=None, default=300).expiration == NOW + timedelta(
+        seconds=300
+    )
 
 
 def test_what_does_not_expire_is_returned_as_it_is() -> None:
@@ -113,7 +119,7 @@ def test_what_does_not_expire_is_returned_as_it_is() -> None:
         shapes.Credentials(access_key_id="A", secret_access_key="k"),
         5,
     ):
-        assert bounded(holder, now=NOW, requested=60, default=60) is holder
+        assert bounded(holder, issued_at=NOW.timestamp(), requested=60, default=60) is holder
 
 
 def test_the_rest_of_the_response_is_kept() -> None:
@@ -123,7 +129,7 @@ def test_the_rest_of_the_response_is_kept() -> None:
         credentials=credentials(NOW + 99 * HOUR), session_token_size=7, metadata=metadata
     )
 
-    found = bounded(response, now=NOW, requested=60, default=60)
+    found = bounded(response, issued_at=NOW.timestamp(), requested=60, default=60)
 
     assert found.metadata is metadata
     assert found == shapes.GetSessionTokenResponse(

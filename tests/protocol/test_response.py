@@ -92,7 +92,7 @@ def respond(body: str | bytes, status: int = 200, **headers: str) -> HttpRespons
 
 
 def ask(operation: Operation[Any], body: str | bytes, status: int = 200, **headers: str) -> Any:
-    return read(operation, respond(body, status, **headers), now=NOW)
+    return read(operation, respond(body, status, **headers), sent_at=NOW.timestamp())
 
 
 def refusal(operation: Operation[Any], body: str | bytes, status: int = 200, **headers: str) -> ResponseParseError:
@@ -108,7 +108,9 @@ def refusal(operation: Operation[Any], body: str | bytes, status: int = 200, **h
 @each_operation
 def test_a_good_answer_becomes_the_response_of_the_operation(operation: Operation[Any]) -> None:
     """With what the service said of the exchange beside it."""
-    found = read(operation, respond(wrap(operation.name, GOOD[operation.name]), x_other="1"), now=NOW, attempts=3)
+    found = read(
+        operation, respond(wrap(operation.name, GOOD[operation.name]), x_other="1"), sent_at=NOW.timestamp(), attempts=3
+    )
 
     assert type(found) is operation.response
     assert found.metadata == shapes.ResponseMetadata(
@@ -192,7 +194,7 @@ def test_any_answer_says_what_botocore_says_that_it_says(operation: Operation[An
     theirs = ORACLE.parse({"status_code": 200, "headers": response.headers, "body": bytes(response.body)}, output)
     metadata = theirs.pop("ResponseMetadata")
 
-    found = read(operation, response, now=NOW)
+    found = read(operation, response, sent_at=NOW.timestamp())
 
     assert as_tree(found) == tree == theirs
     assert found.metadata.request_id == metadata["RequestId"]
@@ -335,7 +337,7 @@ def test_the_request_id_is_in_the_body_or_in_a_header(
 ) -> None:
     """F11: it is what AWS support asks for."""
     body = wrap("GetAccessKeyInfo", GOOD["GetAccessKeyInfo"], after=after)
-    found: Any = read(OPERATIONS[5], HttpResponse(200, headers, SecretBytes(body.encode())), now=NOW)
+    found: Any = read(OPERATIONS[5], HttpResponse(200, headers, SecretBytes(body.encode())), sent_at=NOW.timestamp())
 
     assert found.metadata.request_id == request_id
 
@@ -507,7 +509,7 @@ def test_a_message_that_repeats_a_secret_is_shown_without_it(secret: str, spelli
         json.dumps({"__type": "AccessDenied", "message": said}),
     ]
     for body in bodies:
-        found = read(ASSUME_ROLE, respond(body, 403), now=NOW, sent=SENT)
+        found = read(ASSUME_ROLE, respond(body, 403), sent_at=NOW.timestamp(), sent=SENT)
 
         assert isinstance(found, ServiceError)
         assert found.message.startswith("The Canonical String should have been 'POST x-amz-security-token:***")
@@ -523,11 +525,21 @@ def test_no_other_part_of_an_error_repeats_a_secret(secret: str) -> None:
     error = f"<Error><Code>{secret}</Code><RequestId>{secret}</RequestId></Error>"
     page = f"<html>{secret}</html>"
     for found in (
-        read(ASSUME_ROLE, respond(error, 400), now=NOW, sent=SENT),
-        read(ASSUME_ROLE, respond("", 400, x_amzn_errortype=secret, x_amzn_requestid=secret), now=NOW, sent=SENT),
-        read(ASSUME_ROLE, respond(page, 400, content_type=secret), now=NOW, sent=SENT),
-        read(ASSUME_ROLE, respond(page, 200, content_type=secret), now=NOW, sent=SENT),
-        read(ASSUME_ROLE, respond(page, 302, location=f"http://{quote(secret)[:60]}/"), now=NOW, sent=SENT),
+        read(ASSUME_ROLE, respond(error, 400), sent_at=NOW.timestamp(), sent=SENT),
+        read(
+            ASSUME_ROLE,
+            respond("", 400, x_amzn_errortype=secret, x_amzn_requestid=secret),
+            sent_at=NOW.timestamp(),
+            sent=SENT,
+        ),
+        read(ASSUME_ROLE, respond(page, 400, content_type=secret), sent_at=NOW.timestamp(), sent=SENT),
+        read(ASSUME_ROLE, respond(page, 200, content_type=secret), sent_at=NOW.timestamp(), sent=SENT),
+        read(
+            ASSUME_ROLE,
+            respond(page, 302, location=f"http://{quote(secret)[:60]}/"),
+            sent_at=NOW.timestamp(),
+            sent=SENT,
+        ),
     ):
         assert isinstance(found, STSError)
         assert not has_run_of(secret, f"{found} {vars(found)!r} {found.args}")
@@ -538,7 +550,9 @@ def test_no_other_part_of_an_error_repeats_a_secret(secret: str) -> None:
 def test_the_request_id_of_a_good_answer_repeats_no_secret(secret: str) -> None:
     """G12: it goes to logs and events."""
     after = f"<ResponseMetadata><RequestId>{secret}</RequestId></ResponseMetadata>"
-    found: Any = read(ASSUME_ROLE, respond(wrap("AssumeRole", GOOD["AssumeRole"], after=after)), now=NOW, sent=SENT)
+    found: Any = read(
+        ASSUME_ROLE, respond(wrap("AssumeRole", GOOD["AssumeRole"], after=after)), sent_at=NOW.timestamp(), sent=SENT
+    )
 
     assert not has_run_of(secret, found.metadata.request_id)
 
@@ -549,7 +563,7 @@ def test_a_message_that_repeats_an_mfa_code_is_shown_without_it(quoted: str) -> 
     body = (
         f"<Error><Code>AccessDenied</Code><Message>{escape(quoted)} is wrong for {WITH_MFA.role_arn}</Message></Error>"
     )
-    found = read(ASSUME_ROLE, respond(body, 403), now=NOW, sent=(WITH_MFA, None))
+    found = read(ASSUME_ROLE, respond(body, 403), sent_at=NOW.timestamp(), sent=(WITH_MFA, None))
 
     assert "***" in str(found).split(" is wrong")[0]
     assert str(found).endswith(f" is wrong for {WITH_MFA.role_arn} (HTTP 403)")
@@ -562,7 +576,7 @@ def test_what_is_not_secret_is_shown() -> None:
     )
     body = f"<Error><Code>AccessDenied</Code><Message>{said}</Message></Error>"
 
-    assert read(ASSUME_ROLE, respond(body, 403), now=NOW, sent=SENT).message == said  # type: ignore[union-attr]
+    assert read(ASSUME_ROLE, respond(body, 403), sent_at=NOW.timestamp(), sent=SENT).message == said  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -855,7 +869,7 @@ def test_a_content_type_is_shown_short_and_in_printable_ascii(content_type: str)
 
 def test_an_answer_without_a_content_type_says_so() -> None:
     for status in (200, 503):
-        found = read(ASSUME_ROLE, HttpResponse(status, {}, SecretBytes(b"")), now=NOW)
+        found = read(ASSUME_ROLE, HttpResponse(status, {}, SecretBytes(b"")), sent_at=NOW.timestamp())
 
         assert "'no content type'" in str(found)
 
@@ -903,7 +917,7 @@ def test_a_location_is_shown_short() -> None:
 
 def expiration(text: str, requested: int | None = None) -> Any:
     body = wrap("GetSessionToken", f"<Credentials>{KEYS.replace('2026-01-01T01:00:00Z', text)}</Credentials>")
-    found = read(GET_SESSION_TOKEN, respond(body), now=NOW, requested=requested)
+    found = read(GET_SESSION_TOKEN, respond(body), sent_at=NOW.timestamp(), requested=requested)
     return found.credentials.expiration if isinstance(found, shapes.GetSessionTokenResponse) else found
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sts_async import shapes
 from sts_async._cli import commands as commands
 from sts_async._cli import members as _members
-from sts_async._protocol.query import serialize
+from sts_async._protocol.query import encode
 from sts_async._shape.constraints import Length, Member, Range, violations
 from sts_async._shape.forms import rule_of
 from sts_async._shape.shape import Shape, secret, shape
@@ -177,7 +177,9 @@ def test_the_form_of_the_wire_does_not_depend_on_the_form_that_was_given() -> No
         "policy_arns": [POLICY],
         "duration_seconds": timedelta(hours=1),
     }
-    body = serialize(ASSUME_ROLE, shapes.AssumeRoleRequest(role_arn=ARN, role_session_name="me", **given_values))
+    body = encode(
+        ASSUME_ROLE, shapes.AssumeRoleRequest(role_arn=ARN, role_session_name="me", **given_values), validate=False
+    )
 
     assert b"Tags.member.1.Key=team&Tags.member.1.Value=a" in bytes(body)
     assert b"PolicyArns.member.1.arn=arn%3Aaws" in bytes(body)
@@ -197,7 +199,7 @@ def test_a_text_enumeration_is_text() -> None:
     wrong: Any = Other.RS256
 
     assert [*violations(good)] == []
-    assert b"SigningAlgorithm=RS256" in bytes(serialize(OPERATIONS[-1], good))
+    assert b"SigningAlgorithm=RS256" in bytes(encode(OPERATIONS[-1], good, validate=False))
     assert [*violations(shapes.GetWebIdentityTokenRequest(audience=["a"], signing_algorithm=wrong))] == [
         "signing_algorithm must be text"
     ]

@@ -38,7 +38,7 @@ def test_a_request_comes_back_as_it_was_sent() -> None:
         provided_contexts=[shapes.ProvidedContext(provider_arn=ARN, context_assertion="abcd")],
     )
 
-    form = form_of(query.serialize(ASSUME_ROLE, request).decode())
+    form = form_of(query.encode(ASSUME_ROLE, request, validate=False).decode())
     assert wire.read_request(ASSUME_ROLE, form) == request
 
 

@@ -1,4 +1,4 @@
-"""The README's tables "Differences from botocore": each line is a test in `differences/`, and each test is a line."""
+"""The tables of `differences/README.md`: each line is a test in `differences/`, and each test is a line."""
 
 import ast
 import re
@@ -8,9 +8,10 @@ import botocore
 import pytest
 from credentials import cases
 from differences.lines import plain
+from documents import README, section
 
 HERE = Path(__file__).parent
-SECTION = (HERE.parent / "README.md").read_text(encoding="utf-8").partition("## Differences from botocore\n")[2]
+TABLES = (HERE / "differences/README.md").read_text(encoding="utf-8")
 GROUPS = {
     "Where credentials come from": "test_sources.py",
     "The shared files": "test_files.py",
@@ -23,7 +24,7 @@ GROUPS = {
 
 def tables() -> dict[str, list[str]]:
     """Return the first cells of the tables by heading, each with its head."""
-    parts = re.split(r"^### (.+)\n", SECTION.partition("\n## ")[0], flags=re.MULTILINE)
+    parts = re.split(r"^## (.+)\n", TABLES, flags=re.MULTILINE)
     return {
         heading: [line.split(" | ")[0].removeprefix("| ") for line in text.splitlines() if line.startswith("|")]
         for heading, text in zip(parts[1::2], parts[2::2], strict=True)
@@ -48,7 +49,7 @@ def test_the_tables_are_those_that_have_tests() -> None:
 
 @pytest.mark.parametrize("heading", GROUPS)
 def test_each_line_is_a_test_and_each_test_a_line_in_one_order(heading: str) -> None:
-    """C23: what is refused or done otherwise on purpose stands in the README, not in docstrings alone."""
+    """C23: a deliberate refusal or difference is in these tables, and not in docstrings alone."""
     head, rule, *lines = tables()[heading]
 
     assert lines == marks(GROUPS[heading], "line")
@@ -57,9 +58,19 @@ def test_each_line_is_a_test_and_each_test_a_line_in_one_order(heading: str) -> 
 
 
 def test_the_tables_name_the_version_of_botocore_that_they_were_tested_with() -> None:
-    heads = re.findall(r"^\| \| (.+?) \| sts_async \| why \|$", SECTION, re.MULTILINE)
+    heads = re.findall(r"^\| \| (.+?) \| sts_async \| why \|$", TABLES, re.MULTILINE)
 
     assert heads == [f"botocore {botocore.__version__}"] * len(GROUPS)
+    assert f"moves from botocore {botocore.__version__} " in " ".join(TABLES.split())
+
+
+def test_the_manual_names_the_most_frequent_ones_as_the_tables_do() -> None:
+    """A reader of the short table finds the same line in the long ones."""
+    subjects = re.findall(r"^\| ([^|]+) \| ", section(README, "Coming from boto3 or aiobotocore"), re.MULTILINE)
+    known = {line for lines in tables().values() for line in lines}
+
+    assert len(subjects) >= 5
+    assert {*subjects} - known == set()
 
 
 def test_each_known_difference_of_the_chain_is_in_a_table() -> None:
@@ -68,4 +79,4 @@ def test_each_known_difference_of_the_chain_is_in_a_table() -> None:
     told = {case.we_differ for case in cases.CASES if plain(case.name) in named}
 
     missing = {case.name: case.we_differ for case in cases.CASES if case.we_differ and case.we_differ not in told}
-    assert missing == {}, "give these cases to a line of the README's tables, in tests/differences/"
+    assert missing == {}, "give these cases to a line of the tables in tests/differences/README.md"

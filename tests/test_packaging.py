@@ -5,9 +5,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from documents import COMMANDS
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from test_readme import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -1,4 +1,4 @@
-"""The lines of the README's table "Differences from botocore", as marks on the tests that show them."""
+"""The lines of the tables in README.md, "Differences from botocore", as marks on the tests that show them."""
 
 import re
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def line(subject: str) -> Callable[[F], F]:
     Mark a test that runs both libraries, and asserts what either does.
 
     Args:
-        subject: The first cell of the line in the README. `test_differences` reads it from the source.
+        subject: The first cell of the line in README.md, in this folder. `test_differences` reads it from the source.
     """
 
     def marked(test: F) -> F:

@@ -295,7 +295,7 @@ async def test_answers_that_no_sts_gives_are_refused(
 
 
 async def test_redirects_are_followed_by_neither(boto: Boto, raw_server: Serve) -> None:
-    """What the README says above the tables."""
+    """README.md says this above the tables."""
     other = await raw_server(http(ANSWER % "x"))
     server = await raw_server(http("", status=307, headers=f"Location: {other.url}\r\n"))
     client = boto.client(region_name="eu-west-1", endpoint_url=server.url)
@@ -309,7 +309,7 @@ async def test_redirects_are_followed_by_neither(boto: Boto, raw_server: Serve) 
 
 
 async def test_a_request_to_a_cgi_script_sets_no_proxy_in_either(boto: Boto, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the README says above the tables."""
+    """README.md says this above the tables."""
     monkeypatch.setenv("REQUEST_METHOD", "GET")
     monkeypatch.setenv("HTTP_PROXY", "http://evil.example.test")
 

@@ -248,7 +248,7 @@ async def test_requests_are_signed_with_sigv4_alone(
 
 
 async def test_signatures_are_the_same_in_both(boto: Boto) -> None:
-    """What the README says above the tables."""
+    """README.md says this above the tables."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
     url, body = "https://sts.eu-west-1.amazonaws.com/", b"Action=GetCallerIdentity&Version=2011-06-15"
     headers = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}

@@ -1,9 +1,22 @@
 """
-The engine: what every call does, and where something else can be put in.
+The engine: the only loop of a call.
 
-`Engine._attempts` holds the loop of a call. What it calls is pure and returns a value, or is one of the three seams
-(transport, credentials provider, retry policy), or a request handler. A call signs with what its provider has; what
-the provider does for that is the client's own work, and not the call's: see `_engine.context`.
+A call is one coroutine, `Engine.invoke`, and each turn of its loop is one attempt:
+
+1. Credentials. A provider that has them at hand is not awaited. An `Identity` keeps what was derived from them: the
+   rate limit key and the signer.
+2. Admission. The retry policy may hold the attempt back. Then callers wait in the order in which they came.
+3. Sending. The transport asks for the headers when the request's turn has come, and `Call.sign` signs them then: a
+   request that waits for a connection does not carry an old signature.
+4. The answer. It becomes a response or an error, and the clock learns from it.
+5. The decision. A response ends the call. After an error, the call ends, or waits and goes on.
+
+The functions that the loop calls are pure, or belong to one of three protocols (transport, credentials provider, retry
+policy) or to a request handler. One deadline covers the loop. Errors are values until the end, where one is raised: an
+exception that a frame has caught and keeps would keep that frame too, and the secrets in it.
+
+A call signs with what its provider has. What the provider does for that is the client's own work, and not the call's:
+see `_engine.context`.
 """
 
 import asyncio
@@ -55,7 +68,7 @@ METADATA_KEPT = 50  # answers; as many as the 2015 Java client kept
 
 
 class Engine(Unpicklable):
-    """Invoke operations at one endpoint. All parts are values or seams; none is made here."""
+    """Invoke operations at one endpoint. All parts are values or implement a protocol; none is made here."""
 
     __slots__ = (
         "_at_hand",
@@ -158,7 +171,7 @@ class Engine(Unpicklable):
             del outcome
 
     def _begin(self, call: Call[R], spent: float) -> None:
-        """Write the body of *call*, and say where it goes and when it must be over."""
+        """Encode the request of *call*, and set its endpoint and its end."""
         if self._deadline is not None:
             call.ends = self._shared.monotonic() + self._deadline - spent
         call.body = query.encode(call.operation, call.request, validate=self._shared.validate)
@@ -168,7 +181,7 @@ class Engine(Unpicklable):
             call.meter.marshalled(call.endpoint.url)
 
     def _answered(self, call: Call[R], response: HttpResponse) -> R | STSError:
-        """Read an answer, and learn from it what time the service has."""
+        """Return the response or the error that an HTTP response is, after the clock has learned from it."""
         clock = self._shared.clock
         call.sent, call.unsent = call.attempt, None
         if call.meter is not None:
@@ -188,7 +201,7 @@ class Engine(Unpicklable):
         )
 
     def _report(self, call: Call[R], outcome: R | STSError) -> None:
-        """Tell observers, handlers and the log of an attempt."""
+        """Report an attempt to observers, handlers and the log."""
         if call.meter is not None:
             call.meter.attempt_finished(outcome)
         if call.outgoing is not None:
@@ -197,7 +210,7 @@ class Engine(Unpicklable):
         log_attempt(call.operation.name, call.attempt, outcome)
 
     def _succeeded(self, call: Call[R], response: R) -> None:
-        """Tell the retry policy, and keep the metadata."""
+        """Report the success to the retry policy, and keep the metadata of the response."""
         shared = self._shared
         self._retries.after_success(
             scope=call.identity.scope,
@@ -213,7 +226,7 @@ class Engine(Unpicklable):
             metadata.popitem(last=False)
 
     async def _is_final(self, call: Call[R], failure: STSError) -> bool:
-        """Return True if *failure* is the outcome of *call*; else wait until the next attempt may begin."""
+        """Return True if *failure* is the outcome of *call*; otherwise wait until the next attempt may begin."""
         shared, scope = self._shared, call.identity.scope
         call.failure = failure
         failure.attempts = call.sent
@@ -256,7 +269,7 @@ class Engine(Unpicklable):
             raise
 
     async def _renewed(self, call: Call[Any], failure: STSError) -> bool:
-        """Return True if there are others, once in a call, in place of credentials that the service refused."""
+        """Return True if the service refused the credentials and the provider has others: at most once in a call."""
         credentials, invalidate = call.identity.credentials, getattr(self._credentials, "invalidate", None)
         if credentials is None or invalidate is None or call.renewed:
             return False

@@ -1,6 +1,17 @@
 """
-aiohttp connections that record whether they were reused and whether a response has begun. They close themselves when
-unsolicited bytes arrive.
+aiohttp connections with guards for signed requests.
+
+HTTP/1.1 numbers neither requests nor responses: bytes that arrive on a connection are the answer to its last request.
+A stray answer that is read later would give one caller the credentials of another. So each connection is guarded:
+
+- Bytes that arrive while no request is outstanding end the connection.
+- A pooled connection serves again only if its last answer ended exactly and its socket is silent. One poll looks at
+  the socket itself, because the event loop may not have read yet what the system has received.
+- A request that is good for once, such as one with an MFA code, gets a new connection.
+
+A `Use` records one request over one connection. From it, the transport tells a pooled connection that had died, where
+another attempt is free, from a connection that ended within an answer. The connector also knows its sockets: after a
+fork, they belong to the parent, and the child must neither use nor close them.
 """
 
 import asyncio
@@ -31,9 +42,9 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 class Use:
     """
-    One request over one connection: the transport makes it, and the connector enters the connection.
+    One request over one connection. The transport makes it, and the connector fills it in.
 
-    The defaults are those of the class, because every request makes a `Use`.
+    Every request makes one, so the initial values stand in the class.
 
     Attributes:
         fresh: Whether the request needs a connection that has not served before.
@@ -85,15 +96,14 @@ def _content_length() -> re.Pattern[bytes]:
 
 
 current: ContextVar[Use | None] = ContextVar("use", default=None)
-"""What the current task sends. A context variable, because aiohttp's session passes nothing on to its connector."""
+"""The request that the current task sends. aiohttp's session passes nothing of a request on to its connector."""
 
 
 class Protocol(ResponseHandler):
     """
-    A connection that notes whether it has served before, and whether an answer began.
+    A connection that records whether it has served before, and whether an answer began.
 
-    HTTP/1.1 does not say which request an answer belongs to. So bytes that come while no request is outstanding end
-    the connection: read later, they would pass for the answer to the next caller's request (RFC 9112, section 9.2).
+    Bytes that arrive while no request is outstanding end it. Source: RFC 9112, section 9.2.
     """
 
     use: Use | None = None
@@ -216,10 +226,10 @@ class Connector(aiohttp.TCPConnector):
 
     async def connect(self, *arguments: Any, **more: Any) -> "aiohttp.connector.Connection":
         """
-        Return a connection on which nothing is outstanding: one of the pool, or a new one for a `Use` that is fresh.
+        Return a connection without outstanding bytes: a pooled one, or a new one if the current `Use` is fresh.
 
         Raises:
-            ConfigurationError: The connection has no guard: this aiohttp version makes connections in another way.
+            ConfigurationError: The connection has no guard, because this aiohttp version makes it in another way.
         """
         use, aside = current.get(), []
         if use is None or use.again is not None:  # aiohttp sends a GET again by itself

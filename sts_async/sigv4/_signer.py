@@ -229,8 +229,6 @@ class Signer(Unpicklable):
                 that is among the headers.
         """
         check_hash(payload_hash)
-        if self.given_hash is not None and self.given_hash != payload_hash:
-            raise ConfigurationError(f"header {_CONTENT_HASH} and payload_hash differ: pass only one")
         return self._sign(self._at(stamp_of(at)), payload_hash)
 
     def sign_at(self, seconds: float, *, payload_hash: str) -> dict[str, str]:
@@ -239,7 +237,11 @@ class Signer(Unpicklable):
 
         Args:
             seconds: The time of signing, in seconds since 1970.
-            payload_hash: Lower-case hex SHA-256 of the body. It is not checked.
+            payload_hash: Lower-case hex SHA-256 of the body. Its form is not checked.
+
+        Raises:
+            CredentialsError: As for `sign`.
+            ConfigurationError: *payload_hash* is not the ``x-amz-content-sha256`` that is among the headers.
         """
         second = int(seconds // 1)
         moment = self._moment
@@ -270,6 +272,8 @@ class Signer(Unpicklable):
         return moment
 
     def _sign(self, moment: "_Moment", payload_hash: str) -> dict[str, str]:
+        if self.given_hash is not None and self.given_hash != payload_hash:
+            raise ConfigurationError(f"header {_CONTENT_HASH} and payload_hash differ: pass only one")
         headers = moment.headers.copy()
         if self._sends_hash:  # it sorts before the date
             headers[_CONTENT_HASH] = payload_hash

@@ -70,33 +70,14 @@ METADATA_KEPT = 50  # answers; as many as the 2015 Java client kept
 class Engine(Unpicklable):
     """Invoke operations at one endpoint. All parts are values or implement a protocol; none is made here."""
 
-    __slots__ = (
-        "_at_hand",
-        "_credentials",
-        "_deadline",
-        "_handlers",
-        "_headers",
-        "_observers",
-        "_options",
-        "_retries",
-        "_shared",
-        "_signer",
-        "context",
-        "endpoint",
-    )
+    __slots__ = ("_at_hand", "_options", "_shared", "_signer", "context", "endpoint")
 
     def __init__(self, context: ClientContext, options: CallOptions) -> None:
         self.context = context
         self.endpoint = options.endpoint
         self._shared = context.shared
         self._options = options
-        self._credentials = options.credentials
         self._at_hand = at_hand_of(options.credentials)
-        self._retries = options.retries
-        self._deadline = options.deadline
-        self._observers = options.observers
-        self._handlers = options.handlers
-        self._headers = options.headers
         self._signer = EndpointSigner(options.endpoint, why=options.no_endpoint)
 
     async def invoke(self, operation: Operation[R], request: Request[R], *, spent: float = 0.0) -> R:
@@ -108,10 +89,10 @@ class Engine(Unpicklable):
             request: Its input.
             spent: Seconds of the deadline already used.
         """
-        shared, policy = self._shared, self._retries
-        meter = Meter(self._observers, operation=operation.name) if self._observers else None
-        call = Call(shared, operation, request, endpoint_signer=self._signer, headers=self._headers, meter=meter)
-        limit = shared.time_limits.start(None if self._deadline is None else max(self._deadline - spent, 0.0))
+        shared, options = self._shared, self._options
+        meter = Meter(options.observers, operation=operation.name) if options.observers else None
+        call = Call(shared, operation, request, endpoint_signer=self._signer, headers=options.headers, meter=meter)
+        limit = shared.time_limits.start(None if options.deadline is None else max(options.deadline - spent, 0.0))
         outcome: R | STSError
         try:
             with limit:
@@ -128,11 +109,11 @@ class Engine(Unpicklable):
                         )
                     if meter is not None:
                         meter.over("credentials")
-                    if shared.turns or policy.admit(scope=call.identity.scope, now=shared.monotonic()) > 0:
+                    if shared.turns or options.retries.admit(scope=call.identity.scope, now=shared.monotonic()) > 0:
                         await self._turn(call)
                     if meter is not None:
                         meter.over("limiter")
-                    if self._handlers:
+                    if options.handlers:
                         self._handle(call)
                     try:
                         response = await shared.transport.send(
@@ -144,7 +125,7 @@ class Engine(Unpicklable):
                         outcome = call.lost(error)
                     else:
                         outcome = self._answered(call, response)
-                    if meter is not None or self._handlers or log.isEnabledFor(DEBUG):
+                    if meter is not None or options.handlers or log.isEnabledFor(DEBUG):
                         self._report(call, outcome)
                     if not isinstance(outcome, STSError):
                         self._succeeded(call, outcome)
@@ -172,8 +153,8 @@ class Engine(Unpicklable):
 
     def _begin(self, call: Call[R], spent: float) -> None:
         """Encode the request of *call*, and set its endpoint and its end."""
-        if self._deadline is not None:
-            call.ends = self._shared.monotonic() + self._deadline - spent
+        if self._options.deadline is not None:
+            call.ends = self._shared.monotonic() + self._options.deadline - spent
         call.body = query.encode(call.operation, call.request, validate=self._shared.validate)
         call.endpoint = self.endpoint or self._signer.endpoint
         call.digest = hashlib.sha256(call.body).hexdigest()
@@ -205,14 +186,14 @@ class Engine(Unpicklable):
         if call.meter is not None:
             call.meter.attempt_finished(outcome)
         if call.outgoing is not None:
-            for handler in self._handlers:
+            for handler in self._options.handlers:
                 handler.after_attempt(call.outgoing, outcome)
         log_attempt(call.operation.name, call.attempt, outcome)
 
     def _succeeded(self, call: Call[R], response: R) -> None:
         """Report the success to the retry policy, and keep the metadata of the response."""
         shared = self._shared
-        self._retries.after_success(
+        self._options.retries.after_success(
             scope=call.identity.scope,
             attempt=call.attempt - call.free,
             after=call.charged,
@@ -236,7 +217,7 @@ class Engine(Unpicklable):
             call.free += 1
             return False
         quota = self._quota()
-        delay = self._retries.after_failure(
+        delay = self._options.retries.after_failure(
             failure, scope=scope, attempt=call.paid, now=shared.monotonic(), jitter=shared.jitter()
         )
         if delay is not None:
@@ -250,12 +231,12 @@ class Engine(Unpicklable):
         return False
 
     def _quota(self) -> int | None:
-        return getattr(self._retries, "quota", None)
+        return getattr(self._options.retries, "quota", None)
 
     def _give_back(self, call: Call[Any]) -> None:
         """Return to the quota what a retry has cost that was not sent."""
         unsent, call.unsent = call.unsent, None
-        give_back = getattr(self._retries, "after_unsent", None)
+        give_back = getattr(self._options.retries, "after_unsent", None)
         if unsent is not None and give_back is not None:
             give_back(unsent[0], scope=unsent[1], now=self._shared.monotonic())
             if call.meter is not None:
@@ -263,14 +244,14 @@ class Engine(Unpicklable):
 
     async def _provided(self, call: Call[Any]) -> Credentials:
         try:  # a source that fails has tried what it could: it is not for us to try again
-            return self._checked(await self._credentials.provide_credentials(self.context))
+            return self._checked(await self._options.credentials.provide_credentials(self.context))
         except STSError as error:
             error.attempts = call.sent or error.attempts  # it may have a count of its own
             raise
 
     async def _renewed(self, call: Call[Any], failure: STSError) -> bool:
         """Return True if the service refused the credentials and the provider has others: at most once in a call."""
-        credentials, invalidate = call.identity.credentials, getattr(self._credentials, "invalidate", None)
+        credentials, invalidate = call.identity.credentials, getattr(self._options.credentials, "invalidate", None)
         if credentials is None or invalidate is None or call.renewed:
             return False
         if getattr(failure, "code", None) not in REFUSED_KEYS:
@@ -286,14 +267,14 @@ class Engine(Unpicklable):
     async def _turn(self, call: Call[Any]) -> None:
         """Wait until the retry policy admits the request, behind those who came before."""
         scope = call.identity.scope
-        line = (asyncio.get_running_loop(), self._retries, scope)
+        line = (asyncio.get_running_loop(), self._options.retries, scope)
         turns = self._shared.turns
         gate = turns.setdefault(line, FifoSemaphore(1))
         try:
             if not gate.try_acquire():
                 await gate.wait()
             try:
-                while (wait := self._retries.admit(scope=scope, now=self._shared.monotonic())) > 0:
+                while (wait := self._options.retries.admit(scope=scope, now=self._shared.monotonic())) > 0:
                     await self._pause(call, wait)
             finally:
                 gate.release()
@@ -317,7 +298,7 @@ class Engine(Unpicklable):
         return error
 
     def _deadline_exceeded(self) -> STSError:
-        return DeadlineExceeded(f"the call exceeded its deadline of {self._deadline:g} s")
+        return DeadlineExceeded(f"the call exceeded its deadline of {self._options.deadline:g} s")
 
     def close(self) -> None:
         """End all calls that have a deadline, in all event loops."""
@@ -326,13 +307,15 @@ class Engine(Unpicklable):
 
     async def get_credentials(self, *, spent: float = 0.0) -> Credentials:
         """Return what a request would be signed with now; *spent* is as for `invoke`."""
-        return self._checked(await self._in_time(self._credentials.provide_credentials(self.context), spent=spent))
+        return self._checked(
+            await self._in_time(self._options.credentials.provide_credentials(self.context), spent=spent)
+        )
 
     async def _in_time(self, work: Coroutine[Any, Any, T], *, spent: float) -> T:
         """Return what *work* returns, within the deadline of a call."""
-        if self._deadline is None:
+        if self._options.deadline is None:
             return await work
-        limit = self._shared.time_limits.start(max(self._deadline - spent, 0.0))
+        limit = self._shared.time_limits.start(max(self._options.deadline - spent, 0.0))
         try:
             with limit:
                 return await work
@@ -351,7 +334,7 @@ class Engine(Unpicklable):
         """
         own, context = self._options, self.context
         if "credentials" in changed:
-            context = context.based_on(self._credentials)
+            context = context.based_on(self._options.credentials)
         for several in ("observers", "handlers"):
             if several in changed:
                 changed[several] = (*getattr(own, several), *changed[several])
@@ -372,7 +355,7 @@ class Engine(Unpicklable):
         return sigv4.presign(
             await self.get_credentials(spent=spent),
             url=f"{self._signer.endpoint.url}?{body.decode()}",
-            headers={name: value for name, value in self._headers.items() if name not in HEADERS},
+            headers={name: value for name, value in self._options.headers.items() if name not in HEADERS},
             service=self._signer.endpoint.signing_name,
             region=self._signer.region,
             at=self._shared.lasting_time(),
@@ -392,9 +375,9 @@ class Engine(Unpicklable):
             endpoint=endpoint.url,
             region=endpoint.signing_region,
             request=call.request,
-            headers=MappingProxyType(self._headers),
+            headers=MappingProxyType(self._options.headers),
         )
-        for handler in self._handlers:
+        for handler in self._options.handlers:
             added = checked_headers(handler.before_signing(outgoing))
             outgoing = attrs.evolve(outgoing, headers=MappingProxyType({**outgoing.headers, **added}))
         call.outgoing, call.headers = outgoing, outgoing.headers
@@ -403,7 +386,9 @@ class Engine(Unpicklable):
         if not isinstance(credentials, Credentials):
             given = without_data(credentials)
             del credentials  # no traceback shows data that was given in their place
-            raise CredentialsError(f"{type(self._credentials).__name__}.provide_credentials {not_credentials(given)}")
+            raise CredentialsError(
+                f"{type(self._options.credentials).__name__}.provide_credentials {not_credentials(given)}"
+            )
         return credentials
 
 

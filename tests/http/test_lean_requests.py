@@ -106,6 +106,18 @@ async def test_another_aiohttp_is_used_with_its_own_class(monkeypatch: pytest.Mo
     assert request_class() is Newer
 
 
+async def test_a_class_that_takes_other_arguments_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An aiohttp that makes its requests in another way makes them by itself."""
+
+    class Newer(aiohttp.ClientRequest):
+        def __init__(self, message: object) -> None:
+            """Take everything in one."""
+
+    monkeypatch.setattr(aiohttp, "ClientRequest", Newer)
+
+    assert request_class() is Newer
+
+
 async def test_a_session_that_a_program_traces_sees_its_events(
     monkeypatch: pytest.MonkeyPatch, raw_server: Start
 ) -> None:

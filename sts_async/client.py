@@ -181,7 +181,7 @@ class STSClient(Unpicklable, Calls):
             ResponseParseError: The answer is not one of STS.
             ServiceError: STS refused; see the operation for the modelled errors.
         """
-        operation = _operation(request)
+        operation = BY_REQUEST.get(type(request)) or _operation(request)
         engine = self._life.engine
         if engine is None:  # not started yet, or closed
             return self._first(operation, request)

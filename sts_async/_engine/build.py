@@ -77,7 +77,8 @@ def _verifies(config: Config, session: aiohttp.ClientSession | None) -> bool:
     """Say whether TLS peers must prove who they are."""
     if session is None:
         return config.verify
-    trusted = getattr(session.connector, "_ssl", True)  # aiohttp has no public name for it
+    # aiohttp has no public name for it. A connector without it may verify nothing.
+    trusted = getattr(session.connector, "_ssl", False)
     return trusted.verify_mode is ssl.CERT_REQUIRED if isinstance(trusted, ssl.SSLContext) else trusted is not False
 
 

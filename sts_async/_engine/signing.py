@@ -1,7 +1,6 @@
-"""Signatures of requests to one endpoint, and when they are made: when the transport sends, not when a call begins."""
+"""Signatures of requests to one endpoint, and what is kept for the credentials in use."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from .. import sigv4
 from .._protocol.endpoints import Endpoint, no_region
@@ -10,8 +9,30 @@ from .._wording.option_names import option, setting
 from ..errors import ConfigurationError, STSError
 from ..retries._rate_limit_key import rate_limit_key
 from ..shapes import Credentials
-from .call import Call
-from .client_state import Shared
+
+
+class Identity:
+    """
+    Credentials in use at one endpoint, and what was derived from them.
+
+    Attributes:
+        credentials: What signs; None for calls that are not signed.
+        scope: Whose limit the requests count against; see `RetryPolicy`.
+        signer: Signs with *credentials*; None before the first request.
+        headers: The headers that *signer* was made for.
+    """
+
+    __slots__ = ("credentials", "headers", "scope", "signer")
+
+    def __init__(self, credentials: Credentials | None, scope: str) -> None:
+        self.credentials = credentials
+        self.scope = scope
+        self.signer: sigv4.Signer | None = None
+        self.headers: Mapping[str, str] | None = None
+
+
+NOBODY = Identity(None, "")
+"""The identity of calls that are not signed."""
 
 
 class EndpointSigner:
@@ -21,15 +42,17 @@ class EndpointSigner:
     Args:
         endpoint: Where requests go; None when that is not known.
         why: Why it is not known.
+
+    Attributes:
+        identity: The one in use. Credentials that are superseded are let go, and their derived keys with them.
     """
 
-    __slots__ = ("_endpoint", "_scope", "_signer", "_why")
+    __slots__ = ("_endpoint", "_why", "identity")
 
     def __init__(self, endpoint: Endpoint | None, *, why: STSError | None = None) -> None:
         self._endpoint = endpoint
         self._why = why
-        self._signer: sigv4.Signer | None = None
-        self._scope: tuple[Credentials, str] | None = None
+        self.identity = NOBODY
 
     @property
     def endpoint(self) -> Endpoint:
@@ -61,73 +84,23 @@ class EndpointSigner:
             )
         return region
 
-    def scope(self, credentials: Credentials) -> str:
-        """Return whose limit requests count against that are signed with *credentials*."""
-        known = self._scope
-        if known is None or known[0] is not credentials:
-            known = self._scope = (credentials, rate_limit_key(credentials.access_key_id, self.endpoint))
-        return known[1]
+    def use(self, credentials: Credentials) -> Identity:
+        """Return a new identity for *credentials*, which is then the one in use."""
+        self.identity = Identity(credentials, rate_limit_key(credentials.access_key_id, self.endpoint))
+        return self.identity
 
-    def sign(
-        self, credentials: Credentials, *, digest: str, at: datetime, headers: Mapping[str, str]
-    ) -> Mapping[str, str]:
-        """Return *headers* with a signature over them and a body with this *digest*, made for the time *at*."""
-        signer = self._signer
-        if signer is None or signer.credentials is not credentials or signer.headers != headers:
-            # One is kept, for the credentials in use: what they supersede is let go, and their derived keys with it.
-            signer = self._signer = sigv4.Signer(
-                credentials,
+    def signer_for(self, identity: Identity, headers: Mapping[str, str]) -> sigv4.Signer:
+        """Return what signs requests with these headers; the last one is kept."""
+        signer = identity.signer
+        if signer is None or signer.headers != headers:
+            assert identity.credentials is not None  # noqa: S101 - calls that are not signed have no signer
+            signer = identity.signer = sigv4.Signer(
+                identity.credentials,
                 method="POST",
                 url=self.endpoint.url,
                 headers=headers,
                 service=self.endpoint.signing_name,
                 region=self.region,
             )
-        return signer.sign(payload_hash=digest, at=at)
-
-
-class Signing:
-    """
-    The headers of one attempt, signed when the transport asks for them: when the request's turn has come.
-
-    Attributes:
-        at: When that was, by this host's clock, in seconds since 1970.
-        ahead: By how much the service's clock was thought to be ahead then, in seconds.
-    """
-
-    __slots__ = ("_call", "_credentials", "_digest", "_headers", "_shared", "_signer", "ahead", "at")
-
-    def __init__(
-        self,
-        signer: EndpointSigner,
-        shared: Shared,
-        call: Call,
-        *,
-        credentials: Credentials | None,
-        digest: str,
-        headers: Mapping[str, str],
-    ) -> None:
-        self._signer = signer
-        self._shared = shared
-        self._call = call
-        self._credentials = credentials
-        self._digest = digest
-        self._headers = headers
-        self.at: float = shared.wall_clock()
-        self.ahead = shared.clock.offset
-
-    def __call__(self) -> Mapping[str, str]:
-        """Return the headers, and note in the call that it is being sent."""
-        call, meter = self._call, self._call.meter
-        if meter is not None:
-            meter.over("queue")
-        self.at = self._shared.wall_clock()
-        self.ahead = self._shared.clock.offset
-        headers = self._headers
-        if self._credentials is not None:
-            at = datetime.fromtimestamp(self.at + self.ahead, UTC)
-            headers = self._signer.sign(self._credentials, digest=self._digest, at=at, headers=headers)
-        call.sent, call.unsent = call.attempt, None
-        if meter is not None:
-            meter.over("signing")
-        return headers
+        identity.headers = headers
+        return signer

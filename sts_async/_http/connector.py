@@ -1,17 +1,28 @@
 """
-aiohttp connections that record whether they were reused and whether a response has begun. They close themselves when
-unsolicited bytes arrive.
+aiohttp connections with guards for signed requests.
+
+HTTP/1.1 numbers neither requests nor responses: bytes that arrive on a connection are the answer to its last request.
+A stray answer that is read later would give one caller the credentials of another. So each connection is guarded:
+
+- Bytes that arrive while no request is outstanding end the connection.
+- A pooled connection serves again only if its last answer ended exactly and its socket is silent. One poll looks at
+  the socket itself, because the event loop may not have read yet what the system has received.
+- A request that is good for once, such as one with an MFA code, gets a new connection.
+
+A `Use` records one request over one connection. From it, the transport tells a pooled connection that had died, where
+another attempt is free, from a connection that ended within an answer. The connector also knows its sockets: after a
+fork, they belong to the parent, and the child must neither use nor close them.
 """
 
 import asyncio
 import contextlib
+import functools
 import os
 import re
 import select
 import socket
 import weakref
 from contextvars import ContextVar
-from functools import partial
 from typing import Any
 
 import aiohttp
@@ -24,79 +35,75 @@ require("aiohttp", aiohttp.__version__)
 from aiohttp.abc import AbstractResolver, ResolveResult  # noqa: E402 - much older versions lack it
 from aiohttp.client_proto import ResponseHandler  # noqa: E402
 
+from .aiohttp_names import CONNECTOR, PROTOCOL, require_names, unsupported  # noqa: E402
+
 LAST_CHUNK = b"0\r\n\r\n"
-_CONTENT_LENGTH = rb"(?i)\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*(?=\r\n|\Z)"
 
 
 class Use:
     """
-    One request over one connection.
+    One request over one connection. The transport makes it, and the connector fills it in.
+
+    Every request makes one, so the initial values stand in the class.
 
     Attributes:
-        again: Whether the connection had served before.
+        fresh: Whether the request needs a connection that has not served before.
+        again: Whether the connection had served before; None while there is no connection.
         answered: Whether anything has come since.
         over: Whether the answer has been read, or given up: whatever comes now answers nothing.
+        missing: Bytes until the answer is whole; None while its head is not whole, or if it comes in chunks.
+        ending: The last bytes of an answer in chunks.
     """
 
-    __slots__ = ("_ending", "_head", "_missing", "again", "answered", "over")
-
-    def __init__(self, *, again: bool) -> None:
-        self.again = again
-        self.answered = False
-        self.over = False
-        self._head = b""  # what has come of it, until it is whole
-        self._missing: int | None = None  # bytes until the answer is whole; None while its head is not, or in chunks
-        self._ending = b""  # of an answer in chunks
-
-    @property
-    def ended_exactly(self) -> bool:
-        """
-        Whether the bytes that have come are one whole answer, and not one more.
-
-        The parser keeps the beginning of another message to itself, and would go on with it in the next answer.
-        """
-        return self._missing == 0 or self._ending == LAST_CHUNK
+    fresh = False
+    again: bool | None = None
+    answered = False
+    over = False
+    missing: int | None = None
+    ending = b""
+    _head = b""  # what has come of it, until it is whole
 
     def came(self, data: bytes) -> None:
         """Count what has come of the answer."""
         self.answered = True
-        if self._missing is not None:
-            self._missing -= len(data)
-        elif self._ending:
-            self._ending = (self._ending + data)[-len(LAST_CHUNK) :]
-        else:
-            self._read_head(self._head + data)
-
-    def _read_head(self, head: bytes) -> None:
+        if self.missing is not None:
+            self.missing -= len(data)
+            return
+        if self.ending:
+            self.ending = (self.ending + data)[-len(LAST_CHUNK) :]
+            return
+        head = self._head + data if self._head else data
         ends = head.find(b"\r\n\r\n")
         if ends < 0:
             self._head = head
             return
         self._head = b""
-        length = re.compile(_CONTENT_LENGTH).search(head, 0, ends)
+        length = _content_length().search(head, 0, ends)
         if length is not None:
-            self._missing = int(length[1]) - (len(head) - ends - 4)
+            self.missing = int(length[1]) - (len(head) - ends - 4)
         else:
-            self._ending = head[-len(LAST_CHUNK) :]
+            self.ending = head[-len(LAST_CHUNK) :]
 
     def end(self) -> None:
         """Record that the connection is back in the pool, or closed."""
         self.over = True
 
 
-in_use: ContextVar[Use | None] = ContextVar("use", default=None)
-"""What the current task sends over a connection; None while it has none."""
+@functools.cache
+def _content_length() -> re.Pattern[bytes]:
+    # Each answer needs it, and finds it here sooner than `re` does in its own cache.
+    return re.compile(rb"(?i)\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*(?=\r\n|\Z)")
 
-fresh: ContextVar[bool] = ContextVar("fresh", default=False)
-"""Whether the current task wants a connection that has not served before."""
+
+current: ContextVar[Use | None] = ContextVar("use", default=None)
+"""The request that the current task sends. aiohttp's session passes nothing of a request on to its connector."""
 
 
 class Protocol(ResponseHandler):
     """
-    A connection that notes whether it has served before, and whether an answer began.
+    A connection that records whether it has served before, and whether an answer began.
 
-    HTTP/1.1 does not say which request an answer belongs to. So bytes that come while no request is outstanding end
-    the connection: read later, they would pass for the answer to the next caller's request (RFC 9112, section 9.2).
+    Bytes that arrive while no request is outstanding end it. Source: RFC 9112, section 9.2.
     """
 
     use: Use | None = None
@@ -123,7 +130,10 @@ class Protocol(ResponseHandler):
     def is_quiet(self) -> bool:
         """Say whether the connection is open, and nothing has come since its last answer, not even to the system."""
         sending, use = self.transport, self.use
-        if sending is None or self.should_close or (use is not None and not use.ended_exactly):
+        if sending is None or self.should_close:
+            return False
+        # One whole answer, and not one byte more: the parser would go on with the rest in the next answer.
+        if use is not None and use.missing != 0 and use.ending != LAST_CHUNK:
             return False
         watch = self._watch
         if watch is None or watch.transport is not sending:
@@ -169,11 +179,13 @@ class Connector(aiohttp.TCPConnector):
     """Makes connections that take notes, and knows their sockets."""
 
     def __init__(self, *, probes: bool, **options: Any) -> None:
-        super().__init__(socket_factory=self._new_socket, **options)
-        self._factory: Any = partial(Protocol, loop=self._loop)
+        self._let_go = False
         self._probes = probes
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        self._let_go = False
+        super().__init__(socket_factory=self._new_socket, **options)
+        require_names(self, CONNECTOR)
+        require_names(ResponseHandler, PROTOCOL)
+        self._factory: Any = functools.partial(Protocol, loop=self._loop)
 
     def __del__(self, *arguments: Any) -> None:
         if not self._let_go:  # else closing would take the connections from an event loop that may yet run
@@ -213,27 +225,39 @@ class Connector(aiohttp.TCPConnector):
                 one.close()
 
     async def connect(self, *arguments: Any, **more: Any) -> "aiohttp.connector.Connection":
-        """Return a connection on which nothing is outstanding: one of the pool, or a new one where `fresh` is set."""
-        aside = []
+        """
+        Return a connection without outstanding bytes: a pooled one, or a new one if the current `Use` is fresh.
+
+        Raises:
+            ConfigurationError: The connection has no guard, because this aiohttp version makes it in another way.
+        """
+        use, aside = current.get(), []
+        if use is None or use.again is not None:  # aiohttp sends a GET again by itself
+            fresh = use is not None and use.fresh
+            use = Use()
+            use.fresh = fresh
+            current.set(use)
         try:
             while True:
                 connection = await super().connect(*arguments, **more)
                 protocol = connection.protocol
                 if not isinstance(protocol, Protocol):
-                    return connection
-                again = protocol.use is not None
-                if again and not protocol.is_quiet():
                     connection.close()
-                elif again and fresh.get():
+                    raise unsupported(f"it connects with a {type(protocol).__name__}")
+                if protocol.use is None:
+                    break
+                if not protocol.is_quiet():
+                    connection.close()
+                elif use.fresh:
                     aside.append(connection)
                 else:
                     break
         finally:
             for one in aside:
                 one.release()
-        protocol.use = use = Use(again=again)
+        use.again = protocol.use is not None
+        protocol.use = use
         connection.add_callback(use.end)
-        in_use.set(use)
         return connection
 
 

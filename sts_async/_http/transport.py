@@ -14,7 +14,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -27,7 +27,7 @@ from .._runtime import forks
 from .._runtime.defaults import ATTEMPT_TIMEOUT, CLOSE_GRACE, CONNECT_TIMEOUT, MAX_CONNECTIONS, MAX_RESPONSE_BYTES
 from .._runtime.loop_end import Guard, close_at_loop_end
 from .._runtime.semaphore import FifoSemaphore
-from .._runtime.timeouts import Deadline, Deadlines, TimeLimits
+from .._runtime.timeouts import Deadline, Deadlines, NoDeadline, TimeLimits
 from .._shape.secret import SecretBytes, Unpicklable
 from .._version import VERSION
 from ..errors import (
@@ -39,8 +39,10 @@ from ..errors import (
     ResponseTooLarge,
     STSError,
 )
-from .connector import Connector, Resolver, fresh, in_use
+from .aiohttp_names import SESSION, require_names
+from .connector import Connector, Resolver, Use, current
 from .errors import failure_of, place, refused
+from .request import request_class
 
 log = logging.getLogger("sts_async")
 
@@ -79,23 +81,20 @@ class _Route(NamedTuple):
     Attributes:
         url: As it is sent.
         by: The proxy, or None.
-        proxy: What aiohttp is told about it.
-        tunnel_headers: For the proxy alone, when it is asked for a connection.
         headers: To be sent with each request, or None.
-        trusted: How a TLS peer must prove itself; True for what the session says.
+        options: What aiohttp's session is told about each request.
     """
 
     url: yarl.URL
     by: Proxy | None
-    proxy: yarl.URL | None
-    tunnel_headers: Mapping[str, str] | None
     headers: Mapping[str, str] | None
-    trusted: "ssl.SSLContext | Literal[True]" = True
+    options: dict[str, Any]
 
     @property
     def has_tls(self) -> bool:
         """Whether the service is reached by TLS, or the proxy is."""
-        return self.url.scheme == "https" or (self.proxy is not None and self.proxy.scheme == "https")
+        proxy = self.options["proxy"]
+        return self.url.scheme == "https" or (proxy is not None and proxy.scheme == "https")
 
 
 class Trust(Protocol):
@@ -123,10 +122,8 @@ class _LoopPart:
         # aiohttp's connector starves queued callers; with as many admitted as it has connections, none queues there.
         self.gate = FifoSemaphore(connections)
 
-    def deadline(self, seconds: float | None) -> Deadline:
-        """Return the deadline of an attempt that begins now."""
-        if seconds is None:
-            return self.deadlines.start()
+    def deadline(self, seconds: float) -> Deadline | NoDeadline:
+        """Return the deadline of an attempt that begins now, and has other seconds than the usual ones."""
         return self._others.start(seconds)
 
     async def close(self) -> None:
@@ -227,6 +224,8 @@ class AiohttpTransport(Unpicklable):
             "ttl_dns_cache": dns_cache_ttl,
             "probes": tcp_keepalive,
         }
+        if session is not None:
+            require_names(session, SESSION)
         self._session = session
         self._trust = trust
         self._max_connections = max_connections
@@ -253,69 +252,75 @@ class AiohttpTransport(Unpicklable):
         part = self._parts.get(asyncio.get_running_loop()) or await self._open()
         if not part.gate.try_acquire():
             await part.gate.wait()
-        route = self._routes.get(request.url)
-        response = None
-        in_use.set(None)
-        fresh.set(request.fresh)
+        route, response = self._routes.get(request.url), None
+        use = Use()
+        use.fresh = request.fresh
+        current.set(use)
         try:
-            self._check_open()
-            with part.deadline(request.timeout):
+            if self._closed:
+                raise ClientClosedError
+            with Deadline(part.deadlines) if request.timeout is None else part.deadline(request.timeout):
                 if route is None:
-                    route = self._new_route(request.url)
-                    if self._trust is not None and route.has_tls:
-                        route = route._replace(trusted=await self._trust.load())
-                    self._keep(request.url, route)
+                    route = await self._learn_route(request.url)
                 headers = request.headers  # signed now, and not while others had their turn
                 response = await part.session.request(
                     request.method,
                     route.url,
-                    # Made here, because aiohttp finds the payload of a subclass of bytes by searching a list.
-                    data=aiohttp.BytesPayload(request.body) if request.body else None,
+                    data=request.body or None,
                     headers=headers if route.headers is None else {**route.headers, **headers},
-                    proxy=route.proxy,
-                    proxy_headers=route.tunnel_headers,
-                    ssl=route.trusted,
-                    allow_redirects=False,
-                    raise_for_status=False,
-                    auto_decompress=False,
-                    timeout=self._timeout,
+                    **route.options,
                 )
                 if response.status == PROXY_AUTHENTICATION_REQUIRED and route.by is not None:
                     raise refused(request.url, route.by, status=response.status)
-                begun, use = time.perf_counter(), in_use.get()
-                body = await _read(response.content, self._cap)
+                begun, content = time.perf_counter(), response.content
+                # Most answers are in one piece with their heads: such a body is here, and nothing is awaited.
+                whole = content.is_eof() and content.total_bytes <= self._cap
+                body = SecretBytes(content.read_nowait()) if whole else await _read(content, self._cap)
                 seconds = time.perf_counter() - begun
-                return HttpResponse(
-                    response.status, response.headers, body, None if use is None else use.again, seconds
-                )
+                return HttpResponse(response.status, response.headers, body, (current.get() or use).again, seconds)
         except (aiohttp.ClientError, OSError, RuntimeError, STSError, ValueError) as error:
-            by, use = route and route.by, in_use.get()
-            failure = failure_of(error, request, part.session, by=by)
-            if self._closed and isinstance(error, TimeoutError):
-                failure = ClientClosedError()
-            elif isinstance(failure, ClientClosedError) and part.owned and not self._closed:  # by `leave`
-                failure = ConnectionLost(f"the event loop's connections to {place(request.url, by)} were closed")
-            elif isinstance(failure, ConnectionLost):
-                failure.stale = use is not None and use.again and not use.answered
-            elif isinstance(failure, AttemptTimeout) and use is None and part.owned:
-                failure = ConnectTimeout(f"no connection to {place(request.url, by)} in time")
+            failure = self._failure(error, request, part, current.get() or use, by=route and route.by)
         finally:
-            if response is not None:
-                response.close()  # its connection is back in the pool when the whole answer was read
+            if response is not None and not response.closed:  # else its connection is back in the pool
+                response.close()
             part.gate.release()
         try:
             raise failure  # outside: aiohttp's frames and messages can quote what was sent
         finally:
             del failure  # else this frame and the error keep each other
 
+    def _failure(
+        self, error: Exception, request: HttpRequest, part: _LoopPart, use: Use, *, by: Proxy | None
+    ) -> STSError:
+        """Return our error for *error*, with what is known of the connection."""
+        failure = failure_of(error, request, part.session, by=by)
+        if self._closed and isinstance(error, TimeoutError):
+            return ClientClosedError()
+        if isinstance(failure, ClientClosedError) and part.owned and not self._closed:  # by `leave`
+            return ConnectionLost(f"the event loop's connections to {place(request.url, by)} were closed")
+        if isinstance(failure, ConnectionLost):
+            failure.stale = bool(use.again) and not use.answered
+        elif isinstance(failure, AttemptTimeout) and use.again is None and part.owned:
+            return ConnectTimeout(f"no connection to {place(request.url, by)} in time")
+        return failure
+
+    async def _learn_route(self, url: str) -> _Route:
+        """Choose how to reach *url*, and remember it."""
+        route = self._new_route(url)
+        if self._trust is not None and route.has_tls:
+            route.options["ssl"] = await self._trust.load()
+        self._keep(url, route)
+        return route
+
     def _new_route(self, url: str) -> _Route:
-        """Choose how to reach *url*."""
         by, proxy = None, None
         tunnel_headers: Mapping[str, str] | None = None
         headers: Mapping[str, str] | None = None
-        if self._session is not None:
-            headers = self._headers  # ours are the defaults of our own sessions only
+        options: dict[str, Any] = {"allow_redirects": False, "ssl": True}  # True for what the session says
+        if self._session is not None:  # what our own sessions have by default
+            headers = self._headers
             proxy = DIRECTLY if bypasses_proxy(urlsplit(url).hostname or "") else None
+            options |= {"raise_for_status": False, "auto_decompress": False, "timeout": self._timeout}
         elif (by := self._proxies.for_url(url)) is not None:
             proxy = yarl.URL(by.url)
             if by.authorization is not None:  # headers of a request with TLS go to the service, through the tunnel
@@ -324,8 +329,8 @@ class AiohttpTransport(Unpicklable):
                     tunnel_headers = authorization
                 else:
                     headers = authorization
-        as_signed = yarl.URL(url, encoded=True)
-        return _Route(as_signed, by, proxy, tunnel_headers, headers)
+        options |= {"proxy": proxy, "proxy_headers": tunnel_headers}
+        return _Route(yarl.URL(url, encoded=True), by, headers, options)
 
     def _keep(self, url: str, route: _Route) -> None:
         """Keep how to reach a URL, unless it has a query: such a URL is hardly used again."""
@@ -340,7 +345,7 @@ class AiohttpTransport(Unpicklable):
         loop = asyncio.get_running_loop()
         if self._session is None:
             session, owned, connections = self._new_session(), True, self._max_connections
-        elif getattr(self._session, "_loop", loop) is not loop:  # aiohttp's own `loop` is deprecated
+        elif self._session._loop is not loop:  # aiohttp's own `loop` is deprecated
             raise ConfigurationError("the session that was given belongs to another event loop: give none, or one each")
         else:
             limit = self._session.connector.limit if self._session.connector else 0
@@ -366,6 +371,7 @@ class AiohttpTransport(Unpicklable):
             auto_decompress=False,
             trust_env=False,
             timeout=self._timeout,
+            request_class=request_class(),
         )
 
     def reset_after_fork(self) -> None:

@@ -1,6 +1,10 @@
 """
 A first-in, first-out semaphore, as `asyncio.Semaphore` with a fast path that is not a coroutine.
 
+A place that is released passes directly to the oldest waiter, and never becomes free while anyone waits. A newcomer
+cannot overtake. aiohttp's own queue wakes waiters in another order: some callers then wait many times longer than
+others. If a waiter is cancelled after the place has become its own, it passes the place on.
+
 It belongs to one event loop.
 """
 

@@ -47,15 +47,10 @@ class Deadlines:
         """Return a context manager for a block that begins now, in the current task."""
         return Deadline(self)
 
-    def add(self, deadline: "Deadline") -> None:
-        self._running[deadline] = None
-        if self._timer is None:
-            self._timer = self.loop.call_at(deadline.when, self._sweep)
-
-    def remove(self, deadline: "Deadline") -> None:
-        running, lengths = self._running, self._lengths
-        running.pop(deadline, None)
-        if lengths is not None and not running and len(lengths) > LENGTHS_KEPT:
+    def forget(self) -> None:
+        """Leave the lengths of `TimeLimits`, if there are many and no block is under way."""
+        lengths = self._lengths
+        if lengths is not None and not self._running and len(lengths) > LENGTHS_KEPT:
             self._stop_timer()
             if lengths.get(self.seconds) is self:
                 del lengths[self.seconds]
@@ -81,7 +76,8 @@ class Deadlines:
             if deadline.when > now:
                 self._timer = self.loop.call_at(deadline.when, self._sweep)
                 return
-            self.remove(deadline)
+            del self._running[deadline]
+            self.forget()
             deadline.expire()
 
 
@@ -97,15 +93,17 @@ class TimeLimits:
     def __init__(self) -> None:
         self._known: dict[asyncio.AbstractEventLoop, dict[float, Deadlines]] = {}
 
-    def start(self, seconds: float) -> "Deadline":
-        """Return a context manager for a block that begins now, in the current task."""
+    def start(self, seconds: float | None) -> "Deadline | NoDeadline":
+        """Return a context manager for a block that begins now, in the current task; None is for no limit."""
+        if seconds is None:
+            return NO_DEADLINE
         lengths = self._known.get(asyncio.get_running_loop())
         if lengths is None:
             lengths = self._new_loop()
         deadlines = lengths.get(seconds)
         if deadlines is None:
             deadlines = lengths[seconds] = Deadlines(seconds, lengths=lengths)
-        return deadlines.start()
+        return Deadline(deadlines)
 
     def _new_loop(self) -> dict[float, Deadlines]:
         for ended in [loop for loop in list(self._known) if loop.is_closed()]:
@@ -159,12 +157,36 @@ class Deadline:
         self.expired = True
         self.task.cancel()
 
+    # Every call passes through the two methods twice, so they reach into the object that owns the timer.
+
     def __enter__(self) -> None:
-        self._owner.add(self)
+        owner = self._owner
+        owner._running[self] = None
+        if owner._timer is None:
+            owner._timer = owner.loop.call_at(self.when, owner._sweep)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._owner.remove(self)
+        owner = self._owner
+        owner._running.pop(self, None)
+        if owner._lengths is not None and len(owner._lengths) > LENGTHS_KEPT:
+            owner.forget()
         if self.expired and self.task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
+
+
+class NoDeadline:
+    """A block without a limit, in place of a `Deadline`."""
+
+    __slots__ = ()
+    expired = False
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing."""
+
+
+NO_DEADLINE = NoDeadline()

@@ -119,15 +119,14 @@ class RefreshingProvider(Unpicklable):
             CredentialsNotFound: The source is not configured.
             STSError: It failed, and nothing in the cache will do.
         """
+        return self._at_hand(context) or await self._provide(context, self._cache_of(context))
+
+    def _at_hand(self, context: ProviderContext) -> Credentials | None:
+        """Return the cached credentials until their advisory window begins. Every warm call passes here."""
         cache = self._caches.for_context(context) if self.depends_on_client else self._caches.common
         held = cache.held
-        if (  # spelled out: on the way of every warm call no `Moment` is made
-            context.monotonic() < held.advisory.monotonic
-            and context.wall_clock() < held.advisory.wall
-            and held.credentials is not None
-        ):
-            return held.credentials
-        return await self._provide(context, cache)
+        fresh = context.monotonic() < held.advisory.monotonic and context.wall_clock() < held.advisory.wall
+        return held.credentials if fresh else None
 
     async def _provide(self, context: ProviderContext, cache: Cache) -> Credentials:
         held, seconds = cache.held, self._flight_seconds(cache)

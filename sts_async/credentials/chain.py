@@ -6,6 +6,7 @@ from typing import Literal
 
 import attrs
 
+from .._runtime.at_hand import AtHand, at_hand_of, nothing_at_hand
 from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
 from .._runtime.single_flight import SingleFlight
 from .._shape.arguments import not_credentials
@@ -64,9 +65,17 @@ class ProviderChain(Unpicklable):
         self.sources = tuple(provider_of(source, what="a source of a chain") for source in sources)
         self.depends_on_client = any(map(depends_on_client, self.sources))
         self._chosen: CredentialsProvider | None = None
+        self._chosen_at_hand: AtHand = nothing_at_hand
         self._doubtful = False  # whether a source before the chosen one may have some all the same
         self._search_again_at = 0.0
         self._searches: SingleFlight[Credentials] = SingleFlight(late=_late)
+
+    def _at_hand(self, context: ProviderContext) -> Credentials | None:
+        """Return the credentials that the source in use has at hand, unless a source before it may have some."""
+        return None if self._doubtful else self._chosen_at_hand(context)
+
+    def _choose(self, source: CredentialsProvider | None) -> None:
+        self._chosen, self._chosen_at_hand = source, at_hand_of(source)
 
     async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
@@ -89,7 +98,7 @@ class ProviderChain(Unpicklable):
             try:
                 return await chosen.provide_credentials(context)
             except CredentialsNotFound:
-                self._chosen = None
+                self._choose(None)
         return await self._searches.get(context.tasks, lambda: self._search(context), key=whose, seconds=SEARCH_SECONDS)
 
     async def _search(self, context: ProviderContext) -> Credentials:
@@ -101,7 +110,8 @@ class ProviderChain(Unpicklable):
                 looked_at.append(f"{name_of(source)}: {error}")
                 doubtful = doubtful or error.doubtful
             else:
-                self._chosen, self._doubtful = source, doubtful
+                self._choose(source)
+                self._doubtful = doubtful
                 self._search_again_at = context.monotonic() + LOOK_AGAIN
                 return credentials
         raise CredentialsNotFound("no credentials found (`sts-async doctor` says more); " + "; ".join(looked_at))
@@ -111,7 +121,7 @@ class ProviderChain(Unpicklable):
             return await self._search(context)
         except STSError as error:
             if not (isinstance(error, InvalidConfigFile) and error.recoverable):
-                self._chosen = None  # the next caller searches, and is told
+                self._choose(None)  # the next caller searches, and is told
             raise
 
     def invalidate(self, access_key_id: str) -> None:

@@ -36,6 +36,10 @@ class StaticProvider(Unpicklable):
             raise ConfigurationError("the expiration of credentials must be a datetime with a time zone, or None")
         check_account_id(credentials.account_id)
 
+    def _at_hand(self, context: ProviderContext) -> Credentials | None:
+        credentials = self._credentials
+        return credentials if credentials.expiration is None or not has_ended(credentials, context) else None
+
     async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
         Return the credentials. Nothing is sent.

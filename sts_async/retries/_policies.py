@@ -149,12 +149,14 @@ class AdaptiveRetries(StandardRetries):
 
     def admit(self, *, scope: str, now: float) -> float:
         """Return 0 and take a token, or return the seconds after which to ask again; see `StandardRetries.admit`."""
-        return (self._own.get(scope) or self._limiter(scope, now)).admit(now=now)
+        limiter = self._own.get(scope) or self._limiter(scope, now)
+        return limiter.admit(now=now) if limiter.enabled else 0.0
 
     def after_success(self, *, scope: str, attempt: int, after: STSError | None, now: float) -> None:
         """Learn that the service bears the rate, beside what `StandardRetries.after_success` does."""
         (self._own.get(scope) or self._limiter(scope, now)).answer(now=now, throttled=False)
-        super().after_success(scope=scope, attempt=attempt, after=after, now=now)
+        if self._quota < self._capacity:
+            super().after_success(scope=scope, attempt=attempt, after=after, now=now)
 
     def after_failure(self, error: STSError, *, scope: str, attempt: int, now: float, jitter: float) -> float | None:
         """Learn whether the service bears the rate, beside what `StandardRetries.after_failure` does."""

@@ -19,23 +19,29 @@ MAX_AHEAD = 2.0  # times the rate that was measured: what nobody asks for is not
 
 
 class Measured:
-    """The rate at which answers come, measured over half seconds and smoothed."""
+    """
+    The rate at which answers come, measured over half seconds and smoothed.
 
-    __slots__ = ("_answers", "_since", "rate")
+    Attributes:
+        rate: Answers a second.
+        answers: How many came in the half second under way, which whoever counts adds to.
+        ends: When that is over.
+    """
+
+    __slots__ = ("_since", "answers", "ends", "rate")
 
     def __init__(self, *, now: float) -> None:
         self.rate = 0.0
-        self._answers = 0
+        self.answers = 0
         self._since = float(math.floor(now))
+        self.ends = self._since + MEASURED_OVER
 
-    def answer(self, now: float) -> float:
-        """Count an answer, and return the rate, in answers a second."""
-        self._answers += 1
-        if now >= self._since + MEASURED_OVER:
-            bucket = math.floor(now / MEASURED_OVER) * MEASURED_OVER
-            latest = self._answers / (bucket - self._since)
-            self.rate = SMOOTHING * latest + (1 - SMOOTHING) * self.rate
-            self._answers, self._since = 0, bucket
+    def update(self, now: float) -> float:
+        """Begin another half second, and return the rate."""
+        bucket = math.floor(now / MEASURED_OVER) * MEASURED_OVER
+        latest = self.answers / (bucket - self._since)
+        self.rate = SMOOTHING * latest + (1 - SMOOTHING) * self.rate
+        self.answers, self._since, self.ends = 0, bucket, bucket + MEASURED_OVER
         return self.rate
 
 
@@ -94,7 +100,9 @@ class Limiter:
     def answer(self, *, now: float, throttled: bool) -> None:
         """Learn of an answer, from which the next rate follows."""
         # Every call passes here: written out, where `min`, `max` and a power would be shorter, and take twice as long.
-        measured = self._measured.answer(now)
+        counted = self._measured
+        counted.answers += 1
+        measured = counted.update(now) if now >= counted.ends else counted.rate
         if throttled:
             self._w_max = min(measured, self.rate) if self.enabled else measured
             self._turning_point = math.cbrt(self._w_max * (1 - BETA) / SCALE)
@@ -106,7 +114,12 @@ class Limiter:
             rate = SCALE * since * since * since + self._w_max
         if rate > MAX_AHEAD * measured:
             rate = MAX_AHEAD * measured
-        self._fill(now)
+        passed = now - self._filled_at  # `_fill`, written out
+        if passed > 0:
+            self._tokens += passed * self.rate
+        if self._tokens > self.capacity:
+            self._tokens = self.capacity
+        self._filled_at = now
         self.rate = max(LOWEST_RATE, rate)
         self.capacity = max(LOWEST_CAPACITY, rate)
         if self._tokens > self.capacity:

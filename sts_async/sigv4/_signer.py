@@ -3,8 +3,11 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote
+
+import attrs
 
 from .._protocol.headers import cover_headers
 from .._protocol.urls import parse_http_url
@@ -165,6 +168,7 @@ class Signer(Unpicklable):
         "_credential",
         "_head",
         "_key",
+        "_moment",
         "_names",
         "_scope",
         "_sends_hash",
@@ -213,6 +217,7 @@ class Signer(Unpicklable):
         )
         self._head, self._tail = map(Secret, whole.split(_DATE))
         self._key = ("", SecretBytes())
+        self._moment: _Moment | None = None
 
     def sign(self, *, payload_hash: str, at: datetime) -> dict[str, str]:
         """
@@ -224,24 +229,87 @@ class Signer(Unpicklable):
                 that is among the headers.
         """
         check_hash(payload_hash)
-        if self.given_hash is not None and self.given_hash != payload_hash:
-            raise ConfigurationError(f"header {_CONTENT_HASH} and payload_hash differ: pass only one")
-        stamp = stamp_of(at)
+        return self._sign(self._at(stamp_of(at)), payload_hash)
+
+    def sign_at(self, seconds: float, *, payload_hash: str) -> dict[str, str]:
+        """
+        Return what `sign` returns, for a hash that the caller has computed.
+
+        Args:
+            seconds: The time of signing, in seconds since 1970.
+            payload_hash: Lower-case hex SHA-256 of the body. Its form is not checked.
+
+        Raises:
+            CredentialsError: As for `sign`.
+            ConfigurationError: *payload_hash* is not the ``x-amz-content-sha256`` that is among the headers.
+        """
+        second = int(seconds // 1)
+        moment = self._moment
+        if moment is None or moment.second != second:
+            moment = self._at(stamp_of(datetime.fromtimestamp(second, UTC)), second=second)
+        return self._sign(moment, payload_hash)
+
+    def _at(self, stamp: str, *, second: int | None = None) -> "_Moment":
+        """Return the parts that all signatures made at *stamp* share; those of the last second are kept."""
+        moment = self._moment
+        if moment is not None and moment.stamp == stamp and (second is None or second == moment.second):
+            return moment
         scope = stamp[:8] + self._scope
         key_scope, key = self._key
         if key_scope != scope:
             key = signing_key(self.credentials, scope)
-            self._key = (scope, key)  # in one assignment: threads may share a signer
-        head = self._head
-        made = {}
+            self._key = (scope, key)
+        moment = _Moment(
+            stamp=stamp,
+            second=second,
+            key=key,
+            request=hashlib.sha256(f"{self._head}{stamp}{self._tail}".encode()),
+            text=f"{ALGORITHM}\n{stamp}\n{scope}\n",
+            authorization=f"{self._credential}{scope}, SignedHeaders={self._names}, Signature=",
+            headers={**self._sent, "x-amz-date": stamp},
+        )
+        self._moment = moment  # in one assignment: threads may share a signer
+        return moment
+
+    def _sign(self, moment: "_Moment", payload_hash: str) -> dict[str, str]:
+        if self.given_hash is not None and self.given_hash != payload_hash:
+            raise ConfigurationError(f"header {_CONTENT_HASH} and payload_hash differ: pass only one")
+        headers = moment.headers.copy()
         if self._sends_hash:  # it sorts before the date
-            head = Secret(head.replace(_HASH, payload_hash))
-            made[_CONTENT_HASH] = payload_hash
-        text = string_to_sign(stamp, scope, Secret(f"{head}{stamp}{self._tail}{payload_hash}"))
-        proof = signature(key, text)
-        made["x-amz-date"] = stamp
-        made["authorization"] = Secret(f"{self._credential}{scope}, SignedHeaders={self._names}, Signature={proof}")
-        return self._sent | made
+            headers[_CONTENT_HASH] = payload_hash
+            head = Secret(self._head.replace(_HASH, payload_hash))
+            request = hashlib.sha256(f"{head}{moment.stamp}{self._tail}".encode())
+        else:
+            request = moment.request.copy()
+        request.update(payload_hash.encode())
+        text = f"{moment.text}{request.hexdigest()}"
+        proof = hmac.digest(moment.key, text.encode(), "sha256").hex()
+        headers["authorization"] = Secret(f"{moment.authorization}{proof}")
+        return headers
+
+
+@attrs.frozen(repr=False, eq=False)
+class _Moment:
+    """
+    The parts that all signatures of one signer share that are made in the same second.
+
+    Attributes:
+        stamp: The second, as signatures have it.
+        second: The same in seconds since 1970; None when that is not known.
+        key: Derived for the day.
+        request: SHA-256 of the canonical request up to the hash of the body.
+        text: The string to sign up to the hash of the canonical request.
+        authorization: The header up to the signature.
+        headers: What is sent, without that header.
+    """
+
+    stamp: str
+    second: int | None
+    key: SecretBytes
+    request: Any
+    text: str
+    authorization: str
+    headers: dict[str, str]
 
 
 def presign(

@@ -235,7 +235,7 @@ def run_out(limits: Iterable[Deadlines]) -> None:
     """Have the time of all blocks under these deadlines be over."""
     for owner in limits:
         for deadline in list(owner._running):
-            owner.remove(deadline)
+            del owner._running[deadline]
             deadline.expire()
 
 

@@ -543,3 +543,24 @@ async def test_a_transport_that_is_closed_while_a_loop_begins_to_use_it_leaves_n
         await transport.send(post("http://127.0.0.1:9/"))
 
     assert [session.closed for session in made] == [True]
+
+
+async def test_a_get_that_aiohttp_sends_again_by_itself_is_answered(raw_server: Start) -> None:
+    """The server ends a pooled connection while it has the request; the answer over the next one is read."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = server.connections == 1
+        await server.read_request(reader)
+        writer.write(http("x"))
+        await server.read_request(reader)
+        if not first:
+            writer.write(http("x"))
+
+    server = await raw_server(handler=handle)
+    transport = AiohttpTransport()
+    answers = [await transport.send(HttpRequest("GET", server.url, {})) for _ in range(3)]
+    await transport.aclose()
+
+    assert [answer.body for answer in answers] == [b"x"] * 3
+    assert [answer.reused for answer in answers] == [False, False, True]
+    assert (server.connections, len(server.requests)) == (2, 4)

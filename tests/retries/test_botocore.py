@@ -90,7 +90,7 @@ def ours(status: int, code: str, hint: str | None) -> object:
     headers = {} if hint is None else {"x-amz-retry-after": hint}
     body = f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>" if code else SUCCESS
     response = HttpResponse(status, headers, SecretBytes(body.encode()))
-    return answer.read(OPERATION, response, now=NOW, requested=None, attempts=1)
+    return answer.read(OPERATION, response, sent_at=NOW.timestamp(), requested=None, attempts=1)
 
 
 @settings(max_examples=200)

@@ -277,7 +277,7 @@ async def test_ten_thousand_blocks_that_end_one_after_the_other_are_each_looked_
     deadlines.loop = loop
     for number in range(10_000):
         loop.now = number / 1e6
-        deadlines.add(Counted(deadlines))
+        Counted(deadlines).__enter__()
     looked_at = 0
     for number in range(10_000):
         loop.now = 1.0 + number / 1e6

@@ -27,7 +27,7 @@ from sts_async import sigv4
 from sts_async._shape.secret import Secret
 from sts_async.errors import ConfigurationError, CredentialsError
 from sts_async.shapes import Credentials
-from sts_async.sigv4 import Signer, _signer, presign, sign
+from sts_async.sigv4 import Signer, presign, sign
 from sts_async.sigv4._canonical_request import S3_FAMILY, canonical_path, canonical_query
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -115,18 +115,18 @@ def test_a_signed_call_is_that_of_the_golden_vector(
     credentials: Credentials, names: str, request_hash: str, proof: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each step is compared, so that a mismatch names the step."""
-    requests: list[str] = []
+    texts: list[str] = []
 
-    def seen(stamp: str, scope: str, request: str) -> str:
-        requests.append(request)
-        return to_sign(stamp, scope, request)
+    def seen(key: bytes, text: bytes, digest: str) -> bytes:
+        texts.append(text.decode())
+        return original(key, text, digest)
 
-    to_sign = _signer.string_to_sign
-    monkeypatch.setattr(_signer, "string_to_sign", seen)
+    original = hmac.digest
+    monkeypatch.setattr(hmac, "digest", seen)
     signed = sign(credentials, method="POST", url=URL, headers=FORM, body=BODY, **STS)
 
     assert hashlib.sha256(BODY).hexdigest() == "ab821ae955788b0e33ebd34c208442ccfc2d406e2edc5e7a39bd6458fbb4f843"
-    assert [hashlib.sha256(request.encode()).hexdigest() for request in requests] == [request_hash]
+    assert texts[-1].splitlines()[-1] == request_hash
     assert authorization(signed) == {
         "credential": "AKIDEXAMPLE/20260101/eu-west-1/sts/aws4_request",
         "names": names,
@@ -732,17 +732,39 @@ def test_a_signer_derives_its_key_once_a_day(monkeypatch: pytest.MonkeyPatch) ->
     assert len(texts) == 4 + 3 + 5
 
 
-@given(st.lists(st.integers(0, 400_000), min_size=1, max_size=6), st.binary(max_size=40))
-def test_a_signer_signs_as_sign_does(seconds: list[int], body: bytes) -> None:
-    """In any order of times: what is prepared once must not depend on the first request."""
+moments = st.integers(0, 400_000) | st.floats(0, 3, allow_nan=False)
+
+
+@given(
+    st.lists(st.tuples(moments, st.binary(max_size=40), st.booleans()), min_size=1, max_size=8),
+    st.sampled_from(["sts", "s3"]),
+)
+def test_a_signer_signs_as_sign_does(requests: list[tuple[float, bytes, bool]], service: str) -> None:
+    """In any order of times and bodies, by either method: what is kept must not depend on the request before."""
     fixed = {"method": "POST", "url": f"{URL}a?b=c", "headers": {**FORM, "User-Agent": "x"}}
-    place = {"service": "sts", "region": "eu-west-1"}
+    place = {"service": service, "region": "eu-west-1"}
     signer = Signer(TEMPORARY, **fixed, **place)
 
-    for later in seconds:
-        at = AT + timedelta(seconds=later)
-        signed = signer.sign(payload_hash=hashlib.sha256(body).hexdigest(), at=at)
+    for later, body, in_seconds in requests:
+        at, payload_hash = AT + timedelta(seconds=later), hashlib.sha256(body).hexdigest()
+        if in_seconds:
+            signed = signer.sign_at(at.timestamp(), payload_hash=payload_hash)
+        else:
+            signed = signer.sign(payload_hash=payload_hash, at=at)
         assert signed == sign(TEMPORARY, **fixed, **place, body=body, at=at)
+
+
+def test_a_signer_refuses_a_hash_that_is_not_the_one_in_its_headers() -> None:
+    """By either method: the service would compare the header with the body."""
+    headers = {"x-amz-content-sha256": sigv4.EMPTY_SHA256}
+    signer = Signer(TEMPORARY, method="POST", url=URL, headers=headers, service="sts", region="eu-west-1")
+    other = hashlib.sha256(b"other").hexdigest()
+
+    assert signer.sign_at(AT.timestamp(), payload_hash=sigv4.EMPTY_SHA256)["authorization"]
+    with pytest.raises(ConfigurationError, match="differ: pass only one"):
+        signer.sign_at(AT.timestamp(), payload_hash=other)
+    with pytest.raises(ConfigurationError, match="differ: pass only one"):
+        signer.sign(payload_hash=other, at=AT)
 
 
 def test_a_derived_key_goes_when_the_signer_goes() -> None:

@@ -463,6 +463,10 @@ EXCLUDED = (SERVICES, "test_a_configured_url_beside_a_flag_is_refused_as_for_sts
 LOGIN = (SERVICES, "test_the_command_that_is_advised_is_one_for_the_profile")
 REGION_OF_LOGIN = (SERVICES, "test_the_advice_about_a_region_helps")
 ELSEWHERE = {
+    "Install an older aiohttp, or a newer sts_async": (
+        "http/test_aiohttp_names.py",
+        "test_a_connector_without_a_name_stops_the_first_call",
+    ),
     ', or give {}={"a": "b"}': ("shape/test_constraints.py", "test_the_form_that_a_refused_item_names_is_taken"),
     ', or give {}=["arn:..."]': ("shape/test_constraints.py", "test_the_form_that_a_refused_item_names_is_taken"),
     ": pass response.credentials": (

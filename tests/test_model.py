@@ -165,8 +165,6 @@ def describe_ours(member: Member) -> Facts:
                 facts |= {"max": most} if most is not None else {}
             case OneOf(choices):
                 facts["choices"] = choices
-            case Pattern(expression):
-                facts["pattern"] = Pattern(expression)
             case _:
                 facts["pattern"] = constraint
     if member.items:

@@ -98,7 +98,7 @@ def _shape_reader(cls: type[Shape]) -> Callable[..., Shape]:
     initialize = getattr(cls.__init__, "__wrapped__", cls.__init__)
 
     def read_element(element: Any, _: Any, /, **given: Any) -> Shape:
-        members = element[:]  # a list of them costs less than an iterator over them
+        members = element[:]  # A list costs less than an iterator.
         if not members:
             _check_blank(element)
         for child in members:
@@ -195,11 +195,11 @@ def _is_map(cls: Any) -> bool:
 
 def _shape_writer(cls: type[Shape]) -> Callable[[Shape], dict[str, Any]]:
     overrides: dict[str, Any] = {
-        # By the value that is kept: the annotation also names the forms in which it can be given.
+        # The hook looks at the value: the annotation also has the other forms in which a program can give it.
         member.name: override(rename=member.wire, unstruct_hook=_written)
         for member in cls.__members__
     }
-    # No document may have a field that is no member.
+    # Fields that are no members stay out of every document.
     beside = {field.name for field in attrs.fields(cls)} - overrides.keys()  # type: ignore[arg-type]
     overrides |= {name: override(omit=True) for name in beside}
     return make_dict_unstructure_fn(cls, _converter(), **overrides)

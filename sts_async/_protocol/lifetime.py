@@ -1,4 +1,4 @@
-"""How long what the service issued can be believed to last."""
+"""The longest lifetime that an expiration in a response can have."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -7,9 +7,12 @@ import attrs
 
 T = TypeVar("T")
 
-GRACE = 3600  # s, that a lifetime may exceed what was asked for, for clocks that differ
-MAX_LIFETIME = 36 * 3600  # s, GetSessionToken and GetFederationToken; roles last at most 12 h
-FOR_EVER = 10_000 * 366 * 86_400  # s, from any year to any other
+# Seconds that a lifetime may exceed the requested one: the clocks of client and server differ.
+GRACE = 3600
+# Seconds. GetSessionToken and GetFederationToken grant as much; roles last at most 12 hours.
+MAX_LIFETIME = 36 * 3600
+# Seconds from any year to any other.
+FOR_EVER = 10_000 * 366 * 86_400
 
 
 def bounded(holder: T, *, issued_at: float, requested: int | None, default: int | None) -> T:
@@ -31,11 +34,11 @@ def bounded(holder: T, *, issued_at: float, requested: int | None, default: int 
     if expiration is None:
         return holder
     if not isinstance(requested, int) or isinstance(requested, bool) or requested < 0:
-        requested = None  # it was not checked, and no service can have granted it
+        requested = None  # Validation is off, and no service can have granted such a lifetime.
     longest = MAX_LIFETIME if requested is None else min(requested, FOR_EVER) + GRACE
     if expiration.timestamp() - issued_at < longest:
         return holder
-    # Again as dates, which are exact at the limit.
+    # Compared again as dates, which are exact at the limit.
     now = datetime.fromtimestamp(issued_at, UTC)
     if expiration - now <= timedelta(seconds=longest):
         return holder

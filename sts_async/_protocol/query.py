@@ -133,7 +133,7 @@ class _Writer:
         """The quick test of the rules that are no bounds, made when the member is first given: a pattern is costly."""
         tests = [quick_test(rule) for rule in self.member.constraints if not isinstance(rule, Length | Range)]
         if len(tests) < 2:
-            return tests[0] if tests else str.isascii  # which has been tested by then
+            return tests[0] if tests else str.isascii  # `admits` has asked that already.
         return lambda value: all(test(value) for test in tests)
 
     def admits(self, value: Any) -> bool:
@@ -162,11 +162,13 @@ _KEYS = _Writer(KEY)
 
 
 def quote(text: str) -> bytes:
-    """Return *text* percent-encoded (RFC 3986), hidden if it was. Each kind of byte takes a step, not each place."""
-    quoted = str.encode(text)  # of `str` itself: the method of a `Secret` hides its result, which takes longer
+    """Return *text* percent-encoded (RFC 3986), as `SecretBytes` if it is a `Secret`. Takes a step per kind of byte."""
+    # The method of `str` itself: that of a `Secret` hides its result, which takes longer.
+    quoted = str.encode(text)
     reserved = {*quoted.translate(None, _UNRESERVED)}
     if reserved:
-        quoted = quoted.replace(b"%", b"%25")  # first: the other bytes bring more of them
+        # First, because each other replacement brings a percent sign.
+        quoted = quoted.replace(b"%", b"%25")
         for byte in reserved - _PERCENT:
             quoted = quoted.replace(_BYTES[byte], _ESCAPES[byte])
     return quoted if text.__class__ is str else SecretBytes(quoted)

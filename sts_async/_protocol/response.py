@@ -1,8 +1,8 @@
 """
-What an answer of STS means: a response shape, or the error that it is, as a value.
+The meaning of an HTTP response: the response shape of an operation, or an error, as a value.
 
-The document decides, not the content type: some servers send good XML as ``text/html``. Errors are returned rather
-than raised so that no traceback starts in a frame that holds the parsed answer, and with it credentials.
+The document decides, not the content type: some servers send valid XML as ``text/html``. Errors are returned and not
+raised, so that no traceback starts in a frame that holds the parsed document, and with it credentials.
 """
 
 import re
@@ -23,15 +23,16 @@ from .xml import XMLRefused, children, local_name, parse, tags, text_of
 
 R = TypeVar("R", bound=Response)
 Sent = tuple[Shape | None, ...]
-"""The request, and the credentials that signed it. A `Redaction` is made of them only for a text that needs one."""
+"""The request, and the credentials that signed it. A `Redaction` is made from them only for a text that needs one."""
 
 Parts = Mapping[str, Any]
 """The children of the root of a document, as `xml.children` returns them."""
 
-AWS_NAMESPACE = r"(?i)https?://[^/]*\bamazonaws\.com"  # text, which `re` compiles at first use and keeps
+# A pattern as text, which `re` compiles at first use and keeps.
+AWS_NAMESPACE = r"(?i)https?://[^/]*\bamazonaws\.com"
 REQUEST_ID_HEADERS = ("x-amzn-requestid", "x-amz-request-id")
-HTML = (b"<!doctype html", b"<html")  # how a page of a proxy begins, in any case
-BEGINNING = 1024  # bytes of a document in which that shows
+HTML = (b"<!doctype html", b"<html")  # the beginning of a proxy's page, in lower case
+BEGINNING = 1024  # bytes of a document in which `HTML` is looked for
 UUID = 36  # characters
 HEXADECIMAL = "0123456789abcdefABCDEF-"
 RETRY_AFTER = "x-amz-retry-after"
@@ -51,15 +52,15 @@ def read(
     Return the response of *operation* that is in *response*, or the error that *response* is.
 
     Args:
-        operation: What was asked.
-        response: What came.
-        sent_at: When it was sent, in seconds since 1970.
-        requested: The lifetime in seconds that was asked for, or None; see `lifetime.bounded`.
+        operation: The operation that was called.
+        response: The HTTP response.
+        sent_at: When the request was sent, in seconds since 1970.
+        requested: The requested lifetime in seconds, or None; see `lifetime.bounded`.
         attempts: How many times the request was sent.
-        sent: The request, and the credentials that signed it: their secrets are hidden in what the service says.
+        sent: The request, and the credentials that signed it: their secrets are hidden in the texts of the service.
 
-    A `ResponseParseError` is retryable for what a cut connection or a page of a proxy explains, and final for a
-    document that another service has given.
+    A `ResponseParseError` is retryable if a cut connection or a proxy's page explains it. It is final for a document
+    of another service.
     """
     status, headers = response.status, response.headers
     if status >= 300 and is_redirect(status):
@@ -93,12 +94,12 @@ def read(
 def _other_than_success(
     operation: Operation[Any], response: HttpResponse, sent: Sent, space: str, root: Any
 ) -> ServiceError | ResponseParseError | None:
-    """Return the error that a document is, or None for a response of *operation* with a namespace of no AWS API."""
+    """Return the error that a document is, or None if it is a response of *operation* in a namespace that is read."""
     name = local_name(root)
     if response.status >= 400 or name in ("ErrorResponse", "Error"):
         return _service_error({name: root} if name == "Error" else children(root), response, sent)
     if name != f"{operation.name}Response":
-        # A page of a proxy may well be well-formed.
+        # A proxy's page can be well-formed.
         return _unexpected(response, sent, f"it is not a {operation.name}Response", retryable=name.lower() == "html")
     if space != NAMESPACE and _is_of_another_api(space):
         return _unexpected(response, sent, f"its namespace is that of another AWS API, not {NAMESPACE}")
@@ -107,10 +108,10 @@ def _other_than_success(
 
 def _is_of_another_api(space: str) -> bool:
     """
-    Say whether a name space is one of AWS, but not that of STS.
+    Return True if a namespace belongs to an AWS API other than STS.
 
-    Servers that are not AWS have name spaces of their own, such as ``none``, or write that of STS without its last
-    slash. They say nothing of who answers: whoever can answer can write any. What an answer is, its root says.
+    Servers other than AWS have namespaces of their own, such as ``none``, or write that of STS without its last slash.
+    A namespace does not prove which server answered, since each server can write any. The root tells the operation.
     """
     written = space.strip().rstrip("/").lower().partition("://")[2]
     return written != NAMESPACE.rstrip("/").partition("://")[2] and re.match(AWS_NAMESPACE, space.strip()) is not None
@@ -141,7 +142,7 @@ def _described(response: HttpResponse, hide: Redaction) -> str:
 
 
 def _members_of_error(parts: Parts) -> dict[str, str]:
-    """Return the members of the error in a document, whichever of the known forms it has."""
+    """Return the members of the error in a document, which can have each of the known forms."""
     error = parts.get("Error")
     members = children(children(parts.get("Errors")).get("Error") if error is None else error)
     return {name: text_of(member) for name, member in members.items()}
@@ -170,7 +171,7 @@ def _service_error(
 
 
 def _retry_after(response: HttpResponse) -> float | None:
-    """Return the seconds after which the service asked to try again; what is no number of milliseconds asks nothing."""
+    """Return the seconds after which the service wants the next attempt, or None without a number of milliseconds."""
     text = response.headers.get(RETRY_AFTER, "")
     return int(text) / 1000 if text.isascii() and text.isdigit() and len(text) < 10 else None
 
@@ -180,6 +181,7 @@ def _request_id(parts: Parts, response: HttpResponse, sent: Sent) -> str | None:
     in_metadata = children(parts.get("ResponseMetadata")).get("RequestId")
     in_body = text_of(in_metadata) or text_of(parts.get("RequestId")) or text_of(parts.get("RequestID"))
     found = in_body or next((response.headers[h] for h in REQUEST_ID_HEADERS if h in response.headers), None)
-    if found is None or (len(found) == UUID and not found.strip(HEXADECIMAL)):  # the usual id costs next to nothing
+    # The usual form holds no secret, so that the search for one is left out.
+    if found is None or (len(found) == UUID and not found.strip(HEXADECIMAL)):
         return found
     return printable(Redaction(*sent)(found)[:MAX_CODE])

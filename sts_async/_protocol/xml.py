@@ -24,13 +24,13 @@ from ..operations import NAMESPACE
 
 require("lxml", ".".join(map(str, etree.LXML_VERSION)))
 
-MAX_BYTES = 256 * 1024  # an answer of STS has at most some 40 KiB: a token, or a decoded message
-MAX_ELEMENTS = 1000  # an answer of STS has less than 60
-MAX_MARKUP = 64 * 1024  # bytes of names, attributes, comments and CDATA; an answer of STS has about 1 KiB
-MAX_DEPTH = 64
-SHORT = 4 * MAX_ELEMENTS  # bytes, which hold no more elements than that: "<a/>"
+MAX_BYTES = 256 * 1024  # The largest responses of STS have about 40 KiB: a token, or a decoded message.
+MAX_ELEMENTS = 1000  # Responses of STS have less than 60.
+MAX_MARKUP = 64 * 1024  # Bytes of names, attributes, comments and CDATA. Responses of STS have about 1 KiB.
+MAX_DEPTH = 64  # Elements that have children, one in the other. Responses of STS have 5.
+SHORT = 4 * MAX_ELEMENTS  # Bytes. A shorter document cannot have more elements, since "<a/>" is the shortest.
 
-# Entity references are left alone, since without a DOCTYPE they are errors. The encoding is not guessed from the bytes.
+# Entity references are not resolved: without a DOCTYPE they are errors. The encoding is not guessed from the bytes.
 PARSER = etree.XMLParser(
     encoding="UTF-8",
     resolve_entities=False,
@@ -44,18 +44,18 @@ PARSER = etree.XMLParser(
     remove_pis=True,
 )
 BOM = codecs.BOM_UTF8
-# How UTF-16, UTF-32 and EBCDIC begin, with and without a byte order mark. Source: XML 1.0, appendix F.
+# The first bytes of UTF-16, UTF-32 and EBCDIC, with and without a byte order mark. Source: XML 1.0, appendix F.
 FOREIGN = (
     *(b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<", b"\0\0\0<", b"\0\0\xfe\xff"),
     b"\x4c\x6f\xa7\x94",
 )
 ENCODINGS = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})  # ASCII is UTF-8, too
 OTHER_ENCODING = "XML in another encoding than UTF-8"
-# How almost every answer begins: with its root. All other ways are read with more care.
+# Almost every response begins with its root. Any other beginning is examined before the parser sees it.
 _ROOT_FIRST = tuple(b"<%c" % letter for letter in b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _STS = f"{{{NAMESPACE}}}"
 
-# Text, which `re` compiles at first use and keeps. Nothing in them goes back, so that all run in linear time.
+# Patterns as text, which `re` compiles at first use and keeps. None of them backtracks, so all run in linear time.
 _PROLOG = rb"(?s)\s*+(?:<\?.*?\?>\s*+|<!--.*?-->\s*+)*+"
 _DECLARATION = rb"<\?xml\s(?:[^>]*?\s)??encoding\s*=\s*[\"']([^\"'<>]*+)[\"']"
 _START_OF_ROOT = rb"<[A-Za-z_:\x80-\xff]"
@@ -65,10 +65,10 @@ _NAMESPACE_WITH_SPACE = rb"(\sxmlns(?::[^\s=\"'<>]*+)?\s*+=\s*+)([\"'])\s*+([^\s
 
 class XMLRefused(ValueError):
     """
-    A document that is not well-formed, or that holds what no answer of STS holds. Quotes nothing of it.
+    A document is not well-formed, or contains something that no response of STS contains. The message quotes nothing.
 
     Attributes:
-        final: Whether the next document will be refused, too. False for one that a broken connection can have cut.
+        final: Whether the next attempt would bring the same. False if a broken connection can have cut the document.
     """
 
     def __init__(self, reason: str, *, final: bool = False) -> None:
@@ -81,7 +81,8 @@ def parse(document: SecretBytes) -> tuple[str, Any]:
     Return the namespace of the document's root (or ''), and the root.
 
     Raises:
-        XMLRefused: Not well-formed, in another encoding than UTF-8, with a DOCTYPE, or too large, deep or wide.
+        XMLRefused: The document is not well-formed, is in another encoding than UTF-8, has a DOCTYPE, or is too large,
+            deep or wide.
     """
     root, begins = None, 0
     if len(document) > SHORT or not document.startswith(_ROOT_FIRST):
@@ -98,7 +99,8 @@ def parse(document: SecretBytes) -> tuple[str, Any]:
         space = tag[1:].rpartition("}")[0]
         if space:
             _remove_namespace(root, f"{{{space}}}")
-    if document.count(b"<") > 2 * MAX_DEPTH:  # parents have two tags each
+    # Each parent has two tags. Counting them costs less than a walk through the elements.
+    if document.count(b"<") > 2 * MAX_DEPTH:
         _check_depth(root)
     return space, root
 
@@ -110,7 +112,7 @@ def tags(name: str) -> frozenset[str]:
 
 
 def local_name(element: Any) -> str:
-    """Return the name of an element without the namespace of STS. With any other, it is no name that a reader knows."""
+    """Return the name of an element without the namespace of STS. Another namespace stays in it: no reader knows it."""
     return str(element.tag.removeprefix(_STS))
 
 
@@ -118,7 +120,7 @@ def children(element: Any) -> dict[str, Any]:
     """
     Return the children of an element, or of None, by `local_name`.
 
-    A name that occurs more than once has None: which of them counts is not ours to guess.
+    A name that occurs more than once has None, because no rule says which of the elements counts.
     """
     found: dict[str, Any] = {}
     for child in () if element is None else element[:]:
@@ -148,7 +150,7 @@ def _parsed_again(document: SecretBytes, begins: int) -> Any:
 
 
 def _check(document: SecretBytes) -> int:
-    """Return where the root begins, if nothing in the bytes forbids parsing them."""
+    """Return the offset of the root. Refuse a document that must not reach the parser."""
     if len(document) > SHORT:
         _check_size(document)
     return 0 if document.startswith(_ROOT_FIRST) else _end_of_prolog(document)
@@ -157,7 +159,7 @@ def _check(document: SecretBytes) -> int:
 def _check_size(document: SecretBytes) -> None:
     if len(document) > MAX_BYTES:
         raise XMLRefused(f"XML of more than {MAX_BYTES} bytes", final=True)
-    # "<" that no "/" follows begins an element, or something that costs no less; each element ends at most once.
+    # "<" without "/" after it begins an element, or something as costly. Each element ends at most once.
     opened, ended = document.count(b"<"), document.count(b"</")
     if max(opened - ended, ended) > MAX_ELEMENTS:
         raise XMLRefused(f"XML of more than {MAX_ELEMENTS} elements", final=True)
@@ -166,7 +168,7 @@ def _check_size(document: SecretBytes) -> None:
 
 
 def _end_of_prolog(document: SecretBytes) -> int:
-    """Return where the root begins. What comes before is neither a DOCTYPE nor says another encoding than UTF-8."""
+    """Return the offset of the root. Refuse a prolog with a DOCTYPE or with another encoding than UTF-8."""
     if document.startswith(FOREIGN):
         raise XMLRefused(OTHER_ENCODING, final=True)
     start = len(BOM) if document.startswith(BOM) else 0
@@ -175,7 +177,7 @@ def _end_of_prolog(document: SecretBytes) -> int:
     declared = re.match(_DECLARATION, document[start:begins])
     if declared is not None and declared[1].lower() not in ENCODINGS:
         raise XMLRefused(OTHER_ENCODING, final=True)
-    # Also in a comment or an instruction: the parser may not agree where a broken one ends.
+    # A DOCTYPE in a comment or an instruction counts, because the parser may see the end of a broken one elsewhere.
     if b"<!DOCTYPE" in document[start : begins + len(b"<!DOCTYPE")]:
         raise XMLRefused("XML with a DOCTYPE", final=True)
     if not re.compile(_START_OF_ROOT).match(document, begins):

@@ -3,7 +3,7 @@ The constraints of the API model, as values inside `typing.Annotated`.
 
     RoleSessionName = Annotated[str, Length(2, 64), Pattern(r"[\w+=,.@-]*")]
 
-`violations` checks a whole request against what its annotations say. No rule ever repeats the value it refuses.
+`violations` checks a whole request against its annotations. No rule repeats the value that it refuses.
 """
 
 import functools
@@ -24,7 +24,7 @@ class Constraint(Protocol):
     """A rule for one value of the right type."""
 
     def accepts(self, value: Any) -> bool:
-        """Say whether *value* keeps the rule."""
+        """Return True if *value* keeps the rule."""
         ...
 
     @property
@@ -34,7 +34,7 @@ class Constraint(Protocol):
 
 
 class Length(NamedTuple):
-    """Least and greatest length of a text (characters), a list or a map (members). `most` of None: no bound."""
+    """Least and greatest length of a text (characters), a list or a map (members). If `most` is None: no bound."""
 
     least: int
     most: int | None = None
@@ -68,21 +68,16 @@ class Range(NamedTuple):
 
 class Pattern(NamedTuple):
     r"""
-    What a text must match from its first to its last character.
+    A regular expression that a text must match from its first to its last character.
 
-    `\w` and `\d` mean ASCII, as they do for the service. The expression is compiled at first use: not every program
-    calls every operation. `compiled_as` accepts the same texts and compiles faster; '' for the expression itself.
+    `\w` and `\d` mean ASCII, as they do for the service. The expression is compiled at first use, because few programs
+    call every operation.
     """
 
     expression: str
-    compiled_as: str = ""
 
     def accepts(self, value: Any) -> bool:
-        return self.compiled().fullmatch(value) is not None
-
-    def compiled(self) -> re.Pattern[str]:
-        """Return the compiled expression."""
-        return _compiled(self.compiled_as or self.expression)
+        return _compiled(self.expression).fullmatch(value) is not None
 
     @property
     def rule(self) -> str:
@@ -95,7 +90,7 @@ def _compiled(expression: str) -> re.Pattern[str]:
 
 
 class Category(NamedTuple):
-    r"""Text of characters in Unicode general categories (by first letter) and some others: `\p{L}` is not in `re`."""
+    r"""Text of some Unicode general categories (by first letter) and some other characters: `re` has no `\p{L}`."""
 
     letters: str
     others: str
@@ -109,7 +104,7 @@ class Category(NamedTuple):
 
 
 class OneOf(NamedTuple):
-    """A text out of a fixed few."""
+    """One of a few texts."""
 
     choices: tuple[str, ...]
 
@@ -124,7 +119,7 @@ class OneOf(NamedTuple):
 @attrs.frozen
 class Member:
     """
-    What a request shape says of one member.
+    The declaration of one member of a shape.
 
     Attributes:
         name: The Python name.
@@ -133,8 +128,8 @@ class Member:
         required: Whether a request without it is refused.
         constraints: The rules for the value.
         items: For a list or a map, the `Member` that each of its own members or values is (its name is empty).
-        secret: Whether the value must not be shown.
-        flattened: For a map, whether its entries stand where the map would, without a name for each.
+        secret: Whether the value is never shown.
+        flattened: For a map, whether its entries have the name of the map, and no element of the map is around them.
         document: Whether the value is JSON text, for which a program can give a mapping.
     """
 
@@ -186,7 +181,7 @@ def quick_test(constraint: Constraint) -> Callable[[str], Any]:
     It is a function in C where there is one. It need not accept text that is not ASCII.
     """
     if isinstance(constraint, Pattern):
-        return constraint.compiled().fullmatch
+        return _compiled(constraint.expression).fullmatch
     if isinstance(constraint, Category):
         return frozenset(filter(constraint.accepts, map(chr, range(128)))).issuperset
     return constraint.accepts
@@ -202,7 +197,7 @@ def member_violations(member: Member, value: Any, path: str, *, bounds: bool = T
         if not constraint.accepts(value):
             yield f"{path} must {constraint.rule}"
             if kind in (tuple, FrozenMap):
-                return  # its items may be any number
+                return  # The number of its items is unbounded.
     if kind is str:
         if not _encodable(value):
             yield f"{path} must be text that UTF-8 can encode"
@@ -211,7 +206,8 @@ def member_violations(member: Member, value: Any, path: str, *, bounds: bool = T
         for index, item in enumerate(value):
             yield from member_violations(member.items, item, f"{path}[{index}]", bounds=bounds, advice=advice)
     elif kind is FrozenMap:
-        for index, (key, item) in enumerate(value.items()):  # numbered: a key can be as secret as its value
+        # Entries are numbered, because a key can be as secret as its value.
+        for index, (key, item) in enumerate(value.items()):
             yield from member_violations(KEY, key, f"{path}.keys[{index}]", bounds=bounds)
             yield from member_violations(member.items, item, f"{path}.values[{index}]", bounds=bounds)
     elif kind is not int:

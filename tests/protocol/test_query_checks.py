@@ -74,7 +74,7 @@ RULES = {
 VALUES: dict[type, Any] = {str: st.text("ab\né\ud800", max_size=3), int: st.integers(-2, 12)}
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(data=st.data(), kind=st.sampled_from([str, int]))
 def test_the_quick_test_agrees_with_the_rules_in_words(data: st.DataObject, kind: type) -> None:
     """Whatever the rules are, and in whatever order: a value is admitted if no violation of it has a name."""
@@ -141,7 +141,7 @@ def shapes_of(cls: Any) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_request_is_written_or_all_that_is_wrong_is_named(operation: Operation[Any], data: st.DataObject) -> None:
     """In the order and in the words of the rules; and what is written is what is written unchecked."""

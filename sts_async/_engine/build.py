@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import aiohttp
 
 from .._config.certificates import Trust
-from .._config.services import ClientSettings, said_by
 from .._http.transport import AiohttpTransport, Owner
 from .._protocol import endpoints
 from .._protocol.clock_skew import ServiceClock
@@ -184,7 +183,8 @@ def engine_of(
         clock=ServiceClock(offset=config.time_offset, corrects=not config.disable_clock_skew_correction),
         tasks=tasks,
         default_credentials=default_credentials,
-        settings=ClientSettings(given=said_by(given), resolved=said_by(config)),
+        config=config,
+        given=given,
         time_limits=time_limits,
         wall_clock=clock.time,
         monotonic=clock.monotonic,

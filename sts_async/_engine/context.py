@@ -36,11 +36,12 @@ class ClientContext(Unpicklable):
         "_engine",
         "_options",
         "client_credentials",
+        "config",
         "credentials_key",
         "endpoint",
+        "given",
         "jitter",
         "monotonic",
-        "settings",
         "shared",
         "sleep",
         "tasks",
@@ -62,7 +63,8 @@ class ClientContext(Unpicklable):
         default_credentials: Callable[[], CredentialsProvider] | None,
     ) -> None:
         self.shared = shared
-        self.settings = shared.settings
+        self.config = shared.config
+        self.given = shared.given
         self.endpoint = options.endpoint
         self.wall_clock = shared.wall_clock
         self.monotonic = shared.monotonic

@@ -25,10 +25,11 @@ import sts_async
 from sts_async import protocols
 
 PACKAGE = Path(sts_async.__file__).parent
-PLACES = ["sts_async"] + sorted(
-    f"sts_async.{path.stem}"
-    for path in [*PACKAGE.glob("*.py"), *PACKAGE.glob("*/")]
-    if not path.stem.startswith("_") and path.stem != "cli" and (path.is_file() or (path / "__init__.py").exists())
+PLACES = sorted(
+    {"sts_async"}
+    | {f"sts_async.{path.stem}" for path in PACKAGE.glob("[a-z]*.py")}
+    | {f"sts_async.{path.parent.name}" for path in PACKAGE.glob("[a-z]*/__init__.py")}
+    - {"sts_async.cli"}  # a program, which nobody imports
 )
 CALLED = {"__init__", "__new__", "__call__", "__aenter__", "__aexit__", "__enter__", "__exit__"}
 

@@ -29,7 +29,7 @@ from .errors import ConfigurationError
 from .events import Observer
 from .handlers import RequestHandler
 from .operations import BY_REQUEST, Operation
-from .protocols import Clock, CredentialsProvider, RetryPolicy
+from .protocols import Clock, CredentialsProvider, RetryPolicy, Transport
 from .sigv4 import PresignedUrl
 
 R = TypeVar("R", bound=shapes.Response)
@@ -60,7 +60,12 @@ class STSClient(Unpicklable, Calls):
         config: All other options.
         retries: Decides about retries; None retries what can succeed later, up to `Config.max_attempts`.
         observers: Functions that are called with each event: see `events`. They must not block.
-        session: An aiohttp session to use in place of one of our own. It is never closed here.
+        session: An aiohttp session to use in place of the client's own. The client never closes it. It has its own
+            proxies, TLS settings and connections, so options for these are refused in code, and ignored with a warning
+            where the environment or the profile has them.
+        transport: An object with a coroutine ``send(request)`` that sends one HTTP request, such as a recorder for
+            tests: see `protocols.Transport`. None for aiohttp. The client never closes it. Options for connections are
+            treated as with *session*; `Config.max_response_bytes` and `Config.deadline` hold for it, too.
         clock: An object with the methods of `testing.VirtualClock`: `time` and `monotonic`, which return seconds, and
             the coroutine `sleep`. For tests; None for the clocks of this host.
 
@@ -84,11 +89,11 @@ class STSClient(Unpicklable, Calls):
         retries: RetryPolicy | None = None,
         observers: Sequence[Observer] = (),
         session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
         clock: Clock | None = None,
     ) -> None:
         credentials, endpoint_url = without_data(credentials), redact_userinfo(endpoint_url)
         _expect(config, Config, "config")
-        _expect(session, aiohttp.ClientSession, "session")
         if retries is not None:
             _expect_policy(retries)
         if clock is not None:
@@ -102,6 +107,7 @@ class STSClient(Unpicklable, Calls):
             retries=retries,
             observers=_checked_observers(observers),
             session=session,
+            transport=transport,
             clock=clock,
             environ=self._environ,
         )

@@ -19,7 +19,7 @@ from .._wording.option_names import option, setting
 from ..config import Config
 from ..errors import ConfigurationError, STSError
 from ..events import Observer
-from ..protocols import Clock, CredentialsProvider, RetryPolicy
+from ..protocols import Clock, CredentialsProvider, RetryPolicy, Transport
 from ..retries import AdaptiveRetries, StandardRetries
 from .loop import Engine, new_engine
 
@@ -152,7 +152,7 @@ def engine_of(
     *,
     endpoint: endpoints.Endpoint | None,
     no_endpoint: STSError | None = None,
-    transport: AiohttpTransport,
+    transport: Transport,
     credentials: CredentialsProvider,
     retries: RetryPolicy | None = None,
     tasks: BackgroundTasks | None = None,

@@ -2,6 +2,8 @@
 Credentials of a profile in the shared config and credentials files.
 
 What the profile asks for is decided in `_config.profile_plans`; here its sources are made, and the files are watched.
+
+Source: AWS SDKs and Tools Reference Guide, "Using shared config and credentials files".
 """
 
 import logging

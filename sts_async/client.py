@@ -70,9 +70,9 @@ class STSClient(Unpicklable, Calls):
             the coroutine `sleep`. For tests; None for the clocks of this host.
 
     Raises:
-        ConfigurationError: An option is invalid. Variables, keys and files that are wrong or missing raise it in the
-            calls that need them, and not in ``async with``. A program that wants to know at its start calls
-            `get_caller_identity` there.
+        ConfigurationError: An option is invalid, or has no effect with *session* or *transport*. Variables, keys and
+            files that are wrong or missing raise it in the calls that need them, and not in ``async with``. A program
+            that wants to know at its start calls `get_caller_identity` there.
     """
 
     _environ: Mapping[str, str] | None = None
@@ -419,7 +419,8 @@ def _is_observer(value: object) -> bool:
 
 
 def _expect_policy(retries: object) -> None:
-    if isinstance(retries, type) or not hasattr(retries, "after_failure"):
+    methods = [getattr(retries, name, None) for name in ("admit", "after_success", "after_failure")]
+    if isinstance(retries, type) or not all(map(callable, methods)):
         raise ConfigurationError(f"retries must be a policy such as StandardRetries(max_attempts=5), not {retries!r}")
 
 

@@ -63,7 +63,8 @@ class Transport(Protocol):
         Return the whole response, whatever its status.
 
         A transport follows no redirect, tries nothing again and decompresses nothing. It reads ``request.headers`` when
-        it is about to send, because reading them signs the request.
+        it is about to send, because reading them signs the request. The deadline of a call cancels it. Any exception
+        other than an `STSError` ends the call, without a retry, and comes out of it unchanged.
 
         Raises:
             TransportError: No whole response came. Its subclasses say why, and whether the request may have been sent.
@@ -201,6 +202,9 @@ class RetryPolicy(Protocol):
 
     *scope* identifies the limit that a request counts against: the calling account and the region; "" for a request
     that is not signed. *now* is monotonic, in seconds.
+
+    `after_unsent` may be missing. A policy may have an attribute ``quota``: the tokens that are left for retries, which
+    events report.
     """
 
     def admit(self, *, scope: str, now: float) -> float:

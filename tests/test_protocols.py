@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 from support import KEYS
 
-from sts_async import AssumeRoleProvider, CachingProvider, Credentials, ProviderChain, StaticProvider
+from sts_async import (
+    AssumeRoleProvider,
+    CachingProvider,
+    ConfigurationError,
+    Credentials,
+    ProviderChain,
+    StaticProvider,
+    STSClient,
+)
 from sts_async.protocols import ProviderContext, invalidate, is_attended
 
 ROLE = "arn:aws:iam::123456789012:role/demo"
@@ -84,3 +92,14 @@ def test_a_provider_with_an_mfa_device_says_that_it_asks() -> None:
 
     assert is_attended(AssumeRoleProvider(role_arn=ROLE, serial_number="arn:aws:iam::1:mfa/me", mfa_code=code))
     assert not is_attended(AssumeRoleProvider(role_arn=ROLE))
+
+
+@pytest.mark.parametrize("missing", ["admit", "after_success", "after_failure"])
+def test_a_policy_that_lacks_a_method_is_refused_when_it_is_given(missing: str) -> None:
+    """Not in the first call that fails, which may come in the night."""
+    methods = {name: (lambda *_, **__: None) for name in ("admit", "after_success", "after_failure") if name != missing}
+    policy: Any = type("Incomplete", (), methods)()
+    with pytest.raises(ConfigurationError, match="retries must be a policy such as"):
+        STSClient(region="us-east-1", credentials=KEYS, retries=policy)
+    with pytest.raises(ConfigurationError, match="retries must be a policy such as"):
+        STSClient(region="us-east-1", credentials=KEYS).with_options(retries=policy)

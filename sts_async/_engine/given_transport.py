@@ -96,7 +96,7 @@ class GivenTransport(Unpicklable):
 
 def check_given(config: Config, *, session: object, transport: object) -> None:
     """
-    Refuse a session or a transport that is none, and options given in code that it does not follow.
+    Refuse an invalid session or transport, and options given in code that it does not follow.
 
     Args:
         config: The options, as they were given.

@@ -56,6 +56,7 @@ class RefreshingProvider(Unpicklable):
     """
 
     schedule: Schedule = _schedule.STANDARD
+    """When the credentials are refreshed: see `protocols.Schedule`. This default suits credentials that AWS issues."""
 
     fetch_seconds: float | None = FETCH_SECONDS
     """

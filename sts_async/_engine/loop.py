@@ -317,7 +317,7 @@ class Engine(Unpicklable):
         """
         context = self.context
         if "credentials" in changed:
-            context = context.based_on(self._credentials)
+            context = context.based_on(self._options.credentials)
         made = Engine(context, self._options.changed(**changed))
         if changed.keys().isdisjoint({"credentials", "endpoint", "headers"}):
             made._signer = self._signer  # what was derived from them is as good here

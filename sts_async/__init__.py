@@ -10,7 +10,7 @@ shapes        requests, responses, Credentials           errors      everything 
 credentials   where credentials come from                retries     when a call is sent again
 sigv4         signing for any service                    handlers    code of yours in the path of requests
 events        what observers are told                    observers   logging, OpenTelemetry, Prometheus
-testing       LocalSTS, an STS on this host, and fixtures
+testing       LocalSTS, an STS on this host; fixtures    protocols   what a program can write itself
 
 One rule for secrets. Whatever holds a secret (credentials, a request, a response, a provider, a presigned URL) never
 shows it, whether by repr, str, an f-string or a log. The secret itself, such as ``credentials.session_token`` or
@@ -100,7 +100,16 @@ if TYPE_CHECKING:
         RetryScheduled,
     )
     from .handlers import OutgoingRequest, RequestHandler
-    from .protocols import Clock, CredentialsProvider, ProviderContext, RetryPolicy, Transport
+    from .protocols import (
+        Clock,
+        CredentialsProvider,
+        HttpRequest,
+        HttpResponse,
+        ProviderContext,
+        RetryPolicy,
+        Schedule,
+        Transport,
+    )
     from .retries import AdaptiveRetries, NoRetries, StandardRetries
     from .shapes import (
         AssumedRoleUser,
@@ -204,6 +213,8 @@ __all__ = [
     "GetSessionTokenResponse",
     "GetWebIdentityTokenRequest",
     "GetWebIdentityTokenResponse",
+    "HttpRequest",
+    "HttpResponse",
     "IDPCommunicationErrorException",
     "IDPRejectedClaimException",
     "IMDSProvider",
@@ -249,6 +260,7 @@ __all__ = [
     "SSOProvider",
     "STSClient",
     "STSError",
+    "Schedule",
     "ScopedSession",
     "Secret",
     "ServiceError",

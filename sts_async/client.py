@@ -7,7 +7,7 @@ from collections.abc import Collection, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import aiohttp
 import attrs
@@ -29,7 +29,7 @@ from .errors import ConfigurationError
 from .events import Observer
 from .handlers import RequestHandler
 from .operations import BY_REQUEST, Operation
-from .protocols import Clock, CredentialsProvider, RetryPolicy
+from .protocols import Clock, RetryPolicy, Transport
 from .sigv4 import PresignedUrl
 
 R = TypeVar("R", bound=shapes.Response)
@@ -60,14 +60,19 @@ class STSClient(Unpicklable, Calls):
         config: All other options.
         retries: Decides about retries; None retries what can succeed later, up to `Config.max_attempts`.
         observers: Functions that are called with each event: see `events`. They must not block.
-        session: An aiohttp session to use in place of one of our own. It is never closed here.
+        session: An aiohttp session to use in place of the client's own. The client never closes it. It has its own
+            proxies, TLS settings and connections, so options for these are refused in code, and ignored with a warning
+            where the environment or the profile has them.
+        transport: An object with a coroutine ``send(request)`` that sends one HTTP request, such as a recorder for
+            tests: see `protocols.Transport`. None for aiohttp. The client never closes it. Options for connections are
+            treated as with *session*; `Config.max_response_bytes` and `Config.deadline` hold for it, too.
         clock: An object with the methods of `testing.VirtualClock`: `time` and `monotonic`, which return seconds, and
             the coroutine `sleep`. For tests; None for the clocks of this host.
 
     Raises:
-        ConfigurationError: An option is invalid. Variables, keys and files that are wrong or missing raise it in the
-            calls that need them, and not in ``async with``. A program that wants to know at its start calls
-            `get_caller_identity` there.
+        ConfigurationError: An option is invalid, or has no effect with *session* or *transport*. Variables, keys and
+            files that are wrong or missing raise it in the calls that need them, and not in ``async with``. A program
+            that wants to know at its start calls `get_caller_identity` there.
     """
 
     _environ: Mapping[str, str] | None = None
@@ -84,11 +89,11 @@ class STSClient(Unpicklable, Calls):
         retries: RetryPolicy | None = None,
         observers: Sequence[Observer] = (),
         session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
         clock: Clock | None = None,
     ) -> None:
         credentials, endpoint_url = without_data(credentials), redact_userinfo(endpoint_url)
         _expect(config, Config, "config")
-        _expect(session, aiohttp.ClientSession, "session")
         if retries is not None:
             _expect_policy(retries)
         if clock is not None:
@@ -102,11 +107,12 @@ class STSClient(Unpicklable, Calls):
             retries=retries,
             observers=_checked_observers(observers),
             session=session,
+            transport=transport,
             clock=clock,
             environ=self._environ,
         )
         self._base: Self | None = None
-        self._options: _Options | None = None
+        self._changed: dict[str, Any] = {}  # the options of a view that differ, by the names of `with_options`
         self._own: Engine | None = None
         self._own_of: Engine | None = None  # what it was made from
 
@@ -117,10 +123,8 @@ class STSClient(Unpicklable, Calls):
 
         Before ``async with`` or the first call it is known only when it was given in code.
         """
-        if self._options is not None and self._options.region is not None:
-            return self._options.region
         if self._base is not None:
-            return self._base.region
+            return self._changed.get("region") or self._base.region
         endpoint = self._life.endpoint
         return self._life.settings_sources.config.region if endpoint is None else endpoint.signing_region
 
@@ -163,8 +167,8 @@ class STSClient(Unpicklable, Calls):
         life = getattr(self, "_life", None)
         if life is None:  # in the traceback of an error in the constructor
             return "<STSClient that was not made>"
-        if self._base is not None and self._options is not None:
-            return f"<{self._base!r} with other {self._options.names or 'options'}>"
+        if self._base is not None:
+            return f"<{self._base!r} with other {', '.join(self._changed) or 'options'}>"
         return f"STSClient({life.where})"
 
     def send(self, request: shapes.Request[R]) -> Coroutine[Any, Any, R]:
@@ -185,7 +189,7 @@ class STSClient(Unpicklable, Calls):
         engine = self._life.engine
         if engine is None:  # not started yet, or closed
             return self._first(operation, request)
-        if self._options is not None:
+        if self._base is not None:
             engine = self._view(engine)
         return engine.invoke(operation, request)  # the engine's coroutine, and no frame around it
 
@@ -200,18 +204,26 @@ class STSClient(Unpicklable, Calls):
 
     @property
     def _deadline(self) -> float:
-        if self._options is not None and self._options.deadline is not None:
-            return self._options.deadline
-        return self._life.settings_sources.config.deadline if self._base is None else self._base._deadline
+        if self._base is None:
+            return self._life.settings_sources.config.deadline
+        return self._changed.get("deadline") or self._base._deadline
 
     def _view(self, engine: Engine) -> Engine:
         """Return the engine of this client or view; *engine* is the client's."""
-        if self._base is None or self._options is None:
+        if self._base is None:
             return engine
         if self._own is None or self._own_of is not engine:
-            self._own = self._base._view(engine).view(**self._options.changed(self._life))
+            self._own = self._base._view(engine).view(**self._changed_of_calls())
             self._own_of = engine
         return self._own
+
+    def _changed_of_calls(self) -> dict[str, Any]:
+        """Return the options that differ, by the names of `CallOptions`, where a region is an endpoint."""
+        changed, life = dict(self._changed), self._life
+        region = changed.pop("region", None)
+        if region is not None and life.resolved is not None:
+            changed["endpoint"] = endpoint_of(attrs.evolve(life.resolved, region=region), session=life.session)
+        return changed
 
     def with_options(
         self,
@@ -260,14 +272,14 @@ class STSClient(Unpicklable, Calls):
         view = self.__new__(type(self))
         view.__dict__.update(self.__dict__)  # what a subclass has, too
         view._base, view._own = self, None
-        view._options = _Options(
-            None if credentials is None else provider_of(credentials),
-            None if headers is None else checked_headers(headers),
-            deadline,
-            retries,
-            region,
-            _checked_observers(observers),
-            handlers,
+        view._changed = _without_defaults(
+            credentials=None if credentials is None else provider_of(credentials),
+            headers=None if headers is None else checked_headers(headers),
+            deadline=deadline,
+            retries=retries,
+            region=region,
+            observers=_checked_observers(observers),
+            handlers=handlers,
         )
         return view
 
@@ -384,28 +396,9 @@ class STSClient(Unpicklable, Calls):
         return None if engine is None else engine.metadata_of(operation, request)
 
 
-class _Options(NamedTuple):
-    """What a view has in place of its client's."""
-
-    credentials: CredentialsProvider | None
-    headers: Mapping[str, str] | None
-    deadline: float | None
-    retries: RetryPolicy | None
-    region: str | None
-    observers: tuple[Observer, ...]
-    handlers: Sequence[RequestHandler]
-
-    @property
-    def names(self) -> str:
-        """The names of the options that differ."""
-        return ", ".join(name for name, value in self._asdict().items() if value)
-
-    def changed(self, life: Lifecycle) -> dict[str, Any]:
-        """Return the options that differ, as those of calls."""
-        changed = {name: value for name, value in self._asdict().items() if value is not None and value != ()}
-        if (region := changed.pop("region", None)) is not None and life.resolved is not None:
-            changed["endpoint"] = endpoint_of(attrs.evolve(life.resolved, region=region), session=life.session)
-        return changed
+def _without_defaults(**options: Any) -> dict[str, Any]:
+    """Return the options that were given; None and the empty tuple stand for what was not."""
+    return {name: value for name, value in options.items() if value is not None and value != ()}
 
 
 def _operation(request: shapes.Request[R]) -> Operation[R]:
@@ -426,7 +419,8 @@ def _is_observer(value: object) -> bool:
 
 
 def _expect_policy(retries: object) -> None:
-    if isinstance(retries, type) or not hasattr(retries, "after_failure"):
+    methods = [getattr(retries, name, None) for name in ("admit", "after_success", "after_failure")]
+    if isinstance(retries, type) or not all(map(callable, methods)):
         raise ConfigurationError(f"retries must be a policy such as StandardRetries(max_attempts=5), not {retries!r}")
 
 

@@ -60,6 +60,8 @@ from .handlers import RequestHandler
 if TYPE_CHECKING:
     from ._config.profile_grammar import SharedConfig
 
+__all__ = ["Config", "ProfileName", "Resolution", "SettingsSources"]
+
 # Source of the timeouts: AWS SDKs Reference Guide, "Smart configuration defaults".
 CONNECT_TIMEOUTS = {"legacy": CONNECT_TIMEOUT, "in-region": 1.1, "mobile": 30.0}  # s; in all other modes, the first
 

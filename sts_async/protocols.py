@@ -1,21 +1,56 @@
 """
-The seams of a client, as protocols: transport, credentials provider, retry policy, and what a client lends.
+What programs can replace or write for themselves: every type that such code needs, in one place.
 
-Whatever has these methods can be put in.
+A class takes part by having the methods; it need not inherit from these protocols.
+
+Transport            sends one HTTP request               `STSClient(transport=...)`
+CredentialsProvider  finds credentials                    `STSClient(credentials=...)`
+RetryPolicy          decides about retries                `STSClient(retries=...)`
+Clock                tells the time and waits             `STSClient(clock=...)`
+Observer             is told of events, see `events`      `STSClient(observers=[...])`
+RequestHandler       adds headers, see `handlers`         `Config(handlers=[...])`
+
+The other names are what these are given and return. A provider that fetches credentials is best a subclass of
+`credentials.RefreshingProvider`, which caches and refreshes them as its `Schedule` says.
 """
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from ._config.services import ClientSettings
 from ._protocol.endpoints import Endpoint
 from ._protocol.http_messages import HttpRequest, HttpResponse
 from ._runtime.single_flight import BackgroundTasks
+from ._shape.secret import Secret, SecretBytes
+from .config import Config
+from .credentials._schedule import Schedule
 from .errors import STSError
-from .events import Event
+from .events import Event, Observer
+from .handlers import OutgoingRequest, RequestHandler
 from .operations import Operation
 from .shapes import Credentials, Request, Response
+
+__all__ = [
+    "BackgroundTasks",
+    "Clock",
+    "CredentialsProvider",
+    "Endpoint",
+    "HttpRequest",
+    "HttpResponse",
+    "Invoker",
+    "Observer",
+    "Operation",
+    "OutgoingRequest",
+    "ProviderContext",
+    "RequestHandler",
+    "RetryPolicy",
+    "Schedule",
+    "Secret",
+    "SecretBytes",
+    "Transport",
+    "invalidate",
+    "is_attended",
+]
 
 R = TypeVar("R", bound=Response)
 
@@ -24,17 +59,36 @@ class Transport(Protocol):
     """Sends a request once."""
 
     async def send(self, request: HttpRequest) -> HttpResponse:
-        """Return the whole answer, or raise a `TransportError`."""
+        """
+        Return the whole response, whatever its status.
+
+        A transport follows no redirect, tries nothing again and decompresses nothing. It reads ``request.headers`` when
+        it is about to send, because reading them signs the request. The deadline of a call cancels it. Any exception
+        other than an `STSError` ends the call, without a retry, and comes out of it unchanged.
+
+        Raises:
+            TransportError: No whole response came. Its subclasses say why, and whether the request may have been sent.
+        """
         ...
 
 
 class Invoker(Protocol):
-    """Calls STS, at an endpoint."""
+    """
+    Calls STS, with credentials that it was made with.
+
+    Attributes:
+        endpoint: Where STS is; None without a region.
+    """
 
     endpoint: Endpoint | None
 
     async def invoke(self, operation: Operation[R], request: Request[R]) -> R:
-        """Return the answer, or raise what `errors` lists."""
+        """
+        Return the response to *request*; *operation* is its row in `operations`.
+
+        Raises:
+            STSError: The call failed; see `errors`.
+        """
         ...
 
 
@@ -47,20 +101,22 @@ class ProviderContext(Transport, Protocol):
 
     Attributes:
         endpoint: The STS that the client calls; None without a region.
-        settings: What the client's options say about every service that a source calls.
-        tasks: Where work begins that ends with the client.
-        client_credentials: What a provider takes that signs and was given no source. For a view with other
-            credentials: those of the client that it was made from. For a client: what the default chain finds. None
-            where nothing finds credentials.
-        credentials_key: Tells whose credentials `client_credentials` are among those of this client and its views.
+        config: The client's options: as given in code, else from the environment, the profile or the defaults.
+        given: The client's options as they were given in code. An option that was not given is None there.
+        tasks: Starts background work that ends with the client.
+        client_credentials: The source for a provider that signs and was given none. For a view with other
+            credentials: the credentials of the client that it was made from. For a client: what the default chain
+            finds. None where nothing finds credentials.
+        credentials_key: Identifies `client_credentials` among the credentials of this client and its views.
         wall_clock: Returns seconds since 1970.
-        monotonic: Returns seconds that no setting of a clock changes.
+        monotonic: Returns seconds from an arbitrary moment on; setting a clock does not change them.
         sleep: Waits for some seconds.
         jitter: Returns a random number in [0, 1).
     """
 
     endpoint: Endpoint | None
-    settings: ClientSettings
+    config: Config
+    given: Config
     tasks: BackgroundTasks
     client_credentials: "CredentialsProvider | None"
     credentials_key: tuple[object, ...]
@@ -71,31 +127,42 @@ class ProviderContext(Transport, Protocol):
 
     @property
     def client(self) -> object:
-        """The client that lends, whichever view asks: an object that can be weakly referenced."""
+        """Identifies the client, whichever of its views asks: an object that can be weakly referenced."""
+        ...
+
+    @property
+    def validates(self) -> bool:
+        """Whether requests are checked before they are sent."""
         ...
 
     def notify(self, event: Event) -> None:
-        """Tell the client's observers."""
+        """Pass *event* to the client's observers."""
         ...
 
     def now(self) -> datetime:
         """Return the time by the service's clock, as far as it is known."""
         ...
 
-    def signed_by(self, credentials: "CredentialsProvider", *, retries: "RetryPolicy | None" = None) -> "Invoker":
-        """Return the client's engine with other credentials, and with other retries when they are given."""
+    def signed_by(self, credentials: "CredentialsProvider", *, retries: "RetryPolicy | None" = None) -> Invoker:
+        """
+        Return what calls the client's STS with other credentials.
+
+        Args:
+            credentials: Signs the requests.
+            retries: Decides about retries; None for the policy of the client.
+        """
         ...
 
 
 class Clock(Protocol):
-    """What tells the time and waits; `testing.VirtualClock` is one that a test moves."""
+    """Tells the time and waits; `testing.VirtualClock` is one that a test moves."""
 
     def time(self) -> float:
         """Return seconds since 1970."""
         ...
 
     def monotonic(self) -> float:
-        """Return seconds from some moment on, which no setting of a clock changes."""
+        """Return seconds from an arbitrary moment on; setting a clock does not change them."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -104,15 +171,27 @@ class Clock(Protocol):
 
 
 class CredentialsProvider(Protocol):
-    """Finds credentials, and refreshes them when it must: asked anew before every attempt."""
+    """
+    Finds credentials. The client asks before every attempt, so a provider that fetches them keeps a cache.
+
+    A provider may have more, which the library uses where it is there:
+
+    - ``invalidate(access_key_id)``: called after the service refused this key, so that the next use fetches others.
+    - ``is_attended(context)``: returns True if a fetch asks a person, for example for an MFA code. Then providers
+      that use this one as their source do not refresh in the background. *context* is None where it is not known.
+    - ``depends_on_client``: False if all clients get the same credentials. Then providers that use this one as their
+      source keep one cache for all clients.
+    - ``bounds_itself``: True if `provide_credentials` always ends by itself. A `ProviderChain` ends others after 60 s.
+    - ``name``: text for messages; the name of the class otherwise.
+    """
 
     async def provide_credentials(self, context: ProviderContext, /) -> Credentials:
         """
         Return credentials that are valid now; *context* has a coroutine ``send``, for sources that answer over HTTP.
 
         Raises:
-            CredentialsNotFound: There are none here.
-            CredentialsError: There should be, but they cannot be had.
+            CredentialsNotFound: This source is not configured. A chain goes on to the next one.
+            CredentialsError: It is configured, and failed.
         """
         ...
 
@@ -121,8 +200,11 @@ class RetryPolicy(Protocol):
     """
     Decides whether and when to send again. Never sleeps.
 
-    *scope* is whose limit a request counts against: the calling account and the region, "" for what is not signed.
-    *now* is monotonic, in seconds.
+    *scope* identifies the limit that a request counts against: the calling account and the region; "" for a request
+    that is not signed. *now* is monotonic, in seconds.
+
+    `after_unsent` may be missing. A policy may have an attribute ``quota``: the tokens that are left for retries, which
+    events report.
     """
 
     def admit(self, *, scope: str, now: float) -> float:
@@ -130,7 +212,7 @@ class RetryPolicy(Protocol):
         ...
 
     def after_success(self, *, scope: str, attempt: int, after: STSError | None, now: float) -> None:
-        """Learn that attempt number *attempt* succeeded, and what ended the one before."""
+        """Learn that attempt number *attempt* succeeded; *after* is the error of the attempt before it, or None."""
         ...
 
     def after_failure(self, error: STSError, *, scope: str, attempt: int, now: float, jitter: float) -> float | None:
@@ -140,3 +222,31 @@ class RetryPolicy(Protocol):
     def after_unsent(self, error: STSError, *, scope: str, now: float) -> None:
         """Learn that the retry after *error*, for which `after_failure` returned a delay, will not be sent."""
         ...
+
+
+def invalidate(provider: object, access_key_id: str) -> bool:
+    """
+    Have *provider* fetch again before the next use, because the service refused *access_key_id*.
+
+    A provider that wraps another passes the call on with this function.
+
+    Returns:
+        False if the provider cannot: it has no method ``invalidate``.
+    """
+    method = getattr(provider, "invalidate", None)
+    if method is None:
+        return False
+    method(access_key_id)
+    return True
+
+
+def is_attended(provider: object, context: ProviderContext | None = None) -> bool:
+    """
+    Return True if a fetch by *provider* asks a person, as far as is known.
+
+    Args:
+        provider: A provider; one without a method ``is_attended`` asks nobody.
+        context: The client that fetches; None where it is not known.
+    """
+    method = getattr(provider, "is_attended", None)
+    return method is not None and bool(method(context))

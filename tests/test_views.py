@@ -15,7 +15,15 @@ import attrs
 import pytest
 from support import KEYS, ROLE
 
-from sts_async import Config, Credentials, GetCallerIdentityRequest, ProviderChain, STSClient, errors
+from sts_async import (
+    Config,
+    Credentials,
+    GetCallerIdentityRequest,
+    ProviderChain,
+    STSClient,
+    errors,
+)
+from sts_async import client as client_module
 from sts_async.credentials import (
     AssumeRoleProvider,
     CachingProvider,
@@ -339,6 +347,20 @@ def test_a_role_takes_what_its_provider_takes() -> None:
     kinds = {name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in of_method.items()}
 
     assert kinds == of_provider
+
+
+async def test_a_role_passes_on_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each argument reaches the provider under its own name."""
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(
+        client_module, "AssumeRoleProvider", lambda **named: given.update(named) or StaticProvider(KEYS)
+    )
+    names = [*inspect.signature(STSClient.role).parameters][1:]
+    values: dict[str, Any] = {name: object() for name in names}
+    STSClient(region="us-east-1", credentials=KEYS).role(values.pop("role_arn"), **values)
+
+    assert {name for name in names if name != "role_arn" and given[name] is not values[name]} == set()
+    assert {*given} == {*names}
 
 
 async def test_a_view_is_a_client() -> None:

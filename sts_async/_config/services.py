@@ -109,22 +109,6 @@ class _Options(Protocol):
     def need(self, *names: str) -> None: ...
 
 
-class ClientSettings(NamedTuple):
-    """
-    What the options of a client say about every service.
-
-    Attributes:
-        given: What was given in code.
-        resolved: The same with environment and profile of the client.
-    """
-
-    given: Given = NOTHING
-    resolved: Given = NOTHING
-
-
-NO_CLIENT = ClientSettings()
-
-
 def said_by(config: _Options | None) -> Given:
     """Return what the options of a client (a `Config`, or None) say about every service."""
     if config is None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import aiohttp
 
 from .._config.certificates import Trust
-from .._config.services import ClientSettings, said_by
 from .._http.transport import AiohttpTransport, Owner
 from .._protocol import endpoints
 from .._protocol.clock_skew import ServiceClock
@@ -20,7 +19,7 @@ from .._wording.option_names import option, setting
 from ..config import Config
 from ..errors import ConfigurationError, STSError
 from ..events import Observer
-from ..protocols import Clock, CredentialsProvider, RetryPolicy
+from ..protocols import Clock, CredentialsProvider, RetryPolicy, Transport
 from ..retries import AdaptiveRetries, StandardRetries
 from .loop import Engine, new_engine
 
@@ -154,7 +153,7 @@ def engine_of(
     *,
     endpoint: endpoints.Endpoint | None,
     no_endpoint: STSError | None = None,
-    transport: AiohttpTransport,
+    transport: Transport,
     credentials: CredentialsProvider,
     retries: RetryPolicy | None = None,
     tasks: BackgroundTasks | None = None,
@@ -185,7 +184,8 @@ def engine_of(
         clock=ServiceClock(offset=config.time_offset, corrects=not config.disable_clock_skew_correction),
         tasks=tasks,
         default_credentials=default_credentials,
-        settings=ClientSettings(given=said_by(given), resolved=said_by(config)),
+        config=config,
+        given=given,
         time_limits=time_limits,
         wall_clock=clock.time,
         monotonic=clock.monotonic,

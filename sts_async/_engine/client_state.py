@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from .._config.services import NO_CLIENT, ClientSettings
 from .._protocol.clock_skew import ServiceClock
 from .._runtime.timeouts import TimeLimits
+from ..config import Config
 from ..protocols import Transport
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ class Shared:
     Attributes:
         transport: Sends HTTP requests.
         validate: Whether requests are checked before they are sent.
-        settings: What the client's options say about every service that a source calls.
+        config: The options in force.
+        given: The options as they were given in code.
         clock: The service's time.
         time_limits: The deadlines of the calls under way.
         closed: Whether the client is closed.
@@ -41,10 +42,11 @@ class Shared:
         "__weakref__",
         "clock",
         "closed",
+        "config",
+        "given",
         "jitter",
         "metadata",
         "monotonic",
-        "settings",
         "sleep",
         "time_limits",
         "transport",
@@ -63,7 +65,8 @@ class Shared:
         *,
         transport: Transport,
         validate: bool = True,
-        settings: ClientSettings = NO_CLIENT,
+        config: Config | None = None,
+        given: Config | None = None,
         clock: ServiceClock | None = None,
         time_limits: TimeLimits | None = None,
         wall_clock: Callable[[], float] = time.time,
@@ -73,7 +76,8 @@ class Shared:
     ) -> None:
         self.transport = transport
         self.validate = validate
-        self.settings = settings
+        self.config = config or Config()
+        self.given = given or Config()
         self.clock = clock or ServiceClock()
         self.time_limits = time_limits or TimeLimits()
         self.closed = False

@@ -20,7 +20,7 @@ from .._runtime.single_flight import BackgroundTasks
 from .._runtime.threads import reading
 from .._shape.secret import Unpicklable
 from ..events import Event
-from ..protocols import CredentialsProvider, Invoker, RetryPolicy
+from ..protocols import CredentialsProvider, Invoker, ProviderContext, RetryPolicy, invalidate, is_attended
 from ..shapes import Credentials
 from .call_options import CallOptions
 from .client_state import Shared
@@ -36,11 +36,12 @@ class ClientContext(Unpicklable):
         "_engine",
         "_options",
         "client_credentials",
+        "config",
         "credentials_key",
         "endpoint",
+        "given",
         "jitter",
         "monotonic",
-        "settings",
         "shared",
         "sleep",
         "tasks",
@@ -62,7 +63,8 @@ class ClientContext(Unpicklable):
         default_credentials: Callable[[], CredentialsProvider] | None,
     ) -> None:
         self.shared = shared
-        self.settings = shared.settings
+        self.config = shared.config
+        self.given = shared.given
         self.endpoint = options.endpoint
         self.wall_clock = shared.wall_clock
         self.monotonic = shared.monotonic
@@ -149,9 +151,11 @@ class ClientCredentials(Unpicklable):
 
     def invalidate(self, access_key_id: str) -> None:
         """Have the client's provider fetch anew, if it can, after the service refused *access_key_id*."""
-        invalidate = getattr(self.provider, "invalidate", None)
-        if invalidate is not None:
-            invalidate(access_key_id)
+        invalidate(self.provider, access_key_id)
+
+    def is_attended(self, context: ProviderContext | None = None) -> bool:
+        """Return True if the client's provider asks a person, whoever lends *context*; False while it is not known."""
+        return is_attended(self.provider, self.context)
 
     def __repr__(self) -> str:
         return "the client's credentials"

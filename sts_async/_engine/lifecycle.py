@@ -22,10 +22,13 @@ from .._runtime.timeouts import TimeLimits
 from ..config import OPTIONS, Config, SettingsSources
 from ..errors import ClientClosedError, ConfigurationError, DeadlineExceeded
 from ..events import Observer
-from ..protocols import Clock, CredentialsProvider, RetryPolicy
+from ..protocols import Clock, CredentialsProvider, RetryPolicy, Transport
 from .build import endpoint_of, engine_of, transport_of
 from .client_state import Shared
+from .given_transport import GivenTransport, check_given, warn_of_unused
 from .loop import Engine
+
+AnyTransport = AiohttpTransport | GivenTransport
 
 LOOK_AGAIN = 10.0  # s between two looks at files that could not be read
 DROP_EVERY = 5.0  # s between two looks at whether the calls of a former engine have ended
@@ -41,12 +44,14 @@ class Lifecycle:
         retries: The retry policy that was given; None for that of the options.
         observers: Functions that are told what happens.
         session: The user's aiohttp session; None for one of our own.
+        transport: The user's transport; None for our own.
         clock: What tells the time; None for the clocks of this host.
         environ: The environment that options are read from; None for that of the process.
 
     Attributes:
         settings_sources: The options, with environment and shared files.
         session: As it was given.
+        given_transport: The user's transport, or None.
         engine: What calls STS; None before the start and after the end, and while files that could not be read may
             say something else.
         current: What calls STS until that is known, or *engine*.
@@ -68,9 +73,11 @@ class Lifecycle:
         retries: RetryPolicy | None,
         observers: Sequence[Observer],
         session: aiohttp.ClientSession | None,
+        transport: Transport | None = None,
         clock: Clock | None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
+        check_given(config, session=session, transport=transport)
         self.endpoint: Endpoint | None = None
         if config.endpoint_url is not None:
             self.endpoint = endpoint_of(config)  # what is wrong with what is given here is said here
@@ -78,10 +85,11 @@ class Lifecycle:
             check_region(config.region)
         self.settings_sources = SettingsSources(config, environ)
         self.session = session
+        self.given_transport = transport
         self.engine: Engine | None = None
         self.current: Engine | None = None
         self.resolved: Config | None = None
-        self.transport: AiohttpTransport | None = None
+        self.transport: AnyTransport | None = None
         self.closed = False
         self.made_at = _place_of_caller()
         self._credentials = credentials
@@ -92,11 +100,12 @@ class Lifecycle:
         self._tasks = BackgroundTasks()
         self._time_limits = TimeLimits()
         self._starting: SingleFlight[Engine] = SingleFlight()
-        self._started: dict[str, tuple[AiohttpTransport, Engine]] = {}
+        self._started: dict[str, tuple[AnyTransport, Engine]] = {}
         self._incomplete: tuple[Config, tuple[str, ...], Engine] | None = None
         self._look_again_at = 0.0
+        self._warned = False  # of options without effect
         # What engines that lacked something leave behind. Their calls keep the second part alive.
-        self._former: list[tuple[AiohttpTransport, weakref.ref[Shared]]] = []
+        self._former: list[tuple[AnyTransport, weakref.ref[Shared]]] = []
 
     @property
     def where(self) -> str:
@@ -167,8 +176,7 @@ class Lifecycle:
             endpoint = self.endpoint = endpoint_of(config, session=self.session)
         except ConfigurationError as error:  # raised when a call needs it
             no_endpoint = copy_without_traceback(error)
-        owner = Owner(f"STSClient({self.where})", *self.made_at)
-        transport = transport_of(config, session=self.session, owner=owner)
+        transport = self._transport_of(config)
         credentials = self._credentials
         if credentials is None:
             try:
@@ -204,13 +212,22 @@ class Lifecycle:
             self._incomplete, self.engine, self.current = None, engine, engine
         return engine
 
-    def _retire(self, transport: AiohttpTransport, engine: Engine) -> None:
+    def _transport_of(self, config: Config) -> AnyTransport:
+        if not self._warned:
+            self._warned = True
+            warn_of_unused(config, session=self.session, transport=self.given_transport)
+        if self.given_transport is not None:
+            return GivenTransport(self.given_transport, max_response_bytes=config.max_response_bytes)
+        owner = Owner(f"STSClient({self.where})", *self.made_at)
+        return transport_of(config, session=self.session, owner=owner)
+
+    def _retire(self, transport: AnyTransport, engine: Engine) -> None:
         """Close the transport of a former engine when nothing uses that any more."""
         entry = (transport, weakref.ref(engine.context.shared))
         self._former.append(entry)
         self._tasks.spawn(self._drop(entry))
 
-    async def _drop(self, entry: tuple[AiohttpTransport, weakref.ref[Shared]]) -> None:
+    async def _drop(self, entry: tuple[AnyTransport, weakref.ref[Shared]]) -> None:
         transport, users = entry
         while users() is not None:  # noqa: ASYNC110 - garbage collection sets no event: it may be in any thread
             await asyncio.sleep(DROP_EVERY)
@@ -237,7 +254,8 @@ class Lifecycle:
             self._time_limits.close_all()
         ends = asyncio.get_running_loop().time() + CLOSE_GRACE
         await self._tasks.aclose(grace=TASKS_GRACE)  # first: what has begun to renew a login may still send it
-        for transport in filter(None, [*(one for one, _ in self._former), self.transport]):
+        transports = [one for one, _ in self._former]
+        for transport in transports if self.transport is None else [*transports, self.transport]:
             await transport.aclose(grace=ends - asyncio.get_running_loop().time())
 
 

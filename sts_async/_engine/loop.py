@@ -329,18 +329,12 @@ class Engine(Unpicklable):
         Return an engine with some options replaced, that shares everything else with this one.
 
         Args:
-            changed: As in `CallOptions`; observers, handlers and headers come after those of this engine. Credentials
-                whose source is not given take those of this engine.
+            changed: See `CallOptions.changed`. Credentials whose source is not given take those of this engine.
         """
-        own, context = self._options, self.context
+        context = self.context
         if "credentials" in changed:
             context = context.based_on(self._options.credentials)
-        for several in ("observers", "handlers"):
-            if several in changed:
-                changed[several] = (*getattr(own, several), *changed[several])
-        if "headers" in changed:
-            changed["headers"] = {**own.headers, **changed["headers"]}
-        made = Engine(context, own.replaced(**changed))
+        made = Engine(context, self._options.changed(**changed))
         if changed.keys().isdisjoint({"credentials", "endpoint", "headers"}):
             made._signer = self._signer  # what was derived from them is as good here
         return made

@@ -41,6 +41,7 @@ class HttpRequest:
 
     @property
     def headers(self) -> Headers:
+        """The headers to send. The first read signs the request, so a transport reads them when it is about to send."""
         if callable(self._headers):
             self._headers = self._headers()
         return self._headers

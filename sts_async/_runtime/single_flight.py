@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 class BackgroundTasks:
-    """BackgroundTasks that are ended together, in whichever event loops they run."""
+    """Tasks that are ended together, in whichever event loops they run: those of one client."""
 
-    __slots__ = ("_closed", "_running", "flights")
+    __slots__ = ("_closed", "_flights", "_running")
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
-        self.flights: set[_Flight[Any]] = set()
+        self._flights: set[_Flight[Any]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """
@@ -61,7 +61,7 @@ class BackgroundTasks:
         if ending:
             await asyncio.wait(ending, timeout=grace)
         # A task that ignores cancellation may never end: release its waiters now.
-        for flight in list(self.flights):
+        for flight in list(self._flights):
             if flight.task.get_loop() is here:
                 flight.resolve()
 
@@ -183,14 +183,14 @@ class SingleFlight(Generic[T]):
             if seconds is not None:
                 flight.end_after(seconds, self._late)
             self._under_way[place] = flight
-            tasks.flights.add(flight)
+            tasks._flights.add(flight)
             flight.task.add_done_callback(lambda _: self._forget(place, flight))
             for ended in [other for other in list(self._under_way) if other[0].is_closed()]:
                 self._forget(ended, self._under_way[ended])
         return flight
 
     def _forget(self, place: tuple[asyncio.AbstractEventLoop, object], flight: _Flight[T]) -> None:
-        flight.begun_by.flights.discard(flight)
+        flight.begun_by._flights.discard(flight)
         if self._under_way.get(place) is flight:
             del self._under_way[place]
 

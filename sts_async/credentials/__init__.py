@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .profile import ProfileProvider
     from .saml import SAMLProvider
     from .session_token import SessionTokenProvider
+    from .source import MFACode, Source
     from .sso import SSOProvider
     from .static import StaticProvider
     from .web_identity import WebIdentityProvider
@@ -48,6 +49,7 @@ __all__ = [
     "Finding",
     "IMDSProvider",
     "LoginProvider",
+    "MFACode",
     "ProcessProvider",
     "ProfileProvider",
     "ProviderChain",
@@ -55,6 +57,7 @@ __all__ = [
     "SAMLProvider",
     "SSOProvider",
     "SessionTokenProvider",
+    "Source",
     "StaticProvider",
     "WebIdentityProvider",
 ]
@@ -64,7 +67,7 @@ if not TYPE_CHECKING:  # else every misspelt name would be of type Any
         __name__,
         names=__all__,
         homes=(
-            "static environment cache chain default profile assume_role web_identity saml session_token "
+            "static environment cache source chain default profile assume_role web_identity saml session_token "
             "federation_token sso login process container imds"
         ).split(),
     )

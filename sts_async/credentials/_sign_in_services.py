@@ -53,10 +53,10 @@ class Services:
         """
         settings = services.Settings(
             options=OPTIONS,
-            given=(services.said_by(self.config), context.settings.given),
+            given=(services.said_by(self.config), services.said_by(context.given)),
             environ=self.environ,
             profiles=self.place.settings,
-            otherwise=context.settings.resolved,
+            otherwise=services.said_by(context.config),
         )
         return services.locate(service, region=region, settings=settings)
 

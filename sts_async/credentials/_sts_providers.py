@@ -7,7 +7,6 @@ from typing import Any, ClassVar, NoReturn
 
 import attrs
 
-from .._engine.context import ClientCredentials
 from .._protocol import arns
 from .._protocol.endpoints import check_partition
 from .._shape.arguments import check_arguments, check_flag, not_credentials
@@ -15,14 +14,13 @@ from .._shape.constraints import first_violations
 from .._shape.secret import Secret, kind_of, redact, without_data
 from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, ParamValidationError, STSError
 from ..operations import Operation
-from ..protocols import CredentialsProvider, Invoker, ProviderContext
+from ..protocols import CredentialsProvider, Invoker, ProviderContext, invalidate, is_attended
 from ..retries import NoRetries, StandardRetries
 from ..shapes import Credentials, Request
 from . import _schedule
 from ._account import in_account
 from ._cache_per_client import depends_on_client
 from .cache import RefreshingProvider
-from .chain import ProviderChain
 from .source import MFACode, Source, provider_of
 from .static import StaticProvider
 
@@ -52,7 +50,7 @@ class IssuedProvider(RefreshingProvider):
 
     def _check(self, context: ProviderContext) -> None:
         """Refuse the request before anything is asked or read for it, if the client checks requests."""
-        if getattr(context, "validates", True):
+        if context.validates:
             check(self._request, bounds=True)
 
     async def _issue(self, engine: Invoker, **proof: Secret) -> Credentials:
@@ -173,18 +171,6 @@ class SignedProvider(IssuedProvider):
             await context.sleep(delay)
 
 
-def is_attended(source: CredentialsProvider | None, context: ProviderContext | None = None) -> bool:
-    """Say whether *source* asks a person, as far as is known: a chain does when one of its sources does."""
-    if isinstance(source, ProviderChain):
-        return any(is_attended(one, context) for one in source.sources)
-    if isinstance(source, ClientCredentials):
-        return is_attended(source.provider, source.context)
-    schedule = getattr(source, "schedule", None)
-    if isinstance(source, RefreshingProvider) and context is not None:
-        schedule = source.schedule_for(context)
-    return getattr(schedule, "attended", False)
-
-
 class _SourceOfFetch:
     """Whose credentials sign one fetch: the source, asked with the context of that fetch."""
 
@@ -213,9 +199,7 @@ class _SourceOfFetch:
 
     def invalidate(self, access_key_id: str) -> None:
         """Have the source fetch anew, if it can, after the service refused *access_key_id* (F16)."""
-        invalidate = getattr(self._source, "invalidate", None)
-        if invalidate is not None:
-            invalidate(access_key_id)
+        invalidate(self._source, access_key_id)
 
 
 class Nobody:

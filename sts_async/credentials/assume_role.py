@@ -27,7 +27,8 @@ class AssumeRoleProvider(SignedProvider):
 
     A role can be the source of the next one. With an MFA device, the code is asked for at each fetch, never in the
     background, and again when STS asks to slow down: no code is sent twice. A role whose source asks for a code is not
-    refreshed in the background, either. A function or provider of the program that asks for codes is not recognised.
+    refreshed in the background, either. A provider of the program's own says so by a method ``is_attended``: see
+    `protocols.CredentialsProvider`.
 
     Args:
         role_arn: ARN of the role, such as ``arn:aws:iam::123456789012:role/path/name``, 20 to 2,048 characters; see

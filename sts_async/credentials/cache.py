@@ -17,7 +17,7 @@ from .._shape.arguments import check_arguments, not_credentials
 from .._shape.secret import Unpicklable, kind_of, without_data
 from ..errors import ConfigurationError, CredentialsError, CredentialsExpired, STSError
 from ..events import CredentialsRefreshed, CredentialsRefreshFailed
-from ..protocols import CredentialsProvider, ProviderContext
+from ..protocols import CredentialsProvider, ProviderContext, invalidate, is_attended
 from ..shapes import Credentials
 from . import _schedule
 from ._cache_per_client import Cache, Caches, depends_on_client
@@ -56,6 +56,7 @@ class RefreshingProvider(Unpicklable):
     """
 
     schedule: Schedule = _schedule.STANDARD
+    """When the credentials are refreshed: see `protocols.Schedule`. This default suits credentials that AWS issues."""
 
     fetch_seconds: float | None = FETCH_SECONDS
     """
@@ -86,6 +87,10 @@ class RefreshingProvider(Unpicklable):
     def schedule_for(self, context: ProviderContext) -> Schedule:
         """Return how the credentials of a client are refreshed."""
         return self._cache_of(context).schedule or self.schedule
+
+    def is_attended(self, context: ProviderContext | None = None) -> bool:
+        """Return True if a fetch asks a person, as far as is known: for a client, or where that is None, for any."""
+        return (self.schedule if context is None else self.schedule_for(context)).attended
 
     def _bound(self, cache: Cache) -> float | None:
         """Return the seconds for a fetch: more of them where a person is asked."""
@@ -266,6 +271,15 @@ class CachingProvider(RefreshingProvider):
             check_arguments(source, self._called(), number=0, called="without arguments")
         self.name = repr(self)
         self.depends_on_client = depends_on_client(source)
+
+    def is_attended(self, context: ProviderContext | None = None) -> bool:
+        """Return True if the source asks a person, as far as is known."""
+        return is_attended(self._source, context)
+
+    def invalidate(self, access_key_id: str) -> None:
+        """Ask the source again before the next use, and have it fetch again, after the service refused this key."""
+        super().invalidate(access_key_id)
+        invalidate(self._source, access_key_id)
 
     async def fetch(self, context: ProviderContext) -> Credentials:
         """Return what the source provides."""

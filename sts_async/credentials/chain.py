@@ -12,7 +12,7 @@ from .._runtime.single_flight import SingleFlight
 from .._shape.arguments import not_credentials
 from .._shape.secret import Unpicklable, without_data
 from ..errors import ConfigurationError, CredentialsError, CredentialsNotFound, InvalidConfigFile, STSError
-from ..protocols import CredentialsProvider, ProviderContext
+from ..protocols import CredentialsProvider, ProviderContext, invalidate, is_attended
 from ..shapes import Credentials
 from ._cache_per_client import depends_on_client
 from .source import Source, name_of, provider_of
@@ -126,9 +126,11 @@ class ProviderChain(Unpicklable):
 
     def invalidate(self, access_key_id: str) -> None:
         """Have the source in use fetch again, if *access_key_id*, which the service refused, is still its key."""
-        invalidate = getattr(self._chosen, "invalidate", None)
-        if invalidate is not None:
-            invalidate(access_key_id)
+        invalidate(self._chosen, access_key_id)
+
+    def is_attended(self, context: ProviderContext | None = None) -> bool:
+        """Return True if one of the sources asks a person, as far as is known."""
+        return any(is_attended(source, context) for source in self.sources)
 
     async def findings(self, context: ProviderContext) -> tuple[Finding, ...]:
         """Ask every source, also those that come after the one that is taken, and return what each said."""

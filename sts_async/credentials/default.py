@@ -1,4 +1,8 @@
-"""The chain that is taken when nothing is given: what every AWS SDK looks at, in one order."""
+"""
+The chain that is taken when nothing is given: what every AWS SDK looks at, in one order.
+
+Source: AWS SDKs and Tools Reference Guide, "AWS SDKs and Tools standardized credential providers".
+"""
 
 import attrs
 
@@ -100,6 +104,8 @@ class DefaultChain(ProviderChain):
         config: Options, for the profile, the files, the region and the metadata service.
         mfa_code: A coroutine function that is given the serial number of an MFA device and returns its code, for
             profiles with ``mfa_serial``.
+        settings_sources: Environment and files, where other parts of a program use them, too. None for those of the
+            process. With it, *config* has no effect.
     """
 
     def __init__(

@@ -1,4 +1,8 @@
-"""Temporary credentials of a federated user: GetFederationToken."""
+"""
+Temporary credentials of a federated user: GetFederationToken.
+
+Source: AWS Security Token Service API Reference, "GetFederationToken".
+"""
 
 from .. import shapes
 from .._shape.secret import without_data

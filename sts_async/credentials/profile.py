@@ -2,6 +2,8 @@
 Credentials of a profile in the shared config and credentials files.
 
 What the profile asks for is decided in `_config.profile_plans`; here its sources are made, and the files are watched.
+
+Source: AWS SDKs and Tools Reference Guide, "Using shared config and credentials files".
 """
 
 import logging
@@ -21,10 +23,8 @@ from .._runtime.single_flight import SingleFlight
 from .._shape.secret import Unpicklable, without_data
 from ..config import Config, SettingsSources
 from ..errors import CredentialsError, CredentialsNotFound, InvalidConfigFile, STSError
-from ..protocols import CredentialsProvider, ProviderContext
+from ..protocols import CredentialsProvider, ProviderContext, invalidate, is_attended
 from ..shapes import Credentials
-from . import _schedule
-from ._schedule import Schedule
 from .assume_role import AssumeRoleProvider
 from .container import ContainerProvider
 from .environment import EnvironmentProvider
@@ -88,12 +88,9 @@ class ProfileProvider(Unpicklable):
         self._looks: SingleFlight[CredentialsProvider] = SingleFlight(late=self._late)
         self.name = f"profile {self._profile!r}"
 
-    @property
-    def schedule(self) -> Schedule:
-        """How the credentials are refreshed, by what the files asked for when they were last read."""
-        current = self._current
-        schedule = None if current is None else getattr(current.provider, "schedule", None)
-        return schedule if isinstance(schedule, Schedule) else _schedule.STANDARD
+    def is_attended(self, context: ProviderContext | None = None) -> bool:
+        """Return True if a fetch asks a person, by what the files asked for when they were last read."""
+        return self._current is not None and is_attended(self._current.provider, context)
 
     async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
@@ -237,9 +234,8 @@ class ProfileProvider(Unpicklable):
         """Look at the files again before the next use, and fetch again, if the service refused *access_key_id*."""
         current = self._current
         self._current = None if current is None or isinstance(current.plan, plans.KeysPlan) else current
-        invalidate = getattr(current.provider, "invalidate", None) if current is not None else None
-        if invalidate is not None:
-            invalidate(access_key_id)
+        if current is not None:
+            invalidate(current.provider, access_key_id)
 
     def __repr__(self) -> str:
         return f"ProfileProvider({self._profile!r})"

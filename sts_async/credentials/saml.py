@@ -1,4 +1,8 @@
-"""Credentials of a role, for a SAML assertion: AssumeRoleWithSAML."""
+"""
+Credentials of a role, for a SAML assertion: AssumeRoleWithSAML.
+
+Source: AWS Security Token Service API Reference, "AssumeRoleWithSAML".
+"""
 
 from collections.abc import Awaitable, Callable
 

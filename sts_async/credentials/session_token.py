@@ -1,4 +1,8 @@
-"""Temporary credentials of an IAM user, usually to prove MFA: GetSessionToken."""
+"""
+Temporary credentials of an IAM user, usually to prove MFA: GetSessionToken.
+
+Source: AWS Security Token Service API Reference, "GetSessionToken".
+"""
 
 from .._shape.secret import without_data
 from ..operations import GET_SESSION_TOKEN

@@ -18,6 +18,9 @@ class StaticProvider(Unpicklable):
     They have ended when they have by the clock of this host and by that of the service, as far as that is known. When
     the two differ, requests are sent, and the service decides.
 
+    Args:
+        credentials: The credentials.
+
     Raises:
         ConfigurationError: They are no `Credentials`, their expiration is no datetime with a time zone, or their
             account is not 12 digits.

@@ -6,5 +6,6 @@ the adaptive ones are shared by all clients in the process that send for one acc
 """
 
 from ._policies import AdaptiveRetries, NoRetries, StandardRetries
+from ._rate_limiter import Limiter
 
-__all__ = ["AdaptiveRetries", "NoRetries", "StandardRetries"]
+__all__ = ["AdaptiveRetries", "Limiter", "NoRetries", "StandardRetries"]

@@ -36,7 +36,8 @@ from typing import TYPE_CHECKING
 from .._runtime.lazy_imports import lazily
 
 if TYPE_CHECKING:
-    from .clock import VirtualClock
+    from .claims import Claims
+    from .clock import TellsTime, VirtualClock
     from .container import LocalContainer
     from .directory import Account, Principal, Role, User
     from .faults import Answer, Delay, Fault, Refuse, Reset, Skew, Throttle, Truncate, Unavailable
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Account",
     "Answer",
+    "Claims",
     "ContextProvider",
     "Delay",
     "Exchange",
@@ -66,6 +68,7 @@ __all__ = [
     "Role",
     "Served",
     "Skew",
+    "TellsTime",
     "Throttle",
     "Truncate",
     "Unavailable",
@@ -74,9 +77,9 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # else every misspelt name would be of type Any
-    # The pytest plugin is loaded in programs that never use it. LocalSTS last: no other needs lxml.
+    # The pytest plugin is loaded in programs that never use it. Those that need lxml come last.
     __getattr__, __dir__ = lazily(
         __name__,
         names=__all__,
-        homes="clock directory propagation faults vending container imds sso signin service server".split(),
+        homes="clock directory propagation faults vending container imds sso signin claims service server".split(),
     )

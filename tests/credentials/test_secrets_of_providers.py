@@ -1,6 +1,7 @@
 """What providers show of themselves: also those that could not be made, and those that hold an environment."""
 
 import asyncio
+import inspect
 import os
 import traceback
 from collections.abc import Callable
@@ -112,6 +113,16 @@ IN_AN_ENVIRONMENT: dict[str, Callable[[], Any]] = {
     "profile": ProfileProvider,
     "chain": DefaultChain,
 }
+
+
+def test_no_provider_that_takes_an_environment_is_left_out() -> None:
+    """T14: found by the arguments of what is exported."""
+    arguments = {"environ", "config", "settings_sources"}
+    takes = {provider for provider in EACH if arguments & {*inspect.signature(provider).parameters}}
+    made = {getattr(make, "func", make) for make in IN_AN_ENVIRONMENT.values()}
+
+    assert len(takes) > 4
+    assert takes - made == set()
 
 
 @pytest.mark.parametrize("name", IN_AN_ENVIRONMENT)

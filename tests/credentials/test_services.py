@@ -23,7 +23,6 @@ from support import ANSWER, KEYS, ROLE, SEEN_SECRETS, Clocks, RawServer, http
 import sts_async
 from sts_async import Config, STSClient, credentials
 from sts_async._config import services
-from sts_async._config.services import ClientSettings, said_by
 from sts_async._engine.build import endpoint_of
 from sts_async._engine.context import ClientContext
 from sts_async._protocol import endpoints
@@ -639,7 +638,7 @@ async def test_no_source_asks_a_host_that_a_flag_excludes(
         context = lend(
             transport=sent,
             endpoint=endpoint_of(await config.resolve({"HOME": str(machine.home)})),
-            settings=ClientSettings(given=said_by(config)),
+            given=config,
             wall_clock=time.time,
         )
         assert await make(machine).provide_credentials(context), name

@@ -22,6 +22,7 @@ from sts_async._shape.secret import Secret
 from sts_async.credentials import _schedule
 from sts_async.credentials._sts_providers import IssuedProvider, Nobody, SignedProvider
 from sts_async.credentials.assume_role import AssumeRoleProvider
+from sts_async.credentials.cache import CachingProvider
 from sts_async.credentials.chain import ProviderChain
 from sts_async.credentials.environment import EnvironmentProvider
 from sts_async.credentials.federation_token import FederationTokenProvider
@@ -544,7 +545,24 @@ def test_what_is_known_to_ask_is_known_at_once(clocks: Any) -> None:
     assert AssumeRoleProvider(role_arn=ROLE, source=attended).schedule == _schedule.ATTENDED
     assert AssumeRoleProvider(role_arn=ROLE, source=ProviderChain(KEYS, attended)).schedule == _schedule.ATTENDED
     assert AssumeRoleProvider(role_arn=ROLE, source=ProviderChain(KEYS)).schedule == _schedule.STANDARD
+    assert AssumeRoleProvider(role_arn=ROLE, source=CachingProvider(attended)).schedule == _schedule.ATTENDED
     assert AssumeRoleProvider(role_arn=ROLE, source=ProfileProvider()).schedule == _schedule.STANDARD
+
+
+class AsksForAPin:
+    """A provider of the program's own that asks a person, and says so."""
+
+    def is_attended(self, context: ProviderContext | None = None) -> bool:
+        return True
+
+    async def provide_credentials(self, context: ProviderContext) -> Credentials:
+        return KEYS
+
+
+def test_a_provider_of_the_programs_own_can_say_that_it_asks() -> None:
+    """T46: then the role that it signs for is refreshed only while a caller waits."""
+    assert AssumeRoleProvider(role_arn=ROLE, source=AsksForAPin()).schedule == _schedule.ATTENDED
+    assert AssumeRoleProvider(role_arn=ROLE, source=ProviderChain(KEYS, AsksForAPin())).schedule == _schedule.ATTENDED
 
 
 async def test_a_call_that_is_not_signed_never_asks_for_credentials(lend: Lend) -> None:

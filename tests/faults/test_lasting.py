@@ -205,7 +205,7 @@ def grown(sts):
     loop, shared = asyncio.get_running_loop(), sts._life.engine._shared
     return {
         "blocks": sys.getallocatedblocks(),
-        "tasks": len(asyncio.all_tasks()) + len(sts._life._tasks._running) + len(sts._life._tasks.flights),
+        "tasks": len(asyncio.all_tasks()) + len(sts._life._tasks._running) + len(sts._life._tasks._flights),
         "descriptors": len(os.listdir("/dev/fd")),
         "timers": sum(not timer.cancelled() for timer in loop._scheduled),
         "kept": len(shared.metadata) + len(shared.turns) + sum(map(len, shared.time_limits._known.values())),

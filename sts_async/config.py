@@ -49,7 +49,7 @@ from ._config.resolution import (
 )
 from ._config.shared_files import HOME_VARIABLES, SharedFiles
 from ._runtime.defaults import ATTEMPT_TIMEOUT, CONNECT_TIMEOUT, DEADLINE, MAX_CONNECTIONS, MAX_RESPONSE_BYTES
-from ._runtime.single_flight import copy_without_traceback
+from ._runtime.outcome import copy_without_traceback
 from ._shape.arguments import in_seconds, in_seconds_or_none
 from ._shape.secret import HiddenMapping, hiding, redact, redact_userinfo
 from ._wording import option_names

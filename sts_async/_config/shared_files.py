@@ -17,7 +17,7 @@ import attrs
 
 from .._runtime import files
 from .._runtime.file_reads import FILE_READS
-from .._runtime.single_flight import copy_without_traceback
+from .._runtime.outcome import copy_without_traceback
 from .._runtime.threads import NoThread
 from .._shape.secret import HiddenMapping
 from .._wording.os_errors import PASSING, reason_of

@@ -74,10 +74,10 @@ class Ended:
     stderr_is_cut: bool = False
 
 
-Outcome = Ended | NotRun | NoCommand
+Ending = Ended | NotRun | NoCommand
 
 
-async def run(command: Command, *, seconds: float, most: int) -> Outcome:
+async def run(command: Command, *, seconds: float, most: int) -> Ending:
     """
     Run a process until it ends, and return what it left, or why it could not be begun.
 
@@ -167,7 +167,7 @@ class _LastWritten(_Written):
         self._size += len(chunk)
 
 
-def _run(command: Command, watch: _Watch, *, most: int) -> Outcome:
+def _run(command: Command, watch: _Watch, *, most: int) -> Ending:
     """Do what `run` does. Blocks."""
     if POSIX and isinstance(command, str):
         command = words_of(command)

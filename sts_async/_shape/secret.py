@@ -8,7 +8,7 @@ holds the environment or a document is no mapping at run time.
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     # For type checkers these are mappings: a function that looks up names takes them as it takes a dict.
@@ -20,6 +20,27 @@ else:
 TAKEN = "sts_async.taken"  # key of the metadata of a field: the types that it takes, where it keeps fewer
 S = TypeVar("S", bound=type)
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def attempt(
+    errors: type[Exception] | tuple[type[Exception], ...],
+    function: Callable[P, T],
+    /,
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> T | None:
+    """
+    Return what *function* returns, or None if it raises one of *errors*.
+
+    Errors of parsers quote what they were given, and so do the frames in their tracebacks. The caller raises an error
+    of its own after this call, outside of any handler. So the parser's error becomes neither its cause nor its context,
+    which ``raise ... from None`` would only hide.
+    """
+    try:
+        return function(*arguments, **named)
+    except errors:
+        return None
 
 
 def redact(value: Any) -> Any:

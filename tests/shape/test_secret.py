@@ -16,12 +16,14 @@ from sts_async._shape.secret import (
     HiddenMapping,
     Secret,
     SecretBytes,
+    attempt,
     hiding,
     kind_of,
     redact,
     redact_userinfo,
     without_data,
 )
+from sts_async.errors import ParamValidationError
 
 SENTINEL = "SENTINEL-71aa"
 
@@ -244,3 +246,21 @@ def test_a_constructor_sees_its_arguments_hidden() -> None:
     assert repr(seen) == "[('***', 'x'), (None, '')]"
     assert str(inspect.signature(Options)) == "(*, proxy: str | None = None, other: str = '') -> None"
     assert Options.__init__.__doc__ == "Options."
+
+
+def test_an_attempt_that_fails_leaves_no_trace_of_what_was_read() -> None:
+    """The error that is raised in its place has no context, which would quote the text and show the parser's frames."""
+
+    def read(text: str) -> int:
+        if (number := attempt(ValueError, int, text)) is None:
+            raise ParamValidationError("X", ["must be a number"])
+        return number
+
+    with pytest.raises(ParamValidationError) as caught:
+        read("SENTINEL")
+
+    assert (caught.value.__context__, caught.value.__cause__) == (None, None)
+    assert read("3") == 3
+    assert attempt((ValueError, KeyError), int, "ff", base=16) == 255
+    with pytest.raises(TypeError):
+        attempt(ValueError, len, 3)  # type: ignore[arg-type]

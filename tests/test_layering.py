@@ -68,6 +68,7 @@ THIRD_PARTY = {
     "aiohttp": {"_engine", "_http", "cli", "client", "credentials", "testing"},
     "yarl": {"_http.transport", "testing"},
     "cryptography": {"credentials.login", "testing.signin"},
+    "joserfc": {"credentials.login", "testing.signin"},
     "opentelemetry": {"observers.opentelemetry"},
     "prometheus_client": {"observers.prometheus"},
     "pytest": {"testing"},

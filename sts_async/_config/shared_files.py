@@ -96,12 +96,6 @@ class SharedFiles:
         self._parts: tuple[_Part, ...] = (_NOTHING, _NOTHING)
         self._merged = profile_grammar.EMPTY
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Files that count as empty, and why, as they were when they were last looked at."""
-        unread = [f"{part.unread}; it counts as empty" for part in self._parts if part.unread]
-        return (*unread, *(part.absent for part in self._parts if part.absent))
-
     @classmethod
     def from_environ(
         cls,

@@ -139,6 +139,9 @@ _ONE = (
 ).split()
 _SEVERAL = "partition rpartition rsplit split splitlines".split()
 _OTHER = "decode encode hex".split()
+_PLAIN = (
+    "count endswith find fromhex index maketrans rfind rindex startswith".split()
+)  # return no part; so does `is...`
 
 
 def _hides_its_parts(cls: S) -> S:
@@ -148,6 +151,10 @@ def _hides_its_parts(cls: S) -> S:
         for name in names:
             if hasattr(base, name) and name not in vars(cls):
                 setattr(cls, name, _hiding(getattr(base, name), hide))
+    # A method that is not known here may be one of a later Python: its parts are hidden until somebody looks at it.
+    for name in {*dir(base)}.difference(_ONE, _SEVERAL, _OTHER, _PLAIN, vars(cls)):
+        if not name.startswith(("_", "is")):
+            setattr(cls, name, _hiding(getattr(base, name), _all_hidden))
     return cls
 
 
@@ -161,6 +168,10 @@ def _hiding(method: Callable[..., Any], hide: Callable[[Any], Any]) -> Callable[
 
 def _each_hidden(parts: Any) -> Any:
     return type(parts)(map(cover, parts))
+
+
+def _all_hidden(found: Any) -> Any:
+    return _each_hidden(found) if isinstance(found, list | tuple) else cover(found)
 
 
 @_hides_its_parts

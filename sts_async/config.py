@@ -9,6 +9,7 @@ import attrs
 
 from ._config.options import (
     ADDRESS,
+    ANY_REGION,
     APP_ID,
     DNS_CACHE_TTL,
     FLAG,
@@ -49,7 +50,7 @@ from ._config.resolution import (
 )
 from ._config.shared_files import HOME_VARIABLES, SharedFiles
 from ._runtime.defaults import ATTEMPT_TIMEOUT, CONNECT_TIMEOUT, DEADLINE, MAX_CONNECTIONS, MAX_RESPONSE_BYTES
-from ._runtime.single_flight import copy_without_traceback
+from ._runtime.outcome import copy_without_traceback
 from ._shape.arguments import in_seconds, in_seconds_or_none
 from ._shape.secret import HiddenMapping, hiding, redact, redact_userinfo
 from ._wording import option_names
@@ -188,7 +189,7 @@ class Config:
     profile: str | None = option(TEXT, variables=("AWS_PROFILE", "AWS_DEFAULT_PROFILE"))
     config_file: str | None = option(TEXT, variables=("AWS_CONFIG_FILE",))
     credentials_file: str | None = option(TEXT, variables=("AWS_SHARED_CREDENTIALS_FILE",))
-    region: str | None = option(TEXT, variables=("AWS_REGION", "AWS_DEFAULT_REGION"), key="region")
+    region: str | None = option(ANY_REGION, variables=("AWS_REGION", "AWS_DEFAULT_REGION"), key="region")
     endpoint_url: str | None = option(TEXT, variables=("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"), key="endpoint_url")
     ignore_configured_endpoint_urls: bool | None = option(
         FLAG,

@@ -70,6 +70,7 @@ THIRD_PARTY = {
     "multidict": {"_http.request"},
     "yarl": {"_http.request", "_http.transport", "testing"},
     "cryptography": {"credentials.login", "testing.signin"},
+    "joserfc": {"credentials.login", "testing.signin"},
     "opentelemetry": {"observers.opentelemetry"},
     "prometheus_client": {"observers.prometheus"},
     "pytest": {"testing"},

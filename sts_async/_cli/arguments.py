@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from .._shape.secret import attempt
 from .terminal import complain, say
 
 MAX_BYTES = 256 * 1024  # of a value from a file or standard input; the longest member of STS has 100,000 characters
@@ -216,8 +217,7 @@ def _text_of(stream: IO[bytes], *, what: str) -> str:
     data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise ValueError(f"{what} is larger than {MAX_BYTES:,} bytes")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        pass  # raised below, without the context: it quotes what was read
-    raise ValueError(f"{what} is not text in UTF-8")
+    text = attempt(UnicodeDecodeError, data.decode, "utf-8")
+    if text is None:
+        raise ValueError(f"{what} is not text in UTF-8")
+    return text

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._shape.secret import attempt
 from .arguments import UsageError, Values, option_of, whole_number
 
 if TYPE_CHECKING:
@@ -181,10 +182,10 @@ def _fit(member: "Member", found: Any) -> bool:
 
 
 def _parsed(option: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass  # raised below, without the context: it quotes what was read
+    """Return the object or list that a text is."""
+    found = attempt((ValueError, RecursionError), json.loads, text)
+    if found is not None:
+        return found
     raise UsageError(f"{option} begins as JSON does, and is not valid JSON")
 
 

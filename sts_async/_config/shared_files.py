@@ -17,7 +17,7 @@ import attrs
 
 from .._runtime import files
 from .._runtime.file_reads import FILE_READS
-from .._runtime.single_flight import copy_without_traceback
+from .._runtime.outcome import copy_without_traceback
 from .._runtime.threads import NoThread
 from .._shape.secret import HiddenMapping
 from .._wording.os_errors import PASSING, reason_of
@@ -95,12 +95,6 @@ class SharedFiles:
         self.files = (config, credentials)
         self._parts: tuple[_Part, ...] = (_NOTHING, _NOTHING)
         self._merged = profile_grammar.EMPTY
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Files that count as empty, and why, as they were when they were last looked at."""
-        unread = [f"{part.unread}; it counts as empty" for part in self._parts if part.unread]
-        return (*unread, *(part.absent for part in self._parts if part.absent))
 
     @classmethod
     def from_environ(

@@ -16,7 +16,8 @@ from .._http.transport import AiohttpTransport, Owner
 from .._protocol.endpoints import Endpoint, check_region
 from .._runtime.clock import SystemClock
 from .._runtime.defaults import CLOSE_GRACE, START_SECONDS, TASKS_GRACE
-from .._runtime.single_flight import BackgroundTasks, SingleFlight, copy_without_traceback
+from .._runtime.outcome import copy_without_traceback
+from .._runtime.single_flight import BackgroundTasks, SingleFlight
 from .._runtime.threads import NoThread, reading
 from .._runtime.timeouts import TimeLimits
 from ..config import OPTIONS, Config, SettingsSources

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from .. import sigv4
 from .._protocol.endpoints import Endpoint, no_region
-from .._runtime.single_flight import copy_without_traceback
+from .._runtime.outcome import copy_without_traceback
 from .._wording.option_names import option, setting
 from ..errors import ConfigurationError, STSError
 from ..retries._rate_limit_key import rate_limit_key

@@ -18,6 +18,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
+from .._shape.secret import attempt
+
 MAX_CHARACTERS = 64  # of a time as text; the longest that is read has about 40
 MAX_SECONDS = 400_000_000_000  # beyond the year 9999 on either side, in seconds since 1970
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,19 +48,20 @@ def timestamp(value: object, *, milliseconds: bool = False) -> datetime:
     Raises:
         ValueError: It is none of these, or no such time. The message never quotes it.
     """
-    found = None
-    try:
-        if isinstance(value, str) and len(value) == 20 and value[4] == value[7] == "-" and value[10::9] == "TZ":
-            found = datetime.fromisoformat(value)  # the usual form; the others that it reads have no such places
-        elif isinstance(value, str):
-            found = _read_text(value, milliseconds=milliseconds)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            found = _since_epoch(value, milliseconds=milliseconds)
-    except (ValueError, OverflowError, IndexError, TypeError):
-        pass  # raised below, without the context: it quotes the value
+    found = attempt((ValueError, OverflowError, IndexError, TypeError), _read, value, milliseconds=milliseconds)
     if found is None:
         raise ValueError("not a time")
     return found
+
+
+def _read(value: object, *, milliseconds: bool) -> datetime | None:
+    if isinstance(value, str):
+        if len(value) == 20 and value[4] == value[7] == "-" and value[10::9] == "TZ":
+            return datetime.fromisoformat(value)  # the usual form; the others that it reads have no such places
+        return _read_text(value, milliseconds=milliseconds)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _since_epoch(value, milliseconds=milliseconds)
+    return None
 
 
 def _read_text(text: str, *, milliseconds: bool) -> datetime | None:

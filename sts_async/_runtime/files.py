@@ -24,7 +24,9 @@ from .._shape.secret import HiddenMapping, SecretBytes
 from ..errors import ConfigurationError
 from . import forks
 
+# The flags of the system are named outright: a POSIX system without one of them fails here, and no guard is left out.
 if sys.platform == "win32":
+    _NO_LINK, _FLAGS = 0, os.O_BINARY  # no process inherits what is open; making a link there needs a privilege
 
     def _lock(descriptor: int) -> None:
         """Do nothing: there is no lock."""
@@ -34,6 +36,10 @@ if sys.platform == "win32":
 
 else:
     import fcntl
+
+    _NO_LINK = os.O_NOFOLLOW
+    # Opening must not wait for the other end of a FIFO, and no child process inherits what is open.
+    _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
     def _lock(descriptor: int) -> None:
         """Take a lock, or raise BlockingIOError when somebody else holds it."""
@@ -50,10 +56,7 @@ ABANDONED_AFTER = 600.0  # s without a change, after which a temporary file has 
 
 _TEMPORARY = r"\.sts-async-[a-z0-9_]{8}\.tmp"  # as `tempfile.mkstemp` completes it
 _WINDOWS = sys.platform == "win32"
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _OTHERS_WRITE = modes.S_IWGRP | modes.S_IWOTH
-# Opening must not wait for the other end of a FIFO, and no child process inherits what is open.
-_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
 
 StrPath = str | os.PathLike[str]
 

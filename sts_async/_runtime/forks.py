@@ -78,5 +78,5 @@ def _unshare(loop: Any) -> None:
         os.dup2(own_epoll.fileno(), selector.fileno(), inheritable=False)
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "fork"):
     os.register_at_fork(after_in_child=_reset_child)

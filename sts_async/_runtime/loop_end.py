@@ -85,6 +85,7 @@ async def close_at_loop_end(one: Member) -> Guard | None:
     Return None after `loop.shutdown_asyncgens()` in a loop that goes on: asyncio gives no second sign of its end.
     """
     loop = asyncio.get_running_loop()
+    # An event loop without the private attribute only warns of a generator that begins too late.
     if loop in _SHUT_DOWN or getattr(loop, "_asyncgens_shutdown_called", False):
         return None
     guard = _GUARDS.get(loop)

@@ -34,6 +34,8 @@ GRACE = 2.0  # s for what was killed to be gone
 POLL = 0.05  # s between two looks at whether the process has ended or is to be ended
 FIRST_POLL = 0.0005  # s before the second look; each pause after it is twice as long, up to `POLL`
 
+LOST = 1 << 16  # in place of a return code: another part of the program was told how the process ended
+
 POSIX = os.name == "posix"
 
 Command = Sequence[str] | Secret
@@ -74,10 +76,10 @@ class Ended:
     stderr_is_cut: bool = False
 
 
-Outcome = Ended | NotRun | NoCommand
+Ending = Ended | NotRun | NoCommand
 
 
-async def run(command: Command, *, seconds: float, most: int) -> Outcome:
+async def run(command: Command, *, seconds: float, most: int) -> Ending:
     """
     Run a process until it ends, and return what it left, or why it could not be begun.
 
@@ -167,7 +169,7 @@ class _LastWritten(_Written):
         self._size += len(chunk)
 
 
-def _run(command: Command, watch: _Watch, *, most: int) -> Outcome:
+def _run(command: Command, watch: _Watch, *, most: int) -> Ending:
     """Do what `run` does. Blocks."""
     if POSIX and isinstance(command, str):
         command = words_of(command)
@@ -262,12 +264,26 @@ def _wait_for(process: "subprocess.Popen[bytes]", watch: _Watch) -> Fault | None
 
 def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
     """Say whether a process has ended, and leave it a zombie where that can be: its number is then not given anew."""
-    if not hasattr(os, "waitid"):
+    if not POSIX:
         return process.poll() is not None
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        return _is_reaped(process)
     try:
         return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:  # somebody else was quicker
         return True
+
+
+def _is_reaped(process: "subprocess.Popen[bytes]") -> bool:
+    """Return True if a process has ended and been reaped, here or elsewhere. `subprocess` takes a lost code for 0."""
+    if process.returncode is None:
+        try:
+            pid, status = os.waitpid(process.pid, os.WNOHANG)
+        except ChildProcessError:
+            process.returncode = LOST
+        else:
+            process.returncode = os.waitstatus_to_exitcode(status) if pid else None
+    return process.returncode is not None
 
 
 def _ends_within(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
@@ -299,10 +315,8 @@ def _reap(process: "subprocess.Popen[bytes]") -> int | None:
 
 def _is_lost(process: "subprocess.Popen[bytes]") -> bool:
     """Say whether somebody else was told how a process has ended: `subprocess` then says 0."""
-    if not hasattr(os, "waitid"):
-        return POSIX and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
-    if process.returncode is not None:
-        return False
+    if process.returncode is not None or not POSIX:
+        return process.returncode == LOST
     try:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -8,12 +8,12 @@ belongs to no caller: it sees none of a caller's context variables, and its time
 import asyncio
 import contextlib
 import contextvars
-import copy
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from ..errors import ClientClosedError, DeadlineExceeded, STSError
 from .defaults import TASKS_GRACE
+from .outcome import Outcome, copy_without_traceback
 
 T = TypeVar("T")
 
@@ -66,30 +66,12 @@ class BackgroundTasks:
                 flight.resolve()
 
 
-class _Failed:
-    """An exception, as a value: raised anew for everybody who waited."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-    def throw(self) -> BaseException:
-        if isinstance(self.error, STSError):
-            return copy_without_traceback(self.error)
-        try:  # of the program's own: one for each who waits, so that no caller's traceback shows another's frames
-            copied = copy.copy(self.error)
-        except Exception:  # noqa: BLE001 - its constructor may take anything
-            copied = self.error
-        return (copied if type(copied) is type(self.error) else self.error).with_traceback(None)
-
-
 class _Flight(Generic[T]):
     """One piece of work, under way."""
 
     __slots__ = ("_timer", "begun_by", "late", "task", "waiting")
 
-    def __init__(self, task: "asyncio.Task[T | _Failed]", begun_by: BackgroundTasks) -> None:
+    def __init__(self, task: "asyncio.Task[Outcome[T]]", begun_by: BackgroundTasks) -> None:
         self.task = task
         self.begun_by = begun_by
         self.late: STSError | None = None
@@ -133,10 +115,7 @@ class _Flight(Generic[T]):
             raise copy_without_traceback(self.late)
         if self.task.cancelled() or not self.task.done():
             raise ClientClosedError("the client that started this work was closed")
-        landed = self.task.result()
-        if isinstance(landed, _Failed):
-            raise landed.throw()
-        return landed
+        return self.task.result().for_another().unwrap()
 
 
 def _given_up(seconds: float) -> STSError:
@@ -179,7 +158,7 @@ class SingleFlight(Generic[T]):
         place = (loop, key)
         flight = self._under_way.get(place)
         if flight is None or flight.over:
-            flight = _Flight(tasks.spawn(_caught(work)), tasks)
+            flight = _Flight(tasks.spawn(Outcome.capture_async(work)), tasks)
             if seconds is not None:
                 flight.end_after(seconds, self._late)
             self._under_way[place] = flight
@@ -211,21 +190,3 @@ class SingleFlight(Generic[T]):
                 if flight.begun_by is tasks:
                     raise
                 # Another client started it and was closed: start our own.
-
-
-async def _caught(work: Callable[[], Coroutine[Any, Any, T]]) -> "T | _Failed":
-    try:
-        return await work()
-    except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # noqa: BLE001 - raised again for each waiter
-        return _Failed(error)
-
-
-def copy_without_traceback(error: STSError) -> STSError:
-    """Return an equal error without the traceback of an earlier raise."""
-    copied = copy.copy(error)
-    copied.__cause__ = error.__cause__
-    if hasattr(error, "__notes__"):
-        copied.__notes__ = list(error.__notes__)
-    return copied

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from . import forks
+from .outcome import Outcome
 
 T = TypeVar("T")
 
@@ -35,12 +36,12 @@ class Job(Generic[T]):
         self._work = work
         self._loop = asyncio.get_running_loop()
         forks.isolate_loop_after_fork(self._loop)
-        self._done: asyncio.Future[T] = self._loop.create_future()
+        self._done: asyncio.Future[Outcome[T]] = self._loop.create_future()
         self.begun = False
 
     async def result(self) -> T:
         """Return what the work returns, or raise what it raises. Cancelling this does not end work that has begun."""
-        return await asyncio.shield(self._done)
+        return (await asyncio.shield(self._done)).unwrap()
 
     async def ended(self, *, seconds: float) -> None:
         """Wait until the work has ended, for at most *seconds*."""
@@ -49,24 +50,13 @@ class Job(Generic[T]):
     def run(self) -> None:
         """Do the work in the thread that calls this, and tell the event loop."""
         self.begun = True
-        outcome: Any = None
-        failure: Exception | None = None
-        try:
-            outcome = self._work()
-        except Exception as error:  # noqa: BLE001 - raised where it is waited for
-            failure = error
+        outcome = Outcome.capture(self._work)
         with contextlib.suppress(RuntimeError):  # that loop is closed
-            self._loop.call_soon_threadsafe(self._land, outcome, failure)
-        del outcome, failure  # else this frame and the error keep each other
+            self._loop.call_soon_threadsafe(self._land, outcome)
 
-    def _land(self, outcome: T, failure: Exception | None) -> None:
-        if self._done.done():
-            return
-        if failure is None:
+    def _land(self, outcome: Outcome[T]) -> None:
+        if not self._done.done():
             self._done.set_result(outcome)
-        else:
-            self._done.set_exception(failure)
-            self._done.exception()  # if the caller has gone, the error is not reported as never retrieved
 
 
 class Workers:

@@ -8,7 +8,7 @@ holds the environment or a document is no mapping at run time.
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     # For type checkers these are mappings: a function that looks up names takes them as it takes a dict.
@@ -20,6 +20,27 @@ else:
 TAKEN = "sts_async.taken"  # key of the metadata of a field: the types that it takes, where it keeps fewer
 S = TypeVar("S", bound=type)
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def attempt(
+    errors: type[Exception] | tuple[type[Exception], ...],
+    function: Callable[P, T],
+    /,
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> T | None:
+    """
+    Return what *function* returns, or None if it raises one of *errors*.
+
+    Errors of parsers quote what they were given, and so do the frames in their tracebacks. The caller raises an error
+    of its own after this call, outside of any handler. So the parser's error becomes neither its cause nor its context,
+    which ``raise ... from None`` would only hide.
+    """
+    try:
+        return function(*arguments, **named)
+    except errors:
+        return None
 
 
 def redact(value: Any) -> Any:
@@ -118,6 +139,9 @@ _ONE = (
 ).split()
 _SEVERAL = "partition rpartition rsplit split splitlines".split()
 _OTHER = "decode encode hex".split()
+_PLAIN = (
+    "count endswith find fromhex index maketrans rfind rindex startswith".split()
+)  # return no part; so does `is...`
 
 
 def _hides_its_parts(cls: S) -> S:
@@ -127,6 +151,10 @@ def _hides_its_parts(cls: S) -> S:
         for name in names:
             if hasattr(base, name) and name not in vars(cls):
                 setattr(cls, name, _hiding(getattr(base, name), hide))
+    # A method that is not known here may be one of a later Python: its parts are hidden until somebody looks at it.
+    for name in {*dir(base)}.difference(_ONE, _SEVERAL, _OTHER, _PLAIN, vars(cls)):
+        if not name.startswith(("_", "is")):
+            setattr(cls, name, _hiding(getattr(base, name), _all_hidden))
     return cls
 
 
@@ -140,6 +168,10 @@ def _hiding(method: Callable[..., Any], hide: Callable[[Any], Any]) -> Callable[
 
 def _each_hidden(parts: Any) -> Any:
     return type(parts)(map(cover, parts))
+
+
+def _all_hidden(found: Any) -> Any:
+    return _each_hidden(found) if isinstance(found, list | tuple) else cover(found)
 
 
 @_hides_its_parts

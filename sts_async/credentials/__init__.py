@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .cache import CachingProvider, RefreshingProvider
     from .chain import Finding, ProviderChain
     from .container import ContainerProvider
-    from .default import DefaultChain, Explanation
+    from .default import DefaultChain
     from .environment import EnvironmentProvider
     from .federation_token import FederationTokenProvider
     from .imds import IMDSProvider
@@ -44,7 +44,6 @@ __all__ = [
     "ContainerProvider",
     "DefaultChain",
     "EnvironmentProvider",
-    "Explanation",
     "FederationTokenProvider",
     "Finding",
     "IMDSProvider",

@@ -7,10 +7,11 @@ lock, and writes what came before anything else can happen to it.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from .._config.options import TRUST_TOKEN_FILES
 from .._protocol.json_documents import MAX_BYTES
@@ -18,6 +19,7 @@ from .._runtime import files as _files
 from .._runtime import forks as _forks
 from .._runtime.file_reads import FILE_READS, FileTimeout
 from .._runtime.files import Lock
+from .._runtime.outcome import Outcome
 from .._shape.secret import SecretBytes
 from .._wording.option_names import setting
 from .._wording.os_errors import reason_of
@@ -117,7 +119,7 @@ class TokenFile(Generic[T]):
             return Latest(token)
         self._next_try = context.monotonic() + BETWEEN_TRIES
         try:
-            token = await _to_the_end(self._refresh(path, context, refresh))
+            token = await _to_the_end(partial(self._refresh, path, context, refresh))
         except STSError as error:
             return Latest(token, error)
         self._refreshed()
@@ -154,16 +156,17 @@ class TokenFile(Generic[T]):
 
     def _read(self, path: Path) -> T:
         file = f"token file {_shown(path)}"
+        outcome: Outcome[T]
         try:
             data, _ = _files.read(path, most=MAX_BYTES, private=not self._trusted)
-            return self._parse(data, what=f"the {file}")
+            outcome = Outcome(self._parse(data, what=f"the {file}"))
         except FileNotFoundError:
-            failure: STSError = self._login_required(f"there is no {file}")
+            outcome = Outcome(error=self._login_required(f"there is no {file}"))
         except OSError as error:
-            failure = CredentialsError(f"the {file} cannot be used: {self._reason(error)}")
+            outcome = Outcome(error=CredentialsError(f"the {file} cannot be used: {self._reason(error)}"))
         except CredentialsError as error:
-            failure = self._login_required(str(error))
-        raise failure  # outside: what was read is in the frames of the other
+            outcome = Outcome(error=self._login_required(str(error)))
+        return outcome.unwrap()  # outside of the handlers: the content of the file is in the frames of their errors
 
     async def _refresh(self, path: Path, context: ProviderContext, refresh: Callable[[T], Awaitable[SecretBytes]]) -> T:
         lock = await self._lock(path)
@@ -259,11 +262,11 @@ def _shown(path: Path) -> str:
     return ascii(str(path))
 
 
-async def _to_the_end(work: Coroutine[Any, Any, R]) -> R:
+async def _to_the_end(work: Callable[[], Awaitable[R]]) -> R:
     """Return what *work* returns. It is not ended with whoever waits for it: what it gets may come only once."""
     loop = asyncio.get_running_loop()
     _forks.isolate_loop_after_fork(loop)
-    task = loop.create_task(_settled(work))
+    task = loop.create_task(Outcome.capture_async(work, errors=STSError))
     is_here = _forks.process_check()
     try:
         outcome = await asyncio.shield(task)
@@ -273,13 +276,4 @@ async def _to_the_end(work: Coroutine[Any, Any, R]) -> R:
                 await asyncio.wait([task], timeout=GRACE)
         finally:
             task.cancel()  # also when this is cancelled again: it may hold the lock
-    if isinstance(outcome, STSError):
-        raise outcome
-    return outcome
-
-
-async def _settled(work: Coroutine[Any, Any, R]) -> R | STSError:
-    try:
-        return await work
-    except STSError as error:
-        return error
+    return outcome.unwrap()

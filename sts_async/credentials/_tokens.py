@@ -4,7 +4,6 @@ What ``aws sso login`` and ``aws login`` leave in files, and what the sign-in se
 No value of a document is ever quoted, and no document shows itself.
 """
 
-import base64
 import hashlib
 import json
 import re
@@ -197,27 +196,24 @@ def read_role_credentials(answer: bytes, *, what: str) -> Credentials:
 # -- DPoP proofs (RFC 9449) -----------------------------------------------------------------------------------------
 
 
-def proof_message(*, x: bytes, y: bytes, method: str, url: str, at: float, proof_id: str) -> str:
+def proof_content(
+    *, jwk: Mapping[str, Any], method: str, url: str, at: float, proof_id: str
+) -> tuple[dict[str, Any], str]:
     """
-    Return what is signed to prove to *url* that one has a key.
+    Return the header and the claims of a proof that its sender has a key, for one request to *url*.
 
     Args:
-        x: First coordinate of the public P-256 key, 32 bytes.
-        y: Second one.
+        jwk: The public P-256 key. Members that a proof does not show are left out.
         method: Of the request.
         url: Of the request.
-        at: When it is made, in seconds since 1970.
-        proof_id: Something that no other proof has.
+        at: When the proof is made, in seconds since 1970.
+        proof_id: An id that no other proof has.
+
+    Source: RFC 9449, section 4.2; botocore, for the order of the members.
     """
-    jwk = {"kty": "EC", "x": encode(x), "y": encode(y), "crv": "P-256"}
-    header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk}
+    header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": {name: jwk[name] for name in ("kty", "x", "y", "crv")}}
     claims = {"htm": method, "htu": url, "iat": int(at), "jti": proof_id}
-    return ".".join(encode(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
-
-
-def encode(data: bytes) -> str:
-    """Return *data* in base64 as URLs have it, without padding."""
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+    return header, json.dumps(claims, separators=(",", ":"))
 
 
 # -- Whose file it is -----------------------------------------------------------------------------------------------

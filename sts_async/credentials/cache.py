@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
-from .._runtime.single_flight import copy_without_traceback
+from .._runtime.outcome import copy_without_traceback
 from .._shape.arguments import check_arguments, not_credentials
 from .._shape.secret import Unpicklable, kind_of, without_data
 from ..errors import ConfigurationError, CredentialsError, CredentialsExpired, STSError

@@ -7,8 +7,6 @@ Source: AWS SDKs and Tools Reference Guide, "Container credential provider".
 import os
 from collections.abc import Mapping
 
-import attrs
-
 from .._protocol import urls
 from .._protocol.headers import INVALID_IN_HEADER, is_header_value
 from .._protocol.http_errors import Refusal, is_transient, refusal
@@ -19,6 +17,7 @@ from .._protocol.urls import HttpURL
 from .._runtime import files
 from .._runtime.file_reads import FILE_READS
 from .._runtime.name_lookups import LOOK_UPS
+from .._runtime.outcome import Outcome
 from .._shape.secret import HiddenMapping, Secret
 from .._wording.os_errors import code_of, reason_of
 from ..errors import ConnectError, CredentialsError, CredentialsNotFound, InvalidEndpoint, TransportError
@@ -76,16 +75,13 @@ class ContainerProvider(RefreshingProvider):
         token = await self._token()
         if token is not None:
             headers["authorization"] = token
-        attempt = 1
-        while isinstance(outcome := await self._attempt(context, place, headers), _Passing):
-            if attempt == ATTEMPTS:
-                error = self._error(f"{ATTEMPTS} attempts failed, the last one with: {outcome.reason}")
-                error.attempts = ATTEMPTS
-                error.throttled = outcome.throttled
-                raise error
-            attempt += 1
+        outcome = await self._attempt(context, place, headers)
+        for _ in range(1, ATTEMPTS):
+            if outcome.error is None:
+                break
             await context.sleep(PAUSE)
-        return outcome
+            outcome = await self._attempt(context, place, headers)
+        return outcome.unwrap()
 
     def _variable(self, name: str) -> Secret | None:
         value = Secret(self._environ.get(name, ""))
@@ -135,20 +131,25 @@ class ContainerProvider(RefreshingProvider):
 
     async def _attempt(
         self, context: ProviderContext, place: HttpURL, headers: Mapping[str, str]
-    ) -> "Credentials | _Passing":
-        """Return credentials, or why there are none when that may pass; raise what does not."""
-        failure = _Passing(f"no address is known for {place.host}")
+    ) -> Outcome[Credentials]:
+        """Return credentials, or the error that the last attempt raises. Raise errors that no attempt can mend."""
+        outcome = self._failed(f"no address is known for {place.host}")
         for url in await self._urls(place):
             request = HttpRequest("GET", url, {**headers, "host": place.authority}, timeout=SECONDS)
             try:
                 return self._read(await context.send(request), request)
             except ConnectError as error:  # the next address may answer
-                failure = _Passing(str(error))
+                outcome = self._failed(str(error))
             except TransportError as error:
                 if not error.retryable:
                     raise
-                return _Passing(str(error))
-        return failure
+                return self._failed(str(error))
+        return outcome
+
+    def _failed(self, reason: str, *, throttled: bool = False) -> Outcome[Credentials]:
+        error = self._error(f"{ATTEMPTS} attempts failed, the last one with: {reason}")
+        error.attempts, error.throttled = ATTEMPTS, throttled
+        return Outcome(error=error)
 
     async def _urls(self, place: HttpURL) -> list[str]:
         """
@@ -170,24 +171,17 @@ class ContainerProvider(RefreshingProvider):
             )
         return [place.with_address(address) for address in addresses]
 
-    def _read(self, response: HttpResponse, request: HttpRequest) -> "Credentials | _Passing":
+    def _read(self, response: HttpResponse, request: HttpRequest) -> Outcome[Credentials]:
         if response.status == 200:
             try:
-                return read_credentials(read_object(response.body, what="the answer"), Names(), what="the answer")
+                document = read_object(response.body, what="the answer")
+                return Outcome(read_credentials(document, Names(), what="the answer"))
             except CredentialsError as error:
-                return _Passing(str(error))
+                return self._failed(str(error))
         if is_transient(response.status):
-            return _Passing(f"HTTP {response.status}", throttled=response.status == 429)
+            return self._failed(f"HTTP {response.status}", throttled=response.status == 429)
         codes = Refusal.from_response(response, sent=request).codes
         raise self._error(f"{refusal(response, Redaction(request))}{f', code {codes[0]}' if codes else ''}")
 
     def __repr__(self) -> str:
         return "ContainerProvider()"
-
-
-@attrs.frozen
-class _Passing:
-    """Why an attempt failed, where the next one may not."""
-
-    reason: str
-    throttled: bool = False

@@ -14,7 +14,7 @@ from .._protocol.http_errors import is_transient, readable_code, refusal
 from .._protocol.http_messages import HttpRequest, HttpResponse
 from .._protocol.json_documents import Names, read_credentials, read_object
 from .._protocol.redaction import Redaction
-from .._runtime.single_flight import copy_without_traceback
+from .._runtime.outcome import copy_without_traceback
 from .._shape.arguments import check_flag, check_seconds, check_whole, in_seconds
 from .._shape.secret import Secret, SecretBytes, redact_userinfo
 from .._wording.option_names import option, setting

@@ -22,7 +22,7 @@ from .._protocol.http_messages import HttpRequest
 from .._runtime import files
 from .._runtime.defaults import LOGIN_SECONDS
 from .._shape.arguments import check_flag
-from .._shape.secret import HiddenMapping, Secret, SecretBytes, without_data
+from .._shape.secret import HiddenMapping, Secret, SecretBytes, attempt, without_data
 from .._wording.option_names import setting
 from ..config import Config
 from ..errors import ConfigurationError, CredentialsError, LoginRequired
@@ -39,8 +39,8 @@ CACHE_VARIABLE = "AWS_LOGIN_CACHE_DIRECTORY"
 TOKEN_PATH = "/v1/token"  # noqa: S105
 SIGN_IN = services.SIGN_IN.called
 COMMAND = "aws login"
-COORDINATE = 32  # bytes of a number in P-256
-ADVICE = "refreshing a login needs the package cryptography: pip install 'sts-async[login]'"
+CURVE = "P-256"
+ADVICE = "refreshing a login needs the package joserfc: pip install 'sts-async[login]'"
 
 # After these only a new login helps. Source: the API model of Signin.
 FINAL_CODES = {
@@ -56,7 +56,7 @@ class LoginProvider(RefreshingProvider):
 
     The token file of the AWS CLI is read in a thread, and shared with the CLI and every other SDK. Its credentials are
     refreshed when no more than 5 min are left, by one process at a time. Only refreshing needs the package
-    ``cryptography``: ``pip install 'sts-async[login]'``.
+    ``joserfc``: ``pip install 'sts-async[login]'``.
 
     Args:
         login_session: The value of ``login_session`` in the profile.
@@ -120,7 +120,7 @@ class LoginProvider(RefreshingProvider):
 
         Raises:
             LoginRequired: There is no token, or it can no longer be refreshed.
-            CredentialsError: AWS sign-in refuses, the token file cannot be used, or ``cryptography`` is not installed.
+            CredentialsError: AWS sign-in refuses, the token file cannot be used, or ``joserfc`` is not installed.
             ConfigurationError: There is no home directory; the settings for the host of AWS sign-in, such as a
                 configured URL, cannot be used or contradict each other; or neither the token file nor *region* says
                 which region to ask.
@@ -190,33 +190,26 @@ def _proof(pem: Secret, *, method: str, url: str, at: float, command: str = COMM
     Return a DPoP proof, for one request, that we have the key of the login.
 
     Raises:
-        CredentialsError: The package ``cryptography`` is not installed.
+        CredentialsError: The package ``joserfc`` is not installed.
         LoginRequired: *pem* is not such a key.
+
+    Source: RFC 9449, section 4.2.
     """
     try:
         from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+        from joserfc import jws
+        from joserfc.errors import JoseError
+        from joserfc.jwk import ECKey
     except ImportError:
         raise CredentialsError(ADVICE) from None
-    key = None
-    try:
-        key = load_pem_private_key(pem.encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        pass  # raised below, without the context: the key is in its frames
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+
+    def read() -> ECKey | None:
+        key = ECKey.import_key(pem)
+        return key if key.is_private and key.curve_name == CURVE else None
+
+    key = attempt((ValueError, TypeError, KeyError, UnsupportedAlgorithm, JoseError), read)
+    if key is None:
         raise LoginRequired(f"dpopKey in the token file is not a P-256 key in PEM; run: {command}")
-    point = key.public_key().public_numbers()
-    message = _tokens.proof_message(
-        x=point.x.to_bytes(COORDINATE, "big"),
-        y=point.y.to_bytes(COORDINATE, "big"),
-        method=method,
-        url=url,
-        at=at,
-        proof_id=str(uuid.uuid4()),
-    )
-    numbers = decode_dss_signature(key.sign(message.encode(), ec.ECDSA(hashes.SHA256())))
-    signature = b"".join(number.to_bytes(COORDINATE, "big") for number in numbers)
-    return Secret(f"{message}.{_tokens.encode(signature)}")
+    public = ECKey.import_key(key.public_key).as_dict()  # the dict of *key* would hold the private number
+    header, claims = _tokens.proof_content(jwk=public, method=method, url=url, at=at, proof_id=str(uuid.uuid4()))
+    return Secret(jws.serialize_compact(header, claims, key, algorithms=[header["alg"]]))

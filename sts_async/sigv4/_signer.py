@@ -13,7 +13,7 @@ from .._protocol.headers import cover_headers
 from .._protocol.urls import parse_http_url
 from .._shape.arguments import is_whole
 from .._shape.forms import as_whole_seconds
-from .._shape.secret import Secret, SecretBytes, Unpicklable, cover, kind_of, without_data
+from .._shape.secret import Secret, SecretBytes, Unpicklable, attempt, cover, kind_of, without_data
 from ..errors import ConfigurationError, CredentialsError
 from ..shapes import Credentials, Seconds
 from ._canonical_request import S3_FAMILY, canonical_path, canonical_query, canonical_request
@@ -398,16 +398,16 @@ def signing_key(credentials: Credentials, scope: str) -> SecretBytes:
     """
     credentials = given_credentials(credentials)
     expect_credentials(credentials)
-    key = None
-    try:
-        key = SecretBytes(f"AWS4{credentials.secret_access_key}".encode())
-    except UnicodeEncodeError:
-        pass  # raised below, without the context: it holds the key
+    key = attempt(UnicodeEncodeError, _first_key, credentials)
     if key is None:
         raise CredentialsError("the secret access key has characters that no key has")
     for part in scope.split("/"):
         key = SecretBytes(hmac.digest(key, part.encode(), "sha256"))
     return key
+
+
+def _first_key(credentials: Credentials) -> SecretBytes:
+    return SecretBytes(f"AWS4{credentials.secret_access_key}".encode())
 
 
 def signature(key: bytes, text: str) -> str:

@@ -17,6 +17,7 @@ from lxml import etree
 
 from .._protocol.timestamps import timestamp
 from .._protocol.xml import PARSER as HARDENED
+from .._shape.secret import attempt
 from ..errors import InvalidIdentityTokenException
 from .refusals import Refusal, modelled
 
@@ -189,12 +190,14 @@ def read_saml(assertion: str) -> Claims:
         raise _unusable("A time in AuthnResponse is unreadable") from None
 
 
+def _root(encoded: str) -> Any:
+    return etree.fromstring(base64.b64decode("".join(encoded.split()), validate=True), HARDENED)
+
+
 def _assertion(encoded: str) -> Any:
-    root: Any
-    try:
-        root = etree.fromstring(base64.b64decode("".join(encoded.split()), validate=True), HARDENED)
-    except (ValueError, etree.XMLSyntaxError):
-        raise _unusable("Invalid base64 SAMLResponse") from None
+    root: Any = attempt((ValueError, etree.XMLSyntaxError), _root, encoded)
+    if root is None:
+        raise _unusable("Invalid base64 SAMLResponse")
     found = [] if root.getroottree().docinfo.doctype else list(root.iter(f"{_SAML}Assertion"))
     if len(found) != 1:  # none, encrypted, or wrapped in another
         raise _unusable("Response must have exactly one Assertion that is not encrypted, and no DOCTYPE")

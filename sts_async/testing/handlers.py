@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from .. import errors, shapes
-from .._shape.secret import Secret
+from .._shape.secret import Secret, attempt
 from . import rules
 from .claims import Claims, opaque, read_jwt, read_saml
 from .directory import ROLE_ARN, Directory, Principal, Role
@@ -245,10 +245,10 @@ def decode_authorization_message(
     call: Call, request: shapes.DecodeAuthorizationMessageRequest
 ) -> shapes.DecodeAuthorizationMessageResponse:
     """Answer DecodeAuthorizationMessage."""
-    try:
-        content = unseal(call.directory.sealing_key, rules.AUTHORIZATION_MESSAGE, request.encoded_message)
-    except ValueError:
-        raise modelled(errors.InvalidAuthorizationMessageException, "The message could not be decoded") from None
+    key, message = call.directory.sealing_key, request.encoded_message
+    content = attempt(ValueError, unseal, key, rules.AUTHORIZATION_MESSAGE, message)
+    if content is None:
+        raise modelled(errors.InvalidAuthorizationMessageException, "The message could not be decoded")
     return shapes.DecodeAuthorizationMessageResponse(decoded_message=json.dumps(content, separators=(",", ":")))
 
 
@@ -271,10 +271,9 @@ def get_delegated_access_token(
     call: Call, request: shapes.GetDelegatedAccessTokenRequest
 ) -> shapes.GetDelegatedAccessTokenResponse:
     """Answer GetDelegatedAccessToken, for tokens of `LocalSTS.trade_in_token`."""
-    try:
-        content = unseal(call.directory.sealing_key, TRADE_IN_TOKEN, request.trade_in_token)
-    except ValueError:
-        raise access_denied("The trade-in token is not valid") from None
+    content = attempt(ValueError, unseal, call.directory.sealing_key, TRADE_IN_TOKEN, request.trade_in_token)
+    if content is None:
+        raise access_denied("The trade-in token is not valid")
     if content["expires_at"] <= call.now:
         raise modelled(errors.ExpiredTradeInTokenException, "The trade-in token has expired")
     role = Role(content["role_arn"])

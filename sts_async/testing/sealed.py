@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from .._shape.secret import attempt
+
 SEAL_SIZE = 32  # bytes
 
 
@@ -24,14 +26,17 @@ def unseal(key: bytes, purpose: str, text: str) -> Any:
     Raises:
         ValueError: It was not sealed with this key, for this purpose.
     """
-    try:
-        raw = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
-    except ValueError:
-        raise ValueError("not a sealed message") from None
+    raw = attempt(ValueError, _packed, text)
+    if raw is None:
+        raise ValueError("not a sealed message")
     found, packed = raw[:SEAL_SIZE], raw[SEAL_SIZE:]
     if not hmac.compare_digest(found, _seal_of(key, purpose, packed)):
         raise ValueError("not a sealed message")
     return json.loads(zlib.decompress(packed))
+
+
+def _packed(text: str) -> bytes:
+    return base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
 
 
 def _seal_of(key: bytes, purpose: str, packed: bytes) -> bytes:

@@ -40,7 +40,7 @@ class Served:
 
 
 @attrs.frozen
-class Outcome:
+class Answered:
     """An answer, and the record of it."""
 
     served: Served
@@ -66,7 +66,7 @@ class Service:
         self._regions = regions
         self._honor_expires = honor_expires
 
-    def answer(self, received: Received, *, now: float, refusal: Refusal | None = None) -> Outcome:
+    def answer(self, received: Received, *, now: float, refusal: Refusal | None = None) -> Answered:
         """Return the answer to *received* at *now*, in seconds since 1970; with *refusal* it is that."""
         request_id = str(uuid.uuid4())
         action, region, caller = "", self._region, ANYBODY
@@ -97,7 +97,7 @@ class Service:
             code=code,
             request_id=request_id,
         )
-        return Outcome(served, document)
+        return Answered(served, document)
 
     def _verify(self, received: Received, *, now: float) -> tuple[Principal, str]:
         """Return who signed, and for which region."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .._runtime.files import write_private
-from .._shape.secret import Secret
+from .._shape.secret import Secret, attempt
 from ..shapes import Credentials
 from .base import Reply
 from .clock import TimeSource
@@ -25,8 +25,9 @@ CLIENT_ID = "arn:aws:signin:::devtools/same-device"
 PROOF_WINDOW = 300  # s that the time in a proof may be off
 PROOFS_KEPT = 10_000  # ids of proofs, which are not taken twice
 REFRESH_LIFETIME = 43_200  # s, of a login
+ALGORITHM, CURVE = "ES256", "P-256"
 
-ADVICE = "LocalSignIn needs the package cryptography: pip install cryptography"
+ADVICE = "LocalSignIn needs the package joserfc: pip install 'sts-async[login]'"
 
 # Error codes of AccessDeniedException, after which only a new login helps.
 FINAL = {"TOKEN_EXPIRED": 401, "USER_CREDENTIALS_CHANGED": 403, "INSUFFICIENT_PERMISSIONS": 403}
@@ -65,7 +66,7 @@ class LocalSignIn(CredentialsServer):
     All but the last four are also attributes, which can be changed at any time.
 
     Raises:
-        ImportError: The package cryptography is not installed.
+        ImportError: The package joserfc is not installed.
     """
 
     _throttled = ("TooManyRequestsError", 429)
@@ -88,7 +89,7 @@ class LocalSignIn(CredentialsServer):
         super().__init__(
             credentials=credentials, lifetime=lifetime, clock=clock, host=host, port=port, ssl_context=ssl_context
         )
-        _curve()
+        _key_type()
         self.refresh_lifetime = refresh_lifetime
         self.account_id = account_id
         self.error = error
@@ -210,71 +211,51 @@ def read_proof(proof: str) -> tuple[dict[str, str], dict[str, Any]]:
 
     Raises:
         Refusal: It is no proof, or its signature is wrong.
+
+    Source: RFC 9449, section 4.3.
     """
-    refusal = _invalid("The DPoP header is no proof, or its signature is wrong")
-    try:
-        head, body, signed = proof.split(".")
-        header, claims = json.loads(_decoded(head)), json.loads(_decoded(body))
-        jwk = {name: str(header["jwk"][name]) for name in ("crv", "kty", "x", "y")}
-        shape = (header["typ"], header["alg"], jwk["kty"], jwk["crv"], len(header["jwk"]), len(_decoded(signed)))
-        if shape != ("dpop+jwt", "ES256", "EC", "P-256", 4, 64) or not isinstance(claims, dict):
-            raise refusal
-        if not _verify(jwk, _decoded(signed), f"{head}.{body}".encode()):
-            raise refusal
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise refusal from None
-    return jwk, claims
+    from joserfc.errors import JoseError
+
+    found = attempt((ValueError, KeyError, TypeError, AttributeError, RecursionError, JoseError), _verified, proof)
+    if found is None:
+        raise _invalid("The DPoP header is no proof, or its signature is wrong")
+    return found
+
+
+def _verified(proof: str) -> tuple[dict[str, str], dict[str, Any]] | None:
+    from joserfc import jws
+
+    signed = jws.extract_compact(proof.encode("ascii"))
+    header, claims = signed.headers(), json.loads(signed.payload or b"")
+    jwk = header["jwk"]
+    shape = (header["typ"], header["alg"], jwk["kty"], jwk["crv"], {*jwk})
+    if shape != ("dpop+jwt", ALGORITHM, "EC", CURVE, {"kty", "crv", "x", "y"}) or not isinstance(claims, dict):
+        return None
+    return (jwk, claims) if jws.validate_compact(signed, _key_type().import_key(jwk), [ALGORITHM]) else None
 
 
 def thumbprint(jwk: dict[str, str]) -> str:
     """Return the SHA-256 thumbprint of a public key (RFC 7638)."""
-    members = json.dumps({name: jwk[name] for name in ("crv", "kty", "x", "y")}, separators=(",", ":"))
-    return _encoded(hashlib.sha256(members.encode()).digest())
+    found: str = _key_type().import_key({**jwk}).thumbprint()
+    return found
 
 
-def _curve() -> Any:
-    """Return the module for elliptic curves."""
+def _key_type() -> Any:
+    """Return the class of keys on elliptic curves."""
     try:
-        from cryptography.hazmat.primitives.asymmetric import ec
+        from joserfc.jwk import ECKey
     except ImportError:
         raise ImportError(ADVICE) from None
-    return ec
+    return ECKey
 
 
 def _new_key() -> tuple[Secret, dict[str, str]]:
-    """Return a new P-256 key in PEM, and its public part."""
-    from cryptography.hazmat.primitives import serialization
+    """Return a new P-256 key in PEM, as ``aws login`` writes it, and its public part."""
+    from cryptography.hazmat.primitives import serialization as form
 
-    ec = _curve()
-    key = ec.generate_private_key(ec.SECP256R1())
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )
-    point = key.public_key().public_numbers()
-    x, y = (_encoded(number.to_bytes(32, "big")) for number in (point.x, point.y))
-    return Secret(pem.decode()), {"kty": "EC", "crv": "P-256", "x": x, "y": y}
-
-
-def _verify(jwk: dict[str, str], signature: bytes, message: bytes) -> bool:
-    """
-    Say whether the owner of a public key has signed *message*; *signature* is the two numbers, 32 bytes each.
-
-    Raises:
-        ValueError: The point is not on the curve.
-    """
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-
-    ec = _curve()
-    x, y = (int.from_bytes(_decoded(jwk[name]), "big") for name in ("x", "y"))
-    key = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
-    numbers = encode_dss_signature(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
-    try:
-        key.verify(numbers, message, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
-        return False
-    return True
+    key = _key_type().generate_key(CURVE)
+    pem = key.private_key.private_bytes(form.Encoding.PEM, form.PrivateFormat.TraditionalOpenSSL, form.NoEncryption())
+    return Secret(pem.decode()), key.as_dict(private=False)
 
 
 def _jwt(*parts: dict[str, Any]) -> Secret:
@@ -284,9 +265,3 @@ def _jwt(*parts: dict[str, Any]) -> Secret:
 
 def _encoded(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def _decoded(text: str) -> bytes:
-    if "+" in text or "/" in text:
-        raise ValueError("not the alphabet for URLs")
-    return base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from .._shape.constraints import Member
 from .._shape.frozen_map import FrozenMap
+from .._shape.secret import attempt
 from .._shape.shape import Shape
 from ..operations import API_VERSION, NAMESPACE, OPERATIONS, Operation
 from ..shapes import Request, Response
@@ -27,6 +28,11 @@ _VERSION = re.compile(r"[0-9-]{1,10}|NO_VERSION_SPECIFIED", re.ASCII)
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+def _pairs(received: Received) -> list[tuple[str, str]]:
+    text = f"{received.query}&{received.body.decode()}"
+    return parse_qsl(text, keep_blank_values=True, errors="strict")
+
+
 def read_form(received: Received) -> Form:
     """
     Return the parameters in query and body. Both ``+`` and ``%20`` are a space.
@@ -36,11 +42,9 @@ def read_form(received: Received) -> Form:
     """
     if not (received.path.isascii() and received.query.isascii()):
         raise _malformed("The URL is not percent-encoded.")
-    try:
-        text = f"{received.query}&{received.body.decode()}"
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
-    except ValueError:
-        raise _malformed("The query string contains bytes that are not UTF-8.") from None
+    pairs = attempt(ValueError, _pairs, received)
+    if pairs is None:
+        raise _malformed("The query string contains bytes that are not UTF-8.")
     form: Form = {}
     for name, value in pairs:
         *path, last = name.split(".")

@@ -407,7 +407,7 @@ def test_what_is_not_understood_is_one_line(
 def test_a_package_that_is_missing_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
+    monkeypatch.setitem(sys.modules, "joserfc.jwk", None)
 
     assert cli.main(["local-server", "--services", "signin"]) == 1
     assert "pip install" in capsys.readouterr().err

@@ -23,7 +23,8 @@ from sts_async._runtime import files as _files
 from sts_async._runtime.threads import NoThread
 from sts_async._wording.os_errors import PASSING
 from sts_async.config import SettingsSources
-from sts_async.credentials import DefaultChain, ProfileProvider, ProviderChain
+from sts_async.credentials import ProfileProvider, ProviderChain
+from sts_async.doctor import Row, examine
 from sts_async.errors import ClientClosedError, ConfigurationError, CredentialsNotFound, InvalidConfigFile
 from sts_async.shapes import Credentials
 from sts_async.testing import LocalSTS, VirtualClock
@@ -466,13 +467,12 @@ async def test_keys_in_the_environment_work_whatever_the_home_directory_is(
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
         async with STSClient() as sts:
             assert (await sts.get_caller_identity()).account == "123456789012"
-        explained = await DefaultChain().explain()
+        report = await examine()
 
-    assert explained.found
-    assert [finding.outcome for finding in explained.findings][:2] == ["found", "not configured"]
-    assert reason in explained.findings[1].detail
-    assert any(reason in text for text in explained.warnings)
-    assert f"\nwarning   {explained.warnings[0]}\n" in str(explained)
+    assert report.healthy
+    assert [finding.outcome for finding in report.findings][:2] == ["found", "not configured"]
+    assert reason in report.findings[1].detail
+    assert any(reason in row.text for row in report.rows if row.name.endswith(" file"))
 
 
 @pytest.mark.parametrize("profile", [None, "mine"])
@@ -524,17 +524,20 @@ async def test_the_doctor_shows_a_profile_that_is_missing(monkeypatch: pytest.Mo
     monkeypatch.setenv("AWS_PROFILE", "gone")
     for name, value in ENVIRON.items():
         monkeypatch.setenv(name, value)
-    explained = await DefaultChain().explain()
+    report = await examine()
 
-    assert explained.profile == "gone (named by AWS_PROFILE)"
-    assert not explained.found
-    assert explained.region_source.startswith("profile 'gone', named by AWS_PROFILE, is neither in")
-    assert explained.endpoint_source.startswith("profile 'gone', named by AWS_PROFILE, is neither in")
-    assert [finding.outcome for finding in explained.findings][:2] == ["found", "failed"]
-    assert explained.findings[1].detail.startswith("InvalidConfigFile: profile 'gone'")
+    profile, region, endpoint = map(report.row, ("profile", "region", "endpoint"))
+    assert profile is not None
+    assert profile.wrong
+    assert profile.text.startswith("profile 'gone', named by AWS_PROFILE, is neither in")
+    assert region == Row("region", "none: see profile above")
+    assert endpoint is not None
+    assert endpoint.text == "none: see profile above"
+    assert [finding.outcome for finding in report.findings][:2] == ["found", "failed"]
+    assert report.findings[1].detail.startswith("InvalidConfigFile: profile 'gone'")
 
 
-async def test_what_passes_by_itself_ends_an_explanation_and_the_start_of_a_client(
+async def test_what_passes_by_itself_ends_an_examination_and_the_start_of_a_client(
     home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F62: the next call starts the client anew."""
@@ -542,11 +545,14 @@ async def test_what_passes_by_itself_ends_an_explanation_and_the_start_of_a_clie
     async with LocalSTS() as server:
         sts = STSClient(endpoint_url=server.url, credentials=server.credentials)
         failing(errno.EMFILE)
-        for needs in (DefaultChain().explain(), sts.get_caller_identity()):
-            with pytest.raises(InvalidConfigFile, match="Too many open files") as caught:
-                await needs
-            assert caught.value.recoverable
+        report = await examine()
+        with pytest.raises(InvalidConfigFile, match="Too many open files") as caught:
+            await sts.get_caller_identity()
         failing(0)
+
+        assert [row.text for row in report.rows if row.wrong] == [str(caught.value)]
+        assert (report.rows[-1].text, report.findings) == ("not asked: correct what is WRONG above first", ())
+        assert caught.value.recoverable
         assert (await sts.get_caller_identity()).account == "123456789012"
         assert sts.region == "eu-west-1"
         await sts.aclose()

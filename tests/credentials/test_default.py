@@ -21,8 +21,8 @@ from support import Clocks
 
 from sts_async import Config, STSClient
 from sts_async.credentials import AssumeRoleProvider, DefaultChain, ProfileProvider, StaticProvider
+from sts_async.doctor import Row, examine
 from sts_async.errors import (
-    ConfigurationError,
     CredentialsError,
     CredentialsNotFound,
     IDPCommunicationErrorException,
@@ -250,15 +250,15 @@ async def test_a_client_without_arguments_does_the_main_job(
     async with STSClient() as sts:
         identity = await sts.get_caller_identity()
         response = await sts.assume_role(role_arn=OTHER_ROLE, role_session_name="main-job")
-        explained = await DefaultChain().explain()
+        report = await examine()
 
     assert identity.arn == "arn:aws:sts::123456789012:assumed-role/demo/me"
     assert response.assumed_role_user is not None
     assert response.assumed_role_user.arn == "arn:aws:sts::123456789012:assumed-role/other/main-job"
-    assert [finding.source for finding in explained.findings if finding.used] == [name]
-    assert explained.found
-    assert place.server.region in str(explained)
-    assert "SENTINEL" not in f"{explained}{explained!r}"
+    assert [finding.source for finding in report.findings if finding.used] == [name]
+    assert report.healthy
+    assert place.server.region in str(report)
+    assert "SENTINEL" not in f"{report}{report!r}"
 
 
 async def test_keys_in_the_environment_come_before_a_profile_that_it_names(place: Place) -> None:
@@ -368,46 +368,51 @@ async def test_with_nothing_configured_the_error_says_what_was_looked_at(place: 
         assert looked_at in str(caught.value)
 
 
-async def test_an_explanation_goes_through_all_sources_and_needs_no_region(
+async def test_an_examination_goes_through_all_sources_and_needs_no_region(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_REGION")
     monkeypatch.delenv("AWS_ENDPOINT_URL_STS")
     await process(place)
     await container(place)
-    explained = await DefaultChain().explain()
-    lines = str(explained).splitlines()
+    report = await examine()
+    lines = str(report).splitlines()
 
-    assert not explained.found
-    assert [finding.outcome for finding in explained.findings] == [
+    assert not report.healthy
+    assert [finding.outcome for finding in report.findings] == [
         "not configured",
         "found",
         "not configured",
         "found",
         "not configured",
     ]
-    assert lines[0] == "profile   default (the default)"
-    assert lines[1] == "region    none (the default)"
-    assert lines[2].startswith("endpoint  none (no region: ")
-    assert "used" in lines[4]
-    assert len(lines) == 8
+    assert lines[0] == "profile           default (the default)"
+    assert "region            none (the default)" in lines
+    assert [row.name for row in report.rows if row.wrong] == ["endpoint"]
+    assert [row.name for row in report.rows][-5:] == ["1.", "2.", "3.", "4.", "5."]
+    assert " used " in lines[-4]
 
 
-async def test_an_explanation_says_where_region_and_endpoint_come_from(place: Place) -> None:
+async def test_an_examination_says_where_region_and_endpoint_come_from(place: Place) -> None:
     place.config("[profile mine]\nregion = eu-west-1\n")
     place.variables(AWS_PROFILE="mine", AWS_REGION=" ")
-    explained = await DefaultChain().explain()
+    report = await examine()
 
-    assert explained.profile == "mine (named by AWS_PROFILE)"
-    assert explained.region_source.startswith("profile 'mine', key region (")
-    assert (explained.endpoint_url, explained.endpoint_source) == (f"{place.server.url}/", "AWS_ENDPOINT_URL_STS")
+    assert report.row("profile") == Row("profile", "mine (named by AWS_PROFILE)")
+    assert report.row("endpoint") == Row("endpoint", f"{place.server.url}/ (AWS_ENDPOINT_URL_STS)")
+    region = report.row("region")
+    assert region is not None
+    assert region.text.startswith("eu-west-1 (profile 'mine', key region (")
+    assert report.row("nothing") is None
 
 
-async def test_an_explanation_of_options_that_make_no_sense_is_an_error(place: Place) -> None:
+async def test_no_source_is_asked_while_an_option_of_every_client_is_wrong(place: Place) -> None:
     place.variables(AWS_MAX_ATTEMPTS="many")
+    report = await examine()
 
-    with pytest.raises(ConfigurationError, match="AWS_MAX_ATTEMPTS"):
-        await DefaultChain().explain()
+    assert [row.text.partition(" must")[0] for row in report.rows if row.wrong] == ["AWS_MAX_ATTEMPTS"]
+    assert report.row("credentials") == Row("credentials", "not asked: correct what is WRONG above first")
+    assert report.findings == ()
 
 
 async def test_mfa_codes_come_from_the_program(place: Place) -> None:

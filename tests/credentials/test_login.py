@@ -1,12 +1,15 @@
 """Credentials of ``aws login``, from a server on this host; botocore reads the same files and asks the same."""
 
 import asyncio
+import base64
 import builtins
+import itertools
 import json
 import logging
 import stat
 import sys
 import traceback
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from importlib import metadata
@@ -24,6 +27,7 @@ from support import Clocks, RawServer, http
 from sts_async._engine.loop import Engine
 from sts_async._protocol.http_messages import HttpRequest
 from sts_async._runtime import files
+from sts_async._shape.secret import Secret
 from sts_async.credentials import login
 from sts_async.credentials._tokens import login_file_name
 from sts_async.credentials.login import LoginProvider
@@ -53,7 +57,7 @@ ISSUED = {
 
 @pytest.fixture
 async def server(clocks: Clocks) -> AsyncIterator[LocalSignIn]:
-    pytest.importorskip("cryptography", reason="a login is refreshed with the package cryptography only")
+    pytest.importorskip("joserfc", reason="a login is refreshed with the package joserfc only")
     async with LocalSignIn(clock=lambda: clocks.wall) as server:
         yield server
 
@@ -76,12 +80,12 @@ def provide(request: pytest.FixtureRequest, tmp_path: Path) -> Provide:
 
 
 @pytest.fixture
-def no_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_joserfc(monkeypatch: pytest.MonkeyPatch) -> None:
     """Be in a place where the package is not installed."""
     real = builtins.__import__
 
     def refuse(name: str, *args: Any, **options: Any) -> Any:
-        if name.partition(".")[0] == "cryptography":
+        if name.partition(".")[0] == "joserfc":
             raise ImportError(f"No module named {name!r}")
         return real(name, *args, **options)
 
@@ -115,7 +119,7 @@ def mode(path: Path) -> int:
 # -- Without a refresh ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("no_cryptography")
+@pytest.mark.usefixtures("no_joserfc")
 async def test_what_need_not_be_refreshed_needs_no_package(
     context: Engine, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
@@ -130,7 +134,7 @@ async def test_what_need_not_be_refreshed_needs_no_package(
 
 def test_the_package_is_imported_when_it_is_used() -> None:
     """Importing the module does not need it either."""
-    assert not {name for name in vars(sys.modules["sts_async.credentials.login"]) if "crypt" in name.lower()}
+    assert not {"jws", "ECKey", "joserfc", "cryptography"} & vars(sys.modules["sts_async.credentials.login"]).keys()
 
 
 async def test_the_session_is_named_without_spaces_around_it(
@@ -411,7 +415,7 @@ async def test_tokens_as_long_as_the_model_allows_are_sent_and_kept(
 # -- The key --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("no_cryptography")
+@pytest.mark.usefixtures("no_joserfc")
 async def test_a_refresh_without_the_package_says_what_to_install(
     context: Engine, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
@@ -422,13 +426,15 @@ async def test_a_refresh_without_the_package_says_what_to_install(
     assert not isinstance(caught.value, LoginRequired)
     advised = Requirement(str(caught.value).rpartition("pip install ")[2].strip("'"))
     brought = [Requirement(text) for text in metadata.requires(advised.name) or ()]
-    assert "cryptography" in [
+    assert {"joserfc", "cryptography"} <= {
         one.name for one in brought if one.marker is not None and one.marker.evaluate({"extra": "login"})
-    ]
+    }
     assert advised.extras == {"login"}
 
 
-@pytest.mark.parametrize("kind", ["none", "another curve", "RSA", "with a password", "not ASCII"])
+@pytest.mark.parametrize(
+    "kind", ["none", "another curve", "no curve of JWK", "RSA", "public", "with a password", "not ASCII"]
+)
 async def test_a_key_that_is_not_one_needs_a_person(
     context: Engine, cache: Path, provide: Provide, clocks: Clocks, kind: str
 ) -> None:
@@ -462,6 +468,57 @@ async def test_both_forms_of_a_key_are_read(
     assert await provide().fetch(context)
 
 
+def test_a_proof_says_what_botocore_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    RFC 9449; byte by byte, up to the signature, which the public key verifies.
+
+    The x coordinate of this key begins with a zero byte, which older versions of joserfc left out.
+    """
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+    credentials = pytest.importorskip("botocore.credentials")
+    key = next(
+        found
+        for number in itertools.count(1)
+        if (found := ec.derive_private_key(number, ec.SECP256R1())).public_key().public_numbers().x < 1 << 248
+    )
+    public = key.public_key()
+    x, y = (number.to_bytes(32, "big") for number in (public.public_numbers().x, public.public_numbers().y))
+    url = "https://eu-west-1.signin.aws.amazon.com/v1/token"
+
+    class Key:
+        def get_public_coords(self) -> tuple[bytes, bytes]:
+            return x, y
+
+        def sign(self, digest: bytes) -> bytes:
+            return b""
+
+        @staticmethod
+        def decode_der_signature_to_padded_pair(signature: bytes, pad_to: int) -> bytes:
+            return signature
+
+    monkeypatch.setattr(credentials, "EC", Key)
+    monkeypatch.setattr(uuid, "uuid4", lambda: "an-id")
+    text = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    theirs = credentials._build_dpop_header(Key(), url, uid="an-id", ts=1_767_225_600)
+    ours = login._proof(Secret(text.decode()), method="POST", url=url, at=1_767_225_600.9)
+    message, _, signed = str.__str__(ours).rpartition(".")
+    numbers = base64.urlsafe_b64decode(signed + "==")
+
+    assert f"{message}." == theirs
+    assert len(numbers) == 64
+    assert repr(ours) == "'***'"
+    public.verify(
+        encode_dss_signature(int.from_bytes(numbers[:32], "big"), int.from_bytes(numbers[32:], "big")),
+        message.encode(),
+        ec.ECDSA(hashes.SHA256()),
+    )
+
+
 def pem(kind: str) -> str:
     """Return what is not a P-256 key that can be used."""
     if kind in ("none", "not ASCII"):
@@ -470,7 +527,12 @@ def pem(kind: str) -> str:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-    key = rsa.generate_private_key(65537, 2048) if kind == "RSA" else ec.generate_private_key(ec.SECP384R1())
+    curves = {"public": ec.SECP256R1(), "no curve of JWK": ec.BrainpoolP256R1()}
+    key = rsa.generate_private_key(65537, 2048) if kind == "RSA" else None
+    key = key or ec.generate_private_key(curves.get(kind, ec.SECP384R1()))
+    if kind == "public":
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
     hidden = serialization.BestAvailableEncryption(b"x") if kind == "with a password" else serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden).decode()
 

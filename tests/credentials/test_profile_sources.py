@@ -438,14 +438,14 @@ def test_trust_is_true_or_false(make: Callable[..., Any]) -> None:
         make(**options, environ={"STS_ASYNC_TRUST_TOKEN_FILES": "me"})
 
 
-async def test_an_explanation_of_the_chain_shows_what_a_process_said(profile: Profile, tmp_path: Path) -> None:
+async def test_the_findings_of_the_chain_show_what_a_process_said(lend: Lend, profile: Profile, tmp_path: Path) -> None:
     """C11: ``sts-async doctor`` prints it, with no other change than the variable."""
     profile(FAILING)
     environ = {"HOME": str(tmp_path), "AWS_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true"}
-    explained = [
-        str(await DefaultChain(settings_sources=SettingsSources(Config(), {**environ, **more})).explain())
+    found = [
+        str(await DefaultChain(settings_sources=SettingsSources(Config(), {**environ, **more})).findings(lend()))
         for more in ({}, SHOWN)
     ]
 
-    assert ["its last words: no ticket" in text for text in explained] == [False, True]
-    assert "STS_ASYNC_SHOW_PROCESS_STDERR=true" in explained[0]
+    assert ["its last words: no ticket" in text for text in found] == [False, True]
+    assert "STS_ASYNC_SHOW_PROCESS_STDERR=true" in found[0]

@@ -119,7 +119,7 @@ class Machine:
 
 @pytest.fixture
 async def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw_server: Start) -> AsyncIterator[Machine]:
-    pytest.importorskip("cryptography", reason="a login is refreshed with the package cryptography only")
+    pytest.importorskip("joserfc", reason="a login is refreshed with the package joserfc only")
     monkeypatch.setenv("HOME", str(tmp_path))
     yield Machine(tmp_path, monkeypatch, await raw_server(http("", status=502)))
     # All values of a profile are watched as if they were secret. These are named in messages on purpose.
@@ -129,7 +129,7 @@ async def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw_server: S
 @pytest.fixture
 async def local(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
     """Return running services, in place of the three and of STS."""
-    pytest.importorskip("cryptography", reason="a login is refreshed with the package cryptography only")
+    pytest.importorskip("joserfc", reason="a login is refreshed with the package joserfc only")
     async with LocalSTS() as sts, LocalSSO() as sso, LocalSignIn() as signin:
         for server, name in ((sso, "sso"), (signin, "signin")):
             server.credentials = sts.issue(ROLE, session_name=name)

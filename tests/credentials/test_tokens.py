@@ -1,6 +1,5 @@
 """Token files, and the answers that renew them: compared with botocore where it has an opinion."""
 
-import hashlib
 import json
 import traceback
 from collections.abc import Callable
@@ -269,39 +268,6 @@ def test_no_traceback_shows_what_was_read(fail: Callable[[], Any]) -> None:
 
     assert frames
     assert "SENTINEL" not in str([frame.locals for frame in frames])
-
-
-# -- Proofs ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_proof_says_what_botocore_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """RFC 9449; byte by byte, up to the signature."""
-    credentials = pytest.importorskip("botocore.credentials")
-    x, y, url = (
-        b"\x00" * 31 + b"\x01",
-        hashlib.sha256(b"y").digest(),
-        "https://eu-west-1.signin.aws.amazon.com/v1/token",
-    )
-
-    class Key:
-        def get_public_coords(self) -> tuple[bytes, bytes]:
-            return x, y
-
-        def sign(self, digest: bytes) -> bytes:
-            signed.append(digest)
-            return b""
-
-        @staticmethod
-        def decode_der_signature_to_padded_pair(signature: bytes, pad_to: int) -> bytes:
-            return signature
-
-    signed: list[bytes] = []
-    monkeypatch.setattr(credentials, "EC", Key)
-    theirs = credentials._build_dpop_header(Key(), url, uid="an-id", ts=1_767_225_600)
-    ours = _tokens.proof_message(x=x, y=y, method="POST", url=url, at=1_767_225_600.9, proof_id="an-id")
-
-    assert f"{ours}." == theirs
-    assert signed == [hashlib.sha256(ours.encode()).digest()]
 
 
 # -- Whose file it is -----------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def hold_back(server: LocalServer[Any], here: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 async def sign_in() -> AsyncIterator[LocalSignIn]:
-    pytest.importorskip("cryptography")
+    pytest.importorskip("joserfc")
     async with LocalSignIn() as server:
         yield server
 

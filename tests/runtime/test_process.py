@@ -421,6 +421,21 @@ async def test_how_a_child_ended_that_somebody_else_reaped_is_not_known(
     assert (found.stdout, found.fault, found.returncode) == (b"x", None, None)
 
 
+@pytest.mark.parametrize("waitid", [True, False])
+@pytest.mark.parametrize("stolen", [True, False])
+def test_a_code_that_another_part_of_the_program_took_is_not_taken_for_success(
+    monkeypatch: pytest.MonkeyPatch, *, waitid: bool, stolen: bool
+) -> None:
+    """F41: programs reap all their children at once; `subprocess` then says 0, whatever the code was."""
+    if not waitid:
+        monkeypatch.delattr(os, "waitid")
+    child = subprocess.Popen(["sh", "-c", "exit 3"])
+    if stolen:
+        os.waitpid(child.pid, 0)
+
+    assert process._reap(child) == (None if stolen else 3)
+
+
 async def test_a_thread_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """F41: the system's limit of threads is reached."""
 

@@ -11,17 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sts_async._shape import secret as secret_module
 from sts_async._shape.secret import (
     HiddenDocument,
     HiddenMapping,
     Secret,
     SecretBytes,
+    _hides_its_parts,
+    attempt,
     hiding,
     kind_of,
     redact,
     redact_userinfo,
     without_data,
 )
+from sts_async.errors import ParamValidationError
 
 SENTINEL = "SENTINEL-71aa"
 
@@ -244,3 +248,56 @@ def test_a_constructor_sees_its_arguments_hidden() -> None:
     assert repr(seen) == "[('***', 'x'), (None, '')]"
     assert str(inspect.signature(Options)) == "(*, proxy: str | None = None, other: str = '') -> None"
     assert Options.__init__.__doc__ == "Options."
+
+
+def test_an_attempt_that_fails_leaves_no_trace_of_what_was_read() -> None:
+    """The error that is raised in its place has no context, which would quote the text and show the parser's frames."""
+
+    def read(text: str) -> int:
+        if (number := attempt(ValueError, int, text)) is None:
+            raise ParamValidationError("X", ["must be a number"])
+        return number
+
+    with pytest.raises(ParamValidationError) as caught:
+        read("SENTINEL")
+
+    assert (caught.value.__context__, caught.value.__cause__) == (None, None)
+    assert read("3") == 3
+    assert attempt((ValueError, KeyError), int, "ff", base=16) == 255
+    with pytest.raises(TypeError):
+        attempt(ValueError, len, 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [str, bytes])
+def test_a_method_of_a_later_python_hides_its_parts(kind: type[Any]) -> None:
+    """A list of methods that is not complete any more must not show a secret."""
+
+    class Later(kind):  # type: ignore[misc]
+        def halves(self) -> list[Any]:
+            return [self[:4], self[4:]]
+
+        def first(self) -> Any:
+            return self[:4]
+
+        def number(self) -> int:
+            return 5
+
+    @_hides_its_parts
+    class Hidden(Later):
+        def __repr__(self) -> str:
+            return "***"
+
+    given = Hidden(SENTINEL if kind is str else SENTINEL.encode())
+
+    assert "SENT" not in f"{given.halves()!r}{given.first()!r}"
+    assert (given.number(), len(given.halves()), given.first() + given[4:]) == (5, 2, given)
+
+
+@pytest.mark.parametrize("kind", [Secret, SecretBytes])
+def test_every_method_that_text_or_bytes_have_is_known(kind: type[Any]) -> None:
+    """In each supported Python: an unknown one would be slower, and hidden in a general way."""
+    own = {name for name in vars(kind) if not name.startswith("_")}
+    plain = {*secret_module._PLAIN} | {name for name in dir(kind) if name.startswith("is")}
+
+    assert {name for name in dir(kind.__base__) if not name.startswith("_")} <= own | plain
+    assert own <= {*secret_module._ONE, *secret_module._SEVERAL, *secret_module._OTHER}

@@ -276,7 +276,7 @@ async def test_a_printed_environment_has_no_token() -> None:
 @pytest.mark.parametrize("name", ["LocalContainer", "LocalIMDS", "LocalSSO", "LocalSignIn"])
 def test_a_stand_in_imports_no_more_than_it_needs(name: str) -> None:
     """Only LocalSTS reads XML, and only a LocalSignIn that is made verifies elliptic curves."""
-    heavy = "{'lxml', 'cattrs', 'cryptography'} & set(sys.modules)"
+    heavy = "{'lxml', 'cattrs', 'cryptography', 'joserfc'} & set(sys.modules)"
     script = (
         f"import sys; sys.path[:0] = {sys.path!r}; from sts_async.testing import {name}; sys.exit(str({heavy} or ''))"
     )

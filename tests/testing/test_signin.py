@@ -22,7 +22,7 @@ from sts_async.testing import LocalSignIn, LocalSTS, Refuse, Throttle, Unavailab
 from sts_async.testing.refusals import Refusal
 from sts_async.testing.signin import CLIENT_ID, read_proof, thumbprint
 
-pytest.importorskip("cryptography")
+pytest.importorskip("joserfc")
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -350,9 +350,9 @@ def test_the_file_is_as_the_command_leaves_it(cache: Path, clock: Any) -> None:
     assert found["dpopKey"] != other["dpopKey"]
 
 
-def test_without_cryptography_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
+def test_without_joserfc_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "joserfc"]:
         monkeypatch.setitem(sys.modules, name, None)
 
-    with pytest.raises(ImportError, match="pip install cryptography"):
+    with pytest.raises(ImportError, match=r"pip install 'sts-async\[login\]'"):
         LocalSignIn()

@@ -8,7 +8,6 @@ from .._shape.secret import without_data
 from ..errors import ConfigurationError
 from ..protocols import CredentialsProvider
 from ..shapes import Credentials, Response
-from .cache import CachingProvider
 from .static import StaticProvider
 
 Source = Credentials | CredentialsProvider | Callable[[], Awaitable[Credentials]]
@@ -37,6 +36,8 @@ def provider_of(source: Source, *, what: str = "credentials") -> CredentialsProv
             provider: Any = source
             return provider  # type: ignore[no-any-return]
         if callable(source):
+            from .cache import CachingProvider  # here: credentials that are given need no cache
+
             check_arguments(source, what, number=0, called="without arguments")
             return CachingProvider(source)
     held = getattr(source, "credentials", None) if isinstance(source, Response) else None

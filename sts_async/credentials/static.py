@@ -8,7 +8,6 @@ from ..errors import ConfigurationError, CredentialsExpired
 from ..protocols import ProviderContext
 from ..shapes import Credentials
 from ._account import check_account_id
-from ._schedule import lifetime_of
 
 
 class StaticProvider(Unpicklable):
@@ -86,6 +85,8 @@ def clocks(context: ProviderContext) -> tuple[datetime, datetime]:
 
 def ended_when(credentials: Credentials, context: ProviderContext) -> str:
     """Return how long ago *credentials* expired by this host's clock, and the time of that clock, for messages."""
+    from ._schedule import lifetime_of  # here: keys that are given need no schedule
+
     _, now = clocks(context)
     seconds = -lifetime_of(credentials, now)
     return f"{seconds:.0f} s ago (host clock: {now.isoformat(timespec='seconds')})"

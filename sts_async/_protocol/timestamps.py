@@ -72,10 +72,11 @@ def _read_text(text: str, *, milliseconds: bool) -> datetime | None:
     text = text[: MAX_CHARACTERS + 1].strip()
     if len(text) > MAX_CHARACTERS:
         return None
-    if found := re.fullmatch(_ISO_8601, text):
-        return _iso_8601(found)
-    if found := re.fullmatch(_SECONDS, text):
-        return _digits(found, milliseconds=milliseconds)
+    if not text[:1].isalpha():  # a `Date` header begins with a weekday, and many programs read no other text
+        if found := re.fullmatch(_ISO_8601, text):
+            return _iso_8601(found)
+        if found := re.fullmatch(_SECONDS, text):
+            return _digits(found, milliseconds=milliseconds)
     if re.fullmatch(_WRITTEN_OUT, text):
         when = parsedate_to_datetime(text)
         return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)

@@ -23,7 +23,7 @@ from ._shape.request_response import Response as Response
 from ._shape.request_response import ResponseMetadata as ResponseMetadata
 from ._shape.scalars import PolicyDocument as PolicyDocument
 from ._shape.scalars import Seconds as Seconds
-from ._shape.secret import Unshown, hiding, kind_of, redact
+from ._shape.secret import Secret, Unshown, hiding, kind_of, redact
 from ._shape.shape import Shape, beside, document, member, secret, shape
 from .errors import ConfigurationError
 
@@ -32,7 +32,9 @@ _ROOT_TASKS = "arn:aws:iam::aws:policy/root-task/"
 
 def _key(value: object) -> object:
     """Return a key or a token hidden, and of anything but text only what it is."""
-    return redact(value) if value is None or isinstance(value, str) else Unshown(kind_of(value))
+    if value is None or type(value) is Secret:
+        return value
+    return redact(value) if isinstance(value, str) else Unshown(kind_of(value))
 
 
 _with_hidden_keys = hiding(

@@ -135,6 +135,8 @@ USED: Mapping[type, tuple[str, ...]] = {
     ProcessPlan: ("credential_process", "aws_account_id"),
 }
 
+_KNOWN = tuple(dict.fromkeys(key for keys in USED.values() for key in keys if key not in SESSION_KEYS))
+
 
 def plan(shared: SharedConfig, name: str, *, strict_arns: bool = True) -> Plan:
     """
@@ -175,7 +177,6 @@ def unused(shared: SharedConfig, name: str, found: Plan) -> tuple[str, ...]:
         name: The profile.
         found: Its plan.
     """
-    known = dict.fromkeys(key for keys in USED.values() for key in keys if key not in SESSION_KEYS)
     sentences = []
     for part, section in _parts(shared, shared.profiles[name], found):
         used = USED[type(part)]
@@ -183,8 +184,8 @@ def unused(shared: SharedConfig, name: str, found: Plan) -> tuple[str, ...]:
             used += USED[KeysPlan]
         sentences += [
             f"{section.where(key)} has no effect, since the credentials of this profile come from {used[0]}"
-            for key in known
-            if key not in used and section.get(key) is not None
+            for key in _KNOWN
+            if key in section.values and key not in used and section.get(key) is not None
         ]
     return tuple(sentences)
 
@@ -306,7 +307,7 @@ def _sso(shared: SharedConfig, section: Section, place: InProfile) -> SSOPlan:
             problem = section.fault("names an sso-session that does not exist", "sso_session")
             raise InvalidConfigFile(shared.lacks(problem, "sso-session", session_name))
         for key in session.values:
-            if section.get(key) not in (None, session.get(key)):
+            if key in section.values and section.get(key) not in (None, session.get(key)):
                 raise InvalidConfigFile(section.fault(f"contradicts {session.where(key)}", key))
         settings = session
     return SSOPlan(
@@ -362,7 +363,7 @@ def _needed(section: Section, key: str, *, because: str) -> str:
 
 
 def _text(section: Section, key: str) -> str | None:
-    text = _line(section, key)
+    text = _line(section, key) if key in section.values else None
     return None if text is None else str(text)
 
 
@@ -374,7 +375,7 @@ def _line(section: Section, key: str) -> Secret | None:
         InvalidConfigFile: The value continues on other lines. As part of a secret or a name, such lines would only
             become a refusal by the service.
     """
-    text = section.get(key)
+    text = section.get(key) if key in section.values else None
     if text is not None and "\n" in text:
         raise InvalidConfigFile(section.fault("must stand on one line", key))
     return text

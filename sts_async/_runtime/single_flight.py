@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from ..errors import ClientClosedError, DeadlineExceeded, STSError
@@ -104,7 +105,7 @@ class _Flight(Generic[T]):
 
     async def wait(self) -> T:
         """Return what the work returned, or raise what it raised, as a new exception for each who waits."""
-        if not self.over:
+        if self.late is None and not self.task.done():
             waiter = asyncio.get_running_loop().create_future()
             self.waiting[waiter] = None
             try:
@@ -163,12 +164,13 @@ class SingleFlight(Generic[T]):
                 flight.end_after(seconds, self._late)
             self._under_way[place] = flight
             tasks._flights.add(flight)
-            flight.task.add_done_callback(lambda _: self._forget(place, flight))
-            for ended in [other for other in list(self._under_way) if other[0].is_closed()]:
-                self._forget(ended, self._under_way[ended])
+            flight.task.add_done_callback(partial(self._forget, place, flight))
+            for other in list(self._under_way):
+                if other[0].is_closed():
+                    self._forget(other, self._under_way[other])
         return flight
 
-    def _forget(self, place: tuple[asyncio.AbstractEventLoop, object], flight: _Flight[T]) -> None:
+    def _forget(self, place: tuple[asyncio.AbstractEventLoop, object], flight: _Flight[T], task: object = None) -> None:
         flight.begun_by._flights.discard(flight)
         if self._under_way.get(place) is flight:
             del self._under_way[place]

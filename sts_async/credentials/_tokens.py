@@ -226,7 +226,9 @@ def _check_is_of(wanted: str | None, document: Mapping[str, Any], name: str, *, 
 
 
 def _differs(found: object, wanted: str) -> bool:
-    return found is not None and (not isinstance(found, str) or _bare(found) != _bare(wanted))
+    if found is None or found == wanted:
+        return False
+    return not isinstance(found, str) or _bare(found) != _bare(wanted)
 
 
 def _bare(text: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from .._config.sections import quotes_remark
 from .._protocol.arns import is_account_id
 from .._protocol.timestamps import timestamp
-from .._shape.secret import HiddenMapping, Unpicklable, redact
+from .._shape.secret import HiddenMapping, Unpicklable
 from ..errors import CredentialsError, CredentialsExpired, CredentialsNotFound
 from ..protocols import ProviderContext
 from ..shapes import Credentials
@@ -54,8 +54,9 @@ class EnvironmentProvider(Unpicklable):
         """
         credentials = self._unchanged()
         if credentials is None:
-            seen = tuple(redact(self._environ.get(name)) for name in VARIABLES)
-            credentials = _read(*(redact((value or "").strip() or None) for value in seen))
+            seen = self._environ.secrets(VARIABLES)
+            nothing = seen.count(None) == len(seen)  # the usual case in a chain
+            credentials = _read(*(seen if nothing else map(_without_blanks, seen)))
             self._last = seen, credentials  # the same object while the variables stand, for its signer
         if has_ended(credentials, context):
             raise CredentialsExpired(
@@ -67,10 +68,14 @@ class EnvironmentProvider(Unpicklable):
     def _unchanged(self) -> Credentials | None:
         """Return the last credentials while the variables stand. Apart, so that no frame that raises has their text."""
         last = self._last
-        return last[1] if last is not None and last[0] == tuple(map(self._environ.get, VARIABLES)) else None
+        return last[1] if last is not None and last[0] == self._environ.secrets(VARIABLES) else None
 
     def __repr__(self) -> str:
         return "EnvironmentProvider()"
+
+
+def _without_blanks(value: str | None) -> str | None:
+    return (value or "").strip() or None
 
 
 def _read(

@@ -69,7 +69,8 @@ class Calls(Protocol):
 
         Source: STS API Reference, AssumeRole.
         """
-        token_code = redact(token_code)
+        if token_code is not None:
+            token_code = redact(token_code)
         request = shapes.AssumeRoleRequest(
             role_arn=role_arn,
             role_session_name=role_session_name,
@@ -374,7 +375,8 @@ class Calls(Protocol):
 
         Source: STS API Reference, GetSessionToken.
         """
-        token_code = redact(token_code)
+        if token_code is not None:
+            token_code = redact(token_code)
         request = shapes.GetSessionTokenRequest(
             duration_seconds=duration_seconds,
             serial_number=serial_number,

@@ -6,7 +6,7 @@ that, and they walk through every `Mapping`, ``dict`` and sequence. So a part of
 holds the environment or a document is no mapping at run time.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
@@ -147,7 +147,8 @@ _PLAIN = (
 def _hides_its_parts(cls: S) -> S:
     """Have the methods that *cls* inherits from ``str`` or ``bytes`` return hidden text and bytes."""
     base = cls.__base__
-    for names, hide in ((_ONE, partial(base.__new__, cls)), (_SEVERAL, _each_hidden), (_OTHER, cover)):
+    hide_one = partial(base.__new__, cls)
+    for names, hide in ((_ONE, hide_one), (_SEVERAL, partial(_each_hidden, hide_one)), (_OTHER, cover)):
         for name in names:
             if hasattr(base, name) and name not in vars(cls):
                 setattr(cls, name, _hiding(getattr(base, name), hide))
@@ -166,12 +167,12 @@ def _hiding(method: Callable[..., Any], hide: Callable[[Any], Any]) -> Callable[
     return hidden
 
 
-def _each_hidden(parts: Any) -> Any:
-    return type(parts)(map(cover, parts))
+def _each_hidden(hide: Callable[[Any], Any], parts: Any) -> Any:
+    return type(parts)(map(hide, parts))
 
 
 def _all_hidden(found: Any) -> Any:
-    return _each_hidden(found) if isinstance(found, list | tuple) else cover(found)
+    return _each_hidden(cover, found) if isinstance(found, list | tuple) else cover(found)
 
 
 @_hides_its_parts
@@ -231,11 +232,13 @@ class HiddenDocument(_Document):
         }
 
     def __getitem__(self, name: str) -> Any:
-        return _hidden(self._members[name])
+        member = self._members[name]
+        return str.__new__(Secret, member) if isinstance(member, str) else _hidden(member)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the member *name*, or *default*: text as a `Secret`, an object as a `HiddenDocument`."""
-        return _hidden(self._members.get(name, default))
+        member = self._members.get(name, default)
+        return str.__new__(Secret, member) if isinstance(member, str) else _hidden(member)
 
     def __contains__(self, name: object) -> bool:
         return name in self._members
@@ -263,7 +266,7 @@ class HiddenDocument(_Document):
 
 
 def _hidden(value: Any) -> Any:
-    return HiddenDocument(value) if isinstance(value, dict) else cover(value)
+    return HiddenDocument(value) if isinstance(value, dict) else value if value is None else cover(value)
 
 
 class HiddenMapping(_Text):
@@ -285,6 +288,11 @@ class HiddenMapping(_Text):
     def get(self, name: str, default: Any = None) -> Any:
         """Return what is there under *name*, or *default*."""
         return self._hidden.get(name, default)
+
+    def secrets(self, names: Iterable[str]) -> tuple[Secret | None, ...]:
+        """Return what is there under each name, as a `Secret`, or None where nothing is."""
+        found = map(self._hidden.get, names)
+        return tuple([value if value is None else Secret(value) for value in found])
 
     def __contains__(self, name: object) -> bool:
         return name in self._hidden

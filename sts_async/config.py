@@ -9,6 +9,7 @@ import attrs
 
 from ._config.options import (
     ADDRESS,
+    ANY_REGION,
     APP_ID,
     DNS_CACHE_TTL,
     FLAG,
@@ -186,7 +187,7 @@ class Config:
     profile: str | None = option(TEXT, variables=("AWS_PROFILE", "AWS_DEFAULT_PROFILE"))
     config_file: str | None = option(TEXT, variables=("AWS_CONFIG_FILE",))
     credentials_file: str | None = option(TEXT, variables=("AWS_SHARED_CREDENTIALS_FILE",))
-    region: str | None = option(TEXT, variables=("AWS_REGION", "AWS_DEFAULT_REGION"), key="region")
+    region: str | None = option(ANY_REGION, variables=("AWS_REGION", "AWS_DEFAULT_REGION"), key="region")
     endpoint_url: str | None = option(TEXT, variables=("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"), key="endpoint_url")
     ignore_configured_endpoint_urls: bool | None = option(
         FLAG,

@@ -1,21 +1,22 @@
 """What an option may be, where it may come from, and how its text is read. No message quotes a value."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from inspect import iscoroutinefunction
 from ipaddress import ip_address
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
-from .._protocol.endpoints import is_region
+from .._protocol.endpoints import REGION_RULE, is_region
 from .._protocol.headers import TCHAR
 from .._protocol.proxies import PROXY_RULE, is_proxy
 from .._shape.arguments import is_seconds, is_whole
-from .._shape.secret import TAKEN, Secret, redact, redact_userinfo
-from ..errors import ConfigurationError
+from .._shape.secret import TAKEN, Secret, attempt, redact, redact_userinfo
+from ..errors import ConfigurationError, InvalidRegion
+from .sections import Section, in_quotes, quotes_remark, with_remark
 
 _HEADER_WORD = rf"{TCHAR}{{1,50}}"
 _PRODUCTS = rf"(?=.{{1,128}}\Z){TCHAR}+(?:[ /]{TCHAR}+)*"  # Source: RFC 9110, 10.1.5
@@ -49,6 +50,9 @@ class Kind:
         repair: For a cosmetic option, that others may have set for another program: returns the value that a text is
             read as when it stands for none.
         repaired: What is done then, in words.
+        unquoted: Whether a text in quotes is refused: they would be a part of the value.
+        problem: What is wrong with a text that stands for no value; empty for: it must be what *rule* says.
+        error: Class of the error for such a text.
     """
 
     rule: str
@@ -57,6 +61,9 @@ class Kind:
     secret: bool = False
     repair: Callable[[str], Any] | None = None
     repaired: str = ""
+    unquoted: bool = False
+    problem: str = ""
+    error: type[ConfigurationError] = ConfigurationError
 
 
 def _word(text: str) -> str:
@@ -100,6 +107,12 @@ def _text(text: str) -> str:
     return redact_userinfo(str(text))  # type: ignore[no-any-return]  # of a profile it is a `Secret`
 
 
+def _region(text: str) -> str:
+    if not is_region(text):
+        raise ValueError
+    return _text(text)
+
+
 def _flag(text: str) -> bool:
     return FLAG_WORDS[text.lower()]
 
@@ -125,7 +138,15 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
-TEXT = Kind("text", lambda value: isinstance(value, str), _text)
+TEXT = Kind("text", lambda value: isinstance(value, str), _text, unquoted=True)
+# Given in code, a region is checked by the client.
+ANY_REGION = Kind(
+    "text",
+    lambda value: isinstance(value, str),
+    _region,
+    problem=f"is not a region: {REGION_RULE}",
+    error=InvalidRegion,
+)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool), _flag)
 OPPOSITE_FLAG = Kind("true or false", lambda value: isinstance(value, bool), _opposite)  # its text says the opposite
 HOSTS = Kind("text", lambda value: isinstance(value, str), str)  # an entry that makes no sense holds no host
@@ -183,6 +204,33 @@ def one_of(*words: str) -> Kind:
     )
 
 
+class Text(NamedTuple):
+    """
+    The text of an option.
+
+    Attributes:
+        text: The text.
+        origin: In words where it stands.
+        remark: How it may differ from what its writer meant; empty if nothing indicates that.
+    """
+
+    text: str
+    origin: str
+    remark: str = ""
+
+    @classmethod
+    def from_variable(cls, variable: str, environ: Mapping[str, str]) -> "Text | None":
+        """Return the text of an environment variable, or None if it is unset or blank."""
+        text = environ.get(variable, "").strip()
+        return cls(text, variable, quotes_remark(text)) if text else None
+
+    @classmethod
+    def from_section(cls, section: Section, key: str) -> "Text | None":
+        """Return the text of a key, or None if it is unset or blank."""
+        text = section.get(key)
+        return None if text is None else cls(text, section.where(key), section.remark(key) or quotes_remark(text))
+
+
 @attrs.frozen(kw_only=True)
 class Option:
     """
@@ -209,6 +257,16 @@ class Option:
         """Say whether *value* can be given in code."""
         return self.kind.accepts(value) or (value is None and self.optional)
 
+    def texts(self, environ: Mapping[str, str], sections: Iterable[Section]) -> Iterator[Text]:
+        """Yield the texts of its variables, and then of its key in each section. The first one counts."""
+        for variable in self.variables:
+            if said := Text.from_variable(variable, environ):
+                yield said
+        if self.key is not None:
+            for section in sections:
+                if said := Text.from_section(section, self.key):
+                    yield said
+
     def read(self, text: str, *, origin: str, remark: str = "") -> Any:
         """
         Return the value that *text* stands for, or is read as.
@@ -221,13 +279,15 @@ class Option:
         Raises:
             ConfigurationError: It stands for none; the message says *origin*, the rule and *remark*.
         """
-        try:
-            return self.kind.parse(text)
-        except (ValueError, KeyError):
-            pass
-        if self.kind.repair is not None:
-            return self.kind.repair(text)
-        raise ConfigurationError(f"{origin} must be {self.kind.rule}" + (f"; {remark}" if remark else ""))
+        kind = self.kind
+        problem = kind.problem or f"must be {kind.rule}"
+        if kind.unquoted and in_quotes(text):
+            problem = "must not stand in quotes"
+        elif (found := attempt((ValueError, KeyError), kind.parse, text)) is not None:
+            return found
+        elif kind.repair is not None:
+            return kind.repair(text)
+        raise kind.error(with_remark(f"{origin} {problem}", remark))
 
 
 def known(

@@ -9,14 +9,12 @@ place, such as a profile that is missing or a file that is broken, is the fault 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .._protocol.endpoints import REGION_RULE, is_region
 from .._shape.secret import redact, redact_userinfo
 from .._wording import option_names
 from .._wording.option_names import GIVEN
-from ..errors import ConfigurationError, InvalidConfigFile, InvalidRegion
-from .options import DESTINATION, TEXT, TRUST, Option
+from ..errors import ConfigurationError, InvalidConfigFile
+from .options import DESTINATION, TRUST, Option, Text
 from .profile_grammar import Section, SharedConfig
-from .sections import in_quotes, quotes_remark, with_remark
 from .services import STS, ProfileSettings, configured_url
 
 DEFAULT_PROFILE = "default"
@@ -158,8 +156,6 @@ def resolve(
             _read(found, name, known, environ, section)
     if given["endpoint_url"] is None:
         _choose_endpoint_url(found, options["endpoint_url"], environ, shared, section)
-    if given["region"] is None:
-        _check_region(found, section)
     if defaulted and not {"region", "endpoint_url"} & found.faults.keys():  # else an error says it
         found.warnings.append(f"{place}; defaults apply for: {', '.join(defaulted)}")
     return found
@@ -193,25 +189,14 @@ def _is_set(known: Option, environ: Mapping[str, str]) -> bool:
 def _read(found: Resolution, name: str, known: Option, environ: Mapping[str, str], section: Section | None) -> None:
     """Read an option that is not given in code from the first variable that is set, or from the profile."""
     found.values[name], found.origins[name] = known.default, DEFAULT
-    text, origin = next(
-        ((environ[variable], variable) for variable in known.variables if variable in environ), (None, "")
-    )
-    if text is None and section is not None and known.key is not None:
-        text, origin = section.get(known.key), section.where(known.key)
-    if text is not None:
-        remark = _remark(section, known.key, origin=origin) or quotes_remark(text)
-        _take(found, name, known, text, origin=origin, remark=remark)
+    said = next(known.texts(environ, [] if section is None else [section]), None)
+    if said is not None:
+        _take(found, name, known, said)
 
 
-def _remark(section: Section | None, key: str | None, *, origin: str) -> str:
-    """Return what there is to say of the text of a key, if that is where a value comes from."""
-    return section.remark(key) if section is not None and key is not None and origin == section.where(key) else ""
-
-
-def _take(found: Resolution, name: str, known: Option, text: str, *, origin: str, remark: str) -> None:
+def _take(found: Resolution, name: str, known: Option, said: Text) -> None:
+    text, origin, remark = said
     try:
-        if known.kind is TEXT and name != "region" and in_quotes(str.__str__(text)):  # a region has rules of its own
-            raise ConfigurationError(with_remark(f"{origin} must not stand in quotes", remark))
         value = known.read(text, origin=origin, remark=remark)
     except ConfigurationError as error:
         found.values[name], found.origins[name] = known.default, FAULTY
@@ -245,13 +230,4 @@ def _choose_endpoint_url(
         return
     if url is not None:
         found.faults.pop(name, None)  # of the endpoint of all services, which is not used
-        _take(found, name, known, url.value, origin=url.origin, remark=url.remark or quotes_remark(url.value))
-
-
-def _check_region(found: Resolution, section: Section | None) -> None:
-    region, origin = found.values["region"], found.origins["region"]
-    if region is not None and not is_region(region):
-        found.values["region"], found.origins["region"] = None, FAULTY
-        problem = f"{origin} is not a region: {REGION_RULE}"
-        remark = _remark(section, "region", origin=origin) or quotes_remark(region)
-        found.faults["region"] = InvalidRegion(with_remark(problem, remark))
+        _take(found, name, known, url)

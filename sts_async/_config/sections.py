@@ -279,12 +279,13 @@ def with_remark(problem: str, remark: str) -> str:
 
 def in_quotes(text: str) -> bool:
     """Return whether a value stands in quotes, which are part of it."""
+    text = str.__str__(text)
     return len(text) > 1 and text[0] in "'\"" and text[0] == text[-1] and text[0] not in text[1:-1]
 
 
 def quotes_remark(text: str) -> str:
     """Return what to remark on a value that stands in quotes; empty when it does not."""
-    return "quotes are part of a value: write it without them" if in_quotes(str.__str__(text)) else ""
+    return "quotes are part of a value: write it without them" if in_quotes(text) else ""
 
 
 def named(lines: Sequence[Ignored]) -> str:

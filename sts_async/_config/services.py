@@ -17,8 +17,8 @@ import attrs
 
 from .._protocol.endpoints import IGNORE, check_region, partition_of, regional_host, resolve
 from .._shape.secret import HiddenMapping, redact_userinfo
-from .options import Option
-from .sections import Section, SharedConfig, service_value
+from .options import Option, Text
+from .sections import Section, SharedConfig, quotes_remark, service_value
 
 ANY_URL = "AWS_ENDPOINT_URL"  # of every service that has no variable of its own
 URL_KEY = "endpoint_url"
@@ -72,15 +72,13 @@ class Found(NamedTuple):
     The value of a setting.
 
     Attributes:
-        value: The value; of a URL, its text.
+        value: The value.
         origin: In words where it stands.
-        remark: How the text has come about, where that may not be as its writer meant it.
         check: Raises why the value could not be read; None where it could.
     """
 
     value: Any
     origin: str
-    remark: str = ""
     check: Callable[[], None] | None = None
 
 
@@ -184,7 +182,7 @@ class InProfile:
 NO_PROFILE = InProfile()
 
 
-def configured_url(service: Service, environ: Mapping[str, str], profiles: Sequence[ProfileSettings]) -> Found | None:
+def configured_url(service: Service, environ: Mapping[str, str], profiles: Sequence[ProfileSettings]) -> Text | None:
     """
     Return the text of the URL that environment or profile have for a service, or None.
 
@@ -195,19 +193,16 @@ def configured_url(service: Service, environ: Mapping[str, str], profiles: Seque
         InvalidConfigFile: The search comes to a profile whose services section is missing.
     """
     for variable in (service.variable, ANY_URL):
-        if text := environ.get(variable, "").strip():
-            return Found(redact_userinfo(text), variable)
+        if said := Text.from_variable(variable, environ):
+            return said._replace(text=redact_userinfo(said.text))
     for profile in profiles:
         section = profile.section
         value = service_value(profile.shared, section, service=service.name, key=URL_KEY)
         if value is not None:
-            return Found(
-                value.text,
-                f"services of profile {section.name!r} ({value.file}, line {value.line})",
-                value.remark,
-            )
-        if own := section.get(URL_KEY):
-            return Found(own, section.where(URL_KEY), section.remark(URL_KEY))
+            origin = f"services of profile {section.name!r} ({value.file}, line {value.line})"
+            return Text(value.text, origin, value.remark or quotes_remark(value.text))
+        if said := Text.from_section(section, URL_KEY):
+            return said
     return None
 
 
@@ -247,13 +242,8 @@ class Settings:
             if name in given:
                 yield given[name]
         known = self.options[name]
-        for variable in known.variables:
-            if text := self.environ.get(variable, "").strip():
-                yield Found(known.read(text, origin=variable), variable)
-        for profile in self.profiles:
-            if text := profile.section.get(known.key or name):
-                where = profile.section.where(known.key)
-                yield Found(known.read(text, origin=where), where)
+        for text, origin, remark in known.texts(self.environ, [profile.section for profile in self.profiles]):
+            yield Found(known.read(text, origin=origin, remark=remark), origin)
         if name in self.otherwise:
             yield self.otherwise[name]
 
@@ -283,7 +273,7 @@ def locate(service: Service, *, region: str, settings: Settings) -> Location:
     if url is not None:
         found = resolve(
             region=None,
-            endpoint_url=url.value,
+            endpoint_url=url.text,
             use_fips=fips.value,
             use_dualstack=dualstack.value,
             allow_http=settings.allow_http,

@@ -15,6 +15,7 @@ from botocore.loaders import Loader
 from protocol.test_endpoints import REFUSED_REGIONS, REGIONS
 
 from sts_async._config import services
+from sts_async._config.options import Text
 from sts_async._config.profile_grammar import Section, SharedConfig, parse
 from sts_async._config.services import (
     OIDC,
@@ -162,7 +163,7 @@ def asked_of_us(service: Service, environ: Mapping[str, str], text: str) -> str 
         found = configured_url(service, environ, [settings_of(text)])
     except InvalidConfigFile:
         return "refused"
-    return None if found is None else str.__str__(found.value)
+    return None if found is None else str.__str__(found.text)
 
 
 @pytest.mark.parametrize("service", BY_NAME)
@@ -194,7 +195,7 @@ def test_a_url_says_where_it_stands() -> None:
         ({}, services_section, "services of profile 'x' (config, line 5)"),
         ({}, f"{PROFILE}endpoint_url = https://a\n", "profile 'x', key endpoint_url (config, line 2)"),
     ):
-        assert configured_url(PORTAL, environ, [settings_of(text)]) == Found("https://a", origin)
+        assert configured_url(PORTAL, environ, [settings_of(text)]) == Text("https://a", origin)
 
 
 # -- All settings together ------------------------------------------------------------------------------------------
@@ -409,3 +410,14 @@ def test_a_profile_that_says_the_same_of_services_has_not_changed() -> None:
     assert place(services_section) != place(services_section.replace("//a", "//b"))
     assert place("use_fips_endpoint = true\n") != place("use_fips_endpoint = false\n")
     assert place("", "y").name == "y"
+
+
+@pytest.mark.parametrize("name", ["use_fips_endpoint", "use_dualstack_endpoint", "ignore_configured_endpoint_urls"])
+def test_a_switch_in_quotes_is_refused_with_what_to_write(name: str) -> None:
+    """C8: for a source of credentials, as for the client itself."""
+    known = OPTIONS[name]
+    in_profile = settings_of(f"{PROFILE}{known.key} = 'true'\n")
+    for environ, profiles in (({known.variables[0]: '"true"'}, []), ({}, [in_profile])):
+        settings = Settings(options=OPTIONS, given=[], environ=HiddenMapping(environ), profiles=profiles)
+        with pytest.raises(ConfigurationError, match="must be true or false; quotes are part of a value: write it"):
+            settings.switch(name)

@@ -1,8 +1,8 @@
 """
 The API: one coroutine for each operation of STS, in the order of `operations`.
 
-Each makes its request shape and sends it; `_engine.loop` does the rest. Secret arguments are deleted before the await,
-so that a traceback that shows local variables does not show them. A test holds the signatures against the shapes.
+Each makes its request shape and sends it; `_engine.loop` does the rest. Secret arguments are hidden first, so that
+a traceback that shows local variables does not show them. A test holds the signatures against the shapes.
 """
 
 from collections.abc import Collection, Coroutine
@@ -10,6 +10,7 @@ from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeVar
 
 from . import shapes
+from ._shape.secret import redact
 
 R = TypeVar("R", bound=shapes.Response)
 
@@ -68,6 +69,7 @@ class Calls(Protocol):
 
         Source: STS API Reference, AssumeRole.
         """
+        token_code = redact(token_code)
         request = shapes.AssumeRoleRequest(
             role_arn=role_arn,
             role_session_name=role_session_name,
@@ -83,7 +85,6 @@ class Calls(Protocol):
             provided_contexts=provided_contexts,
             minimum_session_token_size=minimum_session_token_size,
         )
-        del token_code
         return await self.send(request)
 
     async def assume_role_with_saml(
@@ -120,6 +121,7 @@ class Calls(Protocol):
 
         Source: STS API Reference, AssumeRoleWithSAML.
         """
+        saml_assertion = redact(saml_assertion)
         request = shapes.AssumeRoleWithSAMLRequest(
             role_arn=role_arn,
             principal_arn=principal_arn,
@@ -129,7 +131,6 @@ class Calls(Protocol):
             duration_seconds=duration_seconds,
             minimum_session_token_size=minimum_session_token_size,
         )
-        del saml_assertion
         return await self.send(request)
 
     async def assume_role_with_web_identity(
@@ -168,6 +169,7 @@ class Calls(Protocol):
 
         Source: STS API Reference, AssumeRoleWithWebIdentity.
         """
+        web_identity_token = redact(web_identity_token)
         request = shapes.AssumeRoleWithWebIdentityRequest(
             role_arn=role_arn,
             role_session_name=role_session_name,
@@ -178,7 +180,6 @@ class Calls(Protocol):
             duration_seconds=duration_seconds,
             minimum_session_token_size=minimum_session_token_size,
         )
-        del web_identity_token
         return await self.send(request)
 
     async def assume_root(
@@ -228,8 +229,8 @@ class Calls(Protocol):
 
         Source: STS API Reference, DecodeAuthorizationMessage.
         """
+        encoded_message = redact(encoded_message)
         request = shapes.DecodeAuthorizationMessageRequest(encoded_message=encoded_message)
-        del encoded_message
         return await self.send(request)
 
     async def get_access_key_info(self, *, access_key_id: str) -> shapes.GetAccessKeyInfoResponse:
@@ -265,8 +266,8 @@ class Calls(Protocol):
 
         Source: STS API Reference, GetDelegatedAccessToken.
         """
+        trade_in_token = redact(trade_in_token)
         request = shapes.GetDelegatedAccessTokenRequest(trade_in_token=trade_in_token)
-        del trade_in_token
         return await self.send(request)
 
     async def get_federation_token(
@@ -373,13 +374,13 @@ class Calls(Protocol):
 
         Source: STS API Reference, GetSessionToken.
         """
+        token_code = redact(token_code)
         request = shapes.GetSessionTokenRequest(
             duration_seconds=duration_seconds,
             serial_number=serial_number,
             token_code=token_code,
             minimum_session_token_size=minimum_session_token_size,
         )
-        del token_code
         return await self.send(request)
 
     async def get_web_identity_token(

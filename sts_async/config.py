@@ -365,8 +365,8 @@ class Config:
             InvalidConfigFile: A shared file cannot be read, or there is no profile of a name that was given.
             ConfigurationError: A variable or a key of the profile has a value that its option cannot have.
         """
+        environ = None if environ is None else HiddenMapping(environ)
         here = SettingsSources(self, environ)
-        del environ  # it has keys in it, and a traceback that shows local variables must not
         found = await here.look()
         if found.place is not None:
             raise found.place

@@ -96,8 +96,8 @@ def parse(text: str, *, file: str, kind: Kind) -> SharedConfig:
     Raises:
         InvalidConfigFile: It breaks the grammar, or is larger than 1 MiB, 50,000 lines, or 10,000 profiles.
     """
-    outcome = _Reader(file=file, kind=kind).read(Secret(text))
-    del text
+    text = Secret(text)
+    outcome = _Reader(file=file, kind=kind).read(text)
     if isinstance(outcome, str):
         raise InvalidConfigFile(outcome)
     return outcome

@@ -48,13 +48,17 @@ class Proxy:
             ConfigurationError: *url* is not one. The message does not quote it.
         """
         url = redact(url)
-        found = re.fullmatch(_PROXY_URL, url)
-        scheme, user, rest = ("", None, "") if found is None else (found[1], redact(found[2]), found[3])
-        del found  # it shows the whole URL in tracebacks
+        scheme, user, rest = _parts(url)
         place = parse_http_url(f"{scheme or 'http'}://{rest}", what="a proxy")
         if place.target != "/":
             raise ConfigurationError("a proxy must be a host and a port, without a path")
         return cls(url=place.url, authority=place.authority, authorization=_basic(user) if user else None)
+
+
+def _parts(url: str) -> tuple[str, Secret | None, str]:
+    """Return scheme, login and the rest of a URL; empty if it is none. In a frame of its own: a match shows the URL."""
+    found = re.fullmatch(_PROXY_URL, url)
+    return ("", None, "") if found is None else (found[1], redact(found[2]), found[3])
 
 
 def _basic(user: Secret) -> Secret:

@@ -93,15 +93,18 @@ async def exchange(
     """
     retries = StandardRetries(max_attempts=ATTEMPTS)
     attempt = 0
-    failure: STSError
-    why: STSError | None
     while True:
         attempt += 1
         prepared = request if prepare is None else await prepare(request)
         try:
             response = await context.send(attrs.evolve(prepared, timeout=REQUEST_SECONDS))
         except TransportError as error:
-            failure = why = error
+            delay = _pause(retries, error, context, attempt=attempt)
+            if delay is None:
+                error.attempts = attempt
+                if hint and isinstance(error, ConnectError):
+                    error.args = (f"{error}; {hint}",)
+                raise
         else:
             if is_redirect(response.status):
                 host = refusal(response, Redaction(prepared))
@@ -109,14 +112,21 @@ async def exchange(
             refused = Refusal.from_response(response, sent=prepared) if response.status >= 400 else None
             if refused is None or not (why := _passing(refused)):
                 return response
-            failure = CredentialsError(f"{who} answered {refused}, {attempt} times")
-        delay = retries.after_failure(why, scope="", attempt=attempt, now=context.monotonic(), jitter=context.jitter())
-        if delay is None:
-            failure.attempts = attempt
-            if hint and isinstance(failure, ConnectError):
-                failure.args = (f"{failure}; {hint}",)
-            raise failure
+            delay = _pause(retries, why, context, attempt=attempt)
+            if delay is None:
+                raise _given_up(f"{who} answered {refused}, {attempt} times", attempts=attempt)
         await context.sleep(delay)
+
+
+def _pause(retries: StandardRetries, why: STSError, context: ProviderContext, *, attempt: int) -> float | None:
+    """Return how many seconds to wait before the next attempt, or None for no further attempt."""
+    return retries.after_failure(why, scope="", attempt=attempt, now=context.monotonic(), jitter=context.jitter())
+
+
+def _given_up(text: str, *, attempts: int) -> CredentialsError:
+    error = CredentialsError(text)
+    error.attempts = attempts
+    return error
 
 
 def _passing(refusal: Refusal) -> ServiceError | None:

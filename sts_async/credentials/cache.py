@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
-from .._runtime.outcome import copy_without_traceback
+from .._runtime.outcome import Outcome, copy_without_traceback
 from .._shape.arguments import check_arguments, not_credentials
 from .._shape.secret import Unpicklable, kind_of, without_data
 from ..errors import ConfigurationError, CredentialsError, CredentialsExpired, STSError
@@ -156,8 +156,6 @@ class RefreshingProvider(Unpicklable):
         return remembered
 
     async def _refresh(self, context: ProviderContext, cache: Cache) -> Credentials:
-        failure: STSError
-        raised: BaseException
         begun, before = context.monotonic(), cache.held
         seconds = self._bound(cache)
         limit = asyncio.timeout(seconds)
@@ -179,32 +177,33 @@ class RefreshingProvider(Unpicklable):
             )
             return credentials
         except STSError as error:
-            failure = raised = error
+            outcome, failure = _failed(error)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            failure = raised = CredentialsError(f"{self.name} cancelled its own fetch")
+            outcome, failure = _failed(CredentialsError(f"{self.name} cancelled its own fetch"))
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 - of a source of the program's own
             if seconds is not None and limit.expired():
-                failure = raised = self._late(seconds)
+                outcome, failure = _failed(self._late(seconds))
             else:
-                failure, raised = CredentialsError(f"{self.name} failed with {type(error).__name__}"), error
+                told = CredentialsError(f"{self.name} failed with {type(error).__name__}")
+                outcome, failure = _failed(told, raised=error)
         _check_wanted()
         now, before = _now(context), cache.held  # what is held may have been refused meanwhile
         schedule = cache.schedule or self.schedule
         held = cache.held = _schedule.after_failure(
-            before, copy_without_traceback(failure), now=now, jitter=context.jitter(), schedule=schedule
+            before, failure, now=now, jitter=context.jitter(), schedule=schedule
         )
         if held.credentials is None:
-            raise raised
+            return outcome.unwrap()
         changed = held.health is not before.health
         if changed:
             log.warning("%s: %s: %s", self.name, _told(held.health, held.credentials), failure)
         if not _schedule.keeps_serving(held, failure, now=now, schedule=schedule):
-            raise raised
+            return outcome.unwrap()
         context.notify(
             CredentialsRefreshFailed(
                 source=self.name,
@@ -300,6 +299,11 @@ def _told(health: Health, credentials: Credentials) -> str:
         case Health.ENDED:
             return f"credential refresh failed; still serving the cached credentials, which expired at {at}"
     return f"credential refresh failed; no longer serving the cached credentials, which {end}"
+
+
+def _failed(error: STSError, *, raised: BaseException | None = None) -> tuple[Outcome[Credentials], STSError]:
+    """Return what to raise, *raised* or else *error*, and a copy of *error* to keep, which has no frames."""
+    return Outcome(error=raised or error), copy_without_traceback(error)
 
 
 def _check_wanted() -> None:

@@ -6,6 +6,7 @@ Source: Amazon EC2 User Guide, "Use the Instance Metadata Service to access inst
 
 import re
 from datetime import timedelta
+from functools import partial
 
 import attrs
 
@@ -14,9 +15,9 @@ from .._protocol.http_errors import is_transient, readable_code, refusal
 from .._protocol.http_messages import HttpRequest, HttpResponse
 from .._protocol.json_documents import Names, read_credentials, read_object
 from .._protocol.redaction import Redaction
-from .._runtime.outcome import copy_without_traceback
+from .._runtime.outcome import Outcome, copy_without_traceback
 from .._shape.arguments import check_flag, check_seconds, check_whole, in_seconds
-from .._shape.secret import Secret, SecretBytes, redact_userinfo
+from .._shape.secret import Secret, redact_userinfo
 from .._wording.option_names import option, setting
 from ..config import OPTIONS, Config
 from ..errors import (
@@ -205,16 +206,13 @@ class IMDSProvider(RefreshingProvider):
         if self._version_1:
             return None
         asked_at = context.monotonic()
-        failure: TransportError | None = None
-        response = HttpResponse(0, {}, SecretBytes())
-        try:
-            response = await self._send(context, "PUT", base + TOKEN_PATH, {TTL_HEADER: str(TOKEN_TTL)})
-        except TransportError as error:
-            failure = error
-        if failure is not None:
-            self._check_absence(base, failure)
+        ask = partial(self._send, context, "PUT", base + TOKEN_PATH, {TTL_HEADER: str(TOKEN_TTL)})
+        outcome = await Outcome.capture_async(ask, errors=TransportError)
+        if outcome.error is not None:
+            self._check_absence(base, outcome.error)
             self._version_1 = True
             return None
+        response = outcome.unwrap()
         if response.status in (403, 404, 405):
             if not self._v1_fallback:
                 raise CredentialsNotFound(
@@ -232,7 +230,7 @@ class IMDSProvider(RefreshingProvider):
         self._token = token
         return token
 
-    def _check_absence(self, base: str, failure: TransportError) -> None:
+    def _check_absence(self, base: str, failure: BaseException) -> None:
         """Raise what it means that no token came, unless version 1 may be tried."""
         if not isinstance(failure, ConnectError | AttemptTimeout):
             raise CredentialsError(f"{self.name}: no session token: {failure}")

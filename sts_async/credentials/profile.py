@@ -17,6 +17,7 @@ from .._config.resolution import ProfileName
 from .._protocol.endpoints import is_of_aws
 from .._runtime import files
 from .._runtime.defaults import FETCH_SECONDS
+from .._runtime.outcome import Outcome, copy_without_traceback
 from .._runtime.single_flight import SingleFlight
 from .._shape.secret import Unpicklable, without_data
 from ..config import Config, SettingsSources
@@ -134,7 +135,7 @@ class ProfileProvider(Unpicklable):
         except STSError as error:
             if before is None:
                 raise
-            failure = error
+            failure = copy_without_traceback(error)
         if str(failure) != self._complaint:
             self._complaint = str(failure)
             log.warning("%s: the files are invalid; their last valid contents stay in effect: %s", self.name, failure)
@@ -149,10 +150,8 @@ class ProfileProvider(Unpicklable):
         except (CredentialsNotFound, InvalidConfigFile) as error:
             if not unread:
                 raise
-            failure = type(error)(f"{error}{unread}")
-        if isinstance(failure, CredentialsNotFound):
-            failure.doubtful = bool(shared.doubtful)
-        raise failure
+            outcome: Outcome[Plan] = Outcome(error=_in_doubt(error, unread, doubtful=bool(shared.doubtful)))
+        return outcome.unwrap()
 
     def _mended(self) -> None:
         if self._complaint:
@@ -243,3 +242,11 @@ class ProfileProvider(Unpicklable):
 
     def __repr__(self) -> str:
         return f"ProfileProvider({self._profile!r})"
+
+
+def _in_doubt(error: CredentialsNotFound | InvalidConfigFile, unread: str, *, doubtful: bool) -> STSError:
+    """Return *error* with the files that cannot be read, which could say more."""
+    told = type(error)(f"{error}{unread}")
+    if isinstance(told, CredentialsNotFound):
+        told.doubtful = doubtful
+    return told

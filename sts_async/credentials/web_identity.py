@@ -23,7 +23,6 @@ from ..errors import (
     ExpiredTokenException,
     InvalidIdentityTokenException,
     ParamValidationError,
-    ServiceError,
 )
 from ..operations import ASSUME_ROLE_WITH_WEB_IDENTITY
 from ..protocols import ProviderContext
@@ -136,16 +135,15 @@ class WebIdentityProvider(IssuedProvider):
         try:
             return await self._issue(engine, web_identity_token=token)
         except (ExpiredTokenException, InvalidIdentityTokenException) as error:
-            failure: ServiceError = error
-        if self._file is not None:
-            newer = await self._read(context)
-            if newer != token:
-                return await self._issue(engine, web_identity_token=newer)
-            if not failure.retryable:  # which it is when STS could not fetch the key that verifies the token
-                failure.add_note(
-                    f"{str(self._file)!a} still holds the token that was refused: whoever writes it must renew it"
-                )
-        raise failure
+            newer = token if self._file is None else await self._read(context)
+            if newer == token:
+                # It is retryable if STS could not fetch the key that verifies the token.
+                if self._file is not None and not error.retryable:
+                    error.add_note(
+                        f"{str(self._file)!a} still holds the token that was refused: whoever writes it must renew it"
+                    )
+                raise
+        return await self._issue(engine, web_identity_token=newer)
 
     async def _read(self, context: ProviderContext) -> Secret:
         """Return the token of now."""

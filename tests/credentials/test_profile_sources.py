@@ -305,12 +305,12 @@ async def test_an_error_of_a_token_file_says_that_a_comment_has_cut_its_path(
 
 async def test_an_option_that_goes_on_in_another_line_says_so(profile: Profile, tmp_path: Path) -> None:
     """C8: "must be text" says nothing to someone who sees text."""
-    profile("[default]\nregion = eu-west-1\n  output = json\n")
+    profile("[default]\nca_bundle = /ca.pem\n  output = json\n")
     with pytest.raises(ConfigurationError) as caught:
         await Config().resolve({"HOME": str(tmp_path)})
 
     assert str(caught.value) == (
-        f"profile 'default', key region ({tmp_path}/.aws/config, line 2) must be text; the value has a line break, "
+        f"profile 'default', key ca_bundle ({tmp_path}/.aws/config, line 2) must be text; the value has a line break, "
         "since indented lines up to line 3 continue it: a setting of its own begins without blanks"
     )
 

@@ -1,12 +1,12 @@
 """What an option may be, where it may come from, and how its text is read. No message quotes a value."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from inspect import iscoroutinefunction
 from ipaddress import ip_address
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -16,7 +16,7 @@ from .._protocol.proxies import PROXY_RULE, is_proxy
 from .._shape.arguments import is_seconds, is_whole
 from .._shape.secret import TAKEN, Secret, attempt, redact, redact_userinfo
 from ..errors import ConfigurationError, InvalidRegion
-from .sections import in_quotes, with_remark
+from .sections import Section, in_quotes, quotes_remark, with_remark
 
 _HEADER_WORD = rf"{TCHAR}{{1,50}}"
 _PRODUCTS = rf"(?=.{{1,128}}\Z){TCHAR}+(?:[ /]{TCHAR}+)*"  # Source: RFC 9110, 10.1.5
@@ -204,6 +204,33 @@ def one_of(*words: str) -> Kind:
     )
 
 
+class Text(NamedTuple):
+    """
+    The text of an option.
+
+    Attributes:
+        text: The text.
+        origin: In words where it stands.
+        remark: How it may differ from what its writer meant; empty if nothing indicates that.
+    """
+
+    text: str
+    origin: str
+    remark: str = ""
+
+    @classmethod
+    def from_variable(cls, variable: str, environ: Mapping[str, str]) -> "Text | None":
+        """Return the text of an environment variable, or None if it is unset or blank."""
+        text = environ.get(variable, "").strip()
+        return cls(text, variable, quotes_remark(text)) if text else None
+
+    @classmethod
+    def from_section(cls, section: Section, key: str) -> "Text | None":
+        """Return the text of a key, or None if it is unset or blank."""
+        text = section.get(key)
+        return None if text is None else cls(text, section.where(key), section.remark(key) or quotes_remark(text))
+
+
 @attrs.frozen(kw_only=True)
 class Option:
     """
@@ -229,6 +256,16 @@ class Option:
     def accepts(self, value: object) -> bool:
         """Say whether *value* can be given in code."""
         return self.kind.accepts(value) or (value is None and self.optional)
+
+    def texts(self, environ: Mapping[str, str], sections: Iterable[Section]) -> Iterator[Text]:
+        """Yield the texts of its variables, and then of its key in each section. The first one counts."""
+        for variable in self.variables:
+            if said := Text.from_variable(variable, environ):
+                yield said
+        if self.key is not None:
+            for section in sections:
+                if said := Text.from_section(section, self.key):
+                    yield said
 
     def read(self, text: str, *, origin: str, remark: str = "") -> Any:
         """

@@ -13,8 +13,7 @@ from .._shape.secret import redact, redact_userinfo
 from .._wording import option_names
 from .._wording.option_names import GIVEN
 from ..errors import ConfigurationError, InvalidConfigFile
-from .lookup import Text, texts
-from .options import DESTINATION, TRUST, Option
+from .options import DESTINATION, TRUST, Option, Text
 from .sections import Section, SharedConfig
 from .services import STS, ProfileSettings, configured_url
 
@@ -190,7 +189,7 @@ def _is_set(known: Option, environ: Mapping[str, str]) -> bool:
 def _read(found: Resolution, name: str, known: Option, environ: Mapping[str, str], section: Section | None) -> None:
     """Read an option that is not given in code from the first variable that is set, or from the profile."""
     found.values[name], found.origins[name] = known.default, DEFAULT
-    said = next(texts(known, environ, [] if section is None else [section]), None)
+    said = next(known.texts(environ, [] if section is None else [section]), None)
     if said is not None:
         _take(found, name, known, said)
 

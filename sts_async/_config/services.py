@@ -17,8 +17,7 @@ import attrs
 
 from .._protocol.endpoints import IGNORE, check_region, partition_of, regional_host, resolve
 from .._shape.secret import HiddenMapping, redact_userinfo
-from .lookup import Text, texts
-from .options import Option
+from .options import Option, Text
 from .sections import Section, SharedConfig, quotes_remark, service_value
 
 ANY_URL = "AWS_ENDPOINT_URL"  # of every service that has no variable of its own
@@ -227,7 +226,7 @@ class Settings:
             if name in given:
                 yield given[name]
         known = self.options[name]
-        for text, origin, remark in texts(known, self.environ, [profile.section for profile in self.profiles]):
+        for text, origin, remark in known.texts(self.environ, [profile.section for profile in self.profiles]):
             yield Found(known.read(text, origin=origin, remark=remark), origin)
         if name in self.otherwise:
             yield self.otherwise[name]

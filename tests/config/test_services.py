@@ -15,7 +15,7 @@ from botocore.loaders import Loader
 from protocol.test_endpoints import REFUSED_REGIONS, REGIONS
 
 from sts_async._config import services
-from sts_async._config.lookup import Text
+from sts_async._config.options import Text
 from sts_async._config.profile_grammar import Section, SharedConfig, parse
 from sts_async._config.services import (
     OIDC,

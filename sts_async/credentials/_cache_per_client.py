@@ -33,9 +33,9 @@ class Cache:
 
     __slots__ = ("__weakref__", "flights", "held", "schedule")
 
-    def __init__(self, late: Callable[[float], CredentialsError]) -> None:
+    def __init__(self, make_timeout_error: Callable[[float], CredentialsError]) -> None:
         self.held: CacheState = _schedule.NOTHING
-        self.flights: SingleFlight[Credentials] = SingleFlight(late=late)
+        self.flights: SingleFlight[Credentials] = SingleFlight(make_timeout_error=make_timeout_error)
         self.schedule: Schedule | None = None
 
 
@@ -49,9 +49,9 @@ class Caches:
         late: Returns the error for a fetch that is given up.
     """
 
-    def __init__(self, late: Callable[[float], CredentialsError]) -> None:
-        self._late = late
-        self.common = Cache(late)
+    def __init__(self, make_timeout_error: Callable[[float], CredentialsError]) -> None:
+        self._make_timeout_error = make_timeout_error
+        self.common = Cache(make_timeout_error)
         self._by_client: dict[tuple[Any, ...], tuple[weakref.ref[Any], Cache]] = {}
         self._last: tuple[weakref.ref[ProviderContext], weakref.ref[Cache]] | None = (
             None  # weakly: it keeps no secrets alive
@@ -67,7 +67,7 @@ class Caches:
         found = self._by_client.get(key)
         if found is None or found[0]() is not client:
             forget = weakref.ref(client, lambda _: self._by_client.pop(key, None))
-            found = self._by_client[key] = (forget, Cache(self._late))
+            found = self._by_client[key] = (forget, Cache(self._make_timeout_error))
             if len(self._by_client) > MAX_CACHES:
                 self._by_client.pop(next(iter(list(self._by_client))), None)
         self._last = (weakref.ref(context), weakref.ref(found[1]))

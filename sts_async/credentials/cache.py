@@ -78,7 +78,7 @@ class RefreshingProvider(Unpicklable):
     def __init__(self) -> None:
         if not hasattr(self, "name"):
             self.name = type(self).__name__
-        self._caches = Caches(self._late)
+        self._caches = Caches(self._timeout_error)
 
     def _cache_of(self, context: ProviderContext) -> Cache:
         return self._caches.for_context(context) if self.depends_on_client else self._caches.common
@@ -98,7 +98,7 @@ class RefreshingProvider(Unpicklable):
         seconds = self._bound(cache)
         return None if seconds is None else seconds + GIVE_UP_SECONDS
 
-    def _late(self, seconds: float) -> CredentialsError:
+    def _timeout_error(self, seconds: float) -> CredentialsError:
         return CredentialsError(f"{self.name} did not provide credentials within {seconds:g} s")
 
     @abstractmethod
@@ -189,7 +189,7 @@ class RefreshingProvider(Unpicklable):
             raise
         except BaseException as error:  # noqa: BLE001 - of a source of the program's own
             if seconds is not None and limit.expired():
-                failure = raised = self._late(seconds)
+                failure = raised = self._timeout_error(seconds)
             else:
                 failure, raised = CredentialsError(f"{self.name} failed with {type(error).__name__}"), error
         _check_wanted()

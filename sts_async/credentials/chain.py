@@ -66,7 +66,7 @@ class ProviderChain(Unpicklable):
         self._chosen: CredentialsProvider | None = None
         self._doubtful = False  # whether a source before the chosen one may have some all the same
         self._search_again_at = 0.0
-        self._searches: SingleFlight[Credentials] = SingleFlight(late=_late)
+        self._searches: SingleFlight[Credentials] = SingleFlight(make_timeout_error=_timeout_error)
 
     async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
@@ -148,7 +148,7 @@ async def _provided(source: CredentialsProvider, context: ProviderContext) -> Cr
     raise CredentialsError(f"{name_of(source)} did not provide credentials within {FETCH_SECONDS:g} s")
 
 
-def _late(seconds: float) -> CredentialsError:
+def _timeout_error(seconds: float) -> CredentialsError:
     return CredentialsError(f"the search for credentials was not done within {seconds:g} s")
 
 

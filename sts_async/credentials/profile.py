@@ -85,7 +85,7 @@ class ProfileProvider(Unpicklable):
         self._current: _Current | None = None
         self._look_again_at = 0.0
         self._complaint = ""  # of the files, said once
-        self._looks: SingleFlight[CredentialsProvider] = SingleFlight(late=self._late)
+        self._looks: SingleFlight[CredentialsProvider] = SingleFlight(make_timeout_error=self._timeout_error)
         self.name = f"profile {self._profile!r}"
 
     @property
@@ -114,7 +114,7 @@ class ProfileProvider(Unpicklable):
             self._looks.join(context.tasks, lambda: self._look(context), seconds=FETCH_SECONDS)
         return await current.provider.provide_credentials(context)
 
-    def _late(self, seconds: float) -> CredentialsError:
+    def _timeout_error(self, seconds: float) -> CredentialsError:
         return CredentialsError(f"{self.name}: the shared files could not be read within {seconds:g} s")
 
     async def _look(self, context: ProviderContext) -> CredentialsProvider:

@@ -155,7 +155,7 @@ class TokenFile(Generic[T]):
     def _read(self, path: Path) -> T:
         file = f"token file {_shown(path)}"
         try:
-            data, _ = _files.read(path, most=MAX_BYTES, private=not self._trusted)
+            data, _ = _files.read(path, max_bytes=MAX_BYTES, private=not self._trusted)
             return self._parse(data, what=f"the {file}")
         except FileNotFoundError:
             failure: STSError = self._login_required(f"there is no {file}")

@@ -116,7 +116,7 @@ class ContainerProvider(RefreshingProvider):
             return None if token is None else self._checked(token, what=TOKEN)
         path = files.expand(str(file), self._environ)
         try:
-            data, _ = await FILE_READS.run(path, files.read, path, most=MAX_TOKEN_BYTES)
+            data, _ = await FILE_READS.run(path, files.read, path, max_bytes=MAX_TOKEN_BYTES)
         except files.UnsuitableFile as error:
             reason = reason_of(error)
         except OSError as error:

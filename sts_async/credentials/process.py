@@ -122,10 +122,10 @@ class ProcessProvider(RefreshingProvider):
             CredentialsError: The process cannot be run, fails, takes too long, or writes something else.
         """
         shows = flag(SHOW_PROCESS_STDERR, HiddenMapping(os.environ), given=self._show_stderr)
-        ended = await process.run(self._command, seconds=self._seconds, most=MAX_BYTES)
-        if isinstance(ended, process.NoCommand):
+        ended = await process.run(self._command, seconds=self._seconds, max_bytes=MAX_BYTES)
+        if isinstance(ended, process.EmptyCommand):
             raise ConfigurationError(self._text("the command is empty, or a quotation in it does not end"))
-        if isinstance(ended, process.NotRun):
+        if isinstance(ended, process.StartFailed):
             raise CredentialsError(self._text(f"the program cannot be run ({ended.reason})"))
         self.stderr = ended.stderr
         try:
@@ -139,10 +139,10 @@ class ProcessProvider(RefreshingProvider):
     def _text(self, problem: str) -> str:
         return with_remark(f"{self.name}: {problem}", self.remark)
 
-    def _read(self, ended: process.Ended) -> Credentials:
-        if ended.fault == "slow":
+    def _read(self, ended: process.ProcessResult) -> Credentials:
+        if ended.fault == "timed out":
             raise CredentialsError(f"{self.name}: not done within {self._seconds:g} s")
-        if ended.fault == "large":
+        if ended.fault == "too large":
             raise CredentialsError(f"{self.name}: wrote more than {MAX_BYTES:,} bytes")
         if ended.returncode:
             raise CredentialsError(f"{self.name}: {_failure(ended.returncode)}")
@@ -156,7 +156,7 @@ class ProcessProvider(RefreshingProvider):
         found = read_credentials(document, NAMES, what=f"{self.name}: the output")
         return in_account(found, self._account_id)
 
-    async def _reason(self, ended: process.Ended) -> str:
+    async def _reason(self, ended: process.ProcessResult) -> str:
         """Return the last lines of standard error, as an error has them."""
         try:
             # In a thread: a long command is split, and each of its words is looked for.
@@ -177,7 +177,7 @@ def _failure(returncode: int) -> str:
         return f"ended by signal {-returncode}"
 
 
-def _last_words(command: Secret, ended: process.Ended) -> str:
+def _last_words(command: Secret, ended: process.ProcessResult) -> str:
     """Return what is shown of standard error. Takes time."""
     stdout = Secret(SecretBytes(ended.stdout.strip()).decode("utf-8", "replace"))
     variables = [Secret(value) for name, value in os.environ.items() if re.search(SECRET_VARIABLES, name.upper())]
@@ -191,7 +191,7 @@ def arguments_of(command: Secret) -> list[Secret]:
 
     A word is one as a shell splits the command, or as a person reads it: a quoted argument may have words of its own.
     """
-    words = [*process.words_of(command)[1:], *map(Secret, re.split(r"[\s'\"]+", command)[1:])]
+    words = [*process.split_command(command)[1:], *map(Secret, re.split(r"[\s'\"]+", command)[1:])]
     parts = [part for word in words for part in _parts_of(word)]
     return [part for part in dict.fromkeys(parts) if len(part) >= LONG_ARGUMENT]
 

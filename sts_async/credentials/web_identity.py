@@ -227,7 +227,7 @@ def _read_token(path: Path) -> tuple[Secret | None, str]:
         CredentialsError: The file cannot be read.
     """
     try:
-        data, _ = files.read(path, most=MAX_BYTES)
+        data, _ = files.read(path, max_bytes=MAX_BYTES)
     except FileNotFoundError:
         return None, "does not exist"
     except OSError as error:

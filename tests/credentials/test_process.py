@@ -152,7 +152,7 @@ def test_the_command_is_split_as_botocore_splits_it(command: str) -> None:
     except ValueError:
         theirs = []
 
-    assert _process.words_of(command) == theirs
+    assert _process.split_command(command) == theirs
 
 
 @pytest.mark.parametrize("command", ["", "  ", "helper 'SENTINEL", "helper SENTINEL\\"], ids=repr)
@@ -179,7 +179,7 @@ def test_the_longest_command_is_split(worst: str) -> None:
     command = f'"{worst * MAX_CHARACTERS}'[:MAX_CHARACTERS]
 
     assert len(command) == MAX_CHARACTERS
-    assert in_a_thread(_process.words_of, command) or in_a_thread(_process.words_of, command[1:])
+    assert in_a_thread(_process.split_command, command) or in_a_thread(_process.split_command, command[1:])
 
 
 async def test_a_process_whose_end_is_not_known_is_not_believed(context: Engine) -> None:

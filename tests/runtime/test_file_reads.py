@@ -118,7 +118,7 @@ async def test_other_directories_are_read_while_one_hangs_and_this_one_when_it_a
 
     assert await reads.run(ELSEWHERE, str.upper, "a") == "A"
     hanging.back.set()
-    await until(lambda: not reads._lines)
+    await until(lambda: not reads._queues)
     assert await reads.run(HERE, hanging.read, "y") == "y"
 
 
@@ -132,7 +132,7 @@ async def test_reads_in_one_directory_take_turns(reads: FileReads) -> None:
         return number
 
     assert await asyncio.gather(*(reads.run(HERE, read, number) for number in range(50))) == [*range(50)]
-    await until(lambda: not reads._lines)
+    await until(lambda: not reads._queues)
 
 
 async def test_a_read_whose_caller_is_cancelled_is_never_begun(hanging: Hanging, reads: FileReads) -> None:
@@ -177,7 +177,7 @@ async def test_a_forked_process_does_not_wait_for_threads_of_its_parent(hanging:
         await reads.run(HERE, hanging.read, "x")
     reads.reset_after_fork()  # as after a fork
 
-    assert reads._lines == {}
+    assert reads._queues == {}
 
 
 @pytest.mark.usefixtures("_soon")

@@ -231,10 +231,10 @@ def test_a_file_is_read_up_to_the_cap(tmp_path: Path, size: int, fits: bool) -> 
     path.write_bytes(b"x" * size)
 
     if fits:
-        assert len(read(path, most=100)[0]) == size
+        assert len(read(path, max_bytes=100)[0]) == size
     else:
         with pytest.raises(UnsuitableFile, match="larger than 100 bytes") as caught:
-            read(path, most=100)
+            read(path, max_bytes=100)
         assert caught.value.filename == str(path)
         assert caught.value.errno == errno.EFBIG
 
@@ -245,7 +245,7 @@ def test_the_cap_holds_for_a_file_that_does_not_tell_its_size() -> None:
         pytest.skip("no /proc")
 
     with pytest.raises(UnsuitableFile, match="larger than 10 bytes"):
-        read("/proc/self/status", most=10)
+        read("/proc/self/status", max_bytes=10)
 
 
 def test_the_cap_is_a_mebibyte_unless_said_otherwise(tmp_path: Path) -> None:

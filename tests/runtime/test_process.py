@@ -32,7 +32,7 @@ from test_secrets import shown
 
 from sts_async import STSClient
 from sts_async._runtime import process
-from sts_async._runtime.process import Ended, NotRun
+from sts_async._runtime.process import ProcessResult, StartFailed
 from sts_async._runtime.threads import Workers
 from sts_async._shape.secret import Secret, SecretBytes
 from sts_async.credentials import ProcessProvider
@@ -42,25 +42,25 @@ __all__ = ["nothing_is_left"]  # the watch, over every test here
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc, for what is left")
 
-MOST = 64 * 1024  # bytes
+MAX_BYTES = 64 * 1024  # bytes
 WORD = SecretBytes(b"SENTINEL")
 
 
-async def run(command: str, *, seconds: float = 60, most: int = MOST) -> Ended | NotRun:
-    return await process.run(shlex.split(command), seconds=seconds, most=most)
+async def run(command: str, *, seconds: float = 60, max_bytes: int = MAX_BYTES) -> ProcessResult | StartFailed:
+    return await process.run(shlex.split(command), seconds=seconds, max_bytes=max_bytes)
 
 
-async def ended(command: str, **options: Any) -> Ended:
+async def ended(command: str, **options: Any) -> ProcessResult:
     """Return what a process left that could be begun."""
     found = await soon(run(command, **options))
-    assert isinstance(found, Ended)
+    assert isinstance(found, ProcessResult)
     return found
 
 
 async def test_what_it_writes_is_returned_and_not_shown() -> None:
     found = await ended(echo("SENTINEL", then="echo SENTINEL >&2; exit 3"))
 
-    assert found == Ended(stdout=WORD, stderr=SecretBytes(b"SENTINEL\n"), returncode=3, fault=None)
+    assert found == ProcessResult(stdout=WORD, stderr=SecretBytes(b"SENTINEL\n"), returncode=3, fault=None)
     assert "SENTINEL" not in repr(found)
 
 
@@ -86,13 +86,13 @@ async def test_it_has_no_standard_input_and_a_session_of_its_own() -> None:
 )
 async def test_what_cannot_be_run_is_told_by_the_name_of_the_systems_error(program: str, reason: str) -> None:
     """T36: its text would name the program."""
-    assert await run(program) == NotRun(reason=reason)
+    assert await run(program) == StartFailed(reason=reason)
 
 
 @pytest.mark.parametrize("command", ["", " ", "echo 'SENTINEL"], ids=repr)
 async def test_a_text_without_words_is_no_command(command: str) -> None:
     """T36: the splitter's own error quotes it."""
-    assert await process.run(Secret(command), seconds=60, most=MOST) == process.NoCommand()
+    assert await process.run(Secret(command), seconds=60, max_bytes=MAX_BYTES) == process.EmptyCommand()
 
 
 async def test_the_loop_goes_on_while_a_long_command_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,10 +103,10 @@ async def test_the_loop_goes_on_while_a_long_command_is_split(monkeypatch: pytes
         where.append(threading.current_thread().name)
         return [Secret(command)]
 
-    monkeypatch.setattr(process, "words_of", split)
-    found = await process.run(Secret("true"), seconds=60, most=MOST)
+    monkeypatch.setattr(process, "split_command", split)
+    found = await process.run(Secret("true"), seconds=60, max_bytes=MAX_BYTES)
 
-    assert isinstance(found, Ended)
+    assert isinstance(found, ProcessResult)
     assert where == ["sts_async credential_process"]
 
 
@@ -117,22 +117,22 @@ async def test_a_flood_is_cut_off() -> None:
     """T35: at once and without being kept."""
     found = await ended("yes SENTINEL")
 
-    assert (found.fault, found.returncode, len(found.stdout)) == ("large", -signal.SIGKILL, MOST)
+    assert (found.fault, found.returncode, len(found.stdout)) == ("too large", -signal.SIGKILL, MAX_BYTES)
 
 
-@pytest.mark.parametrize(("size", "fault"), [(MOST, None), (MOST + 1, "large")])
+@pytest.mark.parametrize(("size", "fault"), [(MAX_BYTES, None), (MAX_BYTES + 1, "too large")])
 async def test_as_much_as_it_may_write_is_no_flood(size: int, fault: str | None) -> None:
     """T35."""
     found = await ended(f"head -c {size} /dev/zero")
 
-    assert (found.fault, len(found.stdout)) == (fault, MOST)
+    assert (found.fault, len(found.stdout)) == (fault, MAX_BYTES)
 
 
 async def test_a_flood_of_messages_is_drained() -> None:
     """T35: a process that writes much to stderr is not stopped by a full pipe, and 4 KiB of it are kept."""
     found = await ended(echo("x", then="head -c 1000000 /dev/zero >&2"))
 
-    assert found == Ended(
+    assert found == ProcessResult(
         stdout=SecretBytes(b"x"), stderr=SecretBytes(4096), returncode=0, fault=None, stderr_is_cut=True
     )
 
@@ -148,14 +148,14 @@ async def test_a_process_that_hangs_is_killed_with_all_that_it_began(
     """T35: its time is over once it has begun another process; both are gone."""
     pids = tmp_path / "pids"
 
-    class Watch(process._Watch):
+    class Watch(process._StopCondition):
         def fault(self) -> Any:
-            return "slow" if len(words_of(pids)) == 2 else None
+            return "timed out" if len(words_of(pids)) == 2 else None
 
-    monkeypatch.setattr(process, "_Watch", Watch)
+    monkeypatch.setattr(process, "_StopCondition", Watch)
     found = await soon(ended(shell(HANG.format(pids))))
 
-    assert (found.fault, found.returncode) == ("slow", -signal.SIGKILL)
+    assert (found.fault, found.returncode) == ("timed out", -signal.SIGKILL)
     assert all([await gone(pid) for pid in await pids_in(pids, count=2)])
 
 
@@ -163,7 +163,7 @@ async def test_a_process_that_closes_its_output_and_hangs_is_killed() -> None:
     """T35: an output that has ended says nothing of the process."""
     found = await ended(echo("x", then="exec >&- 2>&-; sleep 1000"), seconds=0.5)
 
-    assert (found.fault, found.returncode) == ("slow", -signal.SIGKILL)
+    assert (found.fault, found.returncode) == ("timed out", -signal.SIGKILL)
 
 
 async def test_cancellation_kills_it_with_all_that_it_began(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ async def test_debug_mode_finds_nothing_to_complain_about(
 
 def test_it_runs_in_an_event_loop_that_is_not_of_the_main_thread() -> None:
     """Which asyncio's own processes cannot do everywhere."""
-    found: list[Ended] = []
+    found: list[ProcessResult] = []
     thread = threading.Thread(target=lambda: found.append(asyncio.run(ended(echo("x")))))
     thread.start()
     thread.join()
@@ -323,7 +323,7 @@ async def test_three_hundred_processes_are_run_sixteen_at_a_time(monkeypatch: py
     monkeypatch.setattr(process, "_run", counted)
     outcomes = await asyncio.gather(*(run(f"printf {number}") for number in range(300)))
 
-    assert [bytes(one.stdout) for one in outcomes if isinstance(one, Ended)] == [b"%d" % n for n in range(300)]
+    assert [bytes(one.stdout) for one in outcomes if isinstance(one, ProcessResult)] == [b"%d" % n for n in range(300)]
     assert most <= process.MAX_PROCESSES == 16
 
 
@@ -331,14 +331,14 @@ async def test_the_wait_in_the_queue_is_no_time_of_the_process(
     one_at_a_time: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """G16: its clock begins when it does."""
-    watches: list[process._Watch] = []
+    watches: list[process._StopCondition] = []
 
-    class Watch(process._Watch):
+    class Watch(process._StopCondition):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             watches.append(self)
 
-    monkeypatch.setattr(process, "_Watch", Watch)
+    monkeypatch.setattr(process, "_StopCondition", Watch)
     first = asyncio.create_task(run(shell(f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done")))
     await until(lambda: watches)
     second = asyncio.create_task(run("true"))
@@ -429,7 +429,7 @@ async def test_a_thread_that_cannot_be_started_is_told(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(threading.Thread, "start", full)
 
-    assert await run("true") == NotRun(reason="no thread can be started")
+    assert await run("true") == StartFailed(reason="no thread can be started")
 
 
 async def test_systems_without_waitid_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -442,31 +442,33 @@ async def test_systems_without_waitid_do_without(monkeypatch: pytest.MonkeyPatch
 # -- Where pipes cannot be waited for -----------------------------------------------------------------------------
 
 
-def run_whole(command: str, *, seconds: float = 60, unwanted: bool = False, most: int = MOST) -> Ended:
+def run_whole(
+    command: str, *, seconds: float = 60, cancelled: bool = False, max_bytes: int = MAX_BYTES
+) -> ProcessResult:
     """Run a command as it is run where pipes cannot be waited for."""
     event = threading.Event()
-    if unwanted:
+    if cancelled:
         event.set()
     pipe = subprocess.PIPE
     child = subprocess.Popen(shlex.split(command), bufsize=0, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
-    return process._attend_whole(child, process._Watch(seconds, event), most=most)
+    return process._collect_with_communicate(child, process._StopCondition(seconds, event), max_bytes=max_bytes)
 
 
 def test_elsewhere_the_output_is_read_whole() -> None:
     found = run_whole(echo("SENTINEL", then="sleep 0.2; head -c 5000 /dev/zero >&2; exit 2"))
 
-    assert found == Ended(stdout=WORD, stderr=SecretBytes(4096), returncode=2, fault=None, stderr_is_cut=True)
+    assert found == ProcessResult(stdout=WORD, stderr=SecretBytes(4096), returncode=2, fault=None, stderr_is_cut=True)
 
 
-@pytest.mark.parametrize(("most", "fault", "kept"), [(8, None, WORD), (7, "large", WORD[:7])])
-def test_elsewhere_too_much_is_found_out_too(most: int, fault: str | None, kept: bytes) -> None:
+@pytest.mark.parametrize(("max_bytes", "fault", "kept"), [(8, None, WORD), (7, "too large", WORD[:7])])
+def test_elsewhere_too_much_is_found_out_too(max_bytes: int, fault: str | None, kept: bytes) -> None:
     """T35."""
-    found = run_whole(echo("SENTINEL"), most=most)
+    found = run_whole(echo("SENTINEL"), max_bytes=max_bytes)
 
     assert (found.fault, found.stdout) == (fault, kept)
 
 
-@pytest.mark.parametrize(("options", "fault"), [({"seconds": 0.2}, "slow"), ({"unwanted": True}, "unwanted")])
+@pytest.mark.parametrize(("options", "fault"), [({"seconds": 0.2}, "timed out"), ({"cancelled": True}, "cancelled")])
 def test_elsewhere_it_is_killed_too(options: dict[str, Any], fault: str) -> None:
     """T35."""
     found = run_whole("sleep 1000", **options)

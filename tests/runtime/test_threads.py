@@ -66,7 +66,7 @@ async def test_work_is_done_in_the_order_of_asking(gate: Gate) -> None:
 async def test_work_that_is_withdrawn_is_never_begun(gate: Gate) -> None:
     workers = Workers(threads=1, name="test")
     first, second, third = (workers.submit(gate.work(number)) for number in range(3))
-    await until(lambda: first.begun)
+    await until(lambda: first.started)
 
     assert [workers.withdraw(job) for job in (first, second, second)] == [False, True, False]
     gate.open.set()

@@ -85,22 +85,20 @@ class BackgroundTasks:
                 flight.resolve()
 
 
-class _Failure:
-    """An exception as the result of a task. Each waiter raises its own copy."""
+class _Failed:
+    """An exception, as a value: raised anew for everybody who waited."""
 
     __slots__ = ("error",)
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
-    def copy_to_raise(self) -> BaseException:
-        """Return an exception for one waiter: a copy, or the exception itself if it cannot be copied."""
+    def throw(self) -> BaseException:
         if isinstance(self.error, STSError):
             return copy_without_traceback(self.error)
-        # The program's own exceptions are copied too: the traceback of one caller must not show frames of another.
-        try:
+        try:  # of the program's own: one for each who waits, so that no caller's traceback shows another's frames
             copied = copy.copy(self.error)
-        except Exception:  # noqa: BLE001 - the constructor of an unknown class may raise anything
+        except Exception:  # noqa: BLE001 - its constructor may take anything
             copied = self.error
         return (copied if type(copied) is type(self.error) else self.error).with_traceback(None)
 
@@ -118,7 +116,7 @@ class _Flight(Generic[T]):
 
     __slots__ = ("_timer", "started_by", "task", "timeout_error", "waiters")
 
-    def __init__(self, task: "asyncio.Task[T | _Failure]", started_by: BackgroundTasks) -> None:
+    def __init__(self, task: "asyncio.Task[T | _Failed]", started_by: BackgroundTasks) -> None:
         self.task = task
         self.started_by = started_by
         self.timeout_error: STSError | None = None
@@ -168,10 +166,10 @@ class _Flight(Generic[T]):
             raise copy_without_traceback(self.timeout_error)
         if self.task.cancelled() or not self.task.done():
             raise ClientClosedError("the client that started this work was closed")
-        result = self.task.result()
-        if isinstance(result, _Failure):
-            raise result.copy_to_raise()
-        return result
+        landed = self.task.result()
+        if isinstance(landed, _Failed):
+            raise landed.throw()
+        return landed
 
 
 def _default_timeout_error(seconds: float) -> STSError:
@@ -218,7 +216,7 @@ class SingleFlight(Generic[T]):
         slot = (loop, key)
         flight = self._running.get(slot)
         if flight is None or flight.ended:
-            flight = _Flight(tasks.spawn(_result_of(work)), tasks)
+            flight = _Flight(tasks.spawn(_caught(work)), tasks)
             if seconds is not None:
                 flight.abandon_after(seconds, self._make_timeout_error)
             self._running[slot] = flight
@@ -253,17 +251,17 @@ class SingleFlight(Generic[T]):
                 # Another client started this flight and was closed: start a new one with *tasks*.
 
 
-async def _result_of(work: Callable[[], Coroutine[Any, Any, T]]) -> "T | _Failure":
+async def _caught(work: Callable[[], Coroutine[Any, Any, T]]) -> "T | _Failed":
     try:
         return await work()
     except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - raised again for each waiter
-        return _Failure(error)
+        return _Failed(error)
 
 
 def copy_without_traceback(error: STSError) -> STSError:
-    """Return an equal error without a traceback. Cause and notes are the same."""
+    """Return an equal error without the traceback of an earlier raise."""
     copied = copy.copy(error)
     copied.__cause__ = error.__cause__
     if hasattr(error, "__notes__"):

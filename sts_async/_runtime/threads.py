@@ -54,23 +54,20 @@ class Job(Generic[T]):
         failure: Exception | None = None
         try:
             outcome = self._work()
-        except Exception as error:  # noqa: BLE001 - raised in the coroutine that waits
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
             failure = error
-        # A closed event loop raises RuntimeError, and nothing waits in it any more.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._resolve, outcome, failure)
-        # Otherwise this frame and the traceback of the error refer to each other.
-        del outcome, failure
+        with contextlib.suppress(RuntimeError):  # that loop is closed
+            self._loop.call_soon_threadsafe(self._land, outcome, failure)
+        del outcome, failure  # else this frame and the error keep each other
 
-    def _resolve(self, outcome: T, failure: Exception | None) -> None:
+    def _land(self, outcome: T, failure: Exception | None) -> None:
         if self._done.done():
             return
         if failure is None:
             self._done.set_result(outcome)
         else:
             self._done.set_exception(failure)
-            # Mark the error as retrieved: asyncio would report it if the caller was cancelled.
-            self._done.exception()
+            self._done.exception()  # if the caller has gone, the error is not reported as never retrieved
 
 
 class Workers:

@@ -178,6 +178,6 @@ def _next(held: CacheState, second: int) -> int:
     at = Moment(START + second + 1, second + 1.0)
     if next_step(held, now=at) in (Step.REFRESH, Step.REFRESH_IN_BACKGROUND):
         return second + 1
-    moments = (held.advisory, held.mandatory, held.quiet_until)
+    moments = (held.advisory, held.mandatory, held.paused_until)
     later = [moment.monotonic for moment in moments if second + 1 < moment.monotonic < math.inf]
     return math.ceil(min(later, default=second + 86_400.0))

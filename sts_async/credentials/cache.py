@@ -149,7 +149,7 @@ class RefreshingProvider(Unpicklable):
     def _remembered(self, error: STSError, context: ProviderContext, held: CacheState) -> STSError:
         """Return an equal error that says when there is another attempt."""
         remembered = copy_without_traceback(error)
-        seconds = held.quiet_until.monotonic - context.monotonic()
+        seconds = held.paused_until.monotonic - context.monotonic()
         remembered.add_note(
             f"{self.name}: this error is cached from an earlier attempt; next attempt in {seconds:.0f} s"
         )
@@ -295,9 +295,9 @@ def _told(health: Health, credentials: Credentials) -> str:
     at = "" if expiration is None else expiration.isoformat(timespec="seconds")
     end = f"expire at {at}" if at else "do not expire"
     match health:
-        case Health.KEPT:
+        case Health.SERVING_VALID:
             return f"credential refresh failed; still serving the cached credentials, which {end}"
-        case Health.ENDED:
+        case Health.SERVING_EXPIRED:
             return f"credential refresh failed; still serving the cached credentials, which expired at {at}"
     return f"credential refresh failed; no longer serving the cached credentials, which {end}"
 

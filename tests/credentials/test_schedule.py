@@ -219,7 +219,7 @@ def test_a_failure_that_may_pass_keeps_what_is_held_and_pauses(since: float) -> 
 def test_the_pause_is_300_to_600_seconds(jitter: float) -> None:
     state = _schedule.after_failure(held(3600), PASSING, now=START.plus(3600), jitter=jitter)
 
-    assert 300 <= state.quiet_until.monotonic - START.plus(3600).monotonic < 600
+    assert 300 <= state.paused_until.monotonic - START.plus(3600).monotonic < 600
 
 
 @given(jitters, st.booleans())
@@ -229,7 +229,7 @@ def test_a_final_error_is_remembered_for_5_to_15_seconds_at_first(jitter: float,
     state = _schedule.after_failure(before, FINAL, now=now, jitter=jitter)
 
     assert not _schedule.keeps_serving(state, FINAL, now=now, schedule=STANDARD)
-    assert 5 <= state.quiet_until.monotonic - now.monotonic < 15
+    assert 5 <= state.paused_until.monotonic - now.monotonic < 15
     assert state.error is FINAL
     assert _schedule.next_step(state, now=now) is Step.RAISE
     assert _schedule.next_step(state, now=now.plus(15)) is Step.REFRESH
@@ -258,8 +258,8 @@ def pauses(error: STSError, *, times: int = 7, jitter: float = 0.5, schedule: Sc
     state, now, found = NOTHING, START, []
     for _ in range(times):
         state = _schedule.after_failure(state, error, now=now, jitter=jitter, schedule=schedule)
-        found.append(state.quiet_until.monotonic - now.monotonic)
-        now = state.quiet_until
+        found.append(state.paused_until.monotonic - now.monotonic)
+        now = state.paused_until
     return found
 
 
@@ -292,7 +292,7 @@ def test_a_success_begins_with_a_short_memory_again() -> None:
     state = _schedule.after_success(KEYS, lifetime=3600, now=START, before=state)
     state = _schedule.after_failure(state, FINAL, now=START.plus(3600), jitter=0.5)
 
-    assert state.quiet_until == START.plus(3610)
+    assert state.paused_until == START.plus(3610)
 
 
 def test_how_bad_it_is_changes_a_few_times_however_many_attempts_there_are() -> None:
@@ -303,8 +303,8 @@ def test_how_bad_it_is_changes_a_few_times_however_many_attempts_there_are() -> 
             state = _schedule.after_failure(state, error, now=START.plus(at), jitter=0.5)
             seen += [state.health] * (state.health not in seen)
 
-    assert seen == [Health.KEPT, Health.ENDED, Health.LOST]
-    assert state.health is Health.LOST
+    assert seen == [Health.SERVING_VALID, Health.SERVING_EXPIRED, Health.FAILING]
+    assert state.health is Health.FAILING
     assert state.failing_seconds(START.plus(9000)) == 6300
     healed = _schedule.after_success(KEYS, lifetime=3600, now=START.plus(9000), before=state)
     assert (healed.health, healed.failing_seconds(START.plus(9000))) == (Health.GOOD, None)
@@ -416,4 +416,4 @@ def test_whatever_happens_a_step_can_be_taken(events: list[tuple[float, str, flo
         taken = _schedule.next_step(state, now=now)
         assert (taken in (Step.SERVE, Step.REFRESH_IN_BACKGROUND)) <= (state.credentials is not None)
         assert (taken is Step.RAISE) <= (state.error is not None)
-        assert state.quiet_until.monotonic <= now.monotonic + 600
+        assert state.paused_until.monotonic <= now.monotonic + 600

@@ -179,14 +179,14 @@ def _at_most_half(lifetime: float, window: float) -> float:
     return window if window < lifetime else lifetime / 2
 
 
-def next_step(held: CacheState, *, now: Moment) -> Step:
+def next_step(state: CacheState, *, now: Moment) -> Step:
     """Return the action of a caller at *now*."""
-    paused = not held.paused_until.reached(now)
-    if held.credentials is None or held.mandatory.reached(now):
+    paused = not state.paused_until.reached(now)
+    if state.credentials is None or state.mandatory.reached(now):
         if not paused:
             return Step.REFRESH
-        return Step.SERVE if held.credentials is not None and held.error is None else Step.RAISE
-    if held.advisory.reached(now) and not paused:
+        return Step.SERVE if state.credentials is not None and state.error is None else Step.RAISE
+    if state.advisory.reached(now) and not paused:
         return Step.REFRESH_IN_BACKGROUND
     return Step.SERVE
 
@@ -260,7 +260,7 @@ def after_expired(credentials: Credentials, *, now: Moment, jitter: float, befor
 
 
 def after_failure(
-    held: CacheState, error: STSError, *, now: Moment, jitter: float, schedule: Schedule = STANDARD
+    state: CacheState, error: STSError, *, now: Moment, jitter: float, schedule: Schedule = STANDARD
 ) -> CacheState:
     """
     Return the state after a refresh failed.
@@ -268,31 +268,31 @@ def after_failure(
     Callers that waited for it get the cached credentials if `keeps_serving` returns True, otherwise the error.
 
     Args:
-        held: The state before the failure.
+        state: The state before the failure.
         error: The error of the refresh.
         now: When it failed.
         jitter: Random number in [0, 1). It selects the length of the pause.
         schedule: The schedule of the source.
     """
-    serves_cached = keeps_serving(held, error, now=now, schedule=schedule)
+    serves_cached = keeps_serving(state, error, now=now, schedule=schedule)
     caches_error = not serves_cached and not error.recoverable
     if serves_cached:
-        health = Health.SERVING_EXPIRED if held.ends.reached(now) else Health.SERVING_VALID
+        health = Health.SERVING_EXPIRED if state.ends.reached(now) else Health.SERVING_VALID
         paused_until = now.plus(_interpolate(REFRESH_BACKOFF, jitter))
         if not error.recoverable:
             # In the mandatory window, callers depend on the answer, and the cause may have been fixed by then.
-            paused_until = paused_until.earlier_of(held.mandatory)
+            paused_until = paused_until.earlier_of(state.mandatory)
     else:
-        health = Health.GOOD if held.credentials is None else Health.FAILING
-        ttl = _error_cache_ttl(error, failures=held.failures, schedule=schedule)
+        health = Health.GOOD if state.credentials is None else Health.FAILING
+        ttl = _error_cache_ttl(error, failures=state.failures, schedule=schedule)
         paused_until = now.plus(_interpolate(ttl, jitter)) if caches_error else PAST
     return attrs.evolve(
-        held,
+        state,
         paused_until=paused_until,
         error=error if caches_error else None,
-        failures=held.failures + caches_error,
-        health=max(held.health, health),
-        failing_since=held.failing_since or now,
+        failures=state.failures + caches_error,
+        health=max(state.health, health),
+        failing_since=state.failing_since or now,
     )
 
 
@@ -310,36 +310,36 @@ def _growing(seconds: float, times: int) -> float:
     return seconds * GROWTH ** min(times, 10)
 
 
-def keeps_serving(held: CacheState, error: STSError, *, now: Moment, schedule: Schedule) -> bool:
+def keeps_serving(state: CacheState, error: STSError, *, now: Moment, schedule: Schedule) -> bool:
     """
     Return True if cached credentials stay in use after a failed refresh.
 
     Before the mandatory window, they always do. Afterwards, they do only for recoverable errors, and only if the
     schedule keeps stale credentials.
     """
-    if held.credentials is None:
+    if state.credentials is None:
         return False
-    return not held.mandatory.reached(now) or (error.recoverable and schedule.keep_stale)
+    return not state.mandatory.reached(now) or (error.recoverable and schedule.keep_stale)
 
 
-def invalidated(held: CacheState, *, access_key_id: str) -> CacheState:
+def invalidated(state: CacheState, *, access_key_id: str) -> CacheState:
     """
     Return the state after the service refused *access_key_id*. If it is the cached key, it is refreshed before use.
 
     A pause after a failed refresh stays in effect: calls that may be refused are better than a storm of fetches. For
     the same reason, credentials that have just replaced refused ones are used for a minimum time.
     """
-    if held.credentials is None or held.credentials.access_key_id != access_key_id:
-        return held
-    due = held.fetched.plus(_min_use(held)) if held.refusals else PAST
+    if state.credentials is None or state.credentials.access_key_id != access_key_id:
+        return state
+    due = state.fetched.plus(_min_use(state)) if state.refusals else PAST
     return attrs.evolve(
-        held, advisory=held.advisory.earlier_of(due), mandatory=held.mandatory.earlier_of(due), refused=True
+        state, advisory=state.advisory.earlier_of(due), mandatory=state.mandatory.earlier_of(due), refused=True
     )
 
 
-def _min_use(held: CacheState) -> float:
+def _min_use(state: CacheState) -> float:
     """Return the seconds for which credentials that replaced refused ones are used at least."""
-    return min(_growing(MIN_USE_AFTER_REFUSAL, held.refusals - 1), MAX_USE_AFTER_REFUSAL) if held.refusals else 0.0
+    return min(_growing(MIN_USE_AFTER_REFUSAL, state.refusals - 1), MAX_USE_AFTER_REFUSAL) if state.refusals else 0.0
 
 
 def _refusals(before: CacheState, *, now: Moment) -> int:

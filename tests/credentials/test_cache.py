@@ -278,7 +278,7 @@ async def test_what_both_clocks_call_ended_has_ended_and_what_one_calls_so_has_n
     source = Source(clocks, 3600.0)
     await key(source, hasty)
 
-    assert source._caches.all()[-1].held.ends.wall == clocks.wall + 3000, "the sooner of the two"
+    assert source._caches.all()[-1].state.ends.wall == clocks.wall + 3000, "the sooner of the two"
     with pytest.raises(CredentialsExpired):
         await key(Source(clocks, -1.0), lend(clock=ServiceClock(offset=600.0)))
 

@@ -71,7 +71,7 @@ async def test_a_fleet_that_is_refused_for_six_hours_serves_while_its_keys_are_g
     fleet = Fleet(FEWER)
     begins, ends = 3 * HOUR, 9 * HOUR
     await fleet.run(begins)
-    good_until = {identity.number: identity.held.mandatory.monotonic for identity in fleet.identities}
+    good_until = {identity.number: identity.state.mandatory.monotonic for identity in fleet.identities}
     await fleet.run(ends - begins, error=DENIED)
     await fleet.run(BACKOFF + 1)
 

@@ -30,11 +30,11 @@ class Source(RefreshingProvider):
     async def fetch(self, context: Any) -> NoReturn:
         raise AssertionError("the cache is always full")
 
-    def hold(self, held: CacheState) -> None:
-        self._caches.common.held = held
+    def hold(self, state: CacheState) -> None:
+        self._caches.common.state = state
 
 
-def held(number: int) -> CacheState:
+def state_of(number: int) -> CacheState:
     """Return what a cache holds after the *number*-th refresh."""
     credentials = Credentials(
         access_key_id=f"ASIA-{number}",
@@ -98,7 +98,7 @@ async def in_a_loop(source: Source, context: Any, done: threading.Event) -> None
 def test_no_reader_sees_the_key_of_one_and_the_secret_of_another() -> None:
     """T49: what is cached is one value, exchanged as a whole."""
     source, done = Source(), threading.Event()
-    values = [held(number) for number in range(DIFFERENT)]
+    values = [state_of(number) for number in range(DIFFERENT)]
     source.hold(values[0])
     contexts = [ProviderContext() for _ in range(THREADS + LOOPS)]
     reading: list[Callable[[ProviderContext], Any]] = [lambda context: by_hand(source, context, done)] * THREADS

@@ -31,7 +31,7 @@ from ..shapes import Credentials
 from . import _schedule
 from ._cache_per_client import Cache, Caches, depends_on_client
 from ._schedule import CacheState, Health, Moment, Schedule, Step
-from .static import clocks, ends_at_some_time
+from .static import clocks, has_valid_expiration
 
 GIVE_UP_SECONDS = 5.0  # s for a source to react to cancellation
 
@@ -232,7 +232,7 @@ class RefreshingProvider(Unpicklable):
         if not isinstance(credentials, Credentials):
             credentials = without_data(credentials)
             raise CredentialsError(f"{self.name} {not_credentials(credentials)}")
-        if not ends_at_some_time(credentials):
+        if not has_valid_expiration(credentials):
             raise CredentialsError(
                 f"{self.name} returned credentials whose expiration is not a timezone-aware datetime"
             )

@@ -154,7 +154,7 @@ class ContainerProvider(RefreshingProvider):
         """
         Return the URLs of all addresses, each of them checked: none when no address is known.
 
-        The host is named in the Host header only. Nobody looks it up again, and could be told another address.
+        The host is named in the Host header only. NoSigner looks it up again, and could be told another address.
         """
         if place.scheme == "https" or place.is_address:
             return [place.url]

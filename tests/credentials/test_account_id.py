@@ -283,4 +283,4 @@ async def test_the_findings_of_a_chain_say_it(context: Engine) -> None:
     """And so does `sts-async doctor`, which prints them."""
     (finding,) = await ProviderChain(StaticProvider(IN_ACCOUNT)).findings(context)
 
-    assert finding.detail == f"AKIAEXAMPLE, account {ACCOUNT}, does not end"
+    assert finding.detail == f"AKIAEXAMPLE, account {ACCOUNT}, does not expire"

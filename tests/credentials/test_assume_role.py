@@ -377,7 +377,7 @@ async def test_a_code_that_cannot_be_one_is_not_sent(server: LocalSTS, context: 
 
 @pytest.mark.parametrize("options", [{"serial_number": "GAHT12345678"}, {"mfa_code": Codes("123456")}], ids=shown_as)
 def test_a_device_and_its_code_belong_together(options: dict[str, Any]) -> None:
-    with pytest.raises(errors.ConfigurationError, match="serial_number and mfa_code belong together"):
+    with pytest.raises(errors.ConfigurationError, match="serial_number and mfa_code must be passed together"):
         AssumeRoleProvider(role_arn=ROLE, source=KEYS, **options)
 
 

@@ -531,7 +531,7 @@ async def test_a_coroutine_function_is_a_source(context: Engine) -> None:
 
 
 async def test_what_a_program_provides_is_cached_and_not_kept_beyond_its_end(context: Engine, clocks: Clocks) -> None:
-    """Nobody knows what its errors mean."""
+    """The library does not know the errors of the source."""
     source = CachingProvider(Source(clocks, 60.0, ConnectError("refused"), 60.0))
     first = await source.provide_credentials(context)
     clocks.advance(49)

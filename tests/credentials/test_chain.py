@@ -68,7 +68,7 @@ async def test_with_nothing_anywhere_the_error_says_what_was_looked_at(context: 
     with pytest.raises(CredentialsNotFound) as caught:
         await chain.provide_credentials(context)
     assert str(caught.value) == (
-        "no credentials found (`sts-async doctor` says more); "
+        "no credentials found (`sts-async doctor` explains why); "
         "environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set; empty: no file"
     )
 
@@ -146,7 +146,7 @@ async def test_every_source_says_what_it_found(context: Engine) -> None:
         Finding(source="empty", outcome="not configured", detail="X is not set"),
         Finding(source="role", outcome="found", detail="ASIAENDS, until 2026-01-01 01:00:00 UTC", used=True),
         Finding(source="metadata", outcome="failed", detail="ThrottlingError: Throttling: Rate exceeded (HTTP 400)"),
-        Finding(source="static", outcome="found", detail="AKIAIOSFODNN7EXAMPLE, does not end"),
+        Finding(source="static", outcome="found", detail="AKIAIOSFODNN7EXAMPLE, does not expire"),
     )
 
 

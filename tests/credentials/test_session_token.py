@@ -90,7 +90,7 @@ async def test_the_keys_of_a_session_cannot_ask_for_another(server: LocalSTS, co
 
 @pytest.mark.parametrize("options", [{"serial_number": "GAHT12345678"}, {"mfa_code": code}], ids=["serial", "code"])
 def test_a_device_and_its_code_belong_together(options: dict[str, Any]) -> None:
-    with pytest.raises(errors.ConfigurationError, match="serial_number and mfa_code belong together"):
+    with pytest.raises(errors.ConfigurationError, match="serial_number and mfa_code must be passed together"):
         SessionTokenProvider(source=KEYS, **options)
 
 

@@ -20,7 +20,7 @@ from sts_async._engine.loop import Engine
 from sts_async._protocol.http_messages import HttpRequest, HttpResponse
 from sts_async._shape.secret import Secret
 from sts_async.credentials import _schedule
-from sts_async.credentials._sts_providers import IssuedProvider, Nobody, SignedProvider
+from sts_async.credentials._sts_providers import IssuedProvider, NoSigner, SignedProvider
 from sts_async.credentials.assume_role import AssumeRoleProvider
 from sts_async.credentials.chain import ProviderChain
 from sts_async.credentials.environment import EnvironmentProvider
@@ -247,10 +247,10 @@ async def test_no_secret_is_seen_in_a_traceback_with_local_variables(question: s
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (None, "returned no text but a NoneType"),
-        (b"SENTINEL", "returned no text but a SecretBytes"),
-        (["SENTINEL"], "returned no text but a list"),
-        (ask_for_code, "returned no text but a function"),
+        (None, "must return text, not a NoneType"),
+        (b"SENTINEL", "must return text, not a SecretBytes"),
+        (["SENTINEL"], "must return text, not a list"),
+        (ask_for_code, "must return text, not a function"),
     ],
     ids=shown_as,
 )
@@ -274,7 +274,7 @@ async def test_a_coroutine_that_nobody_awaited_is_refused_and_closed(question: s
     async def forgetful(*arguments: str) -> Any:
         return ask_for_token()
 
-    with pytest.raises(errors.CredentialsError, match="returned no text but a coroutine"):
+    with pytest.raises(errors.CredentialsError, match="must return text, not a coroutine"):
         await asking(question, forgetful).fetch(context)
 
 
@@ -405,7 +405,7 @@ async def keys() -> Credentials:
 async def test_the_source_signs(make: Callable[..., SignedProvider], source: Any, lend: Lend) -> None:
     answering = Answering()
 
-    await make(source=source).fetch(lend(transport=answering, credentials=Nobody()))
+    await make(source=source).fetch(lend(transport=answering, credentials=NoSigner()))
 
     assert f"Credential={KEYS.access_key_id}/" in answering.sent[0].headers["authorization"]
 
@@ -552,11 +552,11 @@ async def test_a_call_that_is_not_signed_never_asks_for_credentials(lend: Lend) 
     for question in ("token", "assertion"):
         answering = Answering()
 
-        await asking(question).fetch(lend(transport=answering, credentials=Nobody()))
+        await asking(question).fetch(lend(transport=answering, credentials=NoSigner()))
 
         assert "authorization" not in answering.sent[0].headers
     with pytest.raises(errors.CredentialsError, match="not signed"):
-        await Nobody().provide_credentials(lend())
+        await NoSigner().provide_credentials(lend())
 
 
 @pytest.mark.parametrize("question", ["mfa_code", "token", "assertion"])

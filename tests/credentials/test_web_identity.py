@@ -19,8 +19,8 @@ from support import ROLE, Answering, form_of, request_of, shown_as
 from sts_async import errors
 from sts_async._engine.loop import Engine
 from sts_async._protocol.http_messages import HttpRequest, HttpResponse
-from sts_async.credentials._sts_providers import Nobody
-from sts_async.credentials.web_identity import MAX_BYTES, WebIdentityProvider, _is_half
+from sts_async.credentials._sts_providers import NoSigner
+from sts_async.credentials.web_identity import MAX_BYTES, WebIdentityProvider, _is_incomplete
 from sts_async.shapes import PolicyDescriptorType
 from sts_async.testing import LocalSTS, Refuse, Unavailable
 
@@ -53,7 +53,7 @@ async def server(clocks: Any) -> AsyncIterator[LocalSTS]:
 
 @pytest.fixture
 def context(server: LocalSTS, lend: Lend) -> Engine:
-    return lend(f"{server.url}/", credentials=Nobody())
+    return lend(f"{server.url}/", credentials=NoSigner())
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_the_beginning_of_a_json_web_token_is_recognised(data: st.DataObject) ->
     whole = jwt(expires_at=1e10)
     length = data.draw(st.integers(1, len(whole)))
 
-    assert _is_half(whole[:length]) == (length <= whole.rindex(".") + 1)
+    assert _is_incomplete(whole[:length]) == (length <= whole.rindex(".") + 1)
 
 
 async def test_ten_thousand_callers_read_and_call_once(server: LocalSTS, context: Engine, token_file: Path) -> None:
@@ -176,7 +176,7 @@ async def test_ten_thousand_callers_read_and_call_once(server: LocalSTS, context
         (None, "does not exist"),
         ("", "is empty"),
         (" \n", "is empty"),
-        ("eyJ.SENTINEL-half", "does not hold a whole JSON web token"),
+        ("eyJ.SENTINEL-half", "holds an incomplete JSON web token"),
     ],
     ids=repr,
 )
@@ -345,7 +345,7 @@ async def test_a_refused_token_that_stays_is_sent_once_and_the_error_says_what_t
 
     assert caught.value.code == code
     assert caught.value.__notes__ == [
-        f"'{token_file}' still holds the token that was refused: whoever writes it must renew it"
+        f"'{token_file}' still holds the token that was refused: the program that writes it must renew the token"
     ]
     assert len(server.requests) == 1
 

@@ -523,7 +523,7 @@ ELSEWHERE = {
 WHOLE = {"give no {}", "pass region=..."}
 """Texts of the table that are too short to be looked for within others."""
 NO_ADVICE = {
-    "AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not: the role to assume is missing",
+    "AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not: set AWS_ROLE_ARN to the role to assume",
     "URL to use in place of the region's own",
 }
 

@@ -1,4 +1,4 @@
-"""The chain that is taken when nothing is given: what every AWS SDK looks at, in one order."""
+"""The default chain: the sources that every AWS SDK searches, in the same order."""
 
 import attrs
 
@@ -22,16 +22,16 @@ from .web_identity import WebIdentityProvider
 @attrs.frozen(kw_only=True)
 class Explanation:
     """
-    What a default chain finds on this machine, and where. Printed, it is a table; nothing in it is secret.
+    The settings and sources that a default chain finds on this machine. `str()` of it is a table without secrets.
 
     Attributes:
-        profile: The profile that is in force, and why.
+        profile: Name of the profile in use, and where it comes from.
         region: The region, or None.
-        region_source: Where the region comes from.
-        endpoint_url: Where requests go, or None without a region.
-        endpoint_source: Where the endpoint comes from; or why there is none.
-        findings: What each source said, in the order of the chain.
-        warnings: Files that count as empty, because they cannot be read, or were named and do not exist; and why.
+        region_source: Where the region comes from, or why it is invalid.
+        endpoint_url: The URL to which requests are sent; None without a region.
+        endpoint_source: Where the endpoint comes from, or why there is none.
+        findings: The result of each source, in the order of the chain.
+        warnings: One text for each file that counts as empty: it cannot be read, or was named and does not exist.
     """
 
     profile: str
@@ -44,7 +44,7 @@ class Explanation:
 
     @property
     def found(self) -> bool:
-        """Whether the chain has credentials, and a client without other options would work."""
+        """Whether the chain has credentials and an endpoint, so that a client without options would work."""
         return self.endpoint_url is not None and any(finding.used for finding in self.findings)
 
     def __str__(self) -> str:
@@ -63,7 +63,11 @@ class Explanation:
 
 
 class _Instance(Unpicklable):
-    """The instance metadata service, by options that are read when it is asked: most chains find something before."""
+    """
+    The instance metadata service with options from files and the environment.
+
+    The options are read when the chain reaches this source, because most chains find credentials before.
+    """
 
     name = IMDSProvider.name
     bounds_itself = True
@@ -71,14 +75,16 @@ class _Instance(Unpicklable):
     def __init__(self, settings_sources: SettingsSources) -> None:
         self._surroundings = settings_sources
         self._provider: IMDSProvider | None = None
-        self._config: Config | None = None  # while files could not be read that may say something else
+        # The config of the provider, while a file that may change it could not be read.
+        self._config: Config | None = None
         self._look_again_at = 0.0
 
     async def provide_credentials(self, context: ProviderContext) -> Credentials:
         if self._provider is None or (self._config is not None and context.monotonic() >= self._look_again_at):
             self._look_again_at = context.monotonic() + LOOK_AGAIN
             config = await self._surroundings.resolve()
-            if self._provider is None or config != self._config:  # another thread may have been quicker
+            # Another thread may have set the provider in the meantime.
+            if self._provider is None or config != self._config:
                 self._provider = imds_of(config)
             self._config = config if config.doubts else None
         return await self._provider.provide_credentials(context)
@@ -90,16 +96,18 @@ class _Instance(Unpicklable):
 
 class DefaultChain(ProviderChain):
     """
-    Provide what the first of these has: environment variables, the profile, a web identity in the environment, the
-    container endpoint, the instance metadata service.
+    Provide the credentials of the first configured source.
 
-    A profile that is given in code, in *config*, comes before the environment, whose keys and web identity are then
-    passed over. The rest is as in `ProviderChain`.
+    The sources are, in this order: environment variables, the profile, a web identity in environment variables, the
+    container endpoint, and the instance metadata service. If *config* names a profile, keys and web identity in
+    environment variables are not used. See `ProviderChain` for the search.
 
     Args:
-        config: Options, for the profile, the files, the region and the metadata service.
-        mfa_code: A coroutine function that is given the serial number of an MFA device and returns its code, for
-            profiles with ``mfa_serial``.
+        config: Options for the profile, the files, the region and the metadata service; None for the defaults.
+        mfa_code: A coroutine function that takes the serial number of an MFA device and returns its code, for profiles
+            with ``mfa_serial``.
+        settings_sources: The environment and files to read; None for those of the process. If it is passed, *config* is
+            ignored.
     """
 
     def __init__(
@@ -122,12 +130,12 @@ class DefaultChain(ProviderChain):
 
     async def explain(self) -> Explanation:
         """
-        Ask every source, also those that come after the one that is taken, and return what each said.
+        Ask every source, including those after the one that is used, and return the results.
 
-        Sources that ask AWS do so, over connections for this alone, and processes are run.
+        Sources that call AWS send requests, over connections that are closed afterwards. Processes are run.
 
         Raises:
-            ConfigurationError: Environment or files say what an option cannot be that every client needs.
+            ConfigurationError: The environment or a file has an invalid value for an option that every client needs.
         """
         here = self._surroundings
         found = await here.look()
@@ -149,7 +157,8 @@ class DefaultChain(ProviderChain):
             findings = await self.findings(engine.context)
         finally:
             try:
-                await engine.context.tasks.aclose()  # first, as for a client: what renews a login may still send it
+                # First the tasks, as for a client: one that refreshes a login may still need the connections.
+                await engine.context.tasks.aclose()
             finally:
                 await transport.aclose()
         return Explanation(
@@ -163,7 +172,8 @@ class DefaultChain(ProviderChain):
         )
 
     def __repr__(self) -> str:
-        here = getattr(self, "_surroundings", None)  # there is none in the traceback of an error in the constructor
+        # A crash reporter may show an object whose constructor failed.
+        here = getattr(self, "_surroundings", None)
         return f"DefaultChain({f'profile={here.profile[0]!r}' if isinstance(here, SettingsSources) else ''})"
 
 

@@ -309,7 +309,7 @@ async def test_no_code_is_sent_twice(server: LocalSTS, context: Engine) -> None:
         await with_mfa(server, Codes("123456")).provide_credentials(context)
 
     assert calls(server) == 1
-    assert "mfa_code returned a code again" in caught.value.__notes__[0]
+    assert "mfa_code returned a code that had already been sent" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize(

@@ -304,7 +304,7 @@ async def test_no_token_is_not_found(context: Engine, raw_server: Start, status:
 
     assert isinstance(error, CredentialsNotFound)
     assert str(error) == (
-        f"{server.url.rstrip('/')} gives no session token (HTTP {status}), and version 1 is asked only with "
+        f"{server.url.rstrip('/')} returned no session token (HTTP {status}), and IMDSv1 is used only with "
         "imds_v1_fallback=True or AWS_EC2_METADATA_V1_DISABLED=false"
     )
     assert (len(server.requests), gets(server)) == (1, [])
@@ -475,7 +475,7 @@ async def test_a_token_that_no_header_can_have_is_refused(context: Engine, raw_s
     server = await raw_server(http(token))
     error = await refusal_of(IMDSProvider(endpoint=server.url, v1_fallback=True), context)
 
-    assert str(error) == "EC2 instance metadata: the session token is not one that a header can have"
+    assert str(error) == "EC2 instance metadata: the session token has characters that a header cannot have"
     assert "SENTINEL" not in shown(error)
     assert gets(server) == []
 
@@ -511,7 +511,7 @@ async def test_a_role_name_that_leads_elsewhere_is_refused(context: Engine, raw_
     error = await refusal_of(IMDSProvider(endpoint=server.url), context)
 
     assert type(error) is CredentialsError
-    assert str(error) == "EC2 instance metadata: the name of the role is not one that IAM allows"
+    assert str(error) == "EC2 instance metadata: the name of the role is not valid in IAM"
     assert len(server.requests) == 2
     assert "SENTINEL" not in shown(error)
 

@@ -402,8 +402,8 @@ async def token() -> str:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "one of token_file and token"),
-        ({"token_file": "x", "token": token}, "one of token_file and token"),
+        ({}, "either token_file or token"),
+        ({"token_file": "x", "token": token}, "either token_file or token"),
         ({"token_file": ""}, "path of a file"),
         ({"token_file": "a\0b"}, "path of a file"),
         ({"token_file": b"x"}, "path of a file"),

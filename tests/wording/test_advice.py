@@ -329,7 +329,7 @@ async def test_half_of_the_keys_in_the_environment_is_completed_or_removed(serve
 
 
 @pytest.mark.parametrize("way", ["imds_v1_fallback", "AWS_EC2_METADATA_V1_DISABLED"])
-@advises("and version 1 is asked only with imds_v1_fallback=True or AWS_EC2_METADATA_V1_DISABLED=false")
+@advises("and IMDSv1 is used only with imds_v1_fallback=True or AWS_EC2_METADATA_V1_DISABLED=false")
 async def test_version_1_of_the_metadata_service_is_asked_in_both_ways(
     way: str, monkeypatch: pytest.MonkeyPatch, server: LocalSTS
 ) -> None:

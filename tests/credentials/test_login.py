@@ -279,7 +279,7 @@ async def test_a_login_that_has_ended_needs_a_person(
     provider = provide()
     await provider.provide_credentials(context)
     clocks.advance(13 * 3600)
-    with pytest.raises(LoginRequired, match="the login has ended"):
+    with pytest.raises(LoginRequired, match="the login has expired"):
         await provider.provide_credentials(context)
 
 

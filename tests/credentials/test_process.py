@@ -107,7 +107,7 @@ async def test_the_version_must_be_1(context: Engine, version: Any) -> None:
     document = {name: value for name, value in {**KEYS, "Version": version}.items() if value is not ...}
     error = await refusal_of(echo(document), context)
 
-    assert str(error) == "credential_process of profile 'x': the output has a Version other than 1, or none"
+    assert str(error) == "credential_process of profile 'x': the output must have Version 1"
     assert "SENTINEL" not in shown(error)
 
 
@@ -158,7 +158,7 @@ def test_the_command_is_split_as_botocore_splits_it(command: str) -> None:
 @pytest.mark.parametrize("command", ["", "  ", "helper 'SENTINEL", "helper SENTINEL\\"], ids=repr)
 async def test_a_command_that_is_none_is_refused(context: Engine, command: str) -> None:
     """T36: the splitter's own error holds the command."""
-    with pytest.raises(ConfigurationError, match="the command is empty, or a quotation in it does not end") as caught:
+    with pytest.raises(ConfigurationError, match="the command is empty, or has an unclosed quotation mark") as caught:
         await ProcessProvider(command).fetch(context)
 
     assert "SENTINEL" not in shown(caught.value)
@@ -190,7 +190,7 @@ async def test_a_process_whose_end_is_not_known_is_not_believed(context: Engine)
     finally:
         signal.signal(signal.SIGCHLD, before)
 
-    assert "whether it succeeded is not known" in str(error)
+    assert "its exit code is unknown" in str(error)
     assert "SENTINEL" not in shown(error)
 
 
@@ -248,14 +248,14 @@ async def test_a_process_that_fails_is_not_believed(context: Engine, then: str, 
 
 
 @pytest.fixture
-def last_words(context: Engine, tmp_path: Path) -> Callable[..., Awaitable[str]]:
+def shown_stderr(context: Engine, tmp_path: Path) -> Callable[..., Awaitable[str]]:
     """Return a function that runs a script that fails, and returns what the error shows of its standard error."""
 
     async def run(script: str, *arguments: str) -> str:
         await asyncio.to_thread((tmp_path / "script").write_text, script)
         command = shlex.join(["/bin/sh", str(tmp_path / "script"), *arguments])
         error = await refusal_of(command, context, show_process_stderr=True)
-        problem, _, words = str(error).partition("; its last words: ")
+        problem, _, words = str(error).partition("; it wrote to standard error: ")
         assert problem.startswith("credential_process of profile 'x': ")
         return words
 
@@ -269,14 +269,14 @@ async def test_an_error_ends_with_the_last_lines_of_stderr_when_it_is_asked_for(
 
     assert str(error) == (
         "credential_process of profile 'x': ended with exit code 3; "
-        "its last words: line 3 | line 4 | line 5 | line 6 | line 7"
+        "it wrote to standard error: line 3 | line 4 | line 5 | line 6 | line 7"
     )
 
 
 @pytest.mark.parametrize("then", ["", "kill -TERM $$", "yes"])
-async def test_stderr_is_shown_whatever_the_failure(last_words: Callable[..., Awaitable[str]], then: str) -> None:
+async def test_stderr_is_shown_whatever_the_failure(shown_stderr: Callable[..., Awaitable[str]], then: str) -> None:
     """C11: also a signal, and an output that makes no sense or is too large."""
-    assert await last_words(f"echo ask your administrator >&2; {then}") == "ask your administrator"
+    assert await shown_stderr(f"echo ask your administrator >&2; {then}") == "ask your administrator"
 
 
 async def test_an_error_without_words_says_nothing_of_them(context: Engine) -> None:
@@ -286,31 +286,31 @@ async def test_an_error_without_words_says_nothing_of_them(context: Engine) -> N
         assert str(error) == "credential_process of profile 'x': ended with exit code 1"
 
 
-async def test_the_last_lines_come_after_any_amount_of_noise(last_words: Callable[..., Awaitable[str]]) -> None:
+async def test_the_last_lines_come_after_any_amount_of_noise(shown_stderr: Callable[..., Awaitable[str]]) -> None:
     """C11: the 4 KiB that are kept are the last ones."""
     script = "i=0; while [ $i -lt 3000 ]; do echo progress >&2; i=$((i+1)); done; echo no ticket >&2; exit 1"
 
-    assert (await last_words(script)).endswith("progress | no ticket")
+    assert (await shown_stderr(script)).endswith("progress | no ticket")
 
 
-async def test_the_last_lines_are_cut(last_words: Callable[..., Awaitable[str]]) -> None:
+async def test_the_last_lines_are_cut(shown_stderr: Callable[..., Awaitable[str]]) -> None:
     """C11: to 1,000 characters, of which the last say most."""
-    words = await last_words("printf '%03000d\\n' 7 >&2; exit 1")
+    words = await shown_stderr("printf '%03000d\\n' 7 >&2; exit 1")
 
     assert len(words) == 1000
     assert (words[:4], words[-2:]) == ("...0", "07")
 
 
-async def test_the_last_lines_are_printable(last_words: Callable[..., Awaitable[str]]) -> None:
+async def test_the_last_lines_are_printable(shown_stderr: Callable[..., Awaitable[str]]) -> None:
     """C11, T45: no colours, no other control characters, no invalid UTF-8."""
-    words = await last_words("printf '\\033[31mred\\033[0m\\007\\r\\nb\\377d\\342\\200\\256' >&2; exit 1")
+    words = await shown_stderr("printf '\\033[31mred\\033[0m\\007\\r\\nb\\377d\\342\\200\\256' >&2; exit 1")
 
     assert words.isprintable()
     assert words == "red | b\ufffdd"
 
 
 async def test_what_is_known_to_be_secret_is_hidden_in_the_last_lines(
-    last_words: Callable[..., Awaitable[str]], monkeypatch: pytest.MonkeyPatch
+    shown_stderr: Callable[..., Awaitable[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C11: its output, what it was given as an argument, and secrets of the environment."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SENTINEL-environment")
@@ -320,7 +320,7 @@ async def test_what_is_known_to_be_secret_is_hidden_in_the_last_lines(
         'echo "$2"; echo "got $2" >&2; echo "$AWS_SECRET_ACCESS_KEY and $VAULT_TOKEN" >&2; '
         'echo "bad password ${1#*=}" >&2; exit 1'
     )
-    words = await last_words(script, "--password=SENTINEL-argument", document)
+    words = await shown_stderr(script, "--password=SENTINEL-argument", document)
 
     assert words == "got *** | *** and *** | bad password ***"
 
@@ -345,10 +345,10 @@ SHORT = "Sup3rSecret"
     ],
 )
 async def test_long_arguments_are_hidden_whatever_they_begin_with(
-    last_words: Callable[..., Awaitable[str]], argument: str, printed: str
+    shown_stderr: Callable[..., Awaitable[str]], argument: str, printed: str
 ) -> None:
     """C11: also options with a value in the same word, and passwords that begin with a hyphen."""
-    assert await last_words(f"echo refused {shlex.quote(printed)} >&2; exit 1", argument) == "refused ***"
+    assert await shown_stderr(f"echo refused {shlex.quote(printed)} >&2; exit 1", argument) == "refused ***"
 
 
 @pytest.mark.parametrize("secret", [SHORT, LONG])
@@ -367,14 +367,16 @@ def test_a_control_sequence_within_a_secret_does_not_show_it(secret: str, within
             assert last_lines(text.encode(), hide) == "bad *** word"
 
 
-async def test_the_kept_end_of_stderr_does_not_begin_within_a_secret(last_words: Callable[..., Awaitable[str]]) -> None:
+async def test_the_kept_end_of_stderr_does_not_begin_within_a_secret(
+    shown_stderr: Callable[..., Awaitable[str]],
+) -> None:
     """C11: the first line is left out when it is not whole; else the rest of a secret would be shown."""
     end = "printf '\\n%04080d\\nlast line\\n' 0 >&2; exit 1"
-    words = await last_words(f"printf 'bad {SHORT}' >&2; {end}", f"-p{SHORT}")
+    words = await shown_stderr(f"printf 'bad {SHORT}' >&2; {end}", f"-p{SHORT}")
 
     assert words.endswith("0 | last line")
     assert "cret" not in words
-    assert await last_words("printf '%05000d' 7 >&2; exit 1") == TOO_LONG
+    assert await shown_stderr("printf '%05000d' 7 >&2; exit 1") == TOO_LONG
 
 
 def test_a_line_that_is_whole_is_shown_when_the_text_is_not_cut() -> None:
@@ -395,14 +397,16 @@ async def test_without_a_thread_the_last_words_are_not_shown(context: Engine, mo
     monkeypatch.setattr(process, "reading", full)
     error = await refusal_of(shell("echo reason >&2; exit 3"), context, show_process_stderr=True)
 
-    assert str(error).endswith("exit code 3; its last words cannot be shown: no thread can be started")
+    assert str(error).endswith("exit code 3; its standard error cannot be shown: no thread can be started")
 
 
 async def test_the_variable_shows_it_too(context: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """C11: so that no code has to change to find out why a source fails."""
     monkeypatch.setenv("STS_ASYNC_SHOW_PROCESS_STDERR", "true")
 
-    assert str(await refusal_of(shell("echo no ticket >&2; exit 1"), context)).endswith("its last words: no ticket")
+    assert str(await refusal_of(shell("echo no ticket >&2; exit 1"), context)).endswith(
+        "it wrote to standard error: no ticket"
+    )
     assert "no ticket" not in str(
         await refusal_of(shell("echo no ticket >&2; exit 1"), context, show_process_stderr=False)
     )
@@ -457,7 +461,7 @@ async def test_a_process_that_hangs_is_not_waited_for(context: Engine) -> None:
     """T35."""
     error = await refusal_of(echo(WHOLE, then="sleep 1000"), context, seconds=0.3)
 
-    assert str(error) == "credential_process of profile 'x': not done within 0.3 s"
+    assert str(error) == "credential_process of profile 'x': timed out after 0.3 s"
     assert "SENTINEL" not in shown(error)
 
 

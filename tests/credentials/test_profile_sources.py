@@ -269,7 +269,7 @@ CUT = "what follows ' ;' in line 2 is a comment: without the blank it is part of
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("sh -c 'SENTINEL ; b'", "the command is empty, or a quotation in it does not end"),
+        ("sh -c 'SENTINEL ; b'", "the command is empty, or has an unclosed quotation mark"),
         ("false ; SENTINEL", "ended with exit code 1"),
         ("/nonexistent/SENTINEL ; b", "the program cannot be run (ENOENT)"),
         ("true ; SENTINEL", "the output is not a JSON object"),
@@ -361,7 +361,7 @@ async def test_a_profile_that_is_named_and_missing_names_the_ignored_line(profil
 
 
 FAILING = f"[default]\ncredential_process = {shell('echo no ticket >&2; exit 3')}\n"
-LAST_WORDS = "credential_process of profile 'default': ended with exit code 3; its last words: no ticket"
+WITH_STDERR = "credential_process of profile 'default': ended with exit code 3; it wrote to standard error: no ticket"
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ async def test_the_process_of_a_profile_can_be_diagnosed(
 
     assert "no ticket" not in silent
     assert "set STS_ASYNC_SHOW_PROCESS_STDERR=true or show_process_stderr=True" in silent
-    assert await refusal_of(profile(FAILING, config=config, **environ), lend()) == LAST_WORDS
+    assert await refusal_of(profile(FAILING, config=config, **environ), lend()) == WITH_STDERR
 
 
 # -- token files of others -------------------------------------------------------------------------------------------
@@ -447,5 +447,5 @@ async def test_an_explanation_of_the_chain_shows_what_a_process_said(profile: Pr
         for more in ({}, SHOWN)
     ]
 
-    assert ["its last words: no ticket" in text for text in explained] == [False, True]
+    assert ["it wrote to standard error: no ticket" in text for text in explained] == [False, True]
     assert "STS_ASYNC_SHOW_PROCESS_STDERR=true" in explained[0]

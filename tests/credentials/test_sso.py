@@ -244,7 +244,7 @@ async def test_after_the_end_of_the_token_a_refusal_needs_a_person(
     """F40."""
     server.login(cache, session="corp", seconds=-5)
     server.faults.add(Refuse(code))
-    with pytest.raises(LoginRequired, match=rf"SSO session 'corp' has ended: .* answered {code} .*; {COMMAND}"):
+    with pytest.raises(LoginRequired, match=rf"SSO session 'corp' has expired: .* answered {code} .*; {COMMAND}"):
         await provide().provide_credentials(context)
 
     assert asked(server) == ["token"]
@@ -282,7 +282,7 @@ async def test_an_answer_that_is_lost_takes_the_refresh_token_with_it(
     ("changes", "reason"),
     [
         ({"refreshToken": None}, "it has no refreshToken"),
-        ({"registrationExpiresAt": "2025-12-31T23:59:59Z"}, "the registration of the client has ended"),
+        ({"registrationExpiresAt": "2025-12-31T23:59:59Z"}, "the client registration has expired"),
     ],
 )
 async def test_a_token_that_cannot_be_refreshed_needs_a_person_when_it_has_ended(

@@ -259,7 +259,7 @@ async def test_a_lock_that_is_never_given_up_is_an_error(
 
     assert issuer.asked == 0
     assert isinstance(latest.failure, CredentialsError)
-    assert "somebody else has held the lock" in str(latest.failure)
+    assert "another process has held the lock" in str(latest.failure)
 
 
 async def test_no_lock_stays_behind(context: Engine, issuer: Issuer, path: Path) -> None:

@@ -125,7 +125,7 @@ def test_the_time_as_older_sdks_write_it_is_read() -> None:
         ({"clientId": None, "clientSecret": ""}, "it has no clientId and no clientSecret"),
         ({"registrationExpiresAt": None}, "it has no registrationExpiresAt"),
         ({"registrationExpiresAt": "SENTINEL"}, "it: registrationExpiresAt is not a time such as 2026-01-01T00:00:00Z"),
-        ({"registrationExpiresAt": "2026-01-01T00:00:00Z"}, "the registration of the client has ended"),
+        ({"registrationExpiresAt": "2026-01-01T00:00:00Z"}, "the client registration has expired"),
     ],
 )
 def test_what_keeps_a_token_of_sso_from_being_refreshed(changes: dict[str, Any], hindrance: str) -> None:

@@ -351,9 +351,7 @@ async def test_version_1_of_the_metadata_service_is_asked_in_both_ways(
 
 
 @pytest.mark.parametrize("provider", [DefaultChain, ProfileProvider])
-@advises(
-    "pass mfa_code=..., a coroutine function that is given the serial number and returns the code, to DefaultChain"
-)
+@advises("pass mfa_code=..., a coroutine function that takes the serial number and returns the code, to DefaultChain")
 async def test_a_profile_with_mfa_takes_its_code_from_the_function_that_is_passed(
     provider: Any, server: LocalSTS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -396,15 +394,15 @@ async def test_the_standard_error_of_a_process_is_shown_in_both_ways(
     else:
         monkeypatch.setenv(way, "true")
 
-    with pytest.raises(CredentialsError, match="its last words: no ticket"):
+    with pytest.raises(CredentialsError, match="it wrote to standard error: no ticket"):
         await identity_of(server, ProcessProvider(command, **options))
 
 
-@advises("give session_name, of an sso-session, or else start_url")
+@advises("pass session_name, the name of an sso-session, or start_url")
 def test_a_source_of_the_portal_is_made_with_either_name() -> None:
     """C18."""
     role = {"account_id": "123456789012", "role_name": "dev", "region": "us-east-1"}
-    with pytest.raises(ConfigurationError, match="give session_name, of an sso-session, or else start_url"):
+    with pytest.raises(ConfigurationError, match="pass session_name, the name of an sso-session, or start_url"):
         SSOProvider(**role)
 
     assert SSOProvider(**role, session_name="corp")

@@ -31,7 +31,7 @@ OWN_AFFAIR = "credentials/test_watchdog.py:" + (
 )
 ALLOWED = {
     "config/test_profile_grammar.py:seconds_for": "a ratio of CPU times",
-    "credentials/test_chain.py:test_a_source_can_say_that_it_bounds_itself.Slow.provide_credentials": AT_LEAST,
+    "credentials/test_chain.py:test_a_source_can_declare_its_own_time_limit.Slow.provide_credentials": AT_LEAST,
     "credentials/test_watchdog.py:test_a_test_may_keep_the_cpu_busy.burst": AT_LEAST,
     "credentials/test_watchdog.py:test_a_wait_of_a_test_is_not_the_librarys": AT_LEAST,
     OWN_AFFAIR: AT_LEAST,

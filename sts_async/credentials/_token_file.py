@@ -10,7 +10,7 @@ again. If a process uses one and does not write the next one, the login is lost 
 4. Release the lock.
 
 If the lock file cannot be created, the new token could not be written either. Then a valid token is not refreshed,
-because the next refresh token could be lost. An expired token is refreshed all the same, and the new one stays in memory.
+because the next refresh token could be lost. An expired token is refreshed all the same, and stays in memory.
 """
 
 import asyncio

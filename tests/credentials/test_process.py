@@ -367,7 +367,7 @@ def test_a_control_sequence_within_a_secret_does_not_show_it(secret: str, within
             assert last_lines(text.encode(), hide) == "bad *** word"
 
 
-async def test_the_kept_end_of_stderr_does_not_begin_within_a_secret(
+async def test_the_shown_stderr_does_not_begin_within_a_secret(
     shown_stderr: Callable[..., Awaitable[str]],
 ) -> None:
     """C11: the first line is left out when it is not whole; else the rest of a secret would be shown."""

@@ -465,7 +465,7 @@ ELSEWHERE = {
     ', or give {}=["arn:..."]': ("shape/test_constraints.py", "test_the_form_that_a_refused_item_names_is_taken"),
     ": pass response.credentials": (
         "credentials/test_source.py",
-        "test_a_response_in_place_of_its_credentials_is_told",
+        "test_a_response_instead_of_its_credentials_is_refused_with_advice",
     ),
     "None: is the variable set that it comes from?": (
         "test_shapes.py",

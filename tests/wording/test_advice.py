@@ -485,7 +485,7 @@ ELSEWHERE = {
     ),
     "pip install 'sts-async[login]'": (
         "credentials/test_login.py",
-        "test_a_refresh_without_the_package_says_what_to_install",
+        "test_a_refresh_without_the_package_names_the_package",
     ),
     "to use AWS's {} host, {}; to use the URL as it is, set {} to false": EXCLUDED,
     "set ignore_configured_endpoint_urls=True or AWS_{}=true": EXCLUDED,

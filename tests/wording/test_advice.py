@@ -457,8 +457,8 @@ APART = {"testing"}
 """The kit, whose own tests follow its advice."""
 ENDPOINTS, SERVICES = "protocol/test_endpoints.py", "credentials/test_services.py"
 PSEUDO_REGION = (ENDPOINTS, "test_a_region_that_is_none_is_refused_with_what_to_write")
-EXCLUDED = (SERVICES, "test_a_configured_url_beside_a_flag_is_refused_as_for_sts")
-LOGIN = (SERVICES, "test_the_command_that_is_advised_is_one_for_the_profile")
+EXCLUDED = (SERVICES, "test_a_configured_url_together_with_a_flag_is_refused_as_for_sts")
+LOGIN = (SERVICES, "test_the_advised_command_logs_in_with_the_profile")
 REGION_OF_LOGIN = (SERVICES, "test_the_advice_about_a_region_helps")
 ELSEWHERE = {
     ', or give {}={"a": "b"}': ("shape/test_constraints.py", "test_the_form_that_a_refused_item_names_is_taken"),

@@ -22,16 +22,16 @@ from .web_identity import WebIdentityProvider
 @attrs.frozen(kw_only=True)
 class Explanation:
     """
-    The settings and sources that a default chain finds on this machine. `str()` of it is a table without secrets.
+    What a default chain finds on this machine, and where. Printed, it is a table; nothing in it is secret.
 
     Attributes:
-        profile: Name of the profile in use, and where it comes from.
+        profile: The profile that is in force, and why.
         region: The region, or None.
-        region_source: Where the region comes from, or why it is invalid.
-        endpoint_url: The URL to which requests are sent; None without a region.
-        endpoint_source: Where the endpoint comes from, or why there is none.
-        findings: The result of each source, in the order of the chain.
-        warnings: One text for each file that counts as empty: it cannot be read, or was named and does not exist.
+        region_source: Where the region comes from.
+        endpoint_url: Where requests go, or None without a region.
+        endpoint_source: Where the endpoint comes from; or why there is none.
+        findings: What each source said, in the order of the chain.
+        warnings: Files that count as empty, because they cannot be read, or were named and do not exist; and why.
     """
 
     profile: str
@@ -44,7 +44,7 @@ class Explanation:
 
     @property
     def found(self) -> bool:
-        """Whether the chain has credentials and an endpoint, so that a client without options would work."""
+        """Whether the chain has credentials, and a client without other options would work."""
         return self.endpoint_url is not None and any(finding.used for finding in self.findings)
 
     def __str__(self) -> str:
@@ -130,12 +130,12 @@ class DefaultChain(ProviderChain):
 
     async def explain(self) -> Explanation:
         """
-        Ask every source, including those after the one that is used, and return the results.
+        Ask every source, also those that come after the one that is taken, and return what each said.
 
-        Sources that call AWS send requests, over connections that are closed afterwards. Processes are run.
+        Sources that ask AWS do so, over connections for this alone, and processes are run.
 
         Raises:
-            ConfigurationError: The environment or a file has an invalid value for an option that every client needs.
+            ConfigurationError: Environment or files say what an option cannot be that every client needs.
         """
         here = self._surroundings
         found = await here.look()
@@ -157,8 +157,7 @@ class DefaultChain(ProviderChain):
             findings = await self.findings(engine.context)
         finally:
             try:
-                # First the tasks, as for a client: one that refreshes a login may still need the connections.
-                await engine.context.tasks.aclose()
+                await engine.context.tasks.aclose()  # first, as for a client: what renews a login may still send it
             finally:
                 await transport.aclose()
         return Explanation(

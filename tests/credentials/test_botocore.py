@@ -1,7 +1,8 @@
 """
-The default chain beside botocore's, an independent oracle: the same environment, files and servers, asked by both.
+The default chain compared with that of botocore, an independent oracle, on the same environment, files and servers.
 
-`cases` is the table. Where we differ on purpose a case says why, and what both do, so that a change of either is seen.
+`cases` is the table. If we differ on purpose, the case has the reason and both results, so that a change of either one
+is noticed.
 """
 
 import asyncio

@@ -217,8 +217,8 @@ class _EnvironmentWebIdentity(RefreshingProvider):
         return "WebIdentityProvider.from_environment()"
 
 
-def _path(given: object) -> Path:
-    path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+def _path(value: object) -> Path:
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(path, str) or not path or "\0" in path:
         raise ConfigurationError("token_file must be the path of a file: a non-empty str, or an os.PathLike")
     return files.expand(path, os.environ)

@@ -113,6 +113,7 @@ def pin(core: int | None) -> None:
 def environment() -> dict[str, str]:
     """Return the environment for a contender: this checkout importable, nothing of AWS or of a proxy in it."""
     kept = {name: value for name, value in os.environ.items() if "AWS" not in name and "PROXY" not in name.upper()}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed library has its byte code
     path = [*filter(None, [os.environ.get("PYTHONPATH")]), str(HERE.parent)]
     quiet = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     return {**kept, **quiet, "AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": os.pathsep.join(path)}

@@ -19,7 +19,34 @@ from typing import NamedTuple
 import _loopback
 
 Figures = dict[str, list[float]]  # the figures of each row
-LIBRARIES = ("aiohttp", "aiobotocore", "botocore", "aws-sdk-sts")
+LIBRARIES = ("aiohttp", "attrs", "cattrs", "lxml", "aiobotocore", "botocore", "aws-sdk-sts", "capo-sts")
+
+
+class Ratio(NamedTuple):
+    """
+    How one contender compares with another: the median over the rounds, each of which gives one ratio.
+
+    A round measures both within seconds, so whatever else the host does meets both.
+
+    Attributes:
+        median: Of the ratios.
+        low: Their lower quartile.
+        high: Their upper quartile.
+    """
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, figures: Sequence[float], base: Sequence[float]) -> "Ratio":
+        """Return how *figures* compare with those of *base*, which were measured in the same rounds."""
+        ratios = [mine / theirs for mine, theirs in zip(figures, base, strict=True)]
+        low, _, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+        return cls(statistics.median(ratios), low, high)
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f}-{self.high:.2f})"
 
 
 class Measurement(NamedTuple):

@@ -1,7 +1,7 @@
 """
 Client CPU per warm `assume_role`: bare aiohttp, the least that signs and parses, this library and its peers.
 
-    python benchmarks/bench_calls.py [--calls 3000] [--rounds 5] [--in-flight 32] [--only floor,sts_async]
+    python benchmarks/bench_calls.py [--calls 3000] [--rounds 5] [--in-flight 1,32,256] [--only floor,sts_async]
                                      [--interpreter aws-sdk-sts=/path/to/another/python]
 
 The contenders take turns, a fresh process for each turn, against one server in a process of its own. What is counted
@@ -12,15 +12,18 @@ the ratios hardly do. A contender that is not installed is left out. Timing neve
 import argparse
 import asyncio
 import json
-import platform
 import statistics
 import sys
 import time
+from collections.abc import Mapping, Sequence
 
 import _contenders
 import _loopback
+import _rounds
+from _rounds import Ratio
 
-LIMIT = 1.25  # of sts_async to the practical floor
+FLOOR = "practical-floor"
+LIMITS = {1: 1.20, 32: 1.20, 256: 1.05}  # of sts_async to the practical floor, by how many calls are in flight
 WARM_UP = 500  # calls
 
 
@@ -53,60 +56,56 @@ def contend(options: argparse.Namespace) -> None:
     """Be one contender for one turn: print what was measured, or why nothing was."""
     _loopback.pin(options.core)
     try:
-        found = asyncio.run(measure(options.be, options.url, calls=options.calls, in_flight=options.in_flight))
+        found = asyncio.run(measure(options.be, options.url, calls=options.calls, in_flight=int(options.in_flight)))
     except ImportError as error:
         print(json.dumps({"skipped": str(error)}))
     else:
         print(json.dumps({"us": found}))
 
 
-def compete(options: argparse.Namespace) -> dict[str, list[float]]:
+def compete(
+    names: Sequence[str], *, rounds: int, calls: int, in_flight: int, interpreters: Mapping[str, str]
+) -> dict[str, list[float]]:
     """Return the microseconds per call of each contender, a number for each round."""
-    names = [name for name in _contenders.CONTENDERS if not options.only or name in options.only.split(",")]
-    interpreters = dict(pair.split("=", 1) for pair in options.interpreter)
     pair = _loopback.cores()
     mine, servers = pair or (None, None)
     pinned = ["--core", mine] if pair else []
     measured: dict[str, list[float]] = {name: [] for name in names}
     with _loopback.server(core=servers) as url:
-        for turn in range(options.rounds):
-            for name in names[turn % len(names) :] + names[: turn % len(names)]:
+        for turn in range(rounds):
+            for name in [*names[turn % len(names) :], *names[: turn % len(names)]]:
                 if name not in measured:
                     continue
-                arguments = ["--calls", options.calls, "--in-flight", options.in_flight, "--url", url, *pinned]
+                arguments = ["--calls", calls, "--in-flight", in_flight, "--url", url, *pinned]
                 interpreter = interpreters.get(name, sys.executable)
                 found = json.loads(_loopback.run(__file__, "--be", name, *arguments, interpreter=interpreter))
                 if "skipped" in found:
-                    print(f"{name} is left out: {found['skipped']}")
+                    print(f"{name} is left out: {found['skipped']}", file=sys.stderr)
                     del measured[name]
                 else:
                     measured[name].append(found["us"])
     return measured
 
 
-def report(measured: dict[str, list[float]]) -> None:
+def report(measured: dict[str, list[float]], in_flight: int) -> None:
     """Print the table. A ratio is the median over the rounds of the ratio within a round."""
-    print(f"{'contender':<18}{'us/call':>9}{'min':>8}{'/ floor':>10}{'/ practical':>13}")
+    print(f"\n{in_flight} in flight")
+    print(f"{'contender':<18}{'us/call':>9}{'min':>8}   {'/ floor':<20}{'/ practical floor':<20}")
     for name, figures in measured.items():
         ratios = "".join(
-            f"{ratio(figures, measured[base]):>{width}.2f}" if base in measured else " " * (width - 1) + "-"
-            for base, width in (("floor", 10), ("practical-floor", 13))
+            f"{str(Ratio.of(figures, measured[base])) if base in measured else '-':<20}" for base in ("floor", FLOOR)
         )
-        print(f"{name:<18}{statistics.median(figures):>9.0f}{min(figures):>8.0f}{ratios}")
-    if {"sts_async", "practical-floor"} <= measured.keys():
-        held = ratio(measured["sts_async"], measured["practical-floor"])
-        print(f"\nsts_async / practical floor = {held:.2f} (limit {LIMIT})")
-
-
-def ratio(figures: list[float], base: list[float]) -> float:
-    return statistics.median(mine / theirs for mine, theirs in zip(figures, base, strict=True))
+        print(f"{name:<18}{statistics.median(figures):>9.0f}{min(figures):>8.0f}   {ratios}")
+    if {"sts_async", FLOOR} <= measured.keys():
+        limit = f" (limit {LIMITS[in_flight]:.2f})" if in_flight in LIMITS else ""
+        print(f"sts_async / practical floor = {Ratio.of(measured['sts_async'], measured[FLOOR])}{limit}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Client CPU per warm assume_role, side by side.")
     parser.add_argument("--calls", type=int, default=3000, help="calls for each contender in each round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--in-flight", type=int, default=32)
+    parser.add_argument("--in-flight", default="1,32,256", help="how many calls at once, comma-separated")
     parser.add_argument("--only", help=f"comma-separated, out of {','.join(_contenders.CONTENDERS)}")
     parser.add_argument("--interpreter", action="append", default=[], metavar="CONTENDER=PYTHON")
     parser.add_argument("--be", choices=_contenders.CONTENDERS, help=argparse.SUPPRESS)
@@ -115,10 +114,14 @@ def main() -> None:
     options = parser.parse_args()
     if options.be:
         contend(options)
-    else:
-        print(f"Python {platform.python_version()}, {options.rounds} x {options.calls} calls", end=", ")
-        print(f"{options.in_flight} in flight, {'pinned' if _loopback.cores() else 'not pinned'}")
-        report(compete(options))
+        return
+    print(f"{_rounds.versions()}; {options.rounds} x {options.calls} calls", end=", ")
+    print("pinned" if _loopback.cores() else "not pinned")
+    names = [name for name in _contenders.CONTENDERS if not options.only or name in options.only.split(",")]
+    interpreters = dict(pair.split("=", 1) for pair in options.interpreter)
+    for in_flight in map(int, options.in_flight.split(",")):
+        shape = {"rounds": options.rounds, "calls": options.calls, "in_flight": in_flight}
+        report(compete(names, interpreters=interpreters, **shape), in_flight)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ import contextlib
 import json
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 import _contenders
 import _loopback
+from _rounds import Ratio
 
 
 @contextlib.asynccontextmanager
@@ -49,10 +50,12 @@ def gated(contender: _contenders.Contender) -> _contenders.Contender:
     return enter
 
 
+LIMIT = 1.15  # of the p99 of sts_async to that of the floor
+FLOOR = "and signing and parsing"
 CONTENDERS: dict[str, _contenders.Contender] = {
     "bare aiohttp": bare,
     "behind a FIFO gate": gated(bare),
-    "and signing and parsing": gated(_contenders.practical_floor),
+    FLOOR: gated(_contenders.practical_floor),
     "sts_async": _contenders.sts_async,
 }
 
@@ -75,17 +78,24 @@ async def measure(name: str, options: argparse.Namespace) -> list[float]:
     return taken
 
 
-def compete(options: argparse.Namespace) -> dict[str, list[list[float]]]:
+def compete(
+    names: Collection[str], *, rounds: int, callers: int, connections: int, calls: int, delay_ms: float
+) -> dict[str, list[list[float]]]:
     """Return the latencies of each contender, a list for each round; each turn is a fresh process."""
     mine, servers = _loopback.cores() or (None, None)
     pinned = [] if mine is None else ["--core", mine]
-    found: dict[str, list[list[float]]] = {name: [] for name in CONTENDERS}
-    shape = ["--callers", options.callers, "--connections", options.connections, "--calls", options.calls]
-    with _loopback.server(core=servers, delay=options.delay_ms / 1e3) as url:
-        for _ in range(options.rounds):
-            for name, rounds in found.items():
-                rounds.append(json.loads(_loopback.run(__file__, "--be", name, "--url", url, *shape, *pinned)))
+    found: dict[str, list[list[float]]] = {name: [] for name in names}
+    shape = ["--callers", callers, "--connections", connections, "--calls", calls]
+    with _loopback.server(core=servers, delay=delay_ms / 1e3) as url:
+        for _ in range(rounds):
+            for name, latencies in found.items():
+                latencies.append(json.loads(_loopback.run(__file__, "--be", name, "--url", url, *shape, *pinned)))
     return found
+
+
+def p99s(rounds: list[list[float]]) -> list[float]:
+    """Return the 99th percentile of each round."""
+    return [statistics.quantiles(taken, n=100)[98] for taken in rounds]
 
 
 def main() -> None:
@@ -103,12 +113,16 @@ def main() -> None:
         _loopback.pin(options.core)
         print(json.dumps(asyncio.run(measure(options.be, options))))
         return
+    shape = {name: getattr(options, name) for name in ("rounds", "callers", "connections", "calls", "delay_ms")}
+    found = compete(CONTENDERS, **shape)
     print(f"{options.callers} callers, {options.connections} connections; medians of {options.rounds} rounds, in ms")
     print(f"{'':<26}{'p50':>9}{'p99':>9}{'worst':>9}")
-    for name, rounds in compete(options).items():
-        cuts = [statistics.quantiles(taken, n=100) for taken in rounds]
-        p50, p99 = (statistics.median(cut[at] for cut in cuts) for at in (49, 98))
-        print(f"{name:<26}{p50:>9.1f}{p99:>9.1f}{statistics.median(map(max, rounds)):>9.1f}")
+    for name, rounds in found.items():
+        p50 = statistics.median(map(statistics.median, rounds))
+        worst = statistics.median(map(max, rounds))
+        print(f"{name:<26}{p50:>9.1f}{statistics.median(p99s(rounds)):>9.1f}{worst:>9.1f}")
+    ratio = Ratio.of(p99s(found["sts_async"]), p99s(found[FLOOR]))
+    print(f"\np99 of sts_async / of {FLOOR} = {ratio} (limit {LIMIT:.2f})")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """
-What it costs to import this library, beside what it is made of, and to make a client.
+What it costs to import this library, compared with its dependencies, and to make a client.
 
     python benchmarks/bench_import.py [--rounds 25]
 
 Each import is timed in a fresh process, the variants taking turns; byte code is cached, as it is after installation.
-The library costs at most 10 % more than its four dependencies. A client without a session takes under 50 kB and 1 ms.
+Times are CPU time: the clock on the wall also counts what else the host does. The library costs at most 10 % more than
+its four dependencies. A client without a session takes under 50 kB and 1 ms.
 """
 
 import argparse
@@ -14,21 +15,23 @@ import time
 import tracemalloc
 
 import _loopback
+import _rounds
 
 LIMIT = 1.10  # of the library to its dependencies
 CLIENTS = 1000
+BASE, ALL = "the four dependencies", "what a program needs"
 
 VARIANTS = {
     "nothing": "pass",
-    "the four dependencies": "import aiohttp, attrs, cattrs, lxml.etree",
-    "what a program needs": "from sts_async import STSClient, AssumeRoleRequest, ServiceError",
+    BASE: "import aiohttp, attrs, cattrs, lxml.etree",
+    ALL: "from sts_async import STSClient, AssumeRoleRequest, ServiceError",
     "the package alone": "import sts_async",
 }
-TIMED = "import time; start = time.perf_counter(); {0}; print(time.perf_counter() - start)"
+TIMED = "import time; start = time.process_time(); {0}; print(time.process_time() - start)"
 
 
-def time_imports(rounds: int) -> dict[str, float]:
-    """Return the median milliseconds of each import statement."""
+def time_imports(rounds: int) -> dict[str, list[float]]:
+    """Return the milliseconds of each import statement, a number for each round."""
     core = _loopback.cores()
     pinned = f"import os; os.sched_setaffinity(0, {{{core[0]}}}); " if core else ""
     taken: dict[str, list[float]] = {name: [] for name in VARIANTS}
@@ -37,7 +40,7 @@ def time_imports(rounds: int) -> dict[str, float]:
             seconds = float(_loopback.run("-c", pinned + TIMED.format(statement)))
             if turn:  # the first writes byte code and warms the file cache
                 taken[name].append(seconds * 1e3)
-    return {name: statistics.median(figures) for name, figures in taken.items()}
+    return taken
 
 
 def measure_clients() -> None:
@@ -75,11 +78,11 @@ def main() -> None:
     if options.clients:
         measure_clients()
         return
-    imports = time_imports(options.rounds)
-    for name, milliseconds in imports.items():
-        print(f"{name:<24}{milliseconds:>9.1f} ms   {VARIANTS[name]}")
-    ratio = imports["what a program needs"] / imports["the four dependencies"]
-    print(f"\nwhat a program needs / the four dependencies = {ratio:.3f} (limit {LIMIT:.2f})")
+    taken = time_imports(options.rounds)
+    print(f"{_rounds.versions()}; medians of {options.rounds} rounds")
+    for name, figures in taken.items():
+        print(f"{name:<24}{statistics.median(figures):>9.1f} ms   {VARIANTS[name]}")
+    print(f"\n{ALL} / {BASE} = {_rounds.Ratio.of(taken[ALL], taken[BASE])} (limit {LIMIT:.2f})")
     made = json.loads(_loopback.run(__file__, "--clients"))
     print(f"a client: {made['median']:.0f} us, the first {made['first']:.0f} us (limit 1000);", end=" ")
     print(f"{made['bytes'] / 1e3:.1f} kB (limit 50)")

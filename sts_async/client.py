@@ -23,7 +23,6 @@ from ._shape.arguments import in_seconds_or_none, other_than
 from ._shape.secret import Unpicklable, redact_userinfo, without_data
 from .calls import Calls
 from .config import Config
-from .credentials.assume_role import AssumeRoleProvider
 from .credentials.source import MFACode, Source, provider_of
 from .errors import ConfigurationError
 from .events import Observer
@@ -335,6 +334,8 @@ class STSClient(Unpicklable, Calls):
                 call, as `Config.validate_parameters` says.
             ConfigurationError: *role_arn* is not that of a role, or arguments contradict each other.
         """
+        from .credentials.assume_role import AssumeRoleProvider  # here: many programs assume no role
+
         mfa_code = without_data(mfa_code)
         return self.with_options(
             credentials=AssumeRoleProvider(

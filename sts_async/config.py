@@ -59,7 +59,7 @@ from .errors import ConfigurationError, InvalidConfigFile
 from .handlers import RequestHandler
 
 if TYPE_CHECKING:
-    from ._config.profile_grammar import SharedConfig
+    from ._config.sections import SharedConfig
 
 __all__ = ["Config", "ProfileName", "Resolution", "SettingsSources"]
 

@@ -1,4 +1,4 @@
-"""E13: what a program pays before its first call, in counts: modules, compiled expressions, TLS contexts."""
+"""E13: what a program pays before its first call, in counts: modules, expressions, attrs classes, TLS contexts."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import trustme
@@ -23,8 +23,9 @@ from sts_async.testing import LocalSTS
 COUNTED = """
 import json, re._compiler, ssl, sys
 {before}
+import attrs
 others = set(sys.modules)
-compiled, contexts = [], []
+compiled, contexts, written = [], [], []
 
 def of_ours():
     frame = sys._getframe(2)
@@ -43,9 +44,17 @@ def noting_context(*args, **options):
     contexts.append(options)
     return make_context(*args, **options)
 
-re._compiler.compile, ssl.create_default_context = noting_expression, noting_context
+define = attrs.define
+
+def noting_class(cls=None, **options):
+    if cls is not None:
+        written.append(cls.__name__)
+        return define(cls, **options)
+    return lambda cls: noting_class(cls, **options)
+
+re._compiler.compile, ssl.create_default_context, attrs.define = noting_expression, noting_context, noting_class
 {program}
-print(json.dumps([sorted(set(sys.modules) - others), compiled, len(contexts)]))
+print(json.dumps([sorted(set(sys.modules) - others), compiled, len(contexts), written]))
 """
 CALL = """
 import asyncio, os
@@ -60,40 +69,68 @@ asyncio.run(main())
 """
 
 
-async def counted(program: str, *arguments: str) -> tuple[list[str], list[str], int]:
-    """Return what a program imports beyond aiohttp, the expressions that it compiles, and how many TLS contexts."""
+class Counted(NamedTuple):
+    """
+    What a program did.
+
+    Attributes:
+        modules: The modules that it imported, beyond aiohttp, attrs, cattrs and lxml.
+        compiled: The expressions that this library compiled.
+        contexts: How many TLS contexts were made.
+        written: The classes for which attrs wrote methods, once for each time.
+    """
+
+    modules: list[str]
+    compiled: list[str]
+    contexts: int
+    written: list[str]
+
+
+async def counted(program: str, *arguments: str) -> Counted:
+    """Run a program, and return what it did."""
     code = COUNTED.format(before="import asyncio, aiohttp, attrs, cattrs, lxml.etree", program=program)
     done = await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.stderr == ""
-    modules, compiled, contexts = json.loads(done.stdout)
-    return modules, compiled, contexts
+    return Counted(*json.loads(done.stdout))
 
 
 async def test_the_package_is_imported_without_compiling_an_expression() -> None:
     """E13: each is compiled when it is needed, and most are for rare inputs."""
-    _, compiled, contexts = await counted("from sts_async import STSClient, AssumeRoleProvider, Config")
+    found = await counted("from sts_async import STSClient, AssumeRoleProvider, Config")
 
-    assert compiled == [query._RESERVED.pattern]  # which every request needs
-    assert contexts == 0
+    assert found.compiled == [query._RESERVED.pattern]  # which every request needs
+    assert found.contexts == 0
+
+
+async def test_the_package_is_imported_without_the_methods_of_most_classes() -> None:
+    """E13: attrs has written those of the classes of which the modules hold an instance, and of the options."""
+    found = await counted("from sts_async import STSClient, AssumeRoleRequest, ServiceError")
+
+    assert len(found.written) <= 13
+    assert len({*found.written}) == len(found.written)  # none was compared or printed
+    assert len(found.modules) <= 95
 
 
 async def test_the_first_call_imports_and_compiles_little() -> None:
     """E13: what only some programs use is not there: other sources of credentials, observers, the kit for tests."""
     async with LocalSTS() as server:
         secret = str.__str__(server.credentials.secret_access_key)
-        modules, compiled, contexts = await counted(CALL, server.url, server.credentials.access_key_id, secret)
+        found = await counted(CALL, server.url, server.credentials.access_key_id, secret)
 
-    ours = {name for name in modules if name.startswith("sts_async")}
+    rooms = {name.removeprefix("sts_async.") for name in found.modules if name.startswith("sts_async.")}
+    sources = {name.removeprefix("credentials.") for name in rooms if name.startswith("credentials.")}
     assert len(server.requests) == 1
-    assert len(modules) <= 99
-    assert len(compiled) <= 23
-    assert contexts == 0
-    assert not {name for name in ours if name.startswith(("sts_async.testing", "sts_async.observers"))}
-    assert (
-        ours & {f"sts_async.credentials.{name}" for name in ("imds", "sso", "login", "process", "container")} == set()
-    )
+    assert len(found.modules) <= 96
+    assert len(found.compiled) <= 21
+    assert len(found.written) <= 28
+    assert len({*found.written}) == len(found.written)  # none was compared or printed
+    assert found.contexts == 0
+    assert not {name for name in rooms if name.startswith(("testing", "observers"))}
+    assert sources <= {"_account", "source", "static"}
+    assert not rooms & {"_config.profile_grammar", "_config.profile_plans", "cli", "doctor"}
+    assert "difflib" not in found.modules
 
 
 class Reads:

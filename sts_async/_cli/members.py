@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _FORMS_IN_PROGRAMS = (
-    r", or a mapping that is sent compactly,|, or a `timedelta`|, such as \{.*?\}, or a list of `Tag`|, by their ARNs"
+    r", or a mapping(?: that is sent compactly,|, which is sent as compact JSON)|, or a `timedelta`|, such as \{.*?\}, or a list of `Tag`|, by their ARNs"
 )
 
 

@@ -264,7 +264,7 @@ def known(
 ) -> dict[str, Any]:
     """Return the metadata of an attrs field for an option."""
     made = Option(kind=kind, variables=variables, key=key, default=default, optional=optional, decides=decides)
-    if kind not in (SECONDS, NUMBER):
+    if kind is not SECONDS and kind is not NUMBER:
         return {METADATA: made}
     return {METADATA: made, TAKEN: float | timedelta | None if optional else float | timedelta}
 
@@ -284,14 +284,18 @@ def option(
 ) -> Any:
     """Return an attrs field for what environment and profile can say: None, unless it is given in code."""
     metadata = known(kind, variables=variables, key=key, default=default, decides=decides)
-    return attrs.field(default=None, metadata=metadata, converter=redact if kind.secret else None)
+    return attrs.field(default=None, metadata=metadata, converter=_REDACT if kind.secret else None)
 
 
 def setting(kind: Kind, *, default: Any) -> Any:
     """Return an attrs field for what only code can say."""
-    return attrs.field(default=default, metadata=known(kind, default=default, optional=False), converter=as_tuple)
+    return attrs.field(default=default, metadata=known(kind, default=default, optional=False), converter=_AS_TUPLE)
 
 
 def as_tuple(value: Any) -> Any:
     """Return a list as a tuple, and anything else as it is."""
     return tuple(value) if isinstance(value, list) else value
+
+
+# attrs reads the signature of a bare function again for each field that has it.
+_REDACT, _AS_TUPLE = attrs.Converter(redact), attrs.Converter(as_tuple)

@@ -13,7 +13,6 @@ import re
 import shlex
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
 
 import attrs
 
@@ -24,6 +23,7 @@ from .sections import (
     NOTHING,
     PLAIN,
     Ignored,
+    Kind,
     Section,
     SectionKind,
     SharedConfig,
@@ -35,8 +35,6 @@ from .sections import (
 )
 
 __all__ = ["EMPTY", "Ignored", "Kind", "Section", "SharedConfig", "Value", "decode", "merge", "parse", "service_value"]
-
-Kind = Literal["config", "credentials"]
 
 MAX_TEXT = 1 << 20  # characters of a file
 MAX_LINES = 50_000  # of a file: five for each of the most profiles

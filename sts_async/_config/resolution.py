@@ -15,7 +15,7 @@ from .._wording.option_names import GIVEN
 from ..errors import ConfigurationError, InvalidConfigFile
 from .lookup import Text, texts
 from .options import DESTINATION, TRUST, Option
-from .profile_grammar import Section, SharedConfig
+from .sections import Section, SharedConfig
 from .services import STS, ProfileSettings, configured_url
 
 DEFAULT_PROFILE = "default"

@@ -5,7 +5,6 @@ Messages name the file, the line, the profile and the key. They never show a val
 be a secret.
 """
 
-import difflib
 import string
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -17,6 +16,8 @@ from .._shape.secret import Secret
 from ..errors import InvalidConfigFile
 
 SectionKind = Literal["profile", "sso-session", "services"]
+Kind = Literal["config", "credentials"]
+"""Which of the two files it is: they spell profiles differently."""
 
 MAX_SHOWN = 128  # characters of a section's name in a message
 MAX_PROFILES = 10  # whose names one message lists
@@ -116,7 +117,7 @@ class Section:
     def get(self, key: str) -> Secret | None:
         """Return what a lower-case key is set to; None when it is not set, blank, or has sub-properties."""
         value = self.values.get(key)
-        return value.text if value is not None and value.text.strip() else None
+        return value.text if value is not None and str.strip(value.text) else None
 
     def where(self, key: str | None = None) -> str:
         """
@@ -212,6 +213,8 @@ class SharedConfig:
         """Return what a message says about the profiles that there are, where one of another name is missing."""
         if not self.profiles:
             return "; there is no profile in them"
+        import difflib  # here: few programs misspell a profile
+
         names = sorted(self.profiles)
         like = difflib.get_close_matches(str.__str__(name).strip("'\""), names, n=1)
         shown = ", ".join(repr(one[:MAX_SHOWN]) for one in names[:MAX_PROFILES])

@@ -22,8 +22,7 @@ from .._runtime.threads import NoThread
 from .._shape.secret import HiddenMapping
 from .._wording.os_errors import PASSING, reason_of
 from ..errors import ConfigurationError, InvalidConfigFile
-from . import profile_grammar
-from .profile_grammar import Kind, SharedConfig
+from .sections import EMPTY, Kind, SharedConfig, merge
 
 DEFAULT_CONFIG = "~/.aws/config"
 DEFAULT_CREDENTIALS = "~/.aws/credentials"
@@ -73,7 +72,7 @@ class _Part:
     """
 
     stamp: files.Stamp | None = None
-    parsed: SharedConfig = profile_grammar.EMPTY
+    parsed: SharedConfig = EMPTY
     unread: str = ""
     doubtful: str = ""
     absent: str = ""
@@ -94,7 +93,7 @@ class SharedFiles:
     def __init__(self, config: SharedFile, credentials: SharedFile) -> None:
         self.files = (config, credentials)
         self._parts: tuple[_Part, ...] = (_NOTHING, _NOTHING)
-        self._merged = profile_grammar.EMPTY
+        self._merged = EMPTY
 
     @classmethod
     def from_environ(
@@ -139,7 +138,7 @@ class SharedFiles:
         changed = [now for now, then in zip(parts, before, strict=True) if now is not then]
         if not changed:
             return self._merged
-        merged = profile_grammar.merge(*(part.parsed for part in parts))
+        merged = merge(*(part.parsed for part in parts))
         self._merged = attrs.evolve(
             merged,
             unread=tuple(part.unread for part in parts if part.unread),
@@ -193,14 +192,17 @@ def _look(file: SharedFile, path: Path, before: _Part) -> _Part:
         data, stamp = files.read(path)
     except FileNotFoundError:  # it has just gone
         return _missing(file, before)
+    from . import profile_grammar  # here, in a thread: many programs have no such file
+
     return _Part(
         stamp, profile_grammar.parse(profile_grammar.decode(data, file=str(path)), file=str(path), kind=file.kind)
     )
 
 
 def _missing(file: SharedFile, before: _Part) -> _Part:
-    now = _Part(absent="" if file.named_by is None else f"{file.shown} does not exist, and counts as empty")
-    return before if before == now else now
+    absent = "" if file.named_by is None else f"{file.shown} does not exist, and counts as empty"
+    unchanged = before.stamp is None and not before.unread and before.absent == absent
+    return before if unchanged else _Part(absent=absent)
 
 
 def _file(kind: Kind, given: tuple[str, str] | None, default: str, environ: Mapping[str, str]) -> SharedFile:

@@ -48,6 +48,12 @@ def timestamp(value: object, *, milliseconds: bool = False) -> datetime:
     Raises:
         ValueError: It is none of these, or no such time. The message never quotes it.
     """
+    # The form of almost every response, read without further calls. `fromisoformat` alone would read other forms, too.
+    if isinstance(value, str) and len(value) == 20 and value[4] == value[7] == "-" and value[10::9] == "TZ":
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            value = None  # the error below is raised outside of this handler, because this one quotes the text
     found = attempt((ValueError, OverflowError, IndexError, TypeError), _read, value, milliseconds=milliseconds)
     if found is None:
         raise ValueError("not a time")
@@ -56,8 +62,6 @@ def timestamp(value: object, *, milliseconds: bool = False) -> datetime:
 
 def _read(value: object, *, milliseconds: bool) -> datetime | None:
     if isinstance(value, str):
-        if len(value) == 20 and value[4] == value[7] == "-" and value[10::9] == "TZ":
-            return datetime.fromisoformat(value)  # the usual form; the others that it reads have no such places
         return _read_text(value, milliseconds=milliseconds)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _since_epoch(value, milliseconds=milliseconds)
@@ -68,10 +72,11 @@ def _read_text(text: str, *, milliseconds: bool) -> datetime | None:
     text = text[: MAX_CHARACTERS + 1].strip()
     if len(text) > MAX_CHARACTERS:
         return None
-    if found := re.fullmatch(_ISO_8601, text):
-        return _iso_8601(found)
-    if found := re.fullmatch(_SECONDS, text):
-        return _digits(found, milliseconds=milliseconds)
+    if not text[:1].isalpha():  # a `Date` header begins with a weekday, and many programs read no other text
+        if found := re.fullmatch(_ISO_8601, text):
+            return _iso_8601(found)
+        if found := re.fullmatch(_SECONDS, text):
+            return _digits(found, milliseconds=milliseconds)
     if re.fullmatch(_WRITTEN_OUT, text):
         when = parsedate_to_datetime(text)
         return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)

@@ -84,9 +84,17 @@ class Pattern(NamedTuple):
         return f"match {self.expression}"
 
 
+# Expressions of the model whose wide ranges take `re` 2 ms to compile, each with one that matches the same text.
+_NARROW = {
+    r"[\t\n\r\u0020-\u007E\u0085\u00A0-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]+": (
+        r"[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x84\x86-\x9F\uD800-\uDFFF\uFFFE\uFFFF]+"
+    ),
+}
+
+
 @functools.cache
 def _compiled(expression: str) -> re.Pattern[str]:
-    return re.compile(expression, re.ASCII)
+    return re.compile(_NARROW.get(expression, expression), re.ASCII)
 
 
 class Category(NamedTuple):

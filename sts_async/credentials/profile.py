@@ -14,9 +14,9 @@ import attrs
 from .._config import profile_plans as plans
 from .._config import resolution
 from .._config.options import SHOW_PROCESS_STDERR, flag
-from .._config.profile_grammar import SharedConfig
 from .._config.profile_plans import Plan
 from .._config.resolution import ProfileName
+from .._config.sections import SharedConfig
 from .._protocol.endpoints import is_of_aws
 from .._runtime import files
 from .._runtime.defaults import FETCH_SECONDS

@@ -8,7 +8,6 @@ from .._shape.secret import without_data
 from ..errors import ConfigurationError
 from ..protocols import CredentialsProvider
 from ..shapes import Credentials, Response
-from .cache import CachingProvider
 from .static import StaticProvider
 
 Source = Credentials | CredentialsProvider | Callable[[], Awaitable[Credentials]]
@@ -41,6 +40,9 @@ def provider_of(source: Source, *, what: str = "credentials") -> CredentialsProv
             provider: Any = source
             return provider  # type: ignore[no-any-return]
         if callable(source):
+            # Imported here, because credentials that are passed need no cache.
+            from .cache import CachingProvider
+
             check_arguments(source, what, number=0, called="without arguments")
             return CachingProvider(source)
     held = getattr(source, "credentials", None) if isinstance(source, Response) else None

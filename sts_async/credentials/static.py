@@ -8,7 +8,6 @@ from ..errors import ConfigurationError, CredentialsExpired
 from ..protocols import ProviderContext
 from ..shapes import Credentials
 from ._account import check_account_id
-from ._schedule import lifetime_of
 
 
 class StaticProvider(Unpicklable):
@@ -86,6 +85,9 @@ def clocks(context: ProviderContext) -> tuple[datetime, datetime]:
 
 def describe_expiry(credentials: Credentials, context: ProviderContext) -> str:
     """Return the age of the expiration and the current time for messages, both by the clock of this host."""
+    # Imported here, because credentials that are passed need no schedule until they expire.
+    from ._schedule import lifetime_of
+
     _, now = clocks(context)
     seconds = -lifetime_of(credentials, now)
     return f"{seconds:.0f} s ago (host clock: {now.isoformat(timespec='seconds')})"

@@ -66,7 +66,7 @@ async def measure(error: STSError, *, worked: bool, options: argparse.Namespace)
     begins = 3 * HOUR if worked else 0
     ends = begins + round(options.hours * HOUR)
     await fleet.run(begins)
-    valid_until = [identity.held.mandatory.monotonic for identity in fleet.identities]
+    valid_until = [identity.state.mandatory.monotonic for identity in fleet.identities]
     await fleet.run(ends - begins, error=error)
     outage = slots(fleet.attempts_between(begins, ends), begins, ends)
     failed = fleet.failed_callers()

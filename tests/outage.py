@@ -56,15 +56,15 @@ class Identity(RefreshingProvider):
         )
 
     @property
-    def held(self) -> CacheState:
-        return self._caches.all()[-1].held
+    def state(self) -> CacheState:
+        return self._caches.all()[-1].state
 
     @property
     def fresh(self) -> bool:
         """Whether its credentials are good for longer than a minute, and the last fetch succeeded."""
         return (
-            self._caches.all()[-1].held.failing_since is None
-            and self._caches.all()[-1].held.mandatory.monotonic > self.fleet.now
+            self._caches.all()[-1].state.failing_since is None
+            and self._caches.all()[-1].state.mandatory.monotonic > self.fleet.now
         )
 
 
@@ -143,7 +143,7 @@ class Fleet(logging.Handler):
             await asyncio.sleep(0)
         for number, served in asked:
             identity = self.identities[number]
-            following = self.now + 1 if every_second else _next(identity.held, self.now)
+            following = self.now + 1 if every_second else _next(identity.state, self.now)
             if not served:
                 identity.failures.append((self.now, min(following, ends) - self.now))
             heapq.heappush(self._queue, (min(following, ends), number))
@@ -173,11 +173,11 @@ def slots(seconds: Iterable[int], begins: int, ends: int, *, width: int = 10) ->
     return [counts[slot] for slot in range((ends - begins) // width)]
 
 
-def _next(held: CacheState, second: int) -> int:
+def _next(state: CacheState, second: int) -> int:
     """Return the next second at which a caller may do something else than the one before."""
     at = Moment(START + second + 1, second + 1.0)
-    if next_step(held, now=at) in (Step.REFRESH, Step.REFRESH_IN_BACKGROUND):
+    if next_step(state, now=at) in (Step.REFRESH, Step.REFRESH_IN_BACKGROUND):
         return second + 1
-    moments = (held.advisory, held.mandatory, held.quiet_until)
+    moments = (state.advisory, state.mandatory, state.paused_until)
     later = [moment.monotonic for moment in moments if second + 1 < moment.monotonic < math.inf]
     return math.ceil(min(later, default=second + 86_400.0))

@@ -26,14 +26,12 @@ MUST_END = "it must end what hangs for ever"
 AT_LEAST = "more time does no harm"
 WATCH = "it takes the time that threads waited for a CPU off"
 POLLS = "it waits for a file of the test, which has a guard around it"
-OWN_AFFAIR = "credentials/test_watchdog.py:" + (
-    "test_what_a_test_does_in_a_function_that_the_library_calls_is_its_own_affair"
-)
+OWN_AFFAIR = "credentials/test_watchdog.py:" + ("test_calls_of_a_test_function_that_the_library_calls_are_not_reported")
 ALLOWED = {
     "config/test_profile_grammar.py:seconds_for": "a ratio of CPU times",
-    "credentials/test_chain.py:test_a_source_can_say_that_it_bounds_itself.Slow.provide_credentials": AT_LEAST,
+    "credentials/test_chain.py:test_a_source_can_declare_its_own_time_limit.Slow.provide_credentials": AT_LEAST,
     "credentials/test_watchdog.py:test_a_test_may_keep_the_cpu_busy.burst": AT_LEAST,
-    "credentials/test_watchdog.py:test_a_wait_of_a_test_is_not_the_librarys": AT_LEAST,
+    "credentials/test_watchdog.py:test_a_wait_of_a_test_is_not_reported": AT_LEAST,
     OWN_AFFAIR: AT_LEAST,
     "credentials/watchdog.py:Watchdog._look": WATCH,
     "credentials/watchdog.py:Watchdog.run": WATCH,

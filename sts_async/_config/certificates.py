@@ -98,7 +98,7 @@ def _authorities(config: Config) -> ssl.SSLContext:
     if config.ca_bundle is None:
         return ssl.create_default_context()
     try:
-        data, _ = files.read(files.expand(config.ca_bundle, os.environ), most=MAX_CERTIFICATES)
+        data, _ = files.read(files.expand(config.ca_bundle, os.environ), max_bytes=MAX_CERTIFICATES)
         plain, trusted = _certificates(data)
         if not trusted:
             return ssl.create_default_context(cadata=plain)
@@ -160,10 +160,10 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     """Have *context* show a client's certificate. The module `ssl` takes paths only."""
     option, path = "client_certificate", certificate
     try:
-        files.read(certificate, most=MAX_CERTIFICATES)
+        files.read(certificate, max_bytes=MAX_CERTIFICATES)
         if key is not None:
             option, path = "client_key", key
-            files.read(key, most=MAX_CERTIFICATES)
+            files.read(key, max_bytes=MAX_CERTIFICATES)
         context.load_cert_chain(certificate, key, password=_no_password)
         return
     except ssl.SSLError:

@@ -1,9 +1,10 @@
 """
-Reading of files in places that may hang, such as a network file system whose server is gone.
+Read files with a time limit, also on a file system that hangs, such as a network file system without its server.
 
-No system call can be ended from outside, so a read that hangs keeps its thread. That is why at most one thread reads in
-a directory at a time: later reads there wait in line, and fail at once when the one before them hangs. A few
-directories that hang leave threads for all others.
+A blocked system call cannot be cancelled from outside, so a read that hangs occupies its thread. If every caller
+started a new read, a single dead directory would soon occupy all threads. So at most one read runs in a directory at a
+time. Later reads of the same directory are queued, and fail at once while the running one hangs. A few directories that
+hang therefore leave threads for all others.
 """
 
 import asyncio
@@ -25,25 +26,31 @@ T = TypeVar("T")
 
 
 class FileTimeout(OSError):
-    """A file was not read in time: its file system hangs, or all threads are taken by others that do."""
+    """A file was not read in time. Its file system hangs, or reads that hang occupy all threads."""
 
 
-class _Line:
-    """The reads in one directory: at most one runs, the others wait."""
+class _ReadQueue:
+    """
+    The reads in one directory: at most one runs, the others wait.
 
-    __slots__ = ("began", "waiting")
+    Attributes:
+        waiting: The reads that have not started, first in, first out.
+        started_at: Start of the running read, in seconds of the monotonic clock; None before the first.
+    """
+
+    __slots__ = ("started_at", "waiting")
 
     def __init__(self) -> None:
         self.waiting: OrderedDict[Job[Any], None] = OrderedDict()
-        self.began: float | None = None  # when the one that runs began, by the monotonic clock
+        self.started_at: float | None = None
 
 
 class FileReads:
     """
-    Reads of files, in the threads of *workers*: at most one for each directory.
+    Read files in the threads of *workers*, at most one at a time in each directory.
 
     Args:
-        workers: The threads.
+        workers: The threads that read.
     """
 
     def __init__(self, workers: Workers) -> None:
@@ -52,25 +59,32 @@ class FileReads:
         forks.register_after_fork(self, "reset_after_fork")
 
     def reset_after_fork(self) -> None:
-        """Forget all reads, as a process that was forked must: it has none of their threads."""
+        """Forget all reads. A forked process has none of the threads that run them."""
         self._lock = threading.Lock()
-        self._lines: dict[Path, _Line] = {}
+        self._queues: dict[Path, _ReadQueue] = {}
 
-    async def run(self, path: str | os.PathLike[str], work: Callable[..., T], *arguments: Any, **more: Any) -> T:
+    async def run(self, path: str | os.PathLike[str], work: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
         """
-        Return what *work* returns, which reads the file at *path*.
+        Call *work* in a thread to read the file at *path*, and return its result.
 
-        It has 5 s, the wait for reads in the same directory included. Work that has begun is not ended by that: its
-        thread goes on, and no other read begins in this directory until it has ended.
+        The limit is 5 s, including the wait for other reads in the same directory. A read that has started cannot be
+        cancelled. Its thread continues after the limit, and no other read starts in this directory until it ends.
+
+        Args:
+            path: The file. Its directory decides which reads wait for each other.
+            work: A blocking function.
+            arguments: Positional arguments of *work*.
+            keywords: Keyword arguments of *work*.
 
         Raises:
-            FileTimeout: It took longer, or another read in this directory has already taken longer.
-            NoThread: The system starts no more threads.
+            FileTimeout: The read took longer, or a read that still runs in this directory has taken longer.
+            NoThread: The system cannot start a thread.
+            Exception: *work* raised it.
         """
         directory = Path(path).parent
-        job: Job[T] = Job(partial(work, *arguments, **more))
-        line = self._join(directory, job)
-        if line is None:
+        job: Job[T] = Job(partial(work, *arguments, **keywords))
+        queue = self._enqueue(directory, job)
+        if queue is None:
             raise _timeout(path)
         limit = asyncio.timeout(FILE_SECONDS)
         try:
@@ -78,35 +92,36 @@ class FileReads:
                 return await job.result()
         except TimeoutError:
             if not limit.expired():
-                raise  # the system's own, ETIMEDOUT
+                # The system raised it: an OSError with ETIMEDOUT is a TimeoutError.
+                raise
         finally:
             with self._lock:
-                line.waiting.pop(job, None)
+                queue.waiting.pop(job, None)
         raise _timeout(path)
 
-    def _join(self, directory: Path, job: Job[Any]) -> _Line | None:
-        """Put a read in line, and return the line; None when the read that runs there hangs."""
+    def _enqueue(self, directory: Path, job: Job[Any]) -> _ReadQueue | None:
+        """Put a read into the queue of its directory, and return the queue; None if the running read hangs."""
         with self._lock:
-            line = self._lines.get(directory)
-            if line is None:
-                line = _Line()
-                self._workers.submit(partial(self._read_all, directory, line))
-                self._lines[directory] = line
-            elif line.began is not None and time.monotonic() - line.began >= FILE_SECONDS:
+            queue = self._queues.get(directory)
+            if queue is None:
+                queue = _ReadQueue()
+                self._workers.submit(partial(self._read_all, directory, queue))
+                self._queues[directory] = queue
+            elif queue.started_at is not None and time.monotonic() - queue.started_at >= FILE_SECONDS:
                 return None
-            line.waiting[job] = None
-            return line
+            queue.waiting[job] = None
+            return queue
 
-    def _read_all(self, directory: Path, line: _Line) -> None:
-        """Do the reads of a line in the thread that calls this, until none is left."""
+    def _read_all(self, directory: Path, queue: _ReadQueue) -> None:
+        """Run the reads of a queue in the calling thread until the queue is empty."""
         while True:
             with self._lock:
-                if not line.waiting:
-                    if self._lines.get(directory) is line:
-                        del self._lines[directory]
+                if not queue.waiting:
+                    if self._queues.get(directory) is queue:
+                        del self._queues[directory]
                     return
-                job, _ = line.waiting.popitem(last=False)
-                line.began = time.monotonic()
+                job, _ = queue.waiting.popitem(last=False)
+                queue.started_at = time.monotonic()
             job.run()
 
 
@@ -115,4 +130,4 @@ def _timeout(path: str | os.PathLike[str]) -> FileTimeout:
 
 
 FILE_READS = FileReads(FILES)
-"""Those of this process."""
+"""The file reads of this process."""

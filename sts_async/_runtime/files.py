@@ -1,11 +1,21 @@
 """
-Files that hold secrets: read without being tricked, written so that nobody else reads them, locked between processes.
+Files that hold secrets: safe reading, private and atomic writing, and locks between processes.
 
-Everything here blocks, and is called in a thread. What goes wrong is an `OSError`: those of the system as they come,
-and `UnsuitableFile` for what is there but not to be used.
+All functions block, so they are called in a thread. All failures are `OSError`: errors of the system, which are not
+wrapped, and `UnsuitableFile` for a file that exists but must not be used.
 
-A process that was forked has copies of its parent's descriptors, which share the parent's locks. So it gives up no lock
-of its parent and removes no file that its parent is writing: it only closes its copies.
+Reading: a path may lead to a FIFO, a device, or a file of any size. So the file is opened without blocking, its status
+is read from the open descriptor, and only a regular file of limited size is read. Checking the path first and opening
+it later would let another user exchange the file in between.
+
+Writing: a new file is written under a temporary name, synced, and renamed. Readers see the old contents or the new
+ones, never a mixture. After a crash, a temporary file with a secret may remain. Each writer therefore locks its
+temporary file, and each write removes those temporary files of the directory that are not locked.
+
+Locking: `flock` locks belong to the open file, and the system releases them when the process ends. The lock is on a
+separate file, because the file itself is replaced by each write. A forked child has copies of the parent's descriptors,
+and these share the parent's locks. So a child only closes its copies. It releases no lock of its parent, and removes no
+file that its parent is writing.
 """
 
 import contextlib
@@ -24,53 +34,57 @@ from .._shape.secret import HiddenMapping, SecretBytes
 from ..errors import ConfigurationError
 from . import forks
 
-# The flags of the system are named outright: a POSIX system without one of them fails here, and no guard is left out.
+# The flags are named directly, without a default of 0. A POSIX system that lacks one fails here, so no protection is
+# left out without notice.
 if sys.platform == "win32":
-    _NO_LINK, _FLAGS = 0, os.O_BINARY  # no process inherits what is open; making a link there needs a privilege
+    # Creating a link needs a privilege on Windows, and child processes do not inherit the descriptor.
+    _NOFOLLOW, _FLAGS = 0, os.O_BINARY
 
     def _lock(descriptor: int) -> None:
-        """Do nothing: there is no lock."""
+        """Do nothing: Windows has no `flock`."""
 
     def _unlock(descriptor: int) -> None:
-        """Do nothing: there is no lock."""
+        """Do nothing: Windows has no `flock`."""
 
 else:
     import fcntl
 
-    _NO_LINK = os.O_NOFOLLOW
-    # Opening must not wait for the other end of a FIFO, and no child process inherits what is open.
+    _NOFOLLOW = os.O_NOFOLLOW
+    # Opening a FIFO must not wait for its other end, and no child process may inherit the descriptor.
     _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
     def _lock(descriptor: int) -> None:
-        """Take a lock, or raise BlockingIOError when somebody else holds it."""
+        """Lock the open file without waiting; raise BlockingIOError if another descriptor holds the lock."""
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _unlock(descriptor: int) -> None:
-        """Give a lock up."""
+        """Release the lock of the open file."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-MAX_BYTES = 1 << 20  # of a file that is read
-CHUNK = 1 << 16  # bytes that are read at a time
-ABANDONED_AFTER = 600.0  # s without a change, after which a temporary file has no writer, where locks cannot tell
+MAX_BYTES = 1 << 20  # default size limit of a file that is read
+CHUNK = 1 << 16  # bytes per read
+# s since the last change of a temporary file, after which its writer counts as dead. Used only if locks do not work.
+ABANDONED_AFTER = 600.0
 
-_TEMPORARY = r"\.sts-async-[a-z0-9_]{8}\.tmp"  # as `tempfile.mkstemp` completes it
+# The names that `tempfile.mkstemp` makes from our prefix and suffix.
+_TEMPORARY_NAME = r"\.sts-async-[a-z0-9_]{8}\.tmp"
 _WINDOWS = sys.platform == "win32"
-_OTHERS_WRITE = modes.S_IWGRP | modes.S_IWOTH
+_WRITABLE_BY_OTHERS = modes.S_IWGRP | modes.S_IWOTH
 
 StrPath = str | os.PathLike[str]
 
 
 class UnsuitableFile(OSError):
-    """A file or directory that is there and is not to be used: its kind, size, owner or mode. Says which, and why."""
+    """A file or directory exists, but its kind, size, owner or mode forbids its use. The message says which."""
 
 
 class NotPrivate(UnsuitableFile):
-    """A file or directory that another user owns or may write to."""
+    """Another user owns the file or directory, or may write to it."""
 
 
 class Stamp(NamedTuple):
-    """What is different when a file has been changed or replaced."""
+    """Identifies one version of a file: it differs after the file was changed or replaced."""
 
     mtime_ns: int
     size: int
@@ -79,27 +93,28 @@ class Stamp(NamedTuple):
 
     @classmethod
     def from_stat(cls, status: os.stat_result) -> "Stamp":
-        """Return the stamp of a file with this status."""
+        """Return the stamp for a file status."""
         return cls(status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
 
 
 def expand(path: str, environ: Mapping[str, str]) -> Path:
     """
-    Return *path*, with a leading ``~/`` replaced by the home directory. Nothing else is expanded.
+    Return *path* with a leading ``~/`` replaced by the home directory. Nothing else is expanded.
 
     The home directory is ``HOME``, else, on Windows, ``USERPROFILE``, else ``HOMEDRIVE`` and ``HOMEPATH`` together.
     A blank variable counts as unset.
 
     Raises:
-        ConfigurationError: The home directory is needed, and not known.
+        ConfigurationError: The path begins with ``~/``, and the home directory is not known.
     """
-    environ = HiddenMapping(environ)  # in the frame of the error below
+    # The frame of the error below must not show the environment.
+    environ = HiddenMapping(environ)
     if not path.startswith("~/"):
         return Path(path)
-    homes = [environ.get("HOME", "")]
+    candidates = [environ.get("HOME", "")]
     if _WINDOWS:
-        homes += [environ.get("USERPROFILE", ""), environ.get("HOMEDRIVE", "") + environ.get("HOMEPATH", "")]
-    home = next((home for home in homes if home.strip()), None)
+        candidates += [environ.get("USERPROFILE", ""), environ.get("HOMEDRIVE", "") + environ.get("HOMEPATH", "")]
+    home = next((home for home in candidates if home.strip()), None)
     if home is None:
         names = "HOME, USERPROFILE, HOMEDRIVE and HOMEPATH are" if _WINDOWS else "HOME is"
         raise ConfigurationError(f"{path!a} is in the home directory, which is not known: {names} not set")
@@ -107,78 +122,80 @@ def expand(path: str, environ: Mapping[str, str]) -> Path:
 
 
 def stamp(path: StrPath) -> Stamp | None:
-    """Return the stamp of the file that *path* leads to, or None when there is none."""
+    """Return the stamp of the file at *path*, or None if there is no file. Links are followed."""
     try:
-        return Stamp.from_stat(_path(path).stat())
+        return Stamp.from_stat(_valid_path(path).stat())
     except FileNotFoundError:
         return None
 
 
-def read(path: StrPath, *, most: int = MAX_BYTES, private: bool = False) -> tuple[SecretBytes, Stamp]:
+def read(path: StrPath, *, max_bytes: int = MAX_BYTES, private: bool = False) -> tuple[SecretBytes, Stamp]:
     """
-    Return what is in a file, and its stamp. Links are followed: Kubernetes mounts its secrets as links.
+    Return the contents of a file and its stamp. Links are followed, because Kubernetes mounts its secrets as links.
 
-    The file is opened once, so the content is that of one file, also when another takes its place meanwhile. The stamp
-    is from before the content: when a file grows in between, the next look at its stamp shows it.
+    The file is opened once, so the contents are from one file even if it is replaced at the same time. The stamp is
+    taken before the contents are read. If the file changes in between, the next comparison of stamps shows the change.
 
     Args:
         path: The file.
-        most: The largest size, in bytes.
-        private: Whether to refuse a file that somebody else owns or may write.
+        max_bytes: Size limit in bytes.
+        private: Whether to refuse a file that another user owns or may write to.
 
     Raises:
-        UnsuitableFile: It is not a regular file, or too large; `NotPrivate` when it is not private.
-        FileNotFoundError: There is none. Any other `OSError`: as the system says.
+        UnsuitableFile: The file is not regular, or too large. `NotPrivate` if *private* is true and the file is not.
+        FileNotFoundError: The file does not exist.
+        OSError: The system cannot open or read the file.
     """
-    descriptor = os.open(_path(path), os.O_RDONLY | _FLAGS)
+    descriptor = os.open(_valid_path(path), os.O_RDONLY | _FLAGS)
     try:
         status = os.fstat(descriptor)
         if not modes.S_ISREG(status.st_mode):
-            raise _unsuitable(path, f"is {_kind(status.st_mode)}, not a regular file")
+            raise _unsuitable(path, f"is {_describe_kind(status.st_mode)}, not a regular file")
         if private:
-            _check_ours(path, status)
-        data = _content(descriptor, most=most + 1) if status.st_size <= most else None
+            _check_owner_and_mode(path, status)
+        data = _read_up_to(descriptor, max_bytes=max_bytes + 1) if status.st_size <= max_bytes else None
     finally:
         os.close(descriptor)
-    if data is None or len(data) > most:
-        raise _unsuitable(path, f"is larger than {most:,} bytes", code=errno.EFBIG)
+    if data is None or len(data) > max_bytes:
+        raise _unsuitable(path, f"is larger than {max_bytes:,} bytes", code=errno.EFBIG)
     return data, Stamp.from_stat(status)
 
 
 def write_private(path: StrPath, data: bytes, *, any_mode: bool = False) -> None:
     """
-    Write a file that only its owner can read, at once or not at all: mode 0600, whatever the umask.
+    Write a file that only its owner can read: mode 0600 under any umask. The old contents are replaced atomically.
 
-    Directories that are missing are made with mode 0700. A link at *path* is replaced, not followed. On Windows, who
-    can read the file is up to the directory.
+    Missing directories are created with mode 0700. A link at *path* is replaced, not followed. On Windows, the access
+    list of the directory decides which users can read the file.
 
     Args:
         path: The file.
-        data: Its new content.
-        any_mode: Whether others may be able to write to the directory. Its owner must be this user in any case: the
-            owner of the directory could not read a file of another user.
+        data: The new contents.
+        any_mode: Whether to accept a directory that other users may write to. This user must own the directory in any
+            case: another owner could not read the new file.
 
     Raises:
-        NotPrivate: Another user owns the directory, or may write to it.
-        OSError: As the system says. What was at *path* is still there, and nothing else.
+        NotPrivate: Another user owns the directory, or may write to it and *any_mode* is false.
+        OSError: The system cannot write the file. The old file is unchanged, and no temporary file remains.
     """
     data = SecretBytes(data)
-    target = _path(path)
-    _private_directory(target.parent, any_mode=any_mode)
+    target = _valid_path(path)
+    _ensure_private_directory(target.parent, any_mode=any_mode)
     _sweep(target.parent)
     is_writer = forks.process_check()
-    descriptor, temporary = _new_temporary(target.parent)
+    descriptor, temporary = _create_temporary(target.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            _make_private(descriptor)
+            _set_private_mode(descriptor)
             stream.write(data)
             stream.flush()
             os.fsync(descriptor)
             if not _WINDOWS:
-                # Rename while the file is locked, so that no sweep removes it.
+                # Rename before the lock is released: otherwise another process could sweep the file.
                 temporary.replace(target)
         if _WINDOWS:
-            temporary.replace(target)  # it cannot be renamed while it is open
+            # Windows cannot rename an open file.
+            temporary.replace(target)
         _sync_directory(target.parent)
     except BaseException:
         if is_writer():
@@ -187,21 +204,23 @@ def write_private(path: StrPath, data: bytes, *, any_mode: bool = False) -> None
         raise
 
 
-def _new_temporary(directory: Path) -> tuple[int, Path]:
+def _create_temporary(directory: Path) -> tuple[int, Path]:
     """
-    Make an empty temporary file, and return its descriptor and its path.
+    Create an empty, locked temporary file. Return its descriptor and its path.
 
-    Its lock says that its writer lives: the system gives it up when the process ends, however that happens.
+    The lock shows other processes that the writer is alive. The system releases it whenever the process ends.
     """
     while True:
         descriptor, name = tempfile.mkstemp(prefix=".sts-async-", suffix=".tmp", dir=directory)
         swept = False
         try:
             _lock(descriptor)
-        except BlockingIOError:  # a process that sweeps was quicker: it removes this file
+        except BlockingIOError:
+            # Another process is sweeping. It locked this file first, and will remove it.
             swept = True
         except OSError:
-            pass  # this file system has no locks; files that are so new are not swept there
+            # This file system has no locks. Without locks, only old files are swept.
+            pass
         if not swept and os.fstat(descriptor).st_nlink:
             return descriptor, Path(name)
         os.close(descriptor)
@@ -209,14 +228,14 @@ def _new_temporary(directory: Path) -> tuple[int, Path]:
 
 def _sweep(directory: Path) -> None:
     """
-    Remove the temporary files whose writers have gone: they hold secrets, and nobody else would remove them.
+    Remove temporary files of dead writers. They hold secrets, and nothing else removes them.
 
-    Only files of ours: by name, in this directory, regular, of this user. Errors are passed over, because the next
-    write tries again.
+    Only regular files of this user with our name pattern are removed, and only in this directory. Errors are ignored:
+    the next write tries again.
     """
     with contextlib.suppress(OSError):
-        for path in [entry for entry in directory.iterdir() if re.fullmatch(_TEMPORARY, entry.name)]:
-            with contextlib.suppress(OSError), _opened(path, os.O_RDONLY | _NO_LINK) as descriptor:
+        for path in [entry for entry in directory.iterdir() if re.fullmatch(_TEMPORARY_NAME, entry.name)]:
+            with contextlib.suppress(OSError), _open_descriptor(path, os.O_RDONLY | _NOFOLLOW) as descriptor:
                 status = os.fstat(descriptor)
                 ours = _WINDOWS or status.st_uid == os.geteuid()
                 if ours and modes.S_ISREG(status.st_mode) and _is_abandoned(descriptor, status):
@@ -224,28 +243,29 @@ def _sweep(directory: Path) -> None:
 
 
 def _is_abandoned(descriptor: int, status: os.stat_result) -> bool:
-    """Say whether the writer of a temporary file has gone. Its lock then stays ours until the descriptor is closed."""
+    """Return True if the writer of a temporary file is dead. The lock is then held until the descriptor is closed."""
     if not _WINDOWS:
         try:
             _lock(descriptor)
         except BlockingIOError:
             return False
         except OSError:
-            pass  # this file system has no locks
+            # This file system has no locks: decide by age.
+            pass
         else:
             return True
     return time.time() - status.st_mtime > ABANDONED_AFTER
 
 
 def _sync_directory(directory: Path) -> None:
-    """Have the system keep the new name also when the machine stops. Not every system and file system can."""
+    """Sync a directory, so that a rename survives a crash of the machine. Some file systems do not support this."""
     if not _WINDOWS:
-        with contextlib.suppress(OSError), _opened(directory, os.O_RDONLY) as descriptor:
+        with contextlib.suppress(OSError), _open_descriptor(directory, os.O_RDONLY) as descriptor:
             os.fsync(descriptor)
 
 
 @contextlib.contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
+def _open_descriptor(path: Path, flags: int) -> Iterator[int]:
     descriptor = os.open(path, flags | _FLAGS)
     try:
         yield descriptor
@@ -255,9 +275,9 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
 
 class Lock:
     """
-    A lock that is held. As a context manager it is given up at the end of the block.
+    A lock that this process holds. As a context manager, it is released at the end of the block.
 
-    In a process that was forked meanwhile, it is the parent's: there, giving it up does nothing.
+    In a process that was forked while the lock was held, the lock belongs to the parent, and `release` does nothing.
     """
 
     __slots__ = ("__weakref__", "_descriptor")
@@ -267,11 +287,12 @@ class Lock:
         forks.register_after_fork(self, "disown")
 
     def release(self) -> None:
-        """Give the lock up; only the first time counts."""
+        """Release the lock. Later calls do nothing."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             try:
-                _unlock(descriptor)  # closing is not enough when a child was forked meanwhile
+                # Closing is not enough: a child that was forked while the lock was held has a copy of the descriptor.
+                _unlock(descriptor)
             finally:
                 os.close(descriptor)
 
@@ -281,7 +302,7 @@ class Lock:
         return self._descriptor is not None
 
     def disown(self) -> None:
-        """Close the copy that a forked process has, without giving up the lock, which is the parent's."""
+        """Close the descriptor in a forked process without releasing the lock, which belongs to the parent."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -293,33 +314,35 @@ class Lock:
         self.release()
 
     def __del__(self) -> None:
-        self.release()  # whoever asked a thread for it may have been cancelled before he got it
+        # A caller that asked a thread for the lock may have been cancelled before it received the lock.
+        self.release()
 
 
 def take_lock(path: StrPath, *, any_mode: bool = False) -> Lock | None:
     """
-    Take the lock of a file, which is held while it is read, changed and written, and return at once.
+    Try to lock a file for a read, change and write. Return at once.
 
-    The lock is on a file beside it, with ``.lock`` after its name, that stays: removing it would let two in. The
-    system gives it up when the process ends, however that happens. On Windows there is no lock.
+    The lock is on a second file in the same directory, named *path* plus ``.lock``. This file is never removed:
+    otherwise two processes could each lock a different file of this name. The system releases the lock when the
+    process ends. On Windows there is no lock, and every call succeeds.
 
     Args:
-        path: The file, which may be missing. Directories that are missing are made with mode 0700.
-        any_mode: As in `write_private`.
+        path: The file, which need not exist. Missing directories are created with mode 0700.
+        any_mode: Whether to accept a directory that other users may write to. See `write_private`.
 
     Returns:
-        The lock; None when another process or thread holds it.
+        The lock, or None if another process or thread holds it.
 
     Raises:
-        NotPrivate: Another user owns the directory, or may write to it.
-        OSError: As the system says.
+        NotPrivate: Another user owns the directory, or may write to it and *any_mode* is false.
+        OSError: The system cannot create or lock the lock file.
     """
-    target = _path(path)
-    _private_directory(target.parent, any_mode=any_mode)
-    flags = os.O_RDWR | os.O_CREAT | _NO_LINK | _FLAGS
+    target = _valid_path(path)
+    _ensure_private_directory(target.parent, any_mode=any_mode)
+    flags = os.O_RDWR | os.O_CREAT | _NOFOLLOW | _FLAGS
     descriptor = os.open(target.with_name(f"{target.name}.lock"), flags, 0o600)
     try:
-        _make_private(descriptor)
+        _set_private_mode(descriptor)
         _lock(descriptor)
     except BlockingIOError:
         os.close(descriptor)
@@ -330,8 +353,13 @@ def take_lock(path: StrPath, *, any_mode: bool = False) -> Lock | None:
     return Lock(descriptor)
 
 
-def _path(path: StrPath) -> Path:
-    """Return a path that the system can be asked about; it says otherwise with a ValueError."""
+def _valid_path(path: StrPath) -> Path:
+    """
+    Return *path* as a `Path` that can be passed to the system.
+
+    Raises:
+        UnsuitableFile: It has characters that no path can have. The system itself would raise a ValueError.
+    """
     text = os.fspath(path)
     fits = "\0" not in text
     try:
@@ -343,44 +371,47 @@ def _path(path: StrPath) -> Path:
     return Path(text)
 
 
-def _content(descriptor: int, *, most: int) -> SecretBytes:
-    """Return what can be read, up to *most* bytes. No part of it is a local variable that could be shown."""
+def _read_up_to(descriptor: int, *, max_bytes: int) -> SecretBytes:
+    """Read until the end of the file, or up to *max_bytes*. Each part is hidden from tracebacks that show locals."""
     parts: list[SecretBytes] = []
-    while most > 0:
-        parts.append(SecretBytes(os.read(descriptor, min(most, CHUNK))))
+    while max_bytes > 0:
+        parts.append(SecretBytes(os.read(descriptor, min(max_bytes, CHUNK))))
         if not parts[-1]:
             break
-        most -= len(parts[-1])
+        max_bytes -= len(parts[-1])
     return SecretBytes(b"".join(parts))
 
 
-def _private_directory(directory: Path, *, any_mode: bool) -> None:
-    """Make a directory, and those above it, with mode 0700; check one that is there already."""
-    missing = [place for place in (directory, *directory.parents) if not os.path.lexists(place)]
-    for place in reversed(missing):
-        with contextlib.suppress(FileExistsError):  # another process was quicker
-            place.mkdir(mode=0o700)
-            place.chmod(0o700)  # the umask may have taken something away
+def _ensure_private_directory(directory: Path, *, any_mode: bool) -> None:
+    """Create a directory and its parents with mode 0700. If the directory exists, check its owner and mode."""
+    missing = [level for level in (directory, *directory.parents) if not os.path.lexists(level)]
+    for level in reversed(missing):
+        # Another process may create the same directory first.
+        with contextlib.suppress(FileExistsError):
+            level.mkdir(mode=0o700)
+            # The umask may have removed permissions of the owner.
+            level.chmod(0o700)
     status = directory.stat()
     if not modes.S_ISDIR(status.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
-    _check_ours(directory, status, any_mode=any_mode)
+    _check_owner_and_mode(directory, status, any_mode=any_mode)
 
 
-def _check_ours(path: StrPath, status: os.stat_result, *, any_mode: bool = False) -> None:
+def _check_owner_and_mode(path: StrPath, status: os.stat_result, *, any_mode: bool = False) -> None:
     if sys.platform == "win32":
-        return  # it has access lists, which a mode does not show
+        # Windows uses access lists, which a mode does not show.
+        return
     reason = None
     if status.st_uid != os.geteuid():
         reason = f"belongs to user {status.st_uid}, not to user {os.geteuid()}"
-    elif status.st_mode & _OTHERS_WRITE and not any_mode:
+    elif status.st_mode & _WRITABLE_BY_OTHERS and not any_mode:
         reason = f"has mode {status.st_mode & 0o7777:04o}: others may write to it"
     if reason is not None:
         raise NotPrivate(errno.EPERM, reason, os.fspath(path))
 
 
-def _make_private(descriptor: int) -> None:
-    """Set the mode to 0600, which creating does except for what the umask takes away."""
+def _set_private_mode(descriptor: int) -> None:
+    """Set the mode to 0600. The umask may have removed permissions of the owner when the file was created."""
     if sys.platform != "win32":
         os.fchmod(descriptor, 0o600)
 
@@ -389,7 +420,7 @@ def _unsuitable(path: StrPath, reason: str, *, code: int = errno.EINVAL) -> Unsu
     return UnsuitableFile(code, reason, os.fspath(path))
 
 
-def _kind(mode: int) -> str:
+def _describe_kind(mode: int) -> str:
     kinds = {
         modes.S_IFDIR: "a directory",
         modes.S_IFIFO: "a FIFO",

@@ -1,12 +1,14 @@
 """
 Close connections when their event loop ends, without a call from the program.
 
-A program may call `asyncio.run` for each job with one client. The connections of each loop have to be closed in that
-loop, and asyncio has no callback for its end. But `asyncio.run`, and what pytest plugins have in its place, close all
-asynchronous generators before they close a loop, and wait for that. So one such generator waits in each loop.
+A program may call `asyncio.run` once for each job and use one client in all of them. The connections of an event loop
+must be closed in that loop, but asyncio has no callback for the end of a loop. However, `asyncio.run` and the runners
+of pytest plugins close all asynchronous generators before they close the loop, and wait for this. So one generator
+waits in each event loop, and its `finally` block closes the connections.
 
-A generator refers to its event loop, for its finalizer. Only members refer to it in turn, and the last one to leave
-ends it. So no module keeps an event loop alive, and one that is dropped without `close()` frees its descriptors.
+A generator refers to its event loop because of its finalizer. Only members refer to the generator, and it ends with the
+last member. So this module keeps no event loop alive, and a loop that is dropped without `close()` frees its
+descriptors.
 """
 
 import asyncio
@@ -15,15 +17,15 @@ import weakref
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-# Of the event loop, to close connections: the end of the stream is read, the transport closes, its socket is closed.
+# Iterations of the event loop that a connection needs to close: its transport closes, then its socket.
 TURNS_TO_CLOSE = 4
 
 
 class Member(Protocol):
-    """An object that belongs to one event loop, and is closed in it."""
+    """An object that belongs to one event loop, and must be closed in it."""
 
     async def leave(self) -> None:
-        """Close, because the event loop ends. Closing again does nothing."""
+        """Close the object because the event loop ends. A second call does nothing."""
         ...
 
 
@@ -31,7 +33,7 @@ class Guard:
     """
     Closes its members when their event loop ends.
 
-    Members refer to it, and it refers to them weakly.
+    Members must refer to their guard. The guard refers to its members weakly.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -39,20 +41,26 @@ class Guard:
         self._generator = _wait_for_end(loop, self._members)
 
     async def begin(self) -> None:
-        """Start to wait for the end, without a pause."""
+        """Start to wait for the end of the event loop. This does not suspend the caller."""
         await anext(self._generator)
 
-    def admit(self, one: Member) -> None:
-        """Make *one* a member."""
-        self._members.add(one)
+    def admit(self, member: Member) -> None:
+        """Add a member."""
+        self._members.add(member)
 
-    def release(self, one: Member) -> None:
-        """Forget *one*, which is closed, and end with the last one: in any thread, if the event loop does not run."""
-        if one not in self._members:
-            return  # the loop ends, or it was released before
-        self._members.discard(one)
+    def release(self, member: Member) -> None:
+        """
+        Remove a closed member. The guard ends with its last member.
+
+        If the event loop does not run, any thread may call this.
+        """
+        if member not in self._members:
+            # The event loop is ending, or the member was removed before.
+            return
+        self._members.discard(member)
         if not self._members:
-            with contextlib.suppress(StopIteration):  # without members it awaits nothing
+            # Without members, the generator awaits nothing, so it ends in one step.
+            with contextlib.suppress(StopIteration):
                 self._generator.aclose().send(None)
 
 
@@ -67,22 +75,23 @@ async def _wait_for_end(
             _SHUT_DOWN.add(loop)
             leaving = list(members)
             members.clear()
-            for one in leaving:
-                await one.leave()
+            for member in leaving:
+                await member.leave()
             for _ in range(TURNS_TO_CLOSE):
                 await asyncio.sleep(0)
 
 
 _GUARDS: weakref.WeakValueDictionary[asyncio.AbstractEventLoop, Guard] = weakref.WeakValueDictionary()
 _SHUT_DOWN: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
-"""Event loops whose generators were closed: asyncio warns of each one that begins there afterwards."""
+"""Event loops that have closed their asynchronous generators. asyncio warns about generators that start afterwards."""
 
 
-async def close_at_loop_end(one: Member) -> Guard | None:
+async def close_at_loop_end(member: Member) -> Guard | None:
     """
-    Have *one* closed when the running event loop is about to end, and return the guard, which *one* must refer to.
+    Close *member* before the running event loop ends. Return the guard; *member* must keep a reference to it.
 
-    Return None after `loop.shutdown_asyncgens()` in a loop that goes on: asyncio gives no second sign of its end.
+    Return None if `loop.shutdown_asyncgens()` was called and the loop still runs. asyncio does not announce the end of
+    such a loop.
     """
     loop = asyncio.get_running_loop()
     # An event loop without the private attribute only warns of a generator that begins too late.
@@ -92,5 +101,5 @@ async def close_at_loop_end(one: Member) -> Guard | None:
     if guard is None:
         guard = _GUARDS[loop] = Guard(loop)
         await guard.begin()
-    guard.admit(one)
+    guard.admit(member)
     return guard

@@ -1,7 +1,7 @@
 """
-Look-ups of names, in threads of their own.
+Name lookups in threads of their own.
 
-In the event loop's own threads, look-ups that hang would keep from their work whoever else uses those.
+The default threads of the event loop belong to the program. A lookup that hangs must not occupy them.
 """
 
 import asyncio
@@ -10,18 +10,18 @@ from typing import Any, NamedTuple
 
 from .threads import NoThread, Workers
 
-THREADS = 8  # of one process; as many look-ups can hang before others have to wait for one of them
+THREADS = 8  # per process: so many lookups can hang before further ones have to wait
 
 
 class Address(NamedTuple):
     """
-    An address that a name stands for.
+    One address of a host.
 
     Attributes:
-        host: In digits, with its zone where it needs one.
-        port: As it was given.
+        host: Numeric address; a link-local IPv6 address includes its zone.
+        port: The port of the lookup.
         family: ``AF_INET`` or ``AF_INET6``.
-        protocol: That of a stream.
+        protocol: Protocol number for a stream socket.
     """
 
     host: str
@@ -31,27 +31,29 @@ class Address(NamedTuple):
 
 
 class NotLookedUp(socket.gaierror):
-    """A name was not looked up in time; it may well have addresses."""
+    """The lookup did not complete in time. The name may still have addresses."""
 
 
 class LookUps(Workers):
-    """Look-ups in at most *threads* threads, which live as long as there is something to look up."""
+    """Look names up in at most *threads* threads. A thread ends when no lookup is queued."""
 
     def __init__(self, *, threads: int = THREADS) -> None:
         super().__init__(threads=threads, name="sts-async-resolver")
 
     async def addresses(self, host: str, port: int, *, family: int = socket.AF_UNSPEC, seconds: float) -> list[Address]:
         """
-        Return the addresses of a host, in the order of the system.
+        Return the addresses of a host, in the order that the system returns them.
 
         Args:
-            host: A name.
-            port: Given back with each of them.
+            host: The name to look up.
+            port: Returned with each address.
             family: ``AF_INET``, ``AF_INET6``, or ``AF_UNSPEC`` for both.
-            seconds: How long it may take, the wait for a thread included.
+            seconds: Time limit in seconds, including the wait for a thread.
 
         Raises:
-            OSError: There are none, or none in time.
+            NotLookedUp: The lookup did not complete in time, or no thread can be started.
+            OSError: The name has no addresses, or the system cannot look it up.
+            UnicodeError: The name is not valid in IDNA.
         """
         try:
             look_up = self.submit(lambda: _addresses(host, port, family))
@@ -71,19 +73,22 @@ def _addresses(host: str, port: int, family: int) -> list[Address]:
     except socket.gaierror:
         if host.rstrip(".").lower() != "localhost":
             raise
-        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)  # it has addresses that nobody configured
+        # Without a network interface, AI_ADDRCONFIG excludes the loopback addresses as well.
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+    # A system without IPv6 returns AF_INET6 addresses with fewer than 4 parts.
     return [
-        Address(_digits(kind, where), port, kind, protocol)
-        for kind, _, protocol, _, where in found
-        if kind == socket.AF_INET or (kind == socket.AF_INET6 and len(where) == 4)
+        Address(_numeric_host(kind, socket_address), port, kind, protocol)
+        for kind, _, protocol, _, socket_address in found
+        if kind == socket.AF_INET or (kind == socket.AF_INET6 and len(socket_address) == 4)
     ]
 
 
-def _digits(family: int, where: tuple[Any, ...]) -> str:
-    if family == socket.AF_INET6 and where[3]:  # an address that is valid on one link only
-        return socket.getnameinfo(where, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
-    return str(where[0])
+def _numeric_host(family: int, socket_address: tuple[Any, ...]) -> str:
+    if family == socket.AF_INET6 and socket_address[3]:
+        # A link-local address needs its zone, which only getnameinfo adds.
+        return socket.getnameinfo(socket_address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
+    return str(socket_address[0])
 
 
 LOOK_UPS = LookUps()
-"""Those of this process."""
+"""The name lookups of this process."""

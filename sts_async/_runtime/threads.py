@@ -1,7 +1,8 @@
 """
-Blocking work in threads of our own: a bounded number of them for each kind of work, in the order of asking.
+Run blocking work in threads of our own: a bounded number for each kind of work, first in, first out.
 
-The event loop's default threads stay free for others. A bound holds for the whole process, whatever its event loops.
+The default threads of the event loop belong to the program, so work that hangs must not occupy them. Each bound holds
+for the whole process, over all its event loops.
 """
 
 import asyncio
@@ -19,28 +20,28 @@ T = TypeVar("T")
 
 
 class NoThread(Exception):
-    """The system starts no more threads, and no thread of this kind runs that could take the work in its turn."""
+    """The system cannot start a thread, and no running thread of this kind could take the work later."""
 
 
 class Job(Generic[T]):
     """
-    One piece of work that was given to `Workers`.
+    One piece of work for `Workers`. It is created in the event loop that waits for it.
 
     Attributes:
-        begun: Whether a thread has taken it. False while it is queued.
+        started: Whether a thread has started the work. False while it is queued.
     """
 
-    __slots__ = ("_done", "_loop", "_work", "begun")
+    __slots__ = ("_done", "_loop", "_work", "started")
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
         self._loop = asyncio.get_running_loop()
         forks.isolate_loop_after_fork(self._loop)
         self._done: asyncio.Future[Outcome[T]] = self._loop.create_future()
-        self.begun = False
+        self.started = False
 
     async def result(self) -> T:
-        """Return what the work returns, or raise what it raises. Cancelling this does not end work that has begun."""
+        """Wait for the work. Return its result, or raise its error. Cancelling the caller does not stop the work."""
         return (await asyncio.shield(self._done)).unwrap()
 
     async def ended(self, *, seconds: float) -> None:
@@ -48,8 +49,8 @@ class Job(Generic[T]):
         await asyncio.wait([self._done], timeout=seconds)
 
     def run(self) -> None:
-        """Do the work in the thread that calls this, and tell the event loop."""
-        self.begun = True
+        """Do the work in the calling thread, and pass its result or error to the event loop."""
+        self.started = True
         outcome = Outcome.capture(self._work)
         with contextlib.suppress(RuntimeError):  # that loop is closed
             self._loop.call_soon_threadsafe(self._land, outcome)
@@ -61,41 +62,41 @@ class Job(Generic[T]):
 
 class Workers:
     """
-    At most *threads* threads for one kind of work, which live as long as there is work.
+    At most *threads* threads for one kind of work. A thread ends when no work is queued.
 
-    They are daemons: work that hangs does not keep the process from ending.
+    The threads are daemons, so work that hangs does not keep the process from ending.
 
     Args:
-        threads: How many pieces of work run at once; others are queued, first in, first out.
-        name: What the threads are called.
+        threads: Maximum number of threads, at least 1. Further work is queued, first in, first out.
+        name: Name of the threads.
 
     Attributes:
-        running: How many threads there are.
+        running: Number of running threads.
     """
 
     def __init__(self, *, threads: int, name: str) -> None:
-        self._most = threads
+        self._max_threads = threads
         self._name = name
         self.reset_after_fork()
         forks.register_after_fork(self, "reset_after_fork")
 
     def reset_after_fork(self) -> None:
-        """Forget all threads and what is queued, as a process that was forked must: it has none of them."""
+        """Forget all threads and all queued work. A forked process has none of the threads."""
         self._lock = threading.Lock()
-        # Not a dict: finding its first key takes longer with each key that was deleted before that one.
+        # Not a dict: finding its first key takes longer with each earlier key that was deleted.
         self._waiting: OrderedDict[Job[Any], None] = OrderedDict()
         self.running = 0
 
     def submit(self, work: Callable[[], T]) -> Job[T]:
         """
-        Give *work* to a thread, now or in its turn.
+        Start *work* in a thread, or queue it if all threads are busy.
 
         Raises:
-            NoThread: No thread runs, and none can be started.
+            NoThread: No thread of this kind runs, and the system cannot start one.
         """
         job: Job[T] = Job(work)
         with self._lock:
-            if self.running >= self._most:
+            if self.running >= self._max_threads:
                 self._waiting[job] = None
                 return job
             self.running += 1
@@ -110,7 +111,7 @@ class Workers:
         return job
 
     def withdraw(self, job: Job[T]) -> bool:
-        """Take a piece of work out of the queue; return False when a thread has it already."""
+        """Remove a job from the queue. Return False if a thread has already started it."""
         with self._lock:
             queued = job in self._waiting
             self._waiting.pop(job, None)
@@ -128,19 +129,21 @@ class Workers:
 
 
 FILES = Workers(threads=8, name="sts-async-files")
-"""Where files are read. A file system that hangs takes none of the program's own threads from it."""
+"""The threads that read files. A file system that hangs occupies none of the program's own threads."""
 
 
-async def reading(work: Callable[..., T], *arguments: Any, **more: Any) -> T:
+async def reading(work: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
     """
-    Return what *work* returns, which reads. For files there is `file_reads`, which bounds the time and the threads.
+    Call *work* in a thread that reads files, and return its result. There is no time limit.
 
-    The threads are daemons, so this is not for what must be done before the process ends, such as writing.
+    Use `file_reads` for files: it limits the time and the threads of each directory. Do not use this function to write:
+    the threads are daemons, so the process may end before the write.
 
     Raises:
-        NoThread: The system starts no more threads.
+        NoThread: The system cannot start a thread.
+        Exception: *work* raised it.
     """
-    job = FILES.submit(partial(work, *arguments, **more))
+    job = FILES.submit(partial(work, *arguments, **keywords))
     try:
         return await job.result()
     finally:

@@ -1,18 +1,21 @@
 """
-Sources of credentials, one file each. All borrow the client's connections; none has any of its own.
+Sources of credentials, one file each. They use the connections of the client and open none of their own.
 
-default         DefaultChain: what every AWS SDK looks at       chain           ProviderChain: several, in order
-static          what the program was given                      environment     AWS_ACCESS_KEY_ID and its like
-profile         the shared config and credentials files         web_identity    an OIDC token in a file, or called for
+default         DefaultChain: the search of every AWS SDK       chain           ProviderChain: several sources in order
+static          credentials that the program passes             environment     AWS_ACCESS_KEY_ID and related variables
+profile         the shared config and credentials files         web_identity    an OIDC token from a file or a function
 container       ECS and EKS Pod Identity                        imds            the EC2 instance metadata service
 sso             IAM Identity Center                             login           aws login
 process         credential_process                              assume_role     a role, with any source
 saml            a role, with a SAML assertion                   session_token   GetSessionToken, usually with MFA
-federation_token  GetFederationToken                            source          what a program can give
-cache           what all share that fetch: a cache, and one refresh at a time
+federation_token  GetFederationToken                            source          the forms that a program can pass
+cache           the cache of all sources that fetch, with one refresh at a time
 
-Credentials are refreshed when a call uses them, in the background while they are still valid. An idle program fetches
-none.
+Each file for a source belongs here. The rules of the wire, of config files and of the event loop are in `_protocol`,
+`_config` and `_runtime`.
+
+Calls trigger the refresh of credentials, which runs in the background while the old ones are valid. An idle program
+fetches nothing.
 """
 
 from typing import TYPE_CHECKING
@@ -61,7 +64,7 @@ __all__ = [
     "WebIdentityProvider",
 ]
 
-if not TYPE_CHECKING:  # else every misspelt name would be of type Any
+if not TYPE_CHECKING:  # otherwise type checkers would accept any misspelled name
     __getattr__, __dir__ = lazily(
         __name__,
         names=__all__,

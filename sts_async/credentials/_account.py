@@ -1,4 +1,4 @@
-"""The account that credentials belong to: a label, which sources add where they know it."""
+"""The account of credentials. It is only a label, which sources add if they know it."""
 
 import attrs
 
@@ -8,7 +8,7 @@ from ..shapes import Credentials
 
 
 def in_account(credentials: Credentials, account_id: str | None) -> Credentials:
-    """Return *credentials* with the account that they belong to, unless they say one or it is not known."""
+    """Return *credentials* with *account_id* added. They are unchanged if it is None or if they already have one."""
     if account_id is None or credentials.account_id is not None:
         return credentials
     return attrs.evolve(credentials, account_id=account_id)  # type: ignore[misc]
@@ -16,10 +16,10 @@ def in_account(credentials: Credentials, account_id: str | None) -> Credentials:
 
 def check_account_id(account_id: object) -> None:
     """
-    Refuse an account that a program gives and that is not one. One that a document says is ignored instead.
+    Check an account id that the program passed. An invalid id in a document is ignored instead.
 
     Raises:
-        ConfigurationError: It is neither None nor 12 digits.
+        ConfigurationError: *account_id* is neither None nor 12 digits.
     """
     if account_id is not None and not is_account_id(account_id):
         raise ConfigurationError(f"account_id must be {ACCOUNT_ID_RULE}")

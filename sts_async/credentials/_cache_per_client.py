@@ -1,8 +1,8 @@
 """
-What a provider holds for the clients that use it: one cache for all of them, or one for each.
+The caches of one provider: one for all clients, or one for each client.
 
-A provider that signs with the credentials of the client, itself or through its source, has other credentials for each
-client. What it has obtained for one must not reach another (T42).
+A provider may sign with the credentials of the client that uses it, directly or through its source. Then it obtains
+different credentials for each client. Credentials obtained for one client must not reach another one (T42).
 """
 
 import weakref
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from ..shapes import Credentials
     from ._schedule import CacheState, Schedule
 
-MAX_CACHES = 10_000  # of one provider; the oldest is dropped for another
+MAX_CACHES = 10_000  # per provider; beyond it, the oldest cache is dropped
 
 
 class Cache:
     """
-    What a provider has for one client, or for all.
+    The cached credentials of a provider, for one client or for all clients.
 
     Attributes:
-        held: The credentials, and when to refresh them.
-        flights: The fetch under way.
-        schedule: How they are refreshed, where that is known only since the first fetch; else None.
+        state: The cached credentials, and when to refresh them.
+        flights: The running fetch of each event loop.
+        schedule: The schedule, if it was found out in the first fetch; None for the schedule of the provider.
     """
 
-    __slots__ = ("__weakref__", "flights", "held", "schedule")
+    __slots__ = ("__weakref__", "flights", "schedule", "state")
 
-    def __init__(self, late: Callable[[float], CredentialsError]) -> None:
-        self.held: CacheState = _schedule.NOTHING
-        self.flights: SingleFlight[Credentials] = SingleFlight(late=late)
+    def __init__(self, make_timeout_error: Callable[[float], CredentialsError]) -> None:
+        self.state: CacheState = _schedule.NOTHING
+        self.flights: SingleFlight[Credentials] = SingleFlight(make_timeout_error=make_timeout_error)
         self.schedule: Schedule | None = None
 
 
@@ -43,22 +43,22 @@ class Caches:
     """
     The caches of one provider.
 
-    There is no lock, because one that is held at a fork stays so in the child: every change is one operation of a dict.
+    There is no lock: a lock that is held during a fork stays locked in the child. Instead, each change is one operation
+    on a dict, which is atomic.
 
     Args:
-        late: Returns the error for a fetch that is given up.
+        make_timeout_error: Returns the error for a fetch that timed out; its argument is the limit in seconds.
     """
 
-    def __init__(self, late: Callable[[float], CredentialsError]) -> None:
-        self._late = late
-        self.common = Cache(late)
+    def __init__(self, make_timeout_error: Callable[[float], CredentialsError]) -> None:
+        self._make_timeout_error = make_timeout_error
+        self.common = Cache(make_timeout_error)
         self._by_client: dict[tuple[Any, ...], tuple[weakref.ref[Any], Cache]] = {}
-        self._last: tuple[weakref.ref[ProviderContext], weakref.ref[Cache]] | None = (
-            None  # weakly: it keeps no secrets alive
-        )
+        # The result of the last search. The references are weak, so that it keeps no secrets alive.
+        self._last: tuple[weakref.ref[ProviderContext], weakref.ref[Cache]] | None = None
 
     def for_context(self, context: ProviderContext) -> Cache:
-        """Return the cache of the client that lends, and of the credentials that it, or its view, has."""
+        """Return the cache for the client of *context* and for its credentials. A new client gets a new cache."""
         last = self._last
         if last is not None and last[0]() is context and (cache := last[1]()) is not None:
             return cache
@@ -67,7 +67,7 @@ class Caches:
         found = self._by_client.get(key)
         if found is None or found[0]() is not client:
             forget = weakref.ref(client, lambda _: self._by_client.pop(key, None))
-            found = self._by_client[key] = (forget, Cache(self._late))
+            found = self._by_client[key] = (forget, Cache(self._make_timeout_error))
             if len(self._by_client) > MAX_CACHES:
                 self._by_client.pop(next(iter(list(self._by_client))), None)
         self._last = (weakref.ref(context), weakref.ref(found[1]))
@@ -80,9 +80,9 @@ class Caches:
 
 def depends_on_client(source: object) -> bool:
     """
-    Say whether what a source provides may depend on the client that uses it.
+    Return True if the credentials of a source may depend on the client that uses it.
 
-    A provider of the program's own may hand what it is lent to another, so it counts as one that does unless its
-    attribute ``depends_on_client`` says otherwise.
+    The attribute ``depends_on_client`` of the source decides. Without it, a provider counts as dependent, because it
+    may pass its context to another provider. A function counts as independent.
     """
     return bool(getattr(source, "depends_on_client", hasattr(source, "provide_credentials")))

@@ -1,18 +1,23 @@
 """
-When cached credentials are refreshed: decisions, from what is held and what the clocks say. Nothing here waits.
+When to refresh cached credentials. All functions are decisions: they take a state and a time, and return a new state.
 
-Times are pairs of a wall clock and a monotonic one, and whichever is later counts: a wall clock that is set back
-extends no life, and a machine that was suspended finds out at once. This holds for pauses as well.
+The life of credentials has three parts. First they are fresh, and callers get them from the cache. In the advisory
+window (5, 15 or 60 minutes before the end), callers still get them at once, and one refresh starts in the background.
+In the mandatory window (the last minute), callers wait for the refresh.
 
-Every fleet of identities must stay off the service's back, whatever happens to it:
+Two clocks are read. Expiry is checked against the wall clock and against the monotonic clock, and one of them is
+enough. So setting the wall clock back, or suspending the machine, cannot extend the life of credentials. The same rule
+ends a pause between attempts.
 
-- Identities that are fetched together are due at different times, spread over most of the advisory window.
-- A failed refresh is followed by a pause of 5 to 10 min while cached credentials are served.
-- A final error without valid credentials is remembered, for 5 to 15 s at first and three times as long each time.
-- Credentials that replaced refused ones, and are refused as well, are replaced after a wait that grows likewise.
+A fleet of identities must not overload STS, neither in normal operation nor in an outage:
 
-Source: the AWS SDKs' common rules for refreshing credentials, 2026 ("static stability"). Those remember a final error
-for 1 to 5 s, which is 861 calls an hour for each identity; and they spread nothing.
+- Identities that were fetched together become due at different times, spread over two thirds of the advisory window.
+- After a failed refresh, there is no attempt for 5 to 10 minutes while the cached credentials are served.
+- If nothing can be served, a final error is cached: for 5 to 15 s first, then three times as long after each failure.
+- The service may refuse new credentials as well. Then the wait before the next replacement grows in the same way.
+
+Source: the common rules of the AWS SDKs for refreshing credentials, 2026 ("static stability"). Two rules differ here.
+The SDKs cache a final error for 1 to 5 s, which is 861 calls per hour and identity. And they do not spread due times.
 """
 
 import enum
@@ -25,22 +30,23 @@ import attrs
 from ..errors import ExpiredTokenException, InvalidIdentityTokenException, ServiceError, STSError
 from ..shapes import Credentials
 
-SHORT = 20 * 60.0  # s: up to this lifetime, 5 min before the end
-LONG = 90 * 60.0  # s: from this lifetime on, 60 min before the end; between the two, 15 min
+SHORT_LIFETIME = 20 * 60.0  # s: up to this lifetime, the advisory window is 5 min
+LONG_LIFETIME = 90 * 60.0  # s: from this lifetime on, it is 60 min; between the two, 15 min
 MANDATORY_WINDOW = 60.0  # s before the end in which every caller waits for new credentials
-MAX_LIFETIME = 36 * 3600.0  # s
-SPREAD = 2 / 3  # of the advisory window, over which due times are spread; the rest leaves time for another attempt
-REFRESH_BACKOFF = (300.0, 600.0)  # s without an attempt after one that failed, while the old credentials are served
-ERROR_CACHE_TTL = (5.0, 15.0)  # s for which a first final error is raised again without an attempt
-MAX_ERROR_CACHE_TTL = REFRESH_BACKOFF  # s, of an error of the service: a role or a policy must change first
-MAX_LOCAL_ERROR_CACHE_TTL = (30.0, 60.0)  # s, of any other: a person cures it at this machine, and then waits for us
-ATTENDED_MEMORY = (1.0, 5.0)  # s, where each attempt asks a person, who mistypes a code now and then
-REFUSED_WAIT = 5.0  # s for which credentials that replaced refused ones are at least used
-MAX_REFUSED_WAIT = 300.0  # s
-GROWTH = 3.0  # of a memory and of a wait, each time
-MARGIN = 10.0  # s before the end for sources that are only cached
+MAX_LIFETIME = 36 * 3600.0  # s: no service issues credentials for longer
+SPREAD = 2 / 3  # share of the advisory window over which due times are spread; the rest leaves time for a retry
+REFRESH_BACKOFF = (300.0, 600.0)  # s between a failed attempt and the next one, while the old credentials are served
+ERROR_CACHE_TTL = (5.0, 15.0)  # s for which the first final error is cached
+MAX_ERROR_CACHE_TTL = REFRESH_BACKOFF  # s, for an error of the service: someone must change a role or a policy first
+MAX_LOCAL_ERROR_CACHE_TTL = (30.0, 60.0)  # s, for any other error: the user fixes it on this machine and then waits
+ATTENDED_ERROR_CACHE_TTL = (1.0, 5.0)  # s, where each attempt asks a person, who may have mistyped a code
+MIN_USE_AFTER_REFUSAL = 5.0  # s for which credentials that replaced refused ones are used at least
+MAX_USE_AFTER_REFUSAL = 300.0  # s, the limit of this minimum after repeated refusals
+GROWTH = 3.0  # factor for both after each further failure or refusal
+CACHED_WINDOW = 10.0  # s before the end, for sources that are only cached
 
-CURED_HERE = (ExpiredTokenException, InvalidIdentityTokenException)  # by whoever writes the token
+# Errors of the service that are fixed on this machine: another program must write a new token.
+FIXED_LOCALLY = (ExpiredTokenException, InvalidIdentityTokenException)
 
 
 class Moment(NamedTuple):
@@ -50,14 +56,15 @@ class Moment(NamedTuple):
     monotonic: float
 
     def reached(self, now: "Moment") -> bool:
-        """Say whether *now* is at or past this moment on either clock."""
+        """Return True if *now* is at or after this moment on at least one clock."""
         return now.wall >= self.wall or now.monotonic >= self.monotonic
 
     def plus(self, seconds: float) -> "Moment":
+        """Return the moment *seconds* later, on both clocks."""
         return Moment(self.wall + seconds, self.monotonic + seconds)
 
-    def or_earlier(self, other: "Moment") -> "Moment":
-        """Return the earlier of two moments, on each clock."""
+    def earlier_of(self, other: "Moment") -> "Moment":
+        """Return the earlier one of two moments, for each clock separately."""
         return Moment(min(self.wall, other.wall), min(self.monotonic, other.monotonic))
 
 
@@ -68,15 +75,16 @@ NEVER = Moment(math.inf, math.inf)
 @attrs.frozen(kw_only=True)
 class Schedule:
     """
-    How a source wants to be refreshed.
+    When and how the credentials of a source are refreshed.
 
     Attributes:
-        advisory: Seconds before the end from which one refreshes and all others get the cached credentials at once;
-            None for the window that the lifetime asks for.
-        mandatory: Seconds before the end from which everybody waits; never more than *advisory*.
-        keep_stale: Whether cached credentials are served on, beyond their end, while refreshes fail.
-        accept_expired: Whether credentials that have already ended are served when there are no others.
-        attended: Whether a fetch asks a person. Then a final error is remembered for 1 to 5 s only.
+        advisory: Seconds before the end from which one background refresh runs, while callers get the cached
+            credentials; None for a window that depends on the lifetime (5, 15 or 60 minutes).
+        mandatory: Seconds before the end from which callers wait for a refresh. At most the advisory window counts.
+        keep_stale: Whether cached credentials are still served after their end while refreshes fail with recoverable
+            errors.
+        accept_expired: Whether expired credentials are served if the source has no others.
+        attended: Whether a fetch asks a person. If so, a final error is cached for 1 to 5 s only.
     """
 
     advisory: float | None = None
@@ -87,42 +95,42 @@ class Schedule:
 
 
 STANDARD = Schedule()
-"""For what AWS itself issues: STS, IMDS, the container endpoint, SSO and login."""
+"""For credentials that AWS issues: by STS, IMDS, the container endpoint, SSO and login."""
 
 ATTENDED = Schedule(advisory=MANDATORY_WINDOW, attended=True)
-"""For what needs a person, such as an MFA code: never in the background."""
+"""For a fetch that needs a person, for example an MFA code. It never runs in the background."""
 
-CACHED = Schedule(advisory=MARGIN, mandatory=MARGIN, keep_stale=False)
-"""For processes and sources of the program's own."""
+CACHED = Schedule(advisory=CACHED_WINDOW, mandatory=CACHED_WINDOW, keep_stale=False)
+"""For processes and for sources of the program: they are not refreshed in the background."""
 
 
 class Health(enum.IntEnum):
-    """How bad it has been since the last successful refresh."""
+    """The worst state since the last successful refresh. Each change is logged once."""
 
     GOOD = enum.auto()  # no refresh has failed, or nothing was cached
-    KEPT = enum.auto()  # refreshes fail; the cached credentials are valid and served
-    ENDED = enum.auto()  # the cached credentials have ended, and are served all the same
-    LOST = enum.auto()  # the cached credentials are no longer served: callers get the error
+    SERVING_VALID = enum.auto()  # refreshes fail; callers get the cached credentials, which are valid
+    SERVING_EXPIRED = enum.auto()  # refreshes fail; callers get the cached credentials, which have expired
+    FAILING = enum.auto()  # refreshes fail; callers get the error
 
 
 @attrs.frozen(kw_only=True)
 class CacheState:
     """
-    What a cache holds: one value, exchanged as a whole.
+    The state of a cache. It is one immutable value, so a reader in another thread never sees half of a change.
 
     Attributes:
-        credentials: What is served, or None.
-        fetched: When they came.
-        advisory: From when a refresh is due.
-        mandatory: From when callers wait for it.
-        ends: When the credentials end.
-        quiet_until: Before that, there is no attempt.
-        error: What is raised in place of an attempt until then, or None.
-        failures: How many final errors in a row were remembered.
+        credentials: The cached credentials, or None.
+        fetched: When they were fetched.
+        advisory: Start of the advisory window: a background refresh is due.
+        mandatory: Start of the mandatory window: callers wait for a refresh.
+        ends: When the credentials expire.
+        paused_until: There is no refresh before this moment.
+        error: The cached error, which callers get until *paused_until*; None if no error is cached.
+        failures: Number of consecutive final errors that were cached.
         refused: Whether the service has refused the credentials.
-        replaced: How many credentials in a row were refused soon after they came, before these.
-        health: How bad it has been since the last success. A change is what a log tells.
-        failing_since: When the first refresh failed after the last success, or None.
+        refusals: Number of consecutive credentials before these that the service refused soon after the fetch.
+        health: The worst state since the last successful refresh.
+        failing_since: When the first refresh after the last success failed; None while refreshes succeed.
     """
 
     credentials: Credentials | None = None
@@ -130,16 +138,16 @@ class CacheState:
     advisory: Moment = PAST
     mandatory: Moment = PAST
     ends: Moment = PAST
-    quiet_until: Moment = PAST
+    paused_until: Moment = PAST
     error: STSError | None = None
     failures: int = 0
     refused: bool = False
-    replaced: int = 0
+    refusals: int = 0
     health: Health = Health.GOOD
     failing_since: Moment | None = None
 
     def failing_seconds(self, now: Moment) -> float | None:
-        """Return for how many seconds refreshes have failed, or None while they do not."""
+        """Return the seconds since the first failed refresh, or None while refreshes succeed."""
         return None if self.failing_since is None else max(0.0, now.monotonic - self.failing_since.monotonic)
 
 
@@ -147,48 +155,48 @@ NOTHING = CacheState()
 
 
 class Step(enum.Enum):
-    """What a caller does who asks a cache."""
+    """The action of a caller that needs credentials."""
 
-    SERVE = enum.auto()  # return what is held
-    REFRESH_IN_BACKGROUND = enum.auto()  # return what is held, and have a refresh begin
+    SERVE = enum.auto()  # return the cached credentials
+    REFRESH_IN_BACKGROUND = enum.auto()  # return the cached credentials, and start a refresh
     REFRESH = enum.auto()  # wait for a refresh
-    RAISE = enum.auto()  # raise the error that is remembered
+    RAISE = enum.auto()  # raise the cached error
 
 
 def advisory_window(lifetime: float) -> float:
-    """Return the seconds before the end from which credentials of *lifetime* seconds are refreshed."""
-    if lifetime <= SHORT:
+    """Return the length of the advisory window, in seconds, for credentials that live *lifetime* seconds."""
+    if lifetime <= SHORT_LIFETIME:
         window = 5 * 60.0
-    elif lifetime < LONG:
+    elif lifetime < LONG_LIFETIME:
         window = 15 * 60.0
     else:
         window = 60 * 60.0
-    return _within(lifetime, window)
+    return _at_most_half(lifetime, window)
 
 
-def _within(lifetime: float, window: float) -> float:
-    # Very short-lived credentials would otherwise be refreshed on every call.
+def _at_most_half(lifetime: float, window: float) -> float:
+    # A window as long as the life would cause a refresh on every call.
     return window if window < lifetime else lifetime / 2
 
 
-def next_step(held: CacheState, *, now: Moment) -> Step:
-    """Return what a caller does at *now*."""
-    quiet = not held.quiet_until.reached(now)
-    if held.credentials is None or held.mandatory.reached(now):
-        if not quiet:
+def next_step(state: CacheState, *, now: Moment) -> Step:
+    """Return the action of a caller at *now*."""
+    paused = not state.paused_until.reached(now)
+    if state.credentials is None or state.mandatory.reached(now):
+        if not paused:
             return Step.REFRESH
-        return Step.SERVE if held.credentials is not None and held.error is None else Step.RAISE
-    if held.advisory.reached(now) and not quiet:
+        return Step.SERVE if state.credentials is not None and state.error is None else Step.RAISE
+    if state.advisory.reached(now) and not paused:
         return Step.REFRESH_IN_BACKGROUND
     return Step.SERVE
 
 
 def lifetime_of(credentials: Credentials, *clocks: datetime) -> float:
     """
-    Return the seconds that *credentials* have left, infinite when they never end, 0 or less when they have ended.
+    Return the remaining life of *credentials* in seconds: infinite if they never expire, 0 or less if they have.
 
-    Credentials count as expired only when all *clocks* say so, because a wrong clock must not end valid credentials.
-    Otherwise the shortest remaining lifetime counts: refreshing early does no harm.
+    Credentials count as expired only if they have expired by all *clocks*: one wrong clock must not end valid
+    credentials. Otherwise the shortest remaining life counts, because an early refresh does no harm.
     """
     if credentials.expiration is None:
         return math.inf
@@ -206,29 +214,29 @@ def after_success(
     before: CacheState = NOTHING,
 ) -> CacheState:
     """
-    Return what is held after credentials came.
+    Return the state after a successful fetch.
 
     Args:
-        credentials: The new ones.
-        lifetime: Seconds that they have left from *now* on, more than 0. It is not believed beyond 36 hours, which is
-            more than anybody issues.
-        now: When they came.
-        schedule: How the source wants to be refreshed.
-        jitter: Random in [0, 1): when in the first two thirds of the advisory window the next refresh is due. A window
-            that the schedule sets begins where it says.
-        before: What was held.
+        credentials: The new credentials.
+        lifetime: Their remaining life in seconds from *now*, greater than 0. More than 36 hours count as 36 hours: no
+            service issues credentials for longer, so such a value is wrong.
+        now: When they were fetched.
+        schedule: The schedule of the source.
+        jitter: Random number in [0, 1). It selects the due time in the first two thirds of the advisory window. A
+            window of fixed length is not spread.
+        before: The state before the fetch.
     """
-    replaced = _replaced(before, now=now)
+    refusals = _refusals(before, now=now)
     if lifetime == math.inf:
         return CacheState(
-            credentials=credentials, fetched=now, advisory=NEVER, mandatory=NEVER, ends=NEVER, replaced=replaced
+            credentials=credentials, fetched=now, advisory=NEVER, mandatory=NEVER, ends=NEVER, refusals=refusals
         )
     lifetime = min(lifetime, MAX_LIFETIME)
     if schedule.advisory is None:
         window = advisory_window(lifetime)
         due = window * (1 - SPREAD * jitter)
     else:
-        window = due = _within(lifetime, schedule.advisory)
+        window = due = _at_most_half(lifetime, schedule.advisory)
     mandatory = min(schedule.mandatory, window)
     return CacheState(
         credentials=credentials,
@@ -236,101 +244,112 @@ def after_success(
         advisory=now.plus(lifetime - max(due, mandatory)),
         mandatory=now.plus(lifetime - mandatory),
         ends=now.plus(lifetime),
-        replaced=replaced,
+        refusals=refusals,
     )
 
 
 def after_expired(credentials: Credentials, *, now: Moment, jitter: float, before: CacheState = NOTHING) -> CacheState:
-    """Return what is held when a source has only expired credentials and they are better than none."""
+    """Return the state after a source that accepts expired credentials returned some, and nothing was cached."""
     return CacheState(
         credentials=credentials,
         fetched=now,
-        quiet_until=now.plus(_between(REFRESH_BACKOFF, jitter)),
-        health=Health.ENDED,
+        paused_until=now.plus(_interpolate(REFRESH_BACKOFF, jitter)),
+        health=Health.SERVING_EXPIRED,
         failing_since=before.failing_since or now,
     )
 
 
 def after_failure(
-    held: CacheState, error: STSError, *, now: Moment, jitter: float, schedule: Schedule = STANDARD
+    state: CacheState, error: STSError, *, now: Moment, jitter: float, schedule: Schedule = STANDARD
 ) -> CacheState:
     """
-    Return what is held after a refresh failed with *error*; *jitter* is random in [0, 1).
+    Return the state after a refresh failed.
 
-    Those who waited get what is held, if `keeps_serving` says so, and else the error.
+    Callers that waited for it get the cached credentials if `keeps_serving` returns True, otherwise the error.
+
+    Args:
+        state: The state before the failure.
+        error: The error of the refresh.
+        now: When it failed.
+        jitter: Random number in [0, 1). It selects the length of the pause.
+        schedule: The schedule of the source.
     """
-    kept = keeps_serving(held, error, now=now, schedule=schedule)
-    remembered = not kept and not error.recoverable
-    if kept:
-        health = Health.ENDED if held.ends.reached(now) else Health.KEPT
-        quiet_until = now.plus(_between(REFRESH_BACKOFF, jitter))
-        if not error.recoverable:  # it may be cured by the time that callers begin to depend on it
-            quiet_until = quiet_until.or_earlier(held.mandatory)
+    serves_cached = keeps_serving(state, error, now=now, schedule=schedule)
+    caches_error = not serves_cached and not error.recoverable
+    if serves_cached:
+        health = Health.SERVING_EXPIRED if state.ends.reached(now) else Health.SERVING_VALID
+        paused_until = now.plus(_interpolate(REFRESH_BACKOFF, jitter))
+        if not error.recoverable:
+            # In the mandatory window, callers depend on the answer, and the cause may have been fixed by then.
+            paused_until = paused_until.earlier_of(state.mandatory)
     else:
-        health = Health.GOOD if held.credentials is None else Health.LOST
-        memory = _memory(error, failures=held.failures, schedule=schedule)
-        quiet_until = now.plus(_between(memory, jitter)) if remembered else PAST
+        health = Health.GOOD if state.credentials is None else Health.FAILING
+        ttl = _error_cache_ttl(error, failures=state.failures, schedule=schedule)
+        paused_until = now.plus(_interpolate(ttl, jitter)) if caches_error else PAST
     return attrs.evolve(
-        held,
-        quiet_until=quiet_until,
-        error=error if remembered else None,
-        failures=held.failures + remembered,
-        health=max(held.health, health),
-        failing_since=held.failing_since or now,
+        state,
+        paused_until=paused_until,
+        error=error if caches_error else None,
+        failures=state.failures + caches_error,
+        health=max(state.health, health),
+        failing_since=state.failing_since or now,
     )
 
 
-def _memory(error: STSError, *, failures: int, schedule: Schedule) -> tuple[float, float]:
-    """Return for how many seconds a final error is remembered, after some others."""
+def _error_cache_ttl(error: STSError, *, failures: int, schedule: Schedule) -> tuple[float, float]:
+    """Return the shortest and the longest time in seconds to cache a final error after *failures* others."""
     if schedule.attended:
-        return ATTENDED_MEMORY
-    far = isinstance(error, ServiceError) and not isinstance(error, CURED_HERE)
-    longest = MAX_ERROR_CACHE_TTL if far else MAX_LOCAL_ERROR_CACHE_TTL
-    low, high = (min(_grown(first, failures), most) for first, most in zip(ERROR_CACHE_TTL, longest, strict=True))
+        return ATTENDED_ERROR_CACHE_TTL
+    fixed_at_service = isinstance(error, ServiceError) and not isinstance(error, FIXED_LOCALLY)
+    limits = MAX_ERROR_CACHE_TTL if fixed_at_service else MAX_LOCAL_ERROR_CACHE_TTL
+    low, high = (min(_growing(first, failures), limit) for first, limit in zip(ERROR_CACHE_TTL, limits, strict=True))
     return low, high
 
 
-def _grown(seconds: float, times: int) -> float:
+def _growing(seconds: float, times: int) -> float:
     return seconds * GROWTH ** min(times, 10)
 
 
-def keeps_serving(held: CacheState, error: STSError, *, now: Moment, schedule: Schedule) -> bool:
+def keeps_serving(state: CacheState, error: STSError, *, now: Moment, schedule: Schedule) -> bool:
     """
-    Return True if cached credentials stay in use after a failed refresh: always before the mandatory window, afterwards
-    only for recoverable errors.
+    Return True if cached credentials stay in use after a failed refresh.
+
+    Before the mandatory window, they always do. Afterwards, they do only for recoverable errors, and only if the
+    schedule keeps stale credentials.
     """
-    if held.credentials is None:
+    if state.credentials is None:
         return False
-    return not held.mandatory.reached(now) or (error.recoverable and schedule.keep_stale)
+    return not state.mandatory.reached(now) or (error.recoverable and schedule.keep_stale)
 
 
-def invalidated(held: CacheState, *, access_key_id: str) -> CacheState:
+def invalidated(state: CacheState, *, access_key_id: str) -> CacheState:
     """
-    Return what is held after the service refused *access_key_id*: if it still is, it is refreshed before use.
+    Return the state after the service refused *access_key_id*. If it is the cached key, it is refreshed before use.
 
-    A pause after a refresh that failed holds all the same: the rules prefer keys that may be refused to a storm. For
-    the same reason, those that have just replaced refused ones are used for a while, in which they may be refused.
+    A pause after a failed refresh stays in effect: calls that may be refused are better than a storm of fetches. For
+    the same reason, credentials that have just replaced refused ones are used for a minimum time.
     """
-    if held.credentials is None or held.credentials.access_key_id != access_key_id:
-        return held
-    due = held.fetched.plus(_refused_wait(held)) if held.replaced else PAST
+    if state.credentials is None or state.credentials.access_key_id != access_key_id:
+        return state
+    due = state.fetched.plus(_min_use(state)) if state.refusals else PAST
     return attrs.evolve(
-        held, advisory=held.advisory.or_earlier(due), mandatory=held.mandatory.or_earlier(due), refused=True
+        state, advisory=state.advisory.earlier_of(due), mandatory=state.mandatory.earlier_of(due), refused=True
     )
 
 
-def _refused_wait(held: CacheState) -> float:
-    return min(_grown(REFUSED_WAIT, held.replaced - 1), MAX_REFUSED_WAIT) if held.replaced else 0.0
+def _min_use(state: CacheState) -> float:
+    """Return the seconds for which credentials that replaced refused ones are used at least."""
+    return min(_growing(MIN_USE_AFTER_REFUSAL, state.refusals - 1), MAX_USE_AFTER_REFUSAL) if state.refusals else 0.0
 
 
-def _replaced(before: CacheState, *, now: Moment) -> int:
-    """Return how many credentials in a row were refused soon after they came, when others replace them now."""
+def _refusals(before: CacheState, *, now: Moment) -> int:
+    """Return the number of consecutive refused credentials, when new ones replace those of *before* at *now*."""
     if not before.refused:
         return 0
-    soon = not before.fetched.plus(2 * _refused_wait(before)).reached(now)
-    return before.replaced + 1 if soon else 1
+    soon = not before.fetched.plus(2 * _min_use(before)).reached(now)
+    return before.refusals + 1 if soon else 1
 
 
-def _between(bounds: tuple[float, float], jitter: float) -> float:
+def _interpolate(bounds: tuple[float, float], jitter: float) -> float:
     low, high = bounds
     return low + jitter * (high - low)

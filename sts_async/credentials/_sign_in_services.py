@@ -1,4 +1,4 @@
-"""What the two sources share that somebody signs in to: where their services are, and how those are asked."""
+"""The common part of the SSO and login sources: the URLs of the sign-in services, and requests with retries."""
 
 from collections.abc import Awaitable, Callable
 
@@ -23,19 +23,19 @@ from ..errors import (
 from ..protocols import ProviderContext
 from ..retries import StandardRetries
 
-ATTEMPTS = 3  # at most, of one request
-REQUEST_SECONDS = 10.0  # for one attempt
+ATTEMPTS = 3  # maximum number of attempts of a request
+REQUEST_SECONDS = 10.0  # s for one attempt
 
 
 @attrs.frozen(kw_only=True)
 class Services:
     """
-    Where the services are that a source calls.
+    The settings for the URLs of the services that a source calls.
 
     Attributes:
-        config: Options that were given in code, or None. They come before those of the client.
-        environ: The environment.
-        place: The profile that asks for the source.
+        config: Options that the program passed to the source, or None. They take precedence over those of the client.
+        environ: The environment variables.
+        place: The profile that configures the source.
     """
 
     config: Config | None = attrs.field(default=None, repr=False)
@@ -44,12 +44,12 @@ class Services:
 
     def locate(self, service: services.Service, *, region: str, context: ProviderContext) -> services.Location:
         """
-        Return where a service of a region is, for a source that *context* lends to.
+        Return the URL of a service in a region, by the settings of the source and of the client of *context*.
 
         Raises:
-            InvalidEndpoint: The URL that was configured cannot be used.
+            InvalidEndpoint: The configured URL is invalid.
             InvalidConfigFile: A profile names a services section that does not exist.
-            ConfigurationError: The settings contradict each other, or one is neither true nor false.
+            ConfigurationError: The settings contradict each other, or a flag is neither true nor false.
         """
         settings = services.Settings(
             options=OPTIONS,
@@ -62,7 +62,12 @@ class Services:
 
 
 def checked_config(config: Config | None) -> Config | None:
-    """Return *config*. Raises `ConfigurationError` when it is something else."""
+    """
+    Return *config* unchanged.
+
+    Raises:
+        ConfigurationError: It is neither a `Config` nor None.
+    """
     if not isinstance(config, Config | None):
         raise ConfigurationError(f"config must be a Config, not {other_than('Config', config)}")
     return config
@@ -77,19 +82,21 @@ async def exchange(
     prepare: Callable[[HttpRequest], Awaitable[HttpRequest]] | None = None,
 ) -> HttpResponse:
     """
-    Return the answer of a sign-in service, asked up to 3 times while it is not there or asks to slow down.
+    Send a request to a sign-in service, and return its response.
+
+    There are up to 3 attempts while the service is unavailable or throttling.
 
     Args:
-        context: Sends.
-        request: What is sent.
-        who: What messages call the service.
-        hint: What to look at when no connection can be made; it becomes the end of the message.
-        prepare: Returns what is sent in its place, anew for each attempt.
+        context: Sends the request.
+        request: The request.
+        who: Name of the service in messages.
+        hint: Advice that is added to the error if no connection can be made; empty for none.
+        prepare: Returns the request of an attempt, such as one with a new proof; None to send *request* each time.
 
     Raises:
-        CredentialsError: It still is not, or does; the message begins with *who*.
-        RedirectRefused: It points elsewhere.
-        TransportError: No answer came.
+        CredentialsError: The service is still unavailable or throttling after 3 attempts.
+        RedirectRefused: The service answered with a redirect.
+        TransportError: The service did not respond.
     """
     retries = StandardRetries(max_attempts=ATTEMPTS)
     attempt = 0
@@ -130,7 +137,7 @@ def _given_up(text: str, *, attempts: int) -> CredentialsError:
 
 
 def _passing(refusal: Refusal) -> ServiceError | None:
-    """Return an error that retries understand when trying again may help."""
+    """Return an error for the retry policy if a further attempt may help, otherwise None."""
     status = 429 if "SlowDownException" in refusal.codes else refusal.status
     error = ServiceError.class_for("", status)("", code="", status=status)
     return error if error.retryable else None

@@ -1,4 +1,9 @@
-"""What the sources share that call STS: their request, whose credentials sign it, and what people are asked for."""
+"""
+The common part of the sources that call STS: the request, the credentials that sign it, and the MFA codes for it.
+
+`IssuedProvider` holds the request and sends it. `SignedProvider` adds the signing credentials and the MFA device. The
+public classes, one for each operation, only build the request.
+"""
 
 import inspect
 import secrets
@@ -24,17 +29,17 @@ from .cache import RefreshingProvider
 from .source import MFACode, Source, provider_of
 from .static import StaticProvider
 
-CODES_ASKED = 3  # MFA codes for one fetch, at most: a new one after each time that STS asks to slow down
+MAX_MFA_CODES = 3  # per fetch: after each throttling error, the program is asked for a new code
 ARNS = (("role_arn", arns.is_role, arns.ROLE_RULE), ("principal_arn", arns.is_saml_provider, arns.SAML_PROVIDER_RULE))
-TO_COME = "0000"  # in place of a token that each fetch gets anew: the shortest that the API takes
+TOKEN_PLACEHOLDER = "0000"  # noqa: S105 - the shortest token that the API accepts; each fetch replaces it
 
 
 class IssuedProvider(RefreshingProvider):
     """
-    Provide what STS issues for a request.
+    Provide the credentials that STS issues for a request.
 
     Attributes:
-        name: What messages call the source.
+        name: Name of the source in messages.
     """
 
     operation: ClassVar[Operation[Any]]
@@ -45,33 +50,35 @@ class IssuedProvider(RefreshingProvider):
         super().__init__()
         self.name = name
         self._request = request
-        check(request, bounds=False)  # whether the others count is for the client to say that asks
+        # Lengths, ranges and patterns are checked by the first fetch: the option of the client is not known before.
+        check(request, bounds=False)
         check_arns(request, strict=strict_arns)
 
     def _check(self, context: ProviderContext) -> None:
-        """Refuse the request before anything is asked or read for it, if the client checks requests."""
+        """Check the request before a token or a code is asked for, if the client validates parameters."""
         if context.validates:
             check(self._request, bounds=True)
 
-    async def _issue(self, engine: Invoker, **proof: Secret) -> Credentials:
-        """Return what STS issues for the request together with a member that is new each time, such as a token."""
+    async def _issue(self, engine: Invoker, **secret_members: Secret) -> Credentials:
+        """Send the request with members that are new for each fetch, such as a token. Return the new credentials."""
         request: Any = self._request
         if (role_arn := getattr(request, "role_arn", None)) is not None:
             check_partition(engine.endpoint, role_arn=role_arn)
-        response = await engine.invoke(self.operation, attrs.evolve(request, **proof))
+        response = await engine.invoke(self.operation, attrs.evolve(request, **secret_members))
         user = getattr(response, "assumed_role_user", None) or getattr(response, "federated_user", None)
         account_id = arns.account_of(getattr(user, "arn", None)) or arns.account_of(role_arn)
         return in_account(response.credentials, account_id)
 
     def __repr__(self) -> str:
-        request = getattr(self, "_request", None)  # a crash reporter may show one that could not be made
+        # A crash reporter may show an object whose constructor failed.
+        request = getattr(self, "_request", None)
         subject = getattr(request, "role_arn", None) or getattr(request, "name", None)
         return f"{type(self).__name__}({'' if subject is None else ascii(subject)})"
 
 
 @attrs.frozen
-class _Device:
-    """An MFA device, and what asks for its codes."""
+class _MFADevice:
+    """An MFA device, and the function that asks for its codes."""
 
     serial_number: str
     ask_for_code: MFACode
@@ -79,18 +86,23 @@ class _Device:
 
 class SignedProvider(IssuedProvider):
     """
-    Provide what STS issues to the holder of other credentials.
+    Provide the credentials that STS issues for a signed request.
 
-    A provider without a source works with the credentials of the client that it is used with: see `STSClient`. It
-    keeps apart what it has obtained with the credentials of each.
+    Without a source, the request is signed with the credentials of the client that uses the provider (see `STSClient`).
+    The provider then has a separate cache for each client.
+
+    If a fetch asks a person for a code, here or in the source, it never runs in the background (T46).
 
     Args:
-        request: What is asked for, without an MFA code.
-        source: Whose credentials sign; None for those of the client.
-        mfa_code: Asked for the code of the request's MFA device, before each fetch.
-        strict_arns: Whether ARNs must be of IAM's grammar.
+        request: The request, without an MFA code.
+        name: Name of the source in messages.
+        source: Provides the signing credentials; None for those of the client.
+        mfa_code: Called before each fetch for a code of the MFA device in the request.
+        strict_arns: Whether ARNs must follow the grammar of IAM.
 
-    Where a person is asked for a code, here or by the source, nothing is refreshed in the background (T46).
+    Raises:
+        ConfigurationError: The MFA device or the function is missing, or *source* or an ARN is invalid.
+        ParamValidationError: The request lacks members, or has some of the wrong type.
     """
 
     def __init__(
@@ -106,15 +118,16 @@ class SignedProvider(IssuedProvider):
         super().__init__(request, name=name, strict_arns=strict_arns)
         self._source = None if source is None else provider_of(source, what="source")
         self.depends_on_client = self._source is None or depends_on_client(self._source)
-        self._device: _Device | None = None
+        self._device: _MFADevice | None = None
         serial_number: str | None = getattr(request, "serial_number", None)
         if serial_number is not None and mfa_code is not None:
             check_callable(mfa_code, "mfa_code", number=1, called="with the serial number")
-            self._device = _Device(serial_number, mfa_code)
+            self._device = _MFADevice(serial_number, mfa_code)
             self.schedule = _schedule.ATTENDED
         elif serial_number is not None or mfa_code is not None:
             raise ConfigurationError(
-                "serial_number and mfa_code belong together: the MFA device, and what asks for its code"
+                "serial_number and mfa_code must be passed together: the MFA device, and the function that returns its "
+                "code"
             )
         if is_attended(self._source):
             self.schedule = _schedule.ATTENDED
@@ -124,45 +137,50 @@ class SignedProvider(IssuedProvider):
         Return new credentials.
 
         Raises:
-            CredentialsError: The source has no credentials, or what asks for the MFA code fails.
+            ConfigurationError: Neither the provider nor the client has credentials to sign with.
+            CredentialsError: The source has no credentials, or *mfa_code* failed.
             STSError: The call failed.
         """
         signing = context.client_credentials if self._source is None else self._source
         if signing is None:
-            raise ConfigurationError(f"{self!r} needs source=...: nothing here finds credentials by default")
+            raise ConfigurationError(f"{self!r} needs source=...: there are no default credentials here")
         self._check(context)
-        source = _SourceOfFetch(signing, context, of=repr(self))
+        source = _SigningSource(signing, context, of=repr(self))
         if self._device is not None:
             return await self._fetch_attended(self._device, source, context)
         issued = await self._issue(context.signed_by(source))
-        if is_attended(signing, context):  # what a profile or a chain asks for is known only now
-            self._cache_of(context).schedule = _schedule.ATTENDED  # nothing is refreshed in the background (T46)
-        return self._of_signer(issued, source.account_id)
+        # Only after the fetch is it known whether a profile or a chain asks a person (T46).
+        if is_attended(signing, context):
+            self._cache_of(context).schedule = _schedule.ATTENDED
+        return self._with_account_of_signer(issued, source.account_id)
 
-    def _of_signer(self, issued: Credentials, account_id: str | None) -> Credentials:
-        """Return what was issued with the account of what signed, where that is the same: for all but roles."""
+    def _with_account_of_signer(self, issued: Credentials, account_id: str | None) -> Credentials:
+        """Add the account of the signing credentials, unless a role was assumed, which may be in another account."""
         return issued if hasattr(self._request, "role_arn") else in_account(issued, account_id)
 
-    async def _fetch_attended(self, device: _Device, source: "_SourceOfFetch", context: ProviderContext) -> Credentials:
-        """Return new credentials; each time that the request is sent, it has another code (T46)."""
-        policy = StandardRetries(max_attempts=CODES_ASKED)
+    async def _fetch_attended(
+        self, device: _MFADevice, source: "_SigningSource", context: ProviderContext
+    ) -> Credentials:
+        """Return new credentials. Each attempt asks for a new code, because a code is valid only once (T46)."""
+        policy = StandardRetries(max_attempts=MAX_MFA_CODES)
         sent: list[Secret] = []
         failure: STSError | None = None
         while True:
-            # The source first: a code does not wait for it, and is not asked for in vain.
+            # The source comes first: if it fails, no code is asked for, and a code does not age while it is slow.
             credentials = StaticProvider(await source.provide_credentials(context))
-            code = await ask(device.ask_for_code, device.serial_number, name=f"mfa_code of {self!r}")
+            code = await ask_for_secret(device.ask_for_code, device.serial_number, name=f"mfa_code of {self!r}")
             if failure is not None and code in sent:
-                failure.add_note("mfa_code returned a code again that had been sent; each is good for one request")
+                failure.add_note("mfa_code returned a code that had already been sent; a code is valid for one request")
                 raise failure
             sent.append(code)
             try:
                 issued = await self._issue(context.signed_by(credentials, retries=NoRetries()), token_code=code)
-                return self._of_signer(issued, source.account_id)
+                return self._with_account_of_signer(issued, source.account_id)
             except STSError as error:
                 failure = error
             delay = None
-            if failure.throttled:  # after any other failure the code may have been used, and the person knows why
+            # After any other failure, STS may have used the code up. The person decides whether to try again.
+            if failure.throttled:
                 delay = policy.after_failure(
                     failure, scope="", attempt=len(sent), now=context.monotonic(), jitter=context.jitter()
                 )
@@ -171,21 +189,21 @@ class SignedProvider(IssuedProvider):
             await context.sleep(delay)
 
 
-class _SourceOfFetch:
-    """Whose credentials sign one fetch: the source, asked with the context of that fetch."""
+class _SigningSource:
+    """The signing credentials of one fetch: the source, asked with the context of that fetch."""
 
     def __init__(self, source: CredentialsProvider, context: ProviderContext, *, of: str) -> None:
         self._source = source
         self._context = context
         self._of = of
-        self.account_id: str | None = None  # of what signed last
+        self.account_id: str | None = None  # account of the last signing credentials
 
     async def provide_credentials(self, _: ProviderContext) -> Credentials:
-        # With the context that was lent, not the view of it that asks: its retries are not those of the source.
+        # The argument is the context of the request that is being signed. Its retry policy is not meant for the source.
         try:
             credentials = await self._source.provide_credentials(self._context)
         except CredentialsNotFound as error:
-            # Said otherwise, or a chain would pass over what is configured.
+            # As CredentialsNotFound, the error would make a chain skip a source that is configured.
             raise CredentialsError(f"the source of {self._of} has no credentials: {error}") from error
         except STSError:
             raise
@@ -198,29 +216,34 @@ class _SourceOfFetch:
         return credentials
 
     def invalidate(self, access_key_id: str) -> None:
-        """Have the source fetch anew, if it can, after the service refused *access_key_id* (F16)."""
+        """Tell the source that the service refused *access_key_id*, so that it fetches again if it can (F16)."""
         invalidate(self._source, access_key_id)
 
 
-class Nobody:
-    """What "signs" a call that is not signed: asking it would have a chain ask itself."""
+class NoSigner:
+    """The provider for calls that are not signed. Otherwise a chain could ask itself for credentials."""
 
     async def provide_credentials(self, context: ProviderContext) -> NoReturn:
-        """Raise a `CredentialsError`."""
+        """
+        Raise an error: the call needs no credentials.
+
+        Raises:
+            CredentialsError: Always.
+        """
         raise CredentialsError("a call that is not signed asked for credentials")
 
 
 def check(request: Request[Any], *, bounds: bool) -> None:
     """
-    Refuse a request that breaks constraints of the API.
+    Check a request against the constraints of the API.
 
     Args:
         request: The request.
-        bounds: See `violations`. What is no request at all shows when a provider is made. Whether lengths, ranges and
-            patterns count, a client says (`Config.validate_parameters`), before its first fetch asks anybody.
+        bounds: Whether to check lengths, ranges and patterns as well. The constructor of a provider checks only names
+            and types. The first fetch checks the rest, if the client has ``Config.validate_parameters``.
 
     Raises:
-        ParamValidationError: It does; all violations in one error.
+        ParamValidationError: The request breaks constraints. The error lists all of them.
     """
     broken = first_violations(request, bounds=bounds)
     if broken:
@@ -229,14 +252,14 @@ def check(request: Request[Any], *, bounds: bool) -> None:
 
 def check_arns(request: Request[Any], *, strict: bool) -> None:
     """
-    Refuse ARNs that are none (T43): the API's own constraint takes any text of 20 characters, line breaks included.
+    Check the ARNs of a request (T43). The API itself accepts any text of 20 characters, including line breaks.
 
     Args:
-        request: The request; only what it has is checked.
-        strict: Whether they must be of IAM's grammar, or only printable.
+        request: The request. Members that it does not have are not checked.
+        strict: Whether ARNs must follow the grammar of IAM. Otherwise they must only be printable.
 
     Raises:
-        ConfigurationError: One is not; the message says which, and not what it is.
+        ConfigurationError: An ARN is invalid. The message names the member and does not contain the value.
     """
     check_flag("strict_arns", strict)
     for name, accepts, rule in ARNS:
@@ -250,10 +273,16 @@ def check_arns(request: Request[Any], *, strict: bool) -> None:
 
 def check_callable(function: object, name: str, *, number: int = 0, called: str = "without arguments") -> None:
     """
-    Refuse what cannot be asked.
+    Check that an argument is a function that can be called.
+
+    Args:
+        function: The value of the argument.
+        name: Name of the argument, for messages.
+        number: Number of positional arguments that it is called with.
+        called: Text for messages: with which arguments it is called.
 
     Raises:
-        ConfigurationError: *function*, the argument *name*, is not a function, or cannot be *called* so.
+        ConfigurationError: *function* is not a function, or does not accept these arguments.
     """
     function = without_data(function)
     if isinstance(function, type) or not callable(function):
@@ -262,17 +291,18 @@ def check_callable(function: object, name: str, *, number: int = 0, called: str 
     check_arguments(function, name, number=number, called=called)
 
 
-async def ask(function: Callable[..., Awaitable[str]], *arguments: str, name: str) -> Secret:
+async def ask_for_secret(function: Callable[..., Awaitable[str]], *arguments: str, name: str) -> Secret:
     """
-    Return what a coroutine function of the program's own returns, hidden.
+    Call a coroutine function of the program, and return its text as a secret.
 
     Args:
-        function: What is asked.
-        arguments: What it is given.
-        name: What messages call it.
+        function: The coroutine function.
+        arguments: Its arguments.
+        name: Name of the function in messages.
 
     Raises:
-        CredentialsError: It failed, or returned something other than text.
+        CredentialsError: The function failed, is not a coroutine function, or returned something other than text.
+        STSError: The function raised it.
     """
     try:
         answer: object = redact(function(*arguments))
@@ -280,7 +310,8 @@ async def ask(function: Callable[..., Awaitable[str]], *arguments: str, name: st
         if inspect.isawaitable(answer):
             answer = redact(await answer)
     except CredentialsNotFound as error:
-        raise CredentialsError(f"{name}: {error}") from error  # as for a source: this was asked, and has nothing
+        # As CredentialsNotFound, the error would make a chain skip a source that is configured.
+        raise CredentialsError(f"{name}: {error}") from error
     except STSError:
         raise
     except Exception as error:
@@ -293,14 +324,14 @@ async def ask(function: Callable[..., Awaitable[str]], *arguments: str, name: st
     del answer
     if not waits:
         raise CredentialsError(f"{name} must be a coroutine function: it returned a {kind}, which cannot be awaited")
-    raise CredentialsError(f"{name} returned no text but a {kind}")
+    raise CredentialsError(f"{name} must return text, not a {kind}")
 
 
 def new_session_name() -> str:
-    """Return a name for the sessions of one source: ``sts-async-`` and 16 random hexadecimal digits."""
+    """Return a session name for one source: ``sts-async-`` and 16 random hexadecimal digits."""
     return f"sts-async-{secrets.token_hex(8)}"
 
 
 def _failed(name: str, error: Exception) -> CredentialsError:
-    # The type alone: the program's own errors may quote what it was asked for.
+    # Only the type is shown: the text of the program's own error may contain the secret.
     return CredentialsError(f"{name} failed with {type(error).__name__}")

@@ -1,8 +1,16 @@
 """
-The file of somebody who has signed in: read, and refreshed by whoever comes first, in whatever process.
+Token files of ``aws sso login`` and ``aws login``, which the AWS CLI and the SDKs of many processes share.
 
-A refresh token may be good for one use only. So whoever refreshes holds the lock of the file, reads it again under the
-lock, and writes what came before anything else can happen to it.
+A refresh token may be valid only once. If two processes use the same one, one of them fails, and the user must log in
+again. If a process uses one and does not write the next one, the login is lost as well. So a refresh has these steps:
+
+1. Lock the file, for all processes.
+2. Read the file again, because another process may have refreshed the token since the first read.
+3. Send the refresh token, and write the new contents. Cancelling the caller does not interrupt this step at once.
+4. Release the lock.
+
+If the lock file cannot be created, the new token could not be written either. Then a valid token is not refreshed,
+because the next refresh token could be lost. An expired token is refreshed all the same, and stays in memory.
 """
 
 import asyncio
@@ -26,25 +34,25 @@ from .._wording.os_errors import reason_of
 from ..errors import CredentialsError, LoginRequired, STSError
 from ..protocols import ProviderContext
 
-REFRESH_BEFORE = 300.0  # s of its life that a token has left when it is refreshed. Source: aws-sdk-rust
-BETWEEN_TRIES = 30.0  # s between two tries to refresh a token that is still valid. Source: aws-sdk-rust
-LOCK_SECONDS = 30.0  # for which another process may hold the lock: all its attempts
-LOCK_POLL = 0.03  # s between two tries of the lock
-GRACE = 4.0  # s that a refresh under way gets to end well, when whoever waits for it is cancelled
+REFRESH_BEFORE = 300.0  # s before its end at which a token is refreshed. Source: aws-sdk-rust
+BETWEEN_TRIES = 30.0  # s between two attempts to refresh a token that is still valid. Source: aws-sdk-rust
+LOCK_SECONDS = 30.0  # s to wait for the lock: another process may need it for all its attempts
+LOCK_POLL = 0.03  # s between two attempts to take the lock
+GRACE = 4.0  # s for a running refresh to complete after its caller was cancelled
 
 log = logging.getLogger("sts_async")
 
 
 class Token(Protocol):
-    """What a token file holds."""
+    """The parsed contents of a token file."""
 
     @property
     def expires_at(self) -> datetime:
-        """When it ends."""
+        """Time at which the token expires."""
         ...
 
     def hindrance(self, *, at: datetime) -> str | None:
-        """Return why it cannot be refreshed at *at*, or None when it can."""
+        """Return why the token cannot be refreshed at *at*, or None if it can."""
         ...
 
 
@@ -53,17 +61,17 @@ R = TypeVar("R")
 
 
 def now(context: ProviderContext) -> datetime:
-    """Return what time it is for *context*."""
+    """Return the current time by the wall clock of *context*."""
     return datetime.fromtimestamp(context.wall_clock(), UTC)
 
 
 class Latest(NamedTuple, Generic[T]):
     """
-    The best token that there is.
+    The latest available token.
 
     Attributes:
-        token: It may have ended, when there is a *failure*.
-        failure: Why it was not refreshed although that is due, or None.
+        token: The token. It may have expired if there is a *failure*.
+        failure: Why a due refresh did not happen; None if it succeeded or was not due.
     """
 
     token: T
@@ -72,41 +80,42 @@ class Latest(NamedTuple, Generic[T]):
 
 class TokenFile(Generic[T]):
     """
-    A file with a token, which whoever comes first refreshes, in whatever process.
+    A file with a token, which is shared with other processes.
 
     Args:
-        parse: Returns the token in the content of a file, or raises `CredentialsError`.
-        advice: What a person has to do when there is no token: a command.
-        trusted: Whether a file that another user owns or may write to is used. The new token is then written where
-            this user owns the directory. In a directory of another user it stays in memory: that user, whose login it
-            is, could not read a file of this one.
+        parse: Returns the token in the contents of a file, or raises `CredentialsError`.
+        advice: The command with which the user logs in again.
+        trusted: Whether to use a file that another user owns or may write to. A new token is then written only if this
+            user owns the directory. Otherwise it stays in memory: the other user, to whom the login belongs, could not
+            read a file of this user.
     """
 
     def __init__(self, *, parse: Callable[..., T], advice: str, trusted: bool = False) -> None:
         self._parse = parse
         self._advice = advice
         self._trusted = trusted
-        self._unsaved: tuple[Path, T] | None = None  # what could not be written: nobody else knows it
+        self._unsaved: tuple[Path, T] | None = None  # a new token that could not be written to its file
         self._next_try = float("-inf")
         self._warned = False
-        self._used_on = ""  # what a log was told of a token that is used although it was not refreshed
+        self._used_on = ""  # the subject of the last warning about a token that could not be refreshed
 
     async def latest(
         self, path: Path, context: ProviderContext, *, refresh: Callable[[T], Awaitable[SecretBytes]] | None
     ) -> Latest[T]:
         """
-        Return the token in the file at *path*, refreshed when no more than 5 min of its life are left.
+        Return the token in the file at *path*. Refresh it first if it has at most 5 minutes left.
 
-        While the token is still valid, there is at most one try each 30 s.
+        While the token is valid, there is at most one attempt every 30 s.
 
         Args:
             path: The file.
-            context: What tells the time.
-            refresh: Returns the new content of the file; None when this kind of token cannot be refreshed.
+            context: Provides the clocks.
+            refresh: Sends the refresh token, and returns the new contents of the file; None for a token that cannot be
+                refreshed.
 
         Raises:
-            LoginRequired: There is no token.
-            CredentialsError: The file cannot be used.
+            LoginRequired: The file does not exist or has no token.
+            CredentialsError: The file cannot be read, or must not be used.
         """
         token = await self._load(path)
         if not is_due(token, context):
@@ -126,7 +135,7 @@ class TokenFile(Generic[T]):
         return Latest(token)
 
     def used_on(self, subject: str, failure: STSError) -> None:
-        """Log that a valid token stays in use although it was not refreshed: once, until it is."""
+        """Log that a valid token stays in use although its refresh failed. Log this once until a refresh succeeds."""
         if not self._used_on:
             self._used_on = subject
             log.warning("%s could not be refreshed; using it until it expires: %s", subject, failure)
@@ -143,7 +152,7 @@ class TokenFile(Generic[T]):
         return self._login_required(f"the token cannot be refreshed: {hindrance}")
 
     async def _load(self, path: Path) -> T:
-        """Return the token that the file holds, or that it would hold if it could have been written."""
+        """Return the token in the file, or a newer one that could not be written to it."""
         try:
             token = await FILE_READS.run(path, self._read, path)
         except FileTimeout as error:
@@ -158,7 +167,7 @@ class TokenFile(Generic[T]):
         file = f"token file {_shown(path)}"
         outcome: Outcome[T]
         try:
-            data, _ = _files.read(path, most=MAX_BYTES, private=not self._trusted)
+            data, _ = _files.read(path, max_bytes=MAX_BYTES, private=not self._trusted)
             outcome = Outcome(self._parse(data, what=f"the {file}"))
         except FileNotFoundError:
             outcome = Outcome(error=self._login_required(f"there is no {file}"))
@@ -166,12 +175,14 @@ class TokenFile(Generic[T]):
             outcome = Outcome(error=CredentialsError(f"the {file} cannot be used: {self._reason(error)}"))
         except CredentialsError as error:
             outcome = Outcome(error=self._login_required(str(error)))
-        return outcome.unwrap()  # outside of the handlers: the content of the file is in the frames of their errors
+        # Raised outside of the handlers: the frames of their errors contain the content of the file.
+        return outcome.unwrap()
 
     async def _refresh(self, path: Path, context: ProviderContext, refresh: Callable[[T], Awaitable[SecretBytes]]) -> T:
         lock = await self._lock(path)
         try:
-            token = await self._load(path)  # again: another process may have refreshed it meanwhile
+            # Read again: another process may have refreshed the token before this one had the lock.
+            token = await self._load(path)
             if not is_due(token, context):
                 return token
             if (hindrance := token.hindrance(at=now(context))) is not None:
@@ -189,15 +200,19 @@ class TokenFile(Generic[T]):
                 self._unsaved = None
             return token
         finally:
-            if isinstance(lock, Lock) and lock.held:  # not so in a process that was forked meanwhile
+            # In a process that was forked in the meantime, the lock is not held.
+            if isinstance(lock, Lock) and lock.held:
                 await asyncio.to_thread(lock.release)
 
     async def _lock(self, path: Path) -> Lock | OSError:
         """
-        Take the lock of the file; return why there cannot be one where there cannot.
+        Take the lock of the file, or return the error of a file system that has no locks.
 
-        Each try returns at once: were threads to wait here, a few sources would take all there are, and whoever holds
-        the lock would have none to write with.
+        Each attempt returns at once, and the coroutine waits in between. If threads waited, a few sources would occupy
+        all threads, and the source with the lock would have no thread to write in.
+
+        Raises:
+            CredentialsError: Another process has held the lock for 30 s.
         """
         try:
             async with asyncio.timeout(LOCK_SECONDS):
@@ -208,15 +223,20 @@ class TokenFile(Generic[T]):
                     await asyncio.sleep(LOCK_POLL)
         except TimeoutError:
             pass
-        raise CredentialsError(f"somebody else has held the lock of {_shown(path)} for {LOCK_SECONDS:.0f} s")
+        raise CredentialsError(f"another process has held the lock of {_shown(path)} for {LOCK_SECONDS:.0f} s")
 
     def _reason(self, error: OSError) -> str:
-        """Return why a file cannot be used, and what helps if the user trusts it."""
+        """Return why a file cannot be used, and how to allow it if the user trusts the file."""
         advice = f"; if you trust it, set {TRUST_TOKEN_FILES}=true or {setting('trust_token_files', 'True')}"
         return reason_of(error) + (advice if isinstance(error, _files.NotPrivate) and not self._trusted else "")
 
     def _check_worth_it(self, token: T, context: ProviderContext, complaint: str) -> None:
-        """Refuse to use up a refresh token, when the next one cannot be kept, for as long as the token is valid."""
+        """
+        Check that a refresh is worth the risk of losing the next refresh token. It is if the token has expired.
+
+        Raises:
+            CredentialsError: The token is still valid. The message is *complaint*.
+        """
         if not is_over(token, context):
             raise CredentialsError(complaint)
         self._warn(complaint)
@@ -228,12 +248,12 @@ class TokenFile(Generic[T]):
 
 
 def is_due(token: Token, context: ProviderContext) -> bool:
-    """Say whether *token* is to be refreshed."""
+    """Return True if *token* has at most 5 minutes left."""
     return _seconds_left(token, context) <= REFRESH_BEFORE
 
 
 def is_over(token: Token, context: ProviderContext) -> bool:
-    """Say whether *token* has ended."""
+    """Return True if *token* has expired."""
     return _seconds_left(token, context) <= 0
 
 
@@ -249,7 +269,7 @@ def _take(path: Path, *, any_mode: bool) -> Lock | OSError | None:
 
 
 def _write(path: Path, content: bytes, *, any_mode: bool) -> OSError | None:
-    """Write the file; return why that failed, or None."""
+    """Write the file. Return None, or the error if that failed."""
     try:
         _files.write_private(path, content, any_mode=any_mode)
     except OSError as error:
@@ -258,12 +278,17 @@ def _write(path: Path, content: bytes, *, any_mode: bool) -> OSError | None:
 
 
 def _shown(path: Path) -> str:
-    """Return a path as messages have it: parts of it may come from the environment."""
+    """Return a path for messages, with escapes, because parts of it may come from the environment."""
     return ascii(str(path))
 
 
 async def _to_the_end(work: Callable[[], Awaitable[R]]) -> R:
-    """Return what *work* returns. It is not ended with whoever waits for it: what it gets may come only once."""
+    """
+    Return the result of *work*, which gets 4 s to complete if the caller is cancelled.
+
+    The work receives a refresh token that the service issues only once, so it must not be interrupted before it has
+    written the token.
+    """
     loop = asyncio.get_running_loop()
     _forks.isolate_loop_after_fork(loop)
     task = loop.create_task(Outcome.capture_async(work, errors=STSError))

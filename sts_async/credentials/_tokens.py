@@ -1,7 +1,7 @@
 """
-What ``aws sso login`` and ``aws login`` leave in files, and what the sign-in services take and answer.
+The contents of token files of ``aws sso login`` and ``aws login``, and the bodies of requests to the sign-in services.
 
-No value of a document is ever quoted, and no document shows itself.
+No message contains a value of a document, and no document has a value in its ``repr``.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from ..shapes import Credentials
 
 GRANT_TYPE = "refresh_token"
 _ARN_WITH_ACCOUNT = r"arn:[a-z-]+:[a-z]+::([0-9]{12}):"
-MAX_LIFE = 10 * 365 * 86_400  # s; more is no lifetime but a mistake
+MAX_LIFE = 10 * 365 * 86_400  # s; a longer lifetime is a mistake
 
 ROLE_CREDENTIALS = Names(
     access_key_id="accessKeyId",
@@ -34,13 +34,13 @@ LOGIN_CREDENTIALS = attrs.evolve(ROLE_CREDENTIALS, expiration="expiresAt", milli
 
 
 def sso_file_name(*, session_name: str | None, start_url: str | None) -> str:
-    """Return the name of the token file of an sso-session, or of a start URL when there is no session."""
+    """Return the name of the token file for an sso-session, or for a start URL if *session_name* is None."""
     named = session_name if session_name is not None else start_url or ""
     return f"{hashlib.sha1(named.encode(), usedforsecurity=False).hexdigest()}.json"
 
 
 def login_file_name(login_session: str) -> str:
-    """Return the name of the token file of a login session."""
+    """Return the name of the token file for a login session."""
     return f"{hashlib.sha256(login_session.strip().encode()).hexdigest()}.json"
 
 
@@ -50,9 +50,9 @@ class SSOToken:
     A token file of ``aws sso login``.
 
     Attributes:
-        access_token: What the access portal takes.
-        expires_at: When it ends.
-        document: The whole file.
+        access_token: The bearer token for the access portal.
+        expires_at: Time at which it expires.
+        document: The contents of the file.
     """
 
     access_token: str = attrs.field(repr=False)
@@ -60,7 +60,7 @@ class SSOToken:
     document: HiddenDocument = attrs.field(repr=False)
 
     def hindrance(self, *, at: datetime) -> str | None:
-        """Return why the token cannot be refreshed at *at*, or None when it can."""
+        """Return why the token cannot be refreshed at *at*, or None if it can."""
         members = ("refreshToken", "clientId", "clientSecret", "registrationExpiresAt")
         if missing := _missing(self.document, members):
             return missing
@@ -68,18 +68,23 @@ class SSOToken:
             ends = _time(self.document, "registrationExpiresAt", what="it")
         except CredentialsError as error:
             return str(error)
-        return "the registration of the client has ended" if ends <= at else None
+        return "the client registration has expired" if ends <= at else None
 
     def request(self) -> SecretBytes:
-        """Return the body that asks the OIDC service for the next token."""
+        """Return the body of the request for the next token from the OIDC service."""
         return _body(self.document, "clientId", "clientSecret", "refreshToken")
 
     def renewed(self, answer: bytes, *, at: datetime, what: str) -> SecretBytes:
         """
-        Return the content of the file once the OIDC service has given *answer*, at *at*.
+        Return the new contents of the file.
+
+        Args:
+            answer: Body of the response of the OIDC service.
+            at: Time of the response.
+            what: Name of the response in messages.
 
         Raises:
-            CredentialsError: *answer* lacks something; the message begins with *what* it is.
+            CredentialsError: A member of *answer* is missing or invalid.
         """
         found = read_object(answer, what=what)
         access = read_text(found, "accessToken", what=what)
@@ -93,9 +98,9 @@ class LoginToken:
     A token file of ``aws login``.
 
     Attributes:
-        credentials: What signs.
-        expires_at: When they end.
-        document: The whole file.
+        credentials: The credentials in the file.
+        expires_at: Time at which they expire.
+        document: The contents of the file.
     """
 
     credentials: Credentials
@@ -104,29 +109,34 @@ class LoginToken:
 
     @property
     def region(self) -> str | None:
-        """The region that was signed in to; None in the files of older SDKs. Source: botocore 1.44, signInRegion."""
+        """The region of the login; None in files of older SDKs. Source: botocore 1.44, ``signInRegion``."""
         found = self.document.get("signInRegion")
         return found if isinstance(found, str) and found else None
 
     @property
     def key(self) -> Secret:
-        """The private key of the login, in PEM; only of a token that can be refreshed."""
+        """The private key of the login in PEM. Only a token without a `hindrance` has one."""
         return Secret(self.document["dpopKey"])
 
     def hindrance(self, *, at: datetime) -> str | None:
-        """Return why the token cannot be refreshed, at whatever time, or None when it can."""
+        """Return why the token cannot be refreshed, or None if it can. The time does not matter."""
         return _missing(self.document, ("refreshToken", "clientId", "dpopKey"))
 
     def request(self) -> SecretBytes:
-        """Return the body that asks AWS sign-in for the next credentials."""
+        """Return the body of the request for the next credentials from AWS sign-in."""
         return _body(self.document, "clientId", "refreshToken")
 
     def renewed(self, answer: bytes, *, at: datetime, what: str) -> SecretBytes:
         """
-        Return the content of the file once AWS sign-in has given *answer*, at *at*.
+        Return the new contents of the file.
+
+        Args:
+            answer: Body of the response of AWS sign-in.
+            at: Time of the response.
+            what: Name of the response in messages.
 
         Raises:
-            CredentialsError: *answer* lacks something; the message begins with *what* it is.
+            CredentialsError: A member of *answer* is missing or invalid.
         """
         found = read_object(answer, what=what)
         access = _object(found, "accessToken", what=what)
@@ -138,16 +148,16 @@ class LoginToken:
 
 def read_sso_token(data: bytes, *, what: str, start_url: str | None = None, region: str | None = None) -> SSOToken:
     """
-    Return what a token file of ``aws sso login`` holds.
+    Parse a token file of ``aws sso login``.
 
     Args:
-        data: The content of the file.
-        what: What messages call it.
-        start_url: Start URL that the file must be of when it says one; None for any.
-        region: Likewise, the region.
+        data: The contents of the file.
+        what: Name of the file in messages.
+        start_url: The expected start URL, if the file has one; None for any.
+        region: The expected region, if the file has one; None for any.
 
     Raises:
-        CredentialsError: It is none, or of something else; the message begins with *what* it is.
+        CredentialsError: A member is missing or invalid, or the file has another start URL or region.
     """
     document = read_object(data, what=what)
     _check_is_of(start_url, document, "startUrl", what=what)
@@ -161,15 +171,15 @@ def read_sso_token(data: bytes, *, what: str, start_url: str | None = None, regi
 
 def read_login_token(data: bytes, *, what: str, login_session: str | None = None) -> LoginToken:
     """
-    Return what a token file of ``aws login`` holds.
+    Parse a token file of ``aws login``.
 
     Args:
-        data: The content of the file.
-        what: What messages call it.
-        login_session: ARN whose account the file must be of when it says one; None for any.
+        data: The contents of the file.
+        what: Name of the file in messages.
+        login_session: An ARN with the expected account, if the file has one; None for any.
 
     Raises:
-        CredentialsError: It is none, or of another account; the message begins with *what* it is.
+        CredentialsError: A member is missing or invalid, or the file has another account.
     """
     document = read_object(data, what=what)
     access = _object(document, "accessToken", what=what)
@@ -184,10 +194,14 @@ def read_login_token(data: bytes, *, what: str, login_session: str | None = None
 
 def read_role_credentials(answer: bytes, *, what: str) -> Credentials:
     """
-    Return the credentials that the access portal has answered with.
+    Return the credentials in a response of the access portal.
+
+    Args:
+        answer: Body of the response.
+        what: Name of the response in messages.
 
     Raises:
-        CredentialsError: There are none; the message begins with *what* it is.
+        CredentialsError: A member is missing or invalid.
     """
     found = _object(read_object(answer, what=what), "roleCredentials", what=what)
     return read_credentials(found, ROLE_CREDENTIALS, what=what)
@@ -200,13 +214,13 @@ def proof_content(
     *, jwk: Mapping[str, Any], method: str, url: str, at: float, proof_id: str
 ) -> tuple[dict[str, Any], str]:
     """
-    Return the header and the claims of a proof that its sender has a key, for one request to *url*.
+    Return the header and the claims of a proof for one request. It proves that the sender has a private key.
 
     Args:
-        jwk: The public P-256 key. Members that a proof does not show are left out.
-        method: Of the request.
-        url: Of the request.
-        at: When the proof is made, in seconds since 1970.
+        jwk: The public P-256 key. The proof contains only its members ``kty``, ``x``, ``y`` and ``crv``.
+        method: HTTP method of the request.
+        url: URL of the request.
+        at: Time of the proof, in seconds since 1970.
         proof_id: An id that no other proof has.
 
     Source: RFC 9449, section 4.2; botocore, for the order of the members.
@@ -216,11 +230,11 @@ def proof_content(
     return header, json.dumps(claims, separators=(",", ":"))
 
 
-# -- Whose file it is -----------------------------------------------------------------------------------------------
+# -- Checks that a file belongs to the login ------------------------------------------------------------------------
 
 
 def _check_is_of(wanted: str | None, document: Mapping[str, Any], name: str, *, what: str) -> None:
-    """Refuse the file of something else, which may have been put in the place of the right one (T40)."""
+    """Refuse a file that belongs to another login. Another user may have exchanged the files (T40)."""
     if wanted is not None and _differs(document.get(name), wanted):
         raise CredentialsError(f"{what}: {name} is not the one that was asked for")
 
@@ -232,7 +246,7 @@ def _differs(found: object, wanted: str) -> bool:
 
 
 def _bare(text: str) -> str:
-    """Return a text as it is compared: start URLs are written with or without ``/`` and ``#/`` at their end."""
+    """Return a text for comparison. Start URLs are written with or without ``/`` and ``#/`` at the end."""
     return text.rstrip("/").removesuffix("#").rstrip("/").casefold()
 
 
@@ -245,7 +259,7 @@ def _missing(document: Mapping[str, Any], members: tuple[str, ...]) -> str | Non
 
 
 def _next_refresh(answer: HiddenDocument, *, what: str) -> HiddenDocument:
-    """Return the refresh token that an answer brings, or nothing: then the one in the file stays good."""
+    """Return the refresh token in a response. If it has none, return an empty document: the old one stays valid."""
     if answer.get("refreshToken") is None:
         return HiddenDocument()
     return HiddenDocument(refreshToken=read_text(answer, "refreshToken", what=what))
@@ -275,7 +289,7 @@ def _time(document: Mapping[str, Any], name: str, *, what: str) -> datetime:
 
 
 def _end(answer: Mapping[str, Any], *, at: datetime, what: str) -> str:
-    """Return in ISO 8601 when that ends which an answer of *at* has brought."""
+    """Return the expiration in ISO 8601, from the time and the lifetime of a response."""
     seconds = redact(answer.get("expiresIn"))
     if isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 < seconds <= MAX_LIFE:
         raise CredentialsError(f"{what}: expiresIn is not a number of seconds")

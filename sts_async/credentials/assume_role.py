@@ -1,5 +1,5 @@
 """
-Credentials of a role, for other credentials: AssumeRole.
+Credentials of a role, in exchange for other credentials: AssumeRole.
 
 Source: AWS SDKs and Tools Reference Guide, "Assume role credential provider".
 """
@@ -15,52 +15,53 @@ from ..operations import ASSUME_ROLE
 from ._sts_providers import SignedProvider, new_session_name
 from .source import MFACode, Source
 
-# Text, which `re` compiles at first use and keeps.
+# A text, not a compiled pattern: `re` compiles it at first use, so that importing this module stays fast.
 _ACCOUNT_ID = r"[0-9]{12}"
 
 
 class AssumeRoleProvider(SignedProvider):
     """
-    Provide temporary credentials of a role, and keep them fresh.
+    Provide temporary credentials of a role, and refresh them before they expire.
 
         STSClient(credentials=AssumeRoleProvider(role_arn="arn:aws:iam::123456789012:role/demo"))
 
-    A role can be the source of the next one. With an MFA device, the code is asked for at each fetch, never in the
-    background, and again when STS asks to slow down: no code is sent twice. A role whose source asks for a code is not
-    refreshed in the background, either. A provider of the program's own says so by a method ``is_attended``: see
+    A role can be the source of another one. With an MFA device, *mfa_code* is called for each fetch, and again after a
+    throttling error, so that no code is sent twice. Such a fetch never runs in the background. The same holds if the
+    source asks a person for a code. A provider of the program reports this by a method ``is_attended``: see
     `protocols.CredentialsProvider`.
 
     Args:
         role_arn: ARN of the role, such as ``arn:aws:iam::123456789012:role/path/name``, 20 to 2,048 characters; see
             *strict_arns*.
         source: The credentials that assume the role: `Credentials`, a provider, or a coroutine function without
-            arguments that returns `Credentials`; None for those of the client that it is used with.
-        role_session_name: Name for the sessions, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``; None for ``sts-async-`` and
-            16 random hexadecimal digits, the same for as long as the provider lives.
-        duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200 and at most the role's maximum; the
+            arguments that returns `Credentials`; None for the credentials of the client that uses the provider.
+        role_session_name: Name of the sessions, 2 to 64 characters of ``A-Z a-z 0-9 _ + = , . @ -``; None for
+            ``sts-async-`` and 16 random hexadecimal digits, which are the same for all sessions of this provider.
+        duration_seconds: Lifetime in seconds or as a `timedelta`, 900 to 43,200 and at most the role's maximum; the
             service's default is 3,600. A session that assumes a role gets at most 3,600.
-        policy: JSON text, or a mapping that is sent compactly, that narrows the session.
-        policy_arns: Managed policies that narrow the session, by their ARNs, at most 10.
+        policy: Session policy: JSON text, or a mapping that is sent as compact JSON.
+        policy_arns: ARNs of managed policies that limit the session, at most 10.
         tags: Session tags, such as ``{"team": "a"}``, or a list of `Tag`, at most 50; keys of 1 to 128 characters,
             values of at most 256.
-        transitive_tag_keys: Keys of the tags that pass on to further sessions, at most 50.
-        external_id: The external id that the trust policy of another account asks for, 2 to 1,224 characters.
-        serial_number: MFA device, 9 to 256 characters; needs *mfa_code*.
-        mfa_code: A coroutine function that is given the serial number and returns the code that the device shows, six
-            digits. It is asked again when STS asks to slow down, at most 3 times for each fetch.
-        source_identity: Name of the person or program that uses the session, 2 to 256 characters; it passes on to
-            further sessions.
-        provided_contexts: Context assertions, 1 to 5 when given.
-        minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
-        allowed_accounts: Ids of the accounts that the role may be in, for role ARNs that users choose; None for any.
-        strict_arns: Whether *role_arn* must be of IAM's grammar. False for servers that are not of AWS and name
-            roles otherwise, such as Ceph RGW and Dell ECS.
+        transitive_tag_keys: Keys of the tags that further sessions inherit, at most 50.
+        external_id: External id that the trust policy of the role requires, 2 to 1,224 characters.
+        serial_number: Serial number or ARN of the MFA device, 9 to 256 characters; requires *mfa_code*.
+        mfa_code: A coroutine function that takes the serial number and returns the code that the device shows, 6
+            digits. It is called again after a throttling error, at most 3 times for each fetch.
+        source_identity: Name of the person or program that uses the session, 2 to 256 characters; further sessions
+            inherit it.
+        provided_contexts: Context assertions, 1 to 5 if not empty.
+        minimum_session_token_size: Minimum size of the session token in bytes, 0 to 4,096; STS pads a shorter one.
+        allowed_accounts: Ids of the accounts to which the role may belong, for role ARNs that users choose; None for
+            any account.
+        strict_arns: Whether *role_arn* must follow the grammar of IAM. Set it to False for servers other than AWS that
+            name roles differently, such as Ceph RGW and Dell ECS.
 
     Raises:
-        ParamValidationError: Arguments are missing or of the wrong kind; all in one error. Lengths, ranges and patterns
-            are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
-        ConfigurationError: *role_arn* is not that of a role, or not in one of *allowed_accounts*; one of
-            *serial_number* and *mfa_code* came without the other; or *source* is not a source.
+        ParamValidationError: Arguments are missing or have the wrong type. The error lists all of them. Lengths, ranges
+            and patterns are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
+        ConfigurationError: *role_arn* is not the ARN of a role, or its account is not in *allowed_accounts*. Only one
+            of *serial_number* and *mfa_code* is passed. *source* has an invalid form.
     """
 
     operation = ASSUME_ROLE
@@ -106,7 +107,8 @@ class AssumeRoleProvider(SignedProvider):
 
 
 def _check_account(role_arn: str, allowed: Collection[str]) -> None:
-    listed = isinstance(allowed, Collection) and not isinstance(allowed, str)  # text would contain its parts
+    # A str is a collection too, and would match any part of it.
+    listed = isinstance(allowed, Collection) and not isinstance(allowed, str)
     if not listed or not all(isinstance(account, str) and re.fullmatch(_ACCOUNT_ID, account) for account in allowed):
         raise ConfigurationError("allowed_accounts must be a collection of account ids, of twelve digits each")
     account = arns.account_of_role(role_arn)

@@ -1,7 +1,16 @@
 """
-What all sources share that fetch credentials: the cache in front of them, and one refresh at a time.
+The cache in front of all sources that fetch credentials, with one refresh at a time.
 
-When to refresh is decided in `credentials._schedule`; here it is done.
+A call must not wait for credentials while valid ones are cached, and a fetch must not depend on the caller that started
+it. So the work is divided:
+
+- `_schedule` decides. It takes the state of the cache and a time, and returns a step: serve, refresh, or raise.
+- `single_flight` runs the fetch in a task of its own. All callers that need the fetch wait for this task.
+- This module carries out the steps, updates the state, and reports refreshes by events and log lines.
+
+The state is one immutable value, which is replaced as a whole. So a warm call takes no lock and awaits nothing. It
+reads the state, compares two clocks, and returns the credentials. Only the refresh task replaces the state, except when
+the service has refused a key (`invalidate`).
 """
 
 import asyncio
@@ -22,37 +31,37 @@ from ..shapes import Credentials
 from . import _schedule
 from ._cache_per_client import Cache, Caches, depends_on_client
 from ._schedule import CacheState, Health, Moment, Schedule, Step
-from .static import clocks, ends_at_some_time
+from .static import clocks, has_valid_expiration
 
-GIVE_UP_SECONDS = 5.0  # s that a source gets to let itself be cancelled
+GIVE_UP_SECONDS = 5.0  # s for a source to react to cancellation
 
 log = logging.getLogger("sts_async")
 
 
 class RefreshingProvider(Unpicklable):
     """
-    Provide credentials from a cache, and keep it fresh.
+    Provide credentials from a cache, and refresh them before they expire.
 
-    A subclass says how credentials are fetched, in `fetch`. Within the last minutes of their life (5, 15 or 60, by its
-    length) they are refreshed in the background, while callers get the cached ones at once. The time is random, within
-    the first two thirds of these minutes. Only in the last minute do callers wait. However many ask, one fetch is under
-    way, and no caller's cancellation ends it.
+    A subclass implements `fetch`. In the last 5, 15 or 60 minutes of their life, depending on its length, credentials
+    are refreshed in the background, while callers get the cached ones at once. The refresh starts at a random time in
+    the first two thirds of these minutes. Only in the last minute do callers wait. At most one fetch runs at a time,
+    and cancelling a caller does not cancel it.
 
-    Use triggers each refresh; there is no timer. While a program makes no call, nothing is fetched, and the cached
-    credentials may expire. The first call after that waits for a fetch. A program that hands credentials on, and needs
-    some that last, calls `STSClient.get_credentials` at least once a minute: this starts the refresh in time.
+    Calls trigger the refresh; there is no timer. While a program makes no calls, nothing is fetched, and the cached
+    credentials may expire. The next call then waits for a fetch. A program that passes credentials on to others should
+    call `STSClient.get_credentials` at least once a minute, so that the refresh starts in time.
 
-    When a fetch fails, the cached credentials stay in use until their last minute. The next attempt comes after 5 to
-    10 minutes. After that, an error that may pass still leaves them in use, also beyond their end. A final error is
-    raised and remembered: for 5 to 15 s at first, then three times as long each time, up to 5 to 10 minutes for a
-    refusal by the service, and up to 30 to 60 s where the cure is on this machine, such as a login or a new token. A
-    success ends it. A new provider knows of no errors.
+    If a fetch fails, the cached credentials stay in use until their last minute, and the next attempt starts after 5 to
+    10 minutes. In the last minute and after expiry, they stay in use only if the error is recoverable. A final error is
+    raised and cached: first for 5 to 15 s, then three times as long after each failure. The limit is 5 to 10 minutes if
+    the service refused, and 30 to 60 s if the cause is on this machine, such as a missing login or an old token. A
+    success clears the cached error. A new provider has no cached error.
 
-    Credentials that the service refuses are replaced before the next use; those that replaced them, and are refused as
-    well, after 5 s at the earliest, and then three times as long each time, up to 5 minutes.
+    If the service refuses cached credentials, they are replaced before the next use. If it refuses the new ones too,
+    they are replaced after 5 s at the earliest. This time triples with each further refusal, up to 5 minutes.
 
-    The logger ``sts_async`` gets one line for each change of state: refreshes fail, the cached credentials have ended,
-    they are no longer served (all three at WARNING), refreshes succeed again (at INFO).
+    The logger ``sts_async`` gets one line for each change of state. At WARNING: refreshes fail, the cached credentials
+    have expired, the cached credentials are no longer served. At INFO: refreshes succeed again.
     """
 
     schedule: Schedule = _schedule.STANDARD
@@ -60,50 +69,56 @@ class RefreshingProvider(Unpicklable):
 
     fetch_seconds: float | None = FETCH_SECONDS
     """
-    Seconds after which a fetch has failed, so that the next caller begins another; at least 300 where a person is
-    asked. None for a source that bounds itself.
+    Time limit of a fetch in seconds; at least 300 if a person is asked. None for a source that has its own limit.
     """
 
     bounds_itself = True
-    """Whether `provide_credentials` always ends by itself. A chain ends a source without this attribute after 60 s."""
+    """
+    Whether `provide_credentials` has its own time limit. A chain stops a source without this attribute after 60 s.
+    """
 
     name: str
-    """What messages call the source: the name of its class, unless a subclass says otherwise."""
+    """Name of the source in messages. The default is the name of the class."""
 
     depends_on_client = True
     """
-    Whether what is provided may depend on the client that uses the provider. Then each client has a cache of its own.
-    A subclass whose `fetch` makes the same of every *context* can say False, and has one cache for all clients.
+    Whether the credentials may depend on the client that uses the provider. If True, each client has its own cache. A
+    subclass can set False if `fetch` returns the same for every *context*: then all clients share one cache.
     """
 
     def __init__(self) -> None:
         if not hasattr(self, "name"):
             self.name = type(self).__name__
-        self._caches = Caches(self._late)
+        self._caches = Caches(self._timeout_error)
 
     def _cache_of(self, context: ProviderContext) -> Cache:
         return self._caches.for_context(context) if self.depends_on_client else self._caches.common
 
     def schedule_for(self, context: ProviderContext) -> Schedule:
-        """Return how the credentials of a client are refreshed."""
+        """Return the schedule for the client of *context*."""
         return self._cache_of(context).schedule or self.schedule
 
     def is_attended(self, context: ProviderContext | None = None) -> bool:
-        """Return True if a fetch asks a person, as far as is known: for a client, or where that is None, for any."""
+        """
+        Return True if a fetch asks a person, as far as is known.
+
+        Args:
+            context: The client that fetches; None if it is not known.
+        """
         return (self.schedule if context is None else self.schedule_for(context)).attended
 
-    def _bound(self, cache: Cache) -> float | None:
-        """Return the seconds for a fetch: more of them where a person is asked."""
+    def _fetch_limit(self, cache: Cache) -> float | None:
+        """Return the time limit of a fetch in seconds, which is longer if a person is asked; None for no limit."""
         if self.fetch_seconds is None or not (cache.schedule or self.schedule).attended:
             return self.fetch_seconds
         return max(self.fetch_seconds, ATTENDED_SECONDS)
 
     def _flight_seconds(self, cache: Cache) -> float | None:
-        # A source that does not let itself be cancelled is given up a little later.
-        seconds = self._bound(cache)
+        # A source that ignores cancellation is abandoned a little later.
+        seconds = self._fetch_limit(cache)
         return None if seconds is None else seconds + GIVE_UP_SECONDS
 
-    def _late(self, seconds: float) -> CredentialsError:
+    def _timeout_error(self, seconds: float) -> CredentialsError:
         return CredentialsError(f"{self.name} did not provide credentials within {seconds:g} s")
 
     @abstractmethod
@@ -113,31 +128,32 @@ class RefreshingProvider(Unpicklable):
 
         Raises:
             CredentialsNotFound: The source is not configured.
-            STSError: It is, and failed.
+            STSError: The source is configured, and failed.
         """
 
     async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
-        Return credentials: the cached ones, or new ones where those are about to end.
+        Return the cached credentials, or new ones if the cached ones are about to expire.
 
         Raises:
             CredentialsNotFound: The source is not configured.
-            STSError: It failed, and nothing in the cache will do.
+            STSError: The fetch failed, and no cached credentials can be served.
         """
         return self._at_hand(context) or await self._provide(context, self._cache_of(context))
 
     def _at_hand(self, context: ProviderContext) -> Credentials | None:
-        """Return the cached credentials until their advisory window begins. Every warm call passes here."""
+        """Return the cached credentials, or None if they are in their advisory window or there are none."""
+        # Every warm call takes this path, so it makes no `Moment`.
         cache = self._caches.for_context(context) if self.depends_on_client else self._caches.common
-        held = cache.held
-        fresh = context.monotonic() < held.advisory.monotonic and context.wall_clock() < held.advisory.wall
-        return held.credentials if fresh else None
+        state = cache.state
+        fresh = context.monotonic() < state.advisory.monotonic and context.wall_clock() < state.advisory.wall
+        return state.credentials if fresh else None
 
     async def _provide(self, context: ProviderContext, cache: Cache) -> Credentials:
-        held, seconds = cache.held, self._flight_seconds(cache)
-        match _schedule.next_step(held, now=_now(context)), held.credentials, held.error:
+        state, seconds = cache.state, self._flight_seconds(cache)
+        match _schedule.next_step(state, now=_now(context)), state.credentials, state.error:
             case Step.RAISE, _, STSError() as error:
-                raise self._remembered(error, context, held)
+                raise self._cached_error(error, context, state)
             case Step.REFRESH_IN_BACKGROUND, Credentials() as credentials, _:
                 cache.flights.join(context.tasks, lambda: self._refresh(context, cache), seconds=seconds)
                 return credentials
@@ -146,27 +162,25 @@ class RefreshingProvider(Unpicklable):
         return await cache.flights.get(context.tasks, lambda: self._refresh(context, cache), seconds=seconds)
 
     def invalidate(self, access_key_id: str) -> None:
-        """Fetch again before the next use, if *access_key_id*, which the service refused, is still a cached one."""
+        """Fetch before the next use if *access_key_id* is a cached key. Called when the service has refused the key."""
         for cache in self._caches.all():
-            cache.held = _schedule.invalidated(cache.held, access_key_id=access_key_id)
+            cache.state = _schedule.invalidated(cache.state, access_key_id=access_key_id)
 
-    def _remembered(self, error: STSError, context: ProviderContext, held: CacheState) -> STSError:
-        """Return an equal error that says when there is another attempt."""
-        remembered = copy_without_traceback(error)
-        seconds = held.quiet_until.monotonic - context.monotonic()
-        remembered.add_note(
-            f"{self.name}: this error is cached from an earlier attempt; next attempt in {seconds:.0f} s"
-        )
-        return remembered
+    def _cached_error(self, error: STSError, context: ProviderContext, state: CacheState) -> STSError:
+        """Return a copy of a cached error, with a note about the next attempt."""
+        copied = copy_without_traceback(error)
+        seconds = state.paused_until.monotonic - context.monotonic()
+        copied.add_note(f"{self.name}: this error is cached from an earlier attempt; next attempt in {seconds:.0f} s")
+        return copied
 
     async def _refresh(self, context: ProviderContext, cache: Cache) -> Credentials:
-        begun, before = context.monotonic(), cache.held
-        seconds = self._bound(cache)
+        started, before = context.monotonic(), cache.state
+        seconds = self._fetch_limit(cache)
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
                 fetched = await self.fetch(context)
-            _check_wanted()
+            _stop_if_abandoned()
             credentials = self._accept(fetched, context, cache)
             now = _now(context)
             context.notify(
@@ -175,7 +189,7 @@ class RefreshingProvider(Unpicklable):
                     access_key_id=credentials.access_key_id,
                     expiration=credentials.expiration,
                     account_id=credentials.account_id,
-                    seconds=now.monotonic - begun,
+                    seconds=now.monotonic - started,
                     failing_seconds=before.failing_seconds(now),
                 )
             )
@@ -189,50 +203,51 @@ class RefreshingProvider(Unpicklable):
             outcome, failure = _failed(CredentialsError(f"{self.name} cancelled its own fetch"))
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
-        except BaseException as error:  # noqa: BLE001 - of a source of the program's own
+        except BaseException as error:  # noqa: BLE001 - a source of the program may raise anything
             if seconds is not None and limit.expired():
-                outcome, failure = _failed(self._late(seconds))
+                outcome, failure = _failed(self._timeout_error(seconds))
             else:
-                told = CredentialsError(f"{self.name} failed with {type(error).__name__}")
-                outcome, failure = _failed(told, raised=error)
-        _check_wanted()
-        now, before = _now(context), cache.held  # what is held may have been refused meanwhile
+                described = CredentialsError(f"{self.name} failed with {type(error).__name__}")
+                outcome, failure = _failed(described, raised=error)
+        _stop_if_abandoned()
+        # The state is read again: the service may have refused the cached key during the fetch.
+        now, before = _now(context), cache.state
         schedule = cache.schedule or self.schedule
-        held = cache.held = _schedule.after_failure(
+        state = cache.state = _schedule.after_failure(
             before, failure, now=now, jitter=context.jitter(), schedule=schedule
         )
-        if held.credentials is None:
+        if state.credentials is None:
             return outcome.unwrap()
-        changed = held.health is not before.health
+        changed = state.health is not before.health
         if changed:
-            log.warning("%s: %s: %s", self.name, _told(held.health, held.credentials), failure)
-        if not _schedule.keeps_serving(held, failure, now=now, schedule=schedule):
+            log.warning("%s: %s: %s", self.name, _describe_health(state.health, state.credentials), failure)
+        if not _schedule.keeps_serving(state, failure, now=now, schedule=schedule):
             return outcome.unwrap()
         context.notify(
             CredentialsRefreshFailed(
                 source=self.name,
-                access_key_id=held.credentials.access_key_id,
-                expiration=held.credentials.expiration,
-                account_id=held.credentials.account_id,
+                access_key_id=state.credentials.access_key_id,
+                expiration=state.credentials.expiration,
+                account_id=state.credentials.account_id,
                 error=failure,
                 changed=changed,
-                failing_seconds=held.failing_seconds(now) or 0.0,
+                failing_seconds=state.failing_seconds(now) or 0.0,
             )
         )
-        return held.credentials
+        return state.credentials
 
     def _accept(self, credentials: Credentials, context: ProviderContext, cache: Cache) -> Credentials:
         if not isinstance(credentials, Credentials):
             credentials = without_data(credentials)
             raise CredentialsError(f"{self.name} {not_credentials(credentials)}")
-        if not ends_at_some_time(credentials):
+        if not has_valid_expiration(credentials):
             raise CredentialsError(
                 f"{self.name} returned credentials whose expiration is not a timezone-aware datetime"
             )
-        now, before, schedule = _now(context), cache.held, cache.schedule or self.schedule
+        now, before, schedule = _now(context), cache.state, cache.schedule or self.schedule
         lifetime = _schedule.lifetime_of(credentials, *clocks(context))
         if lifetime > 0:
-            cache.held = _schedule.after_success(
+            cache.state = _schedule.after_success(
                 credentials, lifetime=lifetime, now=now, schedule=schedule, jitter=context.jitter(), before=before
             )
             if before.health is not Health.GOOD:
@@ -242,7 +257,7 @@ class RefreshingProvider(Unpicklable):
             log.warning(
                 "%s: the source returned expired credentials; serving them until it returns valid ones", self.name
             )
-            cache.held = _schedule.after_expired(credentials, now=now, jitter=context.jitter(), before=before)
+            cache.state = _schedule.after_expired(credentials, now=now, jitter=context.jitter(), before=before)
         else:
             raise CredentialsExpired(f"{self.name} returned credentials that have already expired")
         return credentials
@@ -250,13 +265,16 @@ class RefreshingProvider(Unpicklable):
 
 class CachingProvider(RefreshingProvider):
     """
-    Cache the credentials of a source of the program, until 10 s before their end.
+    Cache the credentials of the program's own source until 10 s before they expire.
 
         STSClient(credentials=CachingProvider(from_vault))
 
     Args:
-        source: A coroutine function without arguments that returns `Credentials`, or an object with a coroutine
+        source: A coroutine function without arguments that returns `Credentials`, or an object with a coroutine method
             ``provide_credentials(context)``.
+
+    Raises:
+        ConfigurationError: *source* is neither of the two.
     """
 
     schedule = _schedule.CACHED
@@ -267,7 +285,7 @@ class CachingProvider(RefreshingProvider):
         if isinstance(source, type) or not (hasattr(source, "provide_credentials") or callable(source)):
             raise ConfigurationError(f"a source must be a coroutine function or a provider, not a {kind_of(source)}")
         if not hasattr(source, "provide_credentials"):
-            check_arguments(source, self._called(), number=0, called="without arguments")
+            check_arguments(source, self._source_name(), number=0, called="without arguments")
         self.name = repr(self)
         self.depends_on_client = depends_on_client(source)
 
@@ -276,12 +294,18 @@ class CachingProvider(RefreshingProvider):
         return is_attended(self._source, context)
 
     def invalidate(self, access_key_id: str) -> None:
-        """Ask the source again before the next use, and have it fetch again, after the service refused this key."""
+        """Ask the source again before the next use, and tell it too that the service has refused the key."""
         super().invalidate(access_key_id)
         invalidate(self._source, access_key_id)
 
     async def fetch(self, context: ProviderContext) -> Credentials:
-        """Return what the source provides."""
+        """
+        Return the credentials of the source.
+
+        Raises:
+            CredentialsError: The source is a function that returns no awaitable.
+            Exception: The source raised it.
+        """
         source: Any = self._source
         if hasattr(source, "provide_credentials"):
             credentials: Credentials = await source.provide_credentials(context)
@@ -289,41 +313,44 @@ class CachingProvider(RefreshingProvider):
         provided = source()
         if not inspect.isawaitable(provided):
             raise CredentialsError(
-                f"{self._called()} must be a coroutine function: it returned a {type(provided).__name__}, which cannot "
-                "be awaited"
+                f"{self._source_name()} must be a coroutine function: it returned a {type(provided).__name__}, which "
+                "cannot be awaited"
             )
         return await provided  # type: ignore[no-any-return]
 
-    def _called(self) -> str:
+    def _source_name(self) -> str:
         return str(getattr(self._source, "__qualname__", type(self._source).__name__))
 
     def __repr__(self) -> str:
-        return f"CachingProvider({self._called()})"
+        return f"CachingProvider({self._source_name()})"
 
 
-def _told(health: Health, credentials: Credentials) -> str:
-    """Return what a log says of how bad it has become."""
+def _describe_health(health: Health, credentials: Credentials) -> str:
+    """Return the log text for a change of health after a failed refresh."""
     expiration = credentials.expiration
     at = "" if expiration is None else expiration.isoformat(timespec="seconds")
     end = f"expire at {at}" if at else "do not expire"
     match health:
-        case Health.KEPT:
+        case Health.SERVING_VALID:
             return f"credential refresh failed; still serving the cached credentials, which {end}"
-        case Health.ENDED:
+        case Health.SERVING_EXPIRED:
             return f"credential refresh failed; still serving the cached credentials, which expired at {at}"
     return f"credential refresh failed; no longer serving the cached credentials, which {end}"
 
 
 def _failed(error: STSError, *, raised: BaseException | None = None) -> tuple[Outcome[Credentials], STSError]:
-    """Return what to raise, *raised* or else *error*, and a copy of *error* to keep, which has no frames."""
+    """Return the outcome that raises *raised* or else *error*, and a copy of *error* without frames, for the cache."""
     return Outcome(error=raised or error), copy_without_traceback(error)
 
 
-def _check_wanted() -> None:
+def _stop_if_abandoned() -> None:
     """
-    End a fetch that was given up, whatever its source made of that.
+    Stop a fetch that was cancelled, even if its source has swallowed the cancellation.
 
-    Its caller has gone, and a later fetch may have brought newer credentials, which this one must not replace.
+    A later fetch may already have stored newer credentials, and this one must not replace them.
+
+    Raises:
+        asyncio.CancelledError: The task was cancelled.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

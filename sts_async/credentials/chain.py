@@ -1,4 +1,4 @@
-"""Several sources in order, and what each of them says when it is asked."""
+"""A chain of sources: the first one that is configured provides the credentials."""
 
 import asyncio
 from datetime import UTC
@@ -17,20 +17,21 @@ from ..shapes import Credentials
 from ._cache_per_client import depends_on_client
 from .source import Source, name_of, provider_of
 
-LOOK_AGAIN = 10.0  # s between two searches, where a file could not be read
-SEARCH_SECONDS = ATTENDED_SECONDS + FETCH_SECONDS  # s for a search: a person may be asked, and more than one source
+LOOK_AGAIN = 10.0  # s between two searches if a file could not be read
+SEARCH_SECONDS = ATTENDED_SECONDS + FETCH_SECONDS  # s for a search, in which a person and several sources may be asked
 
 
 @attrs.frozen(kw_only=True)
 class Finding:
     """
-    What one source of a chain said.
+    The result of asking one source of a chain.
 
     Attributes:
         source: Name of the source.
-        outcome: ``found``; ``not configured``, so that the chain goes on; ``failed``, so that it stops.
-        detail: The access key id and when it ends; what was looked at; or why it failed. Nothing secret.
-        used: Whether this is the source that the chain takes.
+        outcome: ``found``; ``not configured``, after which the chain continues; ``failed``, after which it stops.
+        detail: If found, the access key id and its expiration; if not configured, the settings that are missing; if
+            failed, the error. It contains no secret.
+        used: Whether the chain uses this source.
     """
 
     source: str
@@ -41,37 +42,39 @@ class Finding:
 
 class ProviderChain(Unpicklable):
     """
-    Provide the credentials of the first source that has some.
+    Provide the credentials of the first source that is configured.
 
-    A source that is not configured is passed over. One that is configured and fails ends the search with its own error:
-    going on would silently take another identity. The source that was found is asked from then on, and the others again
-    only when it has nothing to offer any more. But if a source before it was passed over because a default file could
-    not be read, the chain searches again every 10 s, in the background, while credentials are asked for.
+    A source that is not configured is skipped. If a configured source fails, the search ends with its error: the next
+    source would silently provide another identity. After the search, the chain asks only the source that it found. It
+    searches again when this source is no longer configured. A source may also have been skipped because a default file
+    could not be read. Then the chain searches again in the background, at most every 10 s while it is in use.
 
     Args:
         sources: `Credentials`, providers, or coroutine functions without arguments that return `Credentials`.
 
     Raises:
-        ConfigurationError: *sources* is empty, or one of them is not a source.
+        ConfigurationError: *sources* is empty, or contains something else.
     """
 
     bounds_itself = True
 
     def __init__(self, *sources: Source) -> None:
         sources = tuple(map(without_data, sources))
-        self.sources: tuple[CredentialsProvider, ...] = ()  # for the traceback of an error here
+        # Set before any error: a traceback with locals calls `__repr__`.
+        self.sources: tuple[CredentialsProvider, ...] = ()
         if not sources:
             raise ConfigurationError("a chain needs at least one source")
         self.sources = tuple(provider_of(source, what="a source of a chain") for source in sources)
         self.depends_on_client = any(map(depends_on_client, self.sources))
         self._chosen: CredentialsProvider | None = None
         self._chosen_at_hand: AtHand = nothing_at_hand
-        self._doubtful = False  # whether a source before the chosen one may have some all the same
+        # Whether an earlier source may be configured, because a file could not be read.
+        self._doubtful = False
         self._search_again_at = 0.0
-        self._searches: SingleFlight[Credentials] = SingleFlight(late=_late)
+        self._searches: SingleFlight[Credentials] = SingleFlight(make_timeout_error=_timeout_error)
 
     def _at_hand(self, context: ProviderContext) -> Credentials | None:
-        """Return the credentials that the source in use has at hand, unless a source before it may have some."""
+        """Return the credentials that the source in use has at hand. Return None if an earlier source may have some."""
         return None if self._doubtful else self._chosen_at_hand(context)
 
     def _choose(self, source: CredentialsProvider | None) -> None:
@@ -79,27 +82,27 @@ class ProviderChain(Unpicklable):
 
     async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
-        Return the credentials of the first source that has some.
+        Return the credentials of the first source that is configured.
 
         Raises:
-            CredentialsNotFound: None has; the message says what each looked at.
-            STSError: One is configured and failed.
+            CredentialsNotFound: No source is configured. The message says what each source looked for.
+            STSError: A configured source failed.
         """
-        chosen, whose = self._chosen, (context.client, context.credentials_key)
+        chosen, key = self._chosen, (context.client, context.credentials_key)
         if chosen is not None:
             if self._doubtful and context.monotonic() >= self._search_again_at:
                 self._search_again_at = context.monotonic() + LOOK_AGAIN
                 self._searches.join(
                     context.tasks,
                     lambda: self._search_again(context),
-                    key=whose,
+                    key=key,
                     seconds=SEARCH_SECONDS,
                 )
             try:
                 return await chosen.provide_credentials(context)
             except CredentialsNotFound:
                 self._choose(None)
-        return await self._searches.get(context.tasks, lambda: self._search(context), key=whose, seconds=SEARCH_SECONDS)
+        return await self._searches.get(context.tasks, lambda: self._search(context), key=key, seconds=SEARCH_SECONDS)
 
     async def _search(self, context: ProviderContext) -> Credentials:
         looked_at, doubtful = [], False
@@ -114,18 +117,19 @@ class ProviderChain(Unpicklable):
                 self._doubtful = doubtful
                 self._search_again_at = context.monotonic() + LOOK_AGAIN
                 return credentials
-        raise CredentialsNotFound("no credentials found (`sts-async doctor` says more); " + "; ".join(looked_at))
+        raise CredentialsNotFound("no credentials found (`sts-async doctor` explains why); " + "; ".join(looked_at))
 
     async def _search_again(self, context: ProviderContext) -> Credentials:
         try:
             return await self._search(context)
         except STSError as error:
             if not (isinstance(error, InvalidConfigFile) and error.recoverable):
-                self._choose(None)  # the next caller searches, and is told
+                # The next caller searches again, and gets the error.
+                self._choose(None)
             raise
 
     def invalidate(self, access_key_id: str) -> None:
-        """Have the source in use fetch again, if *access_key_id*, which the service refused, is still its key."""
+        """Tell the source in use that the service refused *access_key_id*. It fetches again if this is its key."""
         invalidate(self._chosen, access_key_id)
 
     def is_attended(self, context: ProviderContext | None = None) -> bool:
@@ -133,7 +137,7 @@ class ProviderChain(Unpicklable):
         return any(is_attended(source, context) for source in self.sources)
 
     async def findings(self, context: ProviderContext) -> tuple[Finding, ...]:
-        """Ask every source, also those that come after the one that is taken, and return what each said."""
+        """Ask every source, including those after the one that is used. Return the result of each, in order."""
         findings: list[Finding] = []
         decided = False
         for source in self.sources:
@@ -149,7 +153,7 @@ class ProviderChain(Unpicklable):
 
 
 async def _provided(source: CredentialsProvider, context: ProviderContext) -> Credentials:
-    """Return what a source has, within 60 s unless the source bounds itself."""
+    """Return the credentials of a source. The limit is 60 s, unless the source has its own limit."""
     limit = asyncio.timeout(None if getattr(source, "bounds_itself", False) else FETCH_SECONDS)
     try:
         async with limit:
@@ -160,8 +164,8 @@ async def _provided(source: CredentialsProvider, context: ProviderContext) -> Cr
     raise CredentialsError(f"{name_of(source)} did not provide credentials within {FETCH_SECONDS:g} s")
 
 
-def _late(seconds: float) -> CredentialsError:
-    return CredentialsError(f"the search for credentials was not done within {seconds:g} s")
+def _timeout_error(seconds: float) -> CredentialsError:
+    return CredentialsError(f"the search for credentials did not finish within {seconds:g} s")
 
 
 async def _ask(source: CredentialsProvider, context: ProviderContext) -> Finding:
@@ -172,11 +176,11 @@ async def _ask(source: CredentialsProvider, context: ProviderContext) -> Finding
         return Finding(source=name, outcome="not configured", detail=str(error))
     except STSError as error:
         return Finding(source=name, outcome="failed", detail=f"{type(error).__name__}: {error}")
-    except Exception as error:  # noqa: BLE001 - of a source of the program's own, whose text may hold anything
+    except Exception as error:  # noqa: BLE001 - a source of the program may raise anything; its text may hold secrets
         return Finding(source=name, outcome="failed", detail=type(error).__name__)
     if not isinstance(credentials, Credentials):
         return Finding(source=name, outcome="failed", detail=not_credentials(credentials))
     ends = credentials.expiration
-    until = "does not end" if ends is None else f"until {ends.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    until = "does not expire" if ends is None else f"until {ends.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     account = "" if credentials.account_id is None else f", account {credentials.account_id}"
     return Finding(source=name, outcome="found", detail=f"{credentials.access_key_id}{account}, {until}")

@@ -31,7 +31,7 @@ TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105 - the name o
 TOKEN = "AWS_CONTAINER_AUTHORIZATION_TOKEN"  # noqa: S105 - the name of the variable
 
 AGENT = "169.254.170.2"  # of ECS
-SECONDS = 2.0  # s for an attempt
+SECONDS = 2.0  # s for one attempt
 ATTEMPTS = 3
 PAUSE = 1.0  # s between two attempts
 MAX_TOKEN_BYTES = 16 * 1024
@@ -39,18 +39,20 @@ MAX_TOKEN_BYTES = 16 * 1024
 
 class ContainerProvider(RefreshingProvider):
     """
-    Provide the credentials of the container that the program runs in.
+    Provide the credentials of the ECS task or EKS pod in which the program runs.
 
-    ``AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`` is a path of the ECS agent; else
-    ``AWS_CONTAINER_CREDENTIALS_FULL_URI`` is a URL. With https, its host can be any. With http, all addresses of the
-    host must be loopback or the agents' own (169.254.170.2, 169.254.170.23, fd00:ec2::23). The token in the file
-    ``AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE``, else ``AWS_CONTAINER_AUTHORIZATION_TOKEN``, is sent along. The
-    variables are read again for each fetch, and count as unset when they are blank.
+    ``AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`` is a path on the ECS agent. If it is not set,
+    ``AWS_CONTAINER_CREDENTIALS_FULL_URI`` is a URL. An https URL may have any host. For http, all addresses of the host
+    must be loopback addresses or addresses of the agents (169.254.170.2, 169.254.170.23, fd00:ec2::23).
 
-    An attempt takes at most 2 s for each address. There are at most three, 1 s apart.
+    The request has an authorization token if one is configured: the contents of the file
+    ``AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE``, otherwise ``AWS_CONTAINER_AUTHORIZATION_TOKEN``. All variables are read
+    again for each fetch. A blank variable counts as unset.
+
+    An attempt takes at most 2 s for each address. There are at most 3 attempts, 1 s apart.
 
     Args:
-        environ: Where the variables are; the process environment when it is None.
+        environ: The variables; None for the process environment.
     """
 
     name = "container endpoint"
@@ -65,10 +67,11 @@ class ContainerProvider(RefreshingProvider):
         Return new credentials.
 
         Raises:
-            CredentialsNotFound: Neither variable with a URI is set.
-            InvalidEndpoint: The URI is invalid, or credentials may not be asked for there.
-            CredentialsError: The token cannot be used; the agent refuses; or three attempts failed.
-            TransportError: The agent could not prove its identity, or its answer is far too large.
+            CredentialsNotFound: Neither URI variable is set.
+            InvalidEndpoint: The URI is invalid, or its host is not one to which http requests are allowed.
+            CredentialsError: The token is invalid or cannot be read; the agent refused the request; or 3 attempts
+                failed.
+            TransportError: The TLS certificate of the agent is invalid, or its response is too large.
         """
         place = self._place()
         headers = {"accept": "application/json"}
@@ -112,13 +115,13 @@ class ContainerProvider(RefreshingProvider):
             return None if token is None else self._checked(token, what=TOKEN)
         path = files.expand(str(file), self._environ)
         try:
-            data, _ = await FILE_READS.run(path, files.read, path, most=MAX_TOKEN_BYTES)
+            data, _ = await FILE_READS.run(path, files.read, path, max_bytes=MAX_TOKEN_BYTES)
         except files.UnsuitableFile as error:
             reason = reason_of(error)
         except OSError as error:
             reason = f"cannot be read: {code_of(error)}"
         else:
-            # Editors end files with one line break, which is no part of the token.
+            # Editors add a line break at the end of a file, which is not part of the token.
             return self._checked(Secret(data.decode("latin-1").removesuffix("\n").removesuffix("\r")), what=TOKEN_FILE)
         raise self._error(f"the file of {TOKEN_FILE} {reason}")
 
@@ -132,13 +135,18 @@ class ContainerProvider(RefreshingProvider):
     async def _attempt(
         self, context: ProviderContext, place: HttpURL, headers: Mapping[str, str]
     ) -> Outcome[Credentials]:
-        """Return credentials, or the error that the last attempt raises. Raise errors that no attempt can mend."""
+        """
+        Return the credentials, or the error to raise if this was the last attempt.
+
+        Raises:
+            STSError: Another attempt would fail in the same way.
+        """
         outcome = self._failed(f"no address is known for {place.host}")
         for url in await self._urls(place):
             request = HttpRequest("GET", url, {**headers, "host": place.authority}, timeout=SECONDS)
             try:
                 return self._read(await context.send(request), request)
-            except ConnectError as error:  # the next address may answer
+            except ConnectError as error:  # try the next address
                 outcome = self._failed(str(error))
             except TransportError as error:
                 if not error.retryable:
@@ -153,9 +161,10 @@ class ContainerProvider(RefreshingProvider):
 
     async def _urls(self, place: HttpURL) -> list[str]:
         """
-        Return the URLs of all addresses, each of them checked: none when no address is known.
+        Return one URL for each address of the host; an empty list if the host has no addresses.
 
-        The host is named in the Host header only. Nobody looks it up again, and could be told another address.
+        All addresses have been checked. The URLs contain the addresses, and only the Host header contains the name. So
+        the name is not looked up a second time, which could return an address that was not checked.
         """
         if place.scheme == "https" or place.is_address:
             return [place.url]

@@ -1,5 +1,5 @@
 """
-The chain that is taken when nothing is given: what every AWS SDK looks at, in one order.
+The default chain: the sources that every AWS SDK searches, in the same order.
 
 Source: AWS SDKs and Tools Reference Guide, "AWS SDKs and Tools standardized credential providers".
 """
@@ -18,7 +18,11 @@ from .web_identity import WebIdentityProvider
 
 
 class _Instance(Unpicklable):
-    """The instance metadata service, by options that are read when it is asked: most chains find something before."""
+    """
+    The instance metadata service with options from files and the environment.
+
+    The options are read when the chain reaches this source, because most chains find credentials before.
+    """
 
     name = IMDSProvider.name
     bounds_itself = True
@@ -26,14 +30,16 @@ class _Instance(Unpicklable):
     def __init__(self, settings_sources: SettingsSources) -> None:
         self._surroundings = settings_sources
         self._provider: IMDSProvider | None = None
-        self._config: Config | None = None  # while files could not be read that may say something else
+        # The config of the provider, while a file that may change it could not be read.
+        self._config: Config | None = None
         self._look_again_at = 0.0
 
     async def provide_credentials(self, context: ProviderContext) -> Credentials:
         if self._provider is None or (self._config is not None and context.monotonic() >= self._look_again_at):
             self._look_again_at = context.monotonic() + LOOK_AGAIN
             config = await self._surroundings.resolve()
-            if self._provider is None or config != self._config:  # another thread may have been quicker
+            # Another thread may have set the provider in the meantime.
+            if self._provider is None or config != self._config:
                 self._provider = imds_of(config)
             self._config = config if config.doubts else None
         return await self._provider.provide_credentials(context)
@@ -45,18 +51,19 @@ class _Instance(Unpicklable):
 
 class DefaultChain(ProviderChain):
     """
-    Provide what the first of these has: environment variables, the profile, a web identity in the environment, the
-    container endpoint, the instance metadata service.
+    Provide the credentials of the first configured source.
 
-    A profile that is given in code, in *config*, comes before the environment, whose keys and web identity are then
-    passed over. The rest is as in `ProviderChain`. `sts_async.doctor.examine` shows what each source says.
+    The sources are, in this order: environment variables, the profile, a web identity in environment variables, the
+    container endpoint, and the instance metadata service. If *config* names a profile, keys and web identity in
+    environment variables are not used. See `ProviderChain` for the search. `sts_async.doctor.examine` shows the result
+    of each source.
 
     Args:
-        config: Options, for the profile, the files, the region and the metadata service.
-        mfa_code: A coroutine function that is given the serial number of an MFA device and returns its code, for
-            profiles with ``mfa_serial``.
-        settings_sources: Environment and files, where other parts of a program use them, too. None for those of the
-            process. With it, *config* has no effect.
+        config: Options for the profile, the files, the region and the metadata service; None for the defaults.
+        mfa_code: A coroutine function that takes the serial number of an MFA device and returns its code, for profiles
+            with ``mfa_serial``.
+        settings_sources: The environment and files to read; None for those of the process. If it is passed, *config* is
+            ignored.
     """
 
     def __init__(
@@ -78,5 +85,6 @@ class DefaultChain(ProviderChain):
         self.sources += (_Instance(here),)
 
     def __repr__(self) -> str:
-        here = getattr(self, "_surroundings", None)  # there is none in the traceback of an error in the constructor
+        # A crash reporter may show an object whose constructor failed.
+        here = getattr(self, "_surroundings", None)
         return f"DefaultChain({f'profile={here.profile[0]!r}' if isinstance(here, SettingsSources) else ''})"

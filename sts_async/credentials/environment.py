@@ -14,7 +14,7 @@ from .._shape.secret import HiddenMapping, Unpicklable
 from ..errors import CredentialsError, CredentialsExpired, CredentialsNotFound
 from ..protocols import ProviderContext
 from ..shapes import Credentials
-from .static import ended_when, has_ended
+from .static import describe_expiry, is_expired
 
 ACCESS_KEY_ID = "AWS_ACCESS_KEY_ID"
 SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - the name of the variable
@@ -27,12 +27,14 @@ VARIABLES = (ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, SECURITY_TOKEN, EX
 
 class EnvironmentProvider(Unpicklable):
     """
-    Provide what ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN`` (or ``AWS_SECURITY_TOKEN``) and
-    ``AWS_CREDENTIAL_EXPIRATION`` (such as ``2026-01-01T00:00:00Z``) say at the time of each call. A blank variable
-    counts as unset. ``AWS_ACCOUNT_ID`` says which account they belong to; it is ignored when it is not 12 digits.
+    Provide the credentials in environment variables.
+
+    The variables are ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN`` (or its older name
+    ``AWS_SECURITY_TOKEN``), ``AWS_CREDENTIAL_EXPIRATION``, such as ``2026-01-01T00:00:00Z``, and ``AWS_ACCOUNT_ID``,
+    which is ignored unless it is 12 digits. They are read at each call. A blank variable counts as unset.
 
     Args:
-        environ: Where to look; the process environment when it is None.
+        environ: The variables; None for the process environment.
     """
 
     name = "environment"
@@ -45,28 +47,33 @@ class EnvironmentProvider(Unpicklable):
 
     async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
-        Return the credentials. Nothing is sent.
+        Return the credentials. No request is sent.
 
         Raises:
             CredentialsNotFound: Neither key variable is set.
-            CredentialsError: One of the two is missing, or the expiration is not a time.
-            CredentialsExpired: The expiration is past, by this host's clock and by the service's.
+            CredentialsError: One of the two is missing, a value is in quotes, or the expiration is not a time.
+            CredentialsExpired: The credentials have expired by the clock of this host and by the clock of the service.
         """
         credentials = self._unchanged()
         if credentials is None:
-            seen = self._environ.secrets(VARIABLES)
-            nothing = seen.count(None) == len(seen)  # the usual case in a chain
-            credentials = _read(*(seen if nothing else map(_without_blanks, seen)))
-            self._last = seen, credentials  # the same object while the variables stand, for its signer
-        if has_ended(credentials, context):
+            values = self._environ.secrets(VARIABLES)
+            nothing = values.count(None) == len(values)  # the usual case in a chain
+            credentials = _read(*(values if nothing else map(_without_blanks, values)))
+            # The same object is returned until a variable changes, because signers are cached by object.
+            self._last = values, credentials
+        if is_expired(credentials, context):
             raise CredentialsExpired(
-                f"the credentials in the environment expired {ended_when(credentials, context)}: "
+                f"the credentials in the environment expired {describe_expiry(credentials, context)}: "
                 f"set new ones, and their {EXPIRATION}"
             )
         return credentials
 
     def _unchanged(self) -> Credentials | None:
-        """Return the last credentials while the variables stand. Apart, so that no frame that raises has their text."""
+        """
+        Return the last credentials if no variable has changed, otherwise None.
+
+        This is a function of its own, so that no frame of a traceback contains the values.
+        """
         last = self._last
         return last[1] if last is not None and last[0] == self._environ.secrets(VARIABLES) else None
 
@@ -82,8 +89,8 @@ def _read(
     key_id: str | None,
     secret: str | None,
     token: str | None,
-    older: str | None,
-    expires: str | None,
+    security_token: str | None,
+    expiration_text: str | None,
     account_id: str | None,
 ) -> Credentials:
     if key_id is None and secret is None:
@@ -91,19 +98,20 @@ def _read(
     if key_id is None or secret is None:
         present, absent = (ACCESS_KEY_ID, SECRET_ACCESS_KEY) if secret is None else (SECRET_ACCESS_KEY, ACCESS_KEY_ID)
         raise CredentialsError(f"{present} is set and {absent} is not: set both or neither")
-    said = {ACCESS_KEY_ID: key_id, SECRET_ACCESS_KEY: secret, SESSION_TOKEN: token, SECURITY_TOKEN: older}
-    quoted = next((name for name, value in said.items() if value is not None and quotes_remark(value)), None)
-    if quoted is not None:  # a program that reads a file of variables may leave them
-        raise CredentialsError(f"{quoted} must not stand in quotes; {quotes_remark(said[quoted] or '')}")
+    values = {ACCESS_KEY_ID: key_id, SECRET_ACCESS_KEY: secret, SESSION_TOKEN: token, SECURITY_TOKEN: security_token}
+    quoted = next((name for name, value in values.items() if value is not None and quotes_remark(value)), None)
+    # A program that reads variables from a file may leave the quotes in their values.
+    if quoted is not None:
+        raise CredentialsError(f"{quoted} must not stand in quotes; {quotes_remark(values[quoted] or '')}")
     try:
-        expiration = None if expires is None else timestamp(expires)
+        expiration = None if expiration_text is None else timestamp(expiration_text)
     except ValueError:
         pass
     else:
         return Credentials(
             access_key_id=key_id,
             secret_access_key=secret,
-            session_token=token or older,
+            session_token=token or security_token,
             expiration=expiration,
             account_id=str(account_id) if is_account_id(account_id) else None,
         )

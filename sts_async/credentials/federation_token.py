@@ -13,24 +13,24 @@ from .source import Source
 
 class FederationTokenProvider(SignedProvider):
     """
-    Provide temporary credentials of a federated user, and keep them fresh.
+    Provide temporary credentials of a federated user, and refresh them before they expire.
 
     Args:
-        name: Name of the federated user, 2 to 32 of ``A-Z a-z 0-9 _ + = , . @ -``.
+        name: Name of the federated user, 2 to 32 characters of ``A-Z a-z 0-9 _ + = , . @ -``.
         source: The long-term credentials of an IAM user: `Credentials`, a provider, or a coroutine function without
-            arguments that returns `Credentials`; None for those of the client that it is used with.
-        policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters. Without policies the session
-            has no permissions.
-        policy_arns: Managed policies, by their ARNs, at most 10.
-        duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 129,600; the service's default is 43,200, and
-            root users get at most 3,600.
+            arguments that returns `Credentials`; None for the credentials of the client that uses the provider.
+        policy: Session policy: JSON text, or a mapping that is sent as compact JSON; 1 to 2,048 characters. Without
+            policies the session has no permissions.
+        policy_arns: ARNs of managed policies, at most 10.
+        duration_seconds: Lifetime in seconds or as a `timedelta`, 900 to 129,600; the service's default is 43,200. Root
+            users get at most 3,600.
         tags: Session tags, such as ``{"team": "a"}``, or a list of `Tag`, at most 50.
-        minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+        minimum_session_token_size: Minimum size of the session token in bytes, 0 to 4,096; STS pads a shorter one.
 
     Raises:
-        ParamValidationError: Arguments are missing or of the wrong kind; all in one error. Lengths, ranges and patterns
-            are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
-        ConfigurationError: *source* is not a source.
+        ParamValidationError: Arguments are missing or have the wrong type. The error lists all of them. Lengths, ranges
+            and patterns are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
+        ConfigurationError: *source* has an invalid form.
     """
 
     operation = GET_FEDERATION_TOKEN

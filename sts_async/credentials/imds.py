@@ -1,5 +1,5 @@
 """
-Credentials of an EC2 instance, from its metadata service (IMDS).
+Credentials of an EC2 instance, from the instance metadata service (IMDS).
 
 Source: Amazon EC2 User Guide, "Use the Instance Metadata Service to access instance metadata".
 """
@@ -41,11 +41,11 @@ TTL_HEADER = "x-aws-ec2-metadata-token-ttl-seconds"
 EXTENDED = "/latest/meta-data/iam/security-credentials-extended/"
 LEGACY = "/latest/meta-data/iam/security-credentials/"
 
-TOKEN_TTL = 21_600  # s, the longest there is
-TOKEN_MARGIN = 60.0  # s before its end in which a token is not used any more
+TOKEN_TTL = 21_600  # s, the longest lifetime that the service accepts
+TOKEN_MARGIN = 60.0  # s before its end during which a token is no longer used
 MAX_TOKEN_BYTES = 256
-ANSWERED_ATTEMPTS = 3  # at least, while the service answers that it is overloaded or failed
-REFRESH_BACKOFF = 1.0  # s, the longest between two attempts
+MIN_ATTEMPTS_IF_BUSY = 3  # while the service answers HTTP 429 or 5xx
+MAX_RETRY_PAUSE = 1.0  # s between two attempts
 
 _TTL = r"[0-9]{1,5}"
 _TOKEN = rf"[!-~]{{1,{MAX_TOKEN_BYTES}}}"
@@ -54,24 +54,24 @@ _ROLE = r"[A-Za-z0-9_+=,.@/-]{1,256}"
 
 class IMDSProvider(RefreshingProvider):
     """
-    Provide the credentials of the role that is attached to the EC2 instance that the program runs on.
+    Provide the credentials of the role that is attached to the EC2 instance on which the program runs.
 
-    IMDSv2 is used: no request is sent without a session token, unless *v1_fallback* is true. Credentials that have
-    already expired are provided, with a warning, as long as the instance has no others.
+    The provider uses IMDSv2: it sends no request without a session token, unless *v1_fallback* is True. If the service
+    has only expired credentials, as in an outage, they are provided with a warning.
 
     Args:
-        endpoint: URL of the service; None for the usual address of *endpoint_mode*. With http, the host must be a
+        endpoint: URL of the service; None for the standard address of *endpoint_mode*. With http, the host must be a
             loopback or link-local address, fd00:ec2::254, or ``localhost``, which means 127.0.0.1.
-        endpoint_mode: ``IPv4`` or ``IPv6``, in any case.
-        seconds: Time for one request, connection included: seconds greater than 0, or a `timedelta`.
-        attempts: How often a request is sent at most, when nothing answers; at least 1. While the service answers HTTP
-            429 or 5xx, a request is sent 3 times, or *attempts* times if that is more.
-        role_name: Name of the role; None to ask for it.
-        disabled: Whether the service is never asked.
-        v1_fallback: Whether to go on without a token if the service gives none: HTTP 403, 404, 405 or no answer.
+        endpoint_mode: ``IPv4`` or ``IPv6``, in upper or lower case.
+        seconds: Time limit of one attempt, including connecting: seconds greater than 0, or a `timedelta`.
+        attempts: Maximum number of attempts of a request without a response, at least 1. While the service answers HTTP
+            429 or 5xx, there are at least 3 attempts.
+        role_name: Name of the role; None to ask the service for it.
+        disabled: Whether the provider never asks the service.
+        v1_fallback: Whether to use IMDSv1 if the service returns no session token: HTTP 403, 404 or 405, or a timeout.
 
     Raises:
-        ConfigurationError: *seconds*, *attempts*, *disabled* or *v1_fallback* is not such a number or a boolean.
+        ConfigurationError: *seconds* or *attempts* is out of range, or *disabled* or *v1_fallback* is not a boolean.
     """
 
     schedule = attrs.evolve(_schedule.STANDARD, accept_expired=True)
@@ -101,22 +101,23 @@ class IMDSProvider(RefreshingProvider):
         self._attempts = attempts
         self._role_name = role_name
         self._disabled = disabled
-        self._fault: ConfigurationError | None = None  # of the options that all this comes from
+        self._fault: ConfigurationError | None = None  # of the options in files or the environment; raised by `fetch`
         self._v1_fallback = v1_fallback
         self._token: Secret | None = None
-        self._token_ends = 0.0  # on the monotonic clock, less the margin
-        self._version_1 = False  # for the rest of this fetch
-        self._found_role: str | None = None
-        self._root: str | None = None  # of the paths that the instance has
+        self._token_ends = 0.0  # s of the monotonic clock; the margin is subtracted
+        self._uses_v1 = False  # for the rest of the fetch
+        self._known_role: str | None = None
+        self._known_root: str | None = None  # EXTENDED or LEGACY, once the service has answered there
 
     async def fetch(self, context: ProviderContext) -> Credentials:
         """
         Return new credentials.
 
         Raises:
-            CredentialsNotFound: The service is disabled, is not there, gives no token, or no role is attached.
-            ConfigurationError: The endpoint, its mode or the name of the role cannot be used.
-            CredentialsError: The service is there, and failed.
+            CredentialsNotFound: The service is disabled, does not answer, or returns no session token; or no role is
+                attached to the instance.
+            ConfigurationError: The endpoint, its mode or the name of the role is invalid.
+            CredentialsError: The service answered, and failed.
         """
         if self._disabled:
             raise CredentialsNotFound(
@@ -125,65 +126,73 @@ class IMDSProvider(RefreshingProvider):
         if self._fault is not None:
             raise copy_without_traceback(self._fault)
         base = base_url(self._endpoint, mode=self._endpoint_mode)
-        self._version_1 = False  # a token may be had this time
+        # Each fetch tries IMDSv2 again.
+        self._uses_v1 = False
         if self._role_name is None:
-            return self._read(await self._of_attached_role(context, base))
+            return self._read(await self._fetch_attached_role(context, base))
         if not is_role_name(self._role_name):
-            raise ConfigurationError(f"{self.name}: the name of the role is not one that IAM allows")
+            raise ConfigurationError(f"{self.name}: the name of the role is not valid in IAM")
         found = await self._find(context, base, self._role_name)
         if found is None:
-            self._root = None
+            self._known_root = None
             raise CredentialsNotFound(f"no role {self._role_name} is attached to the instance")
         return self._read(found)
 
-    async def _of_attached_role(self, context: ProviderContext, base: str) -> HttpResponse:
-        if self._found_role is not None:
-            found = await self._find(context, base, self._found_role)
+    async def _fetch_attached_role(self, context: ProviderContext, base: str) -> HttpResponse:
+        """Return the credentials of the attached role. The name of the role is kept as long as it is attached."""
+        if self._known_role is not None:
+            found = await self._find(context, base, self._known_role)
             if found is not None:
                 return found
-        self._found_role = self._root = None  # another role may have been attached meanwhile
-        role = await self._role(context, base)
+        # Another role may have been attached since the last fetch.
+        self._known_role = self._known_root = None
+        role = await self._attached_role(context, base)
         found = await self._find(context, base, role)
         if found is None:
-            self._root = None
+            self._known_root = None
             raise CredentialsError(f"{self.name}: the role {role} is attached, but has no credentials (HTTP 404)")
-        self._found_role = role
+        self._known_role = role
         return found
 
-    async def _role(self, context: ProviderContext, base: str) -> str:
+    async def _attached_role(self, context: ProviderContext, base: str) -> str:
         listed = await self._find(context, base, "")
         if listed is None or not listed.body.strip():
             raise CredentialsNotFound("no role is attached to the instance")
         role = _role_in(listed)
         if role is None or Redaction(self._token)(role) != role:
-            raise CredentialsError(f"{self.name}: the name of the role is not one that IAM allows")
+            raise CredentialsError(f"{self.name}: the name of the role is not valid in IAM")
         return role
 
     async def _find(self, context: ProviderContext, base: str, name: str) -> HttpResponse | None:
         """
-        Return what is at *name* below the paths that the instance has, which it tells at first, or None.
+        Return the response for *name* below the extended path, otherwise below the legacy path; None if both say 404.
 
-        Servers that are not of AWS, and lists of allowed paths, answer HTTP 500 or 403 to paths that they do not know.
-        So whatever keeps the extended path from being used, the plain one may be there.
+        Servers other than AWS, and proxies with a list of allowed paths, may answer HTTP 500 or 403 to an unknown path.
+        So the legacy path is tried after any failure of the extended one. The path that worked is kept.
+
+        Raises:
+            CredentialsError: A path failed with something other than 404, and the other one did not work either.
         """
-        known, refused = self._root, None
+        known, refused = self._known_root, None
         for root in (LEGACY,) if known == LEGACY else (EXTENDED, LEGACY):
             response = await self._get(context, base, root + name)
             if response.status == 200:
-                self._root = root
+                self._known_root = root
                 return response
             if response.status != 404:
                 refused = refused or f"{refusal(response, Redaction(self._token))}, for {root + name}"
-                if response.status != 403 and response.status < 500:  # so it is of all paths
+                # Any other status applies to all paths.
+                if response.status != 403 and response.status < 500:
                     break
             elif root == known:
                 return None
-        if refused is not None:  # the other path says 404: that is no answer where this one has failed
+        # A 404 of the other path says nothing, because this path has failed.
+        if refused is not None:
             raise CredentialsError(f"{self.name}: {refused}")
         return None
 
     async def _get(self, context: ProviderContext, base: str, path: str) -> HttpResponse:
-        """Return an answer. A token that is refused is replaced, once."""
+        """Send a request with the session token. If the service refuses the token, try once more with a new one."""
         response = await self._get_once(context, base, path)
         if response.status == 401 and self._token is not None:
             self._token = None
@@ -199,62 +208,63 @@ class IMDSProvider(RefreshingProvider):
         raise CredentialsError(f"{self.name}: {reason}, for {path}")
 
     async def _session_token(self, context: ProviderContext, base: str) -> Secret | None:
-        """Return the session token, or None to go on without one."""
+        """Return the session token, or None to use IMDSv1."""
         if self._token is not None and context.monotonic() < self._token_ends:
             return self._token
         self._token = None
-        if self._version_1:
+        if self._uses_v1:
             return None
         asked_at = context.monotonic()
         ask = partial(self._send, context, "PUT", base + TOKEN_PATH, {TTL_HEADER: str(TOKEN_TTL)})
         outcome = await Outcome.capture_async(ask, errors=TransportError)
         if outcome.error is not None:
             self._check_absence(base, outcome.error)
-            self._version_1 = True
+            self._uses_v1 = True
             return None
         response = outcome.unwrap()
         if response.status in (403, 404, 405):
             if not self._v1_fallback:
                 raise CredentialsNotFound(
-                    f"{base} gives no session token (HTTP {response.status}), and version 1 is asked only with "
+                    f"{base} returned no session token (HTTP {response.status}), and IMDSv1 is used only with "
                     f"{setting('imds_v1_fallback', 'True')} or AWS_EC2_METADATA_V1_DISABLED=false"
                 )
-            self._version_1 = True
+            self._uses_v1 = True
             return None
         if response.status != 200:
             raise CredentialsError(f"{self.name}: no session token: {refusal(response)}")
         token = Secret(response.body.decode("latin-1"))
         if re.fullmatch(_TOKEN, token) is None:
-            raise CredentialsError(f"{self.name}: the session token is not one that a header can have")
+            raise CredentialsError(f"{self.name}: the session token has characters that a header cannot have")
         self._token_ends = asked_at + _usable_seconds(response)
         self._token = token
         return token
 
     def _check_absence(self, base: str, failure: BaseException) -> None:
-        """Raise what it means that no token came, unless version 1 may be tried."""
+        """Return if IMDSv1 may be tried after the request for a token failed, otherwise raise the error for it."""
         if not isinstance(failure, ConnectError | AttemptTimeout):
             raise CredentialsError(f"{self.name}: no session token: {failure}")
-        if self._v1_fallback and isinstance(failure, AttemptTimeout):  # the answer may not reach into a container
+        # The hop limit applies only to the response with the token, which may then not reach a container.
+        if self._v1_fallback and isinstance(failure, AttemptTimeout):
             return
         hint = "; in a container, the hop limit of the instance must be 2" if isinstance(failure, TimeoutError) else ""
         tries = f"{self._attempts} attempt{'s' if self._attempts > 1 else ''} of {self._seconds:g} s"
         raise CredentialsNotFound(f"{base} does not answer ({tries}): {failure}{hint}")
 
     async def _send(self, context: ProviderContext, method: str, url: str, headers: dict[str, str]) -> HttpResponse:
-        """Return the answer to the first attempt, or where that failed or was 429 or 5xx, to one of those after it."""
+        """Return the response of the last attempt. A failed attempt, HTTP 429 and HTTP 5xx are retried."""
         request = HttpRequest(method, url, {"accept": "*/*", **headers}, timeout=self._seconds)
         attempt = 1
         while True:
             try:
                 response = await context.send(request)
-                # There is such a service, so asking again costs nothing where there is none.
-                if not _is_busy(response.status, url) or attempt >= max(self._attempts, ANSWERED_ATTEMPTS):
+                # A response shows that the service exists, so these retries do not slow down other machines.
+                if not _is_busy(response.status, url) or attempt >= max(self._attempts, MIN_ATTEMPTS_IF_BUSY):
                     return response
             except TransportError as error:
                 if not error.retryable or attempt >= self._attempts:
                     raise
             attempt += 1
-            await context.sleep(REFRESH_BACKOFF * context.jitter())
+            await context.sleep(MAX_RETRY_PAUSE * context.jitter())
 
     def _read(self, response: HttpResponse) -> Credentials:
         document = read_object(response.body, what=self.name)
@@ -268,25 +278,25 @@ class IMDSProvider(RefreshingProvider):
 
 
 def _is_busy(status: int, url: str) -> bool:
-    """Say whether to ask again. HTTP 500 and 501 for the extended path mean that it is not implemented."""
+    """Return True if a retry may help. HTTP 500 and 501 for the extended path mean that it is not implemented."""
     return is_transient(status) and not (status in (500, 501) and EXTENDED in url)
 
 
 def _usable_seconds(response: HttpResponse) -> float:
-    """Return for how long a token is used, by the lifetime that came with it."""
-    said = response.headers.get(TTL_HEADER, "")
-    lifetime = min(float(said), TOKEN_TTL) if re.fullmatch(_TTL, said) else TOKEN_TTL
+    """Return the seconds for which a session token is used, from the lifetime in the response."""
+    ttl = response.headers.get(TTL_HEADER, "")
+    lifetime = min(float(ttl), TOKEN_TTL) if re.fullmatch(_TTL, ttl) else TOKEN_TTL
     return max(lifetime - TOKEN_MARGIN, lifetime / 2)
 
 
 def _role_in(listed: HttpResponse) -> str | None:
-    """Return the name in the first line of a list of roles, or None when it is none."""
+    """Return the role name in the first line of a response, or None if it is not a valid name."""
     role = listed.body.decode("latin-1").partition("\n")[0]
     return role if is_role_name(role) else None
 
 
 def _problem(code: object, hide: Redaction) -> str | None:
-    """Return what the code of an answer means, or None when it means success."""
+    """Return the problem that the code of a response reports, or None for success."""
     if code == "Success":
         return None
     if code == "AssumeRoleUnauthorizedAccess":
@@ -300,16 +310,20 @@ def _problem(code: object, hide: Redaction) -> str | None:
 
 
 def is_role_name(name: str) -> bool:
-    """Say whether *name* can be a role's, and cannot lead to another path."""
+    """Return True if *name* is a valid role name. In a URL, it cannot lead to another path."""
     return re.fullmatch(_ROLE, name) is not None and {"", ".", ".."}.isdisjoint(name.split("/"))
 
 
 def base_url(endpoint: str | None, *, mode: str) -> str:
     """
-    Return the URL of the service, without a slash at its end.
+    Return the URL of the service without a trailing slash.
+
+    Args:
+        endpoint: The configured URL; None or blank for the standard address.
+        mode: ``IPv4`` or ``IPv6``, in upper or lower case; ignored if *endpoint* is set.
 
     Raises:
-        InvalidEndpoint: Role credentials may not be asked for at *endpoint*.
+        InvalidEndpoint: *endpoint* is not a URL, or not an address to which role credentials may be entrusted.
         ConfigurationError: *mode* is invalid.
     """
     if endpoint is None or not endpoint.strip():
@@ -317,22 +331,24 @@ def base_url(endpoint: str | None, *, mode: str) -> str:
             raise ConfigurationError("the endpoint mode of the instance metadata service must be IPv4 or IPv6")
         return ENDPOINTS[mode.lower()]
     what = "the endpoint of the instance metadata service"
-    place = urls.parse_http_url(endpoint, what=what)
-    if "?" in place.target:
+    url = urls.parse_http_url(endpoint, what=what)
+    if "?" in url.target:
         raise InvalidEndpoint(f"{what} must have no query")
-    if place.scheme == "https":
-        return place.url.rstrip("/")
-    host = "127.0.0.1" if place.host == "localhost" else place.host  # always, so that nobody has to be asked
-    if not (attrs.evolve(place, host=host).is_address and urls.is_within(host, urls.INSTANCE)):
+    if url.scheme == "https":
+        return url.url.rstrip("/")
+    # localhost is not looked up: a resolver could return another address.
+    host = "127.0.0.1" if url.host == "localhost" else url.host
+    if not (attrs.evolve(url, host=host).is_address and urls.is_within(host, urls.INSTANCE)):
         raise InvalidEndpoint(f"{what}: {host} is neither a loopback nor a link-local address, so it must be https")
-    return place.with_address(host).rstrip("/")
+    return url.with_address(host).rstrip("/")
 
 
 def imds_of(config: Config) -> IMDSProvider:
     """
-    Return the provider of the instance metadata service, by options that are resolved.
+    Return an `IMDSProvider` for resolved options.
 
-    If one of them could not be read, the provider raises its fault when it is asked: a chain may never ask it.
+    If one of these options is invalid, the error is raised by the first fetch, because a chain may never reach the
+    provider.
     """
     provider = IMDSProvider(
         endpoint=config.ec2_metadata_endpoint,

@@ -1,5 +1,5 @@
 """
-Credentials of ``aws login``: those of the console, for up to 12 hours.
+Credentials of ``aws login``: the credentials of a console user, for up to 12 hours.
 
 Source: botocore, `credentials.LoginProvider`; the API model of Signin; RFC 9449 (DPoP).
 """
@@ -42,11 +42,11 @@ COMMAND = "aws login"
 CURVE = "P-256"
 ADVICE = "refreshing a login needs the package joserfc: pip install 'sts-async[login]'"
 
-# After these only a new login helps. Source: the API model of Signin.
+# Error codes after which only a new login helps, and the reason. Source: the API model of Signin.
 FINAL_CODES = {
-    "TOKEN_EXPIRED": "the login has ended",
+    "TOKEN_EXPIRED": "the login has expired",
     "USER_CREDENTIALS_CHANGED": "the credentials of the user have changed",
-    "INSUFFICIENT_PERMISSIONS": "the user may lack the permission signin:CreateOAuth2Token, which is needed first",
+    "INSUFFICIENT_PERMISSIONS": "the user needs the permission signin:CreateOAuth2Token before the next login",
 }
 
 
@@ -54,25 +54,25 @@ class LoginProvider(RefreshingProvider):
     """
     Provide the credentials of the user who ran ``aws login``.
 
-    The token file of the AWS CLI is read in a thread, and shared with the CLI and every other SDK. Its credentials are
-    refreshed when no more than 5 min are left, by one process at a time. Only refreshing needs the package
-    ``joserfc``: ``pip install 'sts-async[login]'``.
+    The provider reads the token file of the AWS CLI, which the CLI and every SDK share. It refreshes credentials that
+    have at most 5 minutes left, in one process at a time. Only refreshing needs the package ``joserfc``:
+    ``pip install 'sts-async[login]'``.
 
     Args:
         login_session: The value of ``login_session`` in the profile.
-        region: Region whose sign-in service is asked when the token file has no ``signInRegion``, as those of older
-            SDKs; None to depend on the token file.
-        cache_directory: Where the token files are; None for ``AWS_LOGIN_CACHE_DIRECTORY``, else
+        region: Region of the sign-in service, if the token file has no ``signInRegion``, as files of older SDKs; None
+            to require it in the token file.
+        cache_directory: Directory of the token files; None for ``AWS_LOGIN_CACHE_DIRECTORY``, otherwise
             ``~/.aws/login/cache``.
-        trust_token_files: Whether a token file is used even if another user owns it or others may write to it. None
-            follows ``STS_ASYNC_TRUST_TOKEN_FILES``, whose default is false. In a directory of another user, no new
-            token is written: it is kept in memory.
-        environ: Where to look for these variables, ``HOME``, ``AWS_ENDPOINT_URL_SIGNIN``, ``AWS_ENDPOINT_URL``,
-            ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``, ``AWS_USE_FIPS_ENDPOINT`` and ``AWS_USE_DUALSTACK_ENDPOINT``; the
-            process environment when it is None.
+        trust_token_files: Whether to use a token file that another user owns or may write to. None follows
+            ``STS_ASYNC_TRUST_TOKEN_FILES``, whose default is false. If another user owns the directory, a new token is
+            not written, but kept in memory.
+        environ: The variables named above, ``HOME``, ``AWS_ENDPOINT_URL_SIGNIN``, ``AWS_ENDPOINT_URL``,
+            ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``, ``AWS_USE_FIPS_ENDPOINT`` and ``AWS_USE_DUALSTACK_ENDPOINT``; None
+            for the process environment.
         config: Options for the service that is called: *use_fips_endpoint*, *use_dualstack_endpoint*,
-            *ignore_configured_endpoint_urls* and *allow_http*. They come before those of the client. Those
-            that are not given are taken from the client. Other options of *config* have no effect.
+            *ignore_configured_endpoint_urls* and *allow_http*. They take precedence over the options of the client.
+            Options that are not set come from the client. Other options of *config* have no effect.
 
     Raises:
         ConfigurationError: An argument is invalid.
@@ -116,15 +116,14 @@ class LoginProvider(RefreshingProvider):
 
     async def fetch(self, context: ProviderContext) -> Credentials:
         """
-        Return the credentials in the token file, refreshed when they are about to end.
+        Return the credentials in the token file. Refresh them first if they have at most 5 minutes left.
 
         Raises:
             LoginRequired: There is no token, or it can no longer be refreshed.
             CredentialsError: AWS sign-in refuses, the token file cannot be used, or ``joserfc`` is not installed.
-            ConfigurationError: There is no home directory; the settings for the host of AWS sign-in, such as a
-                configured URL, cannot be used or contradict each other; or neither the token file nor *region* says
-                which region to ask.
-            TransportError: No answer came.
+            ConfigurationError: The home directory is not known; the settings for the host of AWS sign-in, such as a
+                configured URL, are invalid or contradict each other; or the region is not known.
+            TransportError: AWS sign-in did not respond.
         """
 
         async def refresh(token: LoginToken) -> SecretBytes:
@@ -167,7 +166,12 @@ class LoginProvider(RefreshingProvider):
         raise LoginRequired(f"{self.name}: {reason}: {SIGN_IN} answered {refusal}; run: {self._command}")
 
     def _region(self, token: LoginToken) -> str:
-        """Return the region that was signed in to. The refresh token is good there only."""
+        """
+        Return the region of the login. The refresh token is valid only there.
+
+        Raises:
+            ConfigurationError: Neither the token file nor the provider has a region.
+        """
         region = token.region or self.region
         if region is None:
             profile = self._services.place.name
@@ -187,11 +191,11 @@ class LoginProvider(RefreshingProvider):
 
 def _proof(pem: Secret, *, method: str, url: str, at: float, command: str = COMMAND) -> Secret:
     """
-    Return a DPoP proof, for one request, that we have the key of the login.
+    Return a DPoP proof for one request. It proves that the sender has the private key of the login.
 
     Raises:
         CredentialsError: The package ``joserfc`` is not installed.
-        LoginRequired: *pem* is not such a key.
+        LoginRequired: *pem* is not a P-256 key in PEM.
 
     Source: RFC 9449, section 4.2.
     """
@@ -210,6 +214,7 @@ def _proof(pem: Secret, *, method: str, url: str, at: float, command: str = COMM
     key = attempt((ValueError, TypeError, KeyError, UnsupportedAlgorithm, JoseError), read)
     if key is None:
         raise LoginRequired(f"dpopKey in the token file is not a P-256 key in PEM; run: {command}")
-    public = ECKey.import_key(key.public_key).as_dict()  # the dict of *key* would hold the private number
+    # `key.as_dict()` would contain the private key.
+    public = ECKey.import_key(key.public_key).as_dict()
     header, claims = _tokens.proof_content(jwk=public, method=method, url=url, at=at, proof_id=str(uuid.uuid4()))
     return Secret(jws.serialize_compact(header, claims, key, algorithms=[header["alg"]]))

@@ -1,5 +1,5 @@
 """
-Credentials that a process writes to its standard output.
+Credentials that an external program writes to its standard output (``credential_process``).
 
 Source: AWS SDKs and Tools Reference Guide, "Process credential provider".
 """
@@ -26,16 +26,16 @@ from . import _schedule
 from ._account import check_account_id, in_account
 from .cache import RefreshingProvider
 
-MAX_CHARACTERS = 32_767  # of a command. Source: CreateProcess of Windows; a longer one takes long to split
-SECONDS = 60.0  # s for the whole process
-MAX_LINES = 5  # of standard error in an error
-MAX_SHOWN = 1_000  # characters of them
-LONG_ARGUMENT = 8  # characters of an argument that may be a secret
+MAX_CHARACTERS = 32_767  # of a command; splitting a longer one takes long. Source: CreateProcess of Windows
+SECONDS = 60.0  # s, default time limit of the process
+MAX_LINES = 5  # lines of standard error in an error message
+MAX_SHOWN = 1_000  # characters of these lines
+LONG_ARGUMENT = 8  # characters; a shorter argument is not treated as a secret
 TOO_LONG = f"(a line of more than {process.MAX_ERROR_BYTES:,} bytes, which is not shown)"
-# Variables that a process inherits, and may repeat. Those that end otherwise are paths and names.
+# Names of inherited variables whose values may be secrets and may appear in the output. Other names are for paths etc.
 SECRET_VARIABLES = r"(?:SECRET|TOKEN|PASSWORD|PASSWD|KEY|KEY_ID|CREDENTIALS?)$"  # noqa: S105 - of their names
 
-# Colours and other CSI sequences; titles, links and other strings; character sets. Source: ECMA-48.
+# In this order: colors and other CSI sequences; titles, links and other strings; character sets. Source: ECMA-48.
 CONTROL_SEQUENCE = (
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
@@ -47,42 +47,46 @@ NAMES = Names(session_token="SessionToken", temporary=False)  # noqa: S106 - the
 
 class ProcessProvider(RefreshingProvider):
     """
-    Provide the credentials that a process writes: a JSON object with Version 1, AccessKeyId and SecretAccessKey, and
-    optionally SessionToken, Expiration and AccountId. Without Expiration, the process is run once.
+    Provide the credentials that a process writes to its standard output.
 
-    The command is split into words as by a POSIX shell. It is found in ``PATH`` and run without a shell, in a session
-    of its own, without standard input. After *seconds*, after 64 KiB of output, or when the client is closed, it is
-    killed with all processes that it started. Processes that it left behind are killed if they keep its output open.
-    On Windows, the command is passed on unsplit, only the process itself can be killed, and an output that is too large
-    is noticed only at its end.
+    The output must be a JSON object with Version 1, AccessKeyId and SecretAccessKey, and may have SessionToken,
+    Expiration and AccountId. Without Expiration, the process is run only once.
 
-    At most 16 such processes of this program run at once. Others are queued, first in, first out, and the wait in the
-    queue does not count as time of the process. A process inherits the whole environment of this one, as with every
-    other SDK: keys in ``AWS_SECRET_ACCESS_KEY`` and secrets of other programs included.
+    The command is split into words by the rules of a POSIX shell. The program is looked up in ``PATH`` and runs without
+    a shell, in a session of its own, without standard input. It is killed together with the processes that it started
+    after *seconds*, after 64 KiB of output, or when the client is closed. If it ends by itself, processes that keep its
+    output open are killed. On Windows, the command is passed on unsplit, only the process itself can be killed, and
+    output that is too large is noticed only at the end.
+
+    At most 16 such processes run at once in this program. Further ones are queued, first in, first out, and the wait in
+    the queue does not count against *seconds*. As with every other SDK, a process inherits the whole environment. This
+    includes keys in ``AWS_SECRET_ACCESS_KEY`` and secrets of other programs.
 
     Args:
-        command: The command, up to 32,767 characters. Never shown, for it may hold passwords.
+        command: The command, at most 32,767 characters. It is never shown, because it may contain passwords.
         name: Name of the source in messages.
-        seconds: Time limit, from the start of the process: seconds, or a `timedelta`.
-        show_process_stderr: Whether an error ends with the last lines that the process wrote to standard error, at
-            most 5 lines and 1,000 characters. None follows ``STS_ASYNC_SHOW_PROCESS_STDERR``, whose default is
-            false. Three kinds of text are replaced by ``***`` there: the output of the process; arguments of the
-            command of at least 8 characters, options and their values included; and variables with names such as
-            ``API_TOKEN``. Control characters are removed first. Other secrets are shown.
-        account_id: The account of the credentials, 12 digits, where the process writes no AccountId.
+        seconds: Time limit from the start of the process: seconds greater than 0, or a `timedelta`.
+        show_process_stderr: Whether an error message ends with the last lines of standard error, at most 5 lines and
+            1,000 characters. None follows ``STS_ASYNC_SHOW_PROCESS_STDERR``, whose default is false. In these lines,
+            ``***`` replaces the output of the process, arguments and option values of at least 8 characters, and the
+            values of variables with names such as ``API_TOKEN``. Control characters are removed. Other secrets are
+            shown.
+        account_id: Account of the credentials, 12 digits, if the process writes no AccountId; None if it is unknown.
 
     Raises:
-        ConfigurationError: The command is too long, has a NUL, or is not text; or *account_id* is not 12 digits.
+        ConfigurationError: The command is too long, contains a NUL, or is not text; or *account_id* is not 12 digits;
+            or another argument is invalid.
 
     Attributes:
         name: Name of the source in messages.
-        remark: The end of its errors: a remark about the command as it stands in a file.
-        stderr: The last 4 KiB that it wrote to standard error. Never in a ``repr``, because it may hold secrets.
+        remark: Text that is added to errors, if the command comes from a config file.
+        stderr: The last 4 KiB of standard error. It is never part of a ``repr``, because it may contain secrets.
     """
 
     schedule = _schedule.CACHED
     depends_on_client = False
-    fetch_seconds = None  # the process has a bound of its own, and may have to wait for its turn
+    # The process has its own time limit, which does not include the wait in the queue.
+    fetch_seconds = None
 
     def __init__(
         self,
@@ -105,7 +109,8 @@ class ProcessProvider(RefreshingProvider):
             check_flag("show_process_stderr", show_process_stderr)
         self._show_stderr = show_process_stderr
         self.remark = ""
-        command = redact(command)  # the frames of the errors below have it
+        # A traceback with locals must not show the command.
+        command = redact(command)
         if not isinstance(command, Secret) or len(command) > MAX_CHARACTERS or "\0" in command:
             raise ConfigurationError(
                 f"{name}: a command must be text without NUL, of up to {MAX_CHARACTERS:,} characters"
@@ -117,15 +122,15 @@ class ProcessProvider(RefreshingProvider):
         Run the process and return its credentials.
 
         Raises:
-            ConfigurationError: The command is empty, a quotation in it does not end, or
+            ConfigurationError: The command is empty, has an unclosed quotation mark, or
                 ``STS_ASYNC_SHOW_PROCESS_STDERR`` is neither true nor false.
-            CredentialsError: The process cannot be run, fails, takes too long, or writes something else.
+            CredentialsError: The process cannot be started, fails, takes too long, or writes something else.
         """
         shows = flag(SHOW_PROCESS_STDERR, HiddenMapping(os.environ), given=self._show_stderr)
-        ended = await process.run(self._command, seconds=self._seconds, most=MAX_BYTES)
-        if isinstance(ended, process.NoCommand):
-            raise ConfigurationError(self._text("the command is empty, or a quotation in it does not end"))
-        if isinstance(ended, process.NotRun):
+        ended = await process.run(self._command, seconds=self._seconds, max_bytes=MAX_BYTES)
+        if isinstance(ended, process.EmptyCommand):
+            raise ConfigurationError(self._text("the command is empty, or has an unclosed quotation mark"))
+        if isinstance(ended, process.StartFailed):
             raise CredentialsError(self._text(f"the program cannot be run ({ended.reason})"))
         self.stderr = ended.stderr
         try:
@@ -133,36 +138,36 @@ class ProcessProvider(RefreshingProvider):
         except CredentialsError as error:
             problem = str(error)
         if self.stderr.strip():
-            problem += await self._reason(ended) if shows else f"; {_advice()}"
+            problem += await self._stderr_text(ended) if shows else f"; {_advice()}"
         raise CredentialsError(with_remark(problem, self.remark))
 
     def _text(self, problem: str) -> str:
         return with_remark(f"{self.name}: {problem}", self.remark)
 
-    def _read(self, ended: process.Ended) -> Credentials:
-        if ended.fault == "slow":
-            raise CredentialsError(f"{self.name}: not done within {self._seconds:g} s")
-        if ended.fault == "large":
+    def _read(self, ended: process.ProcessResult) -> Credentials:
+        if ended.fault == "timed out":
+            raise CredentialsError(f"{self.name}: timed out after {self._seconds:g} s")
+        if ended.fault == "too large":
             raise CredentialsError(f"{self.name}: wrote more than {MAX_BYTES:,} bytes")
         if ended.returncode:
             raise CredentialsError(f"{self.name}: {_failure(ended.returncode)}")
         if ended.returncode is None:
             raise CredentialsError(
-                f"{self.name}: whether it succeeded is not known: SIGCHLD is ignored, or it still runs"
+                f"{self.name}: its exit code is unknown: this program ignores SIGCHLD, or the process still runs"
             )
         document = read_object(ended.stdout, what=f"{self.name}: the output")
         if type(document.get("Version")) is not int or document["Version"] != 1:
-            raise CredentialsError(f"{self.name}: the output has a Version other than 1, or none")
+            raise CredentialsError(f"{self.name}: the output must have Version 1")
         found = read_credentials(document, NAMES, what=f"{self.name}: the output")
         return in_account(found, self._account_id)
 
-    async def _reason(self, ended: process.Ended) -> str:
-        """Return the last lines of standard error, as an error has them."""
+    async def _stderr_text(self, ended: process.ProcessResult) -> str:
+        """Return the last lines of standard error for an error message."""
         try:
-            # In a thread: a long command is split, and each of its words is looked for.
-            return f"; its last words: {await reading(_last_words, self._command, ended)}"
+            # In a thread, because a long command is split, and the text is searched for each word.
+            return f"; it wrote to standard error: {await reading(_visible_stderr, self._command, ended)}"
         except NoThread:
-            return "; its last words cannot be shown: no thread can be started"
+            return "; its standard error cannot be shown: no thread can be started"
 
     def __repr__(self) -> str:
         return f"ProcessProvider({getattr(self, 'name', None)!r})"
@@ -177,8 +182,8 @@ def _failure(returncode: int) -> str:
         return f"ended by signal {-returncode}"
 
 
-def _last_words(command: Secret, ended: process.Ended) -> str:
-    """Return what is shown of standard error. Takes time."""
+def _visible_stderr(command: Secret, ended: process.ProcessResult) -> str:
+    """Return the last lines of standard error without secrets. This blocks for a long command."""
     stdout = Secret(SecretBytes(ended.stdout.strip()).decode("utf-8", "replace"))
     variables = [Secret(value) for name, value in os.environ.items() if re.search(SECRET_VARIABLES, name.upper())]
     secrets = [visible(secret) for secret in (stdout, *arguments_of(command), *variables)]
@@ -187,17 +192,18 @@ def _last_words(command: Secret, ended: process.Ended) -> str:
 
 def arguments_of(command: Secret) -> list[Secret]:
     """
-    Return the parts of a command that may be secrets and are long: its arguments, and the values of its options.
+    Return the parts of a command that may be secrets: its arguments and option values of at least 8 characters.
 
-    A word is one as a shell splits the command, or as a person reads it: a quoted argument may have words of its own.
+    The command is split by the rules of a shell, and also at blanks and quotes, because a quoted argument may contain
+    several words.
     """
-    words = [*process.words_of(command)[1:], *map(Secret, re.split(r"[\s'\"]+", command)[1:])]
+    words = [*process.split_command(command)[1:], *map(Secret, re.split(r"[\s'\"]+", command)[1:])]
     parts = [part for word in words for part in _parts_of(word)]
     return [part for part in dict.fromkeys(parts) if len(part) >= LONG_ARGUMENT]
 
 
 def _parts_of(word: Secret) -> Iterator[Secret]:
-    """Yield a word of a command, and what of it may be the value of an option: ``-pVALUE``, ``--name=VALUE``."""
+    """Yield a word of a command, and each part that may be an option value: ``-pVALUE``, ``--name=VALUE``."""
     yield word
     if word.startswith("-"):
         yield Secret(word.lstrip("-"))
@@ -209,23 +215,27 @@ def _parts_of(word: Secret) -> Iterator[Secret]:
 
 
 def visible(text: Secret) -> Secret:
-    """Return a text as a terminal shows it: without colours and control characters, which could part a secret."""
+    """Return a text without colors and control characters, which could split a secret so that it is not found."""
     text = Secret(re.sub(CONTROL_SEQUENCE, "", text).replace("\r\n", "\n").replace("\t", " "))
-    return Secret("".join(one for one in text if one.isprintable() or one in "\r\n"))
+    return Secret("".join(character for character in text if character.isprintable() or character in "\r\n"))
 
 
 def last_lines(stderr: bytes, hide: Redaction, *, is_cut: bool = False) -> str:
     """
-    Return the last lines of a text as one line, at most 1,000 characters, without what is to be hidden.
+    Return the last lines of a text as one line of at most 1,000 characters.
 
-    When the text is cut, its first line is left out: it may begin in the middle of a secret.
+    Args:
+        stderr: The text.
+        hide: Replaces the secrets in it.
+        is_cut: Whether the beginning of the text is missing. Then its first line is left out, because it may begin in
+            the middle of a secret.
     """
     if is_cut:
         parts = re.split(rb"[\r\n]+", stderr, maxsplit=1)
         stderr = SecretBytes(parts[1] if len(parts) > 1 else b"")
         if not stderr.strip():
             return TOO_LONG
-    # What is redacted is what is shown: nothing is removed after it.
+    # Redaction comes last: removing a character afterwards could join the parts of a secret.
     text = hide(visible(Secret(SecretBytes(stderr).decode("utf-8", "replace"))))
     lines = [line.strip() for line in re.split("[\r\n]", text)]
     shown = " | ".join([line for line in lines if line][-MAX_LINES:])

@@ -1,7 +1,8 @@
 """
 Credentials of a profile in the shared config and credentials files.
 
-What the profile asks for is decided in `_config.profile_plans`; here its sources are made, and the files are watched.
+`_config.profile_plans` decides from the files which sources the profile needs. This module creates these sources, and
+checks the files for changes.
 
 Source: AWS SDKs and Tools Reference Guide, "Using shared config and credentials files".
 """
@@ -37,14 +38,14 @@ from .sso import SSOProvider
 from .static import StaticProvider
 from .web_identity import WebIdentityProvider
 
-LOOK_AGAIN = 10.0  # s between two looks at whether the files have changed
+LOOK_AGAIN = 10.0  # s between two checks of the files
 
 log = logging.getLogger("sts_async")
 
 
 @attrs.frozen
 class _Current:
-    """What the files asked for when they were last read."""
+    """The plan of the profile when the files were last read, and the provider for it."""
 
     plan: Plan
     provider: CredentialsProvider
@@ -54,17 +55,18 @@ class ProfileProvider(Unpicklable):
     """
     Provide the credentials of a profile: a role, SSO, keys, a login session or a process.
 
-    The files are read in a thread. Every 10 s, while credentials are asked for, they are looked at again, in the
-    background; later calls use the new contents. If the files have become invalid, their last valid contents stay in
-    effect, and a warning says why: once, until they are valid again.
+    The files are read in a thread. While the provider is in use, they are checked every 10 s in the background, and
+    later calls use the new contents. If the files become invalid, the last valid contents stay in effect, and one
+    warning says why. A further message follows when they are valid again.
 
-    A default file that cannot be read counts as empty, until it has been read once. But such a file may hold more of a
-    profile that was named, or that the other file has. Then it is an error, unless there is no file in its place.
+    A default file that cannot be read counts as empty until it has been read once. This is an error if the file exists
+    and may contain a part of the profile: the profile was named, or the other file has it.
 
     Args:
-        profile: Its name; None for that in ``AWS_PROFILE``, else ``default``.
-        mfa_code: Asked for the code of a profile with ``mfa_serial``.
-        settings_sources: Where environment and files are; those of the process when it is None.
+        profile: Name of the profile; None for the one in ``AWS_PROFILE``, otherwise ``default``.
+        mfa_code: A coroutine function that takes the serial number of an MFA device and returns its code, for a profile
+            with ``mfa_serial``.
+        settings_sources: The environment and files to read; None for those of the process.
     """
 
     bounds_itself = True
@@ -78,19 +80,19 @@ class ProfileProvider(Unpicklable):
         settings_sources: SettingsSources | None = None,
     ) -> None:
         mfa_code = without_data(mfa_code)
-        self._profile = profile or ""  # for `repr`, until it is known
+        self._profile = profile or ""  # for `repr` in a traceback, until the name is known
         self._surroundings = settings_sources or SettingsSources(Config(profile=profile))
         if profile is None:
             self._profile, _ = self._surroundings.profile
         self._mfa_code = mfa_code
         self._current: _Current | None = None
         self._look_again_at = 0.0
-        self._complaint = ""  # of the files, said once
-        self._looks: SingleFlight[CredentialsProvider] = SingleFlight(late=self._late)
+        self._complaint = ""  # the last error of the files that was logged
+        self._looks: SingleFlight[CredentialsProvider] = SingleFlight(make_timeout_error=self._timeout_error)
         self.name = f"profile {self._profile!r}"
 
     def is_attended(self, context: ProviderContext | None = None) -> bool:
-        """Return True if a fetch asks a person, by what the files asked for when they were last read."""
+        """Return True if a fetch asks a person, according to the files when they were last read."""
         return self._current is not None and is_attended(self._current.provider, context)
 
     async def provide_credentials(self, context: ProviderContext) -> Credentials:
@@ -98,10 +100,10 @@ class ProfileProvider(Unpicklable):
         Return the credentials.
 
         Raises:
-            CredentialsNotFound: The profile says nothing of credentials, or is the default one and missing.
-            InvalidConfigFile: A profile that was named is missing, a file cannot be read or breaks the grammar, or the
-                profile contradicts itself.
-            STSError: The source that the profile asks for failed.
+            CredentialsNotFound: The profile has no credentials, or it is the default profile and does not exist.
+            InvalidConfigFile: A named profile does not exist; a file cannot be read or breaks the grammar; or the
+                settings of the profile contradict each other.
+            STSError: The source of the profile failed.
         """
         current = self._current
         if current is None:
@@ -112,7 +114,7 @@ class ProfileProvider(Unpicklable):
             self._looks.join(context.tasks, lambda: self._look(context), seconds=FETCH_SECONDS)
         return await current.provider.provide_credentials(context)
 
-    def _late(self, seconds: float) -> CredentialsError:
+    def _timeout_error(self, seconds: float) -> CredentialsError:
         return CredentialsError(f"{self.name}: the shared files could not be read within {seconds:g} s")
 
     async def _look(self, context: ProviderContext) -> CredentialsProvider:
@@ -225,12 +227,12 @@ class ProfileProvider(Unpicklable):
 
     async def _no_mfa_code(self, serial_number: str) -> str:
         raise CredentialsError(
-            f"{self.name} needs a code of its MFA device: pass mfa_code=..., a coroutine function that is given the "
+            f"{self.name} needs a code of its MFA device: pass mfa_code=..., a coroutine function that takes the "
             "serial number and returns the code, to DefaultChain or ProfileProvider"
         )
 
     def invalidate(self, access_key_id: str) -> None:
-        """Look at the files again before the next use, and fetch again, if the service refused *access_key_id*."""
+        """Read the files and fetch again before the next use, because the service refused *access_key_id*."""
         current = self._current
         self._current = None if current is None or isinstance(current.plan, plans.KeysPlan) else current
         if current is not None:

@@ -1,5 +1,5 @@
 """
-Temporary credentials of an IAM user, usually to prove MFA: GetSessionToken.
+Temporary credentials of an IAM user, usually with MFA: GetSessionToken.
 
 Source: AWS Security Token Service API Reference, "GetSessionToken".
 """
@@ -13,25 +13,25 @@ from .source import MFACode, Source
 
 class SessionTokenProvider(SignedProvider):
     """
-    Provide temporary credentials of the IAM user whose keys sign, and keep them fresh.
+    Provide temporary credentials of the IAM user who signs the request, and refresh them before they expire.
 
-    With an MFA device, the code is asked for at each fetch, never in the background, and again when STS asks to slow
-    down: no code is sent twice.
+    With an MFA device, *mfa_code* is called for each fetch, and again after a throttling error, so that no code is sent
+    twice. Such a fetch never runs in the background.
 
     Args:
         source: The long-term credentials of the user: `Credentials`, a provider, or a coroutine function without
-            arguments that returns `Credentials`; None for those of the client that it is used with.
-        duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 129,600; the service's default is 43,200, and
-            root users get at most 3,600.
-        serial_number: MFA device, 9 to 256 characters; needs *mfa_code*.
-        mfa_code: A coroutine function that is given the serial number and returns the code that the device shows, six
-            digits. It is asked again when STS asks to slow down, at most 3 times for each fetch.
-        minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
+            arguments that returns `Credentials`; None for the credentials of the client that uses the provider.
+        duration_seconds: Lifetime in seconds or as a `timedelta`, 900 to 129,600; the service's default is 43,200. Root
+            users get at most 3,600.
+        serial_number: Serial number or ARN of the MFA device, 9 to 256 characters; requires *mfa_code*.
+        mfa_code: A coroutine function that takes the serial number and returns the code that the device shows, 6
+            digits. It is called again after a throttling error, at most 3 times for each fetch.
+        minimum_session_token_size: Minimum size of the session token in bytes, 0 to 4,096; STS pads a shorter one.
 
     Raises:
-        ParamValidationError: Arguments are missing or of the wrong kind; all in one error. Lengths, ranges and patterns
-            are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
-        ConfigurationError: One of *serial_number* and *mfa_code* came without the other, or *source* is not a source.
+        ParamValidationError: Arguments are missing or have the wrong type. The error lists all of them. Lengths, ranges
+            and patterns are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
+        ConfigurationError: Only one of *serial_number* and *mfa_code* is passed, or *source* has an invalid form.
     """
 
     operation = GET_SESSION_TOKEN

@@ -1,4 +1,4 @@
-"""What a program can give where credentials are wanted."""
+"""The forms in which a program can pass credentials, and their conversion to a provider."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,22 +11,26 @@ from ..shapes import Credentials, Response
 from .static import StaticProvider
 
 Source = Credentials | CredentialsProvider | Callable[[], Awaitable[Credentials]]
-"""`Credentials`, an object with a coroutine ``provide_credentials(context)``, or a coroutine function."""
+"""
+`Credentials`, a provider, or a coroutine function without arguments that returns `Credentials`.
+
+A provider is an object with a coroutine method ``provide_credentials(context)``.
+"""
 
 MFACode = Callable[[str], Awaitable[str]]
-"""A coroutine function that is given the serial number of an MFA device, and returns the code that it shows."""
+"""A coroutine function that takes the serial number of an MFA device, and returns the code that the device shows."""
 
 
 def provider_of(source: Source, *, what: str = "credentials") -> CredentialsProvider:
     """
-    Return the provider of whatever a program gives where credentials are wanted.
+    Return a provider for any form of credentials that a program can pass.
 
     Args:
-        source: What was given.
-        what: Name of the argument; messages begin with it.
+        source: See `Source`.
+        what: Name of the argument. Messages begin with it.
 
     Raises:
-        ConfigurationError: It is nothing that could provide credentials.
+        ConfigurationError: *source* has none of these forms.
     """
     source = without_data(source)
     if isinstance(source, Credentials):
@@ -36,7 +40,8 @@ def provider_of(source: Source, *, what: str = "credentials") -> CredentialsProv
             provider: Any = source
             return provider  # type: ignore[no-any-return]
         if callable(source):
-            from .cache import CachingProvider  # here: credentials that are given need no cache
+            # Imported here, because credentials that are passed need no cache.
+            from .cache import CachingProvider
 
             check_arguments(source, what, number=0, called="without arguments")
             return CachingProvider(source)
@@ -49,5 +54,5 @@ def provider_of(source: Source, *, what: str = "credentials") -> CredentialsProv
 
 
 def name_of(source: CredentialsProvider) -> str:
-    """Return what messages call a source."""
+    """Return the name of a source in messages: its attribute ``name``, otherwise the name of its class."""
     return str(getattr(source, "name", type(source).__name__))

@@ -1,5 +1,5 @@
 """
-Credentials of a role, by IAM Identity Center: what ``aws sso login`` has begun.
+Credentials of a role from IAM Identity Center, after ``aws sso login``.
 
 Source: botocore, `credentials.SSOProvider` and `_tokens.SSOTokenProvider`; the API models of SSO and SSO OIDC.
 """
@@ -37,7 +37,7 @@ BEARER_HEADER = "x-amz-sso_bearer_token"
 PORTAL = services.PORTAL.called
 OIDC = services.OIDC.called
 
-# After these only a new login helps. Source: RFC 6749, section 5.2, and the API model of SSO OIDC.
+# Error codes after which only a new login helps. Source: RFC 6749, section 5.2, and the API model of SSO OIDC.
 FINAL_CODES = frozenset(
     """
     invalid_grant invalid_client expired_token unauthorized_client access_denied InvalidGrantException
@@ -50,29 +50,29 @@ class SSOProvider(RefreshingProvider):
     """
     Provide the credentials of a role that IAM Identity Center has assigned to the user who ran ``aws sso login``.
 
-    The token file of the AWS CLI is read in a thread, and shared with the CLI and every other SDK. With a session, its
-    token is refreshed when no more than 5 min are left, by one process at a time. If that fails, the token stays in use
-    while it is valid.
+    The provider reads the token file of the AWS CLI, which the CLI and every SDK share. With an sso-session, it
+    refreshes a token that has at most 5 minutes left, in one process at a time. If the refresh fails, the token stays
+    in use while it is valid.
 
     Args:
-        account_id: The account of the role, 12 digits.
-        role_name: The role, or permission set, as the access portal calls it.
+        account_id: Account of the role, 12 digits.
+        role_name: Name of the role (permission set) in the access portal.
         region: Region of the Identity Center.
-        session_name: The sso-session of the config file.
-        start_url: Start URL of the access portal; needed without *session_name*.
-        cache_directory: Where the token files are; None for ``~/.aws/sso/cache``.
-        trust_token_files: Whether a token file is used even if another user owns it or others may write to it. None
-            follows ``STS_ASYNC_TRUST_TOKEN_FILES``, whose default is false. In a directory of another user, no new
-            token is written: it is kept in memory.
-        environ: Where to look for that, ``HOME``, ``AWS_ENDPOINT_URL_SSO``, ``AWS_ENDPOINT_URL_SSO_OIDC``,
-            ``AWS_ENDPOINT_URL``, ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``, ``AWS_USE_FIPS_ENDPOINT`` and
-            ``AWS_USE_DUALSTACK_ENDPOINT``; the process environment when it is None.
+        session_name: Name of the sso-session in the config file; None for a login without a session.
+        start_url: Start URL of the access portal; required without *session_name*.
+        cache_directory: Directory of the token files; None for ``~/.aws/sso/cache``.
+        trust_token_files: Whether to use a token file that another user owns or may write to. None follows
+            ``STS_ASYNC_TRUST_TOKEN_FILES``, whose default is false. If another user owns the directory, a new token is
+            not written, but kept in memory.
+        environ: The variables ``STS_ASYNC_TRUST_TOKEN_FILES``, ``HOME``, ``AWS_ENDPOINT_URL_SSO``,
+            ``AWS_ENDPOINT_URL_SSO_OIDC``, ``AWS_ENDPOINT_URL``, ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS``,
+            ``AWS_USE_FIPS_ENDPOINT`` and ``AWS_USE_DUALSTACK_ENDPOINT``; None for the process environment.
         config: Options for the two services that are called: *use_fips_endpoint*, *use_dualstack_endpoint*,
-            *ignore_configured_endpoint_urls* and *allow_http*. They come before those of the client. Those
-            that are not given are taken from the client. Other options of *config* have no effect.
+            *ignore_configured_endpoint_urls* and *allow_http*. They take precedence over the options of the client.
+            Options that are not set come from the client. Other options of *config* have no effect.
 
     Raises:
-        ConfigurationError: An argument is invalid, or neither *session_name* nor *start_url* is given.
+        ConfigurationError: An argument is invalid, or neither *session_name* nor *start_url* is passed.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class SSOProvider(RefreshingProvider):
             if value is not None and not (value.strip() and value.isprintable()):
                 raise ConfigurationError(f"{name} must be printable text")
         if session_name is None and start_url is None:
-            raise ConfigurationError("give session_name, of an sso-session, or else start_url")
+            raise ConfigurationError("pass session_name, the name of an sso-session, or start_url")
         check_region(region)
         self.name = f"SSO session {session_name!r}" if session_name is not None else f"SSO at {start_url}"
         self._cache_directory = None if cache_directory is None else files.expand(str(cache_directory), environ)
@@ -123,11 +123,11 @@ class SSOProvider(RefreshingProvider):
         Return new credentials of the role.
 
         Raises:
-            LoginRequired: There is no token, or it has ended and cannot be refreshed.
-            CredentialsError: The portal refuses, or the token file cannot be used.
-            ConfigurationError: There is no home directory; or the settings for the host of the portal, such as a
-                configured URL, cannot be used or contradict each other.
-            TransportError: No answer came.
+            LoginRequired: There is no token, or it has expired and cannot be refreshed.
+            CredentialsError: The portal refused the request, or the token file cannot be used.
+            ConfigurationError: The home directory is not known; or the settings for the host of the portal, such as a
+                configured URL, are invalid or contradict each other.
+            TransportError: The portal did not respond.
         """
         portal = self._services.locate(services.PORTAL, region=self.region, context=context)
         token = await self._token(context)
@@ -170,13 +170,13 @@ class SSOProvider(RefreshingProvider):
         reason = f"{OIDC} answered {refusal}"
         if FINAL_CODES.isdisjoint(refusal.codes):
             raise CredentialsError(reason)
-        raise LoginRequired(f"{self.name} has ended: {reason}; run: {self._login_command()}")
+        raise LoginRequired(f"{self.name} has expired: {reason}; run: {self._login_command()}")
 
     def _refused(self, refusal: Refusal) -> CredentialsError:
         if refusal.status == 401:
-            return LoginRequired(f"{self.name} has ended: {PORTAL} answered {refusal}; run: {self._login_command()}")
+            return LoginRequired(f"{self.name} has expired: {PORTAL} answered {refusal}; run: {self._login_command()}")
         return CredentialsError(
-            f"{PORTAL} answered {refusal}, to account {self.account_id} and role {self.role_name!r}"
+            f"{PORTAL} answered {refusal}, for account {self.account_id} and role {self.role_name!r}"
         )
 
     def _login_command(self) -> str:

@@ -1,4 +1,4 @@
-"""Credentials that the program was given."""
+"""Credentials that the program passes itself."""
 
 from datetime import UTC, datetime
 
@@ -12,17 +12,17 @@ from ._account import check_account_id
 
 class StaticProvider(Unpicklable):
     """
-    Provide the same credentials until they end.
+    Provide the same credentials until they expire.
 
-    They have ended when they have by the clock of this host and by that of the service, as far as that is known. When
-    the two differ, requests are sent, and the service decides.
+    They count as expired if they have expired by the clock of this host and by the clock of the service, as far as it
+    is known. If only one clock says so, requests are sent, and the service decides.
 
     Args:
-        credentials: The credentials.
+        credentials: The credentials. Without an expiration, they never expire.
 
     Raises:
-        ConfigurationError: They are no `Credentials`, their expiration is no datetime with a time zone, or their
-            account is not 12 digits.
+        ConfigurationError: *credentials* is not a `Credentials`, its expiration has no time zone, or its account is not
+            12 digits.
     """
 
     name = "static"
@@ -34,24 +34,24 @@ class StaticProvider(Unpicklable):
         self._credentials: Credentials = credentials
         if not isinstance(credentials, Credentials):
             raise ConfigurationError(f"credentials must be Credentials, not {other_than('Credentials', credentials)}")
-        if not ends_at_some_time(credentials):
+        if not has_valid_expiration(credentials):
             raise ConfigurationError("the expiration of credentials must be a datetime with a time zone, or None")
         check_account_id(credentials.account_id)
 
     def _at_hand(self, context: ProviderContext) -> Credentials | None:
         credentials = self._credentials
-        return credentials if credentials.expiration is None or not has_ended(credentials, context) else None
+        return credentials if credentials.expiration is None or not is_expired(credentials, context) else None
 
     async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
-        Return the credentials. Nothing is sent.
+        Return the credentials. No request is sent.
 
         Raises:
-            CredentialsExpired: Their expiration is past, by both clocks.
+            CredentialsExpired: The credentials have expired by both clocks.
         """
-        if has_ended(self._credentials, context):
+        if is_expired(self._credentials, context):
             raise CredentialsExpired(
-                f"the static credentials expired {ended_when(self._credentials, context)}: "
+                f"the static credentials expired {describe_expiry(self._credentials, context)}: "
                 "pass new ones, or a provider that refreshes"
             )
         return self._credentials
@@ -60,32 +60,33 @@ class StaticProvider(Unpicklable):
         return f"StaticProvider({self._credentials!r})"
 
 
-def ends_at_some_time(credentials: Credentials) -> bool:
-    """Say whether the expiration, if there is one, is a point in time."""
+def has_valid_expiration(credentials: Credentials) -> bool:
+    """Return True if the expiration is None or a datetime with a time zone."""
     expiration: object = credentials.expiration
     return expiration is None or (isinstance(expiration, datetime) and expiration.tzinfo is not None)
 
 
-def has_ended(credentials: Credentials, context: ProviderContext) -> bool:
-    """Return True if *credentials* have ended by both `clocks`."""
+def is_expired(credentials: Credentials, context: ProviderContext) -> bool:
+    """Return True if *credentials* have expired by both `clocks`."""
     end = credentials.expiration
     return end is not None and end.timestamp() <= context.wall_clock() and end <= context.now()
 
 
 def clocks(context: ProviderContext) -> tuple[datetime, datetime]:
     """
-    Return the times by the service's clock, as far as it is known, and by this host's.
+    Return the time by the clock of the service, as far as it is known, and the time by the clock of this host.
 
-    Either may be wrong: the one when a proxy or a server sends a wrong ``Date``, the other when nobody sets it. So
-    credentials are refused only when they have ended by both. Else no request would be sent, and no answer could show
-    which of the two is wrong.
+    Each clock may be wrong: a proxy may send a wrong ``Date``, and the host may not be synchronized. So credentials are
+    refused only if they have expired by both. Otherwise no request would be sent, and no response could correct the
+    clock that is wrong.
     """
     return context.now(), datetime.fromtimestamp(context.wall_clock(), UTC)
 
 
-def ended_when(credentials: Credentials, context: ProviderContext) -> str:
-    """Return how long ago *credentials* expired by this host's clock, and the time of that clock, for messages."""
-    from ._schedule import lifetime_of  # here: keys that are given need no schedule
+def describe_expiry(credentials: Credentials, context: ProviderContext) -> str:
+    """Return the age of the expiration and the current time for messages, both by the clock of this host."""
+    # Imported here, because credentials that are passed need no schedule until they expire.
+    from ._schedule import lifetime_of
 
     _, now = clocks(context)
     seconds = -lifetime_of(credentials, now)

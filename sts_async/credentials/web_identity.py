@@ -1,5 +1,5 @@
 """
-Credentials of a role, for the token of an OIDC or OAuth 2.0 provider: AssumeRoleWithWebIdentity.
+Credentials of a role, in exchange for a token of an OIDC or OAuth 2.0 provider: AssumeRoleWithWebIdentity.
 
 Source: AWS SDKs and Tools Reference Guide, "Assume role credential provider", federation with web identity.
 """
@@ -26,51 +26,59 @@ from ..errors import (
 )
 from ..operations import ASSUME_ROLE_WITH_WEB_IDENTITY
 from ..protocols import ProviderContext
-from ._sts_providers import TO_COME, IssuedProvider, Nobody, ask, check_callable, new_session_name
+from ._sts_providers import (
+    TOKEN_PLACEHOLDER,
+    IssuedProvider,
+    NoSigner,
+    ask_for_secret,
+    check_callable,
+    new_session_name,
+)
 from .cache import RefreshingProvider
 
 TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - the name of the variable
 ROLE_ARN = "AWS_ROLE_ARN"
 ROLE_SESSION_NAME = "AWS_ROLE_SESSION_NAME"
 
-MAX_BYTES = 64 * 1024  # of a token file; the API takes 20,000 characters
-JWT_START = "eyJ"  # a JSON object in base64: {" begins it. Source: RFC 7515, 3.1
+MAX_BYTES = 64 * 1024  # size limit of a token file; the API accepts 20,000 characters
+JWT_START = "eyJ"  # the beginning of each JWT: {" in base64. Source: RFC 7515, section 3.1
 JWT_DOTS = 2
-READ_AGAIN = (0.05, 0.05, 0.05)  # s before each further look at a file that is missing or half written
+REREAD_PAUSES = (0.05, 0.05, 0.05)  # s before each further read of a file that is missing or incomplete
 
 
 class WebIdentityProvider(IssuedProvider):
     """
-    Provide temporary credentials of a role for tokens of an OIDC provider, such as that of a Kubernetes cluster.
+    Provide temporary credentials of a role for tokens of an OIDC provider, for example of a Kubernetes cluster.
 
-    No other credentials are needed: the call is not signed. A token file is read at each fetch, and again when STS
-    refuses the token, because such files are replaced from time to time.
+    No other credentials are needed, because the request is not signed. A token file is read for each fetch, and again
+    if STS refuses the token, because another program replaces such files from time to time.
 
     Args:
         role_arn: ARN of the role, such as ``arn:aws:iam::123456789012:role/path/name``, 20 to 2,048 characters; see
             *strict_arns*.
-        token_file: Path of the file with the token, where a leading ``~/`` is the home directory; it or *token*. A JSON
-            web token is used only when it is whole; any other text is passed on.
-        token: A coroutine function without arguments that returns the token, 4 to 20,000 characters; asked at each
-            fetch, also in the background.
-        role_session_name: Name for the sessions, 2 to 64 of ``A-Z a-z 0-9 _ + = , . @ -``; None for ``sts-async-`` and
-            16 random hexadecimal digits, the same for as long as the provider lives.
-        provider_id: Host name of an OAuth 2.0 provider, 4 to 2,048 characters; not for OIDC.
-        policy_arns: Managed policies that narrow the session, by their ARNs, at most 10.
-        policy: JSON text, or a mapping that is sent compactly, of 1 to 2,048 characters.
-        duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200; the service's default is 3,600.
-        minimum_session_token_size: Pad the session token to this many bytes, 0 to 4,096.
-        strict_arns: Whether *role_arn* must be of IAM's grammar. False for servers that are not of AWS and name
-            roles otherwise, such as Ceph RGW and Dell ECS.
+        token_file: Path of the file with the token. A leading ``~/`` is replaced by the home directory. A JSON web
+            token that is incomplete is read again; any other text is used unchanged. Pass either this or *token*.
+        token: A coroutine function without arguments that returns the token, 4 to 20,000 characters. It is called for
+            each fetch, also in the background.
+        role_session_name: Name of the sessions, 2 to 64 characters of ``A-Z a-z 0-9 _ + = , . @ -``; None for
+            ``sts-async-`` and 16 random hexadecimal digits, which are the same for all sessions of this provider.
+        provider_id: Host name of an OAuth 2.0 provider, 4 to 2,048 characters. Do not pass it for OIDC.
+        policy_arns: ARNs of managed policies that limit the session, at most 10.
+        policy: Session policy: JSON text, or a mapping that is sent as compact JSON; 1 to 2,048 characters.
+        duration_seconds: Lifetime in seconds or as a `timedelta`, 900 to 43,200; the service's default is 3,600.
+        minimum_session_token_size: Minimum size of the session token in bytes, 0 to 4,096; STS pads a shorter one.
+        strict_arns: Whether *role_arn* must follow the grammar of IAM. Set it to False for servers other than AWS that
+            name roles differently, such as Ceph RGW and Dell ECS.
 
     Raises:
-        ParamValidationError: Arguments are missing or of the wrong kind; all in one error. Lengths, ranges and patterns
-            are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
-        ConfigurationError: *role_arn* is not that of a role. Both or neither of *token_file* and *token* are given, or
-            they are not a path or a function. The home directory is needed and not known.
+        ParamValidationError: Arguments are missing or have the wrong type. The error lists all of them. Lengths, ranges
+            and patterns are checked by the first fetch, unless the client has ``Config(validate_parameters=False)``.
+        ConfigurationError: *role_arn* is not the ARN of a role. Both or neither of *token_file* and *token* are passed,
+            or they are not a path or a coroutine function. The path begins with ``~/``, and the home directory is not
+            known.
 
     Attributes:
-        remark: The end of errors about the token file: a remark about its path as it stands in a file.
+        remark: Text that is added to errors about the token file, if its path comes from a config file.
     """
 
     operation = ASSUME_ROLE_WITH_WEB_IDENTITY
@@ -91,13 +99,13 @@ class WebIdentityProvider(IssuedProvider):
     ) -> None:
         token = without_data(token)
         if (token_file is None) == (token is None):
-            raise ConfigurationError("a web identity needs one of token_file and token, and not both")
+            raise ConfigurationError("a web identity needs either token_file or token")
         if token is not None:
             check_callable(token, "token")
         request = shapes.AssumeRoleWithWebIdentityRequest(
             role_arn=role_arn,
             role_session_name=new_session_name() if role_session_name is None else role_session_name,
-            web_identity_token=TO_COME,
+            web_identity_token=TOKEN_PLACEHOLDER,
             provider_id=provider_id,
             policy_arns=policy_arns,
             policy=policy,
@@ -112,45 +120,49 @@ class WebIdentityProvider(IssuedProvider):
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> RefreshingProvider:
         """
-        Return a provider that does what ``AWS_WEB_IDENTITY_TOKEN_FILE``, ``AWS_ROLE_ARN`` and
-        ``AWS_ROLE_SESSION_NAME`` say at each fetch. A blank variable counts as unset; without the first there is
-        nothing to provide (`CredentialsNotFound`).
+        Return a provider for the web identity in environment variables.
+
+        The variables are ``AWS_WEB_IDENTITY_TOKEN_FILE``, ``AWS_ROLE_ARN`` and ``AWS_ROLE_SESSION_NAME``. They are read
+        for each fetch. A blank variable counts as unset. Without the first one, the provider is not configured: it
+        raises `CredentialsNotFound`.
 
         Args:
-            environ: Where to look; the process environment when it is None.
+            environ: The variables; None for the process environment.
         """
-        return _FromEnvironment(environ)
+        return _EnvironmentWebIdentity(environ)
 
     async def fetch(self, context: ProviderContext) -> shapes.Credentials:
         """
-        Return new credentials, for the present token.
+        Read the token, and return new credentials.
 
         Raises:
             CredentialsError: The token cannot be read.
+            ParamValidationError: The request breaks constraints of the API.
             STSError: The call failed.
         """
         self._check(context)
-        engine = context.signed_by(Nobody())
+        engine = context.signed_by(NoSigner())
         token = await self._read(context)
         try:
             return await self._issue(engine, web_identity_token=token)
         except (ExpiredTokenException, InvalidIdentityTokenException) as error:
             newer = token if self._file is None else await self._read(context)
             if newer == token:
-                # It is retryable if STS could not fetch the key that verifies the token.
+                # The failure is retryable if STS could not fetch the key of the identity provider. The token is valid.
                 if self._file is not None and not error.retryable:
                     error.add_note(
-                        f"{str(self._file)!a} still holds the token that was refused: whoever writes it must renew it"
+                        f"{str(self._file)!a} still holds the token that was refused: the program that writes it must "
+                        "renew the token"
                     )
                 raise
         return await self._issue(engine, web_identity_token=newer)
 
     async def _read(self, context: ProviderContext) -> Secret:
-        """Return the token of now."""
+        """Return the current token. An incomplete file is read up to 4 times, 50 ms apart."""
         if self._token is not None:
-            return await ask(self._token, name=f"token of {self!r}")
+            return await ask_for_secret(self._token, name=f"token of {self!r}")
         assert self._file is not None  # noqa: S101 - one of the two is there
-        pauses = iter(READ_AGAIN)
+        pauses = iter(REREAD_PAUSES)
         while True:
             try:
                 token, problem = await FILE_READS.run(self._file, _read_token, self._file)
@@ -165,8 +177,8 @@ class WebIdentityProvider(IssuedProvider):
             await context.sleep(pause)
 
 
-class _FromEnvironment(RefreshingProvider):
-    """What `WebIdentityProvider.from_environment` returns."""
+class _EnvironmentWebIdentity(RefreshingProvider):
+    """The provider that `WebIdentityProvider.from_environment` returns."""
 
     name = "web identity of the environment"
     depends_on_client = False
@@ -183,13 +195,13 @@ class _FromEnvironment(RefreshingProvider):
         if not token_file:
             raise CredentialsNotFound(f"{TOKEN_FILE} is not set")
         if not role_arn:
-            raise CredentialsError(f"{TOKEN_FILE} is set and {ROLE_ARN} is not: the role to assume is missing")
+            raise CredentialsError(f"{TOKEN_FILE} is set and {ROLE_ARN} is not: set {ROLE_ARN} to the role to assume")
         try:
             provider = WebIdentityProvider(
                 role_arn=role_arn,
                 token_file=files.expand(token_file, self._environ),
                 role_session_name=session_name or self._session_name,
-                strict_arns=False,  # this error names the variable
+                strict_arns=False,  # checked below: that error names the variable
             )
             provider._check(context)
         except ParamValidationError as error:
@@ -202,15 +214,15 @@ class _FromEnvironment(RefreshingProvider):
         return "WebIdentityProvider.from_environment()"
 
 
-def _path(given: object) -> Path:
-    path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+def _path(value: object) -> Path:
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(path, str) or not path or "\0" in path:
-        raise ConfigurationError("token_file must be the path of a file: text that is not empty, or an os.PathLike")
+        raise ConfigurationError("token_file must be the path of a file: a non-empty str, or an os.PathLike")
     return files.expand(path, os.environ)
 
 
-def _is_half(token: str) -> bool:
-    """Say whether this is the beginning of a JSON web token. Tokens of other kinds do not tell how long they are."""
+def _is_incomplete(token: str) -> bool:
+    """Return True if *token* is only the beginning of a JSON web token. Other tokens do not show where they end."""
     return JWT_START.startswith(token) or (
         token.startswith(JWT_START) and (token.count(".") < JWT_DOTS or token.endswith("."))
     )
@@ -218,14 +230,15 @@ def _is_half(token: str) -> bool:
 
 def _read_token(path: Path) -> tuple[Secret | None, str]:
     """
-    Return the token in a file, or None and what is wrong, which may pass: a file is missing, empty or half a token
-    while it is being replaced.
+    Return the token in a file and an empty text, or None and a problem that may be temporary.
+
+    While another program replaces the file, it may be missing, empty or incomplete.
 
     Raises:
-        CredentialsError: The file cannot be read.
+        CredentialsError: The file exists, and cannot be read.
     """
     try:
-        data, _ = files.read(path, most=MAX_BYTES)
+        data, _ = files.read(path, max_bytes=MAX_BYTES)
     except FileNotFoundError:
         return None, "does not exist"
     except OSError as error:
@@ -234,7 +247,7 @@ def _read_token(path: Path) -> tuple[Secret | None, str]:
         token = Secret(data.decode("utf-8-sig", "replace").strip())
         if not token:
             return None, "is empty"
-        if _is_half(token):
-            return None, "does not hold a whole JSON web token"
+        if _is_incomplete(token):
+            return None, "holds an incomplete JSON web token"
         return token, ""
     raise CredentialsError(f"no web identity token: {str(path)!a}: {reason}")

@@ -386,7 +386,7 @@ def test_a_list_goes_on_when_its_option_comes_again(capsys: pytest.CaptureFixtur
         (
             ["get-caller-identity", "--region", "eu-west-1"],
             1,
-            "sts-async: no credentials found (`sts-async doctor` says more); environment",
+            "sts-async: no credentials found (`sts-async doctor` explains why); environment",
         ),
         (["get-caller-identity", "--region", "evil.com#"], 1, "sts-async: "),
         (

@@ -620,7 +620,7 @@ async def test_a_client_with_an_endpoint_starts_again_when_a_file_that_could_not
         for seconds in (9, 2, 0):
             clock.advance(seconds)
             engines.append(await sts._life.ready())
-            await until(lambda: not sts._life._starting._under_way)
+            await until(lambda: not sts._life._starting._running)
         assert engines[0] is engines[1] is engines[2]
         assert (engines[3] is engines[0]) == same
         assert sts._life.engine is engines[3]
@@ -643,7 +643,7 @@ async def test_a_client_is_told_what_is_wrong_with_a_file_that_can_be_read_again
         failing(0)
         clock.advance(11)
         await sts._life.ready()
-        await until(lambda: not sts._life._starting._under_way)
+        await until(lambda: not sts._life._starting._running)
         with pytest.raises(ConfigurationError, match="max_attempts"):
             await sts._life.ready()
 

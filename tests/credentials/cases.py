@@ -1,8 +1,8 @@
 """
-What environments and files give: a table, in the words of which `test_botocore` builds a machine and asks both.
+A table of machines, by environment and files, and the credentials that the default chain finds on each.
 
-In texts, ``<home>`` is the home directory, ``<imds>`` the URL of that server, and ``<past>``, ``<soon>`` and
-``<future>`` are times.
+`test_botocore` builds each machine, and asks the library and botocore. In texts, ``<home>`` is the home directory,
+``<imds>`` the URL of the metadata service, and ``<past>``, ``<soon>`` and ``<future>`` are times.
 """
 
 import base64
@@ -19,22 +19,22 @@ from sts_async.testing.faults import Fault
 ROLE = "arn:aws:iam::123456789012:role/demo"
 OTHER_ROLE = "arn:aws:iam::123456789012:role/other"
 GUARDED_ROLE = "arn:aws:iam::123456789012:role/guarded"
-"""Asks for the external id ``ext-1``."""
+"""A role that requires the external id ``ext-1``."""
 MFA_ROLE = "arn:aws:iam::123456789012:role/attended"
-"""Asks for MFA."""
+"""A role that requires MFA."""
 ROLES_OF_FILES = (ROLE, OTHER_ROLE, GUARDED_ROLE, MFA_ROLE)
-"""What is in files is hidden in them, but names of roles may be shown."""
+"""Values in files count as secrets in the tests, but messages may show the names of these roles."""
 MFA_DEVICE = "arn:aws:iam::123456789012:mfa/base"
 START_URL = "https://demo.awsapps.com/start"
 LOGIN_SESSION = "arn:aws:iam::1:user/me"
 USERS = ("AKIABASE", "AKIAENV", "AKIAFILE")
-"""Keys that the server knows, of users of the same name in lower case: ``base``, ``env``, ``file``."""
+"""Keys that the server knows. Their users are named ``base``, ``env`` and ``file``."""
 SECRET = "SENTINEL-secret"
 
 
 @attrs.frozen
 class Keys:
-    """Keys as they are written somewhere."""
+    """Keys that are written in a file or a variable."""
 
     id: str
     token: str | None = None
@@ -44,8 +44,9 @@ class Keys:
 @attrs.frozen(init=False)
 class Session:
     """
-    A session of a role, and who signed the calls that led to it, in order: none when it was handed out by a server
-    that is not STS.
+    A session of a role, and the signers of the calls that led to it, in order.
+
+    There are no signers if a server other than STS provided the session.
     """
 
     name: str
@@ -64,32 +65,32 @@ class Fails:
 
 @attrs.frozen
 class Nothing:
-    """The search goes to its end, and nothing is configured."""
+    """No source is configured."""
 
 
 Outcome = Keys | Session | Fails | Nothing
 NOTHING = Nothing()
 FAILS = Fails("")
-"""An error of botocore, whatever its class."""
+"""An error of botocore of any class."""
 
 
 @attrs.frozen
 class Case:
     """
-    A machine, and what the default chain makes of it.
+    A machine, and the result of the default chain on it.
 
     Attributes:
-        name: What it shows.
-        gives: What we get; botocore gets the same, or some error where we get one.
-        botocore: What botocore gets where we differ on purpose.
-        we_differ: Why we do.
-        config: The config file.
-        credentials: The credentials file.
-        environ: Variables, beside those that point at the servers; None takes one of these away.
+        name: The claim of the case.
+        gives: Our result. Botocore has the same result, or any error if ours is an error.
+        botocore: The result of botocore, if we differ on purpose.
+        we_differ: The reason for the difference.
+        config: Contents of the config file.
+        credentials: Contents of the credentials file.
+        environ: Variables, in addition to those that point to the servers; None removes one of these.
         files: Other files below the home directory.
-        servers: Options of the servers to start, by name; each hands out a session of that name.
-        faults: What goes wrong at a server.
-        profile: The profile that is given in code.
+        servers: Options of the servers to start, by name. Each provides a session of this name.
+        faults: Faults of the servers, by name.
+        profile: The profile that is passed in code.
     """
 
     name: str
@@ -118,7 +119,7 @@ def role(source: str, arn: str = ROLE, more: str = "") -> str:
 
 
 def profiles(**sections: str) -> str:
-    """Return a config file."""
+    """Return the text of a config file with these profiles."""
     return "".join(f"[{'' if name == 'default' else 'profile '}{name}]\n{lines}\n" for name, lines in sections.items())
 
 
@@ -154,7 +155,7 @@ NO_TOKEN = {"imds": Answer(403, path="/latest/api/token", times=9)}
 
 @attrs.frozen(kw_only=True)
 class Source:
-    """One way to have credentials; the keys of the config file come as they stand in the default profile."""
+    """One way to configure credentials. The keys of the config file are lines of the default profile."""
 
     gives: Outcome
     config: Mapping[str, str] = attrs.field(factory=dict)
@@ -196,7 +197,7 @@ BOTOCORE_ORDER = (
     "container",
     "instance",
 )
-"""Ours is that of `SOURCES`."""
+"""Our order is that of `SOURCES`."""
 PROFILE_FIRST = "a profile is one source: what it asks for comes before a web identity in the environment"
 KEYS_TOGETHER = "keys of the profile are the same thing in either file: they come before login and process"
 

@@ -1,4 +1,4 @@
-"""What tests of sources share: what a client lends, with clocks that a test moves; and a watch."""
+"""Fixtures of the tests of sources: a context with clocks that the test sets, and the watchdog."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -15,7 +15,7 @@ from sts_async._protocol.endpoints import Endpoint
 from sts_async.credentials import DefaultChain, StaticProvider
 from sts_async.retries import NoRetries
 
-__all__ = ["_the_loop_is_watched", "pytest_runtest_protocol"]  # the watch, over every test here
+__all__ = ["_the_loop_is_watched", "pytest_runtest_protocol"]  # the watchdog checks every test of this folder
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def clocks() -> Clocks:
 
 @pytest.fixture
 async def lend(clocks: Clocks) -> AsyncIterator[Callable[..., ClientContext]]:
-    """Return a function that makes what a client lends, of an STS at a URL, on the clocks of the test."""
+    """Return a function that creates the context of a client, for an STS at a URL, with the clocks of the test."""
     made: list[tuple[Engine, AiohttpTransport]] = []
 
     def make(url: str = "http://127.0.0.1:9/", *, region: str | None = "us-east-1", **options: Any) -> ClientContext:

@@ -1,4 +1,4 @@
-"""C22: the account of credentials, which each source knows in its own way; `test_botocore` asks botocore as well."""
+"""C22: the account of credentials, which each source finds in its own way. `test_botocore` compares with botocore."""
 
 import copy
 import json
@@ -51,7 +51,7 @@ PROFILE = "[default]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = S
 
 
 def writes(**members: Any) -> str:
-    """Return a command that writes credentials."""
+    """Return a command that writes credentials to its standard output."""
     document = {"Version": 1, "AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": "SENTINEL-secret", **members}
     return f"{sys.executable} -c 'print({json.dumps(json.dumps(document))})'"
 
@@ -65,7 +65,7 @@ def profile_of(home: Path, text: str) -> ProfileProvider:
 # Sources
 
 
-async def test_the_environment_says_it(context: Engine) -> None:
+async def test_the_environment_has_the_account(context: Engine) -> None:
     environ = {**VARIABLES, "AWS_ACCOUNT_ID": f" {ACCOUNT} "}
     provider = EnvironmentProvider(environ)
 
@@ -76,7 +76,7 @@ async def test_the_environment_says_it(context: Engine) -> None:
     assert (await provider.provide_credentials(context)).account_id is None
 
 
-async def test_a_profile_with_keys_says_it(context: Engine, tmp_path: Path) -> None:
+async def test_a_profile_with_keys_has_the_account(context: Engine, tmp_path: Path) -> None:
     provider = profile_of(tmp_path, f"{PROFILE}aws_account_id = {ACCOUNT}\n")
 
     assert (await provider.provide_credentials(context)).account_id == ACCOUNT
@@ -86,7 +86,7 @@ async def test_a_profile_with_keys_says_it(context: Engine, tmp_path: Path) -> N
 
 
 def test_a_plan_differs_by_the_account() -> None:
-    """So that the files are seen to have changed, although the keys are the same."""
+    """Otherwise a change of the account alone would not be noticed."""
     assert KeysPlan(credentials=KEYS) == KeysPlan(credentials=IN_ACCOUNT)
     assert KeysPlan(credentials=KEYS) != KeysPlan(credentials=IN_ACCOUNT, account_id=ACCOUNT)
 
@@ -95,7 +95,7 @@ def test_a_plan_differs_by_the_account() -> None:
     ("written", "configured", "found"),
     [(ACCOUNT, None, ACCOUNT), (ACCOUNT, "111122223333", ACCOUNT), (None, ACCOUNT, ACCOUNT), (None, None, None)],
 )
-async def test_a_process_says_it_and_else_its_profile(
+async def test_a_process_has_the_account_or_otherwise_its_profile(
     context: Engine, tmp_path: Path, written: str | None, configured: str | None, found: str | None
 ) -> None:
     command = writes(**({} if written is None else {"AccountId": written}))
@@ -105,7 +105,7 @@ async def test_a_process_says_it_and_else_its_profile(
     assert (await provider.provide_credentials(context)).account_id == found
 
 
-async def test_the_container_endpoint_says_it(context: Engine) -> None:
+async def test_the_container_endpoint_has_the_account(context: Engine) -> None:
     async with LocalContainer(account_id=ACCOUNT) as server:
         found = await ContainerProvider(environ=server.environ).fetch(context)
 
@@ -113,14 +113,16 @@ async def test_the_container_endpoint_says_it(context: Engine) -> None:
 
 
 @pytest.mark.parametrize(("extended", "found"), [(True, ACCOUNT), (False, None)])
-async def test_the_metadata_service_says_it_at_its_extended_path(
+async def test_the_extended_path_of_the_metadata_service_has_the_account(
     context: Engine, extended: bool, found: str | None
 ) -> None:
     async with LocalIMDS(account_id=ACCOUNT, extended=extended) as server:
         assert (await IMDSProvider(endpoint=server.url).fetch(context)).account_id == found
 
 
-async def test_identity_center_is_asked_for_it(context: Engine, tmp_path: Path, clocks: Any) -> None:
+async def test_identity_center_credentials_have_the_requested_account(
+    context: Engine, tmp_path: Path, clocks: Any
+) -> None:
     async with LocalSSO(clock=lambda: clocks.wall) as server:
         server.login(tmp_path / ".aws/sso/cache", session="corp")
         provider = SSOProvider(
@@ -134,7 +136,7 @@ async def test_identity_center_is_asked_for_it(context: Engine, tmp_path: Path, 
         assert (await provider.fetch(context)).account_id == "123456789012"
 
 
-async def test_a_login_has_it_in_its_token_file(context: Engine, tmp_path: Path, clocks: Any) -> None:
+async def test_the_token_file_of_a_login_has_the_account(context: Engine, tmp_path: Path, clocks: Any) -> None:
     async with LocalSignIn(clock=lambda: clocks.wall) as server:
         server.login(tmp_path, login_session="arn:aws:iam::123456789012:user/me")
         provider = LoginProvider(
@@ -144,8 +146,8 @@ async def test_a_login_has_it_in_its_token_file(context: Engine, tmp_path: Path,
         assert (await provider.fetch(context)).account_id == "123456789012"
 
 
-async def test_sts_says_it_in_the_arn_of_the_session() -> None:
-    """And a session of a user is in the account of the keys that signed for it, as far as that is known."""
+async def test_sts_has_the_account_in_the_arn_of_the_session() -> None:
+    """A session of a user is in the account of the keys that signed the request, if it is known."""
     async with LocalSTS() as server:
         user = attrs.evolve(server.credentials, account_id="123456789012")
         async with server.client() as sts:
@@ -176,7 +178,7 @@ async def test_sts_says_it_in_the_arn_of_the_session() -> None:
     ],
 )
 def test_the_account_of_an_arn_is_twelve_digits_or_none(arn: str | None, account_id: str | None) -> None:
-    """Servers other than AWS name their roles otherwise; that is no reason to refuse what they issue."""
+    """Servers other than AWS name roles differently. Their credentials are still accepted."""
     assert account_of(arn) == account_id
 
 
@@ -184,8 +186,8 @@ def test_the_account_of_an_arn_is_twelve_digits_or_none(arn: str | None, account
 
 
 @pytest.mark.parametrize("text", NO_ACCOUNTS, ids=ascii)
-async def test_a_document_with_another_account_still_gives_its_keys(context: Engine, text: str) -> None:
-    """It is a label; botocore takes any text. A wrong label stops no call, and is not passed on."""
+async def test_an_invalid_account_in_a_document_is_ignored(context: Engine, text: str) -> None:
+    """The account is a label, and botocore accepts any text. A wrong label stops no call, and is not passed on."""
     found = [
         await EnvironmentProvider({**VARIABLES, "AWS_ACCOUNT_ID": text.replace("\n", "")[:11]}).provide_credentials(
             context
@@ -201,8 +203,8 @@ async def test_a_document_with_another_account_still_gives_its_keys(context: Eng
 
 
 @pytest.mark.parametrize("text", NO_ACCOUNTS, ids=ascii)
-def test_an_account_that_a_program_gives_must_be_one(text: str) -> None:
-    """In code it is a mistake, and said at once."""
+def test_an_invalid_account_in_code_is_refused(text: str) -> None:
+    """In code it is a mistake, and the error comes at once."""
     with pytest.raises(ConfigurationError, match=r"^account_id must be 12 digits$"):
         StaticProvider(attrs.evolve(KEYS, account_id=text))
     with pytest.raises(ConfigurationError, match=r"^account_id must be 12 digits$"):
@@ -212,14 +214,14 @@ def test_an_account_that_a_program_gives_must_be_one(text: str) -> None:
 # The value
 
 
-def test_credentials_are_the_same_whoever_knows_their_account() -> None:
-    """The keys decide: one source knows the account, another that gives the same keys does not."""
+def test_credentials_with_and_without_account_are_equal() -> None:
+    """Only the keys count: one source may know the account while another one does not."""
     assert IN_ACCOUNT == KEYS
     assert hash(IN_ACCOUNT) == hash(KEYS)
 
 
-def test_it_is_kept_by_copies_and_shown() -> None:
-    """It is no secret; two reprs that differ say why."""
+def test_copies_and_repr_include_the_account() -> None:
+    """The account is not secret, and explains why two reprs differ."""
     for same in (
         copy.deepcopy(IN_ACCOUNT),
         pickle.loads(pickle.dumps(IN_ACCOUNT)),
@@ -233,8 +235,8 @@ def test_it_is_kept_by_copies_and_shown() -> None:
     assert "account_id" not in {member.name for member in Credentials.__members__}
 
 
-def test_it_is_neither_read_from_nor_written_to_documents_of_sts() -> None:
-    """It is ours: a server that sends such a member does not choose it, and the command line prints what STS sent."""
+def test_the_account_is_not_a_member_of_sts_documents() -> None:
+    """A server must not set it, and the command line prints exactly the members that STS sent."""
     tree = {
         "AccessKeyId": "A",
         "SecretAccessKey": "B",
@@ -251,7 +253,7 @@ def test_it_is_neither_read_from_nor_written_to_documents_of_sts() -> None:
     }
 
 
-def test_it_changes_no_signature(clocks: Any) -> None:
+def test_the_account_does_not_change_signatures(clocks: Any) -> None:
     at = shapes.datetime.fromisoformat("2026-01-01T00:00:00+00:00")
     signed = [
         sign(keys, method="GET", url="https://h/", headers={}, service="sts", region="r", at=at)
@@ -264,7 +266,7 @@ def test_it_changes_no_signature(clocks: Any) -> None:
 # Who is told
 
 
-async def test_observers_and_logs_are_told_it_and_caches_keep_it(caplog: pytest.LogCaptureFixture, lend: Lend) -> None:
+async def test_events_logs_and_caches_include_the_account(caplog: pytest.LogCaptureFixture, lend: Lend) -> None:
     events: list[Event] = []
 
     async def vault() -> Credentials:
@@ -280,8 +282,8 @@ async def test_observers_and_logs_are_told_it_and_caches_keep_it(caplog: pytest.
     assert f"credentials AKIAEXAMPLE of account {ACCOUNT}" in caplog.text
 
 
-async def test_the_findings_of_a_chain_say_it(context: Engine) -> None:
-    """And so does `sts-async doctor`, which prints them."""
+async def test_the_findings_of_a_chain_include_the_account(context: Engine) -> None:
+    """`sts-async doctor` prints them."""
     (finding,) = await ProviderChain(StaticProvider(IN_ACCOUNT)).findings(context)
 
-    assert finding.detail == f"AKIAEXAMPLE, account {ACCOUNT}, does not end"
+    assert finding.detail == f"AKIAEXAMPLE, account {ACCOUNT}, does not expire"

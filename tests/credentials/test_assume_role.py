@@ -1,4 +1,4 @@
-"""Roles, assumed at a server that checks trust, external ids and MFA; and every member on the wire."""
+"""Roles at a server that checks trust, external ids and MFA; and the encoding of every member."""
 
 import asyncio
 import random
@@ -47,12 +47,12 @@ def calls(server: LocalSTS) -> int:
 
 
 async def whoami(context: Engine, provider: AssumeRoleProvider) -> str:
-    """Return the ARN of who signs with what *provider* has."""
+    """Return the ARN of the identity that *provider* provides."""
     return (await context.signed_by(provider).invoke(GET_CALLER_IDENTITY, GetCallerIdentityRequest())).arn
 
 
 class Codes:
-    """Asked for the codes of an MFA device: gives them in turn, the last for ever."""
+    """A function that returns the codes of an MFA device in turn and repeats the last one."""
 
     def __init__(self, *codes: str) -> None:
         self.codes = codes
@@ -66,7 +66,7 @@ class Codes:
 # -- a role -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_role_is_assumed_once_and_kept(server: LocalSTS, context: Engine) -> None:
+async def test_a_role_is_assumed_once_and_cached(server: LocalSTS, context: Engine) -> None:
     provider = AssumeRoleProvider(role_arn=ROLE, source=server.credentials, role_session_name="me")
 
     arns = [await whoami(context, provider) for _ in range(3)]
@@ -75,7 +75,7 @@ async def test_a_role_is_assumed_once_and_kept(server: LocalSTS, context: Engine
     assert calls(server) == 1
 
 
-async def test_a_client_takes_it_as_its_credentials() -> None:
+async def test_a_client_accepts_a_role_as_its_credentials() -> None:
     async with LocalSTS() as server:
         provider = AssumeRoleProvider(role_arn=ROLE, source=server.credentials, role_session_name="me")
         async with server.client(credentials=provider) as sts:
@@ -84,8 +84,8 @@ async def test_a_client_takes_it_as_its_credentials() -> None:
     assert identity.arn == "arn:aws:sts::123456789012:assumed-role/demo/me"
 
 
-async def test_a_session_name_is_made_for_each_provider(server: LocalSTS, context: Engine) -> None:
-    """CloudTrail tells them apart; one provider keeps its name over refreshes."""
+async def test_each_provider_has_its_own_session_name(server: LocalSTS, context: Engine) -> None:
+    """The names differ in CloudTrail. A provider keeps its name over refreshes."""
     one, other = (AssumeRoleProvider(role_arn=ROLE, source=server.credentials) for _ in range(2))
 
     arns = [await whoami(context, provider) for provider in (one, other)]
@@ -97,7 +97,7 @@ async def test_a_session_name_is_made_for_each_provider(server: LocalSTS, contex
 
 
 async def test_roles_are_chained(server: LocalSTS, context: Engine) -> None:
-    """Each role trusts only the one before it."""
+    """Each role trusts only the role before it."""
     arns = [f"arn:aws:iam::{account:012d}:role/step" for account in (1, 2, 3)]
     server.declare(Role(arns[0]), Role(arns[1], trusts=arns[0]), Role(arns[2], trusts=arns[1]))
     provider: Any = server.credentials
@@ -118,10 +118,10 @@ async def test_without_a_source_the_default_chain_signs(
     assert ":assumed-role/demo/me" in await whoami(context, AssumeRoleProvider(role_arn=ROLE, role_session_name="me"))
 
 
-async def test_a_default_chain_that_has_nothing_is_a_failure_of_the_role(
+async def test_a_default_chain_without_credentials_is_a_failure_of_the_role(
     context: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And says what the chain looked at."""
+    """The error says what the chain looked for."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
     with pytest.raises(errors.CredentialsError, match=r"has no credentials: .*AWS_ACCESS_KEY_ID") as caught:
@@ -130,8 +130,8 @@ async def test_a_default_chain_that_has_nothing_is_a_failure_of_the_role(
     assert type(caught.value) is errors.CredentialsError
 
 
-async def test_they_are_refreshed_before_they_end(server: LocalSTS, context: Engine, clocks: Any) -> None:
-    """An hour's session: in its last 15 minutes in the background, in its last one before the call."""
+async def test_credentials_are_refreshed_before_they_expire(server: LocalSTS, context: Engine, clocks: Any) -> None:
+    """It is refreshed in the background in its last 15 minutes, and before a call in its last minute."""
     provider = AssumeRoleProvider(role_arn=ROLE, source=server.credentials)
     first = await provider.provide_credentials(context)
     clocks.advance(3600 - 30)
@@ -145,7 +145,7 @@ async def test_they_are_refreshed_before_they_end(server: LocalSTS, context: Eng
 # -- many callers, and failures -----------------------------------------------------------------------------------
 
 
-async def test_ten_thousand_callers_cost_one_call(server: LocalSTS, context: Engine) -> None:
+async def test_ten_thousand_callers_cause_one_call(server: LocalSTS, context: Engine) -> None:
     """F45."""
     provider = AssumeRoleProvider(role_arn=ROLE, source=server.credentials)
 
@@ -160,10 +160,10 @@ async def test_ten_thousand_callers_cost_one_call(server: LocalSTS, context: Eng
     [(Refuse("AccessDenied", status=403), errors.ServiceError), (Throttle(), errors.ThrottlingError)],
     ids=["final", "passing"],
 )
-async def test_ten_thousand_callers_get_one_failure_each_of_its_own(
+async def test_each_of_ten_thousand_callers_gets_its_own_copy_of_the_error(
     fault: Any, expected: type[errors.ServiceError], server: LocalSTS, context: Engine
 ) -> None:
-    """F45, F18: the same error for all, and for nobody the traceback of another."""
+    """F45, F18: the errors are equal, and no caller gets the traceback of another."""
     server.faults.add(fault)
     provider = AssumeRoleProvider(role_arn=ROLE, source=server.credentials)
 
@@ -176,10 +176,10 @@ async def test_ten_thousand_callers_get_one_failure_each_of_its_own(
     assert len(set(map(id, failed))) == 10_000
 
 
-async def test_a_refusal_is_remembered_for_seconds_and_then_tried_again(
+async def test_a_refusal_is_cached_for_seconds_and_then_tried_again(
     server: LocalSTS, context: Engine, clocks: Any
 ) -> None:
-    """F18: nobody hammers, and a policy that is mended counts."""
+    """F18: there is no storm of calls, and a corrected policy takes effect."""
     server.faults.add(Refuse("AccessDenied", status=403))
     provider = AssumeRoleProvider(role_arn=ROLE, source=server.credentials)
 
@@ -193,10 +193,10 @@ async def test_a_refusal_is_remembered_for_seconds_and_then_tried_again(
     assert calls(server) == 2
 
 
-async def test_credentials_that_have_ended_already_are_refused_and_the_old_ones_kept(
+async def test_credentials_that_arrive_expired_do_not_replace_the_cached_ones(
     server: LocalSTS, context: Engine, clocks: Any
 ) -> None:
-    """F49: a server whose clock is behind gives what is over."""
+    """F49: a server with a slow clock issues expired credentials."""
     provider = AssumeRoleProvider(role_arn=ROLE, source=server.credentials)
     server.faults.add(Skew(-7200))
     with pytest.raises(errors.STSError):
@@ -219,7 +219,7 @@ async def test_a_source_whose_session_has_ended_is_refreshed_within_the_call(ser
 
 
 async def test_every_provider_gets_its_own_role(server: LocalSTS, context: Engine) -> None:
-    """T42: in whatever order they are asked."""
+    """T42: this holds in any order of calls."""
     providers = {
         f"arn:aws:sts::{number:012d}:assumed-role/r{number}/s{number}": AssumeRoleProvider(
             role_arn=f"arn:aws:iam::{number:012d}:role/r{number}",
@@ -255,7 +255,7 @@ def with_mfa(server: LocalSTS, codes: Any, **options: Any) -> AssumeRoleProvider
     )
 
 
-async def test_the_code_is_asked_for_with_the_serial_number(server: LocalSTS, context: Engine) -> None:
+async def test_mfa_code_is_called_with_the_serial_number(server: LocalSTS, context: Engine) -> None:
     codes = Codes("123456")
 
     assert ":assumed-role/demo/me" in await whoami(context, with_mfa(server, codes))
@@ -263,7 +263,7 @@ async def test_the_code_is_asked_for_with_the_serial_number(server: LocalSTS, co
 
 
 async def test_a_throttled_call_is_repeated_with_a_new_code(server: LocalSTS, lend: Lend, clocks: Any) -> None:
-    """T46: also where the client's own policy would have sent the same one again at once."""
+    """T46: the client's own retry policy would have sent the same code again."""
     server.declare(Role(ROLE))
     sent: list[bytes] = []
     context = lend(f"{server.url}/", retries=StandardRetries(max_attempts=5))
@@ -278,7 +278,7 @@ async def test_a_throttled_call_is_repeated_with_a_new_code(server: LocalSTS, le
 
 
 class Watched:
-    """A transport that keeps the bodies that another one sends."""
+    """A transport that records the bodies that another one sends."""
 
     def __init__(self, inner: Any, sent: list[bytes]) -> None:
         self._inner = inner
@@ -302,14 +302,14 @@ async def test_a_person_is_asked_three_times_at_most(server: LocalSTS, context: 
 
 
 async def test_no_code_is_sent_twice(server: LocalSTS, context: Engine) -> None:
-    """T46: a device shows the same code for 30 s; the error says why there was no second attempt."""
+    """T46: a device shows the same code for 30 s. The error says why there was no second attempt."""
     server.faults.add(Throttle(times=9))
 
     with pytest.raises(errors.ThrottlingError) as caught:
         await with_mfa(server, Codes("123456")).provide_credentials(context)
 
     assert calls(server) == 1
-    assert "mfa_code returned a code again" in caught.value.__notes__[0]
+    assert "mfa_code returned a code that had already been sent" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ async def test_no_code_is_sent_twice(server: LocalSTS, context: Engine) -> None:
     ids=lambda refuse: refuse.code,
 )
 async def test_any_other_failure_with_a_code_is_final(failure: Refuse, server: LocalSTS, lend: Lend) -> None:
-    """T46: the code may have been used."""
+    """T46: the code may have been used up."""
     codes = Codes("123456")
     server.faults.add(failure)
 
@@ -328,8 +328,8 @@ async def test_any_other_failure_with_a_code_is_final(failure: Refuse, server: L
     assert len(codes.asked) == calls(server) == 1
 
 
-async def test_nobody_is_asked_for_a_code_in_vain(server: LocalSTS, context: Engine) -> None:
-    """The source comes first."""
+async def test_no_code_is_asked_for_if_the_source_fails(server: LocalSTS, context: Engine) -> None:
+    """The source is asked first."""
     codes = Codes("123456")
 
     async def nothing() -> Credentials:
@@ -342,7 +342,7 @@ async def test_nobody_is_asked_for_a_code_in_vain(server: LocalSTS, context: Eng
 
 
 async def test_a_code_is_never_asked_for_in_the_background(server: LocalSTS, context: Engine, clocks: Any) -> None:
-    """T46: only when credentials are needed and about to end."""
+    """T46: a person is asked only when a call needs credentials that are about to expire."""
     codes = Codes("123456")
     provider = with_mfa(server, codes)
     first = await provider.provide_credentials(context)
@@ -358,7 +358,7 @@ async def test_a_code_is_never_asked_for_in_the_background(server: LocalSTS, con
 
 
 async def test_many_callers_ask_a_person_once(server: LocalSTS, context: Engine) -> None:
-    """F45: also when the answer is wrong."""
+    """F45: this also holds if the code is wrong."""
     codes = Codes("000000", "123456")
     provider = with_mfa(server, codes)
 
@@ -368,7 +368,7 @@ async def test_many_callers_ask_a_person_once(server: LocalSTS, context: Engine)
     assert {type(error) for error in failed} == {errors.ServiceError}
 
 
-async def test_a_code_that_cannot_be_one_is_not_sent(server: LocalSTS, context: Engine) -> None:
+async def test_an_invalid_code_is_not_sent(server: LocalSTS, context: Engine) -> None:
     with pytest.raises(errors.ParamValidationError, match="token_code must have a length of 6"):
         await with_mfa(server, Codes("12345")).provide_credentials(context)
 
@@ -376,15 +376,15 @@ async def test_a_code_that_cannot_be_one_is_not_sent(server: LocalSTS, context: 
 
 
 @pytest.mark.parametrize("options", [{"serial_number": "GAHT12345678"}, {"mfa_code": Codes("123456")}], ids=shown_as)
-def test_a_device_and_its_code_belong_together(options: dict[str, Any]) -> None:
-    with pytest.raises(errors.ConfigurationError, match="serial_number and mfa_code belong together"):
+def test_a_device_requires_a_function_for_its_codes(options: dict[str, Any]) -> None:
+    with pytest.raises(errors.ConfigurationError, match="serial_number and mfa_code must be passed together"):
         AssumeRoleProvider(role_arn=ROLE, source=KEYS, **options)
 
 
 # -- allowed accounts ---------------------------------------------------------------------------------------------
 
 
-def test_a_role_of_an_allowed_account_is_taken() -> None:
+def test_a_role_of_an_allowed_account_is_accepted() -> None:
     for arn in (ROLE, "arn:aws-cn:iam::123456789012:role/path/of/demo"):
         AssumeRoleProvider(role_arn=arn, source=KEYS, allowed_accounts=["210987654321", "123456789012"])
 
@@ -405,13 +405,13 @@ def test_a_role_of_an_allowed_account_is_taken() -> None:
     ids=ascii,
 )
 def test_a_role_of_another_account_is_refused(arn: str) -> None:
-    """T43: an ARN that a tenant chose must not reach beyond the tenant's own accounts."""
+    """T43: an ARN that a tenant chose must not lead outside the tenant's own accounts."""
     with pytest.raises(errors.ConfigurationError):
         AssumeRoleProvider(role_arn=arn, source=KEYS, allowed_accounts={"123456789012"})
 
 
 @pytest.mark.parametrize("arn", ["arn:aws:iam::123:role/x", "arn:aws:s3:::b", f"{ROLE}\0"], ids=ascii)
-def test_what_the_api_does_not_take_is_refused_without_accounts_too(arn: str) -> None:
+def test_invalid_arns_are_refused_without_allowed_accounts_too(arn: str) -> None:
     """T43."""
     with pytest.raises((errors.ParamValidationError, errors.ConfigurationError)):
         AssumeRoleProvider(role_arn=arn, source=KEYS, allowed_accounts=["123"] if "123:" in arn else None)
@@ -421,13 +421,13 @@ def test_what_the_api_does_not_take_is_refused_without_accounts_too(arn: str) ->
     "accounts", ["123456789012", ["123"], ["12345678901\u0662"], [123456789012], 123456789012], ids=ascii
 )
 def test_accounts_are_a_collection_of_account_ids(accounts: Any) -> None:
-    """T43: text is a collection of digits, each of which would be "in" it."""
+    """T43: a str is a collection of digits, each of which would be "in" it."""
     with pytest.raises(errors.ConfigurationError, match="collection of account ids"):
         AssumeRoleProvider(role_arn=ROLE, source=KEYS, allowed_accounts=accounts)
 
 
-def test_no_allowed_account_allows_none() -> None:
-    """T43: an empty collection is not "any"."""
+def test_an_empty_collection_of_accounts_allows_no_account() -> None:
+    """T43: an empty collection does not mean any account."""
     with pytest.raises(errors.ConfigurationError, match="not one of allowed_accounts"):
         AssumeRoleProvider(role_arn=ROLE, source=KEYS, allowed_accounts=())
 
@@ -462,8 +462,10 @@ async def on_the_wire(members: dict[str, Any]) -> dict[str, str]:
 
 
 @given(members=st.fixed_dictionaries(VALUES), data=st.data())
-async def test_whatever_member_differs_reaches_the_wire(members: dict[str, Any], data: st.DataObject) -> None:
-    """T42: no two providers that were told different things ask for the same."""
+async def test_providers_with_different_arguments_send_different_requests(
+    members: dict[str, Any], data: st.DataObject
+) -> None:
+    """T42: this holds for each member."""
     name = data.draw(st.sampled_from([*VALUES]))
     other = data.draw(VALUES[name].filter(lambda value: (value or None) != (members[name] or None)))
 
@@ -475,8 +477,8 @@ async def test_whatever_member_differs_reaches_the_wire(members: dict[str, Any],
 
 
 @given(members=st.fixed_dictionaries(VALUES))
-async def test_what_is_sent_is_what_the_operation_would_send(members: dict[str, Any]) -> None:
-    """The provider adds nothing of its own, and leaves nothing out."""
+async def test_a_provider_sends_the_same_request_as_the_operation(members: dict[str, Any]) -> None:
+    """The provider adds nothing, and leaves nothing out."""
     transport = Answering()
     await engine_of(transport).invoke(ASSUME_ROLE, AssumeRoleRequest(**members, token_code="123456"))
 

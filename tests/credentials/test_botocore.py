@@ -1,7 +1,8 @@
 """
-The default chain beside botocore's, an independent oracle: the same environment, files and servers, asked by both.
+The default chain compared with that of botocore, an independent oracle, on the same environment, files and servers.
 
-`cases` is the table. Where we differ on purpose a case says why, and what both do, so that a change of either is seen.
+`cases` is the table. If we differ on purpose, the case has the reason and both results, so that a change of either one
+is noticed.
 """
 
 import asyncio
@@ -68,7 +69,7 @@ for line in sys.stdin:
 
 
 class Oracle:
-    """Botocore, in a process of its own, which answers for one environment after another."""
+    """Botocore in a process of its own, which answers for one environment after another."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -80,7 +81,7 @@ class Oracle:
         )
 
     def ask(self, environ: dict[str, str], *, profile: str | None, agent: str) -> Any:
-        """Return key id, secret, token and account; or None for nothing; or the name of an error."""
+        """Return key id, secret, token and account; None if nothing was found; or the name of an error."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"environ": environ, "profile": profile, "agent": agent}) + "\n")
@@ -99,7 +100,7 @@ def oracle() -> Iterator[Oracle]:
 
 
 class ReroutedTransport(AiohttpTransport):
-    """Sends what is for the agent of ECS to the server of the case."""
+    """Sends requests for the agent of ECS to the server of the case."""
 
     def __init__(self, agent: str) -> None:
         super().__init__()
@@ -113,7 +114,7 @@ class ReroutedTransport(AiohttpTransport):
 
 @attrs.define
 class Place:
-    """The services around two machines, on which ours and botocore's chain run."""
+    """The services for two machines, on which our chain and botocore's chain run."""
 
     server: LocalSTS
     root: Path
@@ -137,7 +138,7 @@ class Place:
         self.break_servers(case)
 
     def break_servers(self, case: Case) -> None:
-        """Have the faults of the case in front of the servers, and no others."""
+        """Set the faults of the case at the servers, and remove all others."""
         servers = {"sts": self.server, **self.running}
         for name, server in servers.items():
             server.faults.clear()
@@ -171,7 +172,7 @@ class Place:
         return environ
 
     def log_in(self, home: Path) -> None:
-        """Leave the files of `aws sso login` and `aws login`."""
+        """Write the files of `aws sso login` and `aws login`."""
         if "sso" in self.running:
             sso, seconds = self.running["sso"], self.logins["sso"]
             sso.login(home / ".aws/sso/cache", session="corp", seconds=seconds)
@@ -194,7 +195,7 @@ class Place:
         return self.running["container"].url if "container" in self.running else AGENT
 
     def outcome(self, credentials: Credentials, *, since: int) -> Outcome:
-        """Return what credentials are: a session of the server, after so many requests; or just keys."""
+        """Return a description of credentials: a session of the server and its number of requests, or only keys."""
         holder = self.server.principal(credentials)
         if holder is None or holder.kind != "assumed-role":
             return Keys(credentials.access_key_id, credentials.session_token or None, credentials.secret_access_key)
@@ -203,7 +204,7 @@ class Place:
 
 
 def _name(arn: str | None) -> str:
-    """Return what tells a principal from others; names of sessions that are made up are ``*``."""
+    """Return the principal of credentials; generated session names are replaced by ``*``."""
     if arn is None:
         return "nobody"
     name = arn.rpartition(":")[2].removeprefix("assumed-role/")
@@ -258,10 +259,10 @@ async def of_ours(place: Place, case: Case, lend: Callable[..., Any]) -> Outcome
 
 
 @pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case.name)
-async def test_the_chain_does_what_botocore_does_or_what_the_case_says(
+async def test_the_chain_agrees_with_botocore_or_with_the_stated_difference(
     case: Case, place: Place, oracle: Oracle, lend: Callable[..., Any]
 ) -> None:
-    """Which source wins, what it gives and who signed for it; T47 and T48 are among the cases."""
+    """The used source, its credentials and their signer are compared; T47 and T48 are among the cases."""
     await place.start(case)
     theirs = await of_botocore(place, case, oracle)
     place.break_servers(case)  # anew

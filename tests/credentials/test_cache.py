@@ -1,4 +1,4 @@
-"""The cache in front of every source that fetches: one fetch for all, in time, and what is served when it fails."""
+"""The cache of all sources that fetch: one fetch for all callers, when it runs, and what is served if it fails."""
 
 import asyncio
 import gc
@@ -36,7 +36,7 @@ DENIED = ServiceError("no", code="AccessDenied", status=403)
 
 
 class Source(RefreshingProvider):
-    """A source that gives its outcomes in turn, the last for ever; a number is a lifetime in seconds."""
+    """A source that returns its outcomes in turn and repeats the last one; a number is a lifetime in seconds."""
 
     def __init__(self, clocks: Clocks, *outcomes: float | Exception | object) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Source(RefreshingProvider):
 
 
 async def key(source: RefreshingProvider, context: Engine) -> int:
-    """Return which fetch the credentials are from."""
+    """Return the number of the fetch that returned the credentials."""
     return int((await source.provide_credentials(context)).access_key_id[4:])
 
 
@@ -74,7 +74,7 @@ async def settle(times: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-async def test_what_is_valid_is_not_fetched_again(context: Engine, clocks: Clocks) -> None:
+async def test_valid_credentials_are_not_fetched_again(context: Engine, clocks: Clocks) -> None:
     source = Source(clocks)
     first = await source.provide_credentials(context)
     clocks.advance(DUE - 1)
@@ -83,7 +83,7 @@ async def test_what_is_valid_is_not_fetched_again(context: Engine, clocks: Clock
     assert source.fetched == 1
 
 
-async def test_in_the_advisory_window_callers_get_the_old_at_once_and_one_fetches(
+async def test_in_the_advisory_window_callers_get_cached_credentials_while_one_fetch_runs(
     context: Engine, clocks: Clocks
 ) -> None:
     source = Source(clocks)
@@ -100,7 +100,7 @@ async def test_in_the_advisory_window_callers_get_the_old_at_once_and_one_fetche
     assert source.fetched == 2
 
 
-async def test_in_the_last_minute_all_wait_for_one_fetch(context: Engine, clocks: Clocks) -> None:
+async def test_in_the_last_minute_all_callers_wait_for_one_fetch(context: Engine, clocks: Clocks) -> None:
     source = Source(clocks)
     await key(source, context)
     clocks.advance(3540)
@@ -109,10 +109,10 @@ async def test_in_the_last_minute_all_wait_for_one_fetch(context: Engine, clocks
 
 
 @pytest.mark.parametrize("outcome", [3600.0, DENIED, ConnectError("refused"), CredentialsNotFound("nothing")], ids=repr)
-async def test_ten_thousand_callers_on_a_cold_identity_are_one_fetch(
+async def test_ten_thousand_callers_of_an_empty_cache_cause_one_fetch(
     context: Engine, clocks: Clocks, outcome: float | STSError
 ) -> None:
-    """F45, success and failure alike."""
+    """F45: this holds for success and for failure."""
     source = Source(clocks, outcome)
     results = await asyncio.gather(*(key(source, context) for _ in range(10_000)), return_exceptions=True)
 
@@ -121,7 +121,7 @@ async def test_ten_thousand_callers_on_a_cold_identity_are_one_fetch(
     assert {type(result) for result in results} == {type(outcome) if isinstance(outcome, STSError) else int}
 
 
-async def test_the_first_caller_cancelled_is_still_one_fetch(context: Engine, clocks: Clocks) -> None:
+async def test_cancelling_the_first_caller_does_not_start_another_fetch(context: Engine, clocks: Clocks) -> None:
     """F42."""
     source = Source(clocks)
     source.go_on = asyncio.Event()
@@ -137,10 +137,8 @@ async def test_the_first_caller_cancelled_is_still_one_fetch(context: Engine, cl
     assert source.fetched == 1
 
 
-async def test_callers_with_deadlines_shorter_than_the_fetch_serve_those_who_come_later(
-    context: Engine, clocks: Clocks
-) -> None:
-    """F44: what was begun for the first of them goes on after the last of them has given up."""
+async def test_a_fetch_continues_after_the_deadlines_of_all_its_callers(context: Engine, clocks: Clocks) -> None:
+    """F44: later callers get its result."""
     source = Source(clocks)
     source.go_on = asyncio.Event()
     for _ in range(20):
@@ -159,7 +157,7 @@ Lines = list[tuple[str, str]]
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> Lines:
-    """Return level and text of what was logged, without the errors."""
+    """Return level and text of the log lines, without the errors."""
     return [(record.levelname, record.getMessage().rpartition(": ")[0]) for record in caplog.records]
 
 
@@ -172,10 +170,10 @@ ENDED = told("still serving", rest="which expired at 2026-01-01T01:00:00+00:00")
 LOST = told("no longer serving")
 
 
-async def test_six_hours_of_outage_are_an_attempt_in_each_pause_and_two_lines(
+async def test_six_hours_of_outage_cause_one_attempt_per_pause_and_few_log_lines(
     context: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """G8, F47: nobody fails; one line when it begins, one when the credentials have ended, one when it is over."""
+    """G8, F47: no call fails. There is one line at the start, one when the credentials expire, one at the end."""
     caplog.set_level(logging.INFO, logger="sts_async")
     source = Source(clocks, 3600.0, ConnectError("refused"))
     await key(source, context)
@@ -197,10 +195,10 @@ async def test_six_hours_of_outage_are_an_attempt_in_each_pause_and_two_lines(
     ]
 
 
-async def test_a_role_that_is_refused_for_hours_is_an_attempt_in_minutes_and_two_lines(
+async def test_a_role_that_is_refused_for_hours_causes_few_attempts_and_log_lines(
     context: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """C17, G8: the valid keys stay in use; then the error is raised, and remembered for longer each time."""
+    """C17, G8: valid keys stay in use. Then the error is raised, and cached longer after each failure."""
     caplog.set_level(logging.INFO, logger="sts_async")
     source = Source(clocks, 12 * 3600.0, DENIED)
     await key(source, context)
@@ -227,10 +225,10 @@ async def test_a_role_that_is_refused_for_hours_is_an_attempt_in_minutes_and_two
     ]
 
 
-async def test_when_callers_begin_to_wait_a_role_that_was_refused_is_asked_for_again(
+async def test_a_refused_role_is_tried_again_at_the_start_of_the_mandatory_window(
     context: Engine, clocks: Clocks
 ) -> None:
-    """C17: the pause does not carry the error past this moment, on either clock."""
+    """C17: the pause ends at this moment, on each of the two clocks."""
     for jump in (0.0, 7200.0):
         source = Source(clocks, 3600.0, DENIED, 3600.0)
         await key(source, context)
@@ -244,7 +242,7 @@ async def test_when_callers_begin_to_wait_a_role_that_was_refused_is_asked_for_a
         assert await key(source, context) == 3
 
 
-async def test_a_remembered_error_says_when_there_is_another_attempt(context: Engine, clocks: Clocks) -> None:
+async def test_a_cached_error_says_when_the_next_attempt_is(context: Engine, clocks: Clocks) -> None:
     source = Source(clocks, DENIED)
     for _ in range(3):
         with pytest.raises(ServiceError) as caught:
@@ -255,7 +253,7 @@ async def test_a_remembered_error_says_when_there_is_another_attempt(context: En
 
 
 async def test_a_suspended_machine_ends_a_pause(context: Engine, clocks: Clocks) -> None:
-    """F52: credentials that ended while the monotonic clock stood still are not served for the rest of a pause."""
+    """F52: credentials that expired while the machine was suspended are not served for the rest of a pause."""
     source = Source(clocks, 3600.0, ConnectError("refused"), 3600.0)
     await key(source, context)
     clocks.advance(DUE)
@@ -266,10 +264,8 @@ async def test_a_suspended_machine_ends_a_pause(context: Engine, clocks: Clocks)
     assert await key(source, context) == 3
 
 
-async def test_what_both_clocks_call_ended_has_ended_and_what_one_calls_so_has_not(
-    lend: Callable[..., Engine], clocks: Clocks
-) -> None:
-    """G3: a wrong Date, or a host whose clock is wrong, must not end a client."""
+async def test_credentials_expire_only_when_both_clocks_say_so(lend: Callable[..., Engine], clocks: Clocks) -> None:
+    """G3: a wrong Date header, or a wrong clock of the host, must not stop a client."""
     for offset in (7200.0, -7200.0, 0.0):
         context = lend(clock=ServiceClock(offset=offset))
         assert await key(Source(clocks, 3600.0), context) == 1
@@ -278,13 +274,13 @@ async def test_what_both_clocks_call_ended_has_ended_and_what_one_calls_so_has_n
     source = Source(clocks, 3600.0)
     await key(source, hasty)
 
-    assert source._caches.all()[-1].held.ends.wall == clocks.wall + 3000, "the sooner of the two"
+    assert source._caches.all()[-1].state.ends.wall == clocks.wall + 3000, "the sooner of the two"
     with pytest.raises(CredentialsExpired):
         await key(Source(clocks, -1.0), lend(clock=ServiceClock(offset=600.0)))
 
 
-async def test_keys_that_replaced_refused_ones_are_used_for_some_seconds(context: Engine, clocks: Clocks) -> None:
-    """B9: a service that refuses everything costs a fetch after 5 s, 15 s, 45 s and so on, not one for each call."""
+async def test_keys_that_replaced_refused_ones_have_a_minimum_use(context: Engine, clocks: Clocks) -> None:
+    """B9: a service that refuses every key causes a fetch after 5 s, 15 s, 45 s and so on, not one for each call."""
     source = Source(clocks)
     at = list[float]()
     for second in range(3600):
@@ -300,7 +296,7 @@ async def test_keys_that_replaced_refused_ones_are_used_for_some_seconds(context
     assert await key(source, context) == len(at) + 1, "what has lasted is replaced at once"
 
 
-async def test_recovery_is_noticed_with_the_first_attempt_after_the_pause(context: Engine, clocks: Clocks) -> None:
+async def test_the_first_attempt_after_the_pause_recovers(context: Engine, clocks: Clocks) -> None:
     """F48."""
     source = Source(clocks, 3600.0, ConnectError("refused"), 3600.0)
     await key(source, context)
@@ -311,10 +307,8 @@ async def test_recovery_is_noticed_with_the_first_attempt_after_the_pause(contex
     assert await key(source, context) == 3
 
 
-async def test_an_error_that_waiting_does_not_cure_is_raised_and_remembered_for_seconds(
-    context: Engine, clocks: Clocks
-) -> None:
-    """F18: callers do not hammer, and stale credentials are not served."""
+async def test_a_final_error_is_raised_and_cached_for_seconds(context: Engine, clocks: Clocks) -> None:
+    """F18: callers cause no storm of fetches, and stale credentials are not served."""
     source = Source(clocks, 3600.0, DENIED)
     await key(source, context)
     clocks.advance(3540)
@@ -329,10 +323,10 @@ async def test_an_error_that_waiting_does_not_cure_is_raised_and_remembered_for_
     assert source.fetched == 3
 
 
-async def test_an_error_in_the_advisory_window_is_not_seen_by_callers(
+async def test_an_error_in_the_advisory_window_does_not_reach_callers(
     context: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """F18: unexpired credentials stay in use, and a warning says what will come."""
+    """F18: valid credentials stay in use, and a warning announces the problem."""
     source = Source(clocks, 3600.0, DENIED)
     await key(source, context)
     clocks.advance(DUE)
@@ -345,10 +339,8 @@ async def test_an_error_in_the_advisory_window_is_not_seen_by_callers(
 
 
 @pytest.mark.parametrize("lifetime", [-3600.0, -0.001, 0.0])
-async def test_an_answer_that_has_already_expired_is_a_failure(
-    context: Engine, clocks: Clocks, lifetime: float
-) -> None:
-    """F49: what is held is not overwritten with it."""
+async def test_credentials_that_arrive_expired_are_a_failure(context: Engine, clocks: Clocks, lifetime: float) -> None:
+    """F49: they do not replace the cached credentials."""
     source = Source(clocks, 3600.0, lifetime)
     await key(source, context)
     clocks.advance(3600)
@@ -362,7 +354,7 @@ async def test_an_answer_that_has_already_expired_is_a_failure(
 async def test_messages_call_a_source_by_its_name(
     context: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture, name: str | None
 ) -> None:
-    """As a chain does; the name of its class, unless it has one of its own."""
+    """The default is the name of its class. A chain uses the same name."""
     kind = type("Named", (Source,), {} if name is None else {"name": name})
     source = kind(clocks, 3600.0, -1.0)
     await key(source, context)
@@ -375,14 +367,14 @@ async def test_messages_call_a_source_by_its_name(
     assert f": {called} returned" in caplog.text
 
 
-def test_a_cache_is_called_by_what_it_asks() -> None:
+def test_a_caching_provider_is_named_after_its_source() -> None:
     async def from_vault() -> Credentials:
         raise NotImplementedError
 
     assert name_of(CachingProvider(from_vault)).endswith("from_vault)")
 
 
-async def test_only_a_source_that_says_so_serves_expired_credentials_for_want_of_others(
+async def test_only_a_schedule_that_accepts_them_serves_expired_credentials(
     context: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
     """F33."""
@@ -397,8 +389,8 @@ async def test_only_a_source_that_says_so_serves_expired_credentials_for_want_of
     assert source.fetched == 2
 
 
-async def test_a_refused_key_is_fetched_anew_once(context: Engine, clocks: Clocks) -> None:
-    """F16: by whoever uses it next; who was refused with an older key changes nothing."""
+async def test_a_refused_key_causes_one_fetch(context: Engine, clocks: Clocks) -> None:
+    """F16: the next caller fetches. A caller that was refused with an older key changes nothing."""
     source = Source(clocks)
     refused = (await source.provide_credentials(context)).access_key_id
     source.invalidate(refused)
@@ -409,7 +401,7 @@ async def test_a_refused_key_is_fetched_anew_once(context: Engine, clocks: Clock
 
 
 async def test_after_a_suspend_the_first_call_refreshes_before_use(context: Engine, clocks: Clocks) -> None:
-    """F52: the monotonic clock stood still."""
+    """F52: the monotonic clock stood still during the suspend."""
     source = Source(clocks)
     await key(source, context)
     clocks.wall += 12 * 3600
@@ -418,7 +410,7 @@ async def test_after_a_suspend_the_first_call_refreshes_before_use(context: Engi
 
 
 @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
-async def test_a_jump_of_the_wall_clock_never_makes_them_live_longer(
+async def test_a_jump_of_the_wall_clock_never_extends_the_life_of_credentials(
     context: Engine, clocks: Clocks, jump: float
 ) -> None:
     """F51."""
@@ -431,14 +423,14 @@ async def test_a_jump_of_the_wall_clock_never_makes_them_live_longer(
 
 
 @pytest.mark.parametrize("wrong", [None, "SENTINEL-token", {"AccessKeyId": "x"}])
-async def test_what_is_no_credentials_is_an_error_that_does_not_show_it(
+async def test_a_result_that_is_not_credentials_is_an_error_without_its_value(
     context: Engine, clocks: Clocks, wrong: object
 ) -> None:
     with pytest.raises(CredentialsError, match=rf"returned (a {type(wrong).__name__}|None), not Credentials"):
         await key(Source(clocks, wrong), context)
 
 
-async def test_superseded_credentials_are_let_go(context: Engine, clocks: Clocks) -> None:
+async def test_replaced_credentials_are_released(context: Engine, clocks: Clocks) -> None:
     """T20."""
     source = Source(clocks)
     old = weakref.ref(await source.provide_credentials(context))
@@ -449,10 +441,8 @@ async def test_superseded_credentials_are_let_go(context: Engine, clocks: Clocks
     assert old() is None
 
 
-async def test_a_provider_outlives_the_client_that_it_borrowed_from(
-    lend: Callable[..., Engine], clocks: Clocks
-) -> None:
-    """F55: closing one client ends the fetch that it began; another's callers begin their own."""
+async def test_a_provider_outlives_its_client(lend: Callable[..., Engine], clocks: Clocks) -> None:
+    """F55: closing a client cancels the fetch that it started. Callers of another client start a new one."""
     one, other = lend(), lend()
     source = Source(clocks)
     source.go_on = asyncio.Event()
@@ -467,7 +457,7 @@ async def test_a_provider_outlives_the_client_that_it_borrowed_from(
 
 
 def test_one_provider_serves_event_loops_one_after_the_other(clocks: Clocks) -> None:
-    """F53: with one cache for all clients, where it makes the same for each."""
+    """F53: a provider that returns the same for each client has one cache for all."""
     source = Source(clocks)
     source.depends_on_client = False
 
@@ -489,10 +479,10 @@ def test_one_provider_serves_event_loops_one_after_the_other(clocks: Clocks) -> 
 
 
 @pytest.mark.parametrize("error", [ValueError("SENTINEL"), ZeroDivisionError()], ids=repr)
-async def test_whatever_a_refresh_fails_with_what_is_held_stays_in_use(
+async def test_cached_credentials_stay_in_use_after_any_failure(
     context: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    """F57: with a pause and a warning, which does not show the text of an error that is not ours."""
+    """F57: a pause and a warning follow. The warning does not show the text of an unknown error."""
     source = Source(clocks, 3600.0, error)
     await key(source, context)
     clocks.advance(DUE)
@@ -504,14 +494,14 @@ async def test_whatever_a_refresh_fails_with_what_is_held_stays_in_use(
     assert f"Source failed with {type(error).__name__}" in caplog.text
 
 
-async def test_a_source_that_is_cancelled_from_within_has_failed(context: Engine, clocks: Clocks) -> None:
-    """F58: nobody cancelled those who wait."""
+async def test_a_source_that_cancels_its_own_task_has_failed(context: Engine, clocks: Clocks) -> None:
+    """F58: the callers that wait were not cancelled."""
     with pytest.raises(CredentialsError, match="cancelled its own fetch"):
         await key(Source(clocks, asyncio.CancelledError()), context)
 
 
-async def test_a_lifetime_beyond_what_anybody_issues_is_not_believed(context: Engine, clocks: Clocks) -> None:
-    """F50: the year 9999 is looked at again within 36 hours."""
+async def test_an_impossibly_long_lifetime_is_limited(context: Engine, clocks: Clocks) -> None:
+    """F50: credentials of the year 9999 are refreshed within 36 hours."""
     source = Source(clocks, 250_000_000_000.0)
     await key(source, context)
     clocks.advance(36 * 3600)
@@ -530,8 +520,8 @@ async def test_a_coroutine_function_is_a_source(context: Engine) -> None:
     assert (await provider_of(own_source).provide_credentials(context)).access_key_id == "AKIAOWN"
 
 
-async def test_what_a_program_provides_is_cached_and_not_kept_beyond_its_end(context: Engine, clocks: Clocks) -> None:
-    """Nobody knows what its errors mean."""
+async def test_credentials_of_a_programs_source_are_not_served_after_expiry(context: Engine, clocks: Clocks) -> None:
+    """The library does not know the errors of the source."""
     source = CachingProvider(Source(clocks, 60.0, ConnectError("refused"), 60.0))
     first = await source.provide_credentials(context)
     clocks.advance(49)
@@ -543,7 +533,7 @@ async def test_what_a_program_provides_is_cached_and_not_kept_beyond_its_end(con
     assert (await source.provide_credentials(context)) is first  # its own cache keeps stale ones, ours asks it
 
 
-async def test_an_error_of_a_source_of_ones_own_comes_as_it_is(context: Engine) -> None:
+async def test_an_error_of_the_programs_source_is_raised_unchanged(context: Engine) -> None:
     async def broken() -> Credentials:
         raise ZeroDivisionError("theirs")
 
@@ -552,24 +542,24 @@ async def test_an_error_of_a_source_of_ones_own_comes_as_it_is(context: Engine) 
 
 
 @pytest.mark.parametrize("wrong", ["AKIA", 1, Credentials, CachingProvider, {"access_key_id": "x"}], ids=str)
-def test_what_cannot_provide_is_refused_when_it_is_given(wrong: Any) -> None:
+def test_an_invalid_source_is_refused_by_the_constructor(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="credentials must be"):
         provider_of(wrong)
 
 
-async def test_a_function_that_is_no_coroutine_function_is_named(context: Engine) -> None:
+async def test_the_error_names_a_function_that_is_not_a_coroutine_function(context: Engine) -> None:
     with pytest.raises(CredentialsError, match="must be a coroutine function: it returned a Credentials"):
         await CachingProvider(lambda: Credentials(access_key_id="A", secret_access_key="SENTINEL")).fetch(context)  # type: ignore[arg-type,return-value]
 
 
-async def test_an_expiration_that_is_no_point_in_time_is_named(context: Engine, clocks: Clocks) -> None:
+async def test_the_error_names_a_source_whose_expiration_has_no_time_zone(context: Engine, clocks: Clocks) -> None:
     naive = Credentials(access_key_id="A", secret_access_key="SENTINEL", expiration=datetime(2030, 1, 1))
 
     with pytest.raises(CredentialsError, match="not a timezone-aware datetime"):
         await key(Source(clocks, naive), context)
 
 
-def test_a_source_has_a_name_for_people(clocks: Clocks) -> None:
+def test_the_repr_of_a_provider_names_its_source(clocks: Clocks) -> None:
     assert name_of(Source(clocks)) == "Source"
     assert repr(CachingProvider(own_source)) == "CachingProvider(own_source)"
 
@@ -588,7 +578,7 @@ def test_the_clock_of_the_tests_begins_where_the_examples_do() -> None:
 
 
 async def test_an_idle_role_is_not_refreshed_until_a_call_uses_it() -> None:
-    """E9: no request is sent while nobody asks; then the refresh goes on behind the caller, or it waits for one."""
+    """E9: without calls no request is sent. The next call refreshes in the background, or waits for a fetch."""
     clock = VirtualClock()
     async with LocalSTS(clock=clock) as server:
         role = AssumeRoleProvider(role_arn=ROLE, source=server.credentials)
@@ -611,8 +601,8 @@ async def test_an_idle_role_is_not_refreshed_until_a_call_uses_it() -> None:
     assert len({first.access_key_id, second.access_key_id, third.access_key_id}) == 3
 
 
-async def test_a_program_that_asks_each_minute_always_has_credentials_that_last() -> None:
-    """E9: as the docstring says."""
+async def test_asking_once_a_minute_always_returns_credentials_that_last() -> None:
+    """E9: the docstring promises it."""
     clock = VirtualClock()
     async with LocalSTS(clock=clock) as server:
         role = AssumeRoleProvider(role_arn=ROLE, source=server.credentials)

@@ -1,4 +1,4 @@
-"""A7: no cap on what the sign-in services hand out is below what their API models allow."""
+"""A7: no size limit for data of the sign-in services is lower than the limit in their API models."""
 
 import ast
 import json
@@ -33,7 +33,7 @@ UNBOUNDED = 8_192  # characters; for texts to which the model gives no length: t
 
 
 def texts(service: str, name: str) -> list[int]:
-    """Return the greatest length of each text in a structure, those below it included."""
+    """Return the maximum length of each text in a structure and in the structures below it."""
     shape = MODELS[service][name]
     if shape["type"] == "structure":
         return [size for member in shape["members"].values() for size in texts(service, member["shape"])]
@@ -41,7 +41,7 @@ def texts(service: str, name: str) -> list[int]:
 
 
 def length(shape: dict[str, Any]) -> int:
-    """Return the greatest length of a text. One with a pattern and no length is a word of the protocol."""
+    """Return the maximum length of a text. A text with a pattern and no length is a keyword of the protocol."""
     longest: int = shape.get("max", 64 if "pattern" in shape else UNBOUNDED)
     return longest
 
@@ -59,7 +59,7 @@ CAPS = {
 
 
 def caps_of(path: str) -> list[str]:
-    """Return the caps that a module defines: by name, or as a number that a length is compared with."""
+    """Return the size limits in a module: named constants, and numbers that a length is compared with."""
     tree = ast.parse((PACKAGE / path).read_text())
     named = [
         target.id
@@ -77,26 +77,26 @@ def caps_of(path: str) -> list[str]:
     return [f"{path}: {cap}" for cap in [*named, *lengths]]
 
 
-def test_every_cap_of_the_readers_is_compared_with_the_models() -> None:
-    """A cap that is added has to be added to the table here."""
+def test_every_size_limit_of_the_readers_is_in_the_table() -> None:
+    """A new limit must be added to the table here."""
     assert sorted(cap for path in READERS for cap in caps_of(path)) == sorted(CAPS)
 
 
 @pytest.mark.parametrize("name", CAPS)
-def test_no_cap_is_below_what_the_models_allow(name: str) -> None:
+def test_no_size_limit_is_lower_than_that_of_the_models(name: str) -> None:
     cap, least = CAPS[name]
 
     assert cap >= least
 
 
-def test_the_models_give_the_lengths_that_the_table_is_made_of() -> None:
-    """A table of nothing would be satisfied by every cap."""
+def test_the_models_have_lengths_for_the_table() -> None:
+    """An empty table would accept every limit."""
     assert MODELS["signin"]["RefreshToken"]["max"] == 12_288
     assert LARGEST > 3 * UNBOUNDED
 
 
 def largest(service: str, name: str) -> dict[str, Any]:
-    """Return an answer with every text as long as it can be."""
+    """Return a response in which every text has its maximum length."""
     shapes = MODELS[service]
 
     def value(shape: dict[str, Any]) -> Any:
@@ -108,8 +108,8 @@ def largest(service: str, name: str) -> dict[str, Any]:
     return found
 
 
-def test_the_largest_answer_to_a_refresh_of_a_login_becomes_the_next_token_file() -> None:
-    """It is read again: the file has to fit, too."""
+def test_the_largest_response_to_a_login_refresh_fits_into_the_token_file() -> None:
+    """The file is read again, so it must be within the size limit too."""
     answer = largest("signin", "CreateOAuth2TokenResponseBody")
     file = {
         **{key: answer[key] for key in ("refreshToken", "idToken", "tokenType")},

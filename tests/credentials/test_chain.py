@@ -1,4 +1,4 @@
-"""Several sources in order: what lets the search go on, what ends it, and what each of them says when asked."""
+"""Chains of sources: when the search continues, when it ends, and the result of each source."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ THROTTLED = ThrottlingError("Rate exceeded", code="Throttling", status=400)
 
 
 class Answering:
-    """A source that always gives the same: credentials or an error."""
+    """A source that always returns the same credentials, or raises the same error."""
 
     def __init__(self, outcome: Credentials | STSError, name: str = "") -> None:
         self.outcome = outcome
@@ -42,7 +42,7 @@ def nothing(text: str = "X is not set") -> Answering:
     return Answering(CredentialsNotFound(text), "empty")
 
 
-async def test_a_source_that_is_not_configured_is_passed_over(context: Engine) -> None:
+async def test_a_source_that_is_not_configured_is_skipped(context: Engine) -> None:
     first, second, third = nothing(), Answering(KEYS), Answering(KEYS)
 
     assert await ProviderChain(first, second, third).provide_credentials(context) is KEYS
@@ -53,7 +53,7 @@ async def test_a_source_that_is_not_configured_is_passed_over(context: Engine) -
     "error", [THROTTLED, CredentialsError("half set"), ConfigurationError("contradiction")], ids=repr
 )
 async def test_a_source_that_is_configured_and_fails_ends_the_search(context: Engine, error: STSError) -> None:
-    """Going on would take another identity: after one throttled call a fleet once ran with the role of its nodes."""
+    """Continuing would use another identity: after one throttled call, a fleet once ran with the role of its nodes."""
     last = Answering(KEYS)
     chain = ProviderChain(nothing(), Answering(error), last)
 
@@ -62,18 +62,18 @@ async def test_a_source_that_is_configured_and_fails_ends_the_search(context: En
     assert last.asked == 0
 
 
-async def test_with_nothing_anywhere_the_error_says_what_was_looked_at(context: Engine) -> None:
+async def test_without_credentials_the_error_says_what_each_source_looked_for(context: Engine) -> None:
     chain = ProviderChain(EnvironmentProvider({}), nothing("no file"))
 
     with pytest.raises(CredentialsNotFound) as caught:
         await chain.provide_credentials(context)
     assert str(caught.value) == (
-        "no credentials found (`sts-async doctor` says more); "
+        "no credentials found (`sts-async doctor` explains why); "
         "environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set; empty: no file"
     )
 
 
-async def test_the_source_that_was_found_is_asked_from_then_on(context: Engine) -> None:
+async def test_after_the_search_only_the_found_source_is_asked(context: Engine) -> None:
     first, second = nothing(), Answering(KEYS)
     chain = ProviderChain(first, second)
     for _ in range(5):
@@ -84,7 +84,7 @@ async def test_the_source_that_was_found_is_asked_from_then_on(context: Engine) 
     assert (first.asked, second.asked) == (1, 6)
 
 
-async def test_the_others_are_asked_again_when_it_has_nothing_any_more(context: Engine) -> None:
+async def test_the_chain_searches_again_when_its_source_is_no_longer_configured(context: Engine) -> None:
     environ = {"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "SENTINEL-env"}
     chain = ProviderChain(EnvironmentProvider(environ), KEYS)
     assert (await chain.provide_credentials(context)).access_key_id == "AKIAENV"
@@ -93,7 +93,7 @@ async def test_the_others_are_asked_again_when_it_has_nothing_any_more(context: 
     assert await chain.provide_credentials(context) is KEYS
 
 
-async def test_an_error_of_the_source_that_was_found_does_not_move_the_chain_on(context: Engine) -> None:
+async def test_an_error_of_the_found_source_does_not_start_another_search(context: Engine) -> None:
     first, second = Answering(KEYS), Answering(KEYS)
     chain = ProviderChain(first, second)
     await chain.provide_credentials(context)
@@ -105,7 +105,7 @@ async def test_an_error_of_the_source_that_was_found_does_not_move_the_chain_on(
 
 
 @pytest.mark.parametrize("last", [KEYS, CredentialsNotFound("nothing"), THROTTLED], ids=repr)
-async def test_ten_thousand_callers_are_one_search(context: Engine, last: Credentials | STSError) -> None:
+async def test_ten_thousand_callers_cause_one_search(context: Engine, last: Credentials | STSError) -> None:
     first, second = nothing(), Answering(last)
     chain = ProviderChain(first, second)
     results = await asyncio.gather(*(chain.provide_credentials(context) for _ in range(10_000)), return_exceptions=True)
@@ -120,7 +120,7 @@ async def test_a_chain_in_a_chain_is_a_source(context: Engine) -> None:
     assert await ProviderChain(inner, KEYS).provide_credentials(context) is KEYS
 
 
-async def test_a_refused_key_is_told_to_the_source_in_use(context: Engine) -> None:
+async def test_a_refused_key_is_passed_to_the_source_in_use(context: Engine) -> None:
     source = Answering(KEYS)
     chain = ProviderChain(nothing(), source, Answering(KEYS))
     chain.invalidate("AKIAEARLY")
@@ -133,8 +133,8 @@ async def test_a_refused_key_is_told_to_the_source_in_use(context: Engine) -> No
     plain.invalidate("AKIAREFUSED")  # a static source has no others
 
 
-async def test_every_source_says_what_it_found(context: Engine) -> None:
-    """Also those that come after the one that is taken."""
+async def test_findings_have_the_result_of_every_source(context: Engine) -> None:
+    """This includes the sources after the one that is used."""
     ends: Any = Credentials(
         access_key_id="ASIAENDS",
         secret_access_key="SENTINEL-ends",
@@ -146,11 +146,11 @@ async def test_every_source_says_what_it_found(context: Engine) -> None:
         Finding(source="empty", outcome="not configured", detail="X is not set"),
         Finding(source="role", outcome="found", detail="ASIAENDS, until 2026-01-01 01:00:00 UTC", used=True),
         Finding(source="metadata", outcome="failed", detail="ThrottlingError: Throttling: Rate exceeded (HTTP 400)"),
-        Finding(source="static", outcome="found", detail="AKIAIOSFODNN7EXAMPLE, does not end"),
+        Finding(source="static", outcome="found", detail="AKIAIOSFODNN7EXAMPLE, does not expire"),
     )
 
 
-async def test_nothing_is_used_after_a_source_that_failed(context: Engine) -> None:
+async def test_no_source_after_a_failed_one_is_used(context: Engine) -> None:
     findings = await ProviderChain(Answering(THROTTLED), KEYS).findings(context)
 
     assert [finding.used for finding in findings] == [False, False]
@@ -161,7 +161,7 @@ def test_a_chain_needs_a_source() -> None:
         ProviderChain()
 
 
-def test_a_chain_says_what_it_is_made_of() -> None:
+def test_the_repr_of_a_chain_names_its_sources() -> None:
     assert repr(ProviderChain(EnvironmentProvider({}), KEYS)) == "ProviderChain(environment, static)"
 
 
@@ -182,10 +182,10 @@ async def test_the_cache_of_each_source_serves_the_chain(context: Engine) -> Non
 
 
 @pytest.mark.parametrize("bounds_itself", [False, True])
-async def test_a_source_can_say_that_it_bounds_itself(
+async def test_a_source_can_declare_its_own_time_limit(
     context: Engine, monkeypatch: pytest.MonkeyPatch, bounds_itself: bool
 ) -> None:
-    """A chain ends a source of the program's own after a time, unless the source declares that it needs no bound."""
+    """A chain stops other sources of the program after 60 s."""
     monkeypatch.setattr("sts_async.credentials.chain.FETCH_SECONDS", 0.0)
 
     class Slow:
@@ -205,15 +205,15 @@ async def test_a_source_can_say_that_it_bounds_itself(
             await chain.provide_credentials(context)
 
 
-def test_every_source_here_bounds_itself() -> None:
+def test_every_source_of_the_library_has_its_own_time_limit() -> None:
     names = [name for name in credentials.__all__ if name.endswith(("Provider", "Chain"))]
 
     assert len(names) > 10
     assert [name for name in names if getattr(credentials, name).bounds_itself is not True] == []
 
 
-async def test_a_search_in_the_background_and_one_that_a_caller_waits_for_are_one(context: ProviderContext) -> None:
-    """F42: also where a file could not be read, and the source in use has just nothing to offer any more."""
+async def test_a_caller_joins_the_search_in_the_background(context: ProviderContext) -> None:
+    """F42: this also holds if the source in use is no longer configured and a file could not be read."""
     asked: list[str] = []
 
     class Source:

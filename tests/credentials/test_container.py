@@ -1,4 +1,4 @@
-"""The container endpoint: where credentials are asked for, with which token, how often, and what is made of answers."""
+"""The container endpoint: its URL and token, the number of attempts, and the handling of responses."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ GOOD = http(json.dumps(DOCUMENT))
 
 @attrs.define
 class Recorder:
-    """A transport that keeps what it is asked to send, and answers every request alike."""
+    """A transport that records its requests, and returns the same response to each."""
 
     status: int = 200
     body: bytes = json.dumps(DOCUMENT).encode()
@@ -60,7 +60,7 @@ class Recorder:
 
 
 class Names:
-    """A resolver to script, in place of our own."""
+    """A scripted resolver that replaces the library's own."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers = list(answers)
@@ -76,7 +76,7 @@ class Names:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Names]:
-    """Return a function that scripts the look-up of names: the addresses for one look-up each, the last for ever."""
+    """Return a function that scripts name lookups: one list of addresses for each lookup; the last one is repeated."""
 
     def script(*answers: list[str]) -> Names:
         resolver = Names(*answers)
@@ -92,7 +92,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Names]:
 
 @pytest.fixture
 def foreign_logs_are_off() -> Iterator[None]:
-    """Botocore shows what it gets; here it is the oracle."""
+    """Botocore logs secrets, and here it is only the oracle."""
     logger = logging.getLogger("botocore")
     logger.propagate = False
     yield
@@ -110,7 +110,7 @@ async def refusal_of(environ: dict[str, str], context: Engine) -> STSError:
 
 
 def boto(environ: dict[str, str]) -> Any:
-    """Return what botocore finds with these variables."""
+    """Return the credentials that botocore finds with these variables."""
     session = URLLib3Session(timeout=5)
     try:
         fetcher = ContainerMetadataFetcher(session=session, sleep=lambda seconds: None)
@@ -124,8 +124,8 @@ def boto(environ: dict[str, str]) -> Any:
 
 @pytest.mark.usefixtures("foreign_logs_are_off")
 @pytest.mark.parametrize("how", ["no token", "variable", "file", "file and variable"])
-async def test_botocore_finds_the_same(context: Engine, clocks: Clocks, tmp_path: Path, how: str) -> None:
-    """T33: with the token of the file rather than that of the variable."""
+async def test_botocore_finds_the_same_credentials(context: Engine, clocks: Clocks, tmp_path: Path, how: str) -> None:
+    """T33: the token in the file takes precedence over the variable."""
     given = Credentials(
         access_key_id="ASIAEXAMPLE",
         secret_access_key="SENTINEL-secret",
@@ -174,7 +174,7 @@ async def test_botocore_makes_as_many_attempts(context: Engine, clocks: Clocks, 
 
 
 @pytest.mark.parametrize("environ", [{}, {RELATIVE: "", FULL: " "}, {TOKEN: "SENTINEL"}])
-async def test_it_is_not_configured_without_a_uri(context: Engine, environ: dict[str, str]) -> None:
+async def test_without_a_uri_the_source_is_not_configured(context: Engine, environ: dict[str, str]) -> None:
     with pytest.raises(CredentialsNotFound, match=f"^{RELATIVE} and {FULL} are not set$"):
         await fetch(environ, context)
 
@@ -193,8 +193,8 @@ async def test_the_process_environment_is_read_at_each_fetch(
     assert repr(provider) == "ContainerProvider()"
 
 
-async def test_the_relative_uri_is_one_of_the_ecs_agent_and_comes_first(lend: Lend) -> None:
-    """As botocore builds it; a blank one counts as unset."""
+async def test_the_relative_uri_is_on_the_ecs_agent_and_takes_precedence(lend: Lend) -> None:
+    """Botocore builds the same URL. A blank variable counts as unset."""
     recorder = Recorder()
     await fetch({RELATIVE: "/v2/x?id=1", FULL: "https://elsewhere/"}, lend(transport=recorder))
     await fetch({RELATIVE: " ", FULL: "https://elsewhere/y"}, lend(transport=recorder))
@@ -210,7 +210,7 @@ async def test_the_relative_uri_is_one_of_the_ecs_agent_and_comes_first(lend: Le
 
 @pytest.mark.parametrize("path", ["//evil/x", "/\\evil", "@evil/", "http://evil", "x", "/a\r\nX: y", "/a b", "/#a"])
 async def test_a_relative_uri_that_leaves_the_host_is_refused(lend: Lend, path: str) -> None:
-    """T32: nothing is sent."""
+    """T32: no request is sent."""
     recorder = Recorder()
     error = await refusal_of({RELATIVE: path}, lend(transport=recorder))
 
@@ -238,8 +238,8 @@ EVIL = [
 
 
 @pytest.mark.parametrize("url", EVIL)
-async def test_http_goes_to_this_host_and_the_agents_only(lend: Lend, names: Callable[..., Names], url: str) -> None:
-    """T31: nothing is sent, not even when a name cannot be resolved at once."""
+async def test_http_is_allowed_only_to_loopback_and_agents(lend: Lend, names: Callable[..., Names], url: str) -> None:
+    """T31: no request is sent, even if the name cannot be resolved at once."""
     names(["10.0.0.1"])
     recorder = Recorder()
     error = await refusal_of({FULL: url, TOKEN: "SENTINEL"}, lend(transport=recorder))
@@ -251,7 +251,7 @@ async def test_http_goes_to_this_host_and_the_agents_only(lend: Lend, names: Cal
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.9.9.9", "[::1]", "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"]
 )
-async def test_http_goes_to_an_address_of_the_agents(lend: Lend, host: str) -> None:
+async def test_http_is_allowed_to_addresses_of_the_agents(lend: Lend, host: str) -> None:
     """T31."""
     recorder = Recorder()
     await fetch({FULL: f"http://{host}:81/x"}, lend(transport=recorder))
@@ -276,10 +276,10 @@ async def test_every_address_of_a_name_must_be_allowed(
     assert recorder.requests == []
 
 
-async def test_the_address_that_was_checked_is_connected_to(
+async def test_the_connection_goes_to_the_checked_address(
     context: Engine, names: Callable[..., Names], raw_server: Start
 ) -> None:
-    """T31: a resolver that answers otherwise the second time is not asked a second time."""
+    """T31: the name is not looked up again, because the second result could be different."""
     server = await raw_server(GOOD)
     resolver = names(["127.0.0.1"], ["127.0.0.2"])
     await fetch({FULL: f"{server.url.replace('127.0.0.1', 'Agent.example')}x?y"}, context)
@@ -291,10 +291,10 @@ async def test_the_address_that_was_checked_is_connected_to(
     assert f"\r\nhost: agent.example:{server.url.split(':')[2].strip('/')}\r\n" in head
 
 
-async def test_the_next_address_is_tried_where_nothing_listens(
+async def test_the_next_address_is_tried_after_a_refused_connection(
     context: Engine, clocks: Clocks, names: Callable[..., Names], raw_server: Start
 ) -> None:
-    """localhost is two addresses, and an agent often listens at one."""
+    """localhost has two addresses, and an agent often listens on one."""
     server = await raw_server(GOOD)
     names(["127.0.0.2", "127.0.0.1", "127.0.0.1"])
     await fetch({FULL: server.url.replace("127.0.0.1", "localhost")}, context)
@@ -302,16 +302,14 @@ async def test_the_next_address_is_tried_where_nothing_listens(
     assert clocks.slept == []
 
 
-async def test_localhost_is_looked_up_for_real(context: Engine, clocks: Clocks) -> None:
+async def test_localhost_is_looked_up_by_the_system(context: Engine, clocks: Clocks) -> None:
     async with LocalContainer(clock=lambda: clocks.wall) as server:
         found = await fetch({FULL: server.environ[FULL].replace("127.0.0.1", "localhost")}, context)
 
     assert found.session_token
 
 
-async def test_a_name_without_an_address_is_asked_for_again(
-    lend: Lend, clocks: Clocks, names: Callable[..., Names]
-) -> None:
+async def test_a_failed_lookup_is_retried(lend: Lend, clocks: Clocks, names: Callable[..., Names]) -> None:
     resolver = names([], ["127.0.0.1"])
     recorder = Recorder()
     await fetch({FULL: "http://agent:81/"}, lend(transport=recorder))
@@ -326,8 +324,10 @@ async def test_a_name_without_an_address_is_asked_for_again(
     assert "SENTINEL" not in shown(error)
 
 
-async def test_https_is_for_any_host_that_proves_itself(context: Engine, tmp_path: Path, clocks: Clocks) -> None:
-    """T31: the name is not looked up here, and the certificate is verified, once: a doubt does not go away."""
+async def test_https_is_allowed_to_any_host_with_a_valid_certificate(
+    context: Engine, tmp_path: Path, clocks: Clocks
+) -> None:
+    """T31: the name is not looked up beforehand. A certificate error is not retried."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
     connections = 0
@@ -348,7 +348,7 @@ async def test_https_is_for_any_host_that_proves_itself(context: Engine, tmp_pat
     assert "SENTINEL" not in shown(error)
 
 
-async def test_a_proxy_of_the_environment_is_not_asked(
+async def test_a_proxy_of_the_environment_is_not_used(
     context: Engine, raw_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T25."""
@@ -370,7 +370,7 @@ async def authorization(environ: dict[str, str], lend: Lend) -> str | None:
 
 
 async def test_the_token_file_is_read_at_each_fetch(lend: Lend, tmp_path: Path) -> None:
-    """T33: EKS replaces it before it ends."""
+    """T33: EKS replaces it before it expires."""
     path = tmp_path / "token"
     environ = {TOKEN_FILE: str(path), TOKEN: "SENTINEL-variable"}
     seen = []
@@ -382,7 +382,7 @@ async def test_the_token_file_is_read_at_each_fetch(lend: Lend, tmp_path: Path) 
     assert repr(seen) == "['***', '***', '***']"
 
 
-async def test_a_blank_variable_is_unset(lend: Lend) -> None:
+async def test_a_blank_variable_counts_as_unset(lend: Lend) -> None:
     assert await authorization({TOKEN: " ", TOKEN_FILE: ""}, lend) is None
     assert await authorization({TOKEN: "SENTINEL", TOKEN_FILE: " "}, lend) == "SENTINEL"
 
@@ -399,7 +399,7 @@ TOKENS = {
 
 
 @pytest.mark.parametrize(("content", "said"), TOKENS.values(), ids=TOKENS)
-async def test_a_token_that_no_header_can_have_is_refused(
+async def test_a_token_that_is_invalid_in_a_header_is_refused(
     lend: Lend, tmp_path: Path, content: bytes, said: str
 ) -> None:
     """T33, T16."""
@@ -414,7 +414,7 @@ async def test_a_token_that_no_header_can_have_is_refused(
 
 
 @pytest.mark.parametrize("token", ["SENTINEL\r\nX: 1", "SENTINEL\n", "SENTINEL\u2028"])
-async def test_so_is_one_of_the_variable(lend: Lend, token: str) -> None:
+async def test_an_invalid_token_in_the_variable_is_refused(lend: Lend, token: str) -> None:
     """T33."""
     error = await refusal_of({RELATIVE: "/x", TOKEN: token}, lend(transport=Recorder()))
 
@@ -423,7 +423,7 @@ async def test_so_is_one_of_the_variable(lend: Lend, token: str) -> None:
 
 
 async def test_a_token_file_that_cannot_be_used_is_an_error(lend: Lend, tmp_path: Path) -> None:
-    """T33: it is configured, so the variable does not take its place; and 16 KiB are all that is read."""
+    """T33: the variable does not replace a configured file, and at most 16 KiB are read."""
     large = tmp_path / "large"
     large.write_bytes(b"x" * (16 * 1024 + 1))
     context = lend(transport=Recorder())
@@ -440,7 +440,7 @@ async def test_a_token_file_that_cannot_be_used_is_an_error(lend: Lend, tmp_path
     ]
 
 
-async def test_16_kib_are_a_token(lend: Lend, tmp_path: Path) -> None:
+async def test_a_token_of_16_kib_is_accepted(lend: Lend, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_bytes(b"x" * 16 * 1024)
 
@@ -463,7 +463,7 @@ PASSING = {
 
 
 @pytest.mark.parametrize("answer", PASSING.values(), ids=PASSING)
-async def test_what_may_pass_is_asked_for_again(
+async def test_temporary_failures_are_retried(
     context: Engine, clocks: Clocks, raw_server: Start, answer: bytes
 ) -> None:
     """F34, T10, T15."""
@@ -500,7 +500,7 @@ async def test_what_may_pass_is_asked_for_again(
 async def test_a_refusal_is_final_and_shows_its_code_only(
     context: Engine, clocks: Clocks, raw_server: Start, status: int, body: Any, code: str
 ) -> None:
-    """F34, T15: 4xx is not asked for again, and the body is not shown."""
+    """F34, T15: 4xx is not retried, and the body is not shown."""
     server = await raw_server(http(body if isinstance(body, str) else json.dumps(body), status=status))
     error = await refusal_of({FULL: server.url, TOKEN: "SENTINEL"}, context)
 
@@ -523,7 +523,7 @@ async def test_a_redirect_is_not_followed(context: Engine, raw_server: Start, st
     assert other.connections == 0
 
 
-async def test_an_answer_far_too_large_is_not_read(context: Engine, clocks: Clocks, raw_server: Start) -> None:
+async def test_a_response_that_is_far_too_large_is_not_read(context: Engine, clocks: Clocks, raw_server: Start) -> None:
     server = await raw_server(http(b"x" * (3 << 20)))
     error = await refusal_of({FULL: server.url}, context)
 
@@ -531,8 +531,8 @@ async def test_an_answer_far_too_large_is_not_read(context: Engine, clocks: Cloc
     assert clocks.slept == []
 
 
-async def test_nobody_there_is_an_error_after_three_attempts(context: Engine, clocks: Clocks) -> None:
-    """The URI says that there is an agent: the chain does not go on without it."""
+async def test_refused_connections_are_an_error_after_three_attempts(context: Engine, clocks: Clocks) -> None:
+    """The URI means that there is an agent, so the chain does not continue."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         error = await refusal_of({FULL: f"http://127.0.0.1:{closed.getsockname()[1]}/"}, context)
@@ -542,10 +542,10 @@ async def test_nobody_there_is_an_error_after_three_attempts(context: Engine, cl
     assert clocks.slept == [1.0, 1.0]
 
 
-async def test_an_agent_that_does_not_answer_is_waited_for_2_s(
+async def test_an_agent_that_does_not_answer_times_out_after_2_s(
     context: Engine, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F30, for a container: each attempt is bounded."""
+    """F30, for a container: each attempt has a time limit."""
     monkeypatch.setattr("sts_async.credentials.container.SECONDS", 0.05)
     async with LocalContainer() as server:
         server.faults.add(Delay(60, times=2), Reset(times=2))  # aiohttp itself sends a GET again, once
@@ -557,7 +557,7 @@ async def test_an_agent_that_does_not_answer_is_waited_for_2_s(
 
 
 async def test_cached_credentials_are_served_while_the_agent_throttles(context: Engine, clocks: Clocks) -> None:
-    """F34: Fargate's agent does."""
+    """F34: the agent of Fargate throttles."""
     async with LocalContainer(clock=lambda: clocks.wall, lifetime=3600) as server:
         provider = ContainerProvider(environ=server.environ)
         first = await provider.provide_credentials(context)

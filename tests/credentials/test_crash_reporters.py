@@ -1,8 +1,8 @@
 """
-What crash reporters show of errors at their default settings: in no frame of ours a secret that we were given.
+Crash reporters with default settings show no secret argument in any frame of the library.
 
-Each public function and constructor that takes something secret is called so that it raises. The frames of the tests
-are left out: they have what they look for.
+Each public function and constructor with a secret argument is called so that it raises. The frames of the tests are
+left out, because they contain the secret that the test searches for.
 """
 
 import inspect
@@ -225,8 +225,8 @@ CANNOT_FAIL = {
 
 @pytest.mark.parametrize("reporter", REPORTERS.values(), ids=REPORTERS)
 @pytest.mark.parametrize("place", PLACES)
-async def test_no_crash_reporter_shows_what_a_call_was_given(reporter: Any, place: str, context: Any) -> None:
-    """G6, T14, T16: also what a slice of eighty characters, or a walk through mappings, would show."""
+async def test_no_crash_reporter_shows_a_secret_argument(reporter: Any, place: str, context: Any) -> None:
+    """G6, T14, T16: this includes the first eighty characters, and values that a walk through mappings would show."""
     if not reporter.installed:
         pytest.skip(f"{reporter.package} is not installed: it is in the extra `test`")
     call = PLACES[place]
@@ -244,7 +244,7 @@ async def test_no_crash_reporter_shows_what_a_call_was_given(reporter: Any, plac
 
 @pytest.mark.parametrize("reporter", REPORTERS.values(), ids=REPORTERS)
 def test_each_reporter_would_show_plain_text(reporter: Any) -> None:
-    """Or the test above could not fail."""
+    """Otherwise the test above could not fail."""
     if not reporter.installed:
         pytest.skip(f"{reporter.package} is not installed: it is in the extra `test`")
     source = "def fail(text, held):\n    raise ValueError\n\nfail(text, {'x': [text]})"
@@ -267,7 +267,7 @@ HOLDERS = set(
 
 
 def public_callables() -> Iterator[tuple[str, Any]]:
-    """Yield what a program can call, by its name; plain data and exceptions only keep what they are given."""
+    """Yield each public callable with its name. Plain data classes and exceptions only store their arguments."""
     for prefix, module in (("", sts_async), ("", sources), ("sigv4.", sigv4)):
         for name in getattr(module, "__all__", vars(module)):
             thing = getattr(module, name)
@@ -290,7 +290,7 @@ def public_callables() -> Iterator[tuple[str, Any]]:
 
 
 def test_no_argument_that_may_hold_a_secret_is_left_out() -> None:
-    """G6: by the names of arguments of everything that is public."""
+    """G6: the names of the arguments of everything public are checked."""
     wanted = {
         f"{name}({argument})"
         for name, thing in public_callables()

@@ -1,4 +1,4 @@
-"""`STSClient()` without arguments: from every source, over sockets, to an answer that names who signed."""
+"""`STSClient()` without arguments: each source, over sockets, up to a response that names the signer."""
 
 import asyncio
 import base64
@@ -42,7 +42,7 @@ JWT = ".".join(
 
 @attrs.define
 class Place:
-    """A machine: its environment, its home directory, and the services around it."""
+    """A machine: its environment, its home directory, and the services that it can reach."""
 
     server: LocalSTS
     home: Path
@@ -63,7 +63,7 @@ class Place:
         self.file(".aws/config", text)
 
     def session(self, name: str) -> Any:
-        """Return credentials of the role that the server takes, in a session of this name."""
+        """Return credentials of the role that the server accepts, in a session of this name."""
         return self.server.issue(ROLE, session_name=name)
 
 
@@ -135,7 +135,7 @@ async def chain_of_roles(place: Place) -> str:
 
 
 async def role_of_the_environment(place: Place) -> str:
-    """The environment has no session of its own: its keys only assume the role."""
+    """Return a role for which the keys in the environment are used; the environment itself has no session."""
     place.config(f"[profile mine]\nrole_arn = {ROLE}\ncredential_source = Environment\nrole_session_name = me\n")
     place.variables(**in_environment(place.server.credentials))
     return "profile 'mine'"
@@ -241,10 +241,10 @@ SOURCES: list[Callable[[Place], Awaitable[str]]] = [
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
-async def test_a_client_without_arguments_does_the_main_job(
+async def test_a_client_without_arguments_assumes_a_role(
     place: Place, source: Callable[[Place], Awaitable[str]]
 ) -> None:
-    """It assumes a role, as the role session that the source gave it."""
+    """It signs with the session of the source."""
     name = await source(place)
 
     async with STSClient() as sts:
@@ -269,8 +269,8 @@ async def test_keys_in_the_environment_come_before_a_profile_that_it_names(place
         assert (await sts.get_caller_identity()).arn.endswith("/of-the-environment")
 
 
-async def test_a_profile_that_is_given_in_code_comes_before_the_environment(place: Place) -> None:
-    """Also before its web identity."""
+async def test_a_profile_in_code_takes_precedence_over_the_environment(place: Place) -> None:
+    """This includes the web identity of the environment."""
     place.config(f"[profile mine]\n{in_profile(place.session('of-the-profile'))}")
     place.variables(AWS_WEB_IDENTITY_TOKEN_FILE="/nowhere", AWS_ROLE_ARN=ROLE)
     place.variables(**in_environment(place.session("of-the-environment")))
@@ -302,7 +302,7 @@ async def broken_profile(place: Place) -> type[STSError]:
 
 
 async def broken_web_identity(place: Place) -> type[STSError]:
-    """The call itself fails: the case of the fleet that went on with the role of its nodes."""
+    """Return an environment whose call fails, as in the fleet that continued with the role of its nodes."""
     await web_identity(place)
     place.server.faults.add(Refuse("IDPCommunicationError", times=9))
     return IDPCommunicationErrorException
@@ -342,7 +342,7 @@ async def broken_container(place: Place) -> type[STSError]:
 async def test_a_source_that_is_configured_and_fails_ends_the_search(
     place: Place, broken: Callable[[Place], Awaitable[type[STSError]]]
 ) -> None:
-    """Although the instance has a role that would have answered."""
+    """The instance has a role that would have answered."""
     await instance(place)
     error = await broken(place)
 
@@ -353,7 +353,7 @@ async def test_a_source_that_is_configured_and_fails_ends_the_search(
     assert "GetCallerIdentity" not in [served.operation for served in place.server.requests]
 
 
-async def test_with_nothing_configured_the_error_says_what_was_looked_at(place: Place) -> None:
+async def test_without_credentials_the_error_says_what_was_searched(place: Place) -> None:
     async with STSClient() as sts:
         with pytest.raises(CredentialsNotFound) as caught:
             await sts.get_caller_identity()
@@ -368,7 +368,7 @@ async def test_with_nothing_configured_the_error_says_what_was_looked_at(place: 
         assert looked_at in str(caught.value)
 
 
-async def test_an_examination_goes_through_all_sources_and_needs_no_region(
+async def test_an_examination_covers_all_sources_and_needs_no_region(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_REGION")
@@ -406,7 +406,7 @@ async def test_an_examination_says_where_region_and_endpoint_come_from(place: Pl
     assert report.row("nothing") is None
 
 
-async def test_no_source_is_asked_while_an_option_of_every_client_is_wrong(place: Place) -> None:
+async def test_an_examination_with_an_invalid_option_asks_no_source(place: Place) -> None:
     place.variables(AWS_MAX_ATTEMPTS="many")
     report = await examine()
 
@@ -436,7 +436,7 @@ async def test_mfa_codes_come_from_the_program(place: Place) -> None:
 
 
 async def test_a_profile_by_itself_takes_codes_from_the_program_too(place: Place) -> None:
-    """C18: the other way that the message names."""
+    """C18: the message names this second way."""
     serial = place.server.user.mfa_serial
     place.config(
         f"[default]\nrole_arn = {ROLE}\nsource_profile = base\nmfa_serial = {serial}\nrole_session_name = me\n"
@@ -450,8 +450,8 @@ async def test_a_profile_by_itself_takes_codes_from_the_program_too(place: Place
         assert (await sts.get_caller_identity()).arn.endswith("/demo/me")
 
 
-async def test_with_nothing_configured_and_no_instance_the_search_waits_for_nothing(place: Place) -> None:
-    """Neither for a time-out nor for a pause between attempts: seconds of the loop's clock, which counts waits."""
+async def test_a_search_without_sources_and_instance_does_not_wait(place: Place) -> None:
+    """It waits for no time limit and no pause between attempts, by the clock of the event loop."""
     clock = asyncio.get_running_loop().time
     async with STSClient() as sts:
         begun = clock()
@@ -464,10 +464,10 @@ async def test_with_nothing_configured_and_no_instance_the_search_waits_for_noth
 # Profiles that change
 
 
-async def test_keys_that_change_in_a_file_are_used_by_calls_that_follow(
+async def test_keys_that_change_in_a_file_are_used_by_later_calls(
     place: Place, lend: Callable[..., Any], clocks: Clocks
 ) -> None:
-    """Rotated under a running process; what is broken then leaves those of before in use."""
+    """If the file becomes invalid, the last valid keys stay in use."""
     context = lend(place.server.url, wall_clock=lambda: clocks.wall)
     chain = DefaultChain()
     first, second = (place.server.issue(ROLE, session_name=name) for name in ("first", "second"))
@@ -494,10 +494,10 @@ async def test_keys_that_change_in_a_file_are_used_by_calls_that_follow(
     assert await look_again() == first.access_key_id
 
 
-async def test_a_log_is_told_once_of_files_that_are_invalid_and_once_that_they_are_valid_again(
+async def test_invalid_files_are_logged_once_and_valid_ones_again_once(
     place: Place, lend: Callable[..., Any], clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """G8: also when they become invalid a second time, in the same way."""
+    """G8: this also holds if they become invalid a second time in the same way."""
     context = lend(place.server.url, wall_clock=lambda: clocks.wall)
     profile, valid = ProfileProvider(), f"[default]\n{in_profile(place.server.issue(ROLE))}"
     place.config(valid)
@@ -537,8 +537,8 @@ async def test_a_role_keeps_its_session_when_another_profile_changes(
     assert [served.operation for served in place.server.requests] == ["AssumeRole"]
 
 
-async def test_keys_of_a_file_that_the_service_refused_are_looked_up_again(place: Place, context: Any) -> None:
-    """F16: at once, not at the next look."""
+async def test_refused_keys_of_a_file_are_read_again(place: Place, context: Any) -> None:
+    """F16: this happens at once, not at the next check of the files."""
     chain = DefaultChain()
     old, new = place.server.issue(ROLE), place.server.issue(ROLE)
     place.config(f"[default]\n{in_profile(old)}")
@@ -549,7 +549,7 @@ async def test_keys_of_a_file_that_the_service_refused_are_looked_up_again(place
     assert (await chain.provide_credentials(context)).access_key_id == new.access_key_id
 
 
-def test_a_chain_is_made_without_input_or_output() -> None:
+def test_the_constructor_of_a_chain_reads_nothing() -> None:
     probe = (
         "import sys\n"
         "from sts_async import DefaultChain\n"
@@ -563,7 +563,7 @@ def test_a_chain_is_made_without_input_or_output() -> None:
     subprocess.run([sys.executable, "-c", probe], check=True)
 
 
-async def test_what_is_given_to_a_client_is_not_searched_for(place: Place) -> None:
+async def test_credentials_passed_to_a_client_prevent_the_search(place: Place) -> None:
     place.config(f"[default]\n{in_profile(place.session('of-the-profile'))}")
     given = StaticProvider(place.session("given"))
 
@@ -572,8 +572,8 @@ async def test_what_is_given_to_a_client_is_not_searched_for(place: Place) -> No
     place.server.declare(User("other"))
 
 
-async def test_a_role_without_a_source_is_assumed_as_whoever_the_client_would_be(place: Place) -> None:
-    """The profile and the options of the client count, also where only its role provider needs them."""
+async def test_a_role_without_a_source_uses_the_default_credentials_of_the_client(place: Place) -> None:
+    """Profile and options of the client apply, even if only its role provider needs them."""
     place.config(f"[profile mine]\n{in_profile(place.server.credentials)}")
     place.variables(**in_environment(place.session("of-the-environment")))
 

@@ -1,4 +1,4 @@
-"""Credentials in environment variables: found, half set, expired, rotated."""
+"""Credentials in environment variables: complete, incomplete, expired, rotated."""
 
 import time
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ async def test_keys_and_token_are_found(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("blank", ["", "  "])
 async def test_a_blank_variable_counts_as_unset(blank: str) -> None:
-    """Shells and container definitions leave such behind."""
+    """Shells and container definitions often leave blank variables."""
     found = await provide({**SET, "AWS_SESSION_TOKEN": blank, "AWS_CREDENTIAL_EXPIRATION": blank})
 
     assert found.session_token is None
@@ -42,8 +42,8 @@ async def test_a_blank_variable_counts_as_unset(blank: str) -> None:
 
 
 @pytest.mark.parametrize(("present", "absent"), [tuple(SET), tuple(reversed(SET))])
-async def test_half_a_pair_is_an_error_and_not_a_miss(present: str, absent: str) -> None:
-    """T47: passing on silently would use another identity."""
+async def test_one_key_variable_without_the_other_is_an_error(present: str, absent: str) -> None:
+    """T47: continuing the search would silently use another identity."""
     with pytest.raises(CredentialsError, match=f"{present} is set and {absent} is not") as caught:
         await provide({present: SET[present]})
 
@@ -57,7 +57,7 @@ async def test_an_expiration_makes_them_temporary() -> None:
     assert found.expiration.year == 2999
 
 
-async def test_credentials_past_their_expiration_are_not_given_out() -> None:
+async def test_expired_credentials_are_not_provided() -> None:
     """T48."""
     with pytest.raises(
         CredentialsExpired,
@@ -67,15 +67,15 @@ async def test_credentials_past_their_expiration_are_not_given_out() -> None:
 
 
 @pytest.mark.parametrize("text", ["tomorrow", "SENTINEL", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+23:59"])
-async def test_an_expiration_that_is_no_time_is_an_error_without_its_text(text: str) -> None:
+async def test_an_invalid_expiration_is_an_error_without_its_value(text: str) -> None:
     with pytest.raises(CredentialsError, match="not a time such as") as caught:
         await provide({**SET, "AWS_CREDENTIAL_EXPIRATION": text})
 
     assert caught.value.__context__ is None
 
 
-async def test_variables_that_change_are_seen_and_those_that_stand_give_the_same_object() -> None:
-    """The same object, because the derived signing key stays with it."""
+async def test_changed_variables_are_used_and_unchanged_ones_return_the_same_object() -> None:
+    """The derived signing key is cached by object."""
     environ = dict(SET)
     provider = EnvironmentProvider(environ)
 

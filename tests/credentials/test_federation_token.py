@@ -31,7 +31,7 @@ def context(server: LocalSTS, lend: Callable[..., Engine]) -> Engine:
 
 
 async def test_a_session_of_a_federated_user(server: LocalSTS, context: Engine) -> None:
-    """Asked for once, and kept."""
+    """It is requested once, and cached."""
     provider = FederationTokenProvider(
         name="bob", source=server.credentials, tags=[Tag(key="team", value="blue")], policy={"Version": "2012-10-17"}
     )
@@ -46,8 +46,8 @@ async def test_a_session_of_a_federated_user(server: LocalSTS, context: Engine) 
     assert len(server.requests) == 1
 
 
-async def test_the_keys_of_a_session_cannot_ask_for_one(server: LocalSTS, context: Engine) -> None:
-    """GetFederationToken takes the long-term keys of a user only; the service says so."""
+async def test_a_session_cannot_request_a_federation_token(server: LocalSTS, context: Engine) -> None:
+    """GetFederationToken accepts only the long-term keys of a user, and the error of the service says so."""
     role = AssumeRoleProvider(role_arn="arn:aws:iam::123456789012:role/demo", source=server.credentials)
 
     with pytest.raises(errors.ServiceError, match="AccessDenied"):

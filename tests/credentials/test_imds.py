@@ -1,4 +1,4 @@
-"""The instance metadata service: what is asked for, in which order, with which token, and what is made of answers."""
+"""The instance metadata service: its requests, their order and token, and the handling of responses."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ GIVEN = Credentials(
 
 
 def asked(server: LocalIMDS) -> list[str]:
-    """Return what was asked for, in a few words, and forget it."""
+    """Return short descriptions of the requests since the last call."""
     short = {TOKEN_PATH: "token", ROLES: "roles", EXTENDED: "extended roles"}
     found = [
         f"{record.method} {short.get(record.path) or record.path.replace(EXTENDED, 'extended ').replace(ROLES, '')} "
@@ -72,7 +72,7 @@ async def refusal_of(provider: IMDSProvider, context: Engine) -> STSError:
 
 @pytest.fixture
 def foreign_logs_are_off() -> Iterator[None]:
-    """Botocore shows what it gets; here it is the oracle."""
+    """Botocore logs secrets, and here it is only the oracle."""
     logger = logging.getLogger("botocore")
     logger.propagate = False
     yield
@@ -80,7 +80,7 @@ def foreign_logs_are_off() -> Iterator[None]:
 
 
 async def boto(url: str, *, attempts: int = 1, v1: bool = True) -> dict[str, Any]:
-    """Return what botocore makes of the service at a URL."""
+    """Return the credentials that botocore finds at the service at a URL."""
 
     def fetch() -> dict[str, Any]:
         config = {"ec2_metadata_service_endpoint": url, "ec2_metadata_v1_disabled": not v1}
@@ -99,7 +99,7 @@ async def boto(url: str, *, attempts: int = 1, v1: bool = True) -> dict[str, Any
 
 @pytest.mark.usefixtures("foreign_logs_are_off")
 @pytest.mark.parametrize("role", ["web", "Role_1+=,.@-x", "a/b"])
-async def test_botocore_finds_the_same(context: Engine, role: str) -> None:
+async def test_botocore_finds_the_same_credentials(context: Engine, role: str) -> None:
     async with LocalIMDS(role=role, credentials=GIVEN) as server:
         ours = await IMDSProvider(endpoint=server.url).fetch(context)
         seen = asked(server)
@@ -126,8 +126,8 @@ FAULTS = {
 
 @pytest.mark.usefixtures("foreign_logs_are_off")
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_where_botocore_finds_nothing_we_say_why(context: Engine, fault: str) -> None:
-    """F32: botocore says {} to all of them, so that its chain goes on also when the service is there and fails."""
+async def test_the_error_says_why_where_botocore_returns_nothing(context: Engine, fault: str) -> None:
+    """F32: botocore returns {} in all these cases, so its chain continues even if the service failed."""
     break_it, kind = FAULTS[fault]
     async with LocalIMDS() as server:
         break_it(server)
@@ -139,8 +139,8 @@ async def test_where_botocore_finds_nothing_we_say_why(context: Engine, fault: s
 # -- the usual way ------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_asked_for_is_remembered(context: Engine, clocks: Clocks) -> None:
-    """The token, which of the paths there are, and the name of the role: a refresh is one request."""
+async def test_token_path_and_role_name_are_kept(context: Engine, clocks: Clocks) -> None:
+    """A refresh is therefore one request."""
     async with LocalIMDS(clock=lambda: clocks.wall) as server:
         provider = IMDSProvider(endpoint=server.url)
         await provider.fetch(context)
@@ -152,7 +152,7 @@ async def test_what_is_asked_for_is_remembered(context: Engine, clocks: Clocks) 
         assert asked(server) == ["GET demo 200"]
 
 
-async def test_the_extended_paths_come_first(context: Engine, clocks: Clocks) -> None:
+async def test_the_extended_paths_are_tried_first(context: Engine, clocks: Clocks) -> None:
     async with LocalIMDS(clock=lambda: clocks.wall, extended=True) as server:
         provider = IMDSProvider(endpoint=server.url)
         await provider.fetch(context)
@@ -182,7 +182,7 @@ async def test_a_token_is_used_until_a_minute_before_its_end(context: Engine, cl
 @pytest.mark.parametrize(
     ("said", "used"), [("100", 50), ("600", 540), ("99999", 21_540), ("x", 21_540), ("-1", 21_540)]
 )
-async def test_the_service_says_how_long_a_token_lives(
+async def test_the_service_sets_the_lifetime_of_a_token(
     context: Engine, clocks: Clocks, raw_server: Start, said: str, used: float
 ) -> None:
     token = http("SENTINEL-imds-token", headers=f"x-aws-ec2-metadata-token-ttl-seconds: {said}\r\n")
@@ -197,7 +197,7 @@ async def test_the_service_says_how_long_a_token_lives(
     assert [request[:3] for request in server.requests] == [b"PUT", b"GET", b"GET", b"PUT", b"GET"]
 
 
-async def test_the_requests_are_those_of_version_2(context: Engine, raw_server: Start) -> None:
+async def test_the_requests_are_those_of_imdsv2(context: Engine, raw_server: Start) -> None:
     server = await raw_server(TOKEN, NOTHING, http("demo"), GOOD)
     await IMDSProvider(endpoint=server.url).fetch(context)
     put, *others = (request.decode().lower() for request in server.requests)
@@ -209,7 +209,7 @@ async def test_the_requests_are_those_of_version_2(context: Engine, raw_server: 
     assert all("\r\nx-aws-ec2-metadata-token: sentinel-imds-token\r\n" in other for other in others)
 
 
-async def test_a_role_that_is_named_is_not_asked_for(context: Engine, clocks: Clocks) -> None:
+async def test_a_configured_role_name_is_not_requested(context: Engine, clocks: Clocks) -> None:
     async with LocalIMDS(clock=lambda: clocks.wall, role="web") as server:
         provider = IMDSProvider(endpoint=server.url, role_name="web")
         await provider.fetch(context)
@@ -222,8 +222,8 @@ async def test_a_role_that_is_named_is_not_asked_for(context: Engine, clocks: Cl
             await other.fetch(context)
 
 
-async def test_a_role_that_was_exchanged_is_found(context: Engine, clocks: Clocks) -> None:
-    """F32: the name that was cached is dropped when it is not there any more."""
+async def test_a_new_role_of_the_instance_is_found(context: Engine, clocks: Clocks) -> None:
+    """F32: the cached name is dropped when the service answers 404."""
     async with LocalIMDS(clock=lambda: clocks.wall, role="old", extended=True) as server:
         provider = IMDSProvider(endpoint=server.url)
         await provider.fetch(context)
@@ -244,7 +244,7 @@ async def test_a_role_that_was_exchanged_is_found(context: Engine, clocks: Clock
 
 
 async def test_a_role_without_credentials_is_an_error(context: Engine, raw_server: Start) -> None:
-    """F32: it is attached, so this is configured; nothing is asked for without end."""
+    """F32: the role is attached, so the source is configured. There is no endless loop of requests."""
     server = await raw_server(TOKEN, http("demo"), NOTHING)
     error = await refusal_of(IMDSProvider(endpoint=server.url), context)
 
@@ -255,7 +255,7 @@ async def test_a_role_without_credentials_is_an_error(context: Engine, raw_serve
 # -- nothing there ------------------------------------------------------------------------------------------------
 
 
-async def test_disabled_means_that_nothing_is_asked_for(context: Engine, raw_server: Start) -> None:
+async def test_a_disabled_provider_sends_nothing(context: Engine, raw_server: Start) -> None:
     server = await raw_server(TOKEN)
     for endpoint in (server.url, "http://evil/"):
         with pytest.raises(
@@ -267,8 +267,8 @@ async def test_disabled_means_that_nothing_is_asked_for(context: Engine, raw_ser
 
 
 @pytest.mark.parametrize("v1", [False, True])
-async def test_nobody_there_is_not_found(context: Engine, v1: bool) -> None:
-    """F29: the chain goes on."""
+async def test_a_refused_connection_means_not_configured(context: Engine, v1: bool) -> None:
+    """F29: the chain continues."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -278,8 +278,8 @@ async def test_nobody_there_is_not_found(context: Engine, v1: bool) -> None:
     assert str(error).startswith(f"{url} does not answer (1 attempt of 1 s): no connection to ")
 
 
-async def test_silence_is_not_found_after_its_time(context: Engine, clocks: Clocks, raw_server: Start) -> None:
-    """F29, F30, T28: the token step is bounded, and a container behind too small a hop limit is thought of."""
+async def test_a_timeout_means_not_configured(context: Engine, clocks: Clocks, raw_server: Start) -> None:
+    """F29, F30, T28: the token request has a time limit, and the error mentions the hop limit of containers."""
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await server.read_request(reader)
@@ -297,14 +297,14 @@ async def test_silence_is_not_found_after_its_time(context: Engine, clocks: Cloc
 
 
 @pytest.mark.parametrize("status", [403, 404, 405])
-async def test_no_token_is_not_found(context: Engine, raw_server: Start, status: int) -> None:
-    """T28: and never a request without one."""
+async def test_a_refused_token_request_means_not_configured(context: Engine, raw_server: Start, status: int) -> None:
+    """T28: no request is sent without a token."""
     server = await raw_server(http("SENTINEL", status=status), GOOD)
     error = await refusal_of(IMDSProvider(endpoint=server.url, attempts=3), context)
 
     assert isinstance(error, CredentialsNotFound)
     assert str(error) == (
-        f"{server.url.rstrip('/')} gives no session token (HTTP {status}), and version 1 is asked only with "
+        f"{server.url.rstrip('/')} returned no session token (HTTP {status}), and IMDSv1 is used only with "
         "imds_v1_fallback=True or AWS_EC2_METADATA_V1_DISABLED=false"
     )
     assert (len(server.requests), gets(server)) == (1, [])
@@ -313,10 +313,10 @@ async def test_no_token_is_not_found(context: Engine, raw_server: Start, status:
 
 @pytest.mark.parametrize(("status", "sent"), [(400, 1), (401, 1), (204, 1), (429, 3), (500, 3), (503, 3)])
 @pytest.mark.parametrize("v1", [False, True])
-async def test_a_token_step_that_fails_is_an_error(
+async def test_a_failed_token_request_is_an_error(
     context: Engine, raw_server: Start, status: int, sent: int, v1: bool
 ) -> None:
-    """T28: not even with the fallback is version 1 the answer to these."""
+    """T28: even with the fallback, IMDSv1 is not used after these failures."""
     server = await raw_server(http("" if status == 204 else "SENTINEL", status=status))
     error = await refusal_of(IMDSProvider(endpoint=server.url, attempts=2, v1_fallback=v1), context)
 
@@ -327,7 +327,7 @@ async def test_a_token_step_that_fails_is_an_error(
 
 
 async def test_a_connection_that_breaks_is_an_error(context: Engine) -> None:
-    """Something is there, and does not work."""
+    """The service exists, and does not work."""
     async with LocalIMDS() as server:
         server.faults.add(Reset(times=9))
         error = await refusal_of(IMDSProvider(endpoint=server.url), context)
@@ -337,8 +337,8 @@ async def test_a_connection_that_breaks_is_an_error(context: Engine) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-async def test_an_answer_that_the_service_is_busy_is_asked_again(context: Engine, clocks: Clocks, status: int) -> None:
-    """C20: with the usual single attempt, which is for a service that does not answer at all."""
+async def test_a_busy_service_is_retried(context: Engine, clocks: Clocks, status: int) -> None:
+    """C20: this holds for the default of one attempt, which is meant for a service that does not answer."""
     async with LocalIMDS(clock=lambda: clocks.wall, credentials=GIVEN) as server:
         server.faults.add(
             Answer(status, path=TOKEN_PATH),
@@ -359,8 +359,8 @@ async def test_an_answer_that_the_service_is_busy_is_asked_again(context: Engine
     assert clocks.slept == [0.5] * 4
 
 
-async def test_a_service_that_stays_busy_fails_after_three_answers(context: Engine, clocks: Clocks) -> None:
-    """C20: and where more attempts are asked for, after those."""
+async def test_a_service_that_stays_busy_fails_after_three_attempts(context: Engine, clocks: Clocks) -> None:
+    """C20: or after more attempts, if they are configured."""
     for attempts, sent in ((1, 3), (3, 3), (4, 4)):
         async with LocalIMDS(clock=lambda: clocks.wall) as server:
             server.faults.add(Unavailable(times=99))
@@ -371,10 +371,10 @@ async def test_a_service_that_stays_busy_fails_after_three_answers(context: Engi
 
 
 @pytest.mark.parametrize(("status", "sent"), [(403, 1), (500, 1), (501, 1), (503, 3)])
-async def test_the_plain_path_is_used_where_the_extended_one_fails(
+async def test_the_legacy_path_is_used_where_the_extended_one_fails(
     context: Engine, clocks: Clocks, status: int, sent: int
 ) -> None:
-    """C13: moto answers 500 to paths that it does not know, lists of allowed paths 403. The choice is remembered."""
+    """C13: moto answers 500 to unknown paths, and proxies with a list of paths answer 403. The choice is kept."""
     async with LocalIMDS(clock=lambda: clocks.wall, credentials=GIVEN) as server:
         server.faults.add(Answer(status, path=EXTENDED, times=99))
         provider = IMDSProvider(endpoint=server.url)
@@ -390,8 +390,8 @@ async def test_the_plain_path_is_used_where_the_extended_one_fails(
         assert asked(server) == ["GET demo 200"]
 
 
-async def test_the_plain_path_is_used_where_only_the_extended_list_is_allowed(context: Engine, clocks: Clocks) -> None:
-    """C13: the credentials themselves may be what the extended path does not give."""
+async def test_the_legacy_path_is_used_where_only_the_extended_list_works(context: Engine, clocks: Clocks) -> None:
+    """C13: the extended path may have a list of roles and no credentials."""
     async with LocalIMDS(clock=lambda: clocks.wall, credentials=GIVEN, extended=True) as server:
         server.faults.add(Answer(403, path=f"{EXTENDED}demo", times=99))
         provider = IMDSProvider(endpoint=server.url)
@@ -403,7 +403,7 @@ async def test_the_plain_path_is_used_where_only_the_extended_list_is_allowed(co
 async def test_an_extended_path_that_fails_is_not_taken_for_an_instance_without_a_role(
     context: Engine, clocks: Clocks
 ) -> None:
-    """C13, F32: "no credentials" and "error" are kept apart."""
+    """C13, F32: "not configured" and "failed" are different results."""
     async with LocalIMDS(clock=lambda: clocks.wall, role=None) as server:
         server.faults.add(Answer(403, path=EXTENDED, times=99))
         error = await refusal_of(IMDSProvider(endpoint=server.url), context)
@@ -428,12 +428,12 @@ async def test_attempts_end_with_success(context: Engine, clocks: Clocks) -> Non
         ]
 
 
-# -- version 1 ----------------------------------------------------------------------------------------------------
+# -- IMDSv1 ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [403, 404, 405])
-async def test_version_1_is_tried_when_that_is_asked_for(context: Engine, clocks: Clocks, status: int) -> None:
-    """T28: as botocore does by default."""
+async def test_imdsv1_is_used_if_enabled(context: Engine, clocks: Clocks, status: int) -> None:
+    """T28: botocore does so by default."""
     async with LocalIMDS(clock=lambda: clocks.wall, v1=True) as server:
         server.faults.add(Answer(status, path=TOKEN_PATH))
         provider = IMDSProvider(endpoint=server.url, v1_fallback=True)
@@ -447,8 +447,8 @@ async def test_version_1_is_tried_when_that_is_asked_for(context: Engine, clocks
         assert [record.token for record in server.requests] == [None, "valid"]
 
 
-async def test_version_1_is_tried_after_silence(context: Engine, clocks: Clocks) -> None:
-    """The answer to a PUT does not reach a container behind a hop limit of 1; that to a GET does."""
+async def test_imdsv1_is_used_after_a_timeout(context: Engine, clocks: Clocks) -> None:
+    """With a hop limit of 1, the response to PUT does not reach a container, but the response to GET does."""
     async with LocalIMDS(clock=lambda: clocks.wall, v1=True) as server:
         server.faults.add(Delay(60, path=TOKEN_PATH))
         found = await IMDSProvider(endpoint=server.url, seconds=0.2, v1_fallback=True).fetch(context)
@@ -456,7 +456,7 @@ async def test_version_1_is_tried_after_silence(context: Engine, clocks: Clocks)
     assert found.session_token
 
 
-async def test_version_1_that_is_off_is_an_error(context: Engine, raw_server: Start) -> None:
+async def test_imdsv1_that_is_disabled_at_the_service_is_an_error(context: Engine, raw_server: Start) -> None:
     server = await raw_server(http("", status=404), http("", status=401))
     error = await refusal_of(IMDSProvider(endpoint=server.url, v1_fallback=True), context)
 
@@ -470,17 +470,17 @@ async def test_version_1_that_is_off_is_an_error(context: Engine, raw_server: St
 @pytest.mark.parametrize(
     "token", ["", "SENTINEL\r\nX: y", "SENTINEL\n", "SENTINEL x", "SENTINELä", "\x00", "x" * 257], ids=repr
 )
-async def test_a_token_that_no_header_can_have_is_refused(context: Engine, raw_server: Start, token: str) -> None:
+async def test_a_token_that_is_invalid_in_a_header_is_refused(context: Engine, raw_server: Start, token: str) -> None:
     """T29, T28."""
     server = await raw_server(http(token))
     error = await refusal_of(IMDSProvider(endpoint=server.url, v1_fallback=True), context)
 
-    assert str(error) == "EC2 instance metadata: the session token is not one that a header can have"
+    assert str(error) == "EC2 instance metadata: the session token has characters that a header cannot have"
     assert "SENTINEL" not in shown(error)
     assert gets(server) == []
 
 
-async def test_a_token_of_256_bytes_is_one(context: Engine, raw_server: Start) -> None:
+async def test_a_token_of_256_bytes_is_accepted(context: Engine, raw_server: Start) -> None:
     server = await raw_server(http("x" * 256), GOOD)
 
     assert (await IMDSProvider(endpoint=server.url, role_name="r").fetch(context)).access_key_id == "ASIAEXAMPLE"
@@ -505,13 +505,13 @@ BAD_ROLES = [
 
 
 @pytest.mark.parametrize("role", BAD_ROLES, ids=repr)
-async def test_a_role_name_that_leads_elsewhere_is_refused(context: Engine, raw_server: Start, role: str) -> None:
-    """T29: nothing more is asked for; whether the service or the configuration names it."""
+async def test_a_role_name_that_leads_to_another_path_is_refused(context: Engine, raw_server: Start, role: str) -> None:
+    """T29: no further request is sent. This holds for names from the service and from the configuration."""
     server = await raw_server(TOKEN, http(f"{role}\nSENTINEL"))
     error = await refusal_of(IMDSProvider(endpoint=server.url), context)
 
     assert type(error) is CredentialsError
-    assert str(error) == "EC2 instance metadata: the name of the role is not one that IAM allows"
+    assert str(error) == "EC2 instance metadata: the name of the role is not valid in IAM"
     assert len(server.requests) == 2
     assert "SENTINEL" not in shown(error)
 
@@ -539,7 +539,7 @@ async def test_the_first_line_is_the_role(context: Engine, raw_server: Start) ->
 
 
 @pytest.mark.parametrize("listed", ["", "\n", " "])
-async def test_an_empty_list_is_no_role(context: Engine, raw_server: Start, listed: str) -> None:
+async def test_an_empty_list_means_that_no_role_is_attached(context: Engine, raw_server: Start, listed: str) -> None:
     server = await raw_server(TOKEN, http(listed))
 
     with pytest.raises(CredentialsNotFound, match="no role is attached"):
@@ -567,8 +567,8 @@ async def test_a_token_that_is_refused_is_replaced_once(context: Engine, clocks:
     assert len(other.requests) == 4
 
 
-async def test_a_role_that_ec2_may_not_assume_is_said_plainly(context: Engine, clocks: Clocks) -> None:
-    """F32: HTTP says 200."""
+async def test_the_error_explains_a_role_that_ec2_may_not_assume(context: Engine, clocks: Clocks) -> None:
+    """F32: the HTTP status is 200."""
     async with LocalIMDS(clock=lambda: clocks.wall, code="AssumeRoleUnauthorizedAccess") as server:
         error = await refusal_of(IMDSProvider(endpoint=server.url), context)
 
@@ -611,7 +611,7 @@ BAD_ANSWERS = {
 
 
 @pytest.mark.parametrize(("answer", "said"), BAD_ANSWERS.values(), ids=BAD_ANSWERS)
-async def test_an_answer_that_is_none_is_said_and_not_shown(
+async def test_an_invalid_response_is_reported_and_not_shown(
     context: Engine, raw_server: Start, answer: bytes, said: str
 ) -> None:
     """F30, T10, T15, T16."""
@@ -635,7 +635,7 @@ async def test_an_answer_that_is_none_is_said_and_not_shown(
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("step", [0, 1])
 async def test_a_redirect_is_not_followed(context: Engine, raw_server: Start, status: int, step: int) -> None:
-    """T4: neither of the token step nor of another."""
+    """T4: this holds for the token request and for all others."""
     other = await raw_server(TOKEN, GOOD)
     redirect = http("SENTINEL", status=status, headers=f"Location: {other.url}SENTINEL\r\n")
     server = await raw_server(*[TOKEN][:step], redirect)
@@ -646,7 +646,7 @@ async def test_a_redirect_is_not_followed(context: Engine, raw_server: Start, st
     assert other.connections == 0
 
 
-async def test_a_proxy_of_the_environment_is_not_asked(
+async def test_a_proxy_of_the_environment_is_not_used(
     context: Engine, clocks: Clocks, raw_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T25."""
@@ -662,8 +662,8 @@ async def test_a_proxy_of_the_environment_is_not_asked(
 # -- in front of it, the cache ------------------------------------------------------------------------------------
 
 
-async def test_credentials_that_hang_do_not_take_away_those_there_are(context: Engine, clocks: Clocks) -> None:
-    """F30: bounded, without version 1, and what is cached is served on."""
+async def test_cached_credentials_stay_in_use_while_the_service_hangs(context: Engine, clocks: Clocks) -> None:
+    """F30: the request has a time limit, and IMDSv1 is not tried."""
     async with LocalIMDS(clock=lambda: clocks.wall, lifetime=3600) as server:
         provider = IMDSProvider(endpoint=server.url, seconds=0.1)
         first = await provider.provide_credentials(context)
@@ -677,7 +677,7 @@ async def test_credentials_that_hang_do_not_take_away_those_there_are(context: E
 async def test_expired_credentials_are_used_when_there_are_no_others(
     context: Engine, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """F33: with a warning, and for 5 to 10 minutes without asking again."""
+    """F33: with a warning, and without another request for 5 to 10 minutes."""
     async with LocalIMDS(clock=lambda: clocks.wall, lifetime=-60) as server:
         provider = IMDSProvider(endpoint=server.url)
         first = await provider.provide_credentials(context)
@@ -694,7 +694,7 @@ async def test_expired_credentials_are_used_when_there_are_no_others(
         assert (await provider.provide_credentials(context)).expiration != first.expiration
 
 
-async def test_expired_credentials_do_not_replace_those_there_are(context: Engine, clocks: Clocks) -> None:
+async def test_expired_credentials_do_not_replace_cached_ones(context: Engine, clocks: Clocks) -> None:
     """F49."""
     async with LocalIMDS(clock=lambda: clocks.wall, lifetime=3600) as server:
         provider = IMDSProvider(endpoint=server.url)
@@ -723,8 +723,8 @@ async def test_expired_credentials_do_not_replace_those_there_are(context: Engin
         ("https://anywhere.example/", "IPv4", "https://anywhere.example"),
     ],
 )
-def test_the_endpoint_is_that_of_the_instance(endpoint: str | None, mode: str, url: str) -> None:
-    """As botocore chooses it, but for ``localhost``, which here is an address."""
+def test_the_endpoint_is_chosen_as_by_botocore(endpoint: str | None, mode: str, url: str) -> None:
+    """The exception is ``localhost``, which here means an address."""
     assert base_url(endpoint, mode=mode) == url
     if (endpoint or "").strip() and "LOCALHOST" not in str(endpoint):
         config = {"ec2_metadata_service_endpoint": endpoint, "ec2_metadata_service_endpoint_mode": mode.lower()}
@@ -749,21 +749,21 @@ def test_the_endpoint_is_that_of_the_instance(endpoint: str | None, mode: str, u
         "169.254.169.254",
     ],
 )
-async def test_an_endpoint_elsewhere_is_refused(lend: Lend, endpoint: str) -> None:
-    """T30: a token, and then credentials, would be asked for in the clear: nothing is sent."""
+async def test_an_endpoint_outside_of_the_host_is_refused(lend: Lend, endpoint: str) -> None:
+    """T30: token and credentials would be sent unencrypted, so no request is sent."""
     error = await refusal_of(IMDSProvider(endpoint=endpoint), lend(transport=None))
 
     assert isinstance(error, InvalidEndpoint)
     assert str(error).startswith("the endpoint of the instance metadata service")
 
 
-async def test_a_mode_that_is_none_is_refused(context: Engine) -> None:
+async def test_an_invalid_mode_is_refused(context: Engine) -> None:
     error = await refusal_of(IMDSProvider(endpoint_mode="IPv5"), context)
 
     assert isinstance(error, ConfigurationError)
     assert str(error) == "the endpoint mode of the instance metadata service must be IPv4 or IPv6"
 
 
-def test_it_says_what_it_is() -> None:
+def test_the_repr_names_the_provider() -> None:
     assert repr(IMDSProvider()) == "IMDSProvider()"
     assert IMDSProvider.name == "EC2 instance metadata"

@@ -1,4 +1,4 @@
-"""Credentials of ``aws login``, from a server on this host; botocore reads the same files and asks the same."""
+"""Credentials of ``aws login``, from a server on this host. Botocore reads the same files and sends the same."""
 
 import asyncio
 import base64
@@ -69,7 +69,7 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def provide(request: pytest.FixtureRequest, tmp_path: Path) -> Provide:
-    """Return a function that makes a provider, which asks the server when the test has one."""
+    """Return a function that creates a provider, which calls the server if the test has one."""
     here = request.getfixturevalue("server").environ if "server" in request.fixturenames else {}
 
     def make(**options: Any) -> LoginProvider:
@@ -81,7 +81,7 @@ def provide(request: pytest.FixtureRequest, tmp_path: Path) -> Provide:
 
 @pytest.fixture
 def no_joserfc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be in a place where the package is not installed."""
+    """Simulate a machine on which the package is not installed."""
     real = builtins.__import__
 
     def refuse(name: str, *args: Any, **options: Any) -> Any:
@@ -93,7 +93,7 @@ def no_joserfc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def put(cache: Path, *, seconds: float, clocks: Clocks, **changes: Any) -> Path:
-    """Write a token file that needs no server, and return its path; what is None is left out."""
+    """Write a token file that needs no server, and return its path; a member whose value is None is left out."""
     ends = datetime.fromtimestamp(clocks.wall + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     document = {
         "accessToken": {**ISSUED, "accountId": "123456789012", "expiresAt": ends},
@@ -120,7 +120,7 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.usefixtures("no_joserfc")
-async def test_what_need_not_be_refreshed_needs_no_package(
+async def test_credentials_that_are_not_due_need_no_package(
     context: Engine, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     put(cache, seconds=301, clocks=clocks, refreshToken=None, dpopKey=None)
@@ -133,11 +133,11 @@ async def test_what_need_not_be_refreshed_needs_no_package(
 
 
 def test_the_package_is_imported_when_it_is_used() -> None:
-    """Importing the module does not need it either."""
+    """Importing the module does not need it."""
     assert not {"jws", "ECKey", "joserfc", "cryptography"} & vars(sys.modules["sts_async.credentials.login"]).keys()
 
 
-async def test_the_session_is_named_without_spaces_around_it(
+async def test_spaces_around_the_session_name_are_removed(
     context: Engine, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     put(cache, seconds=900, clocks=clocks)
@@ -149,7 +149,7 @@ async def test_the_session_is_named_without_spaces_around_it(
 
 
 @pytest.mark.parametrize("given", ["argument", "variable", "variable in home"])
-async def test_a_directory_can_be_given(
+async def test_the_directory_of_token_files_can_be_set(
     context: Engine, tmp_path: Path, provide: Provide, clocks: Clocks, given: str
 ) -> None:
     put(tmp_path / "other", seconds=900, clocks=clocks)
@@ -165,7 +165,7 @@ async def test_a_directory_can_be_given(
 # -- Refresh --------------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_about_to_end_is_refreshed(
+async def test_credentials_that_are_about_to_expire_are_refreshed(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     """The server verifies the proof, its key and the refresh token."""
@@ -188,7 +188,7 @@ async def test_what_is_about_to_end_is_refreshed(
     assert mode(path) == 0o600
 
 
-async def test_a_refresh_goes_on_for_as_long_as_the_login(
+async def test_refreshes_continue_until_the_login_expires(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     server.login(cache, login_session=ARN)
@@ -201,7 +201,7 @@ async def test_a_refresh_goes_on_for_as_long_as_the_login(
     assert len(seen) == 5
 
 
-async def test_sources_that_refresh_at_once_refresh_once(
+async def test_concurrent_sources_refresh_once(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide
 ) -> None:
     """F39."""
@@ -212,10 +212,10 @@ async def test_sources_that_refresh_at_once_refresh_once(
     assert len(server.requests) == 1
 
 
-async def test_each_attempt_has_a_proof_of_its_own(
+async def test_each_attempt_has_a_new_proof(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide, raw_server: Start
 ) -> None:
-    """RFC 9449: a service may refuse a proof that it has seen."""
+    """RFC 9449: a service may refuse a proof that was used before."""
     answer = {"accessToken": ISSUED, "expiresIn": 900, "refreshToken": "SENTINEL-next"}
     raw = await raw_server(http("", status=503), http(json.dumps(answer)))
     path = server.login(cache, login_session=ARN, seconds=-5)
@@ -233,7 +233,7 @@ async def test_each_attempt_has_a_proof_of_its_own(
 
 
 @pytest.mark.parametrize("fault", [Unavailable(times=3), Throttle(times=3), Refuse("INVALID_REQUEST")])
-async def test_while_they_are_valid_a_refresh_may_fail(
+async def test_valid_credentials_stay_in_use_if_their_refresh_fails(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks, fault: Any, caplog: Any
 ) -> None:
     server.login(cache, login_session=ARN, seconds=60)
@@ -248,7 +248,7 @@ async def test_while_they_are_valid_a_refresh_may_fail(
     assert await provider.fetch(context) != first
 
 
-async def test_after_their_end_a_failure_is_one(
+async def test_a_failed_refresh_of_expired_credentials_is_an_error(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide
 ) -> None:
     server.login(cache, login_session=ARN, seconds=-5)
@@ -263,10 +263,10 @@ async def test_after_their_end_a_failure_is_one(
 
 @pytest.mark.parametrize("code", ["TOKEN_EXPIRED", "USER_CREDENTIALS_CHANGED", "INSUFFICIENT_PERMISSIONS"])
 @pytest.mark.parametrize("seconds", [60, -5])
-async def test_a_final_refusal_needs_a_person(
+async def test_a_final_refusal_requires_a_login(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide, code: str, seconds: float
 ) -> None:
-    """F40: also while the credentials are valid, since it may be they that are meant."""
+    """F40: this holds for valid credentials too, because the refusal may be about them."""
     server.login(cache, login_session=ARN, seconds=seconds)
     server.error = code
     with pytest.raises(LoginRequired, match=r"AWS sign-in answered AccessDeniedException .*; run: aws login"):
@@ -275,7 +275,7 @@ async def test_a_final_refusal_needs_a_person(
     assert len(server.requests) == 1
 
 
-async def test_a_login_that_has_ended_needs_a_person(
+async def test_an_expired_login_requires_a_login(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     """F40."""
@@ -283,12 +283,12 @@ async def test_a_login_that_has_ended_needs_a_person(
     provider = provide()
     await provider.provide_credentials(context)
     clocks.advance(13 * 3600)
-    with pytest.raises(LoginRequired, match="the login has ended"):
+    with pytest.raises(LoginRequired, match="the login has expired"):
         await provider.provide_credentials(context)
 
 
 @pytest.mark.parametrize("name", ["refreshToken", "clientId", "dpopKey"])
-async def test_what_cannot_be_refreshed_needs_a_person_at_its_end(
+async def test_expired_credentials_that_cannot_be_refreshed_require_a_login(
     context: Engine, cache: Path, provide: Provide, clocks: Clocks, name: str
 ) -> None:
     put(cache, seconds=60, clocks=clocks, **{name: None})
@@ -305,12 +305,12 @@ async def test_what_cannot_be_refreshed_needs_a_person_at_its_end(
 
 
 class Stop(Exception):
-    """Raised in the place of a request."""
+    """Raised instead of sending a request."""
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the URLs that a provider would ask; nothing is sent."""
+    """Return the URLs that a provider would call; nothing is sent."""
     urls: list[str] = []
 
     async def exchange(context: Engine, request: HttpRequest, **_: Any) -> None:
@@ -322,7 +322,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def signin_url_of_botocore(region: str) -> str:
-    """Return the URL that botocore's client for that region asks, by the rules of the service."""
+    """Return the URL that botocore's client would call for this region, by the rules of the service."""
     loader = Loader()
     rules = loader.load_service_model("signin", "endpoint-rule-set-1")
     provider = EndpointProvider(rules, loader.load_data("partitions"))
@@ -340,7 +340,7 @@ def signin_url_of_botocore(region: str) -> str:
         ("", "eu-west-1", "eu-west-1"),
     ],
 )
-async def test_the_region_that_was_signed_in_to_comes_before_the_configured_one(
+async def test_the_region_of_the_login_takes_precedence(
     context: Engine,
     cache: Path,
     provide: Provide,
@@ -350,7 +350,7 @@ async def test_the_region_that_was_signed_in_to_comes_before_the_configured_one(
     configured: str | None,
     region: str,
 ) -> None:
-    """A7: the refresh token is good there only. Older logins do not say it."""
+    """A7: the refresh token is valid only there. Files of older logins have no region."""
     put(cache, seconds=-5, clocks=clocks, signInRegion=signed_in)
     with pytest.raises(Stop):
         await provide(region=configured).fetch(context)
@@ -358,10 +358,10 @@ async def test_the_region_that_was_signed_in_to_comes_before_the_configured_one(
     assert asked == [signin_url_of_botocore(region)]
 
 
-async def test_without_any_region_the_credentials_are_used_until_they_have_to_be_refreshed(
+async def test_without_a_region_the_credentials_are_used_until_a_refresh_is_due(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
-    """A7: and the message says where to put one, which helps."""
+    """A7: the error says where to set a region, and the test follows the advice."""
     server.login(cache, login_session=ARN, seconds=900)
     assert await provide(region=None).fetch(context)
 
@@ -371,10 +371,10 @@ async def test_without_any_region_the_credentials_are_used_until_they_have_to_be
     assert await provide(region="eu-west-1").fetch(context)
 
 
-async def test_a_login_that_says_its_region_needs_no_other(
+async def test_a_login_with_a_region_needs_no_other_region(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide
 ) -> None:
-    """A7: also once it was refreshed, since the member is kept."""
+    """A7: this holds after a refresh too, because the member is kept."""
     server.lifetime = 60
     path = server.login(cache, login_session=ARN, seconds=-5, region="us-east-2")
     for _ in range(2):
@@ -387,7 +387,7 @@ async def test_a_login_that_says_its_region_needs_no_other(
 async def test_a_token_file_cannot_choose_the_host(
     context: Engine, cache: Path, provide: Provide, clocks: Clocks, asked: list[str]
 ) -> None:
-    """A7, T2: its region is checked like any other."""
+    """A7, T2: the region in the file is checked like any other."""
     put(cache, seconds=-5, clocks=clocks, signInRegion="evil.com#")
     with pytest.raises(InvalidRegion):
         await provide().fetch(context)
@@ -395,10 +395,10 @@ async def test_a_token_file_cannot_choose_the_host(
     assert asked == []
 
 
-async def test_tokens_as_long_as_the_model_allows_are_sent_and_kept(
+async def test_the_longest_tokens_of_the_model_are_sent_and_kept(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide, raw_server: Start
 ) -> None:
-    """A7: a refresh token has up to 12,288 characters, and an id token 4,096."""
+    """A7: a refresh token has up to 12,288 characters, and an id token up to 4,096."""
     longest = {name: SIGNIN_SHAPES[name]["max"] for name in ("RefreshToken", "IdToken")}
     answer = {"accessToken": ISSUED, "expiresIn": 900, "refreshToken": "n" * longest["RefreshToken"]}
     raw = await raw_server(http(json.dumps(answer)))
@@ -416,7 +416,7 @@ async def test_tokens_as_long_as_the_model_allows_are_sent_and_kept(
 
 
 @pytest.mark.usefixtures("no_joserfc")
-async def test_a_refresh_without_the_package_says_what_to_install(
+async def test_a_refresh_without_the_package_names_the_package(
     context: Engine, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
     put(cache, seconds=-5, clocks=clocks)
@@ -435,7 +435,7 @@ async def test_a_refresh_without_the_package_says_what_to_install(
 @pytest.mark.parametrize(
     "kind", ["none", "another curve", "no curve of JWK", "RSA", "public", "with a password", "not ASCII"]
 )
-async def test_a_key_that_is_not_one_needs_a_person(
+async def test_an_invalid_key_requires_a_login(
     context: Engine, cache: Path, provide: Provide, clocks: Clocks, kind: str
 ) -> None:
     """F37, T16."""
@@ -451,7 +451,7 @@ async def test_a_key_that_is_not_one_needs_a_person(
 async def test_both_forms_of_a_key_are_read(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide, form: str
 ) -> None:
-    """Logins of different SDKs write one or the other."""
+    """SDKs write one form or the other."""
     from cryptography.hazmat.primitives import serialization
 
     path = server.login(cache, login_session=ARN, seconds=-5)
@@ -468,11 +468,11 @@ async def test_both_forms_of_a_key_are_read(
     assert await provide().fetch(context)
 
 
-def test_a_proof_says_what_botocore_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proof_equals_the_one_of_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    RFC 9449; byte by byte, up to the signature, which the public key verifies.
+    RFC 9449; each byte is equal, except for the signature, which the public key verifies.
 
-    The x coordinate of this key begins with a zero byte, which older versions of joserfc left out.
+    The x coordinate of this key begins with a zero byte. Older versions of joserfc omitted this byte.
     """
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -520,7 +520,7 @@ def test_a_proof_says_what_botocore_says(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def pem(kind: str) -> str:
-    """Return what is not a P-256 key that can be used."""
+    """Return a key in PEM that is not a usable P-256 key."""
     if kind in ("none", "not ASCII"):
         return "-----BEGIN EC PRIVATE KEY-----\nSENTINEL\n" + ("é" if kind == "not ASCII" else "")
     pytest.importorskip("cryptography", reason="it makes the keys")
@@ -540,13 +540,13 @@ def pem(kind: str) -> str:
 # -- Refusals -------------------------------------------------------------------------------------------------------
 
 
-async def test_without_a_token_file_the_message_says_the_command(context: Engine, provide: Provide) -> None:
+async def test_without_a_token_file_the_error_names_the_command(context: Engine, provide: Provide) -> None:
     """F40."""
     with pytest.raises(LoginRequired, match=r"there is no token file .*\.json'; run: aws login$"):
         await provide().provide_credentials(context)
 
 
-async def test_a_redirect_takes_no_token_elsewhere(
+async def test_a_redirect_is_refused_and_no_token_sent(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide, raw_server: Start
 ) -> None:
     """T4."""
@@ -560,7 +560,7 @@ async def test_a_redirect_takes_no_token_elsewhere(
 
 
 @pytest.mark.parametrize("options", [{"login_session": " "}, {"login_session": "a\nb"}, {"login_session": "\ud800"}])
-def test_a_session_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
+def test_an_invalid_session_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         LoginProvider(**{"region": "eu-west-1", **options})
 
@@ -591,7 +591,7 @@ async def test_an_endpoint_that_is_not_encrypted_is_refused(
     ],
 )
 @pytest.mark.parametrize("status", [200, 403])
-async def test_an_answer_that_cannot_be_read_is_not_shown(
+async def test_an_invalid_response_is_not_shown(
     context: Engine,
     server: LocalSignIn,
     cache: Path,
@@ -600,7 +600,7 @@ async def test_an_answer_that_cannot_be_read_is_not_shown(
     answer: str,
     status: int,
 ) -> None:
-    """T15, T16: nor is what was sent, in tracebacks with local variables."""
+    """T15, T16: the request is not shown either, in tracebacks with local variables."""
     raw = await raw_server(http(answer, status=status))
     before = read(server.login(cache, login_session=ARN, seconds=-5))
     with pytest.raises(CredentialsError) as caught:
@@ -611,7 +611,7 @@ async def test_an_answer_that_cannot_be_read_is_not_shown(
 
 
 def assert_no_secret(error: BaseException, *values: str) -> None:
-    """Look through what a crash reporter could show of an error, but the frames of the tests."""
+    """Check that a crash reporter could show no secret of an error, outside of the frames of the tests."""
     captured = traceback.TracebackException.from_exception(error, capture_locals=True)
     stack = [frame for frame in captured.stack if "/tests/" not in frame.filename]
     shown = "\n".join(f"{frame.filename} {frame.locals}" for frame in stack)
@@ -628,7 +628,7 @@ def assert_no_secret(error: BaseException, *values: str) -> None:
 def boto(
     server: LocalSignIn, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clocks: Clocks
 ) -> Callable[[], Awaitable[Any]]:
-    """Fetches, with botocore in a thread, the frozen credentials of a profile that logged in."""
+    """Fetches the frozen credentials of a profile that has logged in with botocore, in a thread."""
     pytest.importorskip("awscrt", reason="botocore refreshes a login with awscrt only")
     clocks.wall = float(int(datetime.now(UTC).timestamp()))  # botocore's clock cannot be set
     (tmp_path / "config").write_text(f"[default]\nlogin_session = {ARN}\nregion = eu-west-1\n")
@@ -657,7 +657,7 @@ def boto(
     return lambda: asyncio.to_thread(fetch)
 
 
-async def test_botocore_finds_the_same_with_the_same_file(
+async def test_botocore_finds_the_same_credentials_in_the_same_file(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide, boto: Callable[[], Awaitable[Any]]
 ) -> None:
     server.login(cache, login_session=ARN, seconds=1800)
@@ -667,10 +667,10 @@ async def test_botocore_finds_the_same_with_the_same_file(
     assert not server.requests
 
 
-async def test_what_one_refreshed_the_other_takes(
+async def test_botocore_and_the_library_use_each_others_refreshed_tokens(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide, boto: Callable[[], Awaitable[Any]]
 ) -> None:
-    """With the same requests, and the same members in the file."""
+    """Both send the same requests, and write the same members to the file."""
     server.lifetime = 1800
     path = server.login(cache, login_session=ARN, seconds=-5)
     members = read(path)
@@ -689,7 +689,7 @@ async def test_what_one_refreshed_the_other_takes(
     assert [(record.path, record.status) for record in server.requests] == [("/v1/token", 200)] * 2
 
 
-async def test_botocore_refuses_what_we_refuse(
+async def test_botocore_refuses_the_same_files(
     context: Engine, server: LocalSignIn, cache: Path, provide: Provide, boto: Callable[[], Awaitable[Any]]
 ) -> None:
     """F40."""
@@ -708,7 +708,7 @@ async def test_botocore_refuses_what_we_refuse(
 async def test_a_login_of_another_account_is_not_used(
     context: Engine, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
-    """T40: the file is named, and what to run."""
+    """T40: the error names the file and the command."""
     path = put(cache, seconds=900, clocks=clocks)
     change = {**read(path)["accessToken"], "accountId": "210987654321"}
     put(cache, seconds=900, clocks=clocks, accessToken=change)

@@ -1,4 +1,4 @@
-"""A thousand identities with a caller a second each, through hours of outage, on a virtual clock."""
+"""A thousand identities with one call per second each, through hours of outage, on a virtual clock."""
 
 import logging
 
@@ -25,8 +25,8 @@ def _the_loop_is_watched() -> None:
 
 
 @pytest.mark.parametrize("error", [AWAY, DENIED, LoginRequired("log in")], ids=lambda error: type(error).__name__)
-async def test_callers_that_are_not_played_make_no_difference(error: STSError) -> None:
-    """The simulation's own: every caller of three hours, and those at whom something can change."""
+async def test_skipping_callers_without_effect_does_not_change_the_simulation(error: STSError) -> None:
+    """All calls of three hours give the same result as the calls at moments at which something can change."""
     fleets = []
     for every_second in (True, False):
         fleet = Fleet(3, seed=7)
@@ -41,7 +41,7 @@ async def test_callers_that_are_not_played_make_no_difference(error: STSError) -
 
 
 async def test_identities_that_were_fetched_together_are_due_at_different_times() -> None:
-    """G9, F46: no 10 s have more than twice the mean; and with each round they are further apart."""
+    """G9, F46: no 10 s have more than twice the mean, and the spread grows with each round."""
     fleet = Fleet(SIZE)
     await fleet.run(10 * HOUR)
     first = slots(fleet.attempts_between(1, 10 * HOUR), 2700, 3300)
@@ -55,7 +55,7 @@ async def test_identities_that_were_fetched_together_are_due_at_different_times(
 
 
 async def test_six_hours_of_outage_fail_no_caller_and_end_without_a_herd() -> None:
-    """G8, F47, F48: an attempt each 5 to 10 min and identity, two lines each, and one when it is over."""
+    """G8, F47, F48: one attempt per identity in 5 to 10 min, two log lines each, and one when the outage is over."""
     fleet = Fleet(SIZE)
     begins, ends = 3 * HOUR, 9 * HOUR
     await fleet.run(begins)
@@ -75,12 +75,12 @@ async def test_six_hours_of_outage_fail_no_caller_and_end_without_a_herd() -> No
     assert max(recovery) <= 2 * sum(outage) / len(outage), "in 10 s, against the mean of the outage"
 
 
-async def test_a_fleet_that_is_refused_for_six_hours_serves_while_its_keys_are_good() -> None:
-    """C17, G8: then callers get the error, of at most twelve attempts an hour and identity."""
+async def test_a_fleet_that_is_refused_serves_while_its_keys_are_valid() -> None:
+    """C17, G8: then callers get the error, and there are at most twelve attempts per hour and identity."""
     fleet = Fleet(FEWER)
     begins, ends = 3 * HOUR, 9 * HOUR
     await fleet.run(begins)
-    good_until = {identity.number: identity.held.mandatory.monotonic for identity in fleet.identities}
+    good_until = {identity.number: identity.state.mandatory.monotonic for identity in fleet.identities}
     await fleet.run(ends - begins, error=DENIED)
     await fleet.run(BACKOFF + 1)
 
@@ -94,8 +94,8 @@ async def test_a_fleet_that_is_refused_for_six_hours_serves_while_its_keys_are_g
     assert fleet.most_lines(ends, ends + BACKOFF + 1) == 1
 
 
-async def test_a_fleet_that_was_never_allowed_costs_twelve_attempts_in_the_first_hour() -> None:
-    """G8: the callers get the error, so the log says nothing."""
+async def test_a_fleet_that_was_never_allowed_causes_twelve_attempts_in_the_first_hour() -> None:
+    """G8: the callers get the error, so nothing is logged."""
     fleet = Fleet(FEWER)
     await fleet.run(6 * HOUR, error=DENIED)
 
@@ -105,7 +105,7 @@ async def test_a_fleet_that_was_never_allowed_costs_twelve_attempts_in_the_first
 
 
 async def test_keys_for_twelve_hours_are_served_through_an_hour_of_refusals() -> None:
-    """C17: a final error in the advisory window is an attempt each 5 to 10 min."""
+    """C17: a final error in the advisory window is followed by a pause of 5 to 10 min."""
     fleet = Fleet(100, lifetime=12 * HOUR)
     await fleet.run(11 * HOUR)
     await fleet.run(HOUR - 60, error=DENIED)

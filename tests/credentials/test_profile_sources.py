@@ -1,4 +1,4 @@
-"""What a profile asks for arrives at its source: paths, durations, flags, and what errors say of the profile's text."""
+"""The settings of a profile reach its source: paths, durations, flags; and errors mention the text of the profile."""
 
 import json
 import os
@@ -46,7 +46,7 @@ SHOWN = {"STS_ASYNC_SHOW_PROCESS_STDERR": "true"}
 
 @pytest.fixture
 def profile(tmp_path: Path) -> Profile:
-    """Return a function that makes the provider of a config file's default profile, in a home directory of its own."""
+    """Return a function that creates the provider for the default profile of a config file, in a home directory."""
 
     async def code(_: str) -> str:
         return "123456"
@@ -70,8 +70,8 @@ async def refusal_of(provider: Any, context: Engine) -> str:
 # -- roles ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_duration_beside_a_web_identity_is_asked_for(lend: Lend, profile: Profile, tmp_path: Path) -> None:
-    """C6: botocore drops it, and the session ends after an hour."""
+async def test_the_duration_of_a_web_identity_profile_is_sent(lend: Lend, profile: Profile, tmp_path: Path) -> None:
+    """C6: botocore ignores it, and the session expires after an hour."""
     answering = Answering()
     (tmp_path / "token").write_text(JWT)
     text = f"{WEB_IDENTITY}web_identity_token_file = {tmp_path}/token\nduration_seconds = 7200\n"
@@ -81,7 +81,7 @@ async def test_a_duration_beside_a_web_identity_is_asked_for(lend: Lend, profile
 
 
 class TheirSTS:
-    """A client of botocore that keeps what it is asked for."""
+    """A botocore client that records its parameters."""
 
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}
@@ -95,7 +95,7 @@ class TheirSTS:
 
 
 def asked_by_botocore(path: Path) -> dict[str, str]:
-    """Return the parameters with which botocore asks STS for the role of a config file's default profile."""
+    """Return the parameters that botocore sends to STS for the role of a config file's default profile."""
     sts = TheirSTS()
     options: dict[str, Any] = {
         "load_config": lambda: load_config(str(path)),
@@ -120,10 +120,10 @@ DROPPED_BY_BOTOCORE = {("web identity", "duration_seconds")}
 
 @pytest.mark.parametrize("key", MORE)
 @pytest.mark.parametrize("kind", ["role", "web identity"])
-async def test_a_role_is_asked_for_as_botocore_does_it(
+async def test_a_role_is_requested_as_by_botocore(
     kind: str, key: str, lend: Lend, profile: Profile, tmp_path: Path
 ) -> None:
-    """C6: each key that says something of a role, beside both kinds of roles."""
+    """C6: each key about a role, for both kinds of roles."""
     (tmp_path / "token").write_text(JWT)
     source = {"role": "source_profile = base", "web identity": f"web_identity_token_file = {tmp_path}/token"}[kind]
     keys = "[profile base]\naws_access_key_id = AKIABASE\naws_secret_access_key = SENTINEL-base\n"
@@ -141,10 +141,10 @@ async def test_a_role_is_asked_for_as_botocore_does_it(
     }
 
 
-async def test_a_log_is_told_once_of_keys_that_have_no_effect(
+async def test_keys_without_effect_are_logged_once(
     lend: Lend, profile: Profile, tmp_path: Path, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """C6: and not at each look at the files."""
+    """C6: not at each check of the files."""
     (tmp_path / "token").write_text(JWT)
     text = f"{WEB_IDENTITY}web_identity_token_file = {tmp_path}/token\nmfa_serial = arn:aws:iam::123456789012:mfa/me\n"
     provider, context = profile(text), lend(transport=Answering())
@@ -173,7 +173,7 @@ async def test_a_token_file_of_a_profile_is_found_in_the_home_directory(
 
 
 async def test_a_token_file_of_the_environment_is_found_in_the_home_directory(lend: Lend, tmp_path: Path) -> None:
-    """C15: that of the environment that names the file."""
+    """C15: the home directory is that of the environment that names the file."""
     answering = Answering()
     (tmp_path / "token").write_text(JWT)
     environ = {"AWS_WEB_IDENTITY_TOKEN_FILE": "~/token", "AWS_ROLE_ARN": ROLE, "HOME": str(tmp_path)}
@@ -240,7 +240,7 @@ async def test_a_directory_of_token_files_is_found_in_the_home_directory(
 
 
 def test_certificates_are_found_in_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """C15: authorities, and what a client shows."""
+    """C15: certificates of authorities and of the client."""
     monkeypatch.setenv("HOME", str(tmp_path))
     authority = trustme.CA()
     shown = authority.issue_cert("client.example")
@@ -253,7 +253,7 @@ def test_certificates_are_found_in_the_home_directory(tmp_path: Path, monkeypatc
 
 
 def test_without_a_home_directory_such_a_path_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """C15: it would be a directory called ``~``."""
+    """C15: otherwise it would be a directory named ``~``."""
     monkeypatch.delenv("HOME")
     with pytest.raises(ConfigurationError, match=r"'~/token' is in the home directory, which is not known: HOME is"):
         WebIdentityProvider(role_arn=ROLE, token_file="~/token")
@@ -269,7 +269,7 @@ CUT = "what follows ' ;' in line 2 is a comment: without the blank it is part of
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("sh -c 'SENTINEL ; b'", "the command is empty, or a quotation in it does not end"),
+        ("sh -c 'SENTINEL ; b'", "the command is empty, or has an unclosed quotation mark"),
         ("false ; SENTINEL", "ended with exit code 1"),
         ("/nonexistent/SENTINEL ; b", "the program cannot be run (ENOENT)"),
         ("true ; SENTINEL", "the output is not a JSON object"),
@@ -278,7 +278,7 @@ CUT = "what follows ' ;' in line 2 is a comment: without the blank it is part of
 async def test_an_error_of_a_process_says_that_a_comment_has_cut_its_command(
     lend: Lend, profile: Profile, command: str, said: str
 ) -> None:
-    """C8: instead of blaming the quotation alone."""
+    """C8: an error about the quotation alone would mislead."""
     with pytest.raises((ConfigurationError, CredentialsError)) as caught:
         await profile(f"[default]\ncredential_process = {command}\n").provide_credentials(lend())
 
@@ -286,7 +286,7 @@ async def test_an_error_of_a_process_says_that_a_comment_has_cut_its_command(
 
 
 async def test_without_the_blank_there_is_no_comment_in_a_command(lend: Lend, profile: Profile) -> None:
-    """C8: the way out that the error says, tried: ``sh -c 'a; b'``."""
+    """C8: the test follows the advice of the error: ``sh -c 'a; b'``."""
     document = '{"Version": 1, "AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": "SENTINEL-secret"}'
     text = f"[default]\ncredential_process = {shell(f'true; echo {shlex.quote(document)}')}\n"
 
@@ -303,8 +303,8 @@ async def test_an_error_of_a_token_file_says_that_a_comment_has_cut_its_path(
     SEEN_SECRETS.discard(f"{tmp_path}/a")  # hidden in the file, but such errors name the path
 
 
-async def test_an_option_that_goes_on_in_another_line_says_so(profile: Profile, tmp_path: Path) -> None:
-    """C8: "must be text" says nothing to someone who sees text."""
+async def test_the_error_of_an_option_mentions_its_continuation_line(profile: Profile, tmp_path: Path) -> None:
+    """C8: "must be text" alone does not help a reader who sees text in the first line."""
     profile("[default]\nca_bundle = /ca.pem\n  output = json\n")
     with pytest.raises(ConfigurationError) as caught:
         await Config().resolve({"HOME": str(tmp_path)})
@@ -326,8 +326,10 @@ async def test_an_option_that_goes_on_in_another_line_says_so(profile: Profile, 
         ("use_fips_endpoint = never ; SENTINEL", "must be true or false"),
     ],
 )
-async def test_an_option_that_a_comment_has_cut_says_so(profile: Profile, tmp_path: Path, line: str, rule: str) -> None:
-    """C8: whatever the option."""
+async def test_the_error_of_an_option_mentions_the_comment_that_cut_it(
+    profile: Profile, tmp_path: Path, line: str, rule: str
+) -> None:
+    """C8: this holds for each option."""
     profile(f"[default]\n{line}\n")
     with pytest.raises(ConfigurationError) as caught:
         await Config().resolve({"HOME": str(tmp_path)})
@@ -336,8 +338,10 @@ async def test_an_option_that_a_comment_has_cut_says_so(profile: Profile, tmp_pa
     assert str(caught.value).endswith(f"; {CUT}")
 
 
-async def test_an_endpoint_of_services_that_a_comment_has_cut_says_so(profile: Profile, tmp_path: Path) -> None:
-    """C8: sub-properties keep their comments, so here it is the line of the name."""
+async def test_the_error_of_a_service_endpoint_mentions_the_comment_that_cut_it(
+    profile: Profile, tmp_path: Path
+) -> None:
+    """C8: sub-properties keep their comments, so the error names the line of the section name."""
     profile("[default]\nservices = mine ;too\n")
     with pytest.raises(InvalidConfigFile) as caught:
         await Config().resolve({"HOME": str(tmp_path)})
@@ -345,8 +349,8 @@ async def test_an_endpoint_of_services_that_a_comment_has_cut_says_so(profile: P
     assert str(caught.value).endswith(f"names a services section that does not exist; {CUT}")
 
 
-async def test_a_profile_that_is_named_and_missing_names_the_ignored_line(profile: Profile, tmp_path: Path) -> None:
-    """C7: also where the region is looked for."""
+async def test_the_error_of_a_missing_profile_names_the_ignored_line(profile: Profile, tmp_path: Path) -> None:
+    """C7: this also holds when the region is searched."""
     profile("[mine]\nregion = eu-west-1\n")
     with pytest.raises(InvalidConfigFile) as caught:
         await Config(profile="mine").resolve({"HOME": str(tmp_path)})
@@ -361,7 +365,7 @@ async def test_a_profile_that_is_named_and_missing_names_the_ignored_line(profil
 
 
 FAILING = f"[default]\ncredential_process = {shell('echo no ticket >&2; exit 3')}\n"
-LAST_WORDS = "credential_process of profile 'default': ended with exit code 3; its last words: no ticket"
+WITH_STDERR = "credential_process of profile 'default': ended with exit code 3; it wrote to standard error: no ticket"
 
 
 @pytest.mark.parametrize(
@@ -372,12 +376,12 @@ LAST_WORDS = "credential_process of profile 'default': ended with exit code 3; i
 async def test_the_process_of_a_profile_can_be_diagnosed(
     lend: Lend, profile: Profile, config: Config, environ: dict[str, str]
 ) -> None:
-    """C11: the two ways that the error says, tried."""
+    """C11: the test follows both ways that the error names."""
     silent = await refusal_of(profile(FAILING), lend())
 
     assert "no ticket" not in silent
     assert "set STS_ASYNC_SHOW_PROCESS_STDERR=true or show_process_stderr=True" in silent
-    assert await refusal_of(profile(FAILING, config=config, **environ), lend()) == LAST_WORDS
+    assert await refusal_of(profile(FAILING, config=config, **environ), lend()) == WITH_STDERR
 
 
 # -- token files of others -------------------------------------------------------------------------------------------
@@ -398,7 +402,7 @@ SSO = (
 async def test_a_token_file_of_a_profile_that_others_may_write_can_be_trusted(
     lend: Lend, profile: Profile, tmp_path: Path, config: Config, environ: dict[str, str]
 ) -> None:
-    """C10: the two ways that the error says, tried. A mount under WSL has mode 0777, whatever one does."""
+    """C10: the test follows both ways that the error names. A mount under WSL always has mode 0777."""
     async with LocalSSO() as server:
         path = server.login(tmp_path / ".aws/sso/cache", session="corp")
         path.chmod(0o777)
@@ -413,7 +417,7 @@ async def test_a_token_file_of_a_profile_that_others_may_write_can_be_trusted(
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="there modes and owners say nothing")
 async def test_a_login_that_others_may_write_can_be_trusted(lend: Lend, profile: Profile, tmp_path: Path) -> None:
-    """C10: as for SSO, by the variable and in code."""
+    """C10: by the variable and in code, as for SSO."""
     keys = {"accessKeyId": "ASIAEXAMPLE", "secretAccessKey": "SENTINEL-secret", "sessionToken": "SENTINEL-token"}
     document = {"accessToken": {**keys, "accountId": "123456789012", "expiresAt": "2026-01-01T08:00:00Z"}}
     path = tmp_path / ".aws" / "login" / "cache" / login_file_name("me")
@@ -428,7 +432,7 @@ async def test_a_login_that_others_may_write_can_be_trusted(lend: Lend, profile:
 
 
 @pytest.mark.parametrize("make", [SSOProvider, LoginProvider])
-def test_trust_is_true_or_false(make: Callable[..., Any]) -> None:
+def test_the_trust_option_must_be_true_or_false(make: Callable[..., Any]) -> None:
     """C10: in code and in the variable."""
     options = {"account_id": "123456789012", "role_name": "x", "region": "eu-west-1", "session_name": "corp"}
     options = options if make is SSOProvider else {"login_session": "me"}
@@ -438,8 +442,8 @@ def test_trust_is_true_or_false(make: Callable[..., Any]) -> None:
         make(**options, environ={"STS_ASYNC_TRUST_TOKEN_FILES": "me"})
 
 
-async def test_the_findings_of_the_chain_show_what_a_process_said(lend: Lend, profile: Profile, tmp_path: Path) -> None:
-    """C11: ``sts-async doctor`` prints it, with no other change than the variable."""
+async def test_the_findings_of_the_chain_show_stderr_of_a_process(lend: Lend, profile: Profile, tmp_path: Path) -> None:
+    """C11: ``sts-async doctor`` prints it, and only the variable has to be set."""
     profile(FAILING)
     environ = {"HOME": str(tmp_path), "AWS_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true"}
     found = [
@@ -447,5 +451,5 @@ async def test_the_findings_of_the_chain_show_what_a_process_said(lend: Lend, pr
         for more in ({}, SHOWN)
     ]
 
-    assert ["its last words: no ticket" in text for text in found] == [False, True]
+    assert ["it wrote to standard error: no ticket" in text for text in found] == [False, True]
     assert "STS_ASYNC_SHOW_PROCESS_STDERR=true" in found[0]

@@ -1,4 +1,4 @@
-"""Role ARNs: what the sources refuse before anything is sent, wherever the ARN comes from."""
+"""Role ARNs: the sources refuse invalid ones before anything is sent, from all places."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -58,8 +58,8 @@ each_source = pytest.mark.parametrize("make", [of_keys, of_a_token, of_an_assert
 
 @each_source
 @pytest.mark.parametrize("arn", [*HOSTILE, *FOREIGN], ids=ascii)
-def test_what_is_not_an_arn_of_iam_is_refused(make: Callable[..., Any], arn: str) -> None:
-    """G11, T43: when the source is made, and the message says what to write and how else."""
+def test_an_arn_outside_the_grammar_of_iam_is_refused(make: Callable[..., Any], arn: str) -> None:
+    """G11, T43: by the constructor. The message says what to write, and how to allow other ARNs."""
     with pytest.raises((errors.ConfigurationError, errors.ParamValidationError)) as caught:
         make(arn)
 
@@ -71,21 +71,21 @@ def test_what_is_not_an_arn_of_iam_is_refused(make: Callable[..., Any], arn: str
 
 @each_source
 @pytest.mark.parametrize("arn", FOREIGN)
-def test_other_servers_have_other_names(make: Callable[..., Any], arn: str) -> None:
-    """G11: the way out that the message says."""
+def test_other_arns_can_be_allowed(make: Callable[..., Any], arn: str) -> None:
+    """G11: the test follows the advice of the message."""
     assert make(arn, strict_arns=False)
 
 
 @each_source
 @pytest.mark.parametrize("arn", [f"{ROLE}\n", f"{ROLE} x", f"{ROLE}\t"], ids=ascii)
-def test_nothing_names_a_role_with_blanks_or_line_breaks(make: Callable[..., Any], arn: str) -> None:
-    """G11: they would add to logs, whatever the server."""
+def test_blanks_and_line_breaks_are_always_refused(make: Callable[..., Any], arn: str) -> None:
+    """G11: they could forge log lines, for every server."""
     with pytest.raises(errors.ConfigurationError, match="must be printable ASCII without blanks"):
         make(arn, strict_arns=False)
 
 
-def test_accounts_are_those_of_iam() -> None:
-    """T43: what has no account is in none that is allowed."""
+def test_allowed_accounts_need_an_arn_with_an_account() -> None:
+    """T43: an ARN without an account is in no allowed account."""
     with pytest.raises(errors.ConfigurationError, match="where allowed_accounts is given"):
         of_keys(FOREIGN[0], strict_arns=False, allowed_accounts=["123456789012"])
     with pytest.raises(errors.ConfigurationError, match="strict_arns must be True or False"):
@@ -103,7 +103,7 @@ def test_accounts_are_those_of_iam() -> None:
 )
 @pytest.mark.parametrize(("endpoint", "free"), [(AWS, False), (None, False), (RGW, True)], ids=["AWS", "none", "RGW"])
 @pytest.mark.parametrize("arn", [FOREIGN[0], "arn:aws:iam::123:role/x"])
-async def test_a_profile_with_a_role_that_is_none_says_where(
+async def test_an_invalid_role_arn_in_a_profile_is_reported_with_its_place(
     write_file: Callable[[str, str], Path],
     lend: Callable[..., Any],
     profile: str,
@@ -111,7 +111,7 @@ async def test_a_profile_with_a_role_that_is_none_says_where(
     endpoint: Endpoint | None,
     free: bool,
 ) -> None:
-    """G11: file, profile and key. For an endpoint that is not of AWS, roles have the names of that server."""
+    """G11: file, profile and key. For an endpoint outside of AWS, the ARN is accepted."""
     text = profile.format(arn) + "[profile base]\naws_access_key_id = a\naws_secret_access_key = b\n"
     settings_sources = SettingsSources(Config(profile="x", config_file=str(write_file("config", text))), {})
     provider = ProfileProvider("x", settings_sources=settings_sources)
@@ -126,7 +126,7 @@ async def test_a_profile_with_a_role_that_is_none_says_where(
         await provider.provide_credentials(context)
 
 
-async def test_the_variable_with_a_role_that_is_none_is_named(lend: Callable[..., Any], tmp_path: Path) -> None:
+async def test_the_error_names_the_variable_with_an_invalid_role_arn(lend: Callable[..., Any], tmp_path: Path) -> None:
     """G11."""
     environ = {"AWS_ROLE_ARN": FOREIGN[0], "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "missing")}
 
@@ -136,8 +136,8 @@ async def test_the_variable_with_a_role_that_is_none_is_named(lend: Callable[...
         await WebIdentityProvider.from_environment(environ).provide_credentials(lend(endpoint=RGW))
 
 
-async def test_the_operation_itself_takes_what_the_api_takes(raw_server: Callable[..., Any]) -> None:
-    """G11: a call says what it wants to a server that it knows; the API's constraint is all that holds there."""
+async def test_the_operation_accepts_every_arn_that_the_api_accepts(raw_server: Callable[..., Any]) -> None:
+    """G11: a call is for one known server, so only the constraint of the API applies."""
     server: RawServer = await raw_server(http("<x/>", status=400))
     async with STSClient(region="eu-west-1", endpoint_url=server.url, credentials=KEYS) as sts:
         with pytest.raises(errors.STSError):
@@ -147,7 +147,7 @@ async def test_the_operation_itself_takes_what_the_api_takes(raw_server: Callabl
 
 
 @pytest.mark.parametrize("value", [True, "1", None, 0, -1, float("inf")], ids=repr)
-def test_seconds_of_sources_are_numbers(value: Any) -> None:
+def test_seconds_must_be_numbers(value: Any) -> None:
     """B12."""
     for make in (lambda: IMDSProvider(seconds=value), lambda: ProcessProvider("true", seconds=value)):
         with pytest.raises(errors.ConfigurationError, match=r"^seconds must be a number of seconds greater than 0$"):
@@ -155,15 +155,15 @@ def test_seconds_of_sources_are_numbers(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [True, "1", None, 0, 1.0], ids=repr)
-def test_attempts_of_sources_are_whole_numbers(value: Any) -> None:
+def test_attempts_must_be_whole_numbers(value: Any) -> None:
     """B12."""
     with pytest.raises(errors.ConfigurationError, match=r"^attempts must be a whole number of at least 1$"):
         IMDSProvider(attempts=value)
 
 
 @pytest.mark.parametrize("name", ["disabled", "v1_fallback"])
-def test_switches_of_sources_are_booleans(name: str) -> None:
-    """B12: the word false is true, too."""
+def test_flags_must_be_booleans(name: str) -> None:
+    """B12: the text "false" would count as true."""
     options: dict[str, Any] = {name: "false"}
 
     with pytest.raises(errors.ConfigurationError, match=f"^{name} must be True or False$"):

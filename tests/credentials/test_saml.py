@@ -1,4 +1,4 @@
-"""Roles for SAML assertions, at a server that reads them."""
+"""Roles for SAML assertions, at a server that reads the assertions."""
 
 import base64
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +20,7 @@ PROVIDER = "arn:aws:iam::123456789012:saml-provider/Corp"
 
 
 def saml(*, expires_at: float) -> str:
-    """Return a SAML response with what AWS asks for."""
+    """Return a SAML response with the attributes that AWS requires."""
     until = datetime.fromtimestamp(expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     attributes = "".join(
         f"<Attribute Name='https://aws.amazon.com/SAML/Attributes/{name}'>"
@@ -37,7 +37,7 @@ def saml(*, expires_at: float) -> str:
 
 
 class IdentityProvider:
-    """Returns a new assertion each time, which lives for 5 minutes."""
+    """Returns a new assertion for each call, valid for 5 minutes."""
 
     def __init__(self, clocks: Any, *, seconds: float = 300) -> None:
         self._clocks = clocks
@@ -61,7 +61,7 @@ def context(server: LocalSTS, lend: Callable[..., Engine]) -> Engine:
 
 
 async def test_a_role_for_an_assertion(server: LocalSTS, context: Engine, clocks: Any) -> None:
-    """No credentials are needed, and the assertion is asked for once while the session lasts."""
+    """No credentials are needed, and the assertion is asked for once per session."""
     idp = IdentityProvider(clocks)
     provider = SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=idp)
 
@@ -75,7 +75,7 @@ async def test_a_role_for_an_assertion(server: LocalSTS, context: Engine, clocks
 
 
 async def test_each_fetch_has_a_new_assertion(server: LocalSTS, context: Engine, clocks: Any) -> None:
-    """T44: they live for minutes, a session for an hour; none is kept."""
+    """T44: an assertion is valid for minutes and a session for an hour, so no assertion is kept."""
     idp = IdentityProvider(clocks)
     provider = SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=idp)
     await provider.provide_credentials(context)
@@ -86,18 +86,16 @@ async def test_each_fetch_has_a_new_assertion(server: LocalSTS, context: Engine,
     assert [served.code for served in server.requests] == [None, None]
 
 
-async def test_an_assertion_that_has_ended_is_raised_as_what_it_is(context: Engine, clocks: Any) -> None:
-    """T44: and the assertion is not in the error."""
+async def test_an_expired_assertion_is_an_expired_token_error(context: Engine, clocks: Any) -> None:
+    """T44: the error does not contain the assertion."""
     provider = SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=IdentityProvider(clocks, seconds=-1))
 
     with pytest.raises(errors.ExpiredTokenException):
         await provider.provide_credentials(context)
 
 
-async def test_cached_credentials_serve_on_while_the_service_is_away(
-    server: LocalSTS, context: Engine, clocks: Any
-) -> None:
-    """And the people behind the identity provider are not asked again at every call."""
+async def test_cached_credentials_are_served_during_an_outage(server: LocalSTS, context: Engine, clocks: Any) -> None:
+    """The identity provider, which may involve a person, is not asked for each call."""
     idp = IdentityProvider(clocks)
     provider = SAMLProvider(role_arn=ROLE, principal_arn=PROVIDER, assertion=idp)
     first = await provider.provide_credentials(context)
@@ -108,7 +106,7 @@ async def test_cached_credentials_serve_on_while_the_service_is_away(
     assert idp.asked == 2
 
 
-async def test_what_cannot_be_an_assertion_is_not_sent(server: LocalSTS, context: Engine) -> None:
+async def test_an_invalid_assertion_is_not_sent(server: LocalSTS, context: Engine) -> None:
     async def assertion() -> str:
         return ""
 

@@ -1,4 +1,4 @@
-"""What providers show of themselves: also those that could not be made, and those that hold an environment."""
+"""The reprs of providers show no secret, even if a constructor failed or the provider holds an environment."""
 
 import asyncio
 import inspect
@@ -62,8 +62,8 @@ EACH = {getattr(credentials, name) for name in credentials.__all__ if name.endsw
 
 
 @pytest.mark.parametrize(("provider", "arguments"), HALF_MADE, ids=lambda value: getattr(value, "__name__", None))
-def test_a_provider_that_cannot_be_made_can_be_shown(provider: type, arguments: dict[str, Any]) -> None:
-    """T16: crash reporters ask the local variables of every frame for their `repr`, ``self`` too."""
+def test_a_provider_whose_constructor_failed_has_a_repr(provider: type, arguments: dict[str, Any]) -> None:
+    """T16: crash reporters call `repr` for the local variables of every frame, including ``self``."""
     with pytest.raises((STSError, TypeError, AttributeError)) as caught:
         provider(**arguments)
 
@@ -84,7 +84,7 @@ def test_a_provider_that_cannot_be_made_can_be_shown(provider: type, arguments: 
     ],
     ids=["chain of nothing", "chain", "cache", "default chain"],
 )
-def test_so_can_a_chain_or_a_cache(make: Callable[[], object]) -> None:
+def test_a_chain_or_cache_whose_constructor_failed_has_a_repr(make: Callable[[], object]) -> None:
     """T16."""
     with pytest.raises((STSError, AttributeError)) as caught:
         make()
@@ -93,7 +93,7 @@ def test_so_can_a_chain_or_a_cache(make: Callable[[], object]) -> None:
 
 
 def test_no_constructor_that_can_fail_is_left_out() -> None:
-    """T16: the others take nothing that could be refused."""
+    """T16: the other constructors refuse nothing."""
     tried = {provider for provider, _ in HALF_MADE}
 
     without = {ContainerProvider, EnvironmentProvider, StaticProvider, RefreshingProvider}
@@ -127,7 +127,7 @@ def test_no_provider_that_takes_an_environment_is_left_out() -> None:
 
 @pytest.mark.parametrize("name", IN_AN_ENVIRONMENT)
 def test_a_provider_does_not_show_the_environment_that_it_holds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """T14: debuggers and crash reporters show attributes, whatever `repr` does."""
+    """T14: debuggers and crash reporters show attributes as well as `repr`."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SENTINEL")
     pending: list[Any] = [IN_AN_ENVIRONMENT[name]()]
     for thing in pending:
@@ -152,7 +152,7 @@ def test_a_provider_does_not_show_the_environment_that_it_holds(name: str, monke
 async def test_a_source_that_fails_does_not_show_the_environment(
     name: str, changes: dict[str, str], context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """T16: it is in the local variables of whoever looks into it. T45: nor do messages hold what it says raw."""
+    """T16: it is in the local variables of functions that read it. T45: messages escape its values."""
     environ = {"HOME": os.environ["HOME"], "AWS_SECRET_ACCESS_KEY": "SENTINEL", **changes}
     monkeypatch.setattr(os, "environ", environ)
     with pytest.raises(STSError) as caught:

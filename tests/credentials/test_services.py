@@ -1,7 +1,7 @@
 """
-Which settings the services follow that sources of credentials call: SSO, its OIDC service, and AWS sign-in.
+The settings for the services that sources call: SSO, its OIDC service, and AWS sign-in.
 
-Where no local service stands in, a proxy on this host writes down which hosts a client asks for, and refuses.
+If no local service replaces them, a proxy on this host records the hosts that a client calls, and refuses the requests.
 """
 
 import ast
@@ -87,18 +87,18 @@ class Machine:
         path.write_text(f"{SESSION}{text}")
 
     def logged_in(self, *, sso_seconds: float = 3600, region: str | None = None) -> None:
-        """Leave the files of both logins; that of `aws login`, and the other when it has ended, must be refreshed."""
+        """Write the files of both logins. The file of `aws login`, and an expired one of SSO, must be refreshed."""
         LocalSSO().login(self.home / ".aws/sso/cache", session="corp", seconds=sso_seconds)
         LocalSignIn().login(self.home / ".aws/login/cache", login_session=ARN, seconds=-5, region=region)
 
     def profile_of(self, service: str, *keys: str, name: str = "default") -> str:
-        """Return a profile whose credentials need this service, which is all that it asks for before it fails."""
+        """Return a profile whose credentials need this service first."""
         self.logged_in(sso_seconds=-5 if service == "sso_oidc" else 3600)
         heading = name if name == "default" else f"profile {name}"
         return f"[{heading}]\nregion = us-east-1\n{LOGIN if service == 'signin' else SSO}{''.join(keys)}"
 
     async def asked(self, **options: Any) -> set[str]:
-        """Return the hosts that a client asks for, until the proxy's refusal ends its search for credentials."""
+        """Return the hosts that a client calls, until the refusal of the proxy ends its search for credentials."""
         self.proxy.requests.clear()
         config = attrs.evolve(options.pop("config", Config()), proxy=self.proxy.url, max_attempts=1)
         async with STSClient(config=config, **options) as sts:
@@ -107,7 +107,7 @@ class Machine:
         return {request.split()[1].decode().removesuffix(":443") for request in self.proxy.requests}
 
     async def refused(self, expected: type[STSError], **options: Any) -> str:
-        """Return the message of an error before anything is sent."""
+        """Return the message of an error that is raised before anything is sent."""
         self.proxy.requests.clear()
         config = attrs.evolve(options.pop("config", Config()), proxy=self.proxy.url, max_attempts=1)
         async with STSClient(config=config, **options) as sts:
@@ -128,7 +128,7 @@ async def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw_server: S
 
 @pytest.fixture
 async def local(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
-    """Return running services, in place of the three and of STS."""
+    """Return running local services that replace STS and the three sign-in services."""
     pytest.importorskip("joserfc", reason="a login is refreshed with the package joserfc only")
     async with LocalSTS() as sts, LocalSSO() as sso, LocalSignIn() as signin:
         for server, name in ((sso, "sso"), (signin, "signin")):
@@ -166,10 +166,10 @@ async def test_the_services_section_of_a_profile_is_followed(
 
 
 @BY_SERVICE
-async def test_a_url_is_looked_for_in_variables_then_in_the_profile_then_in_the_profile_in_force(
+async def test_urls_come_from_variables_then_the_profile_then_the_active_profile(
     machine: Machine, service: str
 ) -> None:
-    """C4: from the last place to the first, each of which beats those before it."""
+    """C4: the test adds the places from the last to the first, and each takes precedence over those before."""
     source = machine.profile_of(service, name="source")
     chain = f"[default]\nregion = us-east-1\n{AS_ROLE}"
     steps: list[Callable[[], None]] = [
@@ -199,17 +199,17 @@ async def test_a_url_is_looked_for_in_variables_then_in_the_profile_then_in_the_
 
 
 @BY_SERVICE
-async def test_the_url_of_sts_in_code_is_of_no_other_service(machine: Machine, service: str) -> None:
+async def test_the_url_of_sts_in_code_applies_to_no_other_service(machine: Machine, service: str) -> None:
     """C4."""
     machine.config(machine.profile_of(service))
 
     assert await machine.asked(endpoint_url="https://sts.example") == {PLAIN[service]}
 
 
-async def test_a_changed_url_is_followed_by_calls_that_follow(
+async def test_later_calls_follow_a_changed_url(
     machine: Machine, lend: Callable[..., ClientContext], clocks: Clocks
 ) -> None:
-    """C4: and what changes of anything else in the profile does not make the source a new one."""
+    """C4: a change of other settings of the profile does not replace the source."""
     machine.config(machine.profile_of("sso", "endpoint_url = https://a.example\n"))
     sent = Recorder()
     context, provider = lend(transport=sent), ProfileProvider()
@@ -238,7 +238,7 @@ async def test_a_changed_url_is_followed_by_calls_that_follow(
 @BY_SERVICE
 @pytest.mark.parametrize("place", ["code", "variable", "profile", "profile in force"])
 @pytest.mark.parametrize(("flag", "hosts"), [("use_fips_endpoint", FIPS), ("use_dualstack_endpoint", DUALSTACK)])
-async def test_a_flag_chooses_the_host_of_every_service(
+async def test_a_flag_selects_the_host_of_every_service(
     machine: Machine, service: str, place: str, flag: str, hosts: dict[str, str]
 ) -> None:
     """C16."""
@@ -254,8 +254,8 @@ async def test_a_flag_chooses_the_host_of_every_service(
 
 @BY_SERVICE
 @pytest.mark.parametrize("place", ["its own option", "client", "variable", "profile of the client"])
-async def test_a_flag_reaches_a_source_that_was_made_by_hand(machine: Machine, service: str, place: str) -> None:
-    """C16: what a client promises holds for sources that it was given, too."""
+async def test_a_flag_reaches_a_source_created_in_code(machine: Machine, service: str, place: str) -> None:
+    """C16: the options of a client also hold for sources that are passed to it."""
     machine.profile_of(service)
     on = Config(use_fips_endpoint=True)
     own = {"config": on} if place == "its own option" else {}
@@ -275,8 +275,8 @@ async def test_a_flag_reaches_a_source_that_was_made_by_hand(machine: Machine, s
         assert await machine.asked(region="us-east-1", credentials=source, config=off) == {PLAIN[service]}
 
 
-async def test_a_flag_that_cannot_be_read_is_not_taken_for_none(machine: Machine) -> None:
-    """C5, C16: as for STS. Each piece of the advice is followed."""
+async def test_an_invalid_flag_is_an_error(machine: Machine) -> None:
+    """C5, C16: as for STS. The test follows each part of the advice."""
     machine.profile_of("sso")
     machine.variables(AWS_PROFILE="gone")
 
@@ -294,7 +294,7 @@ async def test_a_flag_that_cannot_be_read_is_not_taken_for_none(machine: Machine
 
 
 async def test_a_flag_reaches_the_source_of_a_view(machine: Machine) -> None:
-    """C16: with that of a role, too, which the view assumes."""
+    """C16: this includes a role that the view assumes."""
     machine.profile_of("sso")
     machine.config("")
     source = SSOProvider(**ROLE_OF_SSO, session_name="corp")
@@ -310,8 +310,8 @@ async def test_a_flag_reaches_the_source_of_a_view(machine: Machine) -> None:
 
 
 @BY_SERVICE
-async def test_a_configured_url_beside_a_flag_is_refused_as_for_sts(machine: Machine, service: str) -> None:
-    """C16, C18: and each piece of the advice helps."""
+async def test_a_configured_url_together_with_a_flag_is_refused_as_for_sts(machine: Machine, service: str) -> None:
+    """C16, C18: the test follows each part of the advice."""
     variable = f"AWS_ENDPOINT_URL_{service.upper()}"
     machine.config(machine.profile_of(service))
     machine.variables(**{variable: "https://a.example", "AWS_USE_FIPS_ENDPOINT": "true"})
@@ -326,8 +326,8 @@ async def test_a_configured_url_beside_a_flag_is_refused_as_for_sts(machine: Mac
     assert await machine.asked() == {FIPS[service]}
 
 
-async def test_a_host_that_there_is_none_of_is_said_to_come_from_the_flag(machine: Machine) -> None:
-    """C16: AWS need not have each host that its rules give."""
+async def test_the_error_of_an_unknown_host_mentions_the_flag(machine: Machine) -> None:
+    """C16: not every host that the rules of AWS produce exists."""
     machine.config(machine.profile_of("signin", "use_fips_endpoint = true\n"))
     config = Config(proxy=machine.proxy.url, max_attempts=1)
     async with STSClient(config=config) as sts:
@@ -345,7 +345,7 @@ async def test_a_host_that_there_is_none_of_is_said_to_come_from_the_flag(machin
 @BY_SERVICE
 @pytest.mark.parametrize("source", ["profile", "by hand"])
 async def test_the_advice_to_allow_http_helps(machine: Machine, raw_server: Start, service: str, source: str) -> None:
-    """C18: the option is one of the client, or of the source itself."""
+    """C18: the option belongs to the client, or to the source itself."""
     machine.config(machine.profile_of(service))
     machine.variables(AWS_ENDPOINT_URL="http://host.example:4566")
     allowing = Config(allow_http=True)
@@ -374,17 +374,15 @@ async def test_the_advice_to_allow_http_helps(machine: Machine, raw_server: Star
 
 
 @pytest.mark.parametrize("provider", [SSOProvider, LoginProvider])
-def test_options_of_a_source_are_a_config(provider: Any) -> None:
+def test_the_options_of_a_source_must_be_a_config(provider: Any) -> None:
     options = {**ROLE_OF_SSO, "session_name": "corp"} if provider is SSOProvider else {"login_session": ARN}
     with pytest.raises(ConfigurationError, match="config must be a Config, not a dict"):
         provider(**options, config={"use_fips_endpoint": True})
 
 
 @pytest.mark.parametrize("kind", ["session", "legacy", "login"])
-async def test_the_command_that_is_advised_is_one_for_the_profile(
-    machine: Machine, local: dict[str, Any], kind: str
-) -> None:
-    """C18: a login of another profile would not help. The command is followed by what it leaves in the cache."""
+async def test_the_advised_command_logs_in_with_the_profile(machine: Machine, local: dict[str, Any], kind: str) -> None:
+    """C18: a login of another profile would not help. The test creates the file that the command would write."""
     url = "https://demo.awsapps.com/start"
     legacy = f"sso_start_url = {url}\nsso_region = us-east-1\n{SSO_KEYS}"
     keys = {"session": SSO, "legacy": legacy, "login": LOGIN}[kind]
@@ -406,7 +404,7 @@ async def test_the_command_that_is_advised_is_one_for_the_profile(
 
 
 async def test_the_advice_about_a_region_helps(machine: Machine) -> None:
-    """C18: where a profile asks for the login, and where there is none."""
+    """C18: for a login from a profile, and for one in code."""
     machine.logged_in()
     machine.config(f"[default]\n{LOGIN}")
     sts = {"endpoint_url": "https://sts.example"}
@@ -444,8 +442,8 @@ async def test_a_login_is_renewed_in_the_region_of_its_own_profile(
     machine: Machine, source: str | None, signed_in: str | None, variable: str | None, code: str | None, region: str
 ) -> None:
     """
-    C3: its refresh token is good there only. The region that the token file has comes before, and where neither says
-    one, it is the client's.
+    C3: its refresh token is valid only there. The region in the token file takes precedence. If neither has a region,
+    the region of the client is used.
     """
     own = "" if source is None else f"region = {source}\n"
     machine.config(f"[profile demo]\nregion = eu-west-1\n{AS_ROLE}[profile source]\n{own}{LOGIN}")
@@ -456,17 +454,17 @@ async def test_a_login_is_renewed_in_the_region_of_its_own_profile(
     assert await machine.asked(profile="demo", region=code) == {f"{region}.signin.aws.amazon.com"}
 
 
-async def test_a_region_that_is_none_is_named_with_its_place(machine: Machine) -> None:
+async def test_the_error_of_an_invalid_region_names_its_place(machine: Machine) -> None:
     machine.config(f"[default]\nregion = eu-west-1\n{AS_ROLE}[profile source]\nregion = us east\n{LOGIN}")
     machine.logged_in()
 
     assert "profile 'source', key region (" in await machine.refused(InvalidRegion)
 
 
-async def test_sts_itself_is_called_as_the_profile_in_force_says(
+async def test_sts_is_called_by_the_settings_of_the_active_profile(
     machine: Machine, lend: Callable[..., ClientContext], tmp_path: Path
 ) -> None:
-    """C3: as with botocore. A source of another region has no region of STS of its own, and SSO has its own key."""
+    """C3: as in botocore. A source profile has no region of its own for STS, and SSO has a key of its own."""
     (tmp_path / "token").write_text("a.b.c")
     machine.config(
         f"[default]\nregion = eu-west-1\n{AS_ROLE}"
@@ -486,7 +484,7 @@ async def test_sts_itself_is_called_as_the_profile_in_force_says(
 async def test_certificates_are_checked_against_the_bundle_of_the_client(
     machine: Machine, service: str, tmp_path: Path
 ) -> None:
-    """C4: a portal behind a private authority."""
+    """C4: the portal has a private certificate authority."""
     authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -515,7 +513,7 @@ async def test_certificates_are_checked_against_the_bundle_of_the_client(
 
 @BY_SERVICE
 async def test_each_request_is_sent_by_the_transport_of_the_client(machine: Machine, service: str) -> None:
-    """C4: its proxies, time limits and certificates hold without a setting of their own."""
+    """C4: its proxies, time limits and certificates apply without further settings."""
     machine.config(machine.profile_of(service))
     sent = Recorder()
     async with STSClient(config=Config(connect_timeout=0.5)) as sts:
@@ -544,7 +542,7 @@ ANSWERS: dict[str, str] = {
 
 @attrs.define
 class Recorder:
-    """A transport that answers as each service does, and keeps the hosts that were asked."""
+    """A transport that answers as each service, and records the hosts."""
 
     hosts: list[str] = attrs.field(factory=list)
 
@@ -605,27 +603,27 @@ SOURCES: dict[str, Callable[[Machine], Any]] = {
 
 
 def test_every_source_is_in_the_table() -> None:
-    """C16: so a new one is run, too."""
+    """C16: so a new source is tested too."""
     made = {name for name in credentials.__all__ if hasattr(getattr(credentials, name), "provide_credentials")}
 
     assert made - {"RefreshingProvider"} == {*SOURCES}
 
 
 def is_of_this_host(host: str) -> bool:
-    """Say whether it is this host, or on its link: a metadata service or an agent."""
+    """Return True for this host and for link-local addresses: a metadata service or an agent."""
     return address_of(host) is not None and is_within(host, (*CONTAINER, *INSTANCE))
 
 
 def is_promised(host: str, flag: str) -> bool:
-    """Say whether a host is one with FIPS, or with IPv6 too."""
+    """Return True for a host with FIPS, or with IPv6."""
     return "-fips" in host if flag == "use_fips_endpoint" else host.endswith(".api.aws")
 
 
 @pytest.mark.parametrize("flag", ["use_fips_endpoint", "use_dualstack_endpoint"])
-async def test_no_source_asks_a_host_that_a_flag_excludes(
+async def test_no_source_calls_a_host_that_a_flag_excludes(
     machine: Machine, lend: Callable[..., ClientContext], flag: str
 ) -> None:
-    """C16: over all sources, each with a client that has the flag."""
+    """C16: each source is used by a client that has the flag."""
     profiles = (
         f"[default]\nregion = us-east-1\n{AS_ROLE}[profile source]\n{SSO}[profile login]\nregion = us-east-1\n{LOGIN}"
     )
@@ -661,8 +659,8 @@ def trees() -> Mapping[str, ast.Module]:
     return {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in paths}
 
 
-def test_what_makes_requests_is_known() -> None:
-    """C16: a module that makes them is one that the test above runs."""
+def test_all_modules_that_make_requests_are_known() -> None:
+    """C16: the test above covers each of them."""
     makers = {
         name
         for name, tree in trees().items()
@@ -674,7 +672,7 @@ def test_what_makes_requests_is_known() -> None:
 
 
 def test_hosts_of_aws_are_in_two_tables_only() -> None:
-    """C16: text that is no docstring, so that no module builds a host past the rules."""
+    """C16: no other string constant names a host, so no module can build a host that ignores the rules."""
     domains = {suffix.removeprefix(".") for suffix in endpoints.AWS_DOMAINS} | {*services.SIGNIN_DOMAINS.values()}
     found = {
         name

@@ -1,4 +1,4 @@
-"""Sessions of a user, at a server that checks keys and MFA."""
+"""Sessions of an IAM user, at a server that checks keys and MFA."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -31,8 +31,8 @@ async def code(serial_number: str) -> str:
     return "123456"
 
 
-async def test_a_session_of_the_user_whose_keys_sign(server: LocalSTS, context: Engine, clocks: Any) -> None:
-    """Twelve hours, when nothing else is said; kept, and refreshed in the background like all that STS issues."""
+async def test_a_session_of_the_user_who_signs(server: LocalSTS, context: Engine, clocks: Any) -> None:
+    """It lasts 12 hours by default, is cached, and is refreshed in the background."""
     provider = SessionTokenProvider(source=server.credentials)
 
     credentials = await provider.provide_credentials(context)
@@ -46,8 +46,8 @@ async def test_a_session_of_the_user_whose_keys_sign(server: LocalSTS, context: 
     assert provider.schedule is _schedule.STANDARD
 
 
-async def test_a_session_that_proved_mfa_assumes_a_role_that_asks_for_it(server: LocalSTS, context: Engine) -> None:
-    """One code, any number of roles."""
+async def test_a_session_with_mfa_assumes_a_role_that_requires_mfa(server: LocalSTS, context: Engine) -> None:
+    """One code is enough for any number of roles."""
     arns = [f"arn:aws:iam::123456789012:role/{name}" for name in ("one", "two")]
     server.declare(*(Role(arn, mfa_required=True) for arn in arns))
     asked: list[str] = []
@@ -80,8 +80,8 @@ async def test_a_throttled_call_is_repeated_with_a_new_code(server: LocalSTS, co
     assert [served.code for served in server.requests] == ["Throttling", None]
 
 
-async def test_the_keys_of_a_session_cannot_ask_for_another(server: LocalSTS, context: Engine) -> None:
-    """F18: what no waiting cures is raised."""
+async def test_a_session_cannot_request_another_session(server: LocalSTS, context: Engine) -> None:
+    """F18: a retry cannot help, so the error is raised at once."""
     session = SessionTokenProvider(source=server.credentials)
 
     with pytest.raises(errors.ServiceError, match="AccessDenied"):
@@ -89,8 +89,8 @@ async def test_the_keys_of_a_session_cannot_ask_for_another(server: LocalSTS, co
 
 
 @pytest.mark.parametrize("options", [{"serial_number": "GAHT12345678"}, {"mfa_code": code}], ids=["serial", "code"])
-def test_a_device_and_its_code_belong_together(options: dict[str, Any]) -> None:
-    with pytest.raises(errors.ConfigurationError, match="serial_number and mfa_code belong together"):
+def test_a_device_requires_a_function_for_its_codes(options: dict[str, Any]) -> None:
+    with pytest.raises(errors.ConfigurationError, match="serial_number and mfa_code must be passed together"):
         SessionTokenProvider(source=KEYS, **options)
 
 

@@ -1,4 +1,4 @@
-"""How the services are asked that a user signs in to."""
+"""Requests to the sign-in services, with their retries."""
 
 from collections.abc import Awaitable, Callable
 
@@ -22,7 +22,7 @@ Start = Callable[..., Awaitable[RawServer]]
         (http("", status=400, headers="x-amzn-ErrorType: SlowDownException\r\n"), [0.5, 1.0]),
     ],
 )
-async def test_a_service_that_is_not_there_is_asked_three_times(
+async def test_an_unavailable_service_gets_three_attempts(
     raw_server: Start, context: Engine, clocks: Clocks, answer: bytes, waits: list[float]
 ) -> None:
     server = await raw_server(answer)
@@ -32,13 +32,13 @@ async def test_a_service_that_is_not_there_is_asked_three_times(
     assert (len(server.requests), clocks.slept, caught.value.attempts) == (3, waits, 3)
 
 
-async def test_a_service_that_comes_back_answers(raw_server: Start, context: Engine) -> None:
+async def test_a_service_that_recovers_is_used(raw_server: Start, context: Engine) -> None:
     server = await raw_server(http("", status=500), http("hello"))
 
     assert (await exchange(context, HttpRequest("GET", server.url, {}), who="it")).body == b"hello"
 
 
-async def test_no_connection_is_an_error_of_the_transport(raw_server: Start, context: Engine, clocks: Clocks) -> None:
+async def test_a_failed_connection_is_a_transport_error(raw_server: Start, context: Engine, clocks: Clocks) -> None:
     server = await raw_server(b"")
     await server.stop()
     with pytest.raises(ConnectError) as caught:
@@ -60,8 +60,8 @@ async def test_a_redirect_is_not_followed(raw_server: Start, context: Engine, st
     assert (len(server.requests), other.connections) == (1, 0)
 
 
-async def test_each_attempt_is_prepared_anew(raw_server: Start, context: Engine) -> None:
-    """A proof is good for one request."""
+async def test_each_attempt_is_prepared_separately(raw_server: Start, context: Engine) -> None:
+    """A proof is valid for one request."""
     server = await raw_server(http("", status=500), http(""))
     made = iter("ab")
 

@@ -1,4 +1,4 @@
-"""What a program gives where credentials or a function are wanted, and what it is told of everything else."""
+"""The forms in which a program passes credentials or functions, and the errors for all other values."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from sts_async.testing import LocalSTS
 
 
 class Config:
-    """A class of another library that has the name of one of ours."""
+    """A class of another library with the name of one of our classes."""
 
 
-def test_a_class_of_another_library_is_said_with_its_module() -> None:
+def test_a_class_of_another_library_is_shown_with_its_module() -> None:
     """E6: "must be a Config, not a Config" helps no reader."""
     theirs: Any = Config()
     keys: Any = botocore.credentials.Credentials("AKID", "SENTINEL")
@@ -29,8 +29,8 @@ def test_a_class_of_another_library_is_said_with_its_module() -> None:
         sigv4.Signer(keys, method="GET", url="https://example.com", headers={}, service="s3", region="eu-west-1")
 
 
-async def test_a_response_in_place_of_its_credentials_is_told() -> None:
-    """E6: the advice is tried."""
+async def test_a_response_instead_of_its_credentials_is_refused_with_advice() -> None:
+    """E6: the test follows the advice."""
     async with LocalSTS() as server, server.client() as sts:
         response: Any = await sts.get_session_token()
         with pytest.raises(ConfigurationError, match=r"not a GetSessionTokenResponse: pass response\.credentials$"):
@@ -38,8 +38,8 @@ async def test_a_response_in_place_of_its_credentials_is_told() -> None:
         await sts.with_options(credentials=response.credentials).get_caller_identity()
 
 
-def test_a_function_says_how_it_is_called() -> None:
-    """E7: at once, and not when a person is waited for."""
+def test_a_function_with_other_arguments_is_refused_at_once() -> None:
+    """E7: the error must not come only when a person is waiting."""
 
     async def none() -> Any: ...
 
@@ -48,7 +48,7 @@ def test_a_function_says_how_it_is_called() -> None:
     async def any_number(*what: str) -> Any: ...
 
     class Says:
-        """A callable whose signature cannot be read."""
+        """A callable with a signature that cannot be read."""
 
         __signature__ = 5
 

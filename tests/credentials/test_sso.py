@@ -1,4 +1,4 @@
-"""Credentials of IAM Identity Center, from a server on this host; botocore reads the same files and asks the same."""
+"""Credentials of IAM Identity Center, from a server on this host. Botocore reads the same files and sends the same."""
 
 import asyncio
 import json
@@ -58,7 +58,7 @@ def provide(server: LocalSSO, tmp_path: Path) -> Provide:
 
 
 def asked(server: LocalSSO) -> list[str]:
-    """Return the paths that were asked for, in order."""
+    """Return the paths of the requests, in order."""
     return [record.path.rpartition("/")[2] for record in server.requests]
 
 
@@ -68,7 +68,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def change(path: Path, **changes: Any) -> None:
-    """Change members of a token file; what is None is taken away."""
+    """Change members of a token file; a member whose value is None is removed."""
     merged = {name: value for name, value in {**read(path), **changes}.items() if value is not None}
     path.write_text(json.dumps(merged))
 
@@ -76,7 +76,9 @@ def change(path: Path, **changes: Any) -> None:
 # -- With a token that is valid -------------------------------------------------------------------------------------
 
 
-async def test_a_role_is_provided(context: Engine, server: LocalSSO, cache: Path, provide: Provide) -> None:
+async def test_credentials_of_a_role_are_provided(
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide
+) -> None:
     server.login(cache, session="corp")
     credentials = await provide().provide_credentials(context)
 
@@ -90,7 +92,7 @@ async def test_a_role_is_provided(context: Engine, server: LocalSSO, cache: Path
 async def test_a_token_without_session_is_used(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide
 ) -> None:
-    """The legacy form, whose file is named after the start URL."""
+    """The legacy form, with a file that is named after the start URL."""
     server.login(cache, start_url=URL)
     provider = provide(start_url=URL)
 
@@ -98,10 +100,10 @@ async def test_a_token_without_session_is_used(
     assert provider.name == f"SSO at {URL}"
 
 
-async def test_the_request_has_what_the_api_asks_for(
+async def test_the_request_follows_the_api_model(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide, raw_server: Start
 ) -> None:
-    """Query values are encoded as in RFC 3986, whatever they are; the token is in a header and nowhere else."""
+    """Query values are encoded as in RFC 3986. The token is in a header and nowhere else."""
     raw = await raw_server(http("{}"))
     token = read(server.login(cache, session="corp"))["accessToken"]
     with pytest.raises(CredentialsError, match="the answer of the access portal: roleCredentials is missing"):
@@ -130,7 +132,7 @@ async def test_credentials_are_cached(context: Engine, server: LocalSSO, cache: 
 async def test_a_token_of_another_portal_is_not_sent(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide, changes: dict[str, str]
 ) -> None:
-    """T40: it is named, and what to run."""
+    """T40: the error names the file and the command."""
     path = server.login(cache, session="corp")
     change(path, **changes)
     with pytest.raises(LoginRequired, match=f"the token file '{path}': .* is not the one that was .*; {COMMAND}"):
@@ -139,7 +141,9 @@ async def test_a_token_of_another_portal_is_not_sent(
     assert asked(server) == []
 
 
-async def test_a_directory_can_be_given(context: Engine, server: LocalSSO, tmp_path: Path, provide: Provide) -> None:
+async def test_the_directory_of_token_files_can_be_set(
+    context: Engine, server: LocalSSO, tmp_path: Path, provide: Provide
+) -> None:
     server.login(tmp_path / "other", session="corp")
 
     assert await provide(cache_directory=tmp_path / "other").fetch(context)
@@ -148,7 +152,7 @@ async def test_a_directory_can_be_given(context: Engine, server: LocalSSO, tmp_p
 async def test_the_home_directory_of_the_process_is_used(
     context: Engine, server: LocalSSO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The environment is read at each fetch."""
+    """The environment is read for each fetch."""
     provider = SSOProvider(**ROLE, session_name="corp")
     for name, value in server.environ.items():
         monkeypatch.setenv(name, value)
@@ -179,18 +183,16 @@ async def test_a_token_is_refreshed_in_its_last_five_minutes(
     assert after.keys() == before.keys()
 
 
-async def test_a_token_that_has_ended_is_refreshed(
-    context: Engine, server: LocalSSO, cache: Path, provide: Provide
-) -> None:
+async def test_an_expired_token_is_refreshed(context: Engine, server: LocalSSO, cache: Path, provide: Provide) -> None:
     server.login(cache, session="corp", seconds=-5)
 
     assert await provide().fetch(context)
 
 
-async def test_refreshes_rotate_the_token_again_and_again(
+async def test_each_refresh_rotates_the_token(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks
 ) -> None:
-    """F39: by turns, two sources share a file; the server takes a refresh token once."""
+    """F39: two sources share a file in turns, and the server accepts a refresh token once."""
     server.login(cache, session="corp")
     two = provide(), provide(role_name="Admin")
     for turn in range(6):
@@ -200,7 +202,7 @@ async def test_refreshes_rotate_the_token_again_and_again(
     assert asked(server).count("token") == 6
 
 
-async def test_sources_that_refresh_at_once_refresh_once(
+async def test_concurrent_sources_refresh_once(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide
 ) -> None:
     """F39."""
@@ -223,7 +225,7 @@ async def test_sources_that_refresh_at_once_refresh_once(
     ],
     ids=lambda fault: getattr(fault, "code", "reset"),
 )
-async def test_while_the_token_is_valid_a_refresh_may_fail(
+async def test_a_valid_token_stays_in_use_if_its_refresh_fails(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide, fault: Any, caplog: Any
 ) -> None:
     server.login(cache, session="corp", seconds=60)
@@ -238,20 +240,22 @@ async def test_while_the_token_is_valid_a_refresh_may_fail(
 
 
 @pytest.mark.parametrize("code", ["InvalidGrantException", "InvalidClientException", "ExpiredTokenException"])
-async def test_after_the_end_of_the_token_a_refusal_needs_a_person(
+async def test_a_refused_refresh_of_an_expired_token_requires_a_login(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide, code: str
 ) -> None:
     """F40."""
     server.login(cache, session="corp", seconds=-5)
     server.faults.add(Refuse(code))
-    with pytest.raises(LoginRequired, match=rf"SSO session 'corp' has ended: .* answered {code} .*; {COMMAND}"):
+    with pytest.raises(LoginRequired, match=rf"SSO session 'corp' has expired: .* answered {code} .*; {COMMAND}"):
         await provide().provide_credentials(context)
 
     assert asked(server) == ["token"]
 
 
-async def test_what_may_pass_needs_no_person(context: Engine, server: LocalSSO, cache: Path, provide: Provide) -> None:
-    """The next try may succeed, so what is cached stays in use."""
+async def test_a_temporary_failure_does_not_require_a_login(
+    context: Engine, server: LocalSSO, cache: Path, provide: Provide
+) -> None:
+    """The next attempt may succeed, so cached credentials stay in use."""
     server.login(cache, session="corp", seconds=-5)
     provider = provide()
     server.faults.add(Unavailable(times=3), Refuse("InvalidRequestException"))
@@ -266,10 +270,10 @@ async def test_what_may_pass_needs_no_person(context: Engine, server: LocalSSO, 
     assert await provider.fetch(context)
 
 
-async def test_an_answer_that_is_lost_takes_the_refresh_token_with_it(
+async def test_a_lost_response_loses_the_refresh_token(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide
 ) -> None:
-    """F39: a service that takes a refresh token once has taken it; nothing on this side can know the next one."""
+    """F39: the service has used up the old refresh token, and the client cannot know the next one."""
     server.login(cache, session="corp", seconds=-5)
     server.faults.add(Reset())
     with pytest.raises(LoginRequired, match="answered InvalidGrantException"):
@@ -282,10 +286,10 @@ async def test_an_answer_that_is_lost_takes_the_refresh_token_with_it(
     ("changes", "reason"),
     [
         ({"refreshToken": None}, "it has no refreshToken"),
-        ({"registrationExpiresAt": "2025-12-31T23:59:59Z"}, "the registration of the client has ended"),
+        ({"registrationExpiresAt": "2025-12-31T23:59:59Z"}, "the client registration has expired"),
     ],
 )
-async def test_a_token_that_cannot_be_refreshed_needs_a_person_when_it_has_ended(
+async def test_an_expired_token_that_cannot_be_refreshed_requires_a_login(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, changes: Any, reason: str
 ) -> None:
     """F40."""
@@ -314,10 +318,10 @@ async def test_a_token_without_session_is_not_refreshed(
     assert not caplog.records
 
 
-async def test_a_cache_that_cannot_be_written_costs_no_credentials(
+async def test_a_token_file_that_cannot_be_written_does_not_stop_the_source(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F38: and the token that was rotated is used for the next refresh."""
+    """F38: the next refresh uses the rotated token."""
     monkeypatch.setattr(
         "sts_async.credentials._token_file._write", lambda *_, **__: OSError(28, "No space left on device")
     )
@@ -333,7 +337,7 @@ async def test_a_cache_that_cannot_be_written_costs_no_credentials(
 # -- Refusals -------------------------------------------------------------------------------------------------------
 
 
-async def test_without_a_token_file_the_message_says_the_command(context: Engine, provide: Provide) -> None:
+async def test_without_a_token_file_the_error_names_the_command(context: Engine, provide: Provide) -> None:
     """F40."""
     with pytest.raises(LoginRequired, match=f"there is no token file .*ee0bfd25.*; {COMMAND}$"):
         await provide().provide_credentials(context)
@@ -341,7 +345,7 @@ async def test_without_a_token_file_the_message_says_the_command(context: Engine
         await provide(session_name="my corp").provide_credentials(context)
 
 
-async def test_a_token_that_the_portal_refuses_needs_a_person(
+async def test_a_token_that_the_portal_refuses_requires_a_login(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide
 ) -> None:
     server.login(cache, session="corp")
@@ -362,7 +366,7 @@ async def test_a_role_that_is_not_assigned_is_an_error(
 
 
 @pytest.mark.parametrize("fault", [Unavailable(times=2), Throttle(times=2), Truncate(5, times=2), Reset(times=2)])
-async def test_a_portal_that_comes_back_is_waited_for(
+async def test_an_unavailable_portal_is_retried(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide, clocks: Clocks, fault: Any
 ) -> None:
     server.login(cache, session="corp")
@@ -373,7 +377,7 @@ async def test_a_portal_that_comes_back_is_waited_for(
 
 
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_SSO", "AWS_ENDPOINT_URL_SSO_OIDC"])
-async def test_a_redirect_takes_no_token_elsewhere(
+async def test_a_redirect_is_refused_and_no_token_sent(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide, raw_server: Start, variable: str
 ) -> None:
     """T4."""
@@ -399,7 +403,7 @@ async def test_a_redirect_takes_no_token_elsewhere(
         ({"session_name": None, "start_url": " "}, ConfigurationError),
     ],
 )
-def test_arguments_that_cannot_be_are_refused(options: dict[str, Any], error: type[Exception]) -> None:
+def test_invalid_arguments_are_refused(options: dict[str, Any], error: type[Exception]) -> None:
     """T2."""
     with pytest.raises(error):
         SSOProvider(**{**ROLE, "session_name": "corp", **options})
@@ -414,7 +418,7 @@ async def test_an_endpoint_that_is_not_encrypted_is_refused(
         await provide(environ={"AWS_ENDPOINT_URL_SSO": "http://sso.example"}).fetch(context)
 
 
-async def test_without_a_home_directory_nothing_can_be_found(context: Engine, provide: Provide) -> None:
+async def test_without_a_home_directory_there_is_an_error(context: Engine, provide: Provide) -> None:
     """F38."""
     with pytest.raises(ConfigurationError, match="HOME"):
         await provide(environ={"HOME": ""}).fetch(context)
@@ -435,7 +439,7 @@ ANSWERS = {
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_SSO", "AWS_ENDPOINT_URL_SSO_OIDC"])
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.parametrize("status", [200, 403])
-async def test_an_answer_that_cannot_be_read_is_not_shown(
+async def test_an_invalid_response_is_not_shown(
     context: Engine,
     server: LocalSSO,
     cache: Path,
@@ -445,7 +449,7 @@ async def test_an_answer_that_cannot_be_read_is_not_shown(
     answer: str,
     status: int,
 ) -> None:
-    """T15, T16: nor is what was sent, in tracebacks with local variables."""
+    """T15, T16: the request is not shown either, in tracebacks with local variables."""
     raw = await raw_server(http(answer, status=status))
     secrets = read(server.login(cache, session="corp", seconds=-5 if variable.endswith("OIDC") else 3600))
     with pytest.raises(CredentialsError) as caught:
@@ -457,14 +461,14 @@ async def test_an_answer_that_cannot_be_read_is_not_shown(
 
 
 def frames(error: BaseException) -> str:
-    """Return what a crash reporter could show of an error, but the frames of the tests."""
+    """Return the text that a crash reporter could show of an error, without the frames of the tests."""
     captured = traceback.TracebackException.from_exception(error, capture_locals=True)
     stack = [frame for frame in captured.stack if "/tests/" not in frame.filename]
     assert error.__context__ is None
     return "\n".join(f"{frame.filename} {frame.locals}" for frame in stack)
 
 
-def test_a_provider_shows_no_secret_and_says_what_it_is(provide: Provide) -> None:
+def test_the_repr_names_the_role_and_shows_no_secret(provide: Provide) -> None:
     assert repr(provide()) == "SSOProvider(SSO session 'corp', account_id='123456789012', role_name='ReadOnly')"
 
 
@@ -475,7 +479,7 @@ def test_a_provider_shows_no_secret_and_says_what_it_is(provide: Provide) -> Non
 def boto(
     server: LocalSSO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clocks: Clocks
 ) -> Callable[..., Awaitable[Any]]:
-    """Fetches, with botocore in a thread, the frozen credentials of a profile."""
+    """Fetches the frozen credentials of a profile with botocore, in a thread."""
     clocks.wall = float(int(datetime.now(UTC).timestamp()))  # botocore's clock cannot be set
     (tmp_path / "config").write_text(
         f"[sso-session corp]\nsso_start_url = {URL}\nsso_region = us-east-1\n"
@@ -506,7 +510,7 @@ def boto(
 
 
 @pytest.mark.parametrize("profile", ["session", "legacy"])
-async def test_botocore_finds_the_same_with_the_same_file(
+async def test_botocore_finds_the_same_credentials_in_the_same_file(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide, boto: Callable[..., Awaitable[Any]], profile: str
 ) -> None:
     named = {"session": "corp"} if profile == "session" else {"start_url": URL}
@@ -521,10 +525,10 @@ async def test_botocore_finds_the_same_with_the_same_file(
     ] * 2
 
 
-async def test_what_botocore_refreshed_is_taken_and_the_other_way_round(
+async def test_botocore_and_the_library_use_each_others_refreshed_tokens(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide, boto: Callable[..., Awaitable[Any]]
 ) -> None:
-    """The server takes a refresh token once, so each has to find what the other has written."""
+    """The server accepts a refresh token once, so each must read the token that the other has written."""
     path = server.login(cache, session="corp", seconds=60)
     members = read(path).keys()
     provider = provide()
@@ -541,7 +545,7 @@ async def test_what_botocore_refreshed_is_taken_and_the_other_way_round(
     assert read(path).keys() == change_of_ours.keys() == members
 
 
-async def test_botocore_refuses_what_we_refuse(
+async def test_botocore_refuses_the_same_files(
     context: Engine, server: LocalSSO, cache: Path, provide: Provide, boto: Callable[..., Awaitable[Any]]
 ) -> None:
     """F40."""

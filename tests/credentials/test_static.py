@@ -1,11 +1,11 @@
-"""Credentials that the program was given."""
+"""Credentials that the program passes itself."""
 
 from support import KEYS
 
 from sts_async.credentials import StaticProvider
 
 
-async def test_the_credentials_given_are_the_credentials_provided() -> None:
+async def test_the_same_credentials_are_provided() -> None:
     assert await StaticProvider(KEYS).provide_credentials(None) is KEYS
 
 

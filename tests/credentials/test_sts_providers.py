@@ -1,4 +1,4 @@
-"""What all sources have in common that call STS: what they are told, what they ask for, and what they never show."""
+"""The common part of all sources that call STS: their arguments, the questions they ask, and their secrets."""
 
 import asyncio
 import inspect
@@ -20,7 +20,7 @@ from sts_async._engine.loop import Engine
 from sts_async._protocol.http_messages import HttpRequest, HttpResponse
 from sts_async._shape.secret import Secret
 from sts_async.credentials import _schedule
-from sts_async.credentials._sts_providers import IssuedProvider, Nobody, SignedProvider
+from sts_async.credentials._sts_providers import IssuedProvider, NoSigner, SignedProvider
 from sts_async.credentials.assume_role import AssumeRoleProvider
 from sts_async.credentials.cache import CachingProvider
 from sts_async.credentials.chain import ProviderChain
@@ -84,7 +84,7 @@ each_question = pytest.mark.parametrize("question", ASKING)
 
 
 def asking(question: str, function: Any = None) -> IssuedProvider:
-    """Return a provider that asks *function* something."""
+    """Return a provider that calls *function*."""
     name = question.partition(" ")[0]
     provider: IssuedProvider = ASKING[question](**{name: function or ANSWERS[name]})
     return provider
@@ -95,8 +95,8 @@ def parameters(provider: type) -> dict[str, inspect.Parameter]:
 
 
 @each_provider
-def test_a_provider_takes_the_members_of_its_request(provider: type[IssuedProvider]) -> None:
-    """Names, defaults and types, by keyword only: a member of a later version of the API cannot be forgotten."""
+def test_a_provider_accepts_all_members_of_its_request(provider: type[IssuedProvider]) -> None:
+    """Names, defaults and types are equal, so a member of a later version of the API cannot be forgotten."""
     own, replaced, defaulted = PROVIDERS[provider]
     fields = {field.name: field for field in attrs.fields(provider.operation.request)}  # type: ignore[arg-type]
     hints = get_type_hints(provider.__init__, include_extras=True)
@@ -118,7 +118,7 @@ def test_a_provider_takes_the_members_of_its_request(provider: type[IssuedProvid
 
 @each_provider
 def test_a_docstring_explains_every_argument_and_its_limits(provider: type[IssuedProvider]) -> None:
-    """As it does for the operation itself."""
+    """The docstring of the operation does so too."""
     text = (inspect.getdoc(provider) or "").partition("Args:\n")[2].partition("\nRaises:")[0]
     explained = dict(re.findall(r"^    (\w+): ((?:.*\n)(?:     .*\n)*)", text + "\n", re.MULTILINE))
 
@@ -151,10 +151,10 @@ def test_a_docstring_explains_every_argument_and_its_limits(provider: type[Issue
         (partial(FederationTokenProvider, source=unasked, name="x" * 33, policy=""), ["name", "policy"]),
     ],
 )
-async def test_a_value_out_of_bounds_is_refused_by_the_first_fetch_before_anybody_is_asked(
+async def test_a_value_out_of_bounds_is_refused_by_the_first_fetch_before_any_question(
     make: Callable[[], IssuedProvider], broken: list[str], lend: Lend
 ) -> None:
-    """C12: all at once; no source, person or identity provider is asked in vain, and nothing is sent."""
+    """C12: one error lists all. No source, person or identity provider is asked, and nothing is sent."""
     answering = Answering()
     with pytest.raises(errors.ParamValidationError) as caught:
         await make().fetch(lend(transport=answering))
@@ -180,10 +180,10 @@ async def test_a_value_out_of_bounds_is_refused_by_the_first_fetch_before_anybod
     ],
     ids=lambda make: make.func.__name__,
 )
-async def test_the_setting_of_the_client_decides_whether_bounds_count(
+async def test_the_client_decides_whether_bounds_are_checked(
     make: Callable[..., IssuedProvider], seconds: Any, lend: Lend
 ) -> None:
-    """C12: other servers have other bounds, so a provider of its own cannot know whether a value is wrong."""
+    """C12: other servers have other bounds, and a provider does not know its server."""
     provider, answering = make(duration_seconds=seconds), Answering()
     with pytest.raises(errors.ParamValidationError, match="duration_seconds must be 900 to"):
         await provider.fetch(lend(transport=answering))
@@ -205,10 +205,10 @@ async def test_the_setting_of_the_client_decides_whether_bounds_count(
         (partial(FederationTokenProvider, name="bob", policy_arns=[5]), ["policy_arns[0]"]),
     ],
 )
-def test_a_value_of_the_wrong_kind_shows_when_a_provider_is_made(
+def test_a_value_of_the_wrong_type_is_refused_by_the_constructor(
     make: Callable[[], IssuedProvider], broken: list[str]
 ) -> None:
-    """All at once, and not later: no client can use it."""
+    """One error lists all of them, because no client could use them."""
     with pytest.raises(errors.ParamValidationError) as caught:
         make()
 
@@ -216,7 +216,7 @@ def test_a_value_of_the_wrong_kind_shows_when_a_provider_is_made(
 
 
 async def test_a_policy_that_is_changed_later_is_not_sent(lend: Lend) -> None:
-    """A request is a value."""
+    """A request is an immutable value."""
     policy = {"Version": "2012-10-17", "Statement": []}
     answering = Answering()
     provider = FederationTokenProvider(name="bob", source=KEYS, policy=policy)
@@ -228,8 +228,8 @@ async def test_a_policy_that_is_changed_later_is_not_sent(lend: Lend) -> None:
 
 
 @each_question
-async def test_no_secret_is_seen_in_a_traceback_with_local_variables(question: str, lend: Lend) -> None:
-    """T16, T44, T46: codes, tokens and assertions are hidden as soon as they are there."""
+async def test_no_traceback_with_local_variables_shows_a_secret(question: str, lend: Lend) -> None:
+    """T16, T44, T46: codes, tokens and assertions are hidden as soon as they arrive."""
 
     class Failing:
         async def send(self, request: HttpRequest) -> HttpResponse:
@@ -248,14 +248,14 @@ async def test_no_secret_is_seen_in_a_traceback_with_local_variables(question: s
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (None, "returned no text but a NoneType"),
-        (b"SENTINEL", "returned no text but a SecretBytes"),
-        (["SENTINEL"], "returned no text but a list"),
-        (ask_for_code, "returned no text but a function"),
+        (None, "must return text, not a NoneType"),
+        (b"SENTINEL", "must return text, not a SecretBytes"),
+        (["SENTINEL"], "must return text, not a list"),
+        (ask_for_code, "must return text, not a function"),
     ],
     ids=shown_as,
 )
-async def test_what_is_no_text_is_refused_without_its_value(
+async def test_a_result_that_is_not_text_is_refused_without_its_value(
     question: str, answer: Any, message: str, context: Engine
 ) -> None:
     async def wrong(*arguments: str) -> Any:
@@ -269,13 +269,13 @@ async def test_what_is_no_text_is_refused_without_its_value(
 
 
 @each_question
-async def test_a_coroutine_that_nobody_awaited_is_refused_and_closed(question: str, context: Engine) -> None:
-    """Or Python would warn of it later, somewhere else."""
+async def test_a_returned_coroutine_is_refused_and_closed(question: str, context: Engine) -> None:
+    """Otherwise Python would warn later, at an unrelated place."""
 
     async def forgetful(*arguments: str) -> Any:
         return ask_for_token()
 
-    with pytest.raises(errors.CredentialsError, match="returned no text but a coroutine"):
+    with pytest.raises(errors.CredentialsError, match="must return text, not a coroutine"):
         await asking(question, forgetful).fetch(context)
 
 
@@ -291,14 +291,14 @@ async def test_a_plain_function_is_refused_without_its_value(question: str, answ
 
 @each_question
 @pytest.mark.parametrize("given", ["123456", dict], ids=repr)
-def test_what_cannot_be_asked_is_refused_when_the_provider_is_made(question: str, given: Any) -> None:
+def test_an_invalid_function_is_refused_by_the_constructor(question: str, given: Any) -> None:
     with pytest.raises(errors.ConfigurationError, match=r"must be a coroutine function, not (a str|dict)$"):
         asking(question, given)
 
 
 @each_question
-async def test_what_fails_without_an_error_of_ours_is_a_credentials_error(question: str, context: Engine) -> None:
-    """So that cached credentials stay in use. Its text is not repeated: it may quote what it was asked for."""
+async def test_an_unknown_error_becomes_a_credentials_error(question: str, context: Engine) -> None:
+    """Cached credentials then stay in use. The text of the error is not shown, because it may contain a secret."""
 
     async def failing(*arguments: str) -> str:
         raise OSError("keyboard gone")
@@ -310,8 +310,8 @@ async def test_what_fails_without_an_error_of_ours_is_a_credentials_error(questi
 
 
 @each_question
-async def test_an_error_of_ours_passes_but_never_as_not_configured(question: str, context: Engine) -> None:
-    """A chain goes on after CredentialsNotFound, and would take another identity."""
+async def test_an_error_of_the_library_passes_but_never_as_not_configured(question: str, context: Engine) -> None:
+    """A chain continues after CredentialsNotFound, and would use another identity."""
 
     async def login(*arguments: str) -> str:
         raise errors.LoginRequired("sign in again")
@@ -351,7 +351,7 @@ async def test_cancelling_reaches_the_question(question: str, context: Engine) -
 
 @each_question
 async def test_any_callable_that_returns_an_awaitable_can_be_asked(question: str, lend: Lend) -> None:
-    """Such as ``lambda serial: asyncio.to_thread(getpass, ...)``, a partial, or an object."""
+    """Examples are ``lambda serial: asyncio.to_thread(getpass, ...)``, a partial, and an object."""
 
     class Device:
         async def __call__(self, *arguments: str) -> str:
@@ -379,7 +379,7 @@ each_sourced = pytest.mark.parametrize("make", SOURCED.values(), ids=SOURCED)
 
 
 class Sourced:
-    """A source that gives its outcomes in turn, the last for ever."""
+    """A source that returns its outcomes in turn and repeats the last one."""
 
     def __init__(self, *outcomes: Any) -> None:
         self.outcomes = outcomes
@@ -406,7 +406,7 @@ async def keys() -> Credentials:
 async def test_the_source_signs(make: Callable[..., SignedProvider], source: Any, lend: Lend) -> None:
     answering = Answering()
 
-    await make(source=source).fetch(lend(transport=answering, credentials=Nobody()))
+    await make(source=source).fetch(lend(transport=answering, credentials=NoSigner()))
 
     assert f"Credential={KEYS.access_key_id}/" in answering.sent[0].headers["authorization"]
 
@@ -424,10 +424,10 @@ async def test_the_source_signs(make: Callable[..., SignedProvider], source: Any
     ],
     ids=["nothing", "failing", "wrong"],
 )
-async def test_a_source_that_has_nothing_is_a_failure_of_what_is_configured(
+async def test_a_source_without_credentials_is_a_failure_of_the_provider(
     make: Callable[..., SignedProvider], outcome: Any, message: str, context: Engine
 ) -> None:
-    """A chain must stop there, and not go on to another identity."""
+    """A chain must stop there, and not continue with another identity."""
     with pytest.raises(errors.CredentialsError, match=message) as caught:
         await make(source=Sourced(outcome)).provide_credentials(context)
 
@@ -436,15 +436,13 @@ async def test_a_source_that_has_nothing_is_a_failure_of_what_is_configured(
 
 @each_sourced
 @pytest.mark.parametrize("source", ["profile", 3, Credentials, {"access_key_id": "SENTINEL"}], ids=repr)
-def test_what_is_no_source_is_refused_when_the_provider_is_made(
-    make: Callable[..., SignedProvider], source: Any
-) -> None:
+def test_an_invalid_source_is_refused_by_the_constructor(make: Callable[..., SignedProvider], source: Any) -> None:
     with pytest.raises(errors.ConfigurationError, match=r"^source must be Credentials"):
         make(source=source)
 
 
-async def test_the_source_gets_what_the_client_lends_and_not_what_signs(lend: Lend) -> None:
-    """Or the source of a role with MFA would do without retries, as the role does."""
+async def test_the_source_gets_the_context_of_the_client(lend: Lend) -> None:
+    """With the context of the signed call, the source of a role with MFA would have no retries."""
     source = Sourced(KEYS)
     context = lend(transport=Answering())
 
@@ -458,8 +456,8 @@ OTHER = Credentials(access_key_id="AKIAOTHEREXAMPLE", secret_access_key="SENTINE
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidClientTokenId"])
-async def test_a_source_whose_key_was_refused_is_asked_for_another_once(code: str, lend: Lend) -> None:
-    """F16: the service knows before we do that a session has ended."""
+async def test_a_source_with_a_refused_key_is_asked_for_another_one_once(code: str, lend: Lend) -> None:
+    """F16: only the service knows that a session has ended early."""
     refusing = Answering(f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>", 403)
     source = Sourced(KEYS, OTHER)
 
@@ -478,7 +476,7 @@ async def test_a_source_whose_key_was_refused_is_asked_for_another_once(code: st
     [("AccessDenied", Sourced(KEYS, OTHER)), ("ExpiredToken", Sourced(KEYS)), ("ExpiredToken", KEYS)],
     ids=["other error", "same key", "static"],
 )
-async def test_what_another_key_would_not_cure_is_sent_once(code: str, source: Any, lend: Lend) -> None:
+async def test_an_error_that_another_key_cannot_fix_is_not_retried(code: str, source: Any, lend: Lend) -> None:
     """F16, F18."""
     refusing = Answering(f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>", 403)
 
@@ -489,7 +487,7 @@ async def test_what_another_key_would_not_cure_is_sent_once(code: str, source: A
 
 
 def attended_role(asked: list[float], clocks: Any) -> AssumeRoleProvider:
-    """Return a role whose code is asked for; *asked* keeps when."""
+    """Return a role with an MFA device; *asked* collects the times of its questions."""
 
     async def code(serial_number: str) -> str:
         asked.append(clocks.monotonic)
@@ -499,7 +497,7 @@ def attended_role(asked: list[float], clocks: Any) -> AssumeRoleProvider:
 
 
 def of_a_profile(attended: AssumeRoleProvider) -> ProfileProvider:
-    """Return a profile whose plan is that role."""
+    """Return a profile provider that uses this role."""
     provider = ProfileProvider()
     provider._current = _Current(profile_plans.ProcessPlan(command=Secret("x")), attended)
     provider._look_again_at = float("inf")
@@ -518,10 +516,10 @@ SOURCES_THAT_ASK: dict[str, Callable[[AssumeRoleProvider], Any]] = {
 
 @pytest.mark.parametrize("kind", SOURCES_THAT_ASK)
 @each_sourced
-async def test_nobody_is_asked_for_a_code_behind_their_back(
+async def test_no_code_is_asked_for_in_the_background(
     make: Callable[..., SignedProvider], kind: str, lend: Lend, clocks: Any
 ) -> None:
-    """T46: what a source with MFA signs for is refreshed while a caller waits, and not in the background either."""
+    """T46: a provider whose source has an MFA device is also refreshed only while a caller waits."""
     asked: list[float] = []
     answering = Answering()  # with sessions that end after an hour
     context = lend(transport=answering)
@@ -538,7 +536,7 @@ async def test_nobody_is_asked_for_a_code_behind_their_back(
     assert provider.schedule == _schedule.ATTENDED
 
 
-def test_what_is_known_to_ask_is_known_at_once(clocks: Any) -> None:
+def test_an_attended_source_is_recognized_by_the_constructor(clocks: Any) -> None:
     """T46."""
     attended = attended_role([], clocks)
 
@@ -566,15 +564,15 @@ def test_a_provider_of_the_programs_own_can_say_that_it_asks() -> None:
 
 
 async def test_a_call_that_is_not_signed_never_asks_for_credentials(lend: Lend) -> None:
-    """A default chain that asked itself would wait for itself for ever."""
+    """Otherwise a default chain would wait for itself for ever."""
     for question in ("token", "assertion"):
         answering = Answering()
 
-        await asking(question).fetch(lend(transport=answering, credentials=Nobody()))
+        await asking(question).fetch(lend(transport=answering, credentials=NoSigner()))
 
         assert "authorization" not in answering.sent[0].headers
     with pytest.raises(errors.CredentialsError, match="not signed"):
-        await Nobody().provide_credentials(lend())
+        await NoSigner().provide_credentials(lend())
 
 
 @pytest.mark.parametrize("question", ["mfa_code", "token", "assertion"])
@@ -592,7 +590,7 @@ async def test_a_call_that_is_not_signed_never_asks_for_credentials(lend: Lend) 
 async def test_a_role_of_another_partition_is_refused_before_anything_is_sent(
     question: str, region: str, host: str, partition: str, refused: bool, lend: Lend
 ) -> None:
-    """Nothing reaches across partitions of AWS; other services have ARNs of their own."""
+    """Partitions of AWS are separate. Other servers have other ARNs."""
     answering = Answering()
     context = lend(f"https://{host}/", region=region, transport=answering)
     name = question.partition(" ")[0]
@@ -620,10 +618,8 @@ async def test_a_role_of_another_partition_is_refused_before_anything_is_sent(
     ],
     ids=repr,
 )
-def test_a_provider_says_what_it_is_on_one_line_and_without_secrets(
-    provider: IssuedProvider, name: str, shown: str
-) -> None:
-    """T45: an ARN with line ends, which could forge log lines, is refused (G11)."""
+def test_the_repr_of_a_provider_is_one_line_without_secrets(provider: IssuedProvider, name: str, shown: str) -> None:
+    """T45: an ARN with line breaks, which could forge log lines, is refused (G11)."""
     assert provider.name == name
     assert repr(provider) == shown
 
@@ -636,6 +632,6 @@ def test_a_context_assertion_is_not_shown() -> None:
     assert "SENTINEL" not in repr(vars(provider))
 
 
-async def test_where_nothing_is_found_by_default_a_source_must_be_given(lend: Callable[..., Engine]) -> None:
+async def test_without_default_credentials_a_source_is_required(lend: Callable[..., Engine]) -> None:
     with pytest.raises(errors.ConfigurationError, match=r"needs source=\.\.\."):
         await AssumeRoleProvider(role_arn=ROLE).provide_credentials(lend(default_credentials=None))

@@ -1,4 +1,4 @@
-"""The file of somebody who has signed in: when it is refreshed, by whom, and what becomes of what came."""
+"""Token files of logins: when a token is refreshed, by which process, and where the new token is kept."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ from sts_async.errors import CredentialsError, LoginRequired
 
 
 def content(serial: int, *, ends: float) -> SecretBytes:
-    """Return a token file of SSO with a number in its tokens, that ends at *ends*."""
+    """Return a token file of SSO with a number in its tokens, which expires at *ends*."""
     document = {
         "accessToken": f"SENTINEL-access-{serial}",
         "refreshToken": f"SENTINEL-refresh-{serial}",
@@ -41,7 +41,7 @@ def content(serial: int, *, ends: float) -> SecretBytes:
 
 @attrs.define
 class Issuer:
-    """Rotates the refresh token at each use, and refuses one that was used."""
+    """Rotates the refresh token at each use, and refuses a used one."""
 
     clocks: Clocks
     life: float = 3600.0
@@ -71,7 +71,7 @@ def issuer(clocks: Clocks) -> Issuer:
 
 @pytest.fixture
 def turned_away(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Return a list that grows with each try to take a lock that another holds."""
+    """Return a list that grows with each attempt to take a lock that another process holds."""
     found: list[Path] = []
     take = _token_file._take
 
@@ -94,7 +94,7 @@ def token_file() -> TokenFile[_tokens.SSOToken]:
 
 
 def on_disk(path: Path) -> tuple[bytes, int]:
-    """Return what is in a file, and its mode."""
+    """Return the contents of a file, and its mode."""
     return path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
 
 
@@ -113,7 +113,7 @@ async def test_a_token_is_refreshed_in_its_last_five_minutes(
     assert on_disk(path) == (content(1, ends=START + 3600) if refreshes else content(0, ends=START + left), 0o600)
 
 
-async def test_while_the_token_is_valid_there_is_one_try_in_thirty_seconds(
+async def test_while_the_token_is_valid_there_is_one_attempt_in_thirty_seconds(
     context: Engine, issuer: Issuer, path: Path, clocks: Clocks
 ) -> None:
     files.write_private(path, content(0, ends=START + 40))
@@ -131,10 +131,10 @@ async def test_while_the_token_is_valid_there_is_one_try_in_thirty_seconds(
     assert all(latest.failure is not None for latest in last)
 
 
-async def test_a_log_is_told_once_that_a_token_is_used_on_and_once_that_it_was_refreshed(
+async def test_a_failed_refresh_is_logged_once_and_its_success_once(
     context: Engine, issuer: Issuer, path: Path, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """G8: not with each try."""
+    """G8: not with each attempt."""
     caplog.set_level(logging.INFO, logger="sts_async")
     files.write_private(path, content(0, ends=START + 290))
     issuer.failure = CredentialsError("not now")
@@ -154,8 +154,8 @@ async def test_a_log_is_told_once_that_a_token_is_used_on_and_once_that_it_was_r
     ]
 
 
-async def test_many_refresh_once(lend: Callable[..., Engine], issuer: Issuer, path: Path) -> None:
-    """F39: 40 sources, which are more than there are threads; the issuer takes a refresh token once."""
+async def test_many_sources_refresh_once(lend: Callable[..., Engine], issuer: Issuer, path: Path) -> None:
+    """F39: there are 40 sources, more than threads; the issuer accepts a refresh token once."""
     files.write_private(path, content(0, ends=START + 10))
     context = lend()
     found = await asyncio.gather(*(token_file().latest(path, context, refresh=issuer.refresh) for _ in range(40)))
@@ -204,7 +204,7 @@ PROCESS = """
 
 
 async def test_processes_lose_no_token(path: Path, tmp_path: Path) -> None:
-    """F39: each takes its turn, and what the other has written."""
+    """F39: each process waits for the lock, and reads the token that another one has written."""
     server = tmp_path / "server"
     server.write_text("refresh-0")
     document = json.loads(content(0, ends=0))
@@ -218,7 +218,7 @@ async def test_processes_lose_no_token(path: Path, tmp_path: Path) -> None:
     assert int(on_disk(server)[0].rpartition(b"-")[2]) >= 30
 
 
-async def test_what_another_process_refreshed_meanwhile_is_taken(
+async def test_a_token_that_another_process_refreshed_first_is_used(
     context: Engine, issuer: Issuer, path: Path, turned_away: list[Path]
 ) -> None:
     """F39: the file is read again under the lock."""
@@ -232,10 +232,10 @@ async def test_what_another_process_refreshed_meanwhile_is_taken(
     assert (serial(latest), issuer.asked) == (7, 0)
 
 
-async def test_what_cannot_be_refreshed_any_more_is_found_out_under_the_lock(
+async def test_the_check_that_a_token_can_be_refreshed_is_repeated_under_the_lock(
     context: Engine, issuer: Issuer, path: Path, turned_away: list[Path]
 ) -> None:
-    """F39: another program has written a file of its own form."""
+    """F39: another program may have written a file of another form."""
     files.write_private(path, content(0, ends=START - 10))
     with held(path):
         waiting = asyncio.create_task(token_file().latest(path, context, refresh=issuer.refresh))
@@ -249,7 +249,7 @@ async def test_what_cannot_be_refreshed_any_more_is_found_out_under_the_lock(
     assert "it has no clientId; run: sign in" in str(latest.failure)
 
 
-async def test_a_lock_that_is_never_given_up_is_an_error(
+async def test_a_lock_that_is_never_released_is_an_error(
     context: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_token_file, "LOCK_SECONDS", 0.1)
@@ -259,11 +259,11 @@ async def test_a_lock_that_is_never_given_up_is_an_error(
 
     assert issuer.asked == 0
     assert isinstance(latest.failure, CredentialsError)
-    assert "somebody else has held the lock" in str(latest.failure)
+    assert "another process has held the lock" in str(latest.failure)
 
 
-async def test_no_lock_stays_behind(context: Engine, issuer: Issuer, path: Path) -> None:
-    """Whether the refresh succeeds or fails."""
+async def test_the_lock_is_released_after_every_refresh(context: Engine, issuer: Issuer, path: Path) -> None:
+    """This holds for success and for failure."""
     files.write_private(path, content(0, ends=START - 10))
     issuer.failure = CredentialsError("not now")
     await token_file().latest(path, context, refresh=issuer.refresh)
@@ -276,7 +276,7 @@ async def test_no_lock_stays_behind(context: Engine, issuer: Issuer, path: Path)
 
 
 async def test_a_refresh_that_is_cancelled_is_still_written(context: Engine, issuer: Issuer, path: Path) -> None:
-    """F39, F58: the service may have taken the old refresh token already."""
+    """F39, F58: the service may already have used up the old refresh token."""
     files.write_private(path, content(0, ends=START - 10))
     issuer.may_answer.clear()
     task = asyncio.create_task(token_file().latest(path, context, refresh=issuer.refresh))
@@ -292,7 +292,7 @@ async def test_a_refresh_that_is_cancelled_is_still_written(context: Engine, iss
         pass
 
 
-async def test_a_refresh_that_never_ends_is_cancelled_in_the_end(
+async def test_a_cancelled_refresh_that_never_completes_is_stopped(
     context: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_token_file, "GRACE", 0.05)
@@ -309,10 +309,8 @@ async def test_a_refresh_that_never_ends_is_cancelled_in_the_end(
         pass
 
 
-async def test_a_refresh_that_nobody_waits_for_any_more_gives_the_lock_up(
-    context: Engine, issuer: Issuer, path: Path
-) -> None:
-    """F58: whoever waits is cancelled, and again while the refresh may still end well."""
+async def test_a_refresh_that_is_cancelled_twice_releases_the_lock(context: Engine, issuer: Issuer, path: Path) -> None:
+    """F58: the caller is cancelled again while the refresh may still complete."""
     files.write_private(path, content(0, ends=START - 10))
     issuer.may_answer.clear()
     task = asyncio.create_task(token_file().latest(path, context, refresh=issuer.refresh))
@@ -328,10 +326,10 @@ async def test_a_refresh_that_nobody_waits_for_any_more_gives_the_lock_up(
         pass
 
 
-async def test_a_token_that_cannot_be_written_is_kept(
+async def test_a_token_that_cannot_be_written_is_kept_in_memory(
     context: Engine, issuer: Issuer, path: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    """F38: with one warning; the next refresh uses the rotated token, not the one in the file."""
+    """F38: with one warning. The next refresh uses the rotated token, not the one in the file."""
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -349,10 +347,10 @@ async def test_a_token_that_cannot_be_written_is_kept(
     assert "No space left on device; the token is kept in memory" in warnings[0]
 
 
-async def test_a_newer_file_is_taken_over_what_could_not_be_written(
+async def test_a_newer_file_replaces_a_token_in_memory(
     context: Engine, issuer: Issuer, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F38: somebody has signed in again."""
+    """F38: the user has logged in again."""
     files.write_private(path, content(0, ends=START + 10))
     file = token_file()
     with monkeypatch.context() as patch:
@@ -363,10 +361,10 @@ async def test_a_newer_file_is_taken_over_what_could_not_be_written(
     assert serial(await file.latest(path, context, refresh=issuer.refresh)) == 9
 
 
-async def test_where_nothing_can_be_written_a_refresh_token_is_used_only_at_the_end(
+async def test_without_write_access_a_token_is_refreshed_only_after_it_expired(
     context: Engine, issuer: Issuer, path: Path, clocks: Clocks, caplog: Any
 ) -> None:
-    """F38, T39: what cannot be kept is lost to everybody else, so it waits until there is no other way."""
+    """F38, T39: the next refresh token is lost for all other processes, so the refresh waits as long as possible."""
     files.write_private(path, content(0, ends=START + 10))
     path.parent.chmod(0o777)
     file = token_file()
@@ -379,7 +377,7 @@ async def test_where_nothing_can_be_written_a_refresh_token_is_used_only_at_the_
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
 
 
-async def test_without_a_file_somebody_has_to_sign_in(context: Engine, path: Path) -> None:
+async def test_a_missing_file_requires_a_login(context: Engine, path: Path) -> None:
     """F40."""
     with pytest.raises(LoginRequired, match=f"there is no token file '{path}'; run: sign in"):
         await token_file().latest(path, context, refresh=None)
@@ -387,7 +385,7 @@ async def test_without_a_file_somebody_has_to_sign_in(context: Engine, path: Pat
 
 @pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "\u2028", "a\0b", "\udfff"], ids=ascii)
 async def test_a_path_is_shown_on_one_line(context: Engine, tmp_path: Path, name: str) -> None:
-    """T45, T38: its directory may come from the environment."""
+    """T45, T38: the directory may come from the environment."""
     with pytest.raises(CredentialsError, match="token file '") as caught:
         await token_file().latest(tmp_path / name, context, refresh=None)
 
@@ -395,7 +393,7 @@ async def test_a_path_is_shown_on_one_line(context: Engine, tmp_path: Path, name
 
 
 @pytest.mark.parametrize("data", [b"", b'{"accessToken": "SENTINEL', b"[]", b"{}", b"\x00\xff"])
-async def test_a_file_that_is_no_token_is_none(context: Engine, path: Path, data: bytes) -> None:
+async def test_an_invalid_file_requires_a_login(context: Engine, path: Path, data: bytes) -> None:
     """F37, T15."""
     files.write_private(path, data)
     with pytest.raises(LoginRequired, match=r"the token file .*; run: sign in") as caught:
@@ -404,7 +402,7 @@ async def test_a_file_that_is_no_token_is_none(context: Engine, path: Path, data
     assert caught.value.__context__ is None
 
 
-async def test_a_token_that_cannot_be_refreshed_is_used_to_its_end(context: Engine, path: Path) -> None:
+async def test_a_token_that_cannot_be_refreshed_is_used_until_it_expires(context: Engine, path: Path) -> None:
     files.write_private(path, content(0, ends=START + 10))
     latest = await token_file().latest(path, context, refresh=None)
 
@@ -423,7 +421,7 @@ async def test_a_token_that_cannot_be_refreshed_is_used_to_its_end(context: Engi
     ],
     ids=["directory", "FIFO", "device", "large", "writable"],
 )
-async def test_what_is_no_private_file_is_refused(
+async def test_an_unsuitable_token_file_is_refused(
     context: Engine, path: Path, spoil: Callable[[Path], Any], reason: str
 ) -> None:
     """T38, T40."""
@@ -447,7 +445,7 @@ def trusting() -> TokenFile[_tokens.SSOToken]:
 
 @pytest.fixture
 def of_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have this process be of a user that owns nothing, and still may read and write everything, as in a container."""
+    """Run this process as a user that owns no files but may read and write all of them, as in a container."""
     monkeypatch.setattr(os, "geteuid", lambda: 54_321)
 
 
@@ -455,7 +453,7 @@ def warnings_in(caplog: Any) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
-async def test_a_token_file_of_another_user_is_refused_with_the_way_out(
+async def test_a_token_file_of_another_user_is_refused_with_advice(
     context: Engine, issuer: Issuer, path: Path, request: pytest.FixtureRequest
 ) -> None:
     """C10: ``docker -v ~/.aws``."""
@@ -471,9 +469,9 @@ async def test_a_new_token_is_not_written_into_a_directory_of_another_user(
     context: Engine, issuer: Issuer, path: Path, clocks: Clocks, caplog: Any, request: pytest.FixtureRequest
 ) -> None:
     """
-    C10: that user could not read it. It is refreshed at its end, kept in memory, and a warning says so once.
+    C10: that user could not read the new file. So the new token is kept in memory, with one warning.
 
-    Before its end it is used as it is, since its owner needs the refresh token.
+    The token is refreshed only after it has expired, because its owner needs the refresh token.
     """
     files.write_private(path, content(0, ends=START + 10))
     before = on_disk(path)
@@ -495,7 +493,7 @@ async def test_a_new_token_is_not_written_into_a_directory_of_another_user(
 async def test_a_new_token_is_written_into_a_directory_that_others_may_write_to(
     context: Engine, issuer: Issuer, path: Path, caplog: Any
 ) -> None:
-    """C10: under WSL every file has mode 0777, and the owner is this user."""
+    """C10: under WSL, every file has mode 0777, and this user owns it."""
     files.write_private(path, content(0, ends=START + 10))
     for place in (path, path.parent):
         place.chmod(0o777)
@@ -506,8 +504,8 @@ async def test_a_new_token_is_written_into_a_directory_that_others_may_write_to(
     assert warnings_in(caplog) == []
 
 
-async def test_what_is_trusted_is_still_a_file_of_a_bounded_size(context: Engine, path: Path) -> None:
-    """C10, T38: the option is about owner and mode, and its advice is for these alone."""
+async def test_a_trusted_file_must_still_be_regular_and_small(context: Engine, path: Path) -> None:
+    """C10, T38: the option is about owner and mode, and so is its advice."""
     files.write_private(path, b" " * 70_000)
     for file in (token_file(), trusting()):
         with pytest.raises(CredentialsError, match=r"is larger than 65,536 bytes$"):

@@ -1,4 +1,4 @@
-"""Token files, and the answers that renew them: compared with botocore where it has an opinion."""
+"""Token files and the responses that renew them, compared with botocore where it has the same function."""
 
 import json
 import traceback
@@ -42,7 +42,7 @@ LOGIN = {
 
 
 def dumped(document: dict[str, Any], **changes: Any) -> SecretBytes:
-    """Return a document with changes; what is None is left out."""
+    """Return a document with changes; a member whose value is None is left out."""
     merged = {name: value for name, value in {**document, **changes}.items() if value is not None}
     return SecretBytes(json.dumps(merged).encode())
 
@@ -71,7 +71,7 @@ def test_token_files_have_the_names_that_every_sdk_gives_them() -> None:
 
 
 @given(session=st.none() | st.text(min_size=1), url=st.text())
-def test_names_are_those_of_botocore(session: str | None, url: str) -> None:
+def test_botocore_uses_the_same_file_names(session: str | None, url: str) -> None:
     sso_cache: dict[str, Any] = {}
     login_cache: dict[str, Any] = {}
     SSOTokenLoader(sso_cache).save_token(url, {}, session_name=session)
@@ -84,7 +84,7 @@ def test_names_are_those_of_botocore(session: str | None, url: str) -> None:
 # -- Token files ----------------------------------------------------------------------------------------------------
 
 
-def test_a_token_of_sso_is_read() -> None:
+def test_an_sso_token_is_read() -> None:
     token = sso()
 
     assert (token.access_token, token.expires_at) == ("SENTINEL-access", AT + timedelta(hours=1))
@@ -98,7 +98,7 @@ def test_a_token_of_sso_is_read() -> None:
     assert "SENTINEL" not in repr(token)
 
 
-def test_a_token_of_login_is_read() -> None:
+def test_a_login_token_is_read() -> None:
     token = login()
 
     assert token.credentials.secret_access_key == "SENTINEL-secret"
@@ -113,7 +113,7 @@ def test_a_token_of_login_is_read() -> None:
     assert "SENTINEL" not in repr(token)
 
 
-def test_the_time_as_older_sdks_write_it_is_read() -> None:
+def test_the_time_format_of_older_sdks_is_read() -> None:
     assert sso(expiresAt="2026-01-01T01:00:00UTC").expires_at == AT + timedelta(hours=1)
 
 
@@ -124,16 +124,16 @@ def test_the_time_as_older_sdks_write_it_is_read() -> None:
         ({"clientId": None, "clientSecret": ""}, "it has no clientId and no clientSecret"),
         ({"registrationExpiresAt": None}, "it has no registrationExpiresAt"),
         ({"registrationExpiresAt": "SENTINEL"}, "it: registrationExpiresAt is not a time such as 2026-01-01T00:00:00Z"),
-        ({"registrationExpiresAt": "2026-01-01T00:00:00Z"}, "the registration of the client has ended"),
+        ({"registrationExpiresAt": "2026-01-01T00:00:00Z"}, "the client registration has expired"),
     ],
 )
-def test_what_keeps_a_token_of_sso_from_being_refreshed(changes: dict[str, Any], hindrance: str) -> None:
+def test_an_sso_token_that_cannot_be_refreshed_says_why(changes: dict[str, Any], hindrance: str) -> None:
     """F40."""
     assert sso(**changes).hindrance(at=AT) == hindrance
 
 
 @pytest.mark.parametrize("name", ["refreshToken", "clientId", "dpopKey"])
-def test_what_keeps_a_token_of_login_from_being_refreshed(name: str) -> None:
+def test_a_login_token_that_cannot_be_refreshed_says_why(name: str) -> None:
     assert login(**{name: None}).hindrance(at=AT) == f"it has no {name}"
     assert login(**{name: 5}).hindrance(at=AT) == f"it has no {name}"
 
@@ -152,7 +152,7 @@ def test_what_keeps_a_token_of_login_from_being_refreshed(name: str) -> None:
         ({"expiresAt": [5]}, "expiresAt is not a time such as 2026-01-01T00:00:00Z"),
     ],
 )
-def test_a_file_that_is_no_token_of_sso_is_refused(changes: dict[str, Any], reason: str) -> None:
+def test_an_invalid_sso_token_file_is_refused(changes: dict[str, Any], reason: str) -> None:
     """F37, T15."""
     with pytest.raises(CredentialsError) as caught:
         sso(**changes)
@@ -162,7 +162,7 @@ def test_a_file_that_is_no_token_of_sso_is_refused(changes: dict[str, Any], reas
 
 
 @pytest.mark.parametrize("access", [None, "SENTINEL", {}, {**ISSUED, "expiresAt": "SENTINEL"}])
-def test_a_file_that_is_no_token_of_login_is_refused(access: Any) -> None:
+def test_an_invalid_login_token_file_is_refused(access: Any) -> None:
     """F37, T15."""
     with pytest.raises(CredentialsError) as caught:
         login(accessToken=access)
@@ -177,7 +177,7 @@ DOCUMENTS = st.recursive(
 
 
 @given(data=st.binary(max_size=50) | DOCUMENTS.map(json.dumps).map(str.encode))
-def test_whatever_is_in_a_file_the_error_is_ours(data: bytes) -> None:
+def test_any_contents_of_a_file_raise_only_credentials_errors(data: bytes) -> None:
     """F37."""
     for read in (_tokens.read_sso_token, _tokens.read_login_token, _tokens.read_role_credentials):
         with pytest.raises(CredentialsError):
@@ -187,7 +187,7 @@ def test_whatever_is_in_a_file_the_error_is_ours(data: bytes) -> None:
 # -- Renewal --------------------------------------------------------------------------------------------------------
 
 
-def test_a_renewed_token_of_sso_keeps_what_it_does_not_know() -> None:
+def test_a_renewed_sso_token_keeps_unknown_members() -> None:
     """F39: other SDKs write members of their own."""
     answer = json.dumps({"accessToken": "SENTINEL-2", "expiresIn": 28800, "refreshToken": "SENTINEL-3"}).encode()
     content = sso(ofSomebodyElse=[1]).renewed(answer, at=AT, what="it")
@@ -202,7 +202,7 @@ def test_a_renewed_token_of_sso_keeps_what_it_does_not_know() -> None:
     assert repr(content) == f"<{len(content)} bytes>"
 
 
-def test_a_refresh_token_that_is_not_rotated_stays() -> None:
+def test_a_refresh_token_that_is_not_rotated_is_kept() -> None:
     of_sso = json.dumps({"accessToken": "SENTINEL-2", "expiresIn": 60}).encode()
     of_login = json.dumps({"accessToken": ISSUED, "expiresIn": 60}).encode()
 
@@ -210,8 +210,8 @@ def test_a_refresh_token_that_is_not_rotated_stays() -> None:
     assert json.loads(login().renewed(of_login, at=AT, what="it"))["refreshToken"] == "SENTINEL-refresh"
 
 
-def test_a_renewed_token_of_login_keeps_what_it_does_not_know() -> None:
-    """Also the account, which is not in the answer."""
+def test_a_renewed_login_token_keeps_unknown_members() -> None:
+    """This includes the account, which the response does not have."""
     issued = {**ISSUED, "accessKeyId": "ASIA2"}
     answer = json.dumps({"accessToken": issued, "expiresIn": 900, "refreshToken": "SENTINEL-2"}).encode()
     content = login(ofSomebodyElse={"a": None}).renewed(answer, at=AT, what="it")
@@ -225,7 +225,7 @@ def test_a_renewed_token_of_login_keeps_what_it_does_not_know() -> None:
 
 
 @pytest.mark.parametrize("seconds", [None, "60", 0, -1, True, 1.5, 10**12])
-def test_an_answer_needs_a_lifetime(seconds: Any) -> None:
+def test_a_response_without_a_lifetime_is_refused(seconds: Any) -> None:
     with pytest.raises(CredentialsError, match="it: expiresIn is not a number of seconds"):
         sso().renewed(dumped({"accessToken": "SENTINEL", "expiresIn": seconds}), at=AT, what="it")
     with pytest.raises(CredentialsError, match="it: expiresIn is not a number of seconds"):
@@ -233,13 +233,13 @@ def test_an_answer_needs_a_lifetime(seconds: Any) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"accessToken": None}, {"accessToken": ""}, {"refreshToken": 5}])
-def test_an_answer_without_tokens_renews_nothing(changes: dict[str, Any]) -> None:
+def test_a_response_without_tokens_is_refused(changes: dict[str, Any]) -> None:
     for token, access in ((sso(), "SENTINEL"), (login(), ISSUED)):
         with pytest.raises(CredentialsError):
             token.renewed(dumped({"accessToken": access, "expiresIn": 60, **changes}), at=AT, what="it")
 
 
-def test_role_credentials_end_in_milliseconds() -> None:
+def test_role_credentials_have_an_expiration_in_milliseconds() -> None:
     answer = json.dumps({"roleCredentials": {**ISSUED, "expiration": 1_767_229_200_500}}).encode()
     credentials = _tokens.read_role_credentials(answer, what="it")
 
@@ -259,8 +259,8 @@ def test_role_credentials_end_in_milliseconds() -> None:
         lambda: sso(accessToken=["SENTINEL"]),
     ],
 )
-def test_no_traceback_shows_what_was_read(fail: Callable[[], Any]) -> None:
-    """T16: not even one with local variables."""
+def test_no_traceback_shows_the_contents_of_a_file(fail: Callable[[], Any]) -> None:
+    """T16: this includes tracebacks with local variables."""
     with pytest.raises(CredentialsError) as caught:
         fail()
     captured = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
@@ -285,7 +285,7 @@ def test_no_traceback_shows_what_was_read(fail: Callable[[], Any]) -> None:
     ids=str,
 )
 def test_a_token_of_another_portal_is_refused(changes: dict[str, Any]) -> None:
-    """T40: its file may have been put in the place of the right one."""
+    """T40: another user may have exchanged the files."""
     (name,) = changes
     with pytest.raises(CredentialsError) as caught:
         _tokens.read_sso_token(dumped(SSO, **changes), what="x", start_url=SSO["startUrl"], region=SSO["region"])
@@ -296,15 +296,15 @@ def test_a_token_of_another_portal_is_refused(changes: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("tail", ["", "/", "#", "/#/", "#/"])
 @pytest.mark.parametrize("start_url", ["https://demo.awsapps.com/start", "https://Demo.awsapps.com/start/", None])
-def test_start_urls_may_end_as_people_write_them(start_url: str | None, tail: str) -> None:
+def test_start_urls_are_compared_without_their_usual_endings(start_url: str | None, tail: str) -> None:
     """T40."""
     data = dumped(SSO, startUrl=SSO["startUrl"] + tail)
 
     assert _tokens.read_sso_token(data, what="x", start_url=start_url, region="us-east-1")
 
 
-def test_a_file_that_does_not_say_whose_it_is_is_believed() -> None:
-    """T40: not every program writes it."""
+def test_a_file_without_portal_and_region_is_accepted() -> None:
+    """T40: not every program writes them."""
     sparse = dumped(SSO, startUrl=None, region=None)
     login = dumped(LOGIN, accessToken={**LOGIN["accessToken"], "accountId": None})  # type: ignore[dict-item]
 

@@ -1,4 +1,4 @@
-"""One provider that several threads and event loops read while it is refreshed."""
+"""Several threads and event loops read one provider while it is refreshed."""
 
 import asyncio
 import sys
@@ -23,19 +23,19 @@ DIFFERENT = 1000
 
 
 class Source(RefreshingProvider):
-    """A source whose cache is filled from outside."""
+    """A source with a cache that the test fills."""
 
     depends_on_client = False
 
     async def fetch(self, context: Any) -> NoReturn:
         raise AssertionError("the cache is always full")
 
-    def hold(self, held: CacheState) -> None:
-        self._caches.common.held = held
+    def hold(self, state: CacheState) -> None:
+        self._caches.common.state = state
 
 
-def held(number: int) -> CacheState:
-    """Return what a cache holds after the *number*-th refresh."""
+def state_of(number: int) -> CacheState:
+    """Return the state of a cache after the *number*-th refresh."""
     credentials = Credentials(
         access_key_id=f"ASIA-{number}",
         secret_access_key=f"SENTINEL-secret-{number}",
@@ -46,7 +46,7 @@ def held(number: int) -> CacheState:
 
 @pytest.fixture
 def _impatient_threads() -> Iterator[None]:
-    """Have threads take turns far more often than they do, so that they meet in the middle of things."""
+    """Switch threads far more often than usual, so that races occur."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -55,7 +55,7 @@ def _impatient_threads() -> Iterator[None]:
 
 @attrs.define
 class ProviderContext:
-    """What a provider asks whose cache is full."""
+    """The context for a provider with a full cache."""
 
     mixed: int = 0
     read: int = 0
@@ -79,7 +79,7 @@ class ProviderContext:
 
 
 def by_hand(source: Source, context: Any, done: threading.Event) -> None:
-    """Read without an event loop: a cache that is full never waits."""
+    """Run a coroutine without an event loop. It must not wait, because the cache is full."""
     while not done.is_set():
         reading = source.provide_credentials(context)
         try:
@@ -96,9 +96,9 @@ async def in_a_loop(source: Source, context: Any, done: threading.Event) -> None
 
 @pytest.mark.usefixtures("_impatient_threads")
 def test_no_reader_sees_the_key_of_one_and_the_secret_of_another() -> None:
-    """T49: what is cached is one value, exchanged as a whole."""
+    """T49: the cached state is one immutable value, which is replaced as a whole."""
     source, done = Source(), threading.Event()
-    values = [held(number) for number in range(DIFFERENT)]
+    values = [state_of(number) for number in range(DIFFERENT)]
     source.hold(values[0])
     contexts = [ProviderContext() for _ in range(THREADS + LOOPS)]
     reading: list[Callable[[ProviderContext], Any]] = [lambda context: by_hand(source, context, done)] * THREADS

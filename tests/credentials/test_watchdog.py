@@ -1,4 +1,4 @@
-"""The watch over the loop: what it must see, what it must let pass, and when a test is run again."""
+"""The watchdog for event loops: what it must report, what it must not report, and when a test is run again."""
 
 import asyncio
 import linecache
@@ -22,7 +22,7 @@ CONFTEST = "from credentials.watchdog import _the_loop_is_watched, pytest_runtes
 
 
 def of_library(body: str, *, file: str = "credentials/imagined.py") -> Callable[[], None]:
-    """Return a function whose frame is one of the library."""
+    """Return a function with a frame that belongs to the library."""
     names = {"os": os, "Path": Path, "socket": socket, "ssl": ssl, "subprocess": subprocess, "sys": sys}
     names |= {"threading": threading, "time": time, "linecache": linecache, "traceback": traceback}
     exec(compile(f"def imagined():\n{indent(body, '    ')}", str(LIBRARY / file), "exec"), names)
@@ -49,7 +49,7 @@ BLOCKING = {
 
 
 @pytest.mark.parametrize("body", BLOCKING.values(), ids=BLOCKING)
-def test_a_call_that_waits_is_seen_on_the_loop_however_short(body: str) -> None:
+def test_a_short_blocking_call_on_the_loop_is_reported(body: str) -> None:
     with Watchdog() as watch:
         asyncio.run(on_the_loop(of_library(body)))
 
@@ -58,7 +58,7 @@ def test_a_call_that_waits_is_seen_on_the_loop_however_short(body: str) -> None:
 
 
 @pytest.mark.parametrize("body", BLOCKING.values(), ids=BLOCKING)
-def test_the_same_call_in_a_thread_is_in_its_place(body: str) -> None:
+def test_the_same_call_in_a_thread_is_not_reported(body: str) -> None:
     with Watchdog() as watch:
         asyncio.run(asyncio.to_thread(of_library(body)))
 
@@ -66,7 +66,7 @@ def test_the_same_call_in_a_thread_is_in_its_place(body: str) -> None:
 
 
 @pytest.mark.parametrize("body", BLOCKING.values(), ids=BLOCKING)
-def test_the_same_call_without_a_loop_is_in_its_place(body: str) -> None:
+def test_the_same_call_without_a_loop_is_not_reported(body: str) -> None:
     with Watchdog() as watch:
         of_library(body)()
 
@@ -74,14 +74,14 @@ def test_the_same_call_without_a_loop_is_in_its_place(body: str) -> None:
 
 
 @pytest.mark.parametrize("body", BLOCKING.values(), ids=BLOCKING)
-def test_what_the_servers_for_tests_do_is_their_own_affair(body: str) -> None:
+def test_calls_of_test_servers_are_not_reported(body: str) -> None:
     with Watchdog() as watch:
         asyncio.run(on_the_loop(of_library(body, file="testing/imagined.py")))
 
     assert (watch.calls, watch.pauses) == ([], [])
 
 
-def test_what_a_test_does_in_a_function_that_the_library_calls_is_its_own_affair() -> None:
+def test_calls_of_a_test_function_that_the_library_calls_are_not_reported() -> None:
     caller = of_library("sys.modules['a_test']()")
     sys.modules["a_test"] = lambda: time.sleep(2 * LIMIT)  # type: ignore[assignment]
     try:
@@ -98,15 +98,15 @@ def test_what_a_test_does_in_a_function_that_the_library_calls_is_its_own_affair
     [("config.py", 1), ("_imagined.py", 0), ("_shape/imagined.py", 0)],
     ids=["public", "file", "folder"],
 )
-def test_a_private_function_that_waits_is_the_affair_of_the_test_that_calls_it(file: str, seen: int) -> None:
-    """A test may prepare a file with what the library calls in a thread; what users call must not wait on a loop."""
+def test_a_private_function_that_a_test_calls_is_not_reported(file: str, seen: int) -> None:
+    """A test may prepare a file with a function that the library calls in a thread. Public functions must not block."""
     with Watchdog() as watch:
         asyncio.run(on_the_loop(of_library("os.stat('/')", file=file)))
 
     assert len(watch.calls) == seen
 
 
-def test_a_private_function_that_waits_is_the_librarys_affair_where_its_coroutine_calls_it() -> None:
+def test_a_private_function_that_a_coroutine_of_the_library_calls_is_reported() -> None:
     coroutine = of_library("async def inside(): sys.modules['a_helper']()\nreturn inside()", file="_imagined.py")
     sys.modules["a_helper"] = of_library("os.stat('/')", file="_helper.py")  # type: ignore[assignment]
     try:
@@ -119,7 +119,7 @@ def test_a_private_function_that_waits_is_the_librarys_affair_where_its_coroutin
     assert "sts_async/_helper.py:2 in imagined, from sts_async/_imagined.py:2 in " in watch.calls[0]
 
 
-def test_a_callback_of_the_library_is_its_own_affair() -> None:
+def test_a_blocking_callback_of_the_library_is_reported() -> None:
     async def later(function: Callable[[], object]) -> None:
         asyncio.get_running_loop().call_soon(function)
 
@@ -129,8 +129,8 @@ def test_a_callback_of_the_library_is_its_own_affair() -> None:
     assert len(watch.calls) == 1
 
 
-def test_an_import_on_the_loop_is_seen_if_the_library_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """asyncio imports its thread pool when it needs one; a test may be the first to name a part of the library."""
+def test_an_import_by_the_library_on_the_loop_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio imports its thread pool lazily, and a test may be the first to import a part of the library."""
     (tmp_path / "first_of_all.py").write_text("import second_of_all")
     (tmp_path / "second_of_all.py").write_text("")
     (tmp_path / "third_of_all.py").write_text("def late(): import fourth_of_all")
@@ -152,15 +152,15 @@ def test_an_import_on_the_loop_is_seen_if_the_library_makes_it(tmp_path: Path, m
     assert (theirs_seen.calls, of_tests_seen.calls) == ([], [])
 
 
-def test_the_source_that_a_traceback_quotes_is_not_a_wait_of_the_library() -> None:
-    """A loop in debug mode keeps the lines that made each task."""
+def test_reading_source_lines_for_a_traceback_is_not_reported() -> None:
+    """An event loop in debug mode stores the lines that created each task."""
     with Watchdog() as watch:
         asyncio.run(on_the_loop(of_library("linecache.clearcache()\ntraceback.format_stack()")))
 
     assert watch.calls == []
 
 
-def test_a_socket_that_does_not_block_may_connect() -> None:
+def test_a_non_blocking_socket_may_connect() -> None:
     connect = of_library("with socket.socket() as s:\n    s.setblocking(False)\n    s.connect_ex(('127.0.0.1', 9))")
 
     with Watchdog() as watch:
@@ -170,7 +170,7 @@ def test_a_socket_that_does_not_block_may_connect() -> None:
 
 
 def test_no_argument_of_a_call_is_shown() -> None:
-    """A command line may hold a password: T14."""
+    """A command line may contain a password: T14."""
     with Watchdog() as watch:
         asyncio.run(on_the_loop(of_library("subprocess.run(['true', 'hunter2'])")))
 
@@ -181,7 +181,7 @@ def test_no_argument_of_a_call_is_shown() -> None:
 WAIT = "threading.Event().wait(0.15)"  # no call that the first layer knows
 
 
-def test_a_wait_of_any_other_kind_is_measured() -> None:
+def test_any_other_wait_is_measured() -> None:
     with Watchdog() as watch:
         asyncio.run(on_the_loop(of_library(WAIT)))
 
@@ -200,14 +200,14 @@ def test_a_loop_in_another_thread_is_watched_too() -> None:
     assert len(watch.pauses) == 1
 
 
-def test_a_wait_in_a_thread_does_not_count_for_the_loop() -> None:
+def test_a_wait_in_a_thread_is_not_measured() -> None:
     with Watchdog() as watch:
         asyncio.run(asyncio.to_thread(of_library(WAIT)))
 
     assert watch.pauses == []
 
 
-def test_a_wait_of_a_test_is_not_the_librarys() -> None:
+def test_a_wait_of_a_test_is_not_reported() -> None:
     with Watchdog() as watch:
         asyncio.run(on_the_loop(lambda: threading.Event().wait(0.05)))
 
@@ -226,14 +226,14 @@ def test_a_test_may_keep_the_cpu_busy() -> None:
     assert (watch.calls, watch.pauses) == ([], [])
 
 
-def test_of_two_watches_the_inner_one_is_told() -> None:
+def test_of_two_watchdogs_the_inner_one_records() -> None:
     with Watchdog() as outer, Watchdog() as inner:
         asyncio.run(on_the_loop(of_library("os.stat('/')")))
 
     assert (len(outer.calls), len(inner.calls)) == (0, 1)
 
 
-def test_a_watch_leaves_no_thread_behind() -> None:
+def test_a_watchdog_leaves_no_thread_behind() -> None:
     before = threading.active_count()
 
     with Watchdog():
@@ -266,9 +266,9 @@ def test_runs(): print("runs:", dict(runs))
 
 def test_only_a_test_that_is_blocked_in_every_run_is_an_error(pytester: pytest.Pytester) -> None:
     """
-    What was measured may be the machine's doing, what was called is not.
+    A measured pause may be caused by the machine, a blocking call cannot.
 
-    A run that fails by itself is not run again either: the watch must not hide a test that fails now and then.
+    A run that fails by itself is not repeated: the watchdog must not hide a test that fails sometimes.
     """
     pytester.makeini(
         f"[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\npythonpath = {TESTS}"

@@ -1,4 +1,4 @@
-"""Roles for web identity tokens: the file that is replaced under our hands, and a server that reads the token."""
+"""Roles for web identity tokens: a token file that other programs replace, and a server that reads the token."""
 
 import asyncio
 import base64
@@ -19,8 +19,8 @@ from support import ROLE, Answering, form_of, request_of, shown_as
 from sts_async import errors
 from sts_async._engine.loop import Engine
 from sts_async._protocol.http_messages import HttpRequest, HttpResponse
-from sts_async.credentials._sts_providers import Nobody
-from sts_async.credentials.web_identity import MAX_BYTES, WebIdentityProvider, _is_half
+from sts_async.credentials._sts_providers import NoSigner
+from sts_async.credentials.web_identity import MAX_BYTES, WebIdentityProvider, _is_incomplete
 from sts_async.shapes import PolicyDescriptorType
 from sts_async.testing import LocalSTS, Refuse, Unavailable
 
@@ -32,13 +32,13 @@ def part(content: Any) -> str:
 
 
 def jwt(*, expires_at: float, subject: str = "system:serviceaccount:SENTINEL:app") -> str:
-    """Return a token with what AWS asks for."""
+    """Return a token with the claims that AWS requires."""
     claims = {"iss": "https://idp.test", "sub": subject, "aud": "sts.amazonaws.com", "exp": expires_at}
     return f"{part({'alg': 'RS256'})}.{part(claims)}.SENTINEL"
 
 
 def put(path: Path, text: str | None) -> None:
-    """Have the file hold *text*, or be missing."""
+    """Write *text* to the file, or remove the file."""
     if text is None:
         path.unlink()
     else:
@@ -53,19 +53,19 @@ async def server(clocks: Any) -> AsyncIterator[LocalSTS]:
 
 @pytest.fixture
 def context(server: LocalSTS, lend: Lend) -> Engine:
-    return lend(f"{server.url}/", credentials=Nobody())
+    return lend(f"{server.url}/", credentials=NoSigner())
 
 
 @pytest.fixture
 def token_file(tmp_path: Path, clocks: Any) -> Path:
-    """A file with a token that lives for a day."""
+    """A file with a token that is valid for a day."""
     path = tmp_path / "token"
     path.write_text(jwt(expires_at=clocks.wall + 86_400))
     return path
 
 
 class Acting:
-    """A transport that does something after each request, as if it happened meanwhile."""
+    """A transport that calls a function after each request, as if another program acted at that moment."""
 
     def __init__(self, inner: Any, *acts: Callable[[], Any]) -> None:
         self._inner = inner
@@ -82,7 +82,7 @@ class Acting:
 
 
 async def test_a_role_for_the_token_in_a_file(server: LocalSTS, context: Engine, token_file: Path) -> None:
-    """Not signed, and nobody is asked for credentials: the client's own source would raise."""
+    """The request is not signed, and the client's own source, which would raise, is not asked."""
     provider = WebIdentityProvider(role_arn=ROLE, token_file=token_file, role_session_name="me")
 
     credentials = [await provider.provide_credentials(context) for _ in range(3)]
@@ -93,7 +93,7 @@ async def test_a_role_for_the_token_in_a_file(server: LocalSTS, context: Engine,
     assert [(served.operation, served.principal) for served in server.requests] == [("AssumeRoleWithWebIdentity", None)]
 
 
-async def test_a_client_takes_it_as_its_credentials(tmp_path: Path) -> None:
+async def test_a_client_accepts_a_web_identity_as_its_credentials(tmp_path: Path) -> None:
     async with LocalSTS() as server:
         path = tmp_path / "token"
         path.write_text(jwt(expires_at=1e10))
@@ -104,8 +104,8 @@ async def test_a_client_takes_it_as_its_credentials(tmp_path: Path) -> None:
     assert identity.arn == "arn:aws:sts::123456789012:assumed-role/demo/me"
 
 
-async def test_a_token_of_the_programs_own(server: LocalSTS, context: Engine, clocks: Any) -> None:
-    """Asked for at each fetch, and not kept."""
+async def test_a_function_provides_the_token(server: LocalSTS, context: Engine, clocks: Any) -> None:
+    """It is called for each fetch, and the token is not kept."""
     asked = []
 
     async def token() -> str:
@@ -121,7 +121,7 @@ async def test_a_token_of_the_programs_own(server: LocalSTS, context: Engine, cl
 
 
 async def test_an_opaque_token_needs_no_dots(server: LocalSTS, context: Engine, token_file: Path) -> None:
-    """Those of OAuth 2.0 providers are anything."""
+    """OAuth 2.0 providers issue tokens of any form."""
     put(token_file, "SENTINEL-opaque")
     provider = WebIdentityProvider(role_arn=ROLE, token_file=token_file, provider_id="www.amazon.com")
 
@@ -131,8 +131,8 @@ async def test_an_opaque_token_needs_no_dots(server: LocalSTS, context: Engine, 
 
 
 @pytest.mark.parametrize("token", ["SENTINEL-opaque", "SENTINEL.part", "a.b.SENTINEL.d.e", "Atza|SENTINEL", "FyJ.SENT"])
-async def test_a_token_of_another_form_is_passed_on(lend: Lend, token_file: Path, token: str) -> None:
-    """C15: only a JSON web token says that it is incomplete."""
+async def test_a_token_of_another_form_is_sent_unchanged(lend: Lend, token_file: Path, token: str) -> None:
+    """C15: only a JSON web token shows that it is incomplete."""
     answering = Answering()
     put(token_file, f"{token}\n")
     await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lend(transport=answering))
@@ -140,8 +140,8 @@ async def test_a_token_of_another_form_is_passed_on(lend: Lend, token_file: Path
     assert form_of(answering.sent[0])["WebIdentityToken"] == token
 
 
-async def test_a_byte_order_mark_is_no_part_of_a_token(lend: Lend, token_file: Path) -> None:
-    """C9: editors of Windows write one, here as in the config file."""
+async def test_a_byte_order_mark_is_not_part_of_a_token(lend: Lend, token_file: Path) -> None:
+    """C9: Windows editors write one, also in config files."""
     answering = Answering()
     put(token_file, "\ufeffSENTINEL-opaque\r\n")
     await WebIdentityProvider(role_arn=ROLE, token_file=token_file).provide_credentials(lend(transport=answering))
@@ -150,15 +150,17 @@ async def test_a_byte_order_mark_is_no_part_of_a_token(lend: Lend, token_file: P
 
 
 @given(st.data())
-def test_the_beginning_of_a_json_web_token_is_recognised(data: st.DataObject) -> None:
-    """C15, F35: up to the second dot and that included, a half-written file is not taken for an opaque token."""
+def test_an_incomplete_json_web_token_is_recognized(data: st.DataObject) -> None:
+    """C15, F35: up to the second dot, a half-written file is not taken for an opaque token."""
     whole = jwt(expires_at=1e10)
     length = data.draw(st.integers(1, len(whole)))
 
-    assert _is_half(whole[:length]) == (length <= whole.rindex(".") + 1)
+    assert _is_incomplete(whole[:length]) == (length <= whole.rindex(".") + 1)
 
 
-async def test_ten_thousand_callers_read_and_call_once(server: LocalSTS, context: Engine, token_file: Path) -> None:
+async def test_ten_thousand_callers_cause_one_read_and_one_call(
+    server: LocalSTS, context: Engine, token_file: Path
+) -> None:
     """F45."""
     provider = WebIdentityProvider(role_arn=ROLE, token_file=token_file)
 
@@ -176,14 +178,14 @@ async def test_ten_thousand_callers_read_and_call_once(server: LocalSTS, context
         (None, "does not exist"),
         ("", "is empty"),
         (" \n", "is empty"),
-        ("eyJ.SENTINEL-half", "does not hold a whole JSON web token"),
+        ("eyJ.SENTINEL-half", "holds an incomplete JSON web token"),
     ],
     ids=repr,
 )
 async def test_a_file_that_stays_incomplete_is_read_four_times_and_named(
     text: str | None, message: str, server: LocalSTS, context: Engine, token_file: Path, clocks: Any
 ) -> None:
-    """F35: 50 ms apart; the error has the path and nothing of the content."""
+    """F35: 50 ms apart. The error shows the path and no part of the contents."""
     put(token_file, text)
 
     with pytest.raises(errors.CredentialsError, match=re.escape(f"'{token_file}' {message}")) as caught:
@@ -195,10 +197,10 @@ async def test_a_file_that_stays_incomplete_is_read_four_times_and_named(
 
 
 @pytest.mark.parametrize("text", [None, "", "eyJ.SENTINEL-half"], ids=repr)
-async def test_a_file_that_is_being_replaced_is_waited_for(
+async def test_a_file_that_is_being_replaced_is_read_again(
     text: str | None, server: LocalSTS, lend: Lend, token_file: Path, clocks: Any
 ) -> None:
-    """F35: missing, empty or half written for a moment."""
+    """F35: it is missing, empty or half written for a moment."""
     whole = jwt(expires_at=clocks.wall + 600)
     put(token_file, text)
 
@@ -215,7 +217,7 @@ async def test_a_file_that_is_being_replaced_is_waited_for(
 async def test_a_file_that_is_missing_later_leaves_the_cached_credentials_in_use(
     server: LocalSTS, context: Engine, token_file: Path, clocks: Any
 ) -> None:
-    """F35: fatal at the start only."""
+    """F35: only the first fetch fails."""
     provider = WebIdentityProvider(role_arn=ROLE, token_file=token_file)
     first = await provider.provide_credentials(context)
     put(token_file, None)
@@ -226,10 +228,10 @@ async def test_a_file_that_is_missing_later_leaves_the_cached_credentials_in_use
 
 
 @pytest.mark.parametrize("kind", ["large", "directory", "fifo", "below a file"])
-async def test_what_is_no_token_file_is_refused_at_once(
+async def test_an_unsuitable_token_file_is_refused_at_once(
     kind: str, context: Engine, tmp_path: Path, clocks: Any
 ) -> None:
-    """F35: a megabyte, a directory, or a FIFO that nobody writes to."""
+    """F35: a file of a megabyte, a directory, or a FIFO without a writer."""
     path = tmp_path / kind
     match kind:
         case "large":
@@ -250,7 +252,7 @@ async def test_what_is_no_token_file_is_refused_at_once(
 
 @pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "\u2028", "\udfff"], ids=ascii)
 async def test_the_path_is_shown_on_one_line(context: Engine, tmp_path: Path, name: str) -> None:
-    """T45, T38: it may come from the environment."""
+    """T45, T38: the path may come from the environment."""
     with pytest.raises(errors.CredentialsError, match="no web identity token: '") as caught:
         await WebIdentityProvider(role_arn=ROLE, token_file=tmp_path / name).provide_credentials(context)
 
@@ -266,10 +268,10 @@ async def test_a_token_that_is_too_long_is_not_sent(server: LocalSTS, context: E
     assert not server.requests
 
 
-async def test_a_directory_that_is_exchanged_as_kubernetes_does_it(
+async def test_every_fetch_reads_a_whole_token_while_kubernetes_replaces_the_directory(
     server: LocalSTS, lend: Lend, tmp_path: Path, clocks: Any
 ) -> None:
-    """F35: ``token -> ..data/token``, and ``..data`` is replaced all the time; every fetch sees a whole token."""
+    """F35: ``token -> ..data/token``, and ``..data`` is replaced again and again."""
     for name in ("..one", "..two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "token").write_text(jwt(expires_at=clocks.wall + 600, subject=name))
@@ -296,10 +298,8 @@ async def test_a_directory_that_is_exchanged_as_kubernetes_does_it(
     assert {served.code for served in server.requests} == {None}
 
 
-async def test_the_file_is_read_off_the_event_loop(
-    context: Engine, token_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file system that hangs must not stop the program."""
+async def test_the_file_is_read_in_a_thread(context: Engine, token_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that hangs must not block the event loop."""
     seen: set[int] = set()
     opened = os.open
 
@@ -321,7 +321,7 @@ async def test_the_file_is_read_off_the_event_loop(
 async def test_a_refused_token_is_read_again_and_a_new_one_sent(
     server: LocalSTS, lend: Lend, token_file: Path, clocks: Any
 ) -> None:
-    """F17: it was replaced between reading and sending."""
+    """F17: the file was replaced between reading and sending."""
     put(token_file, jwt(expires_at=clocks.wall - 1))
     context = lend(f"{server.url}/")
     context.shared.transport = Acting(
@@ -334,7 +334,7 @@ async def test_a_refused_token_is_read_again_and_a_new_one_sent(
 
 
 @pytest.mark.parametrize("code", ["ExpiredTokenException", "InvalidIdentityToken"])
-async def test_a_refused_token_that_stays_is_sent_once_and_the_error_says_what_to_do(
+async def test_a_refused_token_that_is_not_replaced_is_an_error_with_advice(
     code: str, server: LocalSTS, context: Engine, token_file: Path
 ) -> None:
     """F17."""
@@ -345,15 +345,13 @@ async def test_a_refused_token_that_stays_is_sent_once_and_the_error_says_what_t
 
     assert caught.value.code == code
     assert caught.value.__notes__ == [
-        f"'{token_file}' still holds the token that was refused: whoever writes it must renew it"
+        f"'{token_file}' still holds the token that was refused: the program that writes it must renew the token"
     ]
     assert len(server.requests) == 1
 
 
-async def test_a_new_token_that_is_refused_too_is_the_end(
-    server: LocalSTS, lend: Lend, token_file: Path, clocks: Any
-) -> None:
-    """F17: once, however often the file changes."""
+async def test_a_second_refused_token_is_final(server: LocalSTS, lend: Lend, token_file: Path, clocks: Any) -> None:
+    """F17: there is one more attempt, even if the file changes again."""
     server.faults.add(Refuse("InvalidIdentityToken", times=9))
     context = lend(f"{server.url}/")
     acts = [lambda number=number: token_file.write_text(jwt(expires_at=clocks.wall + number)) for number in range(1, 9)]
@@ -365,8 +363,8 @@ async def test_a_new_token_that_is_refused_too_is_the_end(
     assert len(server.requests) == 2
 
 
-async def test_no_hint_where_the_token_is_not_to_blame(server: LocalSTS, context: Engine, token_file: Path) -> None:
-    """F17: the identity provider did not hand out the key that verifies tokens."""
+async def test_no_advice_if_the_token_is_not_the_cause(server: LocalSTS, context: Engine, token_file: Path) -> None:
+    """F17: STS could not fetch the key of the identity provider that verifies tokens."""
     server.faults.add(Refuse("InvalidIdentityToken", message="Couldn't retrieve verification key from your provider"))
 
     with pytest.raises(errors.InvalidIdentityTokenException) as caught:
@@ -376,10 +374,10 @@ async def test_no_hint_where_the_token_is_not_to_blame(server: LocalSTS, context
     assert not hasattr(caught.value, "__notes__")
 
 
-async def test_a_function_is_not_asked_again_for_a_refused_token(
+async def test_a_function_is_not_called_again_for_a_refused_token(
     server: LocalSTS, context: Engine, clocks: Any
 ) -> None:
-    """It may ask a person; what it gives is new already."""
+    """It may ask a person, and its token is new already."""
     asked = []
 
     async def token() -> str:
@@ -402,8 +400,8 @@ async def token() -> str:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "one of token_file and token"),
-        ({"token_file": "x", "token": token}, "one of token_file and token"),
+        ({}, "either token_file or token"),
+        ({"token_file": "x", "token": token}, "either token_file or token"),
         ({"token_file": ""}, "path of a file"),
         ({"token_file": "a\0b"}, "path of a file"),
         ({"token_file": b"x"}, "path of a file"),
@@ -412,7 +410,7 @@ async def token() -> str:
     ],
     ids=lambda value: shown_as(value).replace("SENTINEL", ""),
 )
-def test_one_of_a_file_and_a_function(options: dict[str, Any], message: str) -> None:
+def test_either_a_file_or_a_function_is_required(options: dict[str, Any], message: str) -> None:
     with pytest.raises(errors.ConfigurationError, match=message):
         WebIdentityProvider(role_arn=ROLE, **options)
 
@@ -424,7 +422,9 @@ def environment(token_file: object, **more: str) -> dict[str, str]:
     return {"AWS_WEB_IDENTITY_TOKEN_FILE": str(token_file), "AWS_ROLE_ARN": ROLE, **more}
 
 
-async def test_the_environment_says_role_file_and_name(server: LocalSTS, context: Engine, token_file: Path) -> None:
+async def test_role_file_and_session_name_come_from_the_environment(
+    server: LocalSTS, context: Engine, token_file: Path
+) -> None:
     environ = environment(token_file, AWS_ROLE_SESSION_NAME="me")
     provider = WebIdentityProvider.from_environment(environ)
 
@@ -436,10 +436,10 @@ async def test_the_environment_says_role_file_and_name(server: LocalSTS, context
     assert await provider.provide_credentials(context) is credentials
 
 
-async def test_the_process_environment_is_the_usual_one(
+async def test_the_default_environment_is_that_of_the_process(
     server: LocalSTS, context: Engine, token_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Read at each fetch: it may be set after the provider was made."""
+    """It is read for each fetch, so it may be set after the provider was made."""
     provider = WebIdentityProvider.from_environment()
     with pytest.raises(errors.CredentialsNotFound):
         await provider.provide_credentials(context)
@@ -456,8 +456,8 @@ async def test_the_process_environment_is_the_usual_one(
 
 
 @pytest.mark.parametrize("path", [None, "", "  "], ids=repr)
-async def test_without_a_token_file_there_is_nothing_to_provide(path: str | None, context: Engine) -> None:
-    """A chain goes on: a role alone says nothing of web identities."""
+async def test_without_a_token_file_the_source_is_not_configured(path: str | None, context: Engine) -> None:
+    """A chain continues: a role alone does not mean a web identity."""
     environ = environment(path)
     if path is None:
         del environ["AWS_WEB_IDENTITY_TOKEN_FILE"]
@@ -476,10 +476,10 @@ async def test_without_a_token_file_there_is_nothing_to_provide(path: str | None
     ],
     ids=str,
 )
-async def test_an_environment_that_says_half_of_it_is_a_failure(
+async def test_an_incomplete_environment_is_a_failure(
     changed: dict[str, str], message: str, context: Engine, token_file: Path
 ) -> None:
-    """A chain stops: going on would silently take another identity, such as that of the node."""
+    """A chain stops: otherwise it would silently use another identity, such as that of the node."""
     environ = {**environment(token_file), **changed}
 
     with pytest.raises(errors.CredentialsError, match=message) as caught:
@@ -488,7 +488,7 @@ async def test_an_environment_that_says_half_of_it_is_a_failure(
     assert type(caught.value) is errors.CredentialsError
 
 
-async def test_what_is_kept_serves_on_when_the_service_is_away(
+async def test_cached_credentials_are_served_during_an_outage(
     server: LocalSTS, context: Engine, token_file: Path, clocks: Any
 ) -> None:
     provider = WebIdentityProvider.from_environment(environment(token_file))
@@ -499,7 +499,7 @@ async def test_what_is_kept_serves_on_when_the_service_is_away(
     assert await provider.provide_credentials(context) is first
 
 
-def test_it_says_what_it_is() -> None:
+def test_the_repr_names_the_role() -> None:
     provider = WebIdentityProvider.from_environment({})
 
     assert repr(provider) == "WebIdentityProvider.from_environment()"

@@ -1,14 +1,14 @@
 """
-A watch over the event loops of a test: the library must not block one, not even for 20 ms.
+A watchdog for the event loops of a test: the library must not block one, not even for 20 ms.
 
-It has two layers. The first knows the calls that wait for a disk, a name server, a process or a clock, and reports
-every one that the library makes on a loop, however short it was. The second measures: a callback of a loop that is off
-the CPU for longer than the limit was blocked, whatever the call is named. A busy machine takes the CPU away as well.
-So the time that threads of this process waited for a CPU is taken off, where the system tells it (Linux). What was only
-measured counts when it happens every time: such a test is run again, up to twice.
+It has two layers. The first one knows the calls that wait for a disk, a name server, a process or a clock. It reports
+each such call that the library makes on an event loop, however short it is. The second one measures: a callback that is
+off the CPU for longer than the limit was blocked by some other call. A busy machine takes the CPU away as well. So the
+time for which threads of this process waited for a CPU is subtracted, if the system reports it (Linux). A measured
+pause counts only if it occurs in each run: such a test is run again, up to twice.
 
-The fault is the library's when its line is the innermost of the project on the stack: what a test, or
-`sts_async.testing`, does in a function that the library calls is their own affair.
+A call counts for the library if the innermost line of the project on the stack is a line of the library. If the library
+calls a function of a test or of `sts_async.testing`, calls of that function do not count.
 """
 
 import asyncio.events
@@ -33,11 +33,11 @@ from _pytest.runner import runtestprotocol
 
 import sts_async
 
-LIMIT = 0.020  # s off the CPU, in one callback of a loop
-ATTEMPTS = 3  # runs of a test of which each must be blocked
-STILL = 0.015  # s of them without a turn on the CPU, to tell a wait from a busy machine
+LIMIT = 0.020  # s off the CPU in one callback of an event loop
+ATTEMPTS = 3  # runs of a test, all of which must be blocked
+STILL = 0.015  # s without a turn on the CPU, which distinguish a wait from a busy machine
 A_TURN = 0.0005  # s on the CPU that end a wait
-SAMPLE_PERIOD = 0.004  # s between two looks at what runs
+SAMPLE_PERIOD = 0.004  # s between two samples of the running callbacks
 TASKS = Path("/proc/self/task")
 HAS_THREAD_CLOCKS = hasattr(time, "pthread_getcpuclockid")  # not on macOS, nor on Windows
 
@@ -74,11 +74,13 @@ _samplers: set[str] = set()  # the system's numbers of the threads that look
 
 class Watchdog:
     """
-    What the library did on event loops, in any thread, while this context was entered; of two nested, the inner one.
+    Records what the library does on event loops, in any thread, while this context is entered.
+
+    Of two nested watchdogs, only the inner one records.
 
     Attributes:
-        calls: Calls that wait by their nature, each with the lines of the library that led to it. No argument is shown.
-        pauses: Callbacks that were off the CPU for more than `LIMIT`, each with the time and the line that waited.
+        calls: Blocking calls, each with the lines of the library that led to it, without arguments.
+        pauses: Callbacks that were off the CPU for more than `LIMIT`, each with its time and the line that waited.
     """
 
     def __init__(self) -> None:
@@ -122,7 +124,7 @@ class Watchdog:
 
 
 class _Running:
-    """A callback that runs: since when, on whose CPU time, and where it was seen to wait."""
+    """A running callback: its start, the CPU time of its thread, and the lines at which it waited."""
 
     __slots__ = ("began", "clock", "on_cpu", "queues", "still_at", "still_since", "thread", "turns", "waits")
 
@@ -136,10 +138,10 @@ class _Running:
 
     def stands_still(self) -> bool:
         """
-        Whether it has had no CPU for `STILL`, and no thread of this process would have had it but for other processes.
+        Return True if the callback had no CPU for `STILL`, without the time for which threads of this process queued.
 
-        A callback that computes for long is off the CPU too if others want it, but has a turn every few milliseconds.
-        A thread that waits for a CPU may hold the interpreter's lock, which this one then waits for.
+        A long computation is off the CPU as well if other processes need it, but it has a turn every few milliseconds.
+        A thread that queues for a CPU may hold the interpreter lock, and the callback then waits for this lock.
         """
         with contextlib.suppress(OSError):  # its thread has ended
             on_cpu = time.clock_gettime(self.clock) if self.clock is not None else self.still_at
@@ -150,7 +152,7 @@ class _Running:
         return time.perf_counter() - self.still_since - self.queued() > STILL
 
     def queued(self) -> float:
-        """Return the seconds that all threads of this process waited for a CPU since this one stands still."""
+        """Return the seconds for which all threads of this process queued for a CPU since this one stands still."""
         now = queues()
         if self.queues is None:
             self.queues = now
@@ -159,14 +161,14 @@ class _Running:
 
 
 def turns_of(thread: int) -> int:
-    """Return how often a thread has had a turn on a CPU: it has turns while it waits for the interpreter's lock."""
+    """Return the number of turns of a thread on a CPU. A thread that waits for the interpreter lock has turns too."""
     with contextlib.suppress(OSError):
         return int((TASKS / str(thread) / "schedstat").read_bytes().split()[2])
     return 0
 
 
 def queues() -> dict[str, int]:
-    """Return for how many nanoseconds each thread has waited for a CPU, but for those that look; {} if not known."""
+    """Return for how many nanoseconds each thread has queued for a CPU, without the samplers; {} if unknown."""
     found = {}
     with contextlib.suppress(OSError):
         for thread in {*os.listdir(TASKS)} - _samplers:  # noqa: PTH208 - names alone, and at once
@@ -177,12 +179,15 @@ def queues() -> dict[str, int]:
 
 def library_lines(frame: FrameType | None) -> str | None:
     """
-    Return the lines of the library on a stack, the innermost first, or None if the wait is not the library's doing.
+    Return the lines of the library on a stack, the innermost first, or None if the wait does not count for the library.
 
-    `Thread.start` waits until the new thread has a CPU: only a busy machine makes that long.
-    If a test calls, on a loop, what the library itself calls in a thread, or imports the library there, that is the
-    test's doing. The lines of source that a traceback quotes, and what other packages import, are not ours either.
-    Nor are the files that coverage looks at, when code runs that it has not seen.
+    These waits do not count:
+
+    - `Thread.start` waits until the new thread has a CPU, which is long only on a busy machine.
+    - A test calls a function on an event loop that the library calls in a thread, or imports the library there.
+    - A traceback reads the source lines that it quotes.
+    - Another package imports a module.
+    - Coverage reads a file when it sees new code.
     """
     lines: list[str] = []
     entry: CodeType | None = None
@@ -209,7 +214,7 @@ def _path(code: CodeType) -> Path:
 
 
 def _is_for_a_thread(code: CodeType) -> bool:
-    """Whether whoever runs this code must see to it that it may wait: a private function, or a module at its import."""
+    """Return True for code that may block, so that its caller must use a thread: private functions and imports."""
     words = [*_path(code).with_suffix("").parts, *code.co_qualname.split(".")]
     private = any(word.startswith("_") and not word.endswith("__") for word in words)
     return code.co_name == "<module>" or (private and not code.co_flags & inspect.CO_COROUTINE)
@@ -220,13 +225,13 @@ def _is_import(code: CodeType) -> bool:
 
 
 def _note(call: str) -> None:
-    """Note a call in the present thread if the library makes it on a loop."""
+    """Record a call in this thread if the library makes it on an event loop."""
     if _watches and asyncio._get_running_loop() is not None and (where := library_lines(sys._getframe(1))):
         _watches[-1].calls.append(f"{call} at {where}")
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
-    """Note an audit event, unless it is about what cannot wait: an open descriptor, a socket that does not block."""
+    """Record an audit event, unless the call cannot block: on an open descriptor or a non-blocking socket."""
     if event not in AUDITED:
         return
     if event == "open" and isinstance(arguments[0], int):
@@ -258,9 +263,10 @@ def _timed_run(handle: asyncio.events.Handle) -> None:
 @functools.cache
 def _install() -> None:
     """
-    Put the ears in place, once and for good: an audit hook cannot be removed.
+    Install the hooks once. They stay installed: an audit hook cannot be removed.
 
-    The rest stays as well. If it went with each watch, a test that replaces `os.stat` could put an old ear back.
+    The other hooks stay as well. If they were removed after each test, a test that replaces `os.stat` could restore an
+    old hook.
     """
     for owner, name in UNAUDITED:
         setattr(owner, name, _noting(f"{owner.__name__}.{name}", getattr(owner, name)))
@@ -270,7 +276,7 @@ def _install() -> None:
 
 @pytest.fixture(autouse=True)
 def _the_loop_is_watched(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test in which the library makes a call that waits on a loop; keep what was measured for the runner."""
+    """Fail a test in which the library makes a blocking call on an event loop. Keep measured pauses for the runner."""
     with Watchdog() as watch:
         yield
     request.node.stash[_PAUSES] = watch.pauses
@@ -280,7 +286,7 @@ def _the_loop_is_watched(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Run a watched test, and again if it passed but was blocked; it fails if it was blocked every time."""
+    """Run a watched test again if it passed but was blocked. It fails if it was blocked in each run."""
     if _the_loop_is_watched.__name__ not in getattr(item, "fixturenames", ()):
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)

@@ -98,7 +98,7 @@ def test_what_is_given_on_the_command_line_is_said_to_be(
     assert lines["endpoint"] == "http://127.0.0.1:1/ (on the command line)"
     assert lines["option"] == "ec2_metadata_disabled = True (AWS_EC2_METADATA_DISABLED)"
     assert lines["1."].startswith("profile 'mine'")
-    assert "AKIAMINE, does not end" in lines["1."]
+    assert "AKIAMINE, does not expire" in lines["1."]
 
 
 def test_every_option_that_is_set_shows_the_variable(capsys: pytest.CaptureFixture[str], setting: Set) -> None:

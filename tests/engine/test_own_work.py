@@ -337,7 +337,7 @@ async def test_a_fetch_that_was_given_up_replaces_nothing_newer(
 
         assert await sts.get_credentials() == KEYS
     assert source.fetched == 2
-    assert source._caches.all()[-1].held.error is None
+    assert source._caches.all()[-1].state.error is None
 
 
 async def test_each_caller_gets_an_error_of_its_own_from_a_source_of_the_program() -> None:

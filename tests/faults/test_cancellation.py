@@ -331,7 +331,7 @@ async def refresh_everywhere(server: LocalSTS, *, callers: int, cancelled: set[i
             left = await left_after(sts, server)
             fetched = [served.operation for served in server.requests].count("AssumeRole")
             assert fetched == 1, "nobody's cancellation ends the fetch, or begins another"
-            assert role._caches.all()[-1].held.credentials is not None
+            assert role._caches.all()[-1].state.credentials is not None
         finally:
             await sts.aclose()
         return any(one.reached for one in stepped), left

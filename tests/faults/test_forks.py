@@ -203,7 +203,7 @@ wait = f"while [ ! -e {go_on} ]; do sleep 0.05; done; printf done"
 
 async def main():
     running = [
-        asyncio.create_task(process.run(["/bin/sh", "-c", wait], seconds=600, most=100))
+        asyncio.create_task(process.run(["/bin/sh", "-c", wait], seconds=600, max_bytes=100))
         for _ in range(process.MAX_PROCESSES + 1)
     ]
     await until(lambda: process.PROCESSES.running == process.MAX_PROCESSES)
@@ -229,7 +229,7 @@ from sts_async._runtime import process
 
 async def main():
     tasks = [
-        asyncio.create_task(process.run(["sleep", "1000"], seconds=600, most=100))
+        asyncio.create_task(process.run(["sleep", "1000"], seconds=600, max_bytes=100))
         for _ in range(process.MAX_PROCESSES + 1)
     ]
     await until(lambda: process.PROCESSES.running == process.MAX_PROCESSES)
@@ -237,7 +237,7 @@ async def main():
     if not pid:
         status = 1
         try:
-            ended = asyncio.run(asyncio.wait_for(process.run(["printf", "x"], seconds=60, most=100), 120))
+            ended = asyncio.run(asyncio.wait_for(process.run(["printf", "x"], seconds=60, max_bytes=100), 120))
             status = ended.stdout != b"x"
         finally:
             os._exit(status)

@@ -251,7 +251,7 @@ async def main():
     refresh = asyncio.create_task(as_role.get_caller_identity())  # the server takes its time: under way at the fork
     while not os.path.exists(begun):
         await asyncio.sleep(0.001)
-    assert role._caches.all()[-1].flights._under_way and not refresh.done()
+    assert role._caches.all()[-1].flights._running and not refresh.done()
     children = []
     for name in ("child 1", "child 2"):
         pid = os.fork()

@@ -288,7 +288,7 @@ async def test_a_token_that_stays_ends_every_call_with_a_hint(
 
     hold(Row("F17", [], Fails(error, attempts=1, code=code, retryable=False, recoverable=False), within=0.5), calls)
     assert {call.outcome.__notes__[0] for call in calls} == {
-        f"'{file}' still holds the token that was refused: whoever writes it must renew it"
+        f"'{file}' still holds the token that was refused: the program that writes it must renew the token"
     }
     assert len(requests) == 1
 

@@ -1,4 +1,4 @@
-"""C1, G5: reads of files in places that hang are given up, and leave threads for all others."""
+"""C1, G5: reads of a file system that hangs time out, and leave threads for other reads."""
 
 import asyncio
 import errno
@@ -16,12 +16,12 @@ from sts_async._runtime.threads import NoThread, Workers
 from sts_async.credentials import SSOProvider, WebIdentityProvider
 from sts_async.errors import CredentialsError
 
-HERE, BESIDE, ELSEWHERE = Path("/here/a"), Path("/here/b"), Path("/elsewhere/c")
+FILE, SAME_DIRECTORY, OTHER_DIRECTORY = Path("/here/a"), Path("/here/b"), Path("/elsewhere/c")
 ROLE = "arn:aws:iam::123456789012:role/demo"
 
 
 class Hanging:
-    """A file system whose server is gone, until `back` is set."""
+    """A file system that hangs until `back` is set, like a network file system without its server."""
 
     def __init__(self) -> None:
         self.back = threading.Event()
@@ -51,25 +51,25 @@ def reads(workers: Workers) -> FileReads:
 
 
 @pytest.fixture
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_reads, "FILE_SECONDS", 0.01)
 
 
-@pytest.mark.usefixtures("_soon")
-async def test_a_read_that_hangs_is_given_up(hanging: Hanging, reads: FileReads) -> None:
+@pytest.mark.usefixtures("_short_limit")
+async def test_a_read_that_hangs_times_out(hanging: Hanging, reads: FileReads) -> None:
     """C1."""
     with pytest.raises(FileTimeout, match=r"did not answer within 0\.01 s"):
-        await reads.run(HERE, hanging.read, "x")
+        await reads.run(FILE, hanging.read, "x")
 
 
-async def test_a_read_that_hangs_keeps_one_thread_however_often_it_is_tried(
+async def test_a_read_that_hangs_occupies_one_thread_even_after_many_attempts(
     hanging: Hanging, reads: FileReads, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C1: later reads of the directory do not begin, so eight attempts do not take eight threads."""
-    first = asyncio.create_task(reads.run(HERE, hanging.read, "x"))
+    """C1: later reads of the directory do not start, so eight attempts do not take eight threads."""
+    first = asyncio.create_task(reads.run(FILE, hanging.read, "x"))
     await until(lambda: hanging.begun == ["x"])
     monkeypatch.setattr(file_reads, "FILE_SECONDS", 0.01)
-    for path in [HERE, BESIDE] * 20:
+    for path in [FILE, SAME_DIRECTORY] * 20:
         with pytest.raises(FileTimeout):
             await reads.run(path, hanging.read, "y")
 
@@ -79,17 +79,18 @@ async def test_a_read_that_hangs_keeps_one_thread_however_often_it_is_tried(
     assert hanging.begun == ["x"]
 
 
-async def test_a_directory_that_hangs_is_not_waited_for_twice(
+async def test_a_second_read_of_a_directory_that_hangs_fails_at_once(
     hanging: Hanging, reads: FileReads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C1: a client reads its files more than once until its first call, and each of these reads would take 5 s."""
-    first = asyncio.create_task(reads.run(HERE, hanging.read, "x"))
+    """C1: a client reads its files several times before its first call, and each read would take 5 s."""
+    first = asyncio.create_task(reads.run(FILE, hanging.read, "x"))
     await until(lambda: hanging.begun == ["x"])
     monkeypatch.setattr(file_reads, "FILE_SECONDS", 0.0)  # they have passed
-    second = reads.run(HERE, hanging.read, "y")
+    second = reads.run(FILE, hanging.read, "y")
 
     with pytest.raises(FileTimeout):
-        second.send(None)  # at once, without a turn of the event loop
+        # At once: the coroutine does not suspend.
+        second.send(None)
     hanging.back.set()
     assert await first == "x"
 
@@ -97,8 +98,10 @@ async def test_a_directory_that_hangs_is_not_waited_for_twice(
 async def test_reads_that_hang_in_two_directories_leave_a_thread_for_a_third(
     hanging: Hanging, reads: FileReads, workers: Workers
 ) -> None:
-    """C1: config, credentials and token files of a home directory that hangs are in at most three."""
-    waiting = [asyncio.create_task(reads.run(path, hanging.read, "x")) for path in [HERE, BESIDE, ELSEWHERE] * 9]
+    """C1: a home directory that hangs has config, credentials and token files in at most three directories."""
+    waiting = [
+        asyncio.create_task(reads.run(path, hanging.read, "x")) for path in [FILE, SAME_DIRECTORY, OTHER_DIRECTORY] * 9
+    ]
     await until(lambda: len(hanging.begun) == 2)
 
     assert await reads.run("/third/d", str.upper, "a") == "A"
@@ -107,19 +110,19 @@ async def test_reads_that_hang_in_two_directories_leave_a_thread_for_a_third(
     assert await asyncio.gather(*waiting) == ["x"] * 27
 
 
-@pytest.mark.usefixtures("_soon")
-async def test_other_directories_are_read_while_one_hangs_and_this_one_when_it_answers_again(
+@pytest.mark.usefixtures("_short_limit")
+async def test_a_directory_that_hangs_blocks_no_other_and_is_read_again_after_it_recovers(
     hanging: Hanging, reads: FileReads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C1."""
     with pytest.raises(FileTimeout):
-        await reads.run(HERE, hanging.read, "x")
+        await reads.run(FILE, hanging.read, "x")
     monkeypatch.setattr(file_reads, "FILE_SECONDS", 60.0)
 
-    assert await reads.run(ELSEWHERE, str.upper, "a") == "A"
+    assert await reads.run(OTHER_DIRECTORY, str.upper, "a") == "A"
     hanging.back.set()
-    await until(lambda: not reads._lines)
-    assert await reads.run(HERE, hanging.read, "y") == "y"
+    await until(lambda: not reads._queues)
+    assert await reads.run(FILE, hanging.read, "y") == "y"
 
 
 async def test_reads_in_one_directory_take_turns(reads: FileReads) -> None:
@@ -131,12 +134,12 @@ async def test_reads_in_one_directory_take_turns(reads: FileReads) -> None:
         under_way.remove(number)
         return number
 
-    assert await asyncio.gather(*(reads.run(HERE, read, number) for number in range(50))) == [*range(50)]
-    await until(lambda: not reads._lines)
+    assert await asyncio.gather(*(reads.run(FILE, read, number) for number in range(50))) == [*range(50)]
+    await until(lambda: not reads._queues)
 
 
-async def test_a_read_whose_caller_is_cancelled_is_never_begun(hanging: Hanging, reads: FileReads) -> None:
-    first, second = (asyncio.create_task(reads.run(HERE, hanging.read, name)) for name in ("x", "y"))
+async def test_a_queued_read_of_a_cancelled_caller_never_starts(hanging: Hanging, reads: FileReads) -> None:
+    first, second = (asyncio.create_task(reads.run(FILE, hanging.read, name)) for name in ("x", "y"))
     await until(lambda: hanging.begun == ["x"])
     second.cancel()
     await asyncio.wait([second])
@@ -146,17 +149,17 @@ async def test_a_read_whose_caller_is_cancelled_is_never_begun(hanging: Hanging,
     assert hanging.begun == ["x"]
 
 
-async def test_what_a_read_raises_is_raised_also_when_it_is_a_time_limit_of_the_system(reads: FileReads) -> None:
+async def test_a_timeout_error_of_the_system_is_raised_unchanged(reads: FileReads) -> None:
     """`OSError` with ETIMEDOUT is a `TimeoutError`."""
 
     def read() -> NoReturn:
         raise OSError(errno.ETIMEDOUT, "Connection timed out")
 
     with pytest.raises(TimeoutError, match="Connection timed out"):
-        await reads.run(HERE, read)
+        await reads.run(FILE, read)
 
 
-async def test_without_a_thread_there_is_an_error_and_the_next_read_tries_again(
+async def test_a_read_without_a_thread_fails_and_the_next_read_tries_again(
     reads: FileReads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: threading.Thread) -> None:
@@ -165,22 +168,22 @@ async def test_without_a_thread_there_is_an_error_and_the_next_read_tries_again(
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", full)
         with pytest.raises(NoThread):
-            await reads.run(HERE, str.upper, "a")
+            await reads.run(FILE, str.upper, "a")
 
-    assert await reads.run(HERE, str.upper, "a") == "A"
+    assert await reads.run(FILE, str.upper, "a") == "A"
 
 
-@pytest.mark.usefixtures("_soon")
+@pytest.mark.usefixtures("_short_limit")
 async def test_a_forked_process_does_not_wait_for_threads_of_its_parent(hanging: Hanging, reads: FileReads) -> None:
-    """F54: it has none of them."""
+    """F54: a forked process has none of its parent's threads."""
     with pytest.raises(FileTimeout):
-        await reads.run(HERE, hanging.read, "x")
+        await reads.run(FILE, hanging.read, "x")
     reads.reset_after_fork()  # as after a fork
 
-    assert reads._lines == {}
+    assert reads._queues == {}
 
 
-@pytest.mark.usefixtures("_soon")
+@pytest.mark.usefixtures("_short_limit")
 @pytest.mark.parametrize(
     ("provider", "message"),
     [
@@ -200,7 +203,7 @@ async def test_a_forked_process_does_not_wait_for_threads_of_its_parent(hanging:
 async def test_a_token_file_that_hangs_is_an_error_that_names_it(
     hanging: Hanging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: Callable[[Path], Any], message: str
 ) -> None:
-    """C1: within the same bound as any other file."""
+    """C1: token files have the same time limit as other files."""
     monkeypatch.setattr("sts_async._runtime.files.read", lambda *_, **__: hanging.read("x"))
 
     with pytest.raises(CredentialsError, match=message):

@@ -40,8 +40,8 @@ def umask(mask: int) -> Iterator[None]:
 
 
 @pytest.fixture
-def powerless() -> Iterator[Path]:
-    """Return an empty directory, in a test that modes bind, which root they do not."""
+def unprivileged() -> Iterator[Path]:
+    """Yield an empty directory. The test runs as another user if this is root, because root ignores modes."""
     with tempfile.TemporaryDirectory() as name:
         root = os.geteuid() == 0
         if root:
@@ -78,8 +78,8 @@ def names(directory: Path) -> list[str]:
         ("x", {}, "x"),
     ],
 )
-def test_a_leading_tilde_is_the_home_directory(path: str, environ: dict[str, str], expanded: str) -> None:
-    """And nothing else is expanded. Source: AWS SDKs Reference Guide, "Location of the shared files"."""
+def test_only_a_leading_tilde_is_expanded(path: str, environ: dict[str, str], expanded: str) -> None:
+    """Source: AWS SDKs Reference Guide, "Location of the shared files"."""
     assert expand(path, environ) == Path(expanded)
 
 
@@ -91,7 +91,7 @@ def test_a_leading_tilde_is_the_home_directory(path: str, environ: dict[str, str
         ({"HOMEDRIVE": "/c", "HOMEPATH": "/me"}, "/c/me/x"),
     ],
 )
-def test_windows_knows_more_names_for_it(
+def test_windows_has_more_variables_for_the_home_directory(
     monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], expanded: str
 ) -> None:
     monkeypatch.setattr(files, "_WINDOWS", True)
@@ -100,14 +100,14 @@ def test_windows_knows_more_names_for_it(
 
 
 @pytest.mark.parametrize("environ", [{}, {"HOME": ""}, {"HOME": " "}, {"USERPROFILE": "/users/me"}])
-def test_no_home_is_an_error_that_says_so(environ: dict[str, str]) -> None:
-    """F38: containers run without one. A path without a tilde needs none."""
+def test_a_missing_home_directory_is_an_error_that_names_the_variable(environ: dict[str, str]) -> None:
+    """F38: some containers have no home directory."""
     with pytest.raises(ConfigurationError, match="'~/x' is in the home directory, which is not known: HOME is not set"):
         expand("~/x", environ)
 
 
-def test_an_error_about_the_home_directory_shows_nothing_else() -> None:
-    """T16, T45: the environment is a local variable there, and the path may come from it."""
+def test_an_error_about_the_home_directory_shows_no_other_variable() -> None:
+    """T16, T45: the environment is a local variable of `expand`, and the path may come from it."""
     with pytest.raises(ConfigurationError, match=r"'~/\\x1b\[2J' is in the home directory") as caught:
         expand("~/\x1b[2J", {"AWS_SECRET_ACCESS_KEY": "SENTINEL"})
 
@@ -115,7 +115,7 @@ def test_an_error_about_the_home_directory_shows_nothing_else() -> None:
     assert "SENTINEL" not in repr(frames[-1].locals)
 
 
-def test_no_home_on_windows_names_all_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_windows_the_error_names_all_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_WINDOWS", True)
 
     with pytest.raises(ConfigurationError, match="HOME, USERPROFILE, HOMEDRIVE and HOMEPATH are not set"):
@@ -148,7 +148,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_size_is_read(tmp_path: Path) -> None:
-    """Those of /proc are regular, and 0 bytes long until they are read."""
+    """Files of /proc are regular, and report a size of 0 bytes."""
     if not Path("/proc/self/status").exists():
         pytest.skip("no /proc")
 
@@ -183,10 +183,10 @@ def make_dangling(path: Path) -> None:
     ],
     ids=["FIFO", "device", "directory", "dangling link", "link to itself", "missing"],
 )
-def test_what_is_no_file_is_refused_at_once(
+def test_anything_but_a_regular_file_is_refused_at_once(
     tmp_path: Path, make: Callable[[Path], None], error: type[OSError], reason: str
 ) -> None:
-    """T38: a FIFO would wait for ever, /dev/zero would not end."""
+    """T38: a FIFO would block for ever, and /dev/zero has no end."""
     path = tmp_path / "file"
     make(path)
     with pytest.raises(error, match=reason) as caught:
@@ -197,7 +197,7 @@ def test_what_is_no_file_is_refused_at_once(
 
 @pytest.mark.parametrize("name", ["a\0b", "\udfff", "a\0b/c", "\ud800/c"], ids=ascii)
 @pytest.mark.parametrize("kind", [str, Path])
-def test_what_no_path_can_have_is_refused_like_any_other_file(
+def test_characters_that_no_path_can_have_are_an_unsuitable_file(
     tmp_path: Path, kind: Callable[[str], str | Path], name: str
 ) -> None:
     """T38: the system's own errors would be a ValueError and a UnicodeEncodeError."""
@@ -210,8 +210,8 @@ def test_what_no_path_can_have_is_refused_like_any_other_file(
     assert names(tmp_path) == []
 
 
-def test_nothing_stays_open(tmp_path: Path) -> None:
-    """Files are looked at for as long as the process lives."""
+def test_no_descriptor_stays_open(tmp_path: Path) -> None:
+    """A process reads files as long as it lives, so a leak would grow."""
     if not Path("/proc/self/fd").exists():
         pytest.skip("no /proc")
     before = len(names(Path("/proc/self/fd")))
@@ -225,30 +225,30 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "fits"), [(99, True), (100, True), (101, False), (200_000, False)])
-def test_a_file_is_read_up_to_the_cap(tmp_path: Path, size: int, fits: bool) -> None:
+def test_a_file_is_read_up_to_the_size_limit(tmp_path: Path, size: int, fits: bool) -> None:
     """T37."""
     path = tmp_path / "file"
     path.write_bytes(b"x" * size)
 
     if fits:
-        assert len(read(path, most=100)[0]) == size
+        assert len(read(path, max_bytes=100)[0]) == size
     else:
         with pytest.raises(UnsuitableFile, match="larger than 100 bytes") as caught:
-            read(path, most=100)
+            read(path, max_bytes=100)
         assert caught.value.filename == str(path)
         assert caught.value.errno == errno.EFBIG
 
 
-def test_the_cap_holds_for_a_file_that_does_not_tell_its_size() -> None:
-    """T37: the size is only a promise; a file may also grow while it is read."""
+def test_the_size_limit_holds_for_a_file_that_reports_size_zero() -> None:
+    """T37: the reported size may be wrong, and a file may grow while it is read."""
     if not Path("/proc/self/status").exists():
         pytest.skip("no /proc")
 
     with pytest.raises(UnsuitableFile, match="larger than 10 bytes"):
-        read("/proc/self/status", most=10)
+        read("/proc/self/status", max_bytes=10)
 
 
-def test_the_cap_is_a_mebibyte_unless_said_otherwise(tmp_path: Path) -> None:
+def test_the_default_size_limit_is_one_mebibyte(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * (1 << 20))
     assert len(read(path)[0]) == 1 << 20
@@ -260,7 +260,7 @@ def test_the_cap_is_a_mebibyte_unless_said_otherwise(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("permissions", [0o620, 0o602, 0o666])
 def test_a_private_file_is_refused_when_others_may_write_it(tmp_path: Path, permissions: int) -> None:
-    """T40: what they wrote would be used as credentials."""
+    """T40: another user could insert credentials."""
     path = tmp_path / "file"
     path.write_bytes(b"x")
     path.chmod(permissions)
@@ -282,8 +282,8 @@ def test_a_private_file_is_refused_when_another_user_owns_it(tmp_path: Path, mon
         read(path, private=True)
 
 
-def test_a_file_that_may_not_be_read_raises_what_the_system_says(powerless: Path) -> None:
-    path = powerless / "file"
+def test_a_file_without_read_permission_is_a_permission_error(unprivileged: Path) -> None:
+    path = unprivileged / "file"
     path.write_bytes(b"x")
     path.chmod(0)
 
@@ -311,8 +311,8 @@ def test_a_stamp_shows_every_change(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mask", [0, 0o022, 0o077, 0o777])
-def test_only_the_owner_can_read_what_is_written(tmp_path: Path, mask: int) -> None:
-    """T39: whatever the umask, for the file and for each directory that was missing."""
+def test_only_the_owner_can_read_a_written_file(tmp_path: Path, mask: int) -> None:
+    """T39: this holds for every umask, for the file and for each new directory."""
     path = tmp_path / "a" / "b" / "file"
     with umask(mask):
         write_private(path, b"1")
@@ -329,7 +329,7 @@ def test_only_the_owner_can_read_what_is_written(tmp_path: Path, mask: int) -> N
     assert names(path.parent) == ["file", "file.lock"]
 
 
-def test_a_file_that_others_could_read_is_replaced_by_one_that_they_cannot(tmp_path: Path) -> None:
+def test_writing_replaces_a_readable_file_by_a_private_one(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"1")
     path.chmod(0o666)
@@ -338,8 +338,8 @@ def test_a_file_that_others_could_read_is_replaced_by_one_that_they_cannot(tmp_p
     assert mode(path) == 0o600
 
 
-def test_a_planted_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
-    """T39: it would have another file overwritten."""
+def test_a_planted_link_is_replaced_not_followed(tmp_path: Path) -> None:
+    """T39: following it would overwrite another file."""
     victim = tmp_path / "victim"
     victim.write_bytes(b"1")
     path = tmp_path / "file"
@@ -352,7 +352,7 @@ def test_a_planted_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_planted_link_is_not_locked(tmp_path: Path) -> None:
-    """T39: opening it would make a file elsewhere."""
+    """T39: opening it would create a file elsewhere."""
     (tmp_path / "file.lock").symlink_to(tmp_path / "victim")
 
     with pytest.raises(OSError):
@@ -362,7 +362,7 @@ def test_a_planted_link_is_not_locked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("permissions", [0o770, 0o707, 0o1777])
 def test_a_directory_that_others_may_write_to_is_refused(tmp_path: Path, permissions: int) -> None:
-    """T39: they could put another file in its place at any time."""
+    """T39: other users could replace the file at any time."""
     directory = tmp_path / "shared"
     directory.mkdir()
     directory.chmod(permissions)
@@ -384,7 +384,7 @@ def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_directory_that_others_may_read_is_used(tmp_path: Path) -> None:
-    """That is the mode that ~/.aws usually has; nothing in it is made less strict, nor is it changed."""
+    """``~/.aws`` usually has this mode, and it is not changed."""
     tmp_path.chmod(0o755)
     write_private(tmp_path / "file", b"x")
 
@@ -398,10 +398,10 @@ def test_a_file_in_the_place_of_the_directory_is_an_error(tmp_path: Path) -> Non
         write_private(tmp_path / "file" / "below", b"x")
 
 
-def test_a_directory_that_another_process_makes_meanwhile_is_used(
+def test_a_directory_that_another_process_creates_first_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F39: at the first start, all of them find it missing."""
+    """F39: at the first start, several processes find the directory missing."""
     real = Path.mkdir
 
     def second(self: Path, mode: int = 0o777) -> None:
@@ -414,20 +414,20 @@ def test_a_directory_that_another_process_makes_meanwhile_is_used(
     assert (tmp_path / "a" / "file").read_bytes() == b"x"
 
 
-def test_a_read_only_directory_raises_what_the_system_says(powerless: Path) -> None:
+def test_a_read_only_directory_is_a_permission_error(unprivileged: Path) -> None:
     """F38."""
-    powerless.chmod(0o500)
+    unprivileged.chmod(0o500)
 
-    for attempt in (powerless / "file", powerless / "a" / "file"):
+    for attempt in (unprivileged / "file", unprivileged / "a" / "file"):
         with pytest.raises(PermissionError):
             write_private(attempt, b"x")
         with pytest.raises(PermissionError):
             take_lock(attempt)
-    powerless.chmod(0o700)
-    assert names(powerless) == []
+    unprivileged.chmod(0o700)
+    assert names(unprivileged) == []
 
 
-def test_writing_that_fails_half_way_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     """F38, T39: as on a full disk. The system stops the file at 100,000 bytes."""
     resource = pytest.importorskip("resource")
     path = tmp_path / "file"
@@ -447,10 +447,10 @@ def test_writing_that_fails_half_way_leaves_what_was_there(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
 @pytest.mark.parametrize(("owner", "function"), [(os, "fsync"), (Path, "replace")])
-def test_a_temporary_file_is_removed_whatever_happens(
+def test_a_failed_write_removes_its_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, owner: object, function: str
 ) -> None:
-    """T39: what it holds is secret. The error shows none of it, either."""
+    """T39: the temporary file holds a secret. The error shows no part of it."""
 
     def fail(*args: object) -> None:
         raise error
@@ -467,7 +467,7 @@ def test_a_temporary_file_is_removed_whatever_happens(
     assert SENTINEL.decode() not in shown
 
 
-def test_a_directory_at_the_target_stays(tmp_path: Path) -> None:
+def test_a_directory_at_the_target_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
 
     with pytest.raises(OSError):
@@ -475,11 +475,11 @@ def test_a_directory_at_the_target_stays(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file"]
 
 
-# Several at once.
+# Concurrency and locks.
 
 
-def test_a_reader_never_sees_two_files_mixed(tmp_path: Path) -> None:
-    """F36: 10,000 reads while the file is replaced all the time."""
+def test_a_reader_never_sees_a_mixture_of_two_versions(tmp_path: Path) -> None:
+    """F36: 10,000 reads while another thread keeps replacing the file."""
     path = tmp_path / "file"
     write_private(path, b"a" * 10_000)
     done = threading.Event()
@@ -518,7 +518,7 @@ for _ in range(50):
 
 
 def test_no_change_under_the_lock_is_lost(tmp_path: Path) -> None:
-    """F39: eight processes change one file 50 times each; a refresh token that got lost would need a person."""
+    """F39: eight processes change one file 50 times each. A lost refresh token would require a new login."""
     path = tmp_path / "counts"
     write_private(path, b"{}")
     processes = [subprocess.Popen([sys.executable, "-c", COUNT, str(path), str(who)]) for who in range(8)]
@@ -529,8 +529,8 @@ def test_no_change_under_the_lock_is_lost(tmp_path: Path) -> None:
     assert names(tmp_path) == ["counts", "counts.lock"]
 
 
-def test_a_lock_that_somebody_holds_is_not_had(tmp_path: Path) -> None:
-    """Between threads as between processes, and nobody is waited for. Other files have locks of their own."""
+def test_a_lock_that_is_held_cannot_be_taken(tmp_path: Path) -> None:
+    """This holds between threads as well, and the call does not wait. Other files have other locks."""
     with held(tmp_path / "x"):
         assert take_lock(tmp_path / "x") is None
         with held(tmp_path / "y"):
@@ -539,7 +539,7 @@ def test_a_lock_that_somebody_holds_is_not_had(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_is_given_up_when_its_body_fails(tmp_path: Path) -> None:
+def test_a_lock_is_released_when_its_block_raises(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), held(tmp_path / "x"):
         raise ZeroDivisionError
 
@@ -547,8 +547,8 @@ def test_a_lock_is_given_up_when_its_body_fails(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_is_given_up_once(tmp_path: Path) -> None:
-    """Its descriptor may long be that of another file."""
+def test_releasing_a_lock_twice_does_not_release_the_next_one(tmp_path: Path) -> None:
+    """The number of its descriptor may already belong to another file."""
     first = held(tmp_path / "x")
     first.release()
     with held(tmp_path / "x"):
@@ -557,8 +557,8 @@ def test_a_lock_is_given_up_once(tmp_path: Path) -> None:
         assert take_lock(tmp_path / "x") is None
 
 
-def test_a_lock_that_nobody_has_any_more_is_given_up(tmp_path: Path) -> None:
-    """As when whoever asked a thread for it is cancelled before he gets it."""
+def test_a_lock_that_is_garbage_collected_is_released(tmp_path: Path) -> None:
+    """A caller that asked a thread for the lock may be cancelled before it receives the lock."""
     lock = held(tmp_path / "x")
     del lock
     gc.collect()
@@ -583,7 +583,7 @@ def test_a_lock_that_cannot_be_taken_leaves_nothing_open(tmp_path: Path, monkeyp
     assert len(names(Path("/proc/self/fd"))) == before
 
 
-def test_a_lock_is_given_up_when_its_process_dies(tmp_path: Path) -> None:
+def test_a_lock_is_released_when_its_process_dies(tmp_path: Path) -> None:
     """A killed process must not keep the others from refreshing."""
     script = (
         f"from sts_async._runtime.files import take_lock\n"
@@ -602,8 +602,8 @@ def test_a_lock_is_given_up_when_its_process_dies(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_does_not_outlive_its_body_in_a_forked_child(tmp_path: Path) -> None:
-    """A child has what its parent has open, and would hold the lock for as long as it lives."""
+def test_a_lock_is_released_although_a_child_has_a_copy_of_its_descriptor(tmp_path: Path) -> None:
+    """Closing the parent's descriptor alone would leave the lock with the child."""
     if not Path("/proc/self/fd").exists():
         pytest.skip("no /proc")
     with held(tmp_path / "x"):
@@ -640,8 +640,8 @@ print(take_lock(path) is not None)
 
 
 @pytest.mark.parametrize("way", ["release", "garbage", "exit", "_exit"])
-def test_a_forked_child_does_not_give_up_the_lock_of_its_parent(tmp_path: Path, way: str) -> None:
-    """G13: a lock is shared with the copies of its descriptor, and unlocking a copy would unlock it."""
+def test_a_forked_child_does_not_release_the_lock_of_its_parent(tmp_path: Path, way: str) -> None:
+    """G13: copies of a descriptor share its lock, so unlocking a copy would unlock the parent's file."""
     done = subprocess.run([sys.executable, "-c", CHILDREN, str(tmp_path / "x"), way], capture_output=True, text=True)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\nTrue\n", "")
@@ -660,7 +660,7 @@ sys.stdin.read()
 
 
 def test_a_forked_child_does_not_hold_the_lock_of_a_parent_that_has_ended(tmp_path: Path) -> None:
-    """G13: a worker that lives on would keep all others from refreshing."""
+    """G13: otherwise a worker that lives longer would keep all other processes from refreshing."""
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", ORPHAN, str(tmp_path / "x")], stdin=pipe, stdout=pipe) as process:
         assert process.stdout is not None
@@ -671,7 +671,7 @@ def test_a_forked_child_does_not_hold_the_lock_of_a_parent_that_has_ended(tmp_pa
         process.communicate()
 
 
-# What a killed process leaves.
+# Temporary files of killed processes.
 
 HALTED = """
 import os, sys
@@ -687,7 +687,7 @@ files.write_private(sys.argv[1], b"SENTINEL-halted")
 
 
 def halted(path: Path) -> "subprocess.Popen[bytes]":
-    """Return a process that stands still while it writes a file, before the file has its name."""
+    """Return a process that has stopped while it writes a file, before the rename."""
     pipe = subprocess.PIPE
     process = subprocess.Popen([sys.executable, "-c", HALTED, str(path)], stdin=pipe, stdout=pipe)
     assert process.stdout is not None
@@ -699,8 +699,8 @@ def temporaries(directory: Path) -> list[Path]:
     return [path for path in directory.iterdir() if path.name.startswith(".sts-async-")]
 
 
-def test_what_a_killed_writer_left_is_removed_at_the_next_write(tmp_path: Path) -> None:
-    """G13: it holds a token, and nothing else would remove it."""
+def test_the_next_write_removes_the_temporary_file_of_a_killed_writer(tmp_path: Path) -> None:
+    """G13: the temporary file holds a token, and nothing else removes it."""
     process = halted(tmp_path / "file")
     process.kill()
     process.communicate()
@@ -712,8 +712,8 @@ def test_what_a_killed_writer_left_is_removed_at_the_next_write(tmp_path: Path) 
     assert names(tmp_path) == ["other"]
 
 
-def test_what_a_living_writer_is_writing_is_left_alone(tmp_path: Path) -> None:
-    """G13: however old it looks."""
+def test_the_temporary_file_of_a_living_writer_is_not_removed(tmp_path: Path) -> None:
+    """G13: this holds even if the file looks old."""
     process = halted(tmp_path / "file")
     (writing,) = temporaries(tmp_path)
     os.utime(writing, (0, 0))
@@ -724,8 +724,8 @@ def test_what_a_living_writer_is_writing_is_left_alone(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file", "other"]
 
 
-def test_only_files_of_ours_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """G13: by name, kind and owner, in the same directory."""
+def test_only_our_own_temporary_files_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G13: name, kind, owner and directory must match."""
     others = {".sts-async-abcdefg.tmp", ".sts-async-abcdefgh.txt", "sts-async-abcdefgh.tmp", ".sts-async-ABCDEFGH.tmp"}
     for name in others:
         (tmp_path / name).write_bytes(b"x")
@@ -752,10 +752,10 @@ def test_only_files_of_ours_are_swept(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("age", "left"), [(540.0, True), (660.0, False)])
-def test_where_there_are_no_locks_age_tells(
+def test_without_locks_the_age_of_a_temporary_file_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, left: bool
 ) -> None:
-    """G13: some network file systems have none."""
+    """G13: some network file systems have no locks."""
 
     def refuse(descriptor: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
@@ -770,10 +770,10 @@ def test_where_there_are_no_locks_age_tells(
     assert names(tmp_path) == ([leftover.name] if left else []) + ["file"]
 
 
-def test_a_file_that_is_swept_before_its_writer_has_locked_it_is_made_again(
+def test_a_temporary_file_that_is_removed_before_it_is_locked_is_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """G13: between making and locking it, another process may take it for a leftover."""
+    """G13: before the file is locked, another process may treat it as abandoned."""
     real, turns = files._lock, iter(["swept", "being swept", "ours"])
 
     def lock(descriptor: int) -> None:
@@ -796,8 +796,8 @@ def test_a_file_that_is_swept_before_its_writer_has_locked_it_is_made_again(
     assert names(tmp_path) == ["file"]
 
 
-def test_the_directory_is_synced_once_the_file_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """G13: else the machine could stop and come back with the used refresh token."""
+def test_the_directory_is_synced_after_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G13: otherwise the used refresh token could reappear after a crash of the machine."""
     seen: list[tuple[str, list[str]]] = []
 
     def sync(descriptor: int) -> None:
@@ -810,8 +810,8 @@ def test_the_directory_is_synced_once_the_file_has_its_name(tmp_path: Path, monk
     assert seen == [("file", []), ("directory", ["file"])]
 
 
-def test_a_directory_that_cannot_be_synced_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """G13: the file is in its place; some file systems sync no directories."""
+def test_a_directory_that_cannot_be_synced_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G13: some file systems cannot sync directories, and the file has already been renamed."""
 
     def sync(descriptor: int) -> None:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):

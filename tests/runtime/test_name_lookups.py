@@ -1,4 +1,4 @@
-"""Look-ups of names: bounded in time and threads, and never in the threads of others."""
+"""Name lookups have a time limit and a limited number of threads of their own."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]
 
 
 class Names:
-    """What stands in for the system's look-up: hangs until it is released, for hosts that begin with "slow"."""
+    """A stand-in for `socket.getaddrinfo`. Lookups of hosts that begin with "slow" hang until `release` is set."""
 
     def __init__(self) -> None:
         self.release = threading.Event()
@@ -51,8 +51,8 @@ async def until_idle(look_ups: LookUps) -> None:
     await until(lambda: not look_ups.running)
 
 
-async def test_addresses_are_found_in_a_daemon_of_our_own(names: Names) -> None:
-    """F24: a daemon, so that a look-up that hangs does not keep the process from ending."""
+async def test_names_are_looked_up_in_a_daemon_thread(names: Names) -> None:
+    """F24: a daemon thread, because a lookup that hangs must not keep the process from ending."""
     look_ups = LookUps()
 
     found = await look_ups.addresses("sts.example", 443, seconds=PATIENCE)
@@ -63,7 +63,7 @@ async def test_addresses_are_found_in_a_daemon_of_our_own(names: Names) -> None:
 
 
 @pytest.mark.parametrize(("host", "error"), [("sts.invalid", socket.gaierror), ("strange", UnicodeError)])
-async def test_what_the_system_says_is_raised(names: Names, host: str, error: type[Exception]) -> None:
+async def test_an_error_of_the_system_is_raised_unchanged(names: Names, host: str, error: type[Exception]) -> None:
     look_ups = LookUps()
 
     with pytest.raises(error):
@@ -72,7 +72,7 @@ async def test_what_the_system_says_is_raised(names: Names, host: str, error: ty
 
 
 async def test_look_ups_that_hang_are_bounded_in_time_and_threads(names: Names) -> None:
-    """F24: 10,000 callers hold some threads at most, get an error in time, and leave nothing behind."""
+    """F24: 10,000 callers use four threads at most, get an error in time, and leave nothing queued."""
     look_ups = LookUps(threads=4)
 
     outcomes = await asyncio.gather(
@@ -86,10 +86,11 @@ async def test_look_ups_that_hang_are_bounded_in_time_and_threads(names: Names) 
     names.release.set()
     await until_idle(look_ups)
     assert await look_ups.addresses("sts.example", 443, seconds=PATIENCE)
-    assert len(names.asked) == 5  # nobody asks for those who have gone
+    # The lookups of callers that timed out were never started.
+    assert len(names.asked) == 5
 
 
-async def test_who_waits_for_a_thread_gets_the_next_one(names: Names) -> None:
+async def test_queued_lookups_run_in_order_in_the_next_free_thread(names: Names) -> None:
     look_ups = LookUps(threads=1)
     waiting = [asyncio.create_task(look_ups.addresses(host, 1, seconds=PATIENCE)) for host in ("slow", "a", "b")]
     await until(lambda: len(look_ups._waiting) == 2)
@@ -102,7 +103,7 @@ async def test_who_waits_for_a_thread_gets_the_next_one(names: Names) -> None:
     assert len(names.threads) == 1
 
 
-async def test_who_is_cancelled_while_waiting_is_forgotten(names: Names) -> None:
+async def test_a_queued_lookup_of_a_cancelled_caller_never_starts(names: Names) -> None:
     """F58."""
     look_ups = LookUps(threads=1)
     first, second = (asyncio.create_task(look_ups.addresses(host, 1, seconds=PATIENCE)) for host in ("slow", "a"))
@@ -118,14 +119,14 @@ async def test_who_is_cancelled_while_waiting_is_forgotten(names: Names) -> None
     assert names.asked == ["slow"]
 
 
-def test_a_loop_that_ended_meanwhile_does_no_harm(names: Names) -> None:
+def test_a_lookup_that_outlives_its_event_loop_is_harmless(names: Names) -> None:
     look_ups = LookUps()
 
-    async def shutdown_sockets() -> None:
+    async def time_out() -> None:
         with pytest.raises(socket.gaierror):
             await look_ups.addresses("slow", 1, seconds=0.01)
 
-    asyncio.run(shutdown_sockets())
+    asyncio.run(time_out())
     names.release.set()
     for thread in names.threads:
         thread.join(PATIENCE)
@@ -133,7 +134,7 @@ def test_a_loop_that_ended_meanwhile_does_no_harm(names: Names) -> None:
     assert look_ups.running == 0
 
 
-async def test_without_threads_there_is_an_error_that_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_threads_a_lookup_fails_with_a_retryable_error(monkeypatch: pytest.MonkeyPatch) -> None:
     look_ups = LookUps()
 
     def refuse(thread: threading.Thread) -> None:
@@ -146,7 +147,7 @@ async def test_without_threads_there_is_an_error_that_can_be_tried_again(monkeyp
     assert look_ups.running == 0
 
 
-async def test_a_process_that_was_forked_begins_with_threads_of_its_own(names: Names) -> None:
+async def test_a_forked_process_starts_its_own_threads(names: Names) -> None:
     """F54."""
     look_ups = LookUps(threads=1)
     first = asyncio.create_task(look_ups.addresses("slow", 1, seconds=PATIENCE))
@@ -168,7 +169,7 @@ async def test_a_process_that_was_forked_begins_with_threads_of_its_own(names: N
         ((socket.AF_UNIX, 1, 0, "", "/path"), []),
     ],
 )
-async def test_addresses_come_in_digits(
+async def test_addresses_are_numeric(
     monkeypatch: pytest.MonkeyPatch, found: tuple[Any, ...], address: list[Address]
 ) -> None:
     monkeypatch.setattr("socket.getaddrinfo", lambda *_: [found])
@@ -180,7 +181,7 @@ async def test_addresses_come_in_digits(
 
 
 async def test_localhost_is_known_without_a_configured_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a container without a network, the system finds it only when it is asked for any address."""
+    """In a container without a network, the system finds it only without AI_ADDRCONFIG."""
 
     def found(host: str, port: int, family: int, kind: int, protocol: int = 0, flags: int = 0) -> list[Any]:
         if flags & socket.AI_ADDRCONFIG:
@@ -197,7 +198,7 @@ async def test_localhost_is_known_without_a_configured_address(monkeypatch: pyte
 
 
 async def test_a_name_that_is_not_looked_up_in_time_is_a_connect_error(names: Names) -> None:
-    """F24: nothing was sent; and the event loop's own threads are left to others."""
+    """F24: nothing was sent, and the default threads of the event loop are not used."""
     transport = AiohttpTransport(attempt_timeout=1)
     try:
         async with asyncio.TaskGroup() as group:

@@ -1,4 +1,4 @@
-"""One does the work and many wait: cancelled, failing, in several loops, and when a client is closed meanwhile."""
+"""One task does the work and many callers wait: cancelled, failing, in several loops, and after a client was closed."""
 
 import asyncio
 import threading
@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from patience import PATIENCE, turns
 
-from sts_async._runtime.single_flight import BackgroundTasks, SingleFlight, copy_without_traceback
+from sts_async._runtime.outcome import copy_without_traceback
+from sts_async._runtime.single_flight import BackgroundTasks, SingleFlight
 from sts_async.errors import ClientClosedError, ConnectError, ServiceError
 
 
 class Work:
-    """Work that ends when it is told to, and counts how often it began."""
+    """Work that waits until `may_end` is set, and counts how often it was started."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -36,7 +37,7 @@ async def waiting(
     return started
 
 
-async def test_ten_thousand_wait_for_one() -> None:
+async def test_ten_thousand_callers_share_one_flight() -> None:
     """F45."""
     flights, tasks, work = SingleFlight[str](), BackgroundTasks(), Work()
     callers = await waiting(10_000, flights, tasks, work)
@@ -46,8 +47,8 @@ async def test_ten_thousand_wait_for_one() -> None:
     assert work.begun == 1
 
 
-async def test_ten_thousand_get_one_failure_each_as_an_error_of_its_own() -> None:
-    """F45: the same error, and no traceback that grows with each who raises it."""
+async def test_each_of_ten_thousand_callers_gets_its_own_copy_of_the_error() -> None:
+    """F45: a shared exception would have a traceback that grows with each raise."""
     flights, tasks, work = SingleFlight[str](), BackgroundTasks(), Work()
     work.error = ServiceError("no", code="AccessDenied", status=403, request_id="r-1")
     callers = await waiting(10_000, flights, tasks, work)
@@ -60,8 +61,8 @@ async def test_ten_thousand_get_one_failure_each_as_an_error_of_its_own() -> Non
 
 
 @pytest.mark.parametrize("cancelled", [{0}, {1, 2}, {0, 1, 2, 3, 4, 5, 6, 7, 8}, {9}])
-async def test_those_who_are_cancelled_take_nobody_with_them(cancelled: set[int]) -> None:
-    """F42: also not the first, who began it."""
+async def test_cancelled_callers_do_not_cancel_the_work_of_others(cancelled: set[int]) -> None:
+    """F42: this includes the first caller, which started the work."""
     flights, tasks, work = SingleFlight[str](), BackgroundTasks(), Work()
     callers = await waiting(10, flights, tasks, work)
     for number in cancelled:
@@ -74,7 +75,7 @@ async def test_those_who_are_cancelled_take_nobody_with_them(cancelled: set[int]
     assert work.begun == 1
 
 
-async def test_when_all_are_cancelled_the_work_goes_on_and_is_joined_by_who_comes_later() -> None:
+async def test_the_work_continues_when_all_callers_are_cancelled_and_later_callers_join_it() -> None:
     """F43, F44."""
     flights, tasks, work = SingleFlight[str](), BackgroundTasks(), Work()
     for caller in await waiting(3, flights, tasks, work):
@@ -87,7 +88,7 @@ async def test_when_all_are_cancelled_the_work_goes_on_and_is_joined_by_who_come
     assert work.begun == 1
 
 
-async def test_who_comes_after_the_end_begins_anew() -> None:
+async def test_a_caller_after_the_end_starts_new_work() -> None:
     flights, tasks, work = SingleFlight[str](), BackgroundTasks(), Work()
     work.may_end.set()
     await flights.get(tasks, work)
@@ -96,7 +97,7 @@ async def test_who_comes_after_the_end_begins_anew() -> None:
     assert work.begun == 2
 
 
-async def test_an_error_that_is_not_ours_comes_as_it_is() -> None:
+async def test_an_error_of_the_program_is_raised_unchanged() -> None:
     flights, tasks, work = SingleFlight[str](), BackgroundTasks(), Work()
     work.error = ZeroDivisionError("theirs")
     work.may_end.set()
@@ -105,7 +106,7 @@ async def test_an_error_that_is_not_ours_comes_as_it_is() -> None:
         await flights.get(tasks, work)
 
 
-async def test_closing_ends_the_work_and_tells_those_who_wait() -> None:
+async def test_closing_cancels_the_work_and_raises_for_waiters() -> None:
     """F55."""
     flights, tasks, work = SingleFlight[str](), BackgroundTasks(), Work()
     callers = await waiting(3, flights, tasks, work)
@@ -117,7 +118,7 @@ async def test_closing_ends_the_work_and_tells_those_who_wait() -> None:
         await flights.get(tasks, work)
 
 
-async def test_closing_the_client_that_began_leaves_the_work_to_another() -> None:
+async def test_when_the_client_that_started_the_work_is_closed_another_one_starts_it() -> None:
     """A provider that two clients share fetches again with the one that is left."""
     flights, one, other, work = SingleFlight[str](), BackgroundTasks(), BackgroundTasks(), Work()
     (first,) = await waiting(1, flights, one, work)
@@ -136,8 +137,8 @@ class Fatal(BaseException):
     """Neither an Exception nor a cancellation."""
 
 
-async def test_what_is_no_exception_is_raised_where_it_is_waited_for() -> None:
-    """F57: and not lost in a task that nobody asks."""
+async def test_a_base_exception_is_raised_in_the_waiter() -> None:
+    """F57: it must not be lost in a task whose result is never read."""
 
     async def fail() -> str:
         raise Fatal
@@ -146,8 +147,8 @@ async def test_what_is_no_exception_is_raised_where_it_is_waited_for() -> None:
         await SingleFlight[str]().get(BackgroundTasks(), fail)
 
 
-async def test_work_that_does_not_end_is_not_waited_for_when_all_is_closed() -> None:
-    """F55: it swallows its cancellation; those who wait are told all the same."""
+async def test_closing_does_not_wait_for_work_that_ignores_cancellation() -> None:
+    """F55: the work swallows its cancellation, and the waiters still get their error."""
     go_on = asyncio.Event()
 
     async def stubborn() -> str:
@@ -169,8 +170,8 @@ async def test_work_that_does_not_end_is_not_waited_for_when_all_is_closed() -> 
     await turns()
 
 
-def test_each_event_loop_has_its_own() -> None:
-    """F53: nobody waits for a task of another loop, and no lock is held across threads."""
+def test_each_event_loop_has_its_own_flights() -> None:
+    """F53: no caller waits for a task of another loop, and no lock is held across threads."""
     flights, tasks = SingleFlight[int](), BackgroundTasks()
     both = threading.Barrier(2, timeout=PATIENCE)
 
@@ -196,7 +197,7 @@ def test_each_event_loop_has_its_own() -> None:
     assert all(key == value for key, value in seen.items())
 
 
-def test_what_a_closed_loop_left_under_way_is_forgotten() -> None:
+def test_flights_of_a_closed_loop_are_forgotten() -> None:
     flights, tasks, loop = SingleFlight[str](), BackgroundTasks(), asyncio.new_event_loop()
 
     async def begin() -> None:
@@ -238,7 +239,7 @@ async def test_closing_reaches_the_tasks_of_other_loops_without_waiting_for_them
     assert ended.is_set()
 
 
-def test_an_error_raised_again_has_its_cause_and_no_traceback() -> None:
+def test_a_copied_error_keeps_its_cause_and_has_no_traceback() -> None:
     error = ConnectError("refused")
     error.attempts = 3
     error.add_note("theirs")

@@ -1,4 +1,4 @@
-"""G16: blocking work in a bounded number of threads, in the order of asking, for all event loops of the process."""
+"""G16: blocking work runs in a limited number of threads, first in, first out, for all event loops of the process."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ from sts_async._runtime.threads import NoThread, Workers
 
 
 class Gate:
-    """Work that waits until it may go on, and notes what has begun and how much ran at once."""
+    """Work that waits until `open` is set. It records which jobs have started and how many ran at once."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
@@ -41,7 +41,7 @@ async def gate() -> AsyncIterator[Gate]:
     made.open.set()
 
 
-async def test_three_hundred_pieces_of_work_have_a_bounded_number_of_threads(gate: Gate) -> None:
+async def test_three_hundred_jobs_run_in_sixteen_threads(gate: Gate) -> None:
     workers = Workers(threads=16, name="test")
     jobs = [workers.submit(gate.work(number)) for number in range(300)]
     await until(lambda: len(gate.begun) == 16)
@@ -54,7 +54,7 @@ async def test_three_hundred_pieces_of_work_have_a_bounded_number_of_threads(gat
     assert gate.most == 16
 
 
-async def test_work_is_done_in_the_order_of_asking(gate: Gate) -> None:
+async def test_jobs_run_in_the_order_of_submission(gate: Gate) -> None:
     workers = Workers(threads=1, name="test")
     jobs = [workers.submit(gate.work(number)) for number in range(20)]
     gate.open.set()
@@ -63,10 +63,10 @@ async def test_work_is_done_in_the_order_of_asking(gate: Gate) -> None:
     assert gate.begun == [*range(20)]
 
 
-async def test_work_that_is_withdrawn_is_never_begun(gate: Gate) -> None:
+async def test_a_withdrawn_job_never_starts(gate: Gate) -> None:
     workers = Workers(threads=1, name="test")
     first, second, third = (workers.submit(gate.work(number)) for number in range(3))
-    await until(lambda: first.begun)
+    await until(lambda: first.started)
 
     assert [workers.withdraw(job) for job in (first, second, second)] == [False, True, False]
     gate.open.set()
@@ -75,7 +75,7 @@ async def test_work_that_is_withdrawn_is_never_begun(gate: Gate) -> None:
 
 
 async def test_two_event_loops_share_the_bound(gate: Gate) -> None:
-    """One program can have several; the system's limits are for all of it."""
+    """A program can have several event loops, but the system limits the threads of the whole process."""
     workers = Workers(threads=2, name="test")
 
     async def several(first: int) -> list[int]:
@@ -90,7 +90,7 @@ async def test_two_event_loops_share_the_bound(gate: Gate) -> None:
     assert gate.most == 2
 
 
-def test_work_of_a_loop_that_has_ended_makes_room_for_others() -> None:
+def test_jobs_of_a_closed_loop_free_their_thread_for_others() -> None:
     gate, workers = Gate(), Workers(threads=1, name="test")
 
     async def give_up() -> None:
@@ -107,8 +107,10 @@ def test_work_of_a_loop_that_has_ended_makes_room_for_others() -> None:
     assert asyncio.run(go_on()) == 2
 
 
-async def test_without_another_thread_work_waits_for_one_that_runs(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system's limit of threads may be lower than ours; with none at all there is an error."""
+async def test_when_no_thread_can_be_started_work_waits_for_a_running_one(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's limit may be lower than ours. If no thread runs, there is an error."""
     workers = Workers(threads=4, name="test")
     first = workers.submit(gate.work(0))
 
@@ -125,7 +127,7 @@ async def test_without_another_thread_work_waits_for_one_that_runs(gate: Gate, m
         workers.submit(gate.work(2))
 
 
-async def test_an_error_of_the_work_is_raised_where_it_is_waited_for() -> None:
+async def test_an_error_of_the_work_is_raised_in_the_waiter() -> None:
     workers = Workers(threads=1, name="test")
     job = workers.submit(lambda: 1 // 0)
 

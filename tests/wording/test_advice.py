@@ -329,7 +329,7 @@ async def test_half_of_the_keys_in_the_environment_is_completed_or_removed(serve
 
 
 @pytest.mark.parametrize("way", ["imds_v1_fallback", "AWS_EC2_METADATA_V1_DISABLED"])
-@advises("and version 1 is asked only with imds_v1_fallback=True or AWS_EC2_METADATA_V1_DISABLED=false")
+@advises("and IMDSv1 is used only with imds_v1_fallback=True or AWS_EC2_METADATA_V1_DISABLED=false")
 async def test_version_1_of_the_metadata_service_is_asked_in_both_ways(
     way: str, monkeypatch: pytest.MonkeyPatch, server: LocalSTS
 ) -> None:
@@ -351,9 +351,7 @@ async def test_version_1_of_the_metadata_service_is_asked_in_both_ways(
 
 
 @pytest.mark.parametrize("provider", [DefaultChain, ProfileProvider])
-@advises(
-    "pass mfa_code=..., a coroutine function that is given the serial number and returns the code, to DefaultChain"
-)
+@advises("pass mfa_code=..., a coroutine function that takes the serial number and returns the code, to DefaultChain")
 async def test_a_profile_with_mfa_takes_its_code_from_the_function_that_is_passed(
     provider: Any, server: LocalSTS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -396,15 +394,15 @@ async def test_the_standard_error_of_a_process_is_shown_in_both_ways(
     else:
         monkeypatch.setenv(way, "true")
 
-    with pytest.raises(CredentialsError, match="its last words: no ticket"):
+    with pytest.raises(CredentialsError, match="it wrote to standard error: no ticket"):
         await identity_of(server, ProcessProvider(command, **options))
 
 
-@advises("give session_name, of an sso-session, or else start_url")
+@advises("pass session_name, the name of an sso-session, or start_url")
 def test_a_source_of_the_portal_is_made_with_either_name() -> None:
     """C18."""
     role = {"account_id": "123456789012", "role_name": "dev", "region": "us-east-1"}
-    with pytest.raises(ConfigurationError, match="give session_name, of an sso-session, or else start_url"):
+    with pytest.raises(ConfigurationError, match="pass session_name, the name of an sso-session, or start_url"):
         SSOProvider(**role)
 
     assert SSOProvider(**role, session_name="corp")
@@ -459,8 +457,8 @@ APART = {"testing"}
 """The kit, whose own tests follow its advice."""
 ENDPOINTS, SERVICES = "protocol/test_endpoints.py", "credentials/test_services.py"
 PSEUDO_REGION = (ENDPOINTS, "test_a_region_that_is_none_is_refused_with_what_to_write")
-EXCLUDED = (SERVICES, "test_a_configured_url_beside_a_flag_is_refused_as_for_sts")
-LOGIN = (SERVICES, "test_the_command_that_is_advised_is_one_for_the_profile")
+EXCLUDED = (SERVICES, "test_a_configured_url_together_with_a_flag_is_refused_as_for_sts")
+LOGIN = (SERVICES, "test_the_advised_command_logs_in_with_the_profile")
 REGION_OF_LOGIN = (SERVICES, "test_the_advice_about_a_region_helps")
 ELSEWHERE = {
     "Install an older aiohttp, or a newer sts_async": (
@@ -471,7 +469,7 @@ ELSEWHERE = {
     ', or give {}=["arn:..."]': ("shape/test_constraints.py", "test_the_form_that_a_refused_item_names_is_taken"),
     ": pass response.credentials": (
         "credentials/test_source.py",
-        "test_a_response_in_place_of_its_credentials_is_told",
+        "test_a_response_instead_of_its_credentials_is_refused_with_advice",
     ),
     "None: is the variable set that it comes from?": (
         "test_shapes.py",
@@ -491,7 +489,7 @@ ELSEWHERE = {
     ),
     "pip install 'sts-async[login]'": (
         "credentials/test_login.py",
-        "test_a_refresh_without_the_package_says_what_to_install",
+        "test_a_refresh_without_the_package_names_the_package",
     ),
     "to use AWS's {} host, {}; to use the URL as it is, set {} to false": EXCLUDED,
     "set ignore_configured_endpoint_urls=True or AWS_{}=true": EXCLUDED,
@@ -527,7 +525,7 @@ ELSEWHERE = {
 WHOLE = {"give no {}", "pass region=..."}
 """Texts of the table that are too short to be looked for within others."""
 NO_ADVICE = {
-    "AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not: the role to assume is missing",
+    "AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not: set AWS_ROLE_ARN to the role to assume",
     "URL to use in place of the region's own",
 }
 

@@ -89,7 +89,7 @@ def _read(
     said = {ACCESS_KEY_ID: key_id, SECRET_ACCESS_KEY: secret, SESSION_TOKEN: token, SECURITY_TOKEN: older}
     quoted = next((name for name, value in said.items() if value is not None and quotes_remark(value)), None)
     if quoted is not None:  # a program that reads a file of variables may leave them
-        raise CredentialsError(f"{quoted} must not stand in quotes; {quotes_remark(said[quoted] or '')}")
+        raise CredentialsError(f"{quoted} must not be in quotes; {quotes_remark(said[quoted] or '')}")
     try:
         expiration = None if expires is None else timestamp(expires)
     except ValueError:

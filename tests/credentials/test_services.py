@@ -167,7 +167,7 @@ async def test_the_services_section_of_a_profile_is_followed(
 
 
 @BY_SERVICE
-async def test_a_url_is_looked_for_in_variables_then_in_the_profile_then_in_the_profile_in_force(
+async def test_a_url_is_looked_for_in_variables_then_in_the_profile_then_in_the_selected_profile(
     machine: Machine, service: str
 ) -> None:
     """C4: from the last place to the first, each of which beats those before it."""
@@ -311,14 +311,14 @@ async def test_a_flag_reaches_the_source_of_a_view(machine: Machine) -> None:
 
 
 @BY_SERVICE
-async def test_a_configured_url_beside_a_flag_is_refused_as_for_sts(machine: Machine, service: str) -> None:
+async def test_a_configured_url_with_a_flag_is_an_error_as_for_sts(machine: Machine, service: str) -> None:
     """C16, C18: and each piece of the advice helps."""
     variable = f"AWS_ENDPOINT_URL_{service.upper()}"
     machine.config(machine.profile_of(service))
     machine.variables(**{variable: "https://a.example", "AWS_USE_FIPS_ENDPOINT": "true"})
     message = await machine.refused(ConfigurationError)
 
-    assert message.startswith(f"{variable} excludes FIPS and dual-stack for ")
+    assert message.startswith(f"{variable} cannot be combined with FIPS or dual-stack for ")
     assert ", and AWS_USE_FIPS_ENDPOINT is set: " in message
     assert await machine.asked(config=Config(ignore_configured_endpoint_urls=True)) == {FIPS[service]}
     machine.variables(AWS_USE_FIPS_ENDPOINT="false")
@@ -336,7 +336,7 @@ async def test_a_host_that_there_is_none_of_is_said_to_come_from_the_flag(machin
             await sts.get_credentials()
 
     assert "; profile 'default', key use_fips_endpoint (" in str(caught.value)
-    assert str(caught.value).endswith(") has chosen this FIPS host: AWS may have none in us-east-1")
+    assert str(caught.value).endswith(") selects this FIPS host, which may not exist in us-east-1")
     assert {request.split()[1] for request in machine.proxy.requests} == {f"{FIPS['signin']}:443".encode()}
 
 
@@ -464,7 +464,7 @@ async def test_a_region_that_is_none_is_named_with_its_place(machine: Machine) -
     assert "profile 'source', key region (" in await machine.refused(InvalidRegion)
 
 
-async def test_sts_itself_is_called_as_the_profile_in_force_says(
+async def test_sts_itself_is_called_as_the_selected_profile_says(
     machine: Machine, lend: Callable[..., ClientContext], tmp_path: Path
 ) -> None:
     """C3: as with botocore. A source of another region has no region of STS of its own, and SSO has its own key."""

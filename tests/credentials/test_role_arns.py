@@ -80,7 +80,7 @@ def test_other_servers_have_other_names(make: Callable[..., Any], arn: str) -> N
 @pytest.mark.parametrize("arn", [f"{ROLE}\n", f"{ROLE} x", f"{ROLE}\t"], ids=ascii)
 def test_nothing_names_a_role_with_blanks_or_line_breaks(make: Callable[..., Any], arn: str) -> None:
     """G11: they would add to logs, whatever the server."""
-    with pytest.raises(errors.ConfigurationError, match="must be printable ASCII without blanks"):
+    with pytest.raises(errors.ConfigurationError, match="must be printable ASCII without spaces"):
         make(arn, strict_arns=False)
 
 

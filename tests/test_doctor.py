@@ -42,7 +42,7 @@ def test_the_chain_is_shown_and_the_status_says_whether_it_has_credentials(capsy
 
     assert (status, err) == (0, "")
     assert [*lines] == [
-        *("with stand-ins on", "profile", "config file", "credentials file", "region", "endpoint", "proxy", "option"),
+        *("with local stand-i", "profile", "config file", "credentials file", "region", "endpoint", "proxy", "option"),
         *("1.", "2.", "3.", "4.", "5."),
     ]
     assert lines["5."].startswith("EC2 instance metadata")

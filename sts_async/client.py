@@ -193,13 +193,13 @@ class STSClient(Unpicklable, Calls):
         return engine.invoke(operation, request)  # the engine's coroutine, and no frame around it
 
     async def _first(self, operation: Operation[R], request: shapes.Request[R]) -> R:
-        engine, spent = await self._ready()
-        return await engine.invoke(operation, request, spent=spent)
+        engine, elapsed = await self._ready()
+        return await engine.invoke(operation, request, elapsed=elapsed)
 
     async def _ready(self) -> tuple[Engine, float]:
         """Return the engine of this client or view, and how many seconds of a call's deadline that took."""
-        engine, spent = await self._life.ready_within(self._deadline)
-        return self._view(engine), spent
+        engine, elapsed = await self._life.ready_within(self._deadline)
+        return self._view(engine), elapsed
 
     @property
     def _deadline(self) -> float:
@@ -366,8 +366,8 @@ class STSClient(Unpicklable, Calls):
             DeadlineExceeded: Fetching them took longer than the deadline of a call.
             STSError: A source that calls STS failed.
         """
-        engine, spent = await self._ready()
-        return await engine.get_credentials(spent=spent)
+        engine, elapsed = await self._ready()
+        return await engine.get_credentials(elapsed=elapsed)
 
     async def presign(self, request: shapes.Request[Any], *, expires: shapes.Seconds = 60) -> PresignedUrl:
         """
@@ -388,8 +388,8 @@ class STSClient(Unpicklable, Calls):
             CredentialsError: There are no credentials, or fetching them failed.
         """
         operation = _operation(request)
-        engine, spent = await self._ready()
-        return await engine.presign(operation, request, expires=expires, spent=spent)
+        engine, elapsed = await self._ready()
+        return await engine.presign(operation, request, expires=expires, elapsed=elapsed)
 
     def get_cached_response_metadata(self, request: shapes.Request[Any]) -> shapes.ResponseMetadata | None:
         """Return the metadata of the last response to a request equal to *request*, among the last 50, or None."""

@@ -23,7 +23,6 @@ from sts_async import (
     STSClient,
     errors,
 )
-from sts_async import client as client_module
 from sts_async.credentials import (
     AssumeRoleProvider,
     CachingProvider,
@@ -33,6 +32,7 @@ from sts_async.credentials import (
     RefreshingProvider,
     SessionTokenProvider,
     StaticProvider,
+    assume_role,
 )
 from sts_async.testing import LocalSTS, Role, User
 
@@ -353,7 +353,7 @@ async def test_a_role_passes_on_what_it_is_given(monkeypatch: pytest.MonkeyPatch
     """Each argument reaches the provider under its own name."""
     given: dict[str, Any] = {}
     monkeypatch.setattr(
-        client_module, "AssumeRoleProvider", lambda **named: given.update(named) or StaticProvider(KEYS)
+        assume_role, "AssumeRoleProvider", lambda **named: given.update(named) or StaticProvider(KEYS)
     )
     names = [*inspect.signature(STSClient.role).parameters][1:]
     values: dict[str, Any] = {name: object() for name in names}

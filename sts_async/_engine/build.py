@@ -1,4 +1,4 @@
-"""What a client is made of, from its options: the endpoint, the transport and the engine."""
+"""Makes the parts of a client from its resolved options: the endpoint, the transport and the engine."""
 
 import logging
 import ssl
@@ -28,14 +28,18 @@ log = logging.getLogger("sts_async")
 
 def endpoint_of(config: Config, *, session: aiohttp.ClientSession | None = None) -> endpoints.Endpoint:
     """
-    Return where requests go, by options that are resolved, and over *session*, if it is the user's.
+    Return the endpoint for resolved options.
 
-    Only what decides this is needed: beside an endpoint that is given in code, nothing else. What is signed needs the
-    region, too, so the endpoint keeps its fault.
+    Only the options that determine the endpoint are needed: with an endpoint URL given in code, no other option. Signed
+    requests also need the region, so the endpoint keeps the error of an invalid region until then.
+
+    Args:
+        config: The resolved options.
+        session: The program's aiohttp session, or None.
 
     Raises:
-        ConfigurationError: There is neither region nor endpoint, they contradict other options, or an option that
-            decides where requests go could not be read.
+        ConfigurationError: There is neither a region nor an endpoint URL, they contradict other options, or an option
+            that determines the endpoint is invalid.
     """
     if config.endpoint_url is None or config.is_found("endpoint_url"):
         config.need("endpoint_url", "ignore_configured_endpoint_urls", "use_fips_endpoint", "use_dualstack_endpoint")
@@ -63,7 +67,7 @@ def endpoint_of(config: Config, *, session: aiohttp.ClientSession | None = None)
 
 
 def _no_region(config: Config) -> ConfigurationError | None:
-    """Return why there is no region, where more can be said than that it is nowhere."""
+    """Return the error for a missing or invalid region, if there is more to say than that it is missing."""
     fault = config.fault("region")
     if fault is None and config.region is None and config.unread:
         return ConfigurationError(
@@ -73,10 +77,10 @@ def _no_region(config: Config) -> ConfigurationError | None:
 
 
 def _verifies(config: Config, session: aiohttp.ClientSession | None) -> bool:
-    """Say whether TLS peers must prove who they are."""
+    """Return True if TLS verification is enabled."""
     if session is None:
         return config.verify
-    # aiohttp has no public name for it. A connector without it may verify nothing.
+    # `_ssl` is a private name of aiohttp. A connector without it counts as not verifying.
     trusted = getattr(session.connector, "_ssl", False)
     return trusted.verify_mode is ssl.CERT_REQUIRED if isinstance(trusted, ssl.SSLContext) else trusted is not False
 
@@ -85,15 +89,15 @@ def transport_of(
     config: Config, *, session: aiohttp.ClientSession | None = None, owner: Owner | None = None
 ) -> AiohttpTransport:
     """
-    Return the transport, by options that are resolved. It reads certificates before its first connection with TLS.
+    Return the transport for resolved options. It reads certificate files before its first TLS connection.
 
     Args:
-        config: The options.
-        session: The user's session, to be used in place of one of our own.
-        owner: The client, for the warning that it was not closed.
+        config: The resolved options.
+        session: The program's aiohttp session; None for a new one.
+        owner: The client, for the warning about an unclosed client.
 
     Raises:
-        ConfigurationError: There is a key without its certificate, or an option for connections could not be read.
+        ConfigurationError: A client key has no certificate, or an option for connections is invalid.
     """
     config.need("app_id", "connect_timeout")
     trust = None
@@ -123,7 +127,7 @@ def transport_of(
 
 
 def proxies_of(config: Config) -> Proxies:
-    """Return the proxies, by options that are resolved."""
+    """Return the proxies for resolved options."""
     one = _proxy(config, "proxy")
     return Proxies(
         https=one or _proxy(config, "https_proxy"),
@@ -139,9 +143,9 @@ def _proxy(config: Config, option: str) -> ProxySetting | None:
 
 def retries_of(config: Config) -> RetryPolicy:
     """
-    Return the retry policy, by options that are resolved: adaptive, or standard.
+    Return the retry policy for resolved options: adaptive or standard.
 
-    The legacy mode differs from standard in the number of attempts only.
+    The legacy mode differs from standard only in the number of attempts.
     """
     config.need("retry_mode", "max_attempts")
     policy = StandardRetries if config.retry_mode in ("standard", "legacy") else AdaptiveRetries
@@ -164,9 +168,9 @@ def engine_of(
     given: Config | None = None,
 ) -> Engine:
     """
-    Return the engine, by options that are resolved. Without an endpoint it only provides credentials.
+    Return the engine for resolved options. Without an endpoint, it can only provide credentials.
 
-    *given* has the options as they were given in code, before they were resolved.
+    *given* has the options that were given in code.
     """
     clock = clock or SystemClock()
     if config.time_offset is None:

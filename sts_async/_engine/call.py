@@ -1,4 +1,4 @@
-"""One call: what is sent, how far it has come, and whether what failed may be sent again."""
+"""The state of one call, its signing, and the rule that decides whether it may be sent again."""
 
 import math
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ from .._protocol.http_messages import NOTHING
 from ..errors import ConnectError, ConnectionLost, STSError
 from ..operations import Operation
 from ..shapes import Request, Response
-from .client_state import Shared
-from .metrics import Meter
-from .signing import NOBODY, EndpointSigner
+from .client_state import ClientState
+from .metrics import CallMetrics
+from .signing import UNSIGNED, EndpointSigner
 
 if TYPE_CHECKING:
     from ..handlers import OutgoingRequest
@@ -21,140 +21,139 @@ R = TypeVar("R", bound=Response)
 
 class Call(Generic[R]):
     """
-    One call: what is sent, and how far it has come.
+    The state of one call.
 
     Args:
-        shared: What the calls of one client share.
-        operation: What is called.
-        request: Its input.
-        meter: What watches it, where somebody observes.
+        shared: The state that all calls of the client share.
+        operation: The operation.
+        request: The request shape.
+        metrics: Times the call for observers; None without observers.
 
     Attributes:
-        body: What is sent.
+        body: The encoded request.
         digest: SHA-256 of the body, in hexadecimal digits.
-        headers: What is sent with it, before it is signed.
-        endpoint: Where it goes.
-        endpoint_signer: Signs it.
-        identity: What signs the attempt under way.
-        only_once: Whether the request has an MFA code, which is good for once.
-        outgoing: What the handlers are shown; None without handlers.
-        signed_at: When the attempt was signed, by this host's clock, in seconds since 1970.
-        ahead: By how much the service's clock was thought to be ahead then, in seconds.
-        skew: By how much it is ahead, as the answer says; None when it does not say.
-        ends: When the call must be over, on the monotonic clock.
+        headers: The headers before signing.
+        endpoint: The endpoint that the request is sent to.
+        endpoint_signer: Signs requests to that endpoint.
+        identity: The credentials of the current attempt, with their signer.
+        only_once: Whether the request has an MFA code, which the service accepts once.
+        outgoing: The request as handlers see it; None without handlers.
+        signed_at: Time of the signature by this host's clock, in seconds since 1970.
+        ahead: Seconds that the service's clock was assumed to be ahead at that time.
+        skew: Seconds that it is ahead by the Date header of the response; None without one.
+        ends: Monotonic time at which the deadline of the call passes.
         attempt: Number of the attempt; the first is 1.
-        sent: How often the request has been sent.
-        failure: What ended the last attempt.
-        free: How many attempts were no fault of the service, and do not count.
-        died: Whether a connection had ended while nobody used it.
-        charged: What ended the last attempt after which a retry was paid for.
-        unsent: What ended the last attempt, and its scope, while the retry that was paid for has not been sent.
-        renewed: Whether credentials were fetched anew because the service refused them.
+        sent: Number of times that the request was sent.
+        failure: The error of the last attempt.
+        uncounted_attempts: Attempts that failed for a reason that is not the service's, such as a stale connection.
+        has_stale_connection: Whether a pooled connection turned out to be closed. This is free of charge once.
+        charged_failure: The error of the last attempt whose retry took tokens from the quota.
+        unsent_retry: That error and its rate limit key, until the retry is sent. Otherwise the tokens are given back.
+        was_renewed: Whether new credentials were fetched after the service had refused the first ones.
     """
 
     __slots__ = (
         "ahead",
         "attempt",
         "body",
-        "charged",
-        "died",
+        "charged_failure",
         "digest",
         "endpoint",
         "endpoint_signer",
         "ends",
         "failure",
-        "free",
+        "has_stale_connection",
         "headers",
         "identity",
-        "meter",
+        "metrics",
         "only_once",
         "operation",
         "outgoing",
-        "renewed",
         "request",
         "sent",
         "shared",
         "signed_at",
         "skew",
-        "unsent",
+        "uncounted_attempts",
+        "unsent_retry",
+        "was_renewed",
     )
     endpoint: Endpoint  # there is none until the body is written
 
     def __init__(
         self,
-        shared: Shared,
+        shared: ClientState,
         operation: Operation[R],
         request: Request[R],
         *,
         endpoint_signer: EndpointSigner,
         headers: Mapping[str, str],
-        meter: Meter | None,
+        metrics: CallMetrics | None,
     ) -> None:
         self.shared = shared
         self.operation = operation
         self.request = request
         self.endpoint_signer = endpoint_signer
         self.headers = headers
-        self.meter = meter
+        self.metrics = metrics
         self.body, self.digest = NOTHING, ""
-        self.identity = NOBODY
+        self.identity = UNSIGNED
         self.only_once = getattr(request, "token_code", None) is not None
         self.outgoing: OutgoingRequest | None = None
         self.signed_at: float = shared.wall_clock()  # until it is
         self.ahead = shared.clock.offset
         self.skew: float | None = None
         self.ends = math.inf
-        self.attempt = self.sent = self.free = 0
+        self.attempt = self.sent = self.uncounted_attempts = 0
         self.failure: STSError | None = None
-        self.charged: STSError | None = None
-        self.unsent: tuple[STSError, str] | None = None
-        self.died = self.renewed = False
+        self.charged_failure: STSError | None = None
+        self.unsent_retry: tuple[STSError, str] | None = None
+        self.has_stale_connection = self.was_renewed = False
 
     def sign(self) -> Mapping[str, str]:
         """
-        Return the headers with a signature that is made now, and note that the request is being sent.
+        Return the headers with a new signature, and count the request as sent.
 
-        The transport calls this when the request's turn has come: a request that has waited in a queue would else carry
-        an old time.
+        The transport calls this after the wait for a connection. An earlier signature could be too old by then.
         """
-        shared, meter, identity = self.shared, self.meter, self.identity
-        if meter is not None:
-            meter.over("queue")
+        shared, metrics, identity = self.shared, self.metrics, self.identity
+        if metrics is not None:
+            metrics.end_of("queue")
         self.signed_at = shared.wall_clock()
         self.ahead = shared.clock.offset
         headers = self.headers
-        if identity is not NOBODY:
+        if identity is not UNSIGNED:
             signer = identity.signer
             if signer is None or identity.headers is not headers:
                 signer = self.endpoint_signer.signer_for(identity, headers)
             headers = signer.sign_at(self.signed_at + self.ahead, payload_hash=self.digest)
-        self.sent, self.unsent = self.attempt, None
-        if meter is not None:
-            meter.over("signing")
+        self.sent, self.unsent_retry = self.attempt, None
+        if metrics is not None:
+            metrics.end_of("signing")
         return headers
 
     def lost(self, error: STSError) -> STSError:
         """Note that no answer came to the attempt, and return why."""
-        self.sent, self.unsent, self.skew = self.attempt, None, None
-        if self.meter is not None:
-            self.meter.over("send")
+        self.sent, self.unsent_retry, self.skew = self.attempt, None, None
+        if self.metrics is not None:
+            self.metrics.end_of("send")
         return error.with_traceback(None)  # else it and the frame that caught it keep each other
 
     @property
-    def paid(self) -> int:
-        """The number of the attempt, as the retry policy counts them."""
-        return self.attempt - self.free
+    def counted_attempts(self) -> int:
+        """The number of the attempt for the retry policy."""
+        return self.attempt - self.uncounted_attempts
 
-    def died_idle(self) -> bool:
-        """Return True if all that failed is a pooled connection that the server had closed: a new one is free."""
+    def replaces_stale_connection(self) -> bool:
+        """Return True, once in a call, if only a pooled connection failed, which the server had closed while idle."""
         failure = self.failure
-        if self.died or not (isinstance(failure, ConnectionLost) and failure.stale):
+        if self.has_stale_connection or not (isinstance(failure, ConnectionLost) and failure.stale):
             return False
         if not self.may_be_sent_again(failure):
             return False
-        self.died = True
+        self.has_stale_connection = True
         return True
 
     def may_be_sent_again(self, failure: STSError) -> bool:
-        """Return True if the request may be repeated: one with an MFA code, only if it was not sent."""
+        """Return True if the request may be sent again. With an MFA code, only if it was not sent."""
         return isinstance(failure, ConnectError) or not self.only_once

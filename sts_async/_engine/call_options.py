@@ -1,8 +1,9 @@
 """
 The options of one call, as one frozen value.
 
-A view of a client differs in some of them. Which ones, and how a view's value and that of its client become one, stands
-with each field: `with_options` checks what it is given, and `CallOptions.changed` does the rest.
+A view of a client replaces some of them. The metadata of each field says whether views can change it, and how the value
+of a view and the value of its client are combined. `with_options` validates its arguments, and `CallOptions.changed`
+combines them.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from ..events import Observer
 from ..handlers import RequestHandler
 from ..protocols import CredentialsProvider, RetryPolicy
 
-# What the engine itself has signed: nothing that a proxy may change.
+# Headers that the engine signs. A proxy changes none of them.
 HEADERS: Mapping[str, str] = MappingProxyType({"content-type": query.CONTENT_TYPE})
 
 COMBINE = "sts_async.combine"  # key of the metadata of a field that views may change
@@ -47,17 +48,19 @@ def _views(combine: Combine) -> dict[str, Combine]:
 @attrs.frozen(kw_only=True)
 class CallOptions:
     """
-    What may differ between the calls of one client; those of the client itself count for its own work.
+    The options that may differ between the calls of one client.
+
+    Shared work of the client, such as fetching credentials, uses the options of the client itself.
 
     Attributes:
-        endpoint: Where requests go; None when that is not known. A view names it by its region.
-        no_endpoint: Why it is not known.
+        endpoint: The endpoint; None if it is not known. A view is given a region instead.
+        no_endpoint: The error to raise if it is not known.
         credentials: The provider whose credentials sign requests.
         retries: Decides about retries.
         deadline: Seconds for a whole call, or None.
-        observers: Functions that are told what happens.
-        handlers: Take part in each request.
-        headers: Signed and sent with each request.
+        observers: Functions that receive events.
+        handlers: Request handlers.
+        headers: Headers that are signed and sent with each request.
     """
 
     endpoint: Endpoint | None = attrs.field(metadata=_views(_replace))

@@ -1,4 +1,4 @@
-"""What all calls of one client share: its transport, its clocks, and what it has learnt."""
+"""The state that all calls of one client share: its transport, its clocks, and its caches."""
 
 import asyncio
 import random
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from ..shapes import ResponseMetadata
 
 
-class Shared:
+class ClientState:
     """
-    What all engines of one client share: its transport, its limits, its clocks, and what it has learnt.
+    The state that all engines of one client share.
 
     Attributes:
         transport: Sends HTTP requests.
-        validate: Whether requests are checked before they are sent.
-        config: The options in force.
-        given: The options as they were given in code.
-        clock: The service's time.
-        time_limits: The deadlines of the calls under way.
+        validate: Whether requests are validated before they are sent.
+        config: The resolved options.
+        given: The options that were given in code.
+        clock: The clock of the service.
+        time_limits: The deadlines of the running calls.
         closed: Whether the client is closed.
-        turns: Semaphores for requests queued by the retry policy, by event loop, policy and scope.
-        metadata: What came with the last answers, by the digest of the request.
+        queues: Semaphores for requests queued by the retry policy, by event loop, policy and scope.
+        metadata: The metadata of the last responses, by the digest of the request.
         wall_clock: Returns seconds since 1970.
         monotonic: Returns monotonic seconds.
         sleep: Waits for some seconds.
@@ -47,10 +47,10 @@ class Shared:
         "jitter",
         "metadata",
         "monotonic",
+        "queues",
         "sleep",
         "time_limits",
         "transport",
-        "turns",
         "validate",
         "wall_clock",
     )
@@ -81,7 +81,7 @@ class Shared:
         self.clock = clock or ServiceClock()
         self.time_limits = time_limits or TimeLimits()
         self.closed = False
-        self.turns: dict[object, FifoSemaphore] = {}
+        self.queues: dict[object, FifoSemaphore] = {}
         self.metadata: OrderedDict[str, ResponseMetadata] = OrderedDict()
         self.wall_clock = wall_clock
         self.monotonic = monotonic
@@ -89,5 +89,5 @@ class Shared:
         self.jitter = jitter
 
     def lasting_time(self) -> datetime:
-        """Return the time for what is handed out, such as a URL: no single answer with a wrong date decides it."""
+        """Return the time for presigned URLs and expiry: the offset counts only after several responses confirm it."""
         return datetime.fromtimestamp(self.wall_clock() + self.clock.confirmed, UTC)

@@ -1,13 +1,11 @@
 """
-The client's own work, as opposed to a caller's call.
+The context of credentials providers: the parts of a client that they use.
 
-Work shared by many callers (fetching and refreshing credentials) uses the client's options, never those of the call
-that triggered it: its deadline, region, headers, retries, handlers and observers.
-Sources of credentials are given a `ClientContext`, and nothing else of a client. A call has no way to put its own
-options in there: a context is made once, with the client's engine, and from what the client was made of.
+Many callers share a fetch of credentials. So a fetch uses the options of the client (deadline, region, headers,
+retries, handlers, observers), and never those of the call that triggered it. Providers get a `ClientContext` and
+nothing else of a client. It is made once, with the client's engine and options, so a call cannot change it.
 
-A view with other credentials has a context that differs in one thing: which credentials a source takes that was given
-none of its own.
+A view with other credentials has a context with one difference: the credentials for providers without a source.
 """
 
 import weakref
@@ -23,12 +21,12 @@ from ..events import Event
 from ..protocols import CredentialsProvider, Invoker, ProviderContext, RetryPolicy, invalidate, is_attended
 from ..shapes import Credentials
 from .call_options import CallOptions
-from .client_state import Shared
+from .client_state import ClientState
 from .metrics import notify
 
 
 class ClientContext(Unpicklable):
-    """What a client lends to the sources of its credentials; see `protocols.ProviderContext`."""
+    """The context of a client's providers; see `protocols.ProviderContext`."""
 
     __slots__ = (
         "__weakref__",
@@ -55,7 +53,7 @@ class ClientContext(Unpicklable):
 
     def __init__(
         self,
-        shared: Shared,
+        shared: ClientState,
         options: CallOptions,
         *,
         engine: "Callable[[ClientContext, CallOptions], Invoker]",
@@ -81,26 +79,26 @@ class ClientContext(Unpicklable):
 
     @property
     def client(self) -> object:
-        """What the client itself lends: the same object for all its views, as long as the client is there."""
+        """The context of the client itself: the same object for all its views, for the life of the client."""
         return self if self._client is None else self._client
 
     def based_on(self, credentials: CredentialsProvider) -> "ClientContext":
-        """Return what is lent to the credentials of a view: sources without one of their own take *credentials*."""
+        """Return the context for a view's providers: those without a source use *credentials*."""
         context = ClientContext(
             self.shared, self._options, engine=self._engine, tasks=self.tasks, default_credentials=None
         )
         context._client = self.client
-        context.credentials_key = (*self.credentials_key, _Same(credentials))
+        context.credentials_key = (*self.credentials_key, _ProviderKey(credentials))
         context.client_credentials = ClientCredentials(self, provider=credentials)
         return context
 
     @property
     def validates(self) -> bool:
-        """Whether requests are checked before they are sent."""
+        """Whether requests are validated before they are sent."""
         return self.shared.validate
 
     def notify(self, event: Event) -> None:
-        """Tell the client's observers."""
+        """Pass *event* to the observers of the client."""
         notify(self._options.observers, event)
 
     async def send(self, request: HttpRequest) -> HttpResponse:
@@ -108,11 +106,11 @@ class ClientContext(Unpicklable):
         return await self.shared.transport.send(request)
 
     def now(self) -> datetime:
-        """Return the time by the service's clock, as far as it is known."""
+        """Return the time of the service's clock. Unless its offset is known, this is the time of this host."""
         return self.shared.lasting_time()
 
     def signed_by(self, credentials: CredentialsProvider, *, retries: RetryPolicy | None = None) -> Invoker:
-        """Return the client's engine with other credentials, and with other retries when they are given."""
+        """Return an engine of the client with other credentials, and with other retries if given."""
         changed: dict[str, Any] = {"credentials": credentials}
         if retries is not None:
             changed["retries"] = retries
@@ -121,12 +119,12 @@ class ClientContext(Unpicklable):
 
 class ClientCredentials(Unpicklable):
     """
-    The credentials of a client, as the source of a provider that was given none. It asks with what that client lends.
+    The credentials of a client, as the source of a provider without a source.
 
     Args:
-        context: What the client lends.
-        provider: What signs the client's calls.
-        find: Where *provider* is not known yet: returns it. Called in a thread, once.
+        context: The context of that client.
+        provider: The credentials provider of that client; None if *find* returns it.
+        find: Returns the provider. Called once, in a thread.
     """
 
     __slots__ = ("_find", "context", "provider")
@@ -143,26 +141,26 @@ class ClientCredentials(Unpicklable):
         self.provider = provider
 
     async def provide_credentials(self, context: object, /) -> Credentials:
-        """Return the credentials of the client, whatever *context* lends."""
+        """Return the credentials of the client. *context* is ignored: the client's own context is used."""
         if self.provider is None:
             assert self._find is not None  # noqa: S101 - one of the two is there
-            self.provider = await reading(self._find)  # importing every source reads files
+            self.provider = await reading(self._find)  # in a thread, because importing the providers reads files
         return await self.provider.provide_credentials(self.context)
 
     def invalidate(self, access_key_id: str) -> None:
-        """Have the client's provider fetch anew, if it can, after the service refused *access_key_id*."""
+        """Make the client's provider fetch again, if it can, after the service has refused *access_key_id*."""
         invalidate(self.provider, access_key_id)
 
     def is_attended(self, context: ProviderContext | None = None) -> bool:
-        """Return True if the client's provider asks a person, whoever lends *context*; False while it is not known."""
+        """Return True if the client's provider asks a person; False while the provider is not known."""
         return is_attended(self.provider, self.context)
 
     def __repr__(self) -> str:
         return "the client's credentials"
 
 
-class _Same:
-    """A provider as a part of a key: equal for the same provider, of which it does not keep secrets alive."""
+class _ProviderKey:
+    """A provider as part of a key: equal for the same provider. It does not keep the provider's secrets alive."""
 
     __slots__ = ("_hash", "_provider")
 
@@ -176,7 +174,7 @@ class _Same:
 
     def __eq__(self, other: object) -> bool:
         provider = self._provider()
-        return provider is not None and isinstance(other, _Same) and provider is other._provider()
+        return provider is not None and isinstance(other, _ProviderKey) and provider is other._provider()
 
     def __hash__(self) -> int:
         return self._hash

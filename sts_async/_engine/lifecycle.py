@@ -1,7 +1,8 @@
 """
-The life of a client, which its views share: what it was made of, how it starts, and how it is closed.
+The life of a client, which its views share: its parts, its start and its end.
 
-What starts it is the client's own work, and no caller's: see `_engine.context`. Nothing here sends a request.
+The start is shared work of the client, not of the call that triggers it: see `_engine.context`. Nothing here sends a
+request.
 """
 
 import asyncio
@@ -25,45 +26,44 @@ from ..errors import ClientClosedError, ConfigurationError, DeadlineExceeded
 from ..events import Observer
 from ..protocols import Clock, CredentialsProvider, RetryPolicy, Transport
 from .build import endpoint_of, engine_of, transport_of
-from .client_state import Shared
+from .client_state import ClientState
 from .given_transport import GivenTransport, check_given, warn_of_unused
 from .loop import Engine
 
 AnyTransport = AiohttpTransport | GivenTransport
 
-LOOK_AGAIN = 10.0  # s between two looks at files that could not be read
-DROP_EVERY = 5.0  # s between two looks at whether the calls of a former engine have ended
+LOOK_AGAIN = 10.0  # s between two attempts to read files that could not be read
+DROP_EVERY = 5.0  # s between two checks whether the calls of a replaced engine have ended
 
 
 class Lifecycle:
     """
-    What a client and its views are made of.
+    The parts of a client and its views, and their life.
 
     Args:
         config: The options that were given in code.
         credentials: The provider that was given; None for the default chain.
-        retries: The retry policy that was given; None for that of the options.
-        observers: Functions that are told what happens.
-        session: The user's aiohttp session; None for one of our own.
-        transport: The user's transport; None for our own.
-        clock: What tells the time; None for the clocks of this host.
-        environ: The environment that options are read from; None for that of the process.
+        retries: The retry policy that was given; None for the one that the options name.
+        observers: Functions that receive events.
+        session: The program's aiohttp session; None for a new one.
+        transport: The program's transport; None for aiohttp.
+        clock: The clock; None for the clocks of this host.
+        environ: The environment to read options from; None for the environment of the process.
 
     Attributes:
-        settings_sources: The options, with environment and shared files.
-        session: As it was given.
-        given_transport: The user's transport, or None.
-        engine: What calls STS; None before the start and after the end, and while files that could not be read may
-            say something else.
-        current: What calls STS until that is known, or *engine*.
-        endpoint: Where requests go, as far as that is known.
-        resolved: The options with none missing; None before the start.
-        transport: What sends requests; None before the start.
+        settings_sources: The options given in code, the environment and the shared files.
+        session: The program's aiohttp session, or None.
+        given_transport: The program's transport, or None.
+        engine: The engine. None before the start, after the end, and while unreadable files may contain other settings.
+        current: The engine to use in the meantime, or *engine*.
+        endpoint: The endpoint, if it is known.
+        resolved: The resolved options; None before the start.
+        transport: The transport; None before the start.
         closed: Whether the client is closed.
         made_at: File and line of the program that made the client.
 
     Raises:
-        ConfigurationError: An option that was given cannot be what it is.
+        ConfigurationError: An option that was given is invalid.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Lifecycle:
         check_given(config, session=session, transport=transport)
         self.endpoint: Endpoint | None = None
         if config.endpoint_url is not None:
-            self.endpoint = endpoint_of(config)  # what is wrong with what is given here is said here
+            self.endpoint = endpoint_of(config)  # so that an invalid option is reported where it is given
         elif config.region is not None:
             check_region(config.region)
         self.settings_sources = SettingsSources(config, environ)
@@ -104,13 +104,13 @@ class Lifecycle:
         self._started: dict[str, tuple[AnyTransport, Engine]] = {}
         self._incomplete: tuple[Config, tuple[str, ...], Engine] | None = None
         self._look_again_at = 0.0
-        self._warned = False  # of options without effect
-        # What engines that lacked something leave behind. Their calls keep the second part alive.
-        self._former: list[tuple[AnyTransport, weakref.ref[Shared]]] = []
+        self._warned = False  # whether the warning about options without effect was logged
+        # Transports of replaced engines. Running calls keep the state alive that the weak reference points to.
+        self._former: list[tuple[AnyTransport, weakref.ref[ClientState]]] = []
 
     @property
     def where(self) -> str:
-        """What messages say of where the client calls."""
+        """The endpoint URL and the region, for messages."""
         config = self.settings_sources.config
         endpoint = self.endpoint
         url, region = config.endpoint_url, config.region
@@ -119,7 +119,7 @@ class Lifecycle:
         return f"{'' if url is None else f'{url!r}, '}region={region!r}"
 
     async def ready(self) -> Engine:
-        """Return the engine, which is made when it is first needed, from files: the client's own work."""
+        """Return the engine. The first caller starts it, which reads files."""
         engine = self.engine or self.current
         if engine is None:
             return await self._starting.get(self._tasks, self._start, seconds=START_SECONDS)
@@ -129,16 +129,16 @@ class Lifecycle:
         return engine
 
     async def _look_again(self) -> Engine:
-        """Start again, if the files say something else now."""
+        """Start again, in case the files contain other settings now."""
         try:
             return await self._start()
         except ConfigurationError as error:
             if not error.recoverable:
-                self.current = None  # the next call starts, and is told
+                self.current = None  # the next call starts again, and raises the error
             raise
 
     async def ready_within(self, deadline: float | None) -> tuple[Engine, float]:
-        """Return the engine and how many seconds that took, for a caller that waits no more than *deadline* seconds."""
+        """Return the engine and the seconds that this took. A caller waits at most *deadline* seconds."""
         if self.engine is not None or deadline is None:
             return await self.ready(), 0.0
         began = self._clock.monotonic()
@@ -156,9 +156,9 @@ class Lifecycle:
         """
         Make the engine.
 
-        Files that cannot be read may say who the client is and where it sends requests. A file system that hangs comes
-        back, and a file that is broken is mended. So then the client starts again: with every call if it does not know
-        where to send it, else in the background, when a call comes and 10 s have passed.
+        Files that cannot be read may contain the credentials and the endpoint of the client. A hanging file system may
+        recover, and an invalid file may be corrected. So the client starts again later: with every call if it has no
+        endpoint, otherwise in the background, with a call at least 10 s later.
         """
         replaced: Engine | None = None
         config = await self.settings_sources.resolve()
@@ -169,7 +169,11 @@ class Lifecycle:
                 return engine
             faulty = former.fault(*OPTIONS) or config.fault(*OPTIONS) or config.doubts
             if former == config and config.region is not None and not faulty:
-                self._incomplete, self.engine, self.current = None, engine, engine  # the files say nothing else
+                self._incomplete, self.engine, self.current = (
+                    None,
+                    engine,
+                    engine,
+                )  # the files contain the same settings
                 return engine
             replaced = engine
         endpoint, no_endpoint = None, None
@@ -183,7 +187,7 @@ class Lifecycle:
             try:
                 credentials = await reading(self._default_chain)
             except NoThread:
-                credentials = self._default_chain()  # without a thread it blocks the event loop, once
+                credentials = self._default_chain()  # if no thread can be started, this blocks the event loop once
         engine = engine_of(
             config,
             endpoint=endpoint,
@@ -201,7 +205,7 @@ class Lifecycle:
         before = self._started.get("parts")
         if before is not None and before[1] is replaced:
             self._retire(*self._started.pop("parts"))
-        # Another thread's event loop may have been quicker. No lock: one that is held at a fork stays so in the child.
+        # An event loop in another thread may have been faster. A lock would stay locked in a child forked meanwhile.
         self.transport, engine = self._started.setdefault("parts", (transport, engine))
         self.resolved = config
         if self.closed:
@@ -223,12 +227,12 @@ class Lifecycle:
         return transport_of(config, session=self.session, owner=owner)
 
     def _retire(self, transport: AnyTransport, engine: Engine) -> None:
-        """Close the transport of a former engine when nothing uses that any more."""
+        """Close the transport of a replaced engine after its last call."""
         entry = (transport, weakref.ref(engine.context.shared))
         self._former.append(entry)
         self._tasks.spawn(self._drop(entry))
 
-    async def _drop(self, entry: tuple[AnyTransport, weakref.ref[Shared]]) -> None:
+    async def _drop(self, entry: tuple[AnyTransport, weakref.ref[ClientState]]) -> None:
         transport, users = entry
         while users() is not None:  # noqa: ASYNC110 - garbage collection sets no event: it may be in any thread
             await asyncio.sleep(DROP_EVERY)
@@ -236,15 +240,15 @@ class Lifecycle:
         self._former.remove(entry)
 
     def _default_chain(self) -> CredentialsProvider:
-        """Return what finds credentials when none are given; called in a thread, because importing it reads files."""
+        """Return the default chain. Called in a thread, because importing it reads files."""
         from ..credentials.default import DefaultChain
 
         return self._defaults.setdefault("chain", DefaultChain(settings_sources=self.settings_sources))
 
     async def aclose(self) -> None:
-        """End the calls under way with `ClientClosedError`, and close the connections, in at most 5 s."""
+        """End running calls with `ClientClosedError`, and close the connections, within 5 s."""
         if asyncio._get_running_loop() is None:
-            return  # in a child that was forked inside a coroutine: all that is open belongs to its parent
+            return  # in a child that was forked inside a coroutine: all connections belong to its parent
         last = self._started.get("parts")
         self.closed, self.engine, self.current, self._incomplete = True, None, None, None
         for shared in filter(None, [users() for _, users in self._former]):
@@ -254,14 +258,14 @@ class Lifecycle:
         else:
             self._time_limits.close_all()
         ends = asyncio.get_running_loop().time() + CLOSE_GRACE
-        await self._tasks.aclose(grace=TASKS_GRACE)  # first: what has begun to renew a login may still send it
+        await self._tasks.aclose(grace=TASKS_GRACE)  # first: a started refresh of a login may still send its request
         transports = [one for one, _ in self._former]
         for transport in transports if self.transport is None else [*transports, self.transport]:
             await transport.aclose(grace=ends - asyncio.get_running_loop().time())
 
 
 def _place_of_caller() -> tuple[str, int]:
-    """Return file and line of the first frame that is not of this package."""
+    """Return the file and line of the first caller outside this package."""
     package = __name__.partition(".")[0]
     frame: Any = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:

@@ -3,20 +3,19 @@ The engine: the only loop of a call.
 
 A call is one coroutine, `Engine.invoke`, and each turn of its loop is one attempt:
 
-1. Credentials. A provider that has them at hand is not awaited. An `Identity` keeps what was derived from them: the
-   rate limit key and the signer.
-2. Admission. The retry policy may hold the attempt back. Then callers wait in the order in which they came.
-3. Sending. The transport asks for the headers when the request's turn has come, and `Call.sign` signs them then: a
-   request that waits for a connection does not carry an old signature.
-4. The answer. It becomes a response or an error, and the clock learns from it.
-5. The decision. A response ends the call. After an error, the call ends, or waits and goes on.
+1. Credentials. A provider that has them at hand is not awaited. An `Identity` caches the values derived from them:
+   the rate limit key and the signer.
+2. Admission. The retry policy may delay the attempt. Callers then wait in the order of their arrival.
+3. Sending. The transport asks for the headers after the wait for a connection, and `Call.sign` signs them then. So a
+   request never carries an old signature.
+4. Response. The HTTP response becomes a response shape or an error, and the clock learns from its Date header.
+5. Decision. A response ends the call. An error ends it, or the loop waits and tries again.
 
 The functions that the loop calls are pure, or belong to one of three protocols (transport, credentials provider, retry
-policy) or to a request handler. One deadline covers the loop. Errors are values until the end, where one is raised: an
-exception that a frame has caught and keeps would keep that frame too, and the secrets in it.
+policy) or to a request handler. One deadline covers the loop. Errors are values until the end of the call. A frame that
+kept a caught exception would also keep its own traceback, and the secrets in it.
 
-A call signs with what its provider has. What the provider does for that is the client's own work, and not the call's:
-see `_engine.context`.
+Fetching credentials is shared work of the client, not of the call: see `_engine.context`.
 """
 
 import asyncio
@@ -55,20 +54,20 @@ from ..protocols import CredentialsProvider, RetryPolicy, Transport
 from ..shapes import Credentials, Request, Response, ResponseMetadata
 from .call import Call
 from .call_options import HEADERS, CallOptions
-from .client_state import Shared
+from .client_state import ClientState
 from .context import ClientContext
-from .metrics import Meter, log, log_attempt
+from .metrics import CallMetrics, log, log_attempt
 from .signing import EndpointSigner
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Response)
 
 REFUSED_KEYS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidClientTokenId"})
-METADATA_KEPT = 50  # answers; as many as the 2015 Java client kept
+METADATA_KEPT = 50  # responses, as in the 2015 Java client
 
 
 class Engine(Unpicklable):
-    """Invoke operations at one endpoint. All parts are values or implement a protocol; none is made here."""
+    """Invokes operations at one endpoint. All its parts are given: values, or objects behind a protocol."""
 
     __slots__ = ("_at_hand", "_options", "_shared", "_signer", "context", "endpoint")
 
@@ -80,52 +79,59 @@ class Engine(Unpicklable):
         self._at_hand = at_hand_of(options.credentials)
         self._signer = EndpointSigner(options.endpoint, why=options.no_endpoint)
 
-    async def invoke(self, operation: Operation[R], request: Request[R], *, spent: float = 0.0) -> R:
+    async def invoke(self, operation: Operation[R], request: Request[R], *, elapsed: float = 0.0) -> R:
         """
-        Send *request* until it succeeds, the retry policy gives up, or its time is over; see `errors`.
+        Send *request* until it succeeds, the retry policy gives up, or the deadline passes.
 
         Args:
-            operation: What is called.
-            request: Its input.
-            spent: Seconds of the deadline already used.
+            operation: The operation.
+            request: The request shape.
+            elapsed: Seconds of the deadline that have passed already.
+
+        Raises:
+            STSError: The call failed; see `errors`.
         """
         shared, options = self._shared, self._options
-        meter = Meter(options.observers, operation=operation.name) if options.observers else None
-        call = Call(shared, operation, request, endpoint_signer=self._signer, headers=options.headers, meter=meter)
-        limit = shared.time_limits.start(None if options.deadline is None else max(options.deadline - spent, 0.0))
+        metrics = CallMetrics(options.observers, operation=operation.name) if options.observers else None
+        call = Call(shared, operation, request, endpoint_signer=self._signer, headers=options.headers, metrics=metrics)
+        limit = shared.time_limits.start(None if options.deadline is None else max(options.deadline - elapsed, 0.0))
         outcome: R | STSError
         try:
             with limit:
-                self._begin(call, spent)
+                self._prepare(call, elapsed)
                 while True:
                     call.attempt += 1
-                    if meter is not None:
-                        meter.attempt_began(call.attempt)
+                    if metrics is not None:
+                        metrics.attempt_began(call.attempt)
                     if operation.signed:
-                        credentials = self._at_hand(self.context) or await self._provided(call)
+                        credentials = self._at_hand(self.context) or await self._get_credentials(call)
                         identity = self._signer.identity  # usually made by an earlier call
                         call.identity = (
                             identity if identity.credentials is credentials else self._signer.use(credentials)
                         )
-                    if meter is not None:
-                        meter.over("credentials")
-                    if shared.turns or options.retries.admit(scope=call.identity.scope, now=shared.monotonic()) > 0:
-                        await self._turn(call)
-                    if meter is not None:
-                        meter.over("limiter")
+                    if metrics is not None:
+                        metrics.end_of("credentials")
+                    if shared.queues or options.retries.admit(scope=call.identity.scope, now=shared.monotonic()) > 0:
+                        await self._wait_for_admission(call)
+                    if metrics is not None:
+                        metrics.end_of("limiter")
                     if options.handlers:
                         self._handle(call)
                     try:
                         response = await shared.transport.send(
                             HttpRequest(
-                                "POST", call.endpoint.url, call.sign, call.body, fresh=call.died or call.only_once
+                                "POST",
+                                call.endpoint.url,
+                                call.sign,
+                                call.body,
+                                fresh=call.has_stale_connection or call.only_once,
                             )
                         )
                     except STSError as error:
                         outcome = call.lost(error)
                     else:
-                        outcome = self._answered(call, response)
-                    if meter is not None or options.handlers or log.isEnabledFor(DEBUG):
+                        outcome = self._handle_response(call, response)
+                    if metrics is not None or options.handlers or log.isEnabledFor(DEBUG):
                         self._report(call, outcome)
                     if not isinstance(outcome, STSError):
                         self._succeeded(call, outcome)
@@ -135,38 +141,38 @@ class Engine(Unpicklable):
         except STSError as error:
             outcome = error
         except TimeoutError:
-            if not limit.expired:  # of somebody else's code
+            if not limit.expired:  # raised by other code, such as a handler
                 raise
-            outcome = ClientClosedError() if shared.closed else self._too_late(call)
+            outcome = ClientClosedError() if shared.closed else self._deadline_error(call)
         finally:
-            if call.unsent is not None:
-                self._give_back(call)
-        if meter is not None:
-            meter.finished(outcome, quota_left=self._quota())
+            if call.unsent_retry is not None:
+                self._refund(call)
+        if metrics is not None:
+            metrics.finished(outcome, quota_left=self._quota())
         if not isinstance(outcome, STSError):
             return outcome
         try:
             raise outcome
-        finally:  # else the error and this frame keep each other until garbage is collected
-            call.failure = call.charged = None
+        finally:  # otherwise the error and this frame form a reference cycle
+            call.failure = call.charged_failure = None
             del outcome
 
-    def _begin(self, call: Call[R], spent: float) -> None:
-        """Encode the request of *call*, and set its endpoint and its end."""
+    def _prepare(self, call: Call[R], elapsed: float) -> None:
+        """Encode the request of *call*, and set its endpoint and deadline."""
         if self._options.deadline is not None:
-            call.ends = self._shared.monotonic() + self._options.deadline - spent
+            call.ends = self._shared.monotonic() + self._options.deadline - elapsed
         call.body = query.encode(call.operation, call.request, validate=self._shared.validate)
         call.endpoint = self.endpoint or self._signer.endpoint
         call.digest = hashlib.sha256(call.body).hexdigest()
-        if call.meter is not None:
-            call.meter.marshalled(call.endpoint.url)
+        if call.metrics is not None:
+            call.metrics.encoded(call.endpoint.url)
 
-    def _answered(self, call: Call[R], response: HttpResponse) -> R | STSError:
-        """Return the response or the error that an HTTP response is, after the clock has learned from it."""
+    def _handle_response(self, call: Call[R], response: HttpResponse) -> R | STSError:
+        """Return the response shape or the error in an HTTP response, after the clock has learned from it."""
         clock = self._shared.clock
-        call.sent, call.unsent = call.attempt, None
-        if call.meter is not None:
-            call.meter.answered(response)
+        call.sent, call.unsent_retry = call.attempt, None
+        if call.metrics is not None:
+            call.metrics.response_received(response)
         call.skew = None
         # Over plain HTTP, an attacker could set Date and obtain a signature for next year.
         if call.endpoint.secure:
@@ -174,7 +180,7 @@ class Engine(Unpicklable):
         return answer.read(
             call.operation,
             response,
-            # By whichever clock is later: a clock that is behind must not cut a lifetime that was granted.
+            # The later of both clocks: a clock that is behind must not shorten a granted lifetime.
             sent_at=call.signed_at + max(clock.confirmed, 0.0),
             requested=getattr(call.request, "duration_seconds", None),
             attempts=call.attempt,
@@ -183,8 +189,8 @@ class Engine(Unpicklable):
 
     def _report(self, call: Call[R], outcome: R | STSError) -> None:
         """Report an attempt to observers, handlers and the log."""
-        if call.meter is not None:
-            call.meter.attempt_finished(outcome)
+        if call.metrics is not None:
+            call.metrics.attempt_finished(outcome)
         if call.outgoing is not None:
             for handler in self._options.handlers:
                 handler.after_attempt(call.outgoing, outcome)
@@ -195,11 +201,11 @@ class Engine(Unpicklable):
         shared = self._shared
         self._options.retries.after_success(
             scope=call.identity.scope,
-            attempt=call.attempt - call.free,
-            after=call.charged,
+            attempt=call.attempt - call.uncounted_attempts,
+            after=call.charged_failure,
             now=shared.monotonic(),
         )
-        # By the digest of what was sent, so that no request, and no secret in it, is kept.
+        # The key is the digest of the body, so that no request, and no secret in it, is kept.
         metadata = shared.metadata
         metadata[call.digest] = response.metadata
         metadata.move_to_end(call.digest)
@@ -213,86 +219,86 @@ class Engine(Unpicklable):
         failure.attempts = call.sent
         failure.skewed = is_reason(failure, skew=call.skew, signed_with=call.ahead)
         failure.retryable = failure.retryable or failure.skewed
-        if await self._renewed(call, failure) or call.died_idle():
-            call.free += 1
+        if await self._has_new_credentials(call, failure) or call.replaces_stale_connection():
+            call.uncounted_attempts += 1
             return False
         quota = self._quota()
         delay = self._options.retries.after_failure(
-            failure, scope=scope, attempt=call.paid, now=shared.monotonic(), jitter=shared.jitter()
+            failure, scope=scope, attempt=call.counted_attempts, now=shared.monotonic(), jitter=shared.jitter()
         )
         if delay is not None:
-            call.unsent, call.charged = (failure, scope), failure
+            call.unsent_retry, call.charged_failure = (failure, scope), failure
         if delay is None or not call.may_be_sent_again(failure):
             return True
         self._check_time(call, delay)
-        if call.meter is not None:
-            call.meter.retry(failure, delay=delay, quota_before=quota, quota_left=self._quota())
+        if call.metrics is not None:
+            call.metrics.retry_scheduled(failure, delay=delay, quota_before=quota, quota_left=self._quota())
         await self._pause(call, delay)
         return False
 
     def _quota(self) -> int | None:
         return getattr(self._options.retries, "quota", None)
 
-    def _give_back(self, call: Call[Any]) -> None:
-        """Return to the quota what a retry has cost that was not sent."""
-        unsent, call.unsent = call.unsent, None
+    def _refund(self, call: Call[Any]) -> None:
+        """Give the tokens of a retry that was not sent back to the quota."""
+        unsent, call.unsent_retry = call.unsent_retry, None
         give_back = getattr(self._options.retries, "after_unsent", None)
         if unsent is not None and give_back is not None:
             give_back(unsent[0], scope=unsent[1], now=self._shared.monotonic())
-            if call.meter is not None:
-                call.meter.given_back()
+            if call.metrics is not None:
+                call.metrics.retry_not_sent()
 
-    async def _provided(self, call: Call[Any]) -> Credentials:
-        try:  # a source that fails has tried what it could: it is not for us to try again
+    async def _get_credentials(self, call: Call[Any]) -> Credentials:
+        try:  # no retry here: a provider makes its own attempts
             return self._checked(await self._options.credentials.provide_credentials(self.context))
         except STSError as error:
-            error.attempts = call.sent or error.attempts  # it may have a count of its own
+            error.attempts = call.sent or error.attempts  # the error may count attempts of the provider
             raise
 
-    async def _renewed(self, call: Call[Any], failure: STSError) -> bool:
-        """Return True if the service refused the credentials and the provider has others: at most once in a call."""
+    async def _has_new_credentials(self, call: Call[Any], failure: STSError) -> bool:
+        """Return True, once in a call, if the service refused the credentials and the provider has new ones."""
         credentials, invalidate = call.identity.credentials, getattr(self._options.credentials, "invalidate", None)
-        if credentials is None or invalidate is None or call.renewed:
+        if credentials is None or invalidate is None or call.was_renewed:
             return False
         if getattr(failure, "code", None) not in REFUSED_KEYS:
             return False
-        call.renewed = True
-        if call.meter is not None:
-            call.meter.invalidated(credentials.access_key_id, failure)
+        call.was_renewed = True
+        if call.metrics is not None:
+            call.metrics.credentials_refused(credentials.access_key_id, failure)
         invalidate(credentials.access_key_id)
         if not call.may_be_sent_again(failure):
             return False
-        return (await self._provided(call)).access_key_id != credentials.access_key_id
+        return (await self._get_credentials(call)).access_key_id != credentials.access_key_id
 
-    async def _turn(self, call: Call[Any]) -> None:
-        """Wait until the retry policy admits the request, behind those who came before."""
+    async def _wait_for_admission(self, call: Call[Any]) -> None:
+        """Wait until the retry policy admits the request. Callers are admitted in the order of their arrival."""
         scope = call.identity.scope
         line = (asyncio.get_running_loop(), self._options.retries, scope)
-        turns = self._shared.turns
-        gate = turns.setdefault(line, FifoSemaphore(1))
+        queues = self._shared.queues
+        queue = queues.setdefault(line, FifoSemaphore(1))
         try:
-            if not gate.try_acquire():
-                await gate.wait()
+            if not queue.try_acquire():
+                await queue.wait()
             try:
                 while (wait := self._options.retries.admit(scope=scope, now=self._shared.monotonic())) > 0:
                     await self._pause(call, wait)
             finally:
-                gate.release()
+                queue.release()
         finally:
-            if gate.idle:
-                turns.pop(line, None)
+            if queue.idle:
+                queues.pop(line, None)
 
     def _check_time(self, call: Call[Any], seconds: float) -> None:
-        """Raise the call's error if it would be over after a pause."""
+        """Raise the error of the call if its deadline would pass within *seconds*."""
         if self._shared.monotonic() + seconds > call.ends:
-            raise self._too_late(call)
+            raise self._deadline_error(call)
 
     async def _pause(self, call: Call[Any], seconds: float) -> None:
         self._check_time(call, seconds)
         if seconds > 0:
             await self._shared.sleep(seconds)
 
-    def _too_late(self, call: Call[Any]) -> STSError:
+    def _deadline_error(self, call: Call[Any]) -> STSError:
         error = call.failure or self._deadline_exceeded()
         error.attempts = call.sent
         return error
@@ -301,21 +307,21 @@ class Engine(Unpicklable):
         return DeadlineExceeded(f"the call exceeded its deadline of {self._options.deadline:g} s")
 
     def close(self) -> None:
-        """End all calls that have a deadline, in all event loops."""
+        """End all running calls with a deadline, in all event loops."""
         self._shared.closed = True
         self._shared.time_limits.close_all()
 
-    async def get_credentials(self, *, spent: float = 0.0) -> Credentials:
-        """Return what a request would be signed with now; *spent* is as for `invoke`."""
+    async def get_credentials(self, *, elapsed: float = 0.0) -> Credentials:
+        """Return the credentials that would sign a request now; *elapsed* is as for `invoke`."""
         return self._checked(
-            await self._in_time(self._options.credentials.provide_credentials(self.context), spent=spent)
+            await self._in_time(self._options.credentials.provide_credentials(self.context), elapsed=elapsed)
         )
 
-    async def _in_time(self, work: Coroutine[Any, Any, T], *, spent: float) -> T:
-        """Return what *work* returns, within the deadline of a call."""
+    async def _in_time(self, work: Coroutine[Any, Any, T], *, elapsed: float) -> T:
+        """Return the result of *work*, within the deadline of a call."""
         if self._options.deadline is None:
             return await work
-        limit = self._shared.time_limits.start(max(self._options.deadline - spent, 0.0))
+        limit = self._shared.time_limits.start(max(self._options.deadline - elapsed, 0.0))
         try:
             with limit:
                 return await work
@@ -326,28 +332,28 @@ class Engine(Unpicklable):
 
     def view(self, **changed: Any) -> "Engine":
         """
-        Return an engine with some options replaced, that shares everything else with this one.
+        Return an engine with some options replaced. It shares everything else with this one.
 
         Args:
-            changed: See `CallOptions.changed`. Credentials whose source is not given take those of this engine.
+            changed: See `CallOptions.changed`. Providers without a source use the credentials of this engine.
         """
         context = self.context
         if "credentials" in changed:
             context = context.based_on(self._options.credentials)
         made = Engine(context, self._options.changed(**changed))
         if changed.keys().isdisjoint({"credentials", "endpoint", "headers"}):
-            made._signer = self._signer  # what was derived from them is as good here
+            made._signer = self._signer  # its cached values are valid for the view, too
         return made
 
     async def presign(
-        self, operation: Operation[Any], request: Request[Any], *, expires: int | timedelta, spent: float = 0.0
+        self, operation: Operation[Any], request: Request[Any], *, expires: int | timedelta, elapsed: float = 0.0
     ) -> sigv4.PresignedUrl:
-        """Return a URL that invokes *operation* when it is fetched; *spent* is as for `invoke`."""
+        """Return a URL that performs *request* when it is fetched; *elapsed* is as for `invoke`."""
         body = query.encode(operation, request, validate=self._shared.validate)
         if request._has_secret():
             raise ConfigurationError(f"{operation.name} with a secret cannot be presigned: URLs end up in logs")
         return sigv4.presign(
-            await self.get_credentials(spent=spent),
+            await self.get_credentials(elapsed=elapsed),
             url=f"{self._signer.endpoint.url}?{body.decode()}",
             headers={name: value for name, value in self._options.headers.items() if name not in HEADERS},
             service=self._signer.endpoint.signing_name,
@@ -357,11 +363,11 @@ class Engine(Unpicklable):
         )
 
     def metadata_of(self, operation: Operation[Any], request: Request[Any]) -> ResponseMetadata | None:
-        """Return what came with the last answer to a request equal to *request*, if it is among the last 50."""
+        """Return the metadata of the last response to an equal request, if it is among the last 50 responses."""
         return self._shared.metadata.get(_digest(query.encode(operation, request, validate=False)))
 
     def _handle(self, call: Call[Any]) -> None:
-        """Add the headers of the handlers, and keep the request as they are shown it after the attempt."""
+        """Add the headers of the handlers, and keep the request that they see after the attempt."""
         endpoint = self._signer.endpoint
         outgoing = OutgoingRequest(
             operation=call.operation.name,
@@ -379,7 +385,7 @@ class Engine(Unpicklable):
     def _checked(self, credentials: Credentials | None) -> Credentials:
         if not isinstance(credentials, Credentials):
             given = without_data(credentials)
-            del credentials  # no traceback shows data that was given in their place
+            del credentials  # a traceback must not show data that was returned in place of credentials
             raise CredentialsError(
                 f"{type(self._options.credentials).__name__}.provide_credentials {not_credentials(given)}"
             )
@@ -400,7 +406,7 @@ def new_engine(
     default_credentials: Callable[[], CredentialsProvider] | None = None,
     **shared: Any,
 ) -> Engine:
-    """Return a client's own engine; for *shared*, see `Shared`."""
+    """Return the engine of a client; for *shared*, see `ClientState`."""
     options = CallOptions(
         endpoint=endpoint,
         no_endpoint=no_endpoint,
@@ -411,7 +417,7 @@ def new_engine(
         handlers=tuple(handlers),
     )
     context = ClientContext(
-        Shared(transport=transport, **shared),
+        ClientState(transport=transport, **shared),
         options,
         engine=Engine,
         tasks=tasks or BackgroundTasks(),

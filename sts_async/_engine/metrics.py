@@ -1,4 +1,4 @@
-"""What a call tells: how long its parts take, measured only when somebody observes it, and a line in the log."""
+"""Events and log lines of a call. Times are measured only for observers."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ log = logging.getLogger("sts_async")
 
 
 def notify(observers: Sequence[Observer], event: Event) -> None:
-    """Tell each observer; what one raises is logged, and breaks nothing."""
+    """Call each observer with *event*. An exception of an observer is logged and has no other effect."""
     for observer in observers:
         try:
             observer(event)
@@ -33,8 +33,8 @@ def log_attempt(operation: str, attempt: int, outcome: Response | STSError) -> N
         log.debug("%s, attempt %d: HTTP %d, request %s", operation, attempt, metadata.status, metadata.request_id)
 
 
-class Meter:
-    """Watches one call: each method is told when a part of it is over."""
+class CallMetrics:
+    """Measures the parts of one call, and emits its events. The loop calls a method at the end of each part."""
 
     __slots__ = (
         "_announced",
@@ -70,34 +70,34 @@ class Meter:
         passed, self._last = now - self._last, now
         return passed
 
-    def marshalled(self, endpoint: str) -> None:
-        """Record that the body is written."""
+    def encoded(self, endpoint: str) -> None:
+        """Record that the request is encoded."""
         self._endpoint = endpoint
         self._marshalling = self._lap()
 
     def attempt_began(self, attempt: int) -> None:
-        """Record that an attempt begins."""
+        """Record the start of an attempt."""
         self._attempt, self._parts, self._status, self._reused = attempt, {}, None, None
         self._lap()
 
-    def over(self, part: str) -> None:
-        """Record that a part of the attempt is over: credentials, limiter, queue, signing, send or parse."""
+    def end_of(self, part: str) -> None:
+        """Record the end of a part of the attempt: credentials, limiter, queue, signing, send or parse."""
         passed = self._parts[f"{part}_seconds"] = self._lap()
         if part == "limiter":
             self._limiter += passed
 
-    def answered(self, response: HttpResponse) -> None:
-        """Record that an answer has come."""
+    def response_received(self, response: HttpResponse) -> None:
+        """Record that a response arrived."""
         self._status, self._reused = response.status, response.reused
-        self.over("send")
+        self.end_of("send")
         self._parts["receive_seconds"] = response.receive_seconds
         self._parts["send_seconds"] -= response.receive_seconds
 
     def attempt_finished(self, outcome: Response | STSError) -> None:
-        """Record that the answer is read, if there is one, and tell of the attempt."""
+        """Record that the response is parsed, if there is one, and emit `AttemptFinished`."""
         self._announced = 0
         if self._status is not None:
-            self.over("parse")
+            self.end_of("parse")
         error = outcome if isinstance(outcome, STSError) else None
         notify(
             self._observers,
@@ -114,8 +114,10 @@ class Meter:
             ),
         )
 
-    def retry(self, error: STSError, *, delay: float, quota_before: int | None, quota_left: int | None) -> None:
-        """Tell of a retry to come, and count its delay and its cost."""
+    def retry_scheduled(
+        self, error: STSError, *, delay: float, quota_before: int | None, quota_left: int | None
+    ) -> None:
+        """Emit `RetryScheduled`, and add its delay and its cost."""
         used = (quota_before or 0) - (quota_left or 0)
         self._pause += delay
         self._quota_used += used
@@ -132,12 +134,12 @@ class Meter:
             ),
         )
 
-    def given_back(self) -> None:
-        """Record that the retry that was told of last is not sent, and costs nothing."""
+    def retry_not_sent(self) -> None:
+        """Record that the last scheduled retry was not sent, so its cost does not count."""
         self._quota_used -= self._announced
 
-    def invalidated(self, access_key_id: str, error: STSError) -> None:
-        """Tell of credentials that the service refused."""
+    def credentials_refused(self, access_key_id: str, error: STSError) -> None:
+        """Emit `CredentialsInvalidated`."""
         code = str(getattr(error, "code", ""))
         notify(
             self._observers,
@@ -145,7 +147,7 @@ class Meter:
         )
 
     def finished(self, outcome: Response | STSError, *, quota_left: int | None) -> None:
-        """Tell of the call."""
+        """Emit `CallFinished`."""
         error = outcome if isinstance(outcome, STSError) else None
         notify(
             self._observers,

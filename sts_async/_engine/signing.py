@@ -1,4 +1,4 @@
-"""Signatures of requests to one endpoint, and what is kept for the credentials in use."""
+"""Signing of requests to one endpoint, and the values that are cached for the current credentials."""
 
 from collections.abc import Mapping
 
@@ -13,11 +13,11 @@ from ..shapes import Credentials
 
 class Identity:
     """
-    Credentials in use at one endpoint, and what was derived from them.
+    The current credentials at one endpoint, and the values derived from them.
 
     Attributes:
-        credentials: What signs; None for calls that are not signed.
-        scope: Whose limit the requests count against; see `RetryPolicy`.
+        credentials: The credentials; None for calls that are not signed.
+        scope: The rate limit key of the requests; see `RetryPolicy`.
         signer: Signs with *credentials*; None before the first request.
         headers: The headers that *signer* was made for.
     """
@@ -31,20 +31,20 @@ class Identity:
         self.headers: Mapping[str, str] | None = None
 
 
-NOBODY = Identity(None, "")
+UNSIGNED = Identity(None, "")
 """The identity of calls that are not signed."""
 
 
 class EndpointSigner:
     """
-    Sign requests to an endpoint, and keep what was derived from the credentials in use.
+    Signs requests to an endpoint, and caches the values derived from the current credentials.
 
     Args:
-        endpoint: Where requests go; None when that is not known.
-        why: Why it is not known.
+        endpoint: The endpoint; None if it is not known.
+        why: The error to raise if it is not known.
 
     Attributes:
-        identity: The one in use. Credentials that are superseded are let go, and their derived keys with them.
+        identity: The current identity. Replaced credentials and their derived keys are not kept.
     """
 
     __slots__ = ("_endpoint", "_why", "identity")
@@ -52,15 +52,15 @@ class EndpointSigner:
     def __init__(self, endpoint: Endpoint | None, *, why: STSError | None = None) -> None:
         self._endpoint = endpoint
         self._why = why
-        self.identity = NOBODY
+        self.identity = UNSIGNED
 
     @property
     def endpoint(self) -> Endpoint:
         """
-        Where requests go.
+        The endpoint.
 
         Raises:
-            ConfigurationError: There is neither region nor endpoint, or what says so cannot be used.
+            ConfigurationError: There is neither a region nor an endpoint URL, or one of them is invalid.
         """
         if self._endpoint is None:
             raise ConfigurationError(no_region()) if self._why is None else copy_without_traceback(self._why)
@@ -69,10 +69,10 @@ class EndpointSigner:
     @property
     def region(self) -> str:
         """
-        What requests are signed for.
+        The signing region.
 
         Raises:
-            ConfigurationError: It is not known.
+            ConfigurationError: The region is not known.
         """
         region = self.endpoint.signing_region
         if region is None:
@@ -85,12 +85,12 @@ class EndpointSigner:
         return region
 
     def use(self, credentials: Credentials) -> Identity:
-        """Return a new identity for *credentials*, which is then the one in use."""
+        """Return a new identity for *credentials*, and make it the current one."""
         self.identity = Identity(credentials, rate_limit_key(credentials.access_key_id, self.endpoint))
         return self.identity
 
     def signer_for(self, identity: Identity, headers: Mapping[str, str]) -> sigv4.Signer:
-        """Return what signs requests with these headers; the last one is kept."""
+        """Return the signer for requests with these headers. The last signer is cached."""
         signer = identity.signer
         if signer is None or signer.headers != headers:
             assert identity.credentials is not None  # noqa: S101 - calls that are not signed have no signer

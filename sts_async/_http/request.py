@@ -6,8 +6,9 @@ its own, because a large body may have to wait for the peer. The body of a signe
 body leave in one write, from the coroutine of the call. This saves one task, one turn of the event loop and about a
 third of aiohttp's own work for a request.
 
-The class sets the attributes that aiohttp's own class sets. `request_class` compares both, once in a process. If an
-aiohttp version has other attributes, aiohttp's own class is used: requests are then slower, and otherwise equal.
+The class sets the attributes that aiohttp's own class sets, so it depends on the release of aiohttp. `request_class`
+returns it only for the series of releases that it was tested with, and only if both classes have the same attributes.
+With any other aiohttp, its own class is used: requests are slower and otherwise equal, so a new release breaks nothing.
 """
 
 import asyncio
@@ -20,8 +21,10 @@ from aiohttp import hdrs
 from aiohttp.http import HttpVersion11, StreamWriter
 from multidict import CIMultiDict
 
+from .._runtime.requirements import numbers
 from .._shape.secret import SecretBytes
 
+TESTED_SERIES = (3, 14)  # releases of aiohttp
 MAX_BODY = 32 * 1024  # bytes: half of what asyncio buffers before a writer has to wait
 
 
@@ -85,7 +88,9 @@ class LeanRequest(aiohttp.ClientRequest):
 
 @functools.cache
 def request_class() -> type[aiohttp.ClientRequest]:
-    """Return `LeanRequest`, or aiohttp's own class if that has attributes which `LeanRequest` does not set."""
+    """Return `LeanRequest`, or aiohttp's own class for a release that it was not tested with."""
+    if numbers(aiohttp.__version__)[:2] != TESTED_SERIES:
+        return aiohttp.ClientRequest
     try:
         plain, lean = (_example(kind) for kind in (aiohttp.ClientRequest, LeanRequest))
     except (AttributeError, TypeError, KeyError):

@@ -1,8 +1,9 @@
 """
-Credentials that a provider has at hand, without a coroutine.
+Credentials that a provider can return without a coroutine.
 
-A provider that can answer at once has a method ``_at_hand(context)``. It returns valid credentials, or None if
-`provide_credentials` has to be awaited. Each warm call uses it, and saves a coroutine for each provider in between.
+A provider that can return cached credentials at once has a method ``_at_hand(context)``. The method returns valid
+credentials, or None if the caller must await `provide_credentials`. Every warm call uses it. So it saves one coroutine
+for each provider between the client and the credentials.
 """
 
 from collections.abc import Callable
@@ -17,8 +18,8 @@ def at_hand_of(provider: object) -> AtHand:
     """
     Return the method ``_at_hand`` of *provider*, or a function that returns None.
 
-    The method counts only if its class also defines `provide_credentials`. A subclass that overrides the coroutine
-    alone is always awaited: the inherited method would pass its override by.
+    The method is used only if the class that defines `provide_credentials` defines it as well. If a subclass overrides
+    only the coroutine, the coroutine is always awaited, because the inherited method would bypass the override.
     """
     if "provide_credentials" not in getattr(provider, "__dict__", ()):
         for kind in type(provider).__mro__:

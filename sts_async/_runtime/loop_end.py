@@ -94,7 +94,7 @@ async def close_at_loop_end(member: Member) -> Guard | None:
     such a loop.
     """
     loop = asyncio.get_running_loop()
-    # An event loop without the private attribute only warns of a generator that begins too late.
+    # The attribute is private to asyncio. Without it, the loop only warns about a generator that starts too late.
     if loop in _SHUT_DOWN or getattr(loop, "_asyncgens_shutdown_called", False):
         return None
     guard = _GUARDS.get(loop)

@@ -1,9 +1,9 @@
 """
-A result or an error as a value: what a thread or a task hands to those who wait for it.
+A result or an error as a value, which a thread or a task passes to its waiters.
 
-An error that stays in a local variable keeps its traceback, and the traceback keeps the frame with that variable. Such
-a cycle, with all secrets and connections in its frames, lives until the garbage collector runs. An `Outcome` is empty
-once it is unwrapped, so no frame keeps the error that is raised through it.
+An error in a local variable refers to its traceback, and the traceback refers to the frame with that variable. This
+cycle keeps all secrets and connections of its frames alive until the garbage collector runs. `Outcome.unwrap` empties
+the outcome before it raises the error, so no frame refers to the error afterwards.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ Errors = type[BaseException] | tuple[type[BaseException], ...]
 
 class Outcome(Generic[T]):
     """
-    A result, or the error in place of it.
+    The result of some work, or the error that the work raised.
 
     Attributes:
         error: The error; None for a result, and after `unwrap`.
@@ -33,7 +33,7 @@ class Outcome(Generic[T]):
 
     @classmethod
     def capture(cls, work: Callable[[], T], *, errors: Errors = Exception) -> "Outcome[T]":
-        """Call *work*, and return the outcome: its result, or one of *errors* that it raises."""
+        """Call *work*. Return its result, or the error if it is one of *errors*. Other errors are raised."""
         try:
             return cls(work())
         except errors as error:
@@ -42,9 +42,9 @@ class Outcome(Generic[T]):
     @classmethod
     async def capture_async(cls, work: Callable[[], Awaitable[T]], *, errors: Errors = BaseException) -> "Outcome[T]":
         """
-        Await *work*, and return the outcome: its result, or one of *errors* that it raises.
+        Await *work*. Return its result, or the error if it is one of *errors*. Other errors are raised.
 
-        An error that ends the task or the program is never captured.
+        CancelledError, KeyboardInterrupt and SystemExit are always raised, because they end the task or the program.
         """
         try:
             return cls(await work())
@@ -54,7 +54,7 @@ class Outcome(Generic[T]):
             return cls(error=error)
 
     def unwrap(self) -> T:
-        """Return the result, or raise the error. The outcome is empty afterwards, so this works once."""
+        """Return the result, or raise the error. This works only once, because the outcome is empty afterwards."""
         result, error = self._result, self.error
         self._result = self.error = None
         if error is None:
@@ -65,7 +65,7 @@ class Outcome(Generic[T]):
             del error
 
     def for_another(self) -> "Outcome[T]":
-        """Return an equal outcome for one more waiter, with an error of its own, so that no traceback shows two."""
+        """Return an equal outcome for one waiter. Its error is a copy, so that waiters do not share a traceback."""
         return Outcome(self._result, error=None if self.error is None else _for_another(self.error))
 
 
@@ -74,7 +74,7 @@ def _for_another(error: BaseException) -> BaseException:
         return copy_without_traceback(error)
     try:
         copied = copy.copy(error)
-    except Exception:  # noqa: BLE001 - an error of the program's own, whose constructor may take anything
+    except Exception:  # noqa: BLE001 - the constructor of the program's own error may take any arguments
         copied = error
     return (copied if type(copied) is type(error) else error).with_traceback(None)
 

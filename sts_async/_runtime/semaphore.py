@@ -1,9 +1,9 @@
 """
 A first-in, first-out semaphore, as `asyncio.Semaphore` with a fast path that is not a coroutine.
 
-A place that is released passes directly to the oldest waiter, and never becomes free while anyone waits. A newcomer
-cannot overtake. aiohttp's own queue wakes waiters in another order: some callers then wait many times longer than
-others. If a waiter is cancelled after the place has become its own, it passes the place on.
+A released place passes directly to the oldest waiter. It never becomes free while a caller waits, so a new caller
+cannot overtake. aiohttp's own queue wakes waiters in another order, and some callers wait many times longer than
+others. If a waiter is cancelled after it was given the place, it passes the place on.
 
 It belongs to one event loop.
 """

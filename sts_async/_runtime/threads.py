@@ -52,10 +52,11 @@ class Job(Generic[T]):
         """Do the work in the calling thread, and pass its result or error to the event loop."""
         self.started = True
         outcome = Outcome.capture(self._work)
-        with contextlib.suppress(RuntimeError):  # that loop is closed
-            self._loop.call_soon_threadsafe(self._land, outcome)
+        # A closed event loop raises RuntimeError, and nothing waits in it any more.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._set_outcome, outcome)
 
-    def _land(self, outcome: Outcome[T]) -> None:
+    def _set_outcome(self, outcome: Outcome[T]) -> None:
         if not self._done.done():
             self._done.set_result(outcome)
 

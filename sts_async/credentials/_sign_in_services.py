@@ -126,7 +126,7 @@ async def exchange(
 
 
 def _pause(retries: StandardRetries, why: STSError, context: ProviderContext, *, attempt: int) -> float | None:
-    """Return how many seconds to wait before the next attempt, or None for no further attempt."""
+    """Return the seconds to wait before the next attempt, or None if there is none."""
     return retries.after_failure(why, scope="", attempt=attempt, now=context.monotonic(), jitter=context.jitter())
 
 

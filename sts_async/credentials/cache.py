@@ -339,7 +339,11 @@ def _describe_health(health: Health, credentials: Credentials) -> str:
 
 
 def _failed(error: STSError, *, raised: BaseException | None = None) -> tuple[Outcome[Credentials], STSError]:
-    """Return the outcome that raises *raised* or else *error*, and a copy of *error* without frames, for the cache."""
+    """
+    Return an outcome for the caller and an error for the cache.
+
+    The outcome raises *raised*, or *error* if that is None. The error is a copy of *error* without its traceback.
+    """
     return Outcome(error=raised or error), copy_without_traceback(error)
 
 

@@ -78,6 +78,7 @@ class ProviderChain(Unpicklable):
         return None if self._doubtful else self._chosen_at_hand(context)
 
     def _choose(self, source: CredentialsProvider | None) -> None:
+        """Use *source* for the next calls; None to search again."""
         self._chosen, self._chosen_at_hand = source, at_hand_of(source)
 
     async def provide_credentials(self, context: ProviderContext) -> Credentials:

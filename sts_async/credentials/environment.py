@@ -57,7 +57,8 @@ class EnvironmentProvider(Unpicklable):
         credentials = self._unchanged()
         if credentials is None:
             values = self._environ.secrets(VARIABLES)
-            nothing = values.count(None) == len(values)  # the usual case in a chain
+            # No variable is set: the usual case in a chain, which needs no further work.
+            nothing = values.count(None) == len(values)
             credentials = _read(*(values if nothing else map(_without_blanks, values)))
             # The same object is returned until a variable changes, because signers are cached by object.
             self._last = values, credentials

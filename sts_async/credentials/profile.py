@@ -243,8 +243,8 @@ class ProfileProvider(Unpicklable):
 
 
 def _in_doubt(error: CredentialsNotFound | InvalidConfigFile, unread: str, *, doubtful: bool) -> STSError:
-    """Return *error* with the files that cannot be read, which could say more."""
-    told = type(error)(f"{error}{unread}")
-    if isinstance(told, CredentialsNotFound):
-        told.doubtful = doubtful
-    return told
+    """Return a copy of *error* that also names the unreadable files, because they may contain the profile."""
+    extended = type(error)(f"{error}{unread}")
+    if isinstance(extended, CredentialsNotFound):
+        extended.doubtful = doubtful
+    return extended

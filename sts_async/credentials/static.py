@@ -39,6 +39,7 @@ class StaticProvider(Unpicklable):
         check_account_id(credentials.account_id)
 
     def _at_hand(self, context: ProviderContext) -> Credentials | None:
+        """Return the credentials, or None if they have expired."""
         credentials = self._credentials
         return credentials if credentials.expiration is None or not is_expired(credentials, context) else None
 

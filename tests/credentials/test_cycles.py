@@ -1,4 +1,4 @@
-"""A source that fails leaves no cycle of error, traceback and frame: a cycle keeps secrets for some time."""
+"""A source that fails leaves no cycle of error, traceback and frame, which would keep secrets in memory."""
 
 import gc
 from collections.abc import Awaitable, Callable
@@ -78,7 +78,7 @@ async def test_a_cycle_would_be_found() -> None:
 
 
 async def cycles_of(use: Callable[[], Awaitable[None]], *, package: str = "sts_async") -> set[str]:
-    """Return the local variables, in frames of a package, that hold an error which went through the same frame."""
+    """Return the local variables in frames of *package* that refer to an error whose traceback has the same frame."""
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)

@@ -18,9 +18,9 @@ BACKOFF = 600  # s, the longest pause
 @pytest.fixture(autouse=True)
 def _the_loop_is_watched() -> None:
     """
-    Have nobody watch these event loops: a million callbacks of nothing but computation, each of which would be timed.
+    Turn the watchdog off. The simulations run a million callbacks that only compute, and it would time each of them.
 
-    `test_cache.py` has the same code watched.
+    `test_cache.py` runs the same code with the watchdog.
     """
 
 

@@ -548,7 +548,7 @@ def test_an_attended_source_is_recognized_by_the_constructor(clocks: Any) -> Non
 
 
 class AsksForAPin:
-    """A provider of the program's own that asks a person, and says so."""
+    """A provider of the program that asks a person, and reports it."""
 
     def is_attended(self, context: ProviderContext | None = None) -> bool:
         return True
@@ -557,8 +557,8 @@ class AsksForAPin:
         return KEYS
 
 
-def test_a_provider_of_the_programs_own_can_say_that_it_asks() -> None:
-    """T46: then the role that it signs for is refreshed only while a caller waits."""
+def test_a_provider_of_the_program_can_report_that_it_asks_a_person() -> None:
+    """T46: the role that it signs for is then refreshed only while a caller waits."""
     assert AssumeRoleProvider(role_arn=ROLE, source=AsksForAPin()).schedule == _schedule.ATTENDED
     assert AssumeRoleProvider(role_arn=ROLE, source=ProviderChain(KEYS, AsksForAPin())).schedule == _schedule.ATTENDED
 

@@ -111,7 +111,8 @@ class Watchdog:
             del self._running[thread]
             if running.waits:
                 off_cpu = time.perf_counter() - running.began - (time.thread_time() - running.on_cpu)
-                off_cpu -= running.queued()  # again: the system tells of a wait for a CPU when that is over
+                # Read again, because the system counts a wait for a CPU only after its end.
+                off_cpu -= running.queued()
                 if off_cpu > LIMIT and (where := Counter(running.waits).most_common(1)[0][0]):
                     self.pauses.append(f"{off_cpu * 1000:.0f} ms off the CPU, {where}")
 

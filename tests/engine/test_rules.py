@@ -408,7 +408,7 @@ async def test_after_throttling_an_adaptive_client_paces_itself_in_order() -> No
 
     assert done == list(range(20))
     assert world.now - before > 1
-    assert engine._shared.turns == {}
+    assert engine._shared.queues == {}
 
 
 async def test_those_who_wait_for_their_turn_can_be_cancelled() -> None:
@@ -432,7 +432,7 @@ async def test_those_who_wait_for_their_turn_can_be_cancelled() -> None:
     results = await asyncio.gather(*callers, return_exceptions=True)
 
     assert [isinstance(result, asyncio.CancelledError) for result in results] == [True, False, True, False, False]
-    assert engine._shared.turns == {}
+    assert engine._shared.queues == {}
 
 
 async def test_a_turn_that_does_not_fit_the_deadline_is_not_waited_for() -> None:

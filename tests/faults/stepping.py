@@ -178,7 +178,7 @@ def held_by(sts: STSClient) -> list[str]:
     held = [f"task {task.get_coro()!r}" for task in sts._life._tasks._running]
     if sts._life.engine is not None:
         shared = sts._life.engine._shared
-        held += [f"line at the limiter, idle: {gate.idle}" for gate in shared.turns.values()]
+        held += [f"line at the limiter, idle: {gate.idle}" for gate in shared.queues.values()]
         held += [f"call under a deadline of {seconds} s" for seconds in shared.time_limits.running()]
     for part in sts._life.transport._parts.values() if sts._life.transport is not None else ():
         if not part.gate.idle:

@@ -208,7 +208,7 @@ def grown(sts):
         "tasks": len(asyncio.all_tasks()) + len(sts._life._tasks._running) + len(sts._life._tasks._flights),
         "descriptors": len(os.listdir("/dev/fd")),
         "timers": sum(not timer.cancelled() for timer in loop._scheduled),
-        "kept": len(shared.metadata) + len(shared.turns) + sum(map(len, shared.time_limits._known.values())),
+        "kept": len(shared.metadata) + len(shared.queues) + sum(map(len, shared.time_limits._known.values())),
     }
 
 async def main():

@@ -199,3 +199,15 @@ async def test_a_connection_that_ends_while_it_is_written_to_is_lost(raw_server:
     finally:
         module.LeanRequest = session_class  # type: ignore[misc]
         await transport.aclose()
+
+
+async def test_a_release_of_aiohttp_that_was_not_tested_keeps_its_own_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A release that comes out after this one may mean something else by the same attributes."""
+    request_class.cache_clear()
+    monkeypatch.setattr(aiohttp, "__version__", "3.15.0")
+    try:
+        assert request_class() is aiohttp.ClientRequest
+    finally:
+        request_class.cache_clear()

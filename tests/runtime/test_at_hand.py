@@ -1,4 +1,4 @@
-"""Credentials that are at hand are not awaited, and no provider's own coroutine is passed by."""
+"""Credentials that are at hand are not awaited, and a coroutine that a provider overrides is never bypassed."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,14 +18,14 @@ OTHER = Credentials(access_key_id="AKIAIOSFODNN7OTHER00", secret_access_key="SEN
 
 
 class Overriding(StaticProvider):
-    """A subclass of the program's own, with a coroutine of its own."""
+    """A subclass of the program that overrides the coroutine."""
 
     async def provide_credentials(self, context: ProviderContext) -> Credentials:
         return OTHER
 
 
 class OverridingRefresh(RefreshingProvider):
-    """Likewise, above a cache."""
+    """A subclass of the cache that overrides the coroutine."""
 
     async def fetch(self, context: ProviderContext) -> Credentials:
         return KEYS
@@ -36,7 +36,7 @@ class OverridingRefresh(RefreshingProvider):
 
 
 class Extending(StaticProvider):
-    """A subclass that leaves the coroutine as it is."""
+    """A subclass that does not override the coroutine."""
 
     name = "extended"
 
@@ -47,14 +47,14 @@ def test_a_provider_of_the_library_has_credentials_at_hand(provider: Any) -> Non
 
 
 @pytest.mark.parametrize("provider", [Overriding(KEYS), OverridingRefresh(), object(), None])
-def test_what_overrides_the_coroutine_is_awaited(provider: Any) -> None:
-    """An inherited `_at_hand` would pass the override by."""
+def test_a_provider_that_overrides_the_coroutine_is_awaited(provider: Any) -> None:
+    """An inherited `_at_hand` would bypass the override."""
     assert at_hand_of(provider) is nothing_at_hand
     assert at_hand_of(provider)(None) is None
 
 
-def test_what_replaces_the_coroutine_of_one_object_is_awaited() -> None:
-    """As a test of a program may do."""
+def test_a_coroutine_that_is_set_on_an_object_is_awaited() -> None:
+    """The tests of a program may replace it in this way."""
     provider: Any = StaticProvider(KEYS)
     provider.provide_credentials = Overriding(KEYS).provide_credentials
 
@@ -62,8 +62,8 @@ def test_what_replaces_the_coroutine_of_one_object_is_awaited() -> None:
 
 
 @pytest.mark.parametrize("chained", [False, True])
-async def test_calls_are_signed_with_what_an_override_provides(raw_server: Any, *, chained: bool) -> None:
-    """Warm calls too, and behind a chain."""
+async def test_calls_are_signed_with_the_credentials_of_an_override(raw_server: Any, *, chained: bool) -> None:
+    """This includes warm calls and providers in a chain."""
     provider: Any = OverridingRefresh()
     server: RawServer = await raw_server(http("<GetCallerIdentityResponse/>"))
     source = ProviderChain(provider) if chained else provider
@@ -76,8 +76,8 @@ async def test_calls_are_signed_with_what_an_override_provides(raw_server: Any, 
     assert all(OTHER.access_key_id.encode() in request for request in server.requests)
 
 
-async def test_static_credentials_that_have_ended_are_refused() -> None:
-    """They are not at hand then, and the coroutine says why."""
+async def test_expired_static_credentials_are_refused() -> None:
+    """Expired credentials are not at hand, so the coroutine raises the error."""
     past = datetime.now(UTC) - timedelta(days=2)
     ended = Credentials(access_key_id="ASIAEXAMPLE", secret_access_key="SENTINEL-secret", expiration=past)
     async with LocalSTS() as server, server.client(credentials=ended) as sts:
@@ -86,8 +86,8 @@ async def test_static_credentials_that_have_ended_are_refused() -> None:
                 await sts.get_caller_identity()
 
 
-async def test_a_cache_is_asked_by_coroutine_when_its_credentials_are_about_to_end() -> None:
-    """Until then, nothing is awaited and nothing fetched."""
+async def test_a_cache_is_awaited_when_its_credentials_are_about_to_expire() -> None:
+    """Until then, nothing is awaited or fetched."""
     clock, fetched = VirtualClock(), list[float]()
 
     async def source() -> Credentials:
@@ -108,8 +108,8 @@ async def test_a_cache_is_asked_by_coroutine_when_its_credentials_are_about_to_e
     assert len(fetched) == 2
 
 
-async def test_a_provider_that_returns_something_else_is_told_so() -> None:
-    """A provider of the program has nothing at hand: what its coroutine returns is checked."""
+async def test_a_provider_that_returns_no_credentials_is_named_in_the_error() -> None:
+    """A provider of the program has no credentials at hand, so the result of its coroutine is checked."""
 
     class Wrong:
         async def provide_credentials(self, context: Any) -> Any:

@@ -15,8 +15,8 @@ def test_a_name_is_listed_before_its_module_is_imported() -> None:
 
 
 @pytest.mark.parametrize("name", ["Later", "Other"], ids=["listed", "not listed"])
-def test_a_name_that_no_module_has_is_an_error_of_the_package(name: str) -> None:
-    """The error is the one that Python raises for any other module."""
+def test_an_unknown_name_raises_the_usual_attribute_error(name: str) -> None:
+    """The error names the package, as Python does for any other module."""
     get, _ = lazily(PACKAGE, names=["Later"], homes=["log"])
 
     with pytest.raises(AttributeError, match=rf"^module 'sts_async\.observers' has no attribute '{name}'$"):

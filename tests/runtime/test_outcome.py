@@ -1,4 +1,4 @@
-"""A result or an error as a value. What is raised through it is kept by no frame."""
+"""A result or an error as a value. No frame refers to an error after it was raised."""
 
 import asyncio
 import gc
@@ -14,7 +14,7 @@ from sts_async.errors import ConnectError
 
 
 class Big:
-    """What a frame of the work holds: a connection, say."""
+    """An object in a frame of the work, such as a connection."""
 
 
 def fail() -> NoReturn:
@@ -45,8 +45,12 @@ async def in_a_thread() -> None:
 
 
 @pytest.mark.parametrize("run", [in_place, awaited, in_a_thread])
-async def test_what_the_work_held_goes_with_the_error(run: Callable[[], Awaitable[None]]) -> None:
-    """Without garbage collection: a cycle of error, traceback and frame would keep secrets and connections alive."""
+async def test_objects_of_the_work_are_released_with_the_error(run: Callable[[], Awaitable[None]]) -> None:
+    """
+    The garbage collector is off.
+
+    A cycle of error, traceback and frame would keep secrets and connections alive.
+    """
     alive = False
     gc.disable()
     try:
@@ -62,7 +66,7 @@ async def test_what_the_work_held_goes_with_the_error(run: Callable[[], Awaitabl
     assert gone
 
 
-def test_an_outcome_is_empty_after_it_was_unwrapped() -> None:
+def test_an_outcome_is_empty_after_unwrap() -> None:
     result, error = Outcome([1]), Outcome[None](error=LookupError("no"))
 
     assert result.unwrap() == [1]
@@ -72,7 +76,7 @@ def test_an_outcome_is_empty_after_it_was_unwrapped() -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
-async def test_what_ends_a_task_is_no_outcome(error: type[BaseException]) -> None:
+async def test_an_error_that_ends_a_task_is_not_captured(error: type[BaseException]) -> None:
     async def work() -> None:
         raise error
 
@@ -81,7 +85,7 @@ async def test_what_ends_a_task_is_no_outcome(error: type[BaseException]) -> Non
         coroutine.send(None)
 
 
-async def test_only_the_errors_that_are_named_are_captured() -> None:
+async def test_only_the_named_errors_are_captured() -> None:
     async def work() -> None:
         raise LookupError
 
@@ -91,8 +95,8 @@ async def test_only_the_errors_that_are_named_are_captured() -> None:
         Outcome.capture(fail, errors=ValueError)
 
 
-def test_each_who_waits_gets_an_error_of_its_own() -> None:
-    """So that no traceback shows the frames of two waiters."""
+def test_each_waiter_gets_its_own_copy_of_the_error() -> None:
+    """Otherwise one traceback would show the frames of several waiters."""
     outcome: Outcome[None] = Outcome.capture(fail)
     service: Outcome[None] = Outcome(error=ConnectError("refused"))
     raised = []

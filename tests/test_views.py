@@ -352,9 +352,7 @@ def test_a_role_takes_what_its_provider_takes() -> None:
 async def test_a_role_passes_on_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each argument reaches the provider under its own name."""
     given: dict[str, Any] = {}
-    monkeypatch.setattr(
-        assume_role, "AssumeRoleProvider", lambda **named: given.update(named) or StaticProvider(KEYS)
-    )
+    monkeypatch.setattr(assume_role, "AssumeRoleProvider", lambda **named: given.update(named) or StaticProvider(KEYS))
     names = [*inspect.signature(STSClient.role).parameters][1:]
     values: dict[str, Any] = {name: object() for name in names}
     STSClient(region="us-east-1", credentials=KEYS).role(values.pop("role_arn"), **values)

@@ -166,7 +166,7 @@ async def test_deadlines_of_many_lengths_are_not_kept() -> None:
             pass
 
     (lengths,) = limits._known.values()
-    assert len(lengths) <= timeouts.LENGTHS_KEPT + 1
+    assert len(lengths) <= timeouts.MAX_IDLE_LENGTHS + 1
 
 
 # The service's clock

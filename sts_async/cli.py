@@ -1,8 +1,8 @@
 """
-The command line: ``sts-async <operation> --member value ...``, the answer as JSON in the AWS CLI's field names, and
-``sts-async doctor``, which says where credentials come from.
+The command line: ``sts-async <operation> --member value ...``, ``sts-async doctor`` and ``sts-async local-server``.
 
-The answer alone is written to standard output. Every error is one line on standard error.
+The response is JSON with the field names of the AWS CLI. Only the response is written to standard output. Every error
+is one line on standard error.
 """
 
 import json
@@ -17,7 +17,7 @@ from ._cli.commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_
 from ._cli.members import SIX_DIGITS, in_options, operation_of, request_of
 from ._cli.terminal import PREFIX, NoTerminal, OutputLost, ask, complain, in_one_line, say, warnings_shown
 from ._shape.secret import redact
-from ._wording.option_names import spoken_in
+from ._wording.option_names import use_wording
 
 if TYPE_CHECKING:
     import argparse
@@ -32,10 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run one command, and return its exit status.
 
+    Args:
+        arguments: The arguments; None for those of the process.
+
     Returns:
-        0; 1 for an error, or for output that was lost; 2 for a command that is not understood; 130 after Ctrl-C.
+        0 for success; 1 for an error, or if standard output cannot be written; 2 for a usage error; 130 after Ctrl-C.
+        ``local-server`` returns the status of its command.
     """
-    with spoken_in(CommandLine()):
+    with use_wording(CommandLine()):
         try:
             return _main(sys.argv[1:] if arguments is None else arguments)
         except SystemExit as ended:  # help, version, usage
@@ -62,18 +66,18 @@ def _main(arguments: Sequence[str]) -> int:
             healthy, output = _run(options)
     except UsageError as error:
         parser.command(options.operation).end(in_one_line(error))
-    except (STSError, OSError, ValueError, ImportError) as error:  # the last: a package is missing, or too old
-        complain(f"{PREFIX}{_said(error, options)}\n")
+    except (STSError, OSError, ValueError, ImportError) as error:  # ImportError: a package is missing or too old
+        complain(f"{PREFIX}{_message_of(error, options)}\n")
         return 1
     say(f"{output}\n")
     return 0 if healthy else 1
 
 
 def _run(options: "argparse.Namespace") -> tuple[bool, str]:
-    """Return whether all is well, and what to print."""
+    """Return True and the response as JSON; for ``doctor``, whether a call would succeed, and the report."""
     import asyncio
 
-    # Before the event loop runs: files and standard input would block it.
+    # These functions read files and standard input, which would block a running event loop.
     values = Values()
     given = client_options_of(options, values)
     code = _mfa_code(options, values)
@@ -99,8 +103,8 @@ def _serve(options: "argparse.Namespace") -> int:
     return asyncio.run(run(settings))
 
 
-def _said(error: Exception, options: "argparse.Namespace") -> str:
-    """Return what to print of an error: one line, in the terms of the command line."""
+def _message_of(error: Exception, options: "argparse.Namespace") -> str:
+    """Return the message of an error as one line, with the names of options instead of members."""
     from .errors import ParamValidationError, ServiceError
 
     text: object = error
@@ -114,22 +118,22 @@ def _said(error: Exception, options: "argparse.Namespace") -> str:
 async def _call(
     options: "argparse.Namespace", given: dict[str, Any], code: "MFACode", request: Any
 ) -> tuple[bool, str]:
-    """Send the request, and return True and its answer as JSON."""
+    """Send the request, and return True and the response as JSON."""
     from ._protocol.converter import unstructure
     from .config import Config
     from .credentials import DefaultChain
 
     if not hasattr(options, "local"):
         config = Config(**given)
-        answer = await _send(config, DefaultChain(config, mfa_code=code), request)
+        response = await _send(config, DefaultChain(config, mfa_code=code), request)
     else:
         from .testing import LocalSTS
 
-        _leave_the_machine_aside()
+        _isolate_from_aws_settings()
         async with LocalSTS() as server:
             config = Config(**{"region": server.region, "endpoint_url": server.url, **given})
-            answer = await _send(config, server.credentials, request)
-    return True, json.dumps(unstructure(answer), indent=4)
+            response = await _send(config, server.credentials, request)
+    return True, json.dumps(unstructure(response), indent=4)
 
 
 async def _send(config: "Config", credentials: "Source", request: Any) -> Any:
@@ -140,7 +144,7 @@ async def _send(config: "Config", credentials: "Source", request: Any) -> Any:
 
 
 async def _examine(options: "argparse.Namespace", given: dict[str, Any], code: "MFACode") -> tuple[bool, str]:
-    """Return whether a call would have what it needs, and what there is in words."""
+    """Return whether a call has all that it needs, and the report."""
     from .config import Config
     from .doctor import examine
 
@@ -149,7 +153,7 @@ async def _examine(options: "argparse.Namespace", given: dict[str, Any], code: "
         return report.healthy, str(report)
     from .testing import LocalIMDS, LocalSTS
 
-    _leave_the_machine_aside()
+    _isolate_from_aws_settings()
     async with LocalSTS() as server, LocalIMDS(credentials=server.issue("arn:aws:iam::123456789012:role/demo")) as imds:
         os.environ.update(
             AWS_REGION=server.region,
@@ -157,18 +161,18 @@ async def _examine(options: "argparse.Namespace", given: dict[str, Any], code: "
             AWS_EC2_METADATA_SERVICE_ENDPOINT=imds.url,
         )
         report = await examine(Config(**given), mfa_code=code, check=options.check)
-    return report.healthy, f"with stand-ins on this host in place of STS and of the metadata service\n{report}"
+    return report.healthy, f"with local stand-ins for STS and the instance metadata service\n{report}"
 
 
-def _leave_the_machine_aside() -> None:
-    """Have nothing that is set up on this machine change what --local does."""
+def _isolate_from_aws_settings() -> None:
+    """Remove the AWS variables and files of this host, so that they cannot change the result of --local."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
 
 
 def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
-    """Return what a profile asks for the code of an MFA device: --mfa-code, and the terminal where there is none."""
+    """Return a function that returns the code of an MFA device: from --mfa-code, else from the terminal."""
     from .errors import CredentialsError
 
     given: str | None = None
@@ -185,7 +189,7 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
         if given is not None:
             if len(devices) > 1:
                 raise CredentialsError(
-                    f"the profile asks for the codes of {len(devices)} MFA devices, and --mfa-code gives one: "
+                    f"the profile needs the codes of {len(devices)} MFA devices, but --mfa-code has only one: "
                     "run this at a terminal, without --mfa-code"
                 )
             return given
@@ -196,8 +200,8 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
             problem = f"the code of the MFA device must {SIX_DIGITS}"
         except NoTerminal:
             problem = (
-                "the profile needs the code of an MFA device, and there is no terminal to ask for it: "
-                "give --mfa-code CODE, or --mfa-code - and the code on standard input"
+                "the profile needs the code of an MFA device, and there is no terminal for a prompt: "
+                "pass --mfa-code CODE, or --mfa-code - with the code on standard input"
             )
         except EOFError:
             problem = "no MFA code was given"
@@ -211,5 +215,5 @@ def _is_mfa_code(text: str) -> bool:
 
 
 def _name(options: "argparse.Namespace") -> str:
-    """Return the name of the operation that is called, as the API spells it; empty for another command."""
+    """Return the API name of the operation; empty for another command."""
     return operation_of(options.operation).name if options.operation in SUMMARIES else ""

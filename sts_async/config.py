@@ -1,4 +1,4 @@
-"""Options of a client: what is given explicitly, then the environment, then the profile, then a default."""
+"""Options of a client, and their sources: code, then the environment, then the profile, then the default."""
 
 import logging
 import os
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 __all__ = ["Config", "ProfileName", "Resolution", "SettingsSources"]
 
 # Source of the timeouts: AWS SDKs Reference Guide, "Smart configuration defaults".
-CONNECT_TIMEOUTS = {"legacy": CONNECT_TIMEOUT, "in-region": 1.1, "mobile": 30.0}  # s; in all other modes, the first
+CONNECT_TIMEOUTS = {"legacy": CONNECT_TIMEOUT, "in-region": 1.1, "mobile": 30.0}  # s; other modes use the first
 
 
 log = logging.getLogger("sts_async")
@@ -72,7 +72,7 @@ log = logging.getLogger("sts_async")
 
 @attrs.frozen
 class _Found:
-    """The value of an option that was found outside of the program, and where."""
+    """The value of an option from the environment or the profile, and the variable or key that sets it."""
 
     value: Any
     origin: str
@@ -80,7 +80,7 @@ class _Found:
 
 @attrs.frozen
 class _Fault:
-    """Why an option could not be read outside of the program, and the value that it has in the meantime."""
+    """Why the variable or key of an option could not be read, and the default that the option has instead."""
 
     value: Any
     error: ConfigurationError
@@ -96,92 +96,92 @@ class _Fault:
 @attrs.frozen(kw_only=True)
 class Config:
     """
-    Options of a client. None means: what the environment says, else the profile, else the default.
+    Options of a client.
 
-    Seconds are given as a number or as a `timedelta`, and kept as a number.
+    None means that the option comes from the environment, else from the profile, else from its default. Durations are
+    numbers of seconds or `timedelta` objects; the attribute is always a number.
 
     Attributes:
-        profile: Profile of the shared files. When it is given here, keys in the environment are passed over.
+        profile: Profile of the shared files. A profile that is given here disables the keys in the environment.
             Default: ``default``, which may be missing.
-        config_file: Path of the shared config file. Default: ``~/.aws/config``. A file that is missing counts as empty;
-            if it was named, here or by AWS_CONFIG_FILE, a warning is logged. One that was named and cannot be read is
-            an error where the profile is needed. The default file then counts as empty, and a warning is logged.
-        credentials_file: Path of the shared credentials file. Default: ``~/.aws/credentials``. The rest is as for
-            *config_file*; the variable is AWS_SHARED_CREDENTIALS_FILE.
+        config_file: Path of the shared config file. Default: ``~/.aws/config``. A missing file counts as empty; a
+            warning is logged if this option or AWS_CONFIG_FILE names the file. A named file that cannot be read is an
+            error in calls that need the profile. A default file that cannot be read counts as empty, with a warning.
+        credentials_file: Path of the shared credentials file. Default: ``~/.aws/credentials``. The rules of
+            *config_file* apply; the variable is AWS_SHARED_CREDENTIALS_FILE.
         region: AWS region, such as ``eu-west-1``.
-        endpoint_url: URL of STS to use in place of the region's own. Given here, it holds for no other service.
-        ignore_configured_endpoint_urls: Whether endpoints of the environment and the profile are passed over, those of
-            SSO and AWS sign-in included. Default: False.
+        endpoint_url: URL of STS, instead of the region's endpoint. It applies to no other service.
+        ignore_configured_endpoint_urls: Whether endpoint URLs of the environment and the profile are ignored. This
+            includes the URLs of SSO and AWS sign-in. Default: False.
         use_fips_endpoint: Whether STS, SSO and AWS sign-in are called at hosts with FIPS 140 validated cryptography.
-            With it, a configured URL is refused. Default: False.
-        use_dualstack_endpoint: Whether STS, SSO and AWS sign-in are called at hosts that also speak IPv6. With it, a
-            configured URL is refused. Default: False.
+            A configured URL is then an error. Default: False.
+        use_dualstack_endpoint: Whether STS, SSO and AWS sign-in are called at hosts that also support IPv6. A
+            configured URL is then an error. Default: False.
         sts_regional_endpoints: ``legacy`` uses the global endpoint for the fifteen oldest regions: ap-northeast-1,
             ap-south-1, ap-southeast-1, ap-southeast-2, ca-central-1, eu-central-1, eu-north-1, eu-west-1, eu-west-2,
             eu-west-3, sa-east-1, us-east-1, us-east-2, us-west-1 and us-west-2. Default: ``regional``.
-        signing_region: The region that requests are signed for, where it is not that of the endpoint.
-            Default: the endpoint's.
-        signing_name: The name of the service that requests are signed for. Default: ``sts``.
-        allow_http: Whether endpoints beyond this host may be reached without TLS: those of STS, SSO and AWS sign-in.
+        signing_region: Region in the credential scope of signatures. Default: the region of the endpoint.
+        signing_name: Service name in the credential scope of signatures. Default: ``sts``.
+        allow_http: Whether requests to STS, SSO and AWS sign-in on other hosts may be sent without TLS.
             Default: False.
         validate_parameters: Whether requests are checked against the API's constraints before they are sent.
             Default: True.
         retry_mode: ``legacy``, ``standard`` or ``adaptive``. Default: ``adaptive``.
-        max_attempts: Attempts per call, the first included. Default: 3, and 5 in the legacy mode.
-        defaults_mode: ``in-region`` takes 1.1 s as the default of *connect_timeout*, ``mobile`` 30. Default:
-            ``legacy``; the others change nothing here.
-        connect_timeout: Seconds for a new connection to an address, including TLS, excluding the look-up of addresses.
-            Default: 3.1.
+        max_attempts: Number of attempts per call, including the first. Default: 3; 5 in the legacy mode.
+        defaults_mode: ``in-region`` sets the default of *connect_timeout* to 1.1 s, ``mobile`` to 30 s. The other
+            modes change nothing. Default: ``legacy``.
+        connect_timeout: Seconds to connect to one address, including TLS, excluding name resolution. Default: 3.1.
         attempt_timeout: Seconds for one attempt, including connecting, excluding time queued for a connection.
             Default: 10.
-        deadline: Seconds for a whole call, retries and the wait for credentials included. Default: 30.
-        time_offset: Seconds by which the service's clock is ahead of this host's. Default: learnt from its answers,
-            where they come over TLS or from this host.
-        disable_clock_skew_correction: Whether *time_offset* is not learnt from answers. Default: False.
-        handlers: What takes part in every request, in this order: see `handlers`. Default: none.
-        max_connections: Greatest number of connections, and of requests under way. Default: 50.
-        max_response_bytes: Greatest size of the body of an answer. Default: 1 MiB.
-        keepalive_timeout: Seconds for which an idle connection is kept. Default: 15.
-        tcp_keepalive: Whether the system probes idle connections. Default: False.
-        local_address: IPv4 or IPv6 address of this host that connections begin at. Default: the system's choice.
-        dns_cache_ttl: Seconds for which the addresses of a host are kept. Default: 10.
-        proxy: URL of the proxy for all requests, such as ``http://user:password@host:3128``; ``https://`` when it is
-            to be reached by TLS. It is hidden in every ``repr``. This host, its link, and what serves credentials to
-            instances and containers are always reached directly.
-        https_proxy: The same for requests with TLS, where *proxy* is not given. An invalid one of the environment is an
-            error only when a request would go by it.
-        http_proxy: The same for requests without TLS. Under CGI, where a request could set it, HTTP_PROXY is not read.
-        no_proxy: Hosts that are reached directly, separated by commas: names, which stand for all names below them,
-            addresses, and networks such as ``10.0.0.0/8``, each with or without a port; ``*`` for all hosts.
-        ca_bundle: Path of a PEM file with the authorities to trust, in place of the system's. Text outside of its
-            certificates may have any encoding. It is read before the first connection with TLS.
-        verify: Whether TLS peers are verified. If not, credentials can be intercepted, and a warning is logged.
-            Default: True.
-        client_certificate: Path of a PEM file with a certificate to show to TLS peers, followed by the intermediate
-            certificates that it needs.
-        client_key: Path of a PEM file with its private key, not encrypted. Default: it is in the same file.
-        app_id: Name of the application, for the User-Agent header; at most 50 characters. A longer one of the
-            environment or the profile is cut, and hyphens replace characters that a header cannot hold; a warning is
-            logged.
+        deadline: Seconds for a whole call, including retries and the wait for credentials. Default: 30.
+        time_offset: Seconds by which the service's clock is ahead of this host's clock. Default: learnt from responses
+            over TLS or from this host.
+        disable_clock_skew_correction: Whether *time_offset* is not learnt from responses. Default: False.
+        handlers: Request handlers, which are called in this order for every request: see `handlers`. Default: none.
+        max_connections: Maximum number of connections and of concurrent requests. Default: 50.
+        max_response_bytes: Maximum size of a response body, in bytes. Default: 1 MiB.
+        keepalive_timeout: Seconds until an idle connection is closed. Default: 15.
+        tcp_keepalive: Whether the system sends keepalive probes on idle connections. Default: False.
+        local_address: IPv4 or IPv6 address of this host to connect from. Default: chosen by the system.
+        dns_cache_ttl: Seconds for which the addresses of a host are cached. Default: 10.
+        proxy: URL of the proxy for all requests, such as ``http://user:password@host:3128``; with ``https://``, the
+            connection to the proxy uses TLS. It is hidden in every ``repr``. Loopback and link-local addresses, and
+            the metadata services of instances and containers, are always reached directly.
+        https_proxy: URL of the proxy for requests with TLS, unless *proxy* is given. An invalid URL in the environment
+            is an error only when a request would use it.
+        http_proxy: URL of the proxy for requests without TLS, unless *proxy* is given. HTTP_PROXY is not read under
+            CGI, where the client of the web server can set it.
+        no_proxy: Hosts that are reached directly, separated by commas. An entry is a name, which includes its
+            subdomains, an address, or a network such as ``10.0.0.0/8``. It can end with a port. ``*`` means all hosts.
+        ca_bundle: Path of a PEM file with the certificate authorities to trust, instead of the system's. Text outside
+            its certificates is ignored and may have any encoding. It is read before the first connection with TLS.
+        verify: Whether the certificates of TLS peers are verified. Without verification, credentials can be
+            intercepted, and a warning is logged. Default: True.
+        client_certificate: Path of a PEM file with a client certificate for TLS, followed by its intermediate
+            certificates.
+        client_key: Path of a PEM file with the unencrypted private key of the client certificate. Default: the file of
+            the certificate has the key too.
+        app_id: Name of the application for the User-Agent header, at most 50 characters. A value of the environment or
+            the profile is truncated, and hyphens replace characters that are invalid in a header. A warning is logged.
         user_agent_suffix: The end of the User-Agent header, such as ``shop/1.0``; at most 128 characters.
-        ec2_metadata_disabled: Whether the instance metadata service is never asked. Default: False.
-        ec2_metadata_endpoint: URL of the instance metadata service.
-        ec2_metadata_endpoint_mode: ``IPv4`` or ``IPv6``: which of its own addresses is used. Default: ``IPv4``.
-        ec2_metadata_timeout: Seconds for each request to it. Default: 1.
-        ec2_metadata_attempts: Attempts for each request to it. Default: 1.
-        ec2_instance_profile_name: The role to ask it for. Default: it is asked for the name first.
-        imds_v1_fallback: Whether version 1 of the service, which any process on the host can be tricked into asking,
-            is asked when version 2 is not there. A variable or a profile says the opposite: that version 1 is disabled
-            or not. Default: False, unlike in other SDKs.
-        trust_token_files: Whether token files of ``aws sso login`` and ``aws login`` are used although another user
-            owns them or others may write to them, as in a container with a mounted home directory or on a Windows
-            drive under WSL. Users who can write to them choose the credentials. Default: False.
-        show_process_stderr: Whether the errors of a ``credential_process`` end with what it last wrote to standard
-            error: at most 5 lines and 1,000 characters. Secrets that are known are replaced by ``***``; others are
-            shown. Default: False.
+        ec2_metadata_disabled: Whether the instance metadata service is never called. Default: False.
+        ec2_metadata_endpoint: URL of the instance metadata service. Default: its address for the mode.
+        ec2_metadata_endpoint_mode: ``IPv4`` or ``IPv6``: the well-known address of the metadata service to use.
+            Default: ``IPv4``.
+        ec2_metadata_timeout: Seconds for each request to the metadata service. Default: 1.
+        ec2_metadata_attempts: Number of attempts for each request to the metadata service. Default: 1.
+        ec2_instance_profile_name: Role to get credentials for. Default: the metadata service returns the name.
+        imds_v1_fallback: Whether version 1 of the metadata service is called when version 2 does not exist. Version 1
+            has no protection against forged requests (SSRF). The variable and the profile key have the opposite
+            meaning: they disable version 1. Default: False, unlike in other SDKs.
+        trust_token_files: Whether token files of ``aws sso login`` and ``aws login`` are used even if another user
+            owns them or can write to them. Such files occur in a container with a mounted home directory, or on a
+            Windows drive under WSL. A user who can write to them chooses the credentials. Default: False.
+        show_process_stderr: Whether errors of a ``credential_process`` end with its last output on standard error, at
+            most 5 lines and 1,000 characters. Known secrets are replaced by ``***``; others are shown. Default: False.
 
     Raises:
-        ConfigurationError: A value is out of its range.
+        ConfigurationError: A value is outside its range.
 
     Source: AWS SDKs and Tools Reference Guide, "Settings reference".
     """
@@ -228,7 +228,7 @@ class Config:
         default="legacy",
         decides=NOTHING,
     )
-    # Spelled out: type checkers read from the converter of such a field what it takes.
+    # These fields are not made by a function: type checkers derive the type of the argument from the converter.
     connect_timeout: float | None = attrs.field(default=None, converter=in_seconds_or_none, metadata=known(SECONDS))
     attempt_timeout: float = attrs.field(
         default=ATTEMPT_TIMEOUT, converter=in_seconds, metadata=known_seconds(ATTEMPT_TIMEOUT)
@@ -307,27 +307,26 @@ class Config:
     _doubtful: tuple[str, ...] = attrs.field(default=(), alias="_doubtful", repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        for name, one in OPTIONS.items():
+        for name, definition in OPTIONS.items():
             value = getattr(self, name)
-            if not one.accepts(value) and not self.is_found(name):
-                raise ConfigurationError(f"{option_names.option(name)} must be {one.kind.rule}")
+            if not definition.accepts(value) and not self.is_found(name):
+                raise ConfigurationError(f"{option_names.option(name)} must be {definition.kind.rule}")
 
     def origin_of(self, name: str) -> str:
-        """
-        Return what messages call an option: the variable or the key of the profile that it was taken from, or else
-        its name.
-        """
+        """Return the name of an option for messages: the variable or profile key that set it, else its own name."""
         return self._found[name].origin if self.is_found(name) else option_names.option(name)
 
     def is_found(self, name: str) -> bool:
-        """Say whether an option was found outside of the program, in a variable or in the profile."""
-        found = self._found.get(name)  # another value may have taken its place since
+        """Return True if the value of an option comes from a variable or from the profile."""
+        # `attrs.evolve` can have replaced the value since.
+        found = self._found.get(name)
         return found is not None and found.value == getattr(self, name)
 
     def fault(self, *names: str) -> ConfigurationError | None:
-        """Return why one of these options could not be read, of options that have been resolved."""
+        """Return the error of the first of these options that could not be read, or None. Only for resolved options."""
         for name in names:
-            fault = self._faults.get(name)  # another value may have taken its place since
+            # `attrs.evolve` can have replaced the value since.
+            fault = self._faults.get(name)
             if fault is not None and fault.value == getattr(self, name):
                 error = copy_without_traceback(fault.error)
                 assert isinstance(error, ConfigurationError)  # noqa: S101 - a copy is of the same class
@@ -336,21 +335,21 @@ class Config:
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """Default files that could not be read, each with the reason, of options that have been resolved."""
+        """Default files that could not be read, each with the reason; empty before the options are resolved."""
         return self._unread
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Why files, or a profile in them, could not be read: resolving again may find more."""
+        """Reasons why a file or the profile could not be read: resolving again later may find more options."""
         faults = [str(fault.error) for fault in self._faults.values() if isinstance(fault.error, InvalidConfigFile)]
         return (*faults, *self._doubtful)
 
     def need(self, *names: str) -> None:
         """
-        Refuse to go on without one of these options. To be called by all that read an option that may have a fault.
+        Raise the error of the first of these options that could not be read, and whose default must not be used.
 
         Raises:
-            ConfigurationError: It could not be read.
+            ConfigurationError: The variable, the profile key or the file of an option could not be read.
         """
         fault = self.fault(*names)
         if fault is not None:
@@ -358,21 +357,24 @@ class Config:
 
     async def resolve(self, environ: Mapping[str, str] | None = None) -> "Config":
         """
-        Return these options with those that are None taken from *environ* (the process environment when None), from
-        the profile, or from the defaults. The shared files are read in a thread.
+        Return a copy in which every option has its value from the environment, the profile or the default.
 
-        A client is less strict: it raises these errors only when it needs an option that is affected.
+        The shared files are read in a thread. A client is less strict than this method: it raises an error only when
+        it needs the option.
+
+        Args:
+            environ: The environment; None for the environment of the process.
 
         Raises:
-            InvalidConfigFile: A shared file cannot be read, or there is no profile of a name that was given.
-            ConfigurationError: A variable or a key of the profile has a value that its option cannot have.
+            InvalidConfigFile: A shared file cannot be read, or the named profile does not exist.
+            ConfigurationError: The value of a variable or of a profile key is invalid.
         """
         environ = None if environ is None else HiddenMapping(environ)
-        here = SettingsSources(self, environ)
-        found = await here.look()
+        sources = SettingsSources(self, environ)
+        found = await sources.look()
         if found.place is not None:
             raise found.place
-        config = here.filled(found)
+        config = sources.filled(found)
         config.need(*OPTIONS)
         return config
 
@@ -380,20 +382,20 @@ class Config:
 OPTIONS: dict[str, Option] = {
     field.name: field.metadata[METADATA] for field in attrs.fields(Config) if METADATA in field.metadata
 }
-VARIABLES = tuple(variable for one in OPTIONS.values() for variable in one.variables)
-HIDDEN = frozenset(variable for one in OPTIONS.values() if one.kind.secret for variable in one.variables)
+VARIABLES = tuple(variable for item in OPTIONS.values() for variable in item.variables)
+HIDDEN = frozenset(variable for item in OPTIONS.values() if item.kind.secret for variable in item.variables)
 
 
 class SettingsSources:
     """
-    What surrounds the options of one client: the environment, and the shared files.
+    The sources of the options of one client: code, the environment and the shared files.
 
     Args:
-        config: The options as they were given.
-        environ: The environment; that of the process when it is None.
+        config: The options that are given in code.
+        environ: The environment; None for the environment of the process.
 
     Attributes:
-        environ: The environment as it is at any time, with all that it holds.
+        environ: All variables of the environment. Later changes of the environment are visible.
         files: The shared files.
     """
 
@@ -407,23 +409,25 @@ class SettingsSources:
         )
 
     def _path(self, name: str) -> tuple[str, str] | None:
-        """Return the path of a file that was named, and what names it."""
+        """Return the path of a file and the option or variable that sets it; None for the default path."""
         given = getattr(self.config, name)
         if given is not None:
             return given, option_names.option(name)
-        return next(((self.variables[one], one) for one in OPTIONS[name].variables if one in self.variables), None)
+        set_variables = (variable for variable in OPTIONS[name].variables if variable in self.variables)
+        return next(((self.variables[variable], variable) for variable in set_variables), None)
 
     @property
     def profile(self) -> ProfileName:
-        """The profile that is in force."""
+        """The selected profile."""
         return profile_name(self.config.profile, variables=OPTIONS["profile"].variables, environ=self.variables)
 
     async def resolve(self) -> Config:
         """
-        Return the options with none missing. One that could not be read has a default, and a fault: see `Config.need`.
+        Return the options with values. An option that could not be read has its default, and a fault (`Config.need`).
 
         Raises:
-            InvalidConfigFile: The files cannot be read because this process is short of something: it may pass.
+            InvalidConfigFile: The files cannot be read now, because the process lacks a resource such as file
+                descriptors. A later attempt can succeed.
         """
         found = await self.look()
         if found.place is not None and found.place.recoverable:
@@ -431,7 +435,7 @@ class SettingsSources:
         return self.filled(found)
 
     async def look(self) -> Resolution:
-        """Return what is found for each option, and log what is odd about it: each warning once."""
+        """Read the files, return the value of each option with its origin, and log each warning once."""
         shared: SharedConfig | InvalidConfigFile
         try:
             shared = await self.files.load()
@@ -451,7 +455,7 @@ class SettingsSources:
         return found
 
     def filled(self, found: Resolution) -> Config:
-        """Return the options with what was found."""
+        """Return options with the values of *found*, and with defaults that depend on other options."""
         values, faults = found.values, found.faults
         if values["max_attempts"] is None:
             values["max_attempts"] = 5 if values["retry_mode"] == "legacy" else 3

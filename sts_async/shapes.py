@@ -24,7 +24,7 @@ from ._shape.request_response import ResponseMetadata as ResponseMetadata
 from ._shape.scalars import PolicyDocument as PolicyDocument
 from ._shape.scalars import Seconds as Seconds
 from ._shape.secret import Secret, Unshown, hiding, kind_of, redact
-from ._shape.shape import Shape, beside, document, member, secret, shape
+from ._shape.shape import Shape, document, extra, member, secret, shape
 from .errors import ConfigurationError
 
 _ROOT_TASKS = "arn:aws:iam::aws:policy/root-task/"
@@ -67,7 +67,7 @@ class Credentials(Shape):
     secret_access_key: str = secret()
     session_token: str | None = secret(default=None)
     expiration: datetime | None = None
-    account_id: str | None = beside(default=None)
+    account_id: str | None = extra(default=None)
 
     def __attrs_post_init__(self) -> None:
         for name in ("access_key_id", "secret_access_key", "session_token"):

@@ -510,7 +510,7 @@ async def test_a_view_of_another_region_calls_that_region() -> None:
     ("options", "message"),
     [
         ({"headers": {"a b": "x"}}, "'a b' is not the name of a header"),
-        ({"headers": {"Host": "evil"}}, "'Host' is made by the library"),
+        ({"headers": {"Host": "evil"}}, "'Host' is reserved for the library"),
         ({"headers": {"x-amz-security-token": "SENTINEL"}}, "x-amz-security-token"),
         (
             {"headers": {"x-a": "SENTINEL\r\nX-Evil: 1"}},

@@ -1,5 +1,5 @@
 """
-The parts of the command line: arguments, commands, the terminal, and the local server.
+Parts of the command line: arguments, commands, the terminal, and the local server.
 
 The entry point is `sts_async.cli`.
 """

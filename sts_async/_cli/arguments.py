@@ -1,7 +1,7 @@
 """
-Where the values of the command line come from, and a parser whose messages repeat none of them.
+Values of the command line, and a parser with messages that never repeat a value.
 
-A token that follows a misspelt option must not end up in a terminal, a log of a build, or a screenshot.
+A token after a misspelt option must not appear in a terminal, a build log, or a screenshot.
 """
 
 import argparse
@@ -22,28 +22,33 @@ _HARMLESS = re.compile(
     r"the following arguments are required: [\w, -]+"
     r"|argument [\w-]+: (?:expected (?:one|at least one) argument|must be .+)"
 )
-"""Messages of `argparse` that repeat nothing that was given."""
+"""Messages of `argparse` that do not repeat an argument."""
 
 
 class UsageError(ValueError):
-    """A value has not the form that its option takes. The text is a message without any value."""
+    """A value of an option has the wrong form. The message contains no value."""
 
 
 def option_of(name: str) -> str:
-    """Return the option for a name of Python."""
+    """Return the option for a Python name."""
     return f"--{name.replace('_', '-')}"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong, without any value, and ends with status 2."""
+    """
+    A parser with one-line errors that contain no value. Errors end the process with status 2.
 
-    takes_command = False  # whether it runs a command, which follows --
+    Attributes:
+        takes_command: Whether a command can follow ``--``.
+    """
+
+    takes_command = False
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
-        """End with status 2 and one line."""
+        """End the process with status 2 and a one-line message."""
         if _HARMLESS.fullmatch(message) is None:
             message = self._without_values(message)
         self.end(message)
@@ -53,35 +58,35 @@ class Parser(argparse.ArgumentParser):
         if found is None:
             return "invalid arguments"
         if found[2]:
-            return self._not_among(found[1], found[3])
+            return self._invalid_choice(found[1], found[3])
         return f"{found[1]} takes no value" if found[4] else f"the value of {found[1]} is invalid"
 
-    def _not_among(self, name: str, given: str) -> str:
-        """Return that the value of an argument is none of its choices; they are listed if they are few."""
+    def _invalid_choice(self, name: str, given: str) -> str:
+        """Return the message about an invalid choice: an option lists its choices, the operation suggests one."""
         actions = [action for action in self._actions if name in (*action.option_strings, action.metavar)]
         choices = [choice for action in actions for choice in action.choices or ()]
         if name.startswith("--"):
             return f"{name} must be one of {', '.join(choices)}"
-        return f"invalid {name}{meant(given, choices)}"
+        return f"invalid {name}{suggestion(given, choices)}"
 
     def check_options(self, arguments: Sequence[str]) -> None:
         """
-        End if an option is unknown, in front of the operation or behind it.
+        End the process if an option is unknown, before or after the operation.
 
-        argparse looks at that last: it takes the value of a misspelt option for the operation, and reports a required
-        option as missing that is only misspelt.
+        argparse checks this last. It would take the value of a misspelt option as the operation, and report a misspelt
+        option as missing if it is required.
         """
         parser, value_follows, many = self, False, False
         for text in arguments:
             name, equals, _ = text.partition("=")
             if text == "--":
                 return
-            if re.fullmatch(_OPTION, name) and " " not in text:  # argparse takes text with a space for a value
+            if re.fullmatch(_OPTION, name) and " " not in text:  # for argparse, text with a space is a value
                 action = parser._option_string_actions.get(name)
                 if action is None:
                     if parser is self:
-                        self._check_place(name, arguments)
-                    parser.refuse([name])
+                        self._check_position(name, arguments)
+                    parser.reject([name])
                 value_follows = action.nargs != 0 and (not equals or action.nargs == "+")
                 many = action.nargs == "+"
             elif value_follows:
@@ -92,10 +97,10 @@ class Parser(argparse.ArgumentParser):
                     return
                 parser = found
             elif parser.takes_command:
-                parser.end(f"put the command behind --, as in `{parser.prog} -- COMMAND`")
+                parser.end(f"write the command after --, as in `{parser.prog} -- COMMAND`")
 
-    def _check_place(self, option: str, arguments: Sequence[str]) -> None:
-        """End if *option*, which is no option of ours, is one of the operation that is called."""
+    def _check_position(self, option: str, arguments: Sequence[str]) -> None:
+        """End the process if *option*, which is before the operation, belongs to the operation."""
         commands = self.commands()
         for name in arguments:
             if name in commands and option in commands[name]._option_string_actions:
@@ -110,50 +115,50 @@ class Parser(argparse.ArgumentParser):
         found = (action.choices for action in self._actions if isinstance(action.choices, dict))
         return next(found, {})
 
-    def refuse(self, unknown: Sequence[str]) -> NoReturn:
-        """End, because of arguments that no option takes. Names of options are shown, anything else is not."""
+    def reject(self, unknown: Sequence[str]) -> NoReturn:
+        """End the process because of unknown arguments. The message shows names of options, but no values."""
         names = [name for text in unknown if re.fullmatch(_OPTION, name := text.partition("=")[0])]
         if not names:
             option = any(text.startswith("-") for text in unknown)
             self.end("unrecognized option" if option else "unexpected positional argument")
-        self.end(f"unrecognized option {names[0]}{meant(names[0], list(self._option_string_actions))}")
+        self.end(f"unrecognized option {names[0]}{suggestion(names[0], list(self._option_string_actions))}")
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Write help or the version as all output is written. argparse does not notice a full disk."""
+        """Write help or the version to standard output. argparse itself would ignore a full disk."""
         say(message)
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """End with *status*, after a message on standard error."""
+        """Write a message to standard error, and end the process with *status*."""
         if message:
             complain(message)
         sys.exit(status)
 
     def end(self, message: str) -> NoReturn:
-        """End with a message of our own, in which there is no value."""
+        """End the process with status 2 and *message*, which must not contain a value."""
         self.exit(2, f"{self.prog}: {message}. Run `{self.prog} --help` for usage.\n")
 
 
-def meant(given: str, known: Sequence[str]) -> str:
-    """Return a question for the name that was most likely meant; nothing if none is near enough, or several are."""
+def suggestion(given: str, known: Sequence[str]) -> str:
+    """Return ``(did you mean NAME?)`` for the most similar name, or nothing if no name or several are similar."""
     text = given.lower().replace("_", "-").lstrip("-")
     names = {name.lstrip("-"): name for name in known if _is_negation(name) == _is_negation(given)}
     longer = [name for name in names if len(text) > 2 and name.startswith(text)]
-    # Without hyphens in front, which all have, and nearer than by default: --query is not --verify.
+    # Leading hyphens do not count, and the cutoff is higher than the default, under which --query resembles --verify.
     near = difflib.get_close_matches(text, names, 1, cutoff=0.8) or (longer if len(longer) == 1 else [])
     return f" (did you mean {names[near[0]]}?)" if near else ""
 
 
 def _is_negation(name: str) -> bool:
-    """Say whether an option switches something off: it is never meant where the opposite was written."""
+    """Return True if an option disables something. It is never suggested for a positive option."""
     return name.startswith("--no-") and name != "--no-proxy"
 
 
 def whole_number(text: str) -> int:
     """
-    Return the number that *text* states.
+    Return *text* as an integer.
 
     Raises:
-        argparse.ArgumentTypeError: It is not a whole number; the message does not repeat it.
+        argparse.ArgumentTypeError: *text* is not a whole number. The message does not repeat it.
     """
     if not re.fullmatch(r"-?[0-9]{1,18}", text):
         raise argparse.ArgumentTypeError("must be a whole number")
@@ -162,11 +167,11 @@ def whole_number(text: str) -> int:
 
 class Values:
     """
-    The values of one command: literal text, a file, or standard input, which can be read once.
+    Reader for the values of one command: literal text, files, or standard input, which only one option can use.
 
     - ``file://PATH``: the text of a file, without the line break at its end. ``~`` is the home directory.
-    - ``fileb://PATH``: the text of a file, exactly. No member of STS is binary, so it must be UTF-8, too.
-    - ``-``: as ``file://``, from standard input.
+    - ``fileb://PATH``: the exact text of a file. It must be UTF-8 too, because no member of STS is binary.
+    - ``-``: standard input, without the line break at its end.
 
     Source: AWS CLI User Guide, "Loading a parameter from a file".
     """
@@ -176,16 +181,16 @@ class Values:
 
     def read(self, given: Any, *, option: str, inside: bool = False) -> Any:
         """
-        Return the value that *given* stands for.
+        Return the value of an argument.
 
         Args:
-            given: What was given; what is no text stands for itself.
-            option: The option that it was given for; messages begin with it.
-            inside: Whether it is a part of a structure, where ``-`` is text.
+            given: The argument. Other objects than text are returned unchanged.
+            option: The option; messages begin with it.
+            inside: Whether the argument is a part of a structure, where ``-`` is literal text.
 
         Raises:
-            ValueError: The file cannot be read, it is not text in UTF-8 of at most 256 KiB, or standard input has been
-                read already.
+            ValueError: The file cannot be read, it is not UTF-8 text of at most 256 KiB, or another option has already
+                read standard input.
         """
         if not isinstance(given, str):
             return given
@@ -213,7 +218,7 @@ class Values:
 
 
 def _text_of(stream: IO[bytes], *, what: str) -> str:
-    """Return what is in a file, a pipe or a device, of which no more is read than a value may have."""
+    """Return the text of a file, a pipe or a device. At most `MAX_BYTES` + 1 are read."""
     data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise ValueError(f"{what} is larger than {MAX_BYTES:,} bytes")

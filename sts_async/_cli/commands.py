@@ -1,7 +1,7 @@
 """
-The commands and options of ``sts-async``, generated from the table of operations and the options of `Config`.
+Commands and options of ``sts-async``, made from the table of operations and the options of `Config`.
 
-Only the operation that is called is looked up, so that ``--help`` imports neither aiohttp nor lxml.
+Only the operation that is called is imported, so that ``--help`` needs neither aiohttp nor lxml.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import VERSION
 from .._wording.option_names import Wording
-from .arguments import Parser, Values, meant, option_of
+from .arguments import Parser, Values, option_of, suggestion
 from .members import add_members, description_of, documented_in, operation_of
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ SUMMARIES = {
     "assume-role-with-saml": "temporary credentials of a role, for a SAML assertion",
     "assume-role-with-web-identity": "temporary credentials of a role, for an OIDC token",
     "assume-root": "short-lived root credentials of a member account, for one task",
-    "decode-authorization-message": "why a request was refused",
-    "get-access-key-info": "the account that an access key belongs to",
-    "get-caller-identity": "who signs the requests",
+    "decode-authorization-message": "the reason why a request was denied",
+    "get-access-key-info": "the account of an access key",
+    "get-caller-identity": "the account and ARN of the caller",
     "get-delegated-access-token": "temporary credentials for a trade-in token",
     "get-federation-token": "temporary credentials of a federated user",
     "get-scoped-credentials": "temporary credentials of the caller, with narrower permissions",
     "get-session-token": "temporary credentials of the caller, usually with an MFA code",
-    "get-web-identity-token": "a JWT, signed by AWS, that says who the caller is",
+    "get-web-identity-token": "a JWT, signed by AWS, with the caller's identity",
 }
 
 DOCTOR = "doctor"
@@ -40,29 +40,34 @@ HIGHEST_PORT = 65535 - len(SERVICES)
 
 EPILOG = """\
 Credentials and region come from the environment, the shared config files, the container endpoint or the instance
-metadata service, as for every AWS SDK: `sts-async doctor` says what is found where. Each option of the client can be
-given, such as --max-attempts or --ca-bundle: `sts-async help options` lists them.
+metadata service, as for every AWS SDK. `sts-async doctor` shows the source of each. All options of the client are
+accepted, such as --max-attempts or --ca-bundle; `sts-async help options` lists them.
 
-A value file://PATH is the text of that file, without the line break at its end; fileb://PATH is its text exactly. A
-value - is read from standard input, once in a command. At most 256 KiB are taken, in UTF-8. Give secrets in one of
-these ways: what is written on the command line is in the list of processes.
+A value file://PATH is the text of that file, without the line break at its end; fileb://PATH is the exact text. A
+value - is read from standard input, which one option of a command can use. The limit is 256 KiB in UTF-8. Pass secrets
+in one of these ways, because other users can see the command line in the list of processes.
 
-A structure is written as NAME=VALUE,NAME=VALUE, with double quotes around a value that has a comma in it. Structures
-and lists are also taken as JSON, such as --tags '[{"Key": "team", "Value": "a, b"}]'.
+A structure is NAME=VALUE,NAME=VALUE; a value with a comma needs double quotes. Structures and lists can also be JSON,
+such as --tags '[{"Key": "team", "Value": "a, b"}]'.
 """
 
 SHOWN = {
     "region": ("NAME", "AWS region, such as eu-west-1"),
-    "endpoint_url": ("URL", "URL to use in place of the region's own"),
+    "endpoint_url": ("URL", "URL of STS, instead of the region's endpoint"),
     "profile": ("NAME", "profile of the shared config files"),
-    "allow_http": (None, "reach a URL without TLS, such as http://localstack:4566, also beyond this host"),
+    "allow_http": (None, "allow an endpoint on another host without TLS, such as http://localstack:4566"),
 }
-"""The options of the client that every help shows, with what their values are called; None for those without value."""
+"""The options of the client in every help, with the name of the value (None for a flag) and the text."""
 
 
 def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
-    """Return the parser, and what it made of the arguments. It ends with `SystemExit` if it understands them not."""
-    arguments, to_run = _without_command(_asks_for_help(arguments))
+    """
+    Return the parser and the parsed arguments.
+
+    Raises:
+        SystemExit: Help or the version was printed, or the arguments are invalid.
+    """
+    arguments, to_run = _without_command(_with_help_option(arguments))
     topic = arguments[1] if arguments[:1] == [HELP] and len(arguments) == 2 else None
     if topic == "options":
         parser = _options_alone()
@@ -93,34 +98,34 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
             add_members(command, operation_of(name))
     doctor = commands.add_parser(
         DOCTOR,
-        help="where credentials, region and endpoint come from, and what is wrong with them",
-        description="Say which files, region, endpoint, proxy and other options apply, and where each comes from; "
-        "then ask every source of credentials, in order, and say what each has. Status 0: a call has all that it "
-        "needs; 1: it would fail. Only --check finds out whether STS accepts the credentials. With --local, the "
-        "instance metadata service and STS are stand-ins on this host.",
+        help="the sources of credentials, region and endpoint, and the problems with them",
+        description="Show which files, region, endpoint, proxy and other options apply, and the source of each. Then "
+        "check every source of credentials, in order, and show the result. The exit status is 0 if a call has all that "
+        "it needs, and 1 if it would fail. Only --check tests whether STS accepts the credentials. With --local, STS "
+        "and the instance metadata service are local stand-ins.",
         parents=[common],
     )
-    doctor.add_argument("--check", action="store_true", help="call GetCallerIdentity, and say who the caller is")
+    doctor.add_argument("--check", action="store_true", help="call GetCallerIdentity, and show the caller")
     _add_local_server(commands)
     if topic is not None:
-        near = meant(topic, ["options", *commands.choices])
-        parser.end(f"help has no such topic{near}: it takes an operation, or `help options`")
+        near = suggestion(topic, ["options", *commands.choices])
+        parser.end(f"help has no such topic{near}: the topics are the operations and `options`")
     parser.check_options(arguments)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
-        commands.choices.get(options.operation, parser).refuse(unknown)
+        commands.choices.get(options.operation, parser).reject(unknown)
     if to_run == []:
         commands.choices[LOCAL_SERVER].end("a command must follow --")
     options.command = to_run or []
     if hasattr(options, "local") and hasattr(options, "config_endpoint_url"):
-        parser.end("--local and --endpoint-url exclude each other")
+        parser.end("--local and --endpoint-url cannot be combined")
     if hasattr(options, "local") and hasattr(options, "config_profile"):
-        parser.end("--local and --profile exclude each other")
+        parser.end("--local and --profile cannot be combined")
     return parser, options
 
 
-def _asks_for_help(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with ``help``, in front of an operation or behind it, as ``--help``."""
+def _with_help_option(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with ``--help`` instead of ``help`` before or after an operation."""
     match [*arguments]:
         case ["help"]:
             return ["--help"]
@@ -134,30 +139,30 @@ def _asks_for_help(arguments: Sequence[str]) -> list[str]:
 # -- The local server ------------------------------------------------------------------------------------------------
 
 ABOUT_LOCAL_SERVER = """\
-Run STS on 127.0.0.1, and the sources of credentials that --services adds, for tests in any language. What they issue
-is good nowhere else. Every call of STS goes there, whichever the sources.
+Run a local STS on 127.0.0.1, with the sources of credentials in --services, for tests in any language. No other server
+accepts their credentials. All calls of STS go to the local server.
 
-With `-- COMMAND ...`, run that command with the variables that lead SDKs there and without any other variable of AWS,
-forward signals to it, and end with its status. Without, write the variables, then a line that begins with `# ready`
-(not for json), and run until SIGINT or SIGTERM; the status is 0 then.
+With `-- COMMAND ...`, run the command with the environment variables for the servers and without other AWS variables,
+forward signals to it, and return its exit status. Without a command, print the variables, then a line that begins with
+`# ready` (except for json), and run until SIGINT or SIGTERM; the exit status is then 0.
 
-STS alone comes with the keys of a user. With a further source, there are no keys, and credentials come from that
-source: from the first of sso, signin, container and imds that an SDK asks. With sso, HOME is a directory for this
-run, because SDKs look for a login there.
+Without --services, the variables contain the keys of a user. With another source, they contain no keys: an SDK gets
+credentials from the first of sso, signin, container and imds that it supports. With sso, HOME is a temporary
+directory, because SDKs read the login from there.
 """
 
 EXAMPLES = """\
 examples:
   sts-async local-server -- npm test
   sts-async local-server --services imds -- aws sts get-caller-identity
-  sts-async local-server --write-env sts.env &        # and when the file is there:  . ./sts.env
+  sts-async local-server --write-env sts.env &        # when the file exists:  . ./sts.env
 """
 
 
 def _add_local_server(commands: Any) -> None:
     server = commands.add_parser(
         LOCAL_SERVER,
-        help="an STS on this host, for tests in any language",
+        help="a local STS, for tests in any language",
         usage="sts-async local-server [OPTION ...] [-- COMMAND [ARGUMENT ...]]",
         description=ABOUT_LOCAL_SERVER,
         epilog=EXAMPLES,
@@ -169,14 +174,14 @@ def _add_local_server(commands: Any) -> None:
         type=_services,
         default=("sts",),
         metavar="NAME,...",
-        help=f"sources of credentials beside STS, which always runs: some of {', '.join(SERVICES[1:])}",
+        help=f"sources of credentials in addition to STS, which always runs: some of {', '.join(SERVICES[1:])}",
     )
     server.add_argument(
         "--port",
         type=_port,
         default=0,
         metavar="N",
-        help="port of STS, the next port for each further service; default: 0, for free ports",
+        help="port of STS; each further service has the next port; default: 0, for free ports",
     )
     server.add_argument(
         "--role",
@@ -184,24 +189,24 @@ def _add_local_server(commands: Any) -> None:
         action="extend",
         default=[],
         metavar="ARN",
-        help="a role that exists, and no other does; the first is that of instance, container and login",
+        help="the roles that exist; without this option, every role does. Instance, container and login have the first",
     )
     server.add_argument(
         "--region", dest="config_region", metavar="NAME", default=argparse.SUPPRESS, help="default: us-east-1"
     )
     server.add_argument(
-        "--format", choices=("sh", "dotenv", "json"), default="sh", help="how variables are written; default: sh"
+        "--format", choices=("sh", "dotenv", "json"), default="sh", help="format of the variables; default: sh"
     )
     server.add_argument(
         "--write-env",
         metavar="FILE",
-        help="write them to this file, which only you can read; it appears when all is ready, and goes at the end. A "
-        "file that something else wrote is left alone, and refused",
+        help="write the variables to this file, which only you can read; it appears when all servers are ready, and is "
+        "removed at the end. An existing file of another program is an error",
     )
 
 
 def _without_command(arguments: list[str]) -> tuple[list[str], list[str] | None]:
-    """Return the arguments, and the command behind ``--`` that a local server is to run, or None."""
+    """Return the arguments, and the command after ``--`` for a local server, or None."""
     if LOCAL_SERVER in arguments and "--" in arguments[arguments.index(LOCAL_SERVER) :]:
         end = arguments.index("--", arguments.index(LOCAL_SERVER))
         return arguments[:end], arguments[end + 1 :]
@@ -211,7 +216,7 @@ def _without_command(arguments: list[str]) -> tuple[list[str], list[str] | None]
 def _services(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
     if not {*names} <= {*SERVICES}:
-        raise argparse.ArgumentTypeError(f"must be names out of {', '.join(SERVICES)}, with commas between them")
+        raise argparse.ArgumentTypeError(f"must be names of {', '.join(SERVICES)}, separated by commas")
     return ("sts", *(name for name in SERVICES if name in names and name != "sts"))
 
 
@@ -225,18 +230,18 @@ def _port(text: str) -> int:
 
 
 class CommandLine(Wording):
-    """The terms of the command line: options are ``--allow-http`` and ``--region NAME``."""
+    """Wording for the command line: options are ``--allow-http`` and ``--region NAME``."""
 
     __slots__ = ()
 
     given = "on the command line"
 
     def option(self, name: str) -> str:
-        """Return what the option *name* is called."""
+        """Return the name of an option."""
         return f"--{name.replace('_', '-')}" if name in _client_options() else name
 
     def setting(self, name: str, value: str) -> str:
-        """Return how the option *name* is given *value*, as it is written in Python."""
+        """Return the text that sets an option to *value*, which is a value of Python or ``...``."""
         known = _client_options()
         if name not in known:
             return super().setting(name, value)
@@ -246,7 +251,7 @@ class CommandLine(Wording):
 
 
 def _client_options() -> "dict[str, Option]":
-    """Return the options of `Config` that text can stand for; all but objects of Python."""
+    """Return the options of `Config` that text can set: all except those with Python objects."""
     from .._config.options import HANDLERS
     from ..config import OPTIONS
 
@@ -254,7 +259,7 @@ def _client_options() -> "dict[str, Option]":
 
 
 def is_flag(known: "Option") -> bool:
-    """Say whether an option is on or off, so that its name alone is its value."""
+    """Return True if an option is boolean, so that it takes no value on the command line."""
     from .._config.options import FLAG, OPPOSITE_FLAG
 
     return known.kind in (FLAG, OPPOSITE_FLAG)
@@ -269,17 +274,19 @@ def _value_name(name: str, known: "Option") -> str:
 
 
 def _common(known: "Mapping[str, Option]") -> Parser:
-    """Return the options that every command has: those of `SHOWN`, and without a line in the help those in *known*."""
+    """Return a parser with the options of every command: `SHOWN`, and *known*, which the help does not list."""
     common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     for name, (value, text) in SHOWN.items():
         _add_client_option(common, name, value, text)
     common.add_argument(
         "--mfa-code",
         metavar="CODE",
-        help="the code of the MFA device of a profile, where no terminal can be asked for it; - reads standard input",
+        help="code of the profile's MFA device, for runs without a terminal; - reads standard input",
     )
     common.add_argument(
-        "--local", action="store_true", help="run against an STS on this host, with its keys and nothing of yours"
+        "--local",
+        action="store_true",
+        help="run against a local STS with its own keys; your AWS settings have no effect",
     )
     for name in known.keys() - SHOWN.keys():
         value = None if is_flag(known[name]) else _value_name(name, known[name])
@@ -295,15 +302,15 @@ def _add_client_option(parser: argparse.ArgumentParser, name: str, value: str | 
 
 
 def _options_alone() -> Parser:
-    """Return a parser whose help is the list of all options of the client."""
+    """Return a parser for the help with all options of the client."""
     from ..config import Config
 
     documented = documented_in(inspect.getdoc(Config) or "", "Attributes")
     parser = Parser(
         prog="sts-async",
         usage="sts-async OPERATION [OPTION ...]",
-        description="Every operation takes these options. Without one, its environment variable counts, then the "
-        "profile, then the default.",
+        description="Every operation accepts these options. The value comes from the option, else from its environment "
+        "variable, else from the profile, else from the default.",
         add_help=False,
         argument_default=argparse.SUPPRESS,
     )
@@ -317,17 +324,17 @@ def _options_alone() -> Parser:
 
 
 def _without_python(text: str) -> str:
-    """Return the documentation of an option without what concerns programs in Python alone."""
+    """Return the documentation of an option without the parts for Python programs."""
     text = text.replace(" It is hidden in every repr.", "")
     return text.replace("Default: False", "Default: off").replace("Default: True", "Default: on")
 
 
 def client_options_of(options: argparse.Namespace, values: Values) -> dict[str, Any]:
     """
-    Return the options of the client that are given, by their names in `Config`.
+    Return the options of the client on the command line, by their names in `Config`.
 
     Raises:
-        ConfigurationError: One is not what it must be.
+        ConfigurationError: The value of an option is invalid.
         ValueError: A file cannot be read.
     """
     given = {}

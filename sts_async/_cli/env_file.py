@@ -1,8 +1,8 @@
 """
-The file with the variables of ``sts-async local-server --write-env FILE``.
+The file with environment variables that ``sts-async local-server --write-env FILE`` writes.
 
-It replaces and removes nothing that something else wrote: the path may be that of a user's own ``.env``, of a device,
-or of the file of another server.
+Only files of local-server are replaced or removed. The path can by mistake be a user's own ``.env``, a device, or the
+file of another server.
 """
 
 import os
@@ -18,53 +18,61 @@ MARK = "# Written by `sts-async local-server`, which removes this file when it e
 
 @attrs.frozen
 class Written:
-    """A file that was written."""
+    """
+    A file that was written.
+
+    Attributes:
+        path: Its path.
+        identity: Device, inode and modification time, to recognize it later.
+    """
 
     path: Path
     identity: tuple[int, int, int]
 
     def remove(self) -> None:
-        """Remove the file, unless it is gone, or another has taken its place, or it has been changed."""
+        """Remove the file, unless it was removed, replaced or changed."""
         try:
             if _identity(self.path.lstat()) == self.identity:
                 self.path.unlink()
         except OSError:
-            pass  # it is gone, or its directory is
+            pass  # the file or its directory does not exist any more
 
 
 def write_variables(path: Path, text: str, *, form: str) -> Written:
     """
-    Write a file that only its owner can read, at once: a program that waits for it finds all of it.
+    Write a file that only its owner can read. It appears complete, so that a program can wait for it.
 
     Args:
-        path: Where. A file there is replaced only if an earlier run wrote it, as its first line says.
-        text: What to write behind that line.
-        form: ``json`` has no comments: a file in it has no such line, and replaces none.
+        path: Path of the file. An existing file is replaced only if its first line says that local-server wrote it.
+        text: The text after that line.
+        form: ``sh``, ``dotenv`` or ``json``. A JSON file cannot have the first line, so it is never replaced.
 
     Raises:
-        ValueError: There is something else at the path, or the file cannot be written. Nothing has changed then.
+        ValueError: Another file exists at the path, or the file cannot be written. Nothing has changed then.
     """
     shown = f"{OPTION}: {str(path)!r}"
     try:
-        _check_place(path, shown)
+        _check_path(path, shown)
         return _write(path, text if form == "json" else MARK + text)
     except OSError as error:
         problem = error.strerror or type(error).__name__
     raise ValueError(f"{shown} cannot be written: {problem}")
 
 
-def _check_place(path: Path, shown: str) -> None:
-    """Refuse a path at which there is anything but a file that an earlier run wrote."""
+def _check_path(path: Path, shown: str) -> None:
+    """Raise `ValueError` if there is a file at the path that local-server did not write."""
     try:
         found = path.lstat()
     except FileNotFoundError:
         return
     if not stat.S_ISREG(found.st_mode):
-        raise ValueError(f"{shown} is no regular file: name one, or a path at which there is nothing")
+        raise ValueError(
+            f"{shown} is not a regular file: the path must not exist, or be that of a file of local-server"
+        )
     with path.open("rb") as stream:
         first = stream.readline(len(MARK))
     if first != MARK.encode():
-        raise ValueError(f"{shown} exists and was not written by local-server: remove it, or name another path")
+        raise ValueError(f"{shown} exists and was not written by local-server: remove it, or choose another path")
 
 
 def _write(path: Path, text: str) -> Written:
@@ -81,5 +89,5 @@ def _write(path: Path, text: str) -> Written:
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int]:
-    """Return what tells a file from another in its place. The number of an inode alone is used again."""
+    """Return the identity of a file. The system reuses inode numbers, so the modification time is a part of it."""
     return found.st_dev, found.st_ino, found.st_mtime_ns

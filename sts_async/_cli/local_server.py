@@ -1,8 +1,8 @@
 """
-``sts-async local-server``: the stand-ins of `testing` as a program, for tests in any language.
+``sts-async local-server``: the local servers of `testing` as a program, for tests in any language.
 
-It either prints the variables that lead SDKs to them and runs until it is told to end, or it runs one command with
-these variables, and ends with it.
+Without a command, it prints the environment variables that make SDKs use the servers, and runs until a signal ends it.
+With a command, it runs the command with these variables, and ends with it.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ from ..testing.base import LocalServer
 from .env_file import write_variables
 from .terminal import PREFIX, complain, in_one_line, say
 
-SERVICES = ("sts", "sso", "signin", "container", "imds")  # in this order: the variables of a later one count
+SERVICES = ("sts", "sso", "signin", "container", "imds")  # the variables of a later service replace earlier ones
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 ACCOUNT = "123456789012"
 LOOPBACK = "127.0.0.1"
-NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128  # exit statuses, as of a shell
+NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128  # exit statuses of a shell; a signal's number is added to 128
 FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 FROM_TERMINAL = ("SIGINT", "SIGQUIT")
@@ -39,16 +39,17 @@ FROM_TERMINAL = ("SIGINT", "SIGQUIT")
 @attrs.frozen(kw_only=True)
 class Settings:
     """
-    What to run.
+    The servers and the command to run.
 
     Attributes:
-        services: Some of `SERVICES`. STS runs in any case.
-        region: Region of the stand-ins.
-        port: Port of STS, the next one for each further service; 0 for free ports.
-        roles: ARNs of the roles that exist; none for every role. The first is that of instance, container and login.
-        form: How variables are written: ``sh``, ``dotenv`` or ``json``.
-        write_env: The file that they are written to, or None: to standard output if there is no command.
-        command: What to run, with its arguments; empty to run until a signal comes.
+        services: Some of `SERVICES`. STS always runs.
+        region: Region of the servers.
+        port: Port of STS; each further service has the next port. 0 for free ports.
+        roles: ARNs of the roles that exist; empty if every role exists. The instance, the container and the login have
+            the first role.
+        form: Format of the variables: ``sh``, ``dotenv`` or ``json``.
+        write_env: Path of the file for the variables; None for standard output, if there is no command.
+        command: A command with its arguments; empty to run until a signal ends the servers.
     """
 
     services: Sequence[str]
@@ -62,39 +63,39 @@ class Settings:
 
 async def run(settings: Settings) -> int:
     """
-    Run the servers, and return the exit status: 0, or that of the command.
+    Run the servers, and return the exit status: 0, or the status of the command.
 
     Raises:
-        OSError: A port or a file cannot be had.
-        ValueError: A role or the region is invalid.
+        OSError: A port or a temporary directory is not available.
+        ValueError: A role, the region or the port is invalid, or the file for the variables cannot be written.
     """
     async with contextlib.AsyncExitStack() as stack:
-        told = stack.enter_context(_told_by(FORWARDED if settings.command else ENDING))
+        signals = stack.enter_context(_signal_queue(FORWARDED if settings.command else ENDING))
         home = await asyncio.to_thread(stack.enter_context, tempfile.TemporaryDirectory(prefix="sts-async-"))
         servers = _servers(settings)
         for server in servers.values():
             await _listen(server, settings, stack)
         variables = await asyncio.to_thread(_variables, settings, servers, Path(home))
         if settings.write_env is not None:
-            text = _written({**_without_proxy(os.environ), **variables}, form=settings.form)
+            text = _formatted({**_without_proxy(os.environ), **variables}, form=settings.form)
             written = await asyncio.to_thread(write_variables, Path(settings.write_env), text, form=settings.form)
             stack.push_async_callback(asyncio.to_thread, written.remove)
         if settings.command:
-            return await _run_command(settings.command, _environment(variables), told)
+            return await _run_command(settings.command, _environment(variables), signals)
         _announce(settings, servers, variables)
-        await told.get()
+        await signals.get()
     return 0
 
 
-# -- Servers and the variables that lead to them -----------------------------------------------------------------------
+# -- Servers and their environment variables ---------------------------------------------------------------------------
 
 
 def _servers(settings: Settings) -> dict[str, LocalServer[Any]]:
-    """Return the servers by the names of their services, `LocalSTS` first. None of them runs yet."""
+    """Return the servers by the names of their services, `LocalSTS` first. They are not started yet."""
     partition = partition_of(settings.region).name
     role_arn = settings.roles[0] if settings.roles else f"arn:{partition}:iam::{ACCOUNT}:role/demo"
     account, name = Role(role_arn).arn.split(":")[4], role_arn.rpartition("/")[2]
-    # STS in any case: without it, the calls of the program would go to AWS itself.
+    # STS always runs: without it, the program would call AWS itself.
     chosen = [service for service in SERVICES if service in {"sts", *settings.services}]
     ports = {service: settings.port + index if settings.port else 0 for index, service in enumerate(chosen)}
     roles = [Role(arn) for arn in settings.roles] or None
@@ -121,23 +122,23 @@ async def _listen(server: LocalServer[Any], settings: Settings, stack: contextli
         if not settings.port or error.errno is None:
             raise
         raise ValueError(
-            f"--port {settings.port}: port {server._port} of {LOOPBACK} cannot be had: {os.strerror(error.errno)}"
+            f"--port {settings.port}: port {server._port} of {LOOPBACK} is not available: {os.strerror(error.errno)}"
         ) from None
 
 
 def _variables(settings: Settings, servers: Mapping[str, LocalServer[Any]], home: Path) -> dict[str, str]:
-    """Return the variables, and write the files of logins that some of them lead to. Called in a thread."""
+    """Return the variables, and write the config file and the login files that they refer to. Blocks."""
     found: dict[str, str] = {}
     for server in servers.values():
         found |= server.environ
-    if set(servers) - {"sts"}:  # another source of credentials, which the keys of the user would hide
+    if set(servers) - {"sts"}:  # SDKs use keys in the environment first, and would not use the other source
         for name in KEYS:
             found.pop(name, None)
     found |= {"AWS_REGION": settings.region, "AWS_DEFAULT_REGION": settings.region}
     profiles = []
     if "sso" in servers:
         profiles.append(_sso_profile(settings, servers["sso"], home))
-        found["HOME"] = str(home)  # SDKs look for the token of a login below it, and nowhere else
+        found["HOME"] = str(home)  # SDKs read the token file of a login only below the home directory
     if "signin" in servers:
         profiles.append(_signin_profile(settings, servers["signin"], home))
         found["AWS_LOGIN_CACHE_DIRECTORY"] = str(home / ".aws" / "login" / "cache")
@@ -166,35 +167,35 @@ def _signin_profile(settings: Settings, server: Any, home: Path) -> tuple[str, s
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a command: that of this process, with nothing of its own that is about AWS."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return {**kept, **_without_proxy(kept), **variables}
+    """Return the environment of a command: that of this process, with its AWS variables replaced by *variables*."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**others, **_without_proxy(others), **variables}
 
 
 def _without_proxy(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what keeps SDKs from asking a proxy for this host: not all of them leave it alone by themselves."""
+    """Return NO_PROXY variables for this host, if the environment has a proxy: some SDKs would use it for loopback."""
     if not any(environ.get(name) for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")):
         return {}
     before = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     return dict.fromkeys(("no_proxy", "NO_PROXY"), f"{before},{LOOPBACK}".lstrip(","))
 
 
-# -- Until a signal comes ----------------------------------------------------------------------------------------------
+# -- Without a command -------------------------------------------------------------------------------------------------
 
 
 def _announce(settings: Settings, servers: Mapping[str, LocalServer[Any]], variables: Mapping[str, str]) -> None:
-    """Write the variables, unless a file has them, and say that all is ready, as the last thing."""
+    """Write the variables to standard output, unless they are in a file, and then the line ``# ready``."""
     text = ""
     if settings.write_env is None:
-        text = _written({**_without_proxy(os.environ), **variables}, form=settings.form)
+        text = _formatted({**_without_proxy(os.environ), **variables}, form=settings.form)
     ready = " ".join(f"{name}={server.url}" for name, server in servers.items())
-    if settings.form != "json" or not text:  # one line of JSON says by itself that it is whole
+    if settings.form != "json" or not text:  # JSON is one line, so a reader knows that it is complete
         text += f"# ready: {ready}\n"
     say(text)
 
 
-def _written(variables: Mapping[str, str], *, form: str) -> str:
-    """Return the variables for a shell, for a program that reads ``.env`` files, or as one line of JSON."""
+def _formatted(variables: Mapping[str, str], *, form: str) -> str:
+    """Return the variables as shell commands, as a ``.env`` file, or as one line of JSON."""
     if form == "json":
         return f"{json.dumps(dict(sorted(variables.items())))}\n"
     if form == "dotenv":
@@ -206,20 +207,20 @@ def _written(variables: Mapping[str, str], *, form: str) -> str:
 
 
 @contextlib.contextmanager
-def _told_by(names: Sequence[str]) -> "Iterator[asyncio.Queue[signal.Signals]]":
-    """Return a queue that gets each of these signals while the block runs, in place of what they do otherwise."""
-    loop, told = asyncio.get_running_loop(), asyncio.Queue[signal.Signals]()
-    taken = []
+def _signal_queue(names: Sequence[str]) -> "Iterator[asyncio.Queue[signal.Signals]]":
+    """Yield a queue that receives these signals within the block, instead of their default action."""
+    loop, signals = asyncio.get_running_loop(), asyncio.Queue[signal.Signals]()
+    handled = []
     for number in [getattr(signal, name) for name in names if hasattr(signal, name)]:
         if signal.getsignal(number) is signal.SIG_IGN:
-            continue  # as of `nohup`, and of SIGINT behind an `&` of a script
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # on Windows; not the main thread
-            loop.add_signal_handler(number, told.put_nowait, number)
-            taken.append(number)
+            continue  # `nohup` ignores SIGHUP, and a shell script ignores SIGINT for a command with `&`
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; not the main thread
+            loop.add_signal_handler(number, signals.put_nowait, number)
+            handled.append(number)
     try:
-        yield told
+        yield signals
     finally:
-        for number in taken:
+        for number in handled:
             loop.remove_signal_handler(number)
 
 
@@ -227,32 +228,33 @@ def _told_by(names: Sequence[str]) -> "Iterator[asyncio.Queue[signal.Signals]]":
 
 
 async def _run_command(
-    command: Sequence[str], environ: Mapping[str, str], told: "asyncio.Queue[signal.Signals]"
+    command: Sequence[str], environ: Mapping[str, str], signals: "asyncio.Queue[signal.Signals]"
 ) -> int:
-    """Run a command with our own standard streams, forward signals to it, and return its status as a shell gives it."""
+    """Run a command with the standard streams of this process, forward signals, and return its status as a shell."""
     try:
         process = await asyncio.create_subprocess_exec(*command, env=environ)
     except OSError as error:
         complain(f"{PREFIX}{in_one_line(command[0])}: {error.strerror}\n")
         return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-    forwards = asyncio.create_task(_forward(told, process))
+    forwarder = asyncio.create_task(_forward(signals, process))
     try:
         status = await process.wait()
     finally:
-        forwards.cancel()
+        forwarder.cancel()
     return SIGNALLED - status if status < 0 else status
 
 
-async def _forward(told: "asyncio.Queue[signal.Signals]", process: asyncio.subprocess.Process) -> None:
+async def _forward(signals: "asyncio.Queue[signal.Signals]", process: asyncio.subprocess.Process) -> None:
     while True:
-        number = await told.get()
-        if not (number.name in FROM_TERMINAL and _is_in_foreground()):  # a terminal has sent it to the command, too
+        number = await signals.get()
+        # A terminal sends Ctrl-C to the command too, which must not receive it twice.
+        if not (number.name in FROM_TERMINAL and _is_in_foreground()):
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
 
 
 def _is_in_foreground() -> bool:
-    """Say whether a terminal sends its Ctrl-C to this process and the command that it runs."""
+    """Return True if this process and its command are the foreground group of a terminal, which sends them Ctrl-C."""
     if sys.platform == "win32":
         return False
     try:

@@ -1,8 +1,8 @@
 """
-The members of a request as options of the command line: their help, and their values from text.
+Members of requests as options of the command line: their help, and the parsing of their values.
 
 A structure is written in the shorthand of the AWS CLI, ``Key=a,Value=b``, or as JSON. A list takes several of these
-values, or one list in JSON.
+values, or one JSON list.
 """
 
 import argparse
@@ -27,6 +27,7 @@ _FORMS_IN_PROGRAMS = (
     r", or a mapping(?: that is sent compactly,|, which is sent as compact JSON)|, or a `timedelta`"
     r"|, such as \{.*?\}, or a list of `Tag`|, by their ARNs"
 )
+"""Texts in the documentation of members that do not apply to the command line."""
 
 
 def operation_of(name: str) -> "Operation[Any]":
@@ -60,7 +61,7 @@ def _documentation(command: str) -> str:
 
 
 def description_of(command: str) -> str:
-    """Return the paragraphs of a command's documentation that precede its arguments, with the names of commands."""
+    """Return the paragraphs before the arguments in a command's documentation, with names of commands."""
     text = re.split(r"^(?:Args|Raises|Source):", _documentation(command), maxsplit=1, flags=re.MULTILINE)[0].strip()
     text = re.sub(r"`(\w+)`", lambda name: f"`{name[1].replace('_', '-')}`", text).replace("``", "")
     width = max(shutil.get_terminal_size().columns - 2, 40)
@@ -68,20 +69,20 @@ def description_of(command: str) -> str:
 
 
 def documented_in(documentation: str, section: str) -> dict[str, str]:
-    """Return what a section of a docstring, such as ``Args``, says of each name."""
+    """Return the texts in a section of a docstring, such as ``Args``, by name."""
     text = documentation.partition(f"{section}:\n")[2].partition("\n\n")[0]
     found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", text, re.MULTILINE)
     return {name: _plain(" ".join(words.split())) for name, words in found}
 
 
 def _plain(text: str) -> str:
-    """Return text of a docstring without its marks, with options in place of arguments: ``*name*`` is one."""
+    """Return text of a docstring without markup, and with options instead of arguments, such as ``*name*``."""
     return re.sub(r"\*([a-z]\w*)\*", lambda name: option_of(name[1]), text).replace("``", "")
 
 
 def _help(member: "Member", documented: str) -> str:
     text = f"{documented} Secret: prefer file://PATH or -." if member.secret else documented
-    text = re.sub(_FORMS_IN_PROGRAMS, "", text)  # here all values are text
+    text = re.sub(_FORMS_IN_PROGRAMS, "", text)  # on the command line, all values are text
     if member.name == "encoded_message":
         text += " The whole text of the error, which contains the message, is accepted too."
     return text.replace("%", "%%")
@@ -99,7 +100,7 @@ def request_of(options: argparse.Namespace, values: Values) -> Any:
     Return the request that the options describe.
 
     Raises:
-        UsageError: A value has not the form that its option takes.
+        UsageError: The value of an option has the wrong form.
         ValueError: A file or standard input cannot be read.
     """
     members = {
@@ -116,7 +117,7 @@ def request_of(options: argparse.Namespace, values: Values) -> Any:
 
 # -- Values ----------------------------------------------------------------------------------------------------------
 
-# A name, its value, in quotes or not, and its end. Source: AWS CLI User Guide, "Using shorthand syntax".
+# A name, its value with or without quotes, and the end. Source: AWS CLI User Guide, "Using shorthand syntax".
 _PAIR = re.compile(
     r"""(\w+)=(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^,]*))(,|\Z)""",
     re.DOTALL,
@@ -125,47 +126,47 @@ _PATH = re.compile(r"(file:)?([\w./~-]{1,200})")
 
 
 def _value(values: Values, option: str, member: "Member", given: Any) -> Any:
-    """Return the value of a member from what its option was given."""
+    """Return the value of a member from the arguments of its option."""
     if member.kind is list:
-        return [item for one in given for item in _items(values, option, member.items, one)]
+        return [item for argument in given for item in _items(values, option, member.items, argument)]
     text = values.read(given, option=option)
     if member.document and text is given:
         _check_document(option, text)
-    return _one(values, option, member, text, literal=text is given)
+    return _scalar_or_structure(values, option, member, text, literal=text is given)
 
 
 def _items(values: Values, option: str, member: "Member", given: str) -> list[Any]:
-    """Return the items that one value of a list stands for: those of a list in JSON, or itself."""
+    """Return the items of a list in one argument: several in a JSON list, else one."""
     text = values.read(given, option=option)
     if text.lstrip().startswith("["):
         return [_from_json(option, member, item) for item in _parsed(option, text)]
-    return [_one(values, option, member, text, literal=text is given)]
+    return [_scalar_or_structure(values, option, member, text, literal=text is given)]
 
 
-def _one(values: Values, option: str, member: "Member", text: Any, *, literal: bool) -> Any:
-    """Return a scalar as it is, and a structure from shorthand or JSON."""
+def _scalar_or_structure(values: Values, option: str, member: "Member", text: Any, *, literal: bool) -> Any:
+    """Return a scalar unchanged, and a structure parsed from shorthand or JSON."""
     if not hasattr(member.kind, "__members__"):
         return text
     if text.lstrip().startswith("{"):
         return _from_json(option, member, _parsed(option, text))
     fields = {field.wire: field for field in member.kind.__members__}
     if "=" not in text and len(fields) == 1:
-        text = f"{next(iter(fields))}={text}"  # a policy may be given by its ARN alone
+        text = f"{next(iter(fields))}={text}"  # the ARN of a policy is enough
     pairs = _pairs(text)
     found = dict(pairs)
     if len(found) < len(pairs) or not _fit(member, found):
         shown = json.dumps(dict.fromkeys(fields, "..."))
         raise UsageError(
-            f"a value of {option} must look like {_metavar(member)}, with double quotes around a value that has a "
-            f"comma in it, or be JSON, such as {shown}"
+            f"a value of {option} must look like {_metavar(member)}, with double quotes around a value that contains a "
+            f"comma, or be JSON, such as {shown}"
         )
-    if literal:  # what a file says names no further file
+    if literal:  # text from a file cannot refer to another file
         found = {wire: values.read(part, option=option, inside=True) for wire, part in found.items()}
     return member.kind(**{fields[wire].name: part for wire, part in found.items()})
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
-    """Return the pairs of shorthand, such as ``Key=a,Value="b,c"``; none if it is no shorthand."""
+    """Return the pairs of shorthand, such as ``Key=a,Value="b,c"``; empty if the text is not shorthand."""
     found, at = [], 0
     while match := _PAIR.match(text, at):
         quoted = match[2] if match[2] is not None else match[3]
@@ -177,40 +178,40 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 
 def _fit(member: "Member", found: Any) -> bool:
-    """Say whether these are the fields of a structure: all that are required, and no other."""
+    """Return True if *found* has all required fields of a structure, and no unknown field."""
     needed = {field.wire for field in member.kind.__members__ if field.required}  # type: ignore[attr-defined]
     return bool(needed <= found.keys() <= {field.wire for field in member.kind.__members__})  # type: ignore[attr-defined]
 
 
 def _parsed(option: str, text: str) -> Any:
-    """Return the object or list that a text is."""
+    """Return the list or object in a text of JSON."""
     found = attempt((ValueError, RecursionError), json.loads, text)
     if found is not None:
         return found
-    raise UsageError(f"{option} begins as JSON does, and is not valid JSON")
+    raise UsageError(f"{option} looks like JSON, but is not valid JSON")
 
 
 def _from_json(option: str, member: "Member", value: Any) -> Any:
-    """Return the structure or text that a value of JSON stands for."""
+    """Return the structure or text of a JSON value."""
     if not hasattr(member.kind, "__members__"):
         if not isinstance(value, member.kind):
-            raise UsageError(f"the JSON of {option} must be a list of texts")
+            raise UsageError(f"the JSON of {option} must be a list of strings")
         return value
     fields = {field.wire: field for field in member.kind.__members__}
-    if not (isinstance(value, dict) and _fit(member, value) and all(isinstance(one, str) for one in value.values())):
+    if not (isinstance(value, dict) and _fit(member, value) and all(isinstance(item, str) for item in value.values())):
         shown = json.dumps(dict.fromkeys(fields, "..."))
-        raise UsageError(f"the JSON of {option} must be {shown}, with texts as values, or a list of these")
-    return member.kind(**{fields[wire].name: one for wire, one in value.items()})
+        raise UsageError(f"the JSON of {option} must be {shown}, with strings as values, or a list of these")
+    return member.kind(**{fields[wire].name: item for wire, item in value.items()})
 
 
 def _check_document(option: str, text: str) -> None:
-    """Refuse text that is no JSON, and most likely the path of a file with it."""
+    """Raise `UsageError` if text is not a JSON object; most likely, it is the path of a file."""
     if text.lstrip().startswith("{"):
         return
     path = _PATH.fullmatch(text)
     if path and (path[1] or text.endswith(".json") or Path(text).is_file()):
         raise UsageError(f"{option} must be JSON (did you mean file://{path[2]}?)")
-    raise UsageError(f"{option} must be JSON: the text itself, or file://PATH for that of a file")
+    raise UsageError(f"{option} must be JSON: write the text itself, or file://PATH for the text in a file")
 
 
 # -- Rules -----------------------------------------------------------------------------------------------------------
@@ -235,15 +236,15 @@ _WORDS = {
         "have only letters, digits, spaces and _ . : / = + - @"
     ),
 }
-"""Rules for characters, as the help says them in place of a pattern."""
+"""Descriptions of rules for characters, instead of patterns."""
 
 
 def in_options(violations: Iterable[str]) -> str:
-    """Return lines of `ParamValidationError` in the terms of the command line."""
-    said = []
+    """Return the violations in a `ParamValidationError` with options instead of members, on one line."""
+    lines = []
     for violation in violations:
         path, _, rule = violation.partition(" ")
         verb, _, rule = rule.partition(" ")
         rule = SIX_DIGITS if path == "token_code" else _WORDS.get(rule, rule)
-        said.append(f"{option_of(path)} {verb} {rule}")
-    return "; ".join(dict.fromkeys(said))
+        lines.append(f"{option_of(path)} {verb} {rule}")
+    return "; ".join(dict.fromkeys(lines))

@@ -1,7 +1,7 @@
 """
-What the command line writes and asks: standard output, standard error, and the terminal.
+Input and output of the command line: standard output, standard error, and prompts at the terminal.
 
-Each of the three may be closed, full or absent. None of these cases may end in a traceback.
+Each of them can be closed, full or missing. None of these cases ends in a traceback.
 """
 
 import contextlib
@@ -15,19 +15,19 @@ PREFIX = "sts-async: "
 
 
 class OutputLost(Exception):
-    """Standard output did not take what was written. The text is the reason; empty when the reader has gone."""
+    """Standard output cannot be written. The text is the reason; it is empty if the reader has closed the pipe."""
 
 
 class NoTerminal(Exception):
-    """There is no terminal at which a person could be asked."""
+    """There is no terminal for a prompt."""
 
 
 def say(text: str) -> None:
     """
-    Write to standard output, at once.
+    Write to standard output, and flush it.
 
     Raises:
-        OutputLost: It is closed or full, or its reader has gone.
+        OutputLost: Standard output is closed or full, or the reader has closed the pipe.
     """
     stream = sys.stdout
     if stream is None:
@@ -40,13 +40,13 @@ def say(text: str) -> None:
         reason = ""
     except OSError as error:
         reason = error.strerror or type(error).__name__
-    sys.stdout = None  # else the interpreter flushes it once more at exit, and reports that as an error of its own
+    sys.stdout = None  # the interpreter would flush it again at exit, and report another error
     raise OutputLost(reason)
 
 
 def complain(text: str) -> None:
-    """Write to standard error, at once, if anything takes it there."""
-    if sys.stderr is not None:  # `print` would write to standard output then
+    """Write to standard error, and flush it. Errors are ignored."""
+    if sys.stderr is not None:  # `print(file=None)` would write to standard output
         try:
             sys.stderr.write(text)
             sys.stderr.flush()
@@ -55,13 +55,13 @@ def complain(text: str) -> None:
 
 
 def _encodable(text: str, stream: TextIO) -> str:
-    """Return *text* with escapes in place of the characters that *stream* cannot encode."""
+    """Return *text* with escapes for the characters that *stream* cannot encode."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 class _Warnings(logging.Handler):
-    """Write each of the library's warnings once: the client and the chain read the same options."""
+    """Handler that writes each warning once. The client and the chain read the same options, so they repeat some."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -76,7 +76,7 @@ class _Warnings(logging.Handler):
 
 @contextlib.contextmanager
 def warnings_shown() -> Iterator[None]:
-    """Write the library's warnings to standard error, with a prefix that tells them from errors."""
+    """Write the library's warnings to standard error within this block, with a prefix to distinguish them."""
     logger, handler = logging.getLogger("sts_async"), _Warnings()
     logger.addHandler(handler)
     try:
@@ -87,11 +87,11 @@ def warnings_shown() -> Iterator[None]:
 
 async def ask(prompt: str) -> str:
     """
-    Return the line that a person types at the terminal, which does not show it.
+    Prompt for a line at the terminal without echo, and return it.
 
     Raises:
-        NoTerminal: There is none.
-        EOFError: The person ended the input instead, as with Ctrl-D.
+        NoTerminal: There is no terminal.
+        EOFError: The user ended the input, as with Ctrl-D.
     """
     if sys.platform == "win32":
         return await _ask_on_windows(prompt)
@@ -105,17 +105,17 @@ async def ask(prompt: str) -> str:
         raise NoTerminal from None
     try:
         before = termios.tcgetattr(terminal)
-        unseen = [*before]
-        unseen[3] &= ~termios.ECHO
+        without_echo = [*before]
+        without_echo[3] &= ~termios.ECHO
         try:
-            termios.tcsetattr(terminal, termios.TCSAFLUSH, unseen)
+            termios.tcsetattr(terminal, termios.TCSAFLUSH, without_echo)
             os.write(terminal, prompt.encode())
-            # In a thread that does not keep the process from ending: Ctrl-C ends this task, the thread still reads.
+            # After Ctrl-C, the thread still reads. It is a daemon thread, so the process can exit.
             line = await reading(os.read, terminal, 1024)
         finally:
             termios.tcsetattr(terminal, termios.TCSADRAIN, before)
             os.write(terminal, b"\n")
-    except (OSError, termios.error):  # a terminal that hung up
+    except (OSError, termios.error):  # the terminal was closed
         raise NoTerminal from None
     finally:
         os.close(terminal)
@@ -135,6 +135,6 @@ async def _ask_on_windows(prompt: str) -> str:  # pragma: no cover - the tests r
 
 
 def in_one_line(error: Any) -> str:
-    """Return the text of an error in one line, without characters that a terminal obeys; its class if it has none."""
+    """Return the text of an error on one line with escaped control characters; its class if the text is empty."""
     text = " ".join(str(error).split())
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text) or type(error).__name__
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) or type(error).__name__

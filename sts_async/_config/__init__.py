@@ -1,5 +1,5 @@
 """
-Where settings come from: options, environment variables, and the shared config and credentials files.
+Sources of settings: options, environment variables, and the shared config and credentials files.
 
-The public class is `sts_async.Config`. Everything but `shared_files` and `certificates` is pure.
+The public class is `sts_async.Config`. All modules except `shared_files` and `certificates` are pure.
 """

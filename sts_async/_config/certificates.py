@@ -1,4 +1,4 @@
-"""Certificates in files: the authorities that TLS peers are checked against, and what is shown to them."""
+"""TLS contexts from certificate files: the trusted certificate authorities and the client certificate."""
 
 import base64
 import codecs
@@ -17,17 +17,20 @@ from ..config import Config
 from ..errors import ConfigurationError
 
 MAX_CERTIFICATES = 4 << 20  # bytes of a file
-# A block of PEM. Text outside of blocks is no matter, whatever its encoding. Source: RFC 7468, sections 2 and 5.2.
+# A block of PEM. Text outside blocks is ignored, in any encoding. Source: RFC 7468, sections 2 and 5.2.
 _BEGIN = rb"(?m)^-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE)-----[ \t\r]*$"
 _BLOCK = _BEGIN + rb"([^-]*)^-----END \1-----"
 
 
 class Trust:
     """
-    How TLS peers are checked, and what is shown to them: read from files when the first connection with TLS needs it.
+    The TLS context of a client, made from files when the first connection with TLS needs it.
 
     Args:
-        config: Options that are resolved.
+        config: Resolved options.
+
+    Attributes:
+        context: The TLS context; None until it is made.
     """
 
     def __init__(self, config: Config) -> None:
@@ -36,17 +39,17 @@ class Trust:
 
     @classmethod
     def from_config(cls, config: Config) -> "Trust | None":
-        """Return what options that are resolved ask for, or None for the system's authorities and no certificate."""
+        """Return the trust that resolved options require, or None for a default TLS context."""
         own = config.verify and (config.ca_bundle is not None or config.fault("ca_bundle") is not None)
         return cls(config) if own or not config.verify or config.client_certificate is not None else None
 
     async def load(self) -> ssl.SSLContext:
         """
-        Return it. The files are read once, in a thread; after an error, again.
+        Return the TLS context. The files are read once, in a thread; after an error, the next call reads them again.
 
         Raises:
-            ConfigurationError: A file cannot be read within 5 s, or does not hold what it should; the message says
-                which option or variable named it.
+            ConfigurationError: A file cannot be read within 5 s, or its contents are invalid. The message names the
+                option or variable with the path.
         """
         if self.context is not None:
             return self.context
@@ -60,25 +63,25 @@ class Trust:
         raise ConfigurationError(f"{' or '.join(f'{name}: {path!a}' for name, path in paths.items())}: {reason}")
 
     def _paths(self) -> dict[str, str]:
-        """Return the files to read, by the options or variables that name them."""
+        """Return the paths of the files by the option or variable that sets each."""
         config = self._config
         options = ("ca_bundle",) * config.verify + ("client_certificate", "client_key")
         paths = {config.origin_of(option): getattr(config, option) for option in options}
         return {name: path for name, path in paths.items() if path is not None}
 
     def _read(self) -> ssl.SSLContext:
-        if self.context is None:  # else another caller was first
+        if self.context is None:  # another caller can have made it
             self.context = trust_of(self._config)
         return self.context
 
 
 def trust_of(config: Config) -> ssl.SSLContext:
     """
-    Return how TLS peers are checked, and what is shown to them, by options that are resolved. Reads files.
+    Return the TLS context for resolved options. Reads files, so it blocks.
 
     Raises:
-        ConfigurationError: A file cannot be read, or does not hold what it should; the message says which option or
-            variable named it.
+        ConfigurationError: A file cannot be read, or its contents are invalid. The message names the option or variable
+            with the path.
     """
     context = _authorities(config)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -87,7 +90,7 @@ def trust_of(config: Config) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     if config.client_certificate is not None:
         key = None if config.client_key is None else files.expand(config.client_key, os.environ)
-        _show(context, files.expand(config.client_certificate, os.environ), key)
+        _load_client_certificate(context, files.expand(config.client_certificate, os.environ), key)
     return context
 
 
@@ -102,10 +105,10 @@ def _authorities(config: Config) -> ssl.SSLContext:
         plain, trusted = _certificates(data)
         if not trusted:
             return ssl.create_default_context(cadata=plain)
-        # Only OpenSSL's own loader knows what such a certificate is trusted for, and it reads files.
+        # Only OpenSSL's own loader applies the trust settings of such a certificate, and it reads files.
         with _as_file(trusted) as path:
             return ssl.create_default_context(cafile=path, cadata=plain or None)
-    except (OSError, ValueError) as error:  # ssl.SSLError is the former
+    except (OSError, ValueError) as error:  # includes ssl.SSLError, a subclass of OSError
         reason = "contains an invalid certificate"
         if isinstance(error, _NoCertificate):
             reason = "contains no PEM certificates"
@@ -115,15 +118,17 @@ def _authorities(config: Config) -> ssl.SSLContext:
 
 
 class _NoCertificate(ValueError):
-    """A file holds no block with a certificate."""
+    """A file contains no block with a certificate."""
 
 
 def _certificates(data: bytes) -> tuple[bytes, bytes]:
     """
-    Return the certificates of a bundle, in binary form, and as PEM those that say what they are trusted for.
+    Return the plain certificates of a bundle in binary form, and its trusted certificates as PEM.
+
+    A "TRUSTED CERTIFICATE" of OpenSSL also has the purposes that it is trusted for.
 
     Raises:
-        ValueError: There are none, or one is not base64 or has no end.
+        ValueError: There is no certificate, or one is not base64 or has no end line.
     """
     plain, trusted = [], []
     data = data.removeprefix(codecs.BOM_UTF8)
@@ -142,7 +147,7 @@ def _certificates(data: bytes) -> tuple[bytes, bytes]:
 
 @contextlib.contextmanager
 def _as_file(data: bytes) -> Iterator[str]:
-    """Yield the path of a file that only this process can read: in memory where the system has such files."""
+    """Yield the path of a file that only this process can read. It is in memory if the system supports that."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("sts-async")
         with os.fdopen(descriptor, "wb") as file:
@@ -156,8 +161,8 @@ def _as_file(data: bytes) -> Iterator[str]:
             yield str(path)
 
 
-def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
-    """Have *context* show a client's certificate. The module `ssl` takes paths only."""
+def _load_client_certificate(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    """Load a client certificate into *context*. The module `ssl` accepts only paths."""
     option, path = "client_certificate", certificate
     try:
         files.read(certificate, max_bytes=MAX_CERTIFICATES)
@@ -176,4 +181,4 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
 
 
 def _no_password() -> str:
-    raise ValueError  # else OpenSSL asks for it at the terminal
+    raise ValueError  # without this function, OpenSSL prompts for the password at the terminal

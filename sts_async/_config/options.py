@@ -1,4 +1,4 @@
-"""What an option may be, where it may come from, and how its text is read. No message quotes a value."""
+"""Definitions of options: valid values, sources, and the parsing of text. No message quotes a value."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,36 +23,37 @@ _PRODUCTS = rf"(?=.{{1,128}}\Z){TCHAR}+(?:[ /]{TCHAR}+)*"  # Source: RFC 9110, 1
 METADATA = "sts_async.option"
 TRUST_TOKEN_FILES = "STS_ASYNC_TRUST_TOKEN_FILES"  # noqa: S105 - the name of the variable
 SHOW_PROCESS_STDERR = "STS_ASYNC_SHOW_PROCESS_STDERR"
-# In any case. All SDKs read true and false; other programs write the others, and mean the same by them.
+# In lower case, for comparison. All SDKs accept true and false; some programs write the other words.
 FLAG_WORDS: Mapping[str, bool] = MappingProxyType(
     {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 )
-# What an option decides. Where its profile cannot be read, a default takes its place only if it decides nothing.
+# Effects of options. If the profile cannot be read, only options with NOTHING fall back to their default.
 DESTINATION, TRUST, NOTHING = "destination", "trust", "nothing"
-KEEPALIVE_TIMEOUT = 15.0  # s that a connection is kept while nobody uses it, as aiohttp
-DNS_CACHE_TTL = 10.0  # s, as aiohttp
+KEEPALIVE_TIMEOUT = 15.0  # s until an idle connection is closed; source: default of aiohttp
+DNS_CACHE_TTL = 10.0  # s; source: default of aiohttp
 
 
 def _nothing(text: str) -> Any:
-    raise ValueError  # what only code can say
+    raise ValueError  # an option that can be set only in code has no text form
 
 
 @attrs.frozen
 class Kind:
     """
-    Values of one kind.
+    A kind of values.
 
     Attributes:
-        rule: What a value must be, to follow "must be".
-        accepts: Whether a value given in code is one.
-        parse: Returns the value that a text stands for; a ValueError or KeyError means that it stands for none.
+        rule: The rule for a value, which follows "must be" in messages.
+        accepts: Returns True if a value in code is valid.
+        parse: Returns the value of a text; raises ValueError or KeyError if the text is invalid.
         secret: Whether values are hidden.
-        repair: For a cosmetic option, that others may have set for another program: returns the value that a text is
-            read as when it stands for none.
-        repaired: What is done then, in words.
-        unquoted: Whether a text in quotes is refused: they would be a part of the value.
-        problem: What is wrong with a text that stands for no value; empty for: it must be what *rule* says.
-        error: Class of the error for such a text.
+        repair: Returns a valid value for an invalid text; None if an invalid text is an error. Only cosmetic options
+            are repaired: the variable may have been set for another program.
+        repaired: Description of the repair, for messages.
+        unquoted: Whether a text in quotes is an error. The quotes would be part of the value.
+        problem: The problem with an invalid text, which follows its origin in messages. If it is empty, the message
+            has "must be" and *rule*.
+        error: Class of the error for an invalid text.
     """
 
     rule: str
@@ -79,7 +80,7 @@ def _products(text: str) -> str:
 
 
 def _as_word(text: str) -> str:
-    """Return what of a text a User-Agent header can hold, much as botocore sends it."""
+    """Return a text as a User-Agent header can hold it: invalid characters replaced, 50 characters. As botocore."""
     return re.sub(rf"(?!{TCHAR}).", "-", text, flags=re.DOTALL)[:50]
 
 
@@ -96,15 +97,17 @@ def _address(text: str) -> str:
 
 
 def _is_handler(value: object) -> bool:
-    # No `isinstance`: whatever has both methods will do.
+    # No `isinstance`: any object with both methods is a handler.
     methods = [getattr(value, name, None) for name in ("before_signing", "after_attempt")]
-    return not isinstance(value, type) and all(callable(one) and not iscoroutinefunction(one) for one in methods)
+    return not isinstance(value, type) and all(
+        callable(method) and not iscoroutinefunction(method) for method in methods
+    )
 
 
 def _text(text: str) -> str:
     if not text.isprintable():
         raise ValueError
-    return redact_userinfo(str(text))  # type: ignore[no-any-return]  # of a profile it is a `Secret`
+    return redact_userinfo(str(text))  # type: ignore[no-any-return]  # text of a profile is a `Secret`
 
 
 def _region(text: str) -> str:
@@ -139,7 +142,7 @@ def _seconds(text: str) -> float:
 
 
 TEXT = Kind("text", lambda value: isinstance(value, str), _text, unquoted=True)
-# Given in code, a region is checked by the client.
+# The client checks a region that is given in code.
 ANY_REGION = Kind(
     "text",
     lambda value: isinstance(value, str),
@@ -148,8 +151,8 @@ ANY_REGION = Kind(
     error=InvalidRegion,
 )
 FLAG = Kind("true or false", lambda value: isinstance(value, bool), _flag)
-OPPOSITE_FLAG = Kind("true or false", lambda value: isinstance(value, bool), _opposite)  # its text says the opposite
-HOSTS = Kind("text", lambda value: isinstance(value, str), str)  # an entry that makes no sense holds no host
+OPPOSITE_FLAG = Kind("true or false", lambda value: isinstance(value, bool), _opposite)  # text has the opposite meaning
+HOSTS = Kind("text", lambda value: isinstance(value, str), str)  # an invalid entry matches no host
 WHOLE = Kind("a whole number of at least 1", is_whole, _whole)
 SECONDS = Kind("a number of seconds greater than 0", is_seconds, _seconds)
 APP_ID = Kind(
@@ -164,7 +167,7 @@ PRODUCTS = Kind(
     lambda value: isinstance(value, str) and bool(re.fullmatch(_PRODUCTS, value)),
     _products,
 )
-# What the environment says is read when a request would go by it: others may have set it for another program.
+# Text is not checked here, only when a request would use the proxy: it may have been set for another program.
 PROXY = Kind(PROXY_RULE, lambda value: isinstance(value, str) and is_proxy(value), Secret, secret=True)
 ADDRESS = Kind("an IPv4 or IPv6 address", _is_address, _address)
 REGION = Kind("the name of a region", lambda value: isinstance(value, str) and is_region(value), _text)
@@ -186,17 +189,17 @@ NUMBER = Kind(
 
 def flag(variable: str, environ: Mapping[str, str], *, given: bool | None) -> bool:
     """
-    Return whether something is switched on: as *given* in code, else as an environment variable says, else not.
+    Return the value of a switch: *given* in code, else the value of an environment variable, else False.
 
     Raises:
-        ConfigurationError: The variable is neither true nor false.
+        ConfigurationError: The value of the variable is neither true nor false.
     """
     text = "" if given is not None else environ.get(variable, "").strip()
     return bool(Option(kind=FLAG).read(text, origin=variable)) if text else bool(given)
 
 
 def one_of(*words: str) -> Kind:
-    """Return the kind of one of some words, in any case where it is read as text."""
+    """Return the kind with these words as values. Text from the environment or a profile can be in any case."""
     return Kind(
         " or ".join(words) if len(words) == 2 else f"one of {', '.join(words)}",
         lambda value: isinstance(value, str) and value in words,
@@ -210,8 +213,8 @@ class Text(NamedTuple):
 
     Attributes:
         text: The text.
-        origin: In words where it stands.
-        remark: How it may differ from what its writer meant; empty if nothing indicates that.
+        origin: The variable or the profile key with the text, for messages.
+        remark: How the text can differ from the intended value; empty if nothing indicates that. See `Value.remark`.
     """
 
     text: str
@@ -234,16 +237,16 @@ class Text(NamedTuple):
 @attrs.frozen(kw_only=True)
 class Option:
     """
-    What an option may be, and where it may come from.
+    Definition of an option.
 
     Attributes:
-        kind: What it may be.
-        variables: Environment variables; the first that is set wins.
-        key: Key of a profile.
-        default: What it is when nobody says.
-        optional: Whether None may be given, for: what the others say.
-        decides: ``DESTINATION``: where requests go, and as whom; ``TRUST``: who may answer them; or ``NOTHING`` of the
-            sort, so that its default is used where its profile cannot be read.
+        kind: The kind of its values.
+        variables: Environment variables; the first that is set is used.
+        key: Key in a profile, or None.
+        default: Value if no source sets the option.
+        optional: Whether code may give None, which means that another source sets the option.
+        decides: The effect of the option. ``DESTINATION``: the endpoint or the identity of requests. ``TRUST``: the
+            servers that are trusted. ``NOTHING``: neither, so the default is used if the profile cannot be read.
     """
 
     kind: Kind
@@ -254,35 +257,35 @@ class Option:
     decides: str = DESTINATION
 
     def accepts(self, value: object) -> bool:
-        """Say whether *value* can be given in code."""
+        """Return True if *value* is valid in code."""
         return self.kind.accepts(value) or (value is None and self.optional)
 
     def texts(self, environ: Mapping[str, str], sections: Iterable[Section]) -> Iterator[Text]:
-        """Yield the texts of its variables, and then of its key in each section. The first one counts."""
+        """Yield the text of each variable that is set, then that of the key in each section. The first text is used."""
         for variable in self.variables:
-            if said := Text.from_variable(variable, environ):
-                yield said
+            if text := Text.from_variable(variable, environ):
+                yield text
         if self.key is not None:
             for section in sections:
-                if said := Text.from_section(section, self.key):
-                    yield said
+                if text := Text.from_section(section, self.key):
+                    yield text
 
     def read(self, text: str, *, origin: str, remark: str = "") -> Any:
         """
-        Return the value that *text* stands for, or is read as.
+        Return the value of *text*, or its repaired value.
 
         Args:
             text: The text.
-            origin: Where it comes from, in words.
-            remark: How it differs from what its line in a file seems to say; empty when it does not.
+            origin: The variable or the profile key with the text, for messages.
+            remark: The remark on the text in a file: see `Value.remark`.
 
         Raises:
-            ConfigurationError: It stands for none; the message says *origin*, the rule and *remark*.
+            ConfigurationError: The text is invalid. The message has *origin*, the rule and *remark*.
         """
         kind = self.kind
         problem = kind.problem or f"must be {kind.rule}"
         if kind.unquoted and in_quotes(text):
-            problem = "must not stand in quotes"
+            problem = "must not be in quotes"
         elif (found := attempt((ValueError, KeyError), kind.parse, text)) is not None:
             return found
         elif kind.repair is not None:
@@ -300,14 +303,14 @@ def known(
     decides: str = DESTINATION,
 ) -> dict[str, Any]:
     """Return the metadata of an attrs field for an option."""
-    made = Option(kind=kind, variables=variables, key=key, default=default, optional=optional, decides=decides)
+    definition = Option(kind=kind, variables=variables, key=key, default=default, optional=optional, decides=decides)
     if kind is not SECONDS and kind is not NUMBER:
-        return {METADATA: made}
-    return {METADATA: made, TAKEN: float | timedelta | None if optional else float | timedelta}
+        return {METADATA: definition}
+    return {METADATA: definition, TAKEN: float | timedelta | None if optional else float | timedelta}
 
 
 def known_seconds(default: float) -> dict[str, Any]:
-    """Return the metadata of an attrs field for seconds that only code can say."""
+    """Return the metadata of an attrs field for seconds that can be set only in code."""
     return known(SECONDS, default=default, optional=False)
 
 
@@ -319,20 +322,20 @@ def option(
     default: Any = None,
     decides: str = DESTINATION,
 ) -> Any:
-    """Return an attrs field for what environment and profile can say: None, unless it is given in code."""
+    """Return an attrs field for an option that the environment or a profile can set; its default in code is None."""
     metadata = known(kind, variables=variables, key=key, default=default, decides=decides)
     return attrs.field(default=None, metadata=metadata, converter=_REDACT if kind.secret else None)
 
 
 def setting(kind: Kind, *, default: Any) -> Any:
-    """Return an attrs field for what only code can say."""
+    """Return an attrs field for an option that can be set only in code."""
     return attrs.field(default=default, metadata=known(kind, default=default, optional=False), converter=_AS_TUPLE)
 
 
 def as_tuple(value: Any) -> Any:
-    """Return a list as a tuple, and anything else as it is."""
+    """Return a list as a tuple, and other values unchanged."""
     return tuple(value) if isinstance(value, list) else value
 
 
-# attrs reads the signature of a bare function again for each field that has it.
+# attrs would inspect the signature of a plain function for each field that has it as its converter.
 _REDACT, _AS_TUPLE = attrs.Converter(redact), attrs.Converter(as_tuple)

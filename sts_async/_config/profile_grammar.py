@@ -1,12 +1,22 @@
 """
-The grammar of the shared config and credentials files: text in, profiles out.
+Parser of the shared config and credentials files: text in, profiles out.
 
-It is the grammar that the AWS SDKs share, not that of INI files: values continue on indented lines, a property with an
-empty value holds sub-properties, nothing is interpolated, and only names of sections are quoted. What is in a file is
-taken to be secret all over. So errors and warnings say the file, the line, the profile and the key, never a value nor
-a line, and the error is raised where no local variable holds any of it.
+The files look like INI files, but the AWS SDKs share a grammar of their own:
 
-Source: AWS SDKs and Tools Reference Guide, "Shared config and credentials files", and the cases that the SDKs share.
+- A section is a heading in brackets and the properties below it. A heading that occurs twice continues the section.
+- A property is ``key = value`` at the beginning of a line. Indented lines continue its value.
+- If the value is empty, the indented lines are sub-properties instead. They hold settings of one service.
+- A comment is a line that begins with ``#`` or ``;``, or the rest of a value after a space and one of these.
+- Nothing is interpolated. Only names of sections can be quoted; the quotes around a value are part of it.
+- The two files spell headings differently: ``[profile x]`` in the config file, ``[x]`` in the credentials file.
+
+A section of an unknown kind, or a key with invalid characters, is ignored with a warning. A line that is neither a
+heading nor a property is an error. All contents of a file count as secret. Errors and warnings name the file, the line,
+the profile and the key, never a value or a line. An error is raised in a function whose local variables hold no
+contents, because a traceback can show these variables.
+
+Source: AWS SDKs and Tools Reference Guide, "Shared config and credentials files", and the test cases that the SDKs
+share.
 """
 
 import re
@@ -37,28 +47,28 @@ from .sections import (
 __all__ = ["EMPTY", "Ignored", "Kind", "Section", "SharedConfig", "Value", "decode", "merge", "parse", "service_value"]
 
 MAX_TEXT = 1 << 20  # characters of a file
-MAX_LINES = 50_000  # of a file: five for each of the most profiles
+MAX_LINES = 50_000  # lines of a file: five for each of 10,000 profiles
 MAX_LINE = 1 << 16  # characters of a line
 MAX_SECTIONS = 10_000  # of each kind: profiles, sso-sessions, services
-MAX_WARNINGS = 20  # that are kept for a file; how many more there are is said
+MAX_WARNINGS = 20  # warnings for a file; one more gives the number of the others
 MAX_IGNORED = 1_000  # ignored lines of each kind that errors can name
-MAX_NAME = 1_000  # characters of a name in quotes; the time to unquote grows with the square of them
+MAX_NAME = 1_000  # characters of a quoted name; the time to unquote it grows with the square of its length
 
 NAME_CHARACTERS = PLAIN  # of section names and keys
-# A key is shown only when it looks like that of a setting: a line torn out of a token can look like any other key.
+# A message shows a key only if it looks like a setting. Other text before "=" can be part of a token.
 KEY_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
-MAX_KEY = 50  # characters of it
+MAX_KEY = 50  # characters of a key that is shown
 COMMENTS = ("#", ";")
-COMMANDS = frozenset({"credential_process"})  # keys whose values are read as a shell reads a command
+COMMANDS = frozenset({"credential_process"})  # keys with a command line as value
 QUOTES = frozenset("'\"\\")
 BYTE_ORDER_MARK = "\ufeff"
 
-_COMMENT = r"\s[#;]"  # text, which `re` compiles at first use and keeps
+_COMMENT = r"\s[#;]"  # a string: `re` compiles it on first use and caches it
 _SECTION_RULES: dict[Kind, str] = {
     "config": "a profile is [profile NAME] here; others are [default], [sso-session NAME] and [services NAME]; "
-    "a name with other characters than letters, digits and _-/.%@:+ stands in quotes",
+    "a name with other characters than letters, digits and _-/.%@:+ needs quotes",
     "credentials": "a profile is [NAME] here, without a prefix; a name with other characters than letters, digits, "
-    "blanks and _-/.%@:+ stands in quotes",
+    "spaces and _-/.%@:+ needs quotes",
 }
 _HEADINGS: dict[Kind, str] = {"config": "profile {}", "credentials": "{}"}
 _KEY_RULE = "keys consist of letters, digits and _-/.%@:+"
@@ -73,7 +83,7 @@ def decode(data: bytes, *, file: str) -> Secret:
         file: The file, as messages show it.
 
     Raises:
-        InvalidConfigFile: It is larger than 1 MiB, not UTF-8, or holds a NUL.
+        InvalidConfigFile: The file is larger than 1 MiB, not UTF-8, or contains a NUL character.
     """
     data = SecretBytes(data)
     text, fault = _decoded(data)
@@ -84,15 +94,15 @@ def decode(data: bytes, *, file: str) -> Secret:
 
 def parse(text: str, *, file: str, kind: Kind) -> SharedConfig:
     """
-    Return what a file says.
+    Return the contents of a file.
 
     Args:
-        text: The whole content.
+        text: The whole text.
         file: The file, as messages show it.
-        kind: Which of the two files it is: they spell profiles differently.
+        kind: The config or the credentials file, which spell headings differently.
 
     Raises:
-        InvalidConfigFile: It breaks the grammar, or is larger than 1 MiB, 50,000 lines, or 10,000 profiles.
+        InvalidConfigFile: The file breaks the grammar, or has more than 1 MiB, 50,000 lines or 10,000 profiles.
     """
     text = Secret(text)
     outcome = _Reader(file=file, kind=kind).read(text)
@@ -103,22 +113,41 @@ def parse(text: str, *, file: str, kind: Kind) -> SharedConfig:
 
 @attrs.define(eq=False)
 class _Property:
-    """The property under way: more lines may belong to it."""
+    """
+    A property that is being read: later lines can continue it.
 
-    key: str  # as it is spelled; empty when the property is ignored
+    Attributes:
+        key: The key as written; empty if the property is ignored.
+        line: The line of the key.
+        parts: The lines of the value.
+        nested: The sub-properties; None if the value is not empty.
+        comment: The first character of the comment after the value, or empty.
+        last_line: The last line of a value that continues on other lines, else 0.
+    """
+
+    key: str
     line: int
     parts: list[str]
-    nested: dict[str, Value] | None  # None when the value is not empty
-    comment: str = ""  # the character that began the comment after the value
-    last_line: int = 0  # of the value, when it continues on other lines
+    nested: dict[str, Value] | None
+    comment: str = ""
+    last_line: int = 0
 
 
 @attrs.define(eq=False)
-class _Open:
-    """A section under way: the file may come back to it."""
+class _OpenSection:
+    """
+    A section that is being read: a later heading can continue it.
+
+    Attributes:
+        kind: The kind of the section.
+        name: Its name; empty if the section is ignored.
+        line: The line of its first heading.
+        values: Its properties by lower-case key.
+        ignored: Its properties that have no effect.
+    """
 
     kind: SectionKind
-    name: str  # empty when the section is ignored
+    name: str
     line: int
     values: dict[str, Value] = attrs.field(factory=dict)
     ignored: list[Ignored] = attrs.field(factory=list)
@@ -128,28 +157,30 @@ class _Reader:
     """
     Reads one file, line by line.
 
-    Each method that reads a line returns what is wrong with it, or None: an exception would have the line among its
-    local variables. What is ignored is read like the rest and then not kept, so its lines do not end up elsewhere.
+    Each method that reads a line returns an error message or None. An exception would carry the line in the local
+    variables of its traceback. Ignored sections and properties are read like others and then dropped, so that their
+    lines do not become part of another section.
     """
 
     def __init__(self, *, file: str, kind: Kind) -> None:
         self._file = file
         self._kind: Kind = kind
         self._line = 0
-        self._bare: dict[str, _Open] = {}  # [default] of the config file, which [profile default] beats
-        self._sections: dict[SectionKind, dict[str, _Open]] = {"profile": {}, "sso-session": {}, "services": {}}
-        self._section: _Open | None = None
+        # [default] of the config file, which has no effect if there is a [profile default].
+        self._bare: dict[str, _OpenSection] = {}
+        self._sections: dict[SectionKind, dict[str, _OpenSection]] = {"profile": {}, "sso-session": {}, "services": {}}
+        self._section: _OpenSection | None = None
         self._property: _Property | None = None
         self._ignored: list[Ignored] = []  # sections
         self._warnings: list[str] = []
-        self._unsaid = 0
+        self._dropped_warnings = 0
 
     def read(self, text: Secret) -> SharedConfig | str:
-        """Return what the file says, or what is wrong with it."""
+        """Return the contents of the file, or an error message."""
         fault = _unfit(text)
         if fault:
             return self._file + fault
-        # Plain lines: nothing below raises while it has one, and each part of a `Secret` would be wrapped.
+        # The lines are plain strings: no code below raises while it holds one, and slices of a `Secret` are slow.
         lines = str(text).removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n").split("\n")
         for self._line, line in enumerate(lines, 1):
             wrong = None
@@ -178,19 +209,19 @@ class _Reader:
         if rest and not rest.startswith(COMMENTS):
             return 'something other than a comment after the "]" of a section'
         inside = inside.strip()
-        meant = self._meaning(inside)
-        if meant is None:
+        recognized = self._recognize(inside)
+        if recognized is None:
             self._ignore(inside, self._ignored, _SECTION_RULES[self._kind], what="section")
-            self._section = _Open("profile", "", self._line)
+            self._section = _OpenSection("profile", "", self._line)
             return None
-        sections, kind, name = meant
+        sections, kind, name = recognized
         if name not in sections:
-            sections[name] = _Open(kind, name, self._line)
+            sections[name] = _OpenSection(kind, name, self._line)
         self._section = sections[name]
         return f"more than {MAX_SECTIONS:,} sections of this kind" if len(sections) > MAX_SECTIONS else None
 
-    def _meaning(self, inside: str) -> tuple[dict[str, _Open], SectionKind, str] | None:
-        """Return where a section belongs, its kind and its name, or None when it does not count in this file."""
+    def _recognize(self, inside: str) -> tuple[dict[str, _OpenSection], SectionKind, str] | None:
+        """Return the dict for a section, its kind and its name, or None if this file cannot have such a section."""
         prefix, *rest = inside.split(maxsplit=1)[:2] or [""]
         name: str | None
         if self._kind == "credentials":
@@ -268,7 +299,7 @@ class _Reader:
         if len(self._warnings) < MAX_WARNINGS:
             self._warnings.append(f"{self._place()}: {what}")
         else:
-            self._unsaid += 1
+            self._dropped_warnings += 1
 
     def _result(self) -> SharedConfig:
         self._finish_property()
@@ -276,8 +307,8 @@ class _Reader:
         if "default" in profiles and self._bare:
             self._section, self._line = None, self._bare["default"].line
             self._warn("[default] is ignored, because there is a [profile default]")
-        if self._unsaid:
-            self._warnings.append(f"{self._file}: {self._unsaid:,} more sections or properties are ignored")
+        if self._dropped_warnings:
+            self._warnings.append(f"{self._file}: {self._dropped_warnings:,} more sections or properties are ignored")
         return SharedConfig(
             profiles=self._closed({**self._bare, **profiles}),
             sso_sessions=self._closed(sso_sessions),
@@ -286,7 +317,7 @@ class _Reader:
             ignored=tuple(self._ignored),
         )
 
-    def _closed(self, sections: Mapping[str, _Open]) -> Mapping[str, Section]:
+    def _closed(self, sections: Mapping[str, _OpenSection]) -> Mapping[str, Section]:
         return MappingProxyType(
             {
                 name: Section(
@@ -303,10 +334,11 @@ def _is_name(text: str) -> bool:
 
 def _unquoted(text: str) -> str | None:
     """
-    Return the name that a part of a section's line spells, or None when it spells none.
+    Return the name in the heading of a section, or None if it is not a valid name.
 
-    In quotes, or after a backslash, a name has any printable characters. Source: ``aws configure sso`` writes names
-    with blanks so, and botocore splits the line as a shell does.
+    A name in quotes, or with backslashes, can have any printable characters.
+
+    Source: ``aws configure sso`` quotes names with spaces, and botocore splits a heading with `shlex.split`.
     """
     if _is_name(text):
         return text
@@ -320,7 +352,7 @@ def _unquoted(text: str) -> str | None:
 
 
 def _uncommented(value: str) -> tuple[str, str]:
-    """Return *value* up to the first blank that a comment follows, and the character that begins the comment."""
+    """Return *value* without its comment, and the first character of the comment or the empty string."""
     comment = re.search(_COMMENT, value) if "#" in value or ";" in value else None
     if comment is None:
         return value.strip(), ""
@@ -328,29 +360,29 @@ def _uncommented(value: str) -> tuple[str, str]:
 
 
 def _remark(done: _Property) -> str:
-    """Return how a value differs from what its line seems to say, and what to write instead."""
+    """Return possible misunderstandings of a value, each with a correction; empty if there is none."""
     text = done.parts[0] if len(done.parts) == 1 else ""
     if done.key.lower() in COMMANDS:
-        text = ""  # has quotes, and "#" may be part of it
+        text = ""  # a command can contain quotes and "#"
     elif quotes := quotes_remark(text):
         return quotes
     remarks = []
-    glued = next((one for one in text if one in COMMENTS), "")
-    if glued and not done.comment:
-        remarks.append(f"a comment in line {done.line} needs a blank before {glued!r}, else it is part of the value")
+    mark = next((c for c in text if c in COMMENTS), "")
+    if mark and not done.comment:
+        remarks.append(f"a comment in line {done.line} needs a space before {mark!r}; else it is part of the value")
     if done.comment:
         start = f"' {done.comment}' in line {done.line}"
-        remarks.append(f"what follows {start} is a comment: without the blank it is part of the value")
+        remarks.append(f"the text after {start} is a comment: without the space, it is part of the value")
     if done.last_line:
         remarks.append(
-            f"the value has a line break, since indented lines up to line {done.last_line} continue it: a setting of "
-            "its own begins without blanks"
+            f"the value has a line break, because indented lines up to line {done.last_line} continue it: write a "
+            "separate setting without indentation"
         )
     return "; ".join(remarks)
 
 
 def _decoded(data: bytes) -> tuple[Secret, str]:
-    """Return the text of a file, and what is wrong with it or the empty string."""
+    """Return the text of a file, and an error message or the empty string."""
     if len(data) > MAX_TEXT:
         return Secret(), f": larger than {MAX_TEXT:,} bytes"
     try:
@@ -362,7 +394,7 @@ def _decoded(data: bytes) -> tuple[Secret, str]:
 
 
 def _unfit(text: str) -> str:
-    """Return what is wrong with the text of a file as a whole, or the empty string."""
+    """Return an error message about the text of a file as a whole, or the empty string."""
     if len(text) > MAX_TEXT:
         return f": larger than {MAX_TEXT:,} characters"
     nul = text.find("\0")

@@ -1,10 +1,12 @@
 """
-What the profiles of the shared files ask for: a profile becomes a plan, which says where its credentials come from.
+Plans of profiles: a plan describes the source of the credentials of a profile.
 
-Plans are values: two are equal when they ask for the same, so that whoever reads the files again sees what has changed.
+Plans are values. A provider that reads the files again compares the plans, and sees whether the source has changed.
 
-Source: AWS SDKs and Tools Reference Guide, "Assume role credential provider" and its neighbours. Where a profile asks
-for several things, the order is web identity, role, SSO, keys, login, process. `unused` names what then has no effect.
+A profile can have the settings of several sources. The first source in this order is used: web identity, role, SSO,
+keys, login, process. `unused` names the settings that have no effect then.
+
+Source: AWS SDKs and Tools Reference Guide, "Standardized credential providers".
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,15 +22,21 @@ from ..shapes import Credentials
 from .sections import Section, SharedConfig, in_quotes, named
 from .services import NO_PROFILE, InProfile
 
-MAX_CHAIN = 16  # profiles that name each other as their source
-SSO_KEYS = ("sso_account_id", "sso_role_name")  # what makes it a profile with SSO credentials
+MAX_CHAIN = 16  # roles in a chain of source profiles
+SSO_KEYS = ("sso_account_id", "sso_role_name")  # either of them makes the source SSO
 SESSION_KEYS = ("sso_session", "sso_start_url", "sso_region", "sso_registration_scopes")
 KINDS = "role_arn, sso_account_id, aws_access_key_id, login_session or credential_process"
 
 
 @attrs.frozen(kw_only=True)
 class KeysPlan:
-    """Keys that stand in the profile, and their account: credentials that differ only in that are equal."""
+    """
+    Keys in the profile.
+
+    Attributes:
+        credentials: The keys.
+        account_id: Their account. It is a separate attribute because the equality of credentials ignores it.
+    """
 
     credentials: Credentials
     account_id: str | None = None
@@ -36,14 +44,14 @@ class KeysPlan:
 
 @attrs.frozen(kw_only=True)
 class NamedPlan:
-    """A source by the name that ``credential_source`` has for it."""
+    """A source that ``credential_source`` names."""
 
     source: Literal["Environment", "EcsContainer", "Ec2InstanceMetadata"]
 
 
 @attrs.frozen(kw_only=True)
 class RolePlan:
-    """A role, assumed with the credentials of another plan."""
+    """A role that is assumed with the credentials of another plan."""
 
     source: "Plan"
     role_arn: str
@@ -56,10 +64,10 @@ class RolePlan:
 @attrs.frozen(kw_only=True)
 class WebIdentityPlan:
     """
-    A role, assumed with a token that stands in a file.
+    A role that is assumed with a web identity token in a file.
 
     Attributes:
-        remark: What errors about the file say about its path, as it stands in the profile.
+        remark: The remark on the path in the profile, for errors about the file.
     """
 
     role_arn: str
@@ -86,8 +94,9 @@ class LoginPlan:
     """
     A session of ``aws login``.
 
-    Its region is that of the profile that it stands in, which can be the source of a profile of another region: a
-    login can be renewed where it was made only.
+    Attributes:
+        region: The region of the profile with the ``login_session``. A login can be renewed only in the region where
+            it was made, and the selected profile, which names this one as its source, can have another region.
     """
 
     login_session: str
@@ -101,7 +110,7 @@ class ProcessPlan:
     A process that prints credentials.
 
     Attributes:
-        remark: What errors about the process say about its command, as it stands in the profile.
+        remark: The remark on the command in the profile, for errors about the process.
     """
 
     command: Secret
@@ -111,7 +120,7 @@ class ProcessPlan:
 
 Plan = KeysPlan | NamedPlan | RolePlan | WebIdentityPlan | SSOPlan | LoginPlan | ProcessPlan
 
-# The keys that each kind of plan uses; the first one makes a profile one of this kind.
+# The keys that each kind of plan uses; the first key selects the kind.
 USED: Mapping[type, tuple[str, ...]] = {
     WebIdentityPlan: ("web_identity_token_file", "role_arn", "role_session_name", "duration_seconds"),
     RolePlan: (
@@ -140,17 +149,18 @@ _KNOWN = tuple(dict.fromkeys(key for keys in USED.values() for key in keys if ke
 
 def plan(shared: SharedConfig, name: str, *, strict_arns: bool = True) -> Plan:
     """
-    Return what a profile asks for.
+    Return the plan of a profile.
 
     Args:
-        shared: What the files say.
-        name: The profile.
-        strict_arns: Whether the ARNs of roles must be of IAM's grammar, as AWS has them, or only printable.
+        shared: The contents of the files.
+        name: Name of the profile.
+        strict_arns: Whether the ARNs of roles must match the grammar of IAM, or only be printable.
 
     Raises:
-        CredentialsNotFound: There is no such profile, or it says nothing of credentials.
-        InvalidConfigFile: It contradicts itself or is incomplete; the message says file, line, profile and key.
-        InvalidRegion: A login stands in a profile whose region is not one.
+        CredentialsNotFound: The profile does not exist, or has no settings for credentials.
+        InvalidConfigFile: The profile is incomplete or its settings conflict. The message names the file, the line,
+            the profile and the key.
+        InvalidRegion: The profile of a login has an invalid region.
     """
     section = shared.profiles.get(name)
     if section is None:
@@ -167,15 +177,15 @@ def plan(shared: SharedConfig, name: str, *, strict_arns: bool = True) -> Plan:
 
 def unused(shared: SharedConfig, name: str, found: Plan) -> tuple[str, ...]:
     """
-    Return the keys that have no effect on the credentials of a profile, since they belong to another kind of source:
-    each as a sentence that says where it is, and what the credentials come from.
+    Return a sentence for each key of a profile that has no effect, because it belongs to another source.
 
-    The keys of an sso-session are left out: other services use them for bearer tokens.
+    The sentence gives the place of the key and the key that selects the source. Keys of an sso-session are omitted:
+    other services use them for bearer tokens.
 
     Args:
-        shared: What the files say.
-        name: The profile.
-        found: Its plan.
+        shared: The contents of the files.
+        name: Name of the profile.
+        found: The plan of the profile.
     """
     sentences = []
     for part, section in _parts(shared, shared.profiles[name], found):
@@ -183,7 +193,7 @@ def unused(shared: SharedConfig, name: str, found: Plan) -> tuple[str, ...]:
         if isinstance(part, RolePlan) and section.get("source_profile") == section.name:
             used += USED[KeysPlan]
         sentences += [
-            f"{section.where(key)} has no effect, since the credentials of this profile come from {used[0]}"
+            f"{section.where(key)} has no effect, because the credentials of this profile come from {used[0]}"
             for key in _KNOWN
             if key in section.values and key not in used and section.get(key) is not None
         ]
@@ -191,7 +201,7 @@ def unused(shared: SharedConfig, name: str, found: Plan) -> tuple[str, ...]:
 
 
 def _parts(shared: SharedConfig, section: Section, found: Plan) -> Iterator[tuple[Plan, Section]]:
-    """Yield the plans that a plan is made of, each with the profile that asks for it."""
+    """Yield a plan and the plans of its source profiles, each with its profile."""
     while True:
         yield found, section
         source = section.get("source_profile")
@@ -213,11 +223,11 @@ def _plan(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> P
     if section.get("role_arn"):
         return _role(shared, section, visited)
     if any(section.get(key) for key in SSO_KEYS):
-        return _sso(shared, section, _place(shared, section, visited))
+        return _sso(shared, section, _in_profile(shared, section, visited))
     if keys := _keys(section):
         return keys
     if session := _text(section, "login_session"):
-        place = _place(shared, section, visited)
+        place = _in_profile(shared, section, visited)
         return LoginPlan(login_session=session, region=_region(section), place=place)
     if command := section.get("credential_process"):
         remark = section.remark("credential_process")
@@ -227,8 +237,8 @@ def _plan(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> P
 
 def _web_identity(section: Section) -> WebIdentityPlan:
     return WebIdentityPlan(
-        role_arn=_needed(section, "role_arn", because="web_identity_token_file"),
-        token_file=_needed(section, "web_identity_token_file", because="role_arn"),
+        role_arn=_required(section, "role_arn", because="web_identity_token_file"),
+        token_file=_required(section, "web_identity_token_file", because="role_arn"),
         role_session_name=_text(section, "role_session_name"),
         duration_seconds=_duration(section),
         remark=section.remark("web_identity_token_file"),
@@ -238,7 +248,7 @@ def _web_identity(section: Section) -> WebIdentityPlan:
 def _role(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> RolePlan:
     return RolePlan(
         source=_source(shared, section, visited),
-        role_arn=_needed(section, "role_arn", because="source_profile"),
+        role_arn=_required(section, "role_arn", because="source_profile"),
         role_session_name=_text(section, "role_session_name"),
         external_id=_text(section, "external_id"),
         duration_seconds=_duration(section),
@@ -249,11 +259,11 @@ def _role(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> R
 def _source(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> Plan:
     source, source_name = _text(section, "source_profile"), _text(section, "credential_source")
     if source and source_name:
-        raise InvalidConfigFile(section.fault("excludes credential_source", "source_profile"))
+        raise InvalidConfigFile(section.fault("cannot be combined with credential_source", "source_profile"))
     if source_name:
         return _named(section, source_name)
     if not source:
-        problem = "needs source_profile or credential_source beside it"
+        problem = "also needs source_profile or credential_source"
         raise InvalidConfigFile(section.lacks(problem, "source_profile", because="role_arn"))
     if source == section.name:
         keys = _keys(section)
@@ -264,14 +274,14 @@ def _source(shared: SharedConfig, section: Section, visited: tuple[str, ...]) ->
         return keys
     visited = (*visited, section.name)
     if source in visited:
-        raise InvalidConfigFile(section.fault(f"closes a circle of {len(visited)} profiles", "source_profile"))
+        raise InvalidConfigFile(section.fault(f"completes a cycle of {len(visited)} profiles", "source_profile"))
     if len(visited) > MAX_CHAIN:
         raise InvalidConfigFile(section.fault(f"makes a chain of more than {MAX_CHAIN} roles", "source_profile"))
     following = shared.profiles.get(source)
     if following is None:
         problem = section.fault("names a profile that does not exist", "source_profile")
         raise InvalidConfigFile(shared.lacks(problem, "profile", source, others=True))
-    # Keys end a chain, also beside a role: only the first profile of a chain is asked for its role before its keys.
+    # In a source profile, keys come before a role and end the chain. In the first profile, the role comes first.
     found = _keys(following) or _plan(shared, following, visited)
     if found is None:
         problem = section.fault(f"names a profile that has none of {KINDS}", "source_profile")
@@ -287,8 +297,8 @@ def _named(section: Section, name: str) -> NamedPlan:
     raise InvalidConfigFile(section.fault(problem, "credential_source"))
 
 
-def _place(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> InProfile:
-    return InProfile.from_section(shared, section, in_force=shared.profiles[visited[0]] if visited else section)
+def _in_profile(shared: SharedConfig, section: Section, visited: tuple[str, ...]) -> InProfile:
+    return InProfile.from_section(shared, section, selected=shared.profiles[visited[0]] if visited else section)
 
 
 def _region(section: Section) -> str | None:
@@ -308,14 +318,14 @@ def _sso(shared: SharedConfig, section: Section, place: InProfile) -> SSOPlan:
             raise InvalidConfigFile(shared.lacks(problem, "sso-session", session_name))
         for key in session.values:
             if key in section.values and section.get(key) not in (None, session.get(key)):
-                raise InvalidConfigFile(section.fault(f"contradicts {session.where(key)}", key))
+                raise InvalidConfigFile(section.fault(f"differs from {session.where(key)}", key))
         settings = session
     return SSOPlan(
-        account_id=_needed(section, "sso_account_id", because="sso_role_name"),
-        role_name=_needed(section, "sso_role_name", because="sso_account_id"),
-        region=_needed(settings, "sso_region", because="sso_start_url"),
+        account_id=_required(section, "sso_account_id", because="sso_role_name"),
+        role_name=_required(section, "sso_role_name", because="sso_account_id"),
+        region=_required(settings, "sso_region", because="sso_start_url"),
         session_name=session_name,
-        start_url=_needed(settings, "sso_start_url", because="sso_region"),
+        start_url=_required(settings, "sso_start_url", because="sso_region"),
         place=place,
     )
 
@@ -328,10 +338,10 @@ def _keys(section: Section) -> KeysPlan | None:
         present, absent = "aws_access_key_id", "aws_secret_access_key"
         if key_id is None:
             present, absent = absent, present
-        raise InvalidConfigFile(section.lacks(f"needs {absent} beside it", absent, because=present))
+        raise InvalidConfigFile(section.lacks(f"also needs {absent}", absent, because=present))
     for key in ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_security_token"):
-        if in_quotes(str.__str__(section.get(key) or "")):  # no key and no token begins with one
-            raise InvalidConfigFile(section.fault("must not stand in quotes", key))
+        if in_quotes(str.__str__(section.get(key) or "")):  # keys and tokens of AWS never begin with a quote
+            raise InvalidConfigFile(section.fault("must not be in quotes", key))
     token = _line(section, "aws_session_token") or _line(section, "aws_security_token")
     account_id = _account_id(section)
     credentials = Credentials(
@@ -341,7 +351,7 @@ def _keys(section: Section) -> KeysPlan | None:
 
 
 def _account_id(section: Section) -> str | None:
-    """Return the account that a profile says its keys are of. What is no such id is ignored: the keys are good."""
+    """Return the account id in a profile. An invalid id is ignored, because the keys work without it."""
     text = section.get("aws_account_id")
     return str(text) if arns.is_account_id(text) else None
 
@@ -355,10 +365,10 @@ def _duration(section: Section) -> int | None:
     return int(text)
 
 
-def _needed(section: Section, key: str, *, because: str) -> str:
+def _required(section: Section, key: str, *, because: str) -> str:
     text = _text(section, key)
     if text is None:
-        raise InvalidConfigFile(section.lacks(f"needs {key} beside it", key, because=because))
+        raise InvalidConfigFile(section.lacks(f"also needs {key}", key, because=because))
     return text
 
 
@@ -369,13 +379,13 @@ def _text(section: Section, key: str) -> str | None:
 
 def _line(section: Section, key: str) -> Secret | None:
     """
-    Return the value of a key, or None when it is not set or blank.
+    Return the value of a key, or None if it is missing or blank.
 
     Raises:
-        InvalidConfigFile: The value continues on other lines. As part of a secret or a name, such lines would only
-            become a refusal by the service.
+        InvalidConfigFile: The value continues on other lines. The service would reject a secret or a name with line
+            breaks, without a useful message.
     """
     text = section.get(key) if key in section.values else None
     if text is not None and "\n" in text:
-        raise InvalidConfigFile(section.fault("must stand on one line", key))
+        raise InvalidConfigFile(section.fault("must be on one line", key))
     return text

@@ -1,9 +1,10 @@
 """
-Options from outside of the program: what is given in code, then the environment, then the profile, then a default.
+Resolution of options: code first, then the environment, then the profile, then the default.
 
-Finding them never raises. An option that cannot be read has a *fault*, which is raised when the option is needed: an
-option that no call needs breaks none. There are two sorts of faults. That of a value is its option's own. That of the
-place, such as a profile that is missing or a file that is broken, is the fault of every option that could stand there.
+Resolution never raises. An option that cannot be read has a *fault*: an error that is raised when a call needs the
+option. Calls that do not need it still work. There are two kinds of faults. A fault of the value, such as an unknown
+word, concerns one option. A fault of the place, such as a missing profile or an unreadable file, concerns every option
+that the place could set.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -18,17 +19,17 @@ from .sections import Section, SharedConfig
 from .services import STS, ProfileSettings, configured_url
 
 DEFAULT_PROFILE = "default"
-DEFAULT, PASSED_OVER = "the default", "passed over"  # origins that are no place outside, as GIVEN is
-FAULTY = "not known"
+# Origins that are neither a variable nor a profile key. `GIVEN` is a further one.
+DEFAULT, PASSED_OVER, FAULTY = "the default", "ignored", "invalid"
 
 
 class ProfileName(NamedTuple):
     """
-    The profile that is in force.
+    The selected profile.
 
     Attributes:
-        name: Its name.
-        origin: In words where the name comes from; None for the default, which may be missing.
+        name: Name of the profile.
+        origin: Where the name comes from, for messages; None for the default profile, which may be missing.
     """
 
     name: str
@@ -37,16 +38,16 @@ class ProfileName(NamedTuple):
 
 class Resolution(NamedTuple):
     """
-    The options of a client, as they were found.
+    The resolved options of a client.
 
     Attributes:
-        values: The value of each option; the default where it has a fault.
-        origins: In words where each comes from.
-        faults: Why options cannot be read.
-        place: Why the profile cannot be read, or None.
-        warnings: What was read otherwise than it stands, or not read, and stops no call.
-        unread: Default files that cannot be read, and why: what is found nowhere could stand there.
-        doubtful: Those of them that may say something all the same.
+        values: The value of each option; the default if the option has a fault.
+        origins: The origin of each value, for messages.
+        faults: The errors of the options that cannot be read.
+        place: The error if the profile cannot be read, or None.
+        warnings: Values that were changed, and settings that were not read, without an effect on calls.
+        unread: Default files that cannot be read, each with the reason. They could contain a missing setting.
+        doubtful: Those of *unread* that exist or may exist.
     """
 
     values: dict[str, Any]
@@ -60,32 +61,32 @@ class Resolution(NamedTuple):
 
 def variables_of(environ: Mapping[str, str], *, names: Sequence[str], hidden: Collection[str]) -> Mapping[str, str]:
     """
-    Return a copy of the variables that options are read from, without the blank ones.
+    Return a copy of the variables that set options, without blank ones.
 
-    A copy, because the others hold keys, and a traceback that shows local variables must not.
+    Other variables hold keys. With the copy, a traceback that shows local variables cannot show them.
 
     Args:
         environ: The environment.
-        names: The variables.
-        hidden: Those of them whose values are secret.
+        names: Names of the variables to copy.
+        hidden: Names of the variables with secret values.
     """
     # CVE-2016-1000110: under CGI, a request's Proxy header sets HTTP_PROXY.
-    passed_over = {"HTTP_PROXY"} if "REQUEST_METHOD" in environ else set()
+    ignored = {"HTTP_PROXY"} if "REQUEST_METHOD" in environ else set()
     return {
         name: redact(value) if name in hidden else redact_userinfo(value)
         for name in names
-        if name not in passed_over and (value := environ.get(name, "").strip())
+        if name not in ignored and (value := environ.get(name, "").strip())
     }
 
 
 def pass_on(faults: dict[str, ConfigurationError], name: str, *, to: str) -> None:
-    """Have an option whose default follows from another one share its fault."""
+    """Copy the fault of an option to the option *to*, whose default depends on it."""
     if name in faults:
         faults.setdefault(to, faults[name])
 
 
 def profile_name(given: str | None, *, variables: tuple[str, ...], environ: Mapping[str, str]) -> ProfileName:
-    """Return the profile that is in force: the one that is given in code, or that the first of *variables* names."""
+    """Return the selected profile: from code, else from the first variable that is set, else the default profile."""
     if given is not None:
         return ProfileName(given, GIVEN)
     for variable in variables:
@@ -96,11 +97,11 @@ def profile_name(given: str | None, *, variables: tuple[str, ...], environ: Mapp
 
 def section_of(shared: SharedConfig, profile: ProfileName) -> Section | None:
     """
-    Return the profile that is in force, or None where it is the default one and missing.
+    Return the section of the selected profile, or None if the default profile is missing.
 
     Raises:
-        InvalidConfigFile: A profile that was named is missing. Or a profile is there, or was named, and a file that
-            could say more of it cannot be read: the keys of one file may be those for a role in the other.
+        InvalidConfigFile: A profile that was named is missing. Or the profile exists, or was named, and a file that
+            could add to it cannot be read. For example, the keys in one file can be the source of a role in the other.
     """
     section = shared.profiles.get(profile.name)
     if profile.origin is None and (section is None or not shared.doubtful):
@@ -108,11 +109,11 @@ def section_of(shared: SharedConfig, profile: ProfileName) -> Section | None:
     called = f"profile {profile.name!r}, {option_names.origin(profile.origin or DEFAULT)},"
     if section is not None and shared.doubtful:
         raise InvalidConfigFile(
-            f"{called} stands in {section.file}, but a file that cannot be read may say more of it: "
+            f"{called} is in {section.file}, but a file that cannot be read may contain more of it: "
             f"{'; '.join(shared.doubtful)}"
         )
     if section is None and shared.unread:
-        raise InvalidConfigFile(f"{called} may stand in a file that cannot be read: {'; '.join(shared.unread)}")
+        raise InvalidConfigFile(f"{called} may be in a file that cannot be read: {'; '.join(shared.unread)}")
     if section is None:
         absent = f" ({'; '.join(shared.absent)})" if shared.absent else ""
         problem = f"{called} is neither in the config nor in the credentials file{absent}"
@@ -129,18 +130,18 @@ def resolve(
     profile: ProfileName,
 ) -> Resolution:
     """
-    Return the value of each option, and where it comes from, or why it cannot be read.
+    Return the value and the origin of each option, or its fault.
 
     Args:
-        given: The value of each option that is given in code, else None.
-        options: What each can be, and where it can come from.
-        environ: The variables, without the blank ones.
-        shared: What the shared files say, or why they cannot be read.
-        profile: The profile that is in force.
+        given: The value of each option in code, or None.
+        options: The definition of each option.
+        environ: The variables, without blank ones.
+        shared: The contents of the shared files, or the error if they cannot be read.
+        profile: The selected profile.
     """
-    section, place, blocked = _place(shared, profile)
-    said = SharedConfig() if isinstance(shared, InvalidConfigFile) else shared
-    found = Resolution({}, {}, {}, place, [], said.unread, said.doubtful)
+    section, place, blocked = _selected_section(shared, profile)
+    contents = SharedConfig() if isinstance(shared, InvalidConfigFile) else shared
+    found = Resolution({}, {}, {}, place, [], contents.unread, contents.doubtful)
     defaulted = []
     for name, known in options.items():
         if given[name] is not None:
@@ -149,35 +150,40 @@ def resolve(
             found.values[name], found.origins[name] = known.default, DEFAULT
             if known.decides in blocked:
                 found.origins[name] = FAULTY
-                found.faults[name] = _of_place(place, name)
+                found.faults[name] = _fault_of_place(place, name)
             else:
                 defaulted.append(name)
         else:
-            _read(found, name, known, environ, section)
+            _read_option(found, name, known, environ, section)
     if given["endpoint_url"] is None:
         _choose_endpoint_url(found, options["endpoint_url"], environ, shared, section)
-    if defaulted and not {"region", "endpoint_url"} & found.faults.keys():  # else an error says it
+    # A fault of the region or the endpoint already has the same text as this warning.
+    if defaulted and not {"region", "endpoint_url"} & found.faults.keys():
         found.warnings.append(f"{place}; defaults apply for: {', '.join(defaulted)}")
     return found
 
 
-def _place(
+def _selected_section(
     shared: SharedConfig | InvalidConfigFile, profile: ProfileName
 ) -> tuple[Section | None, InvalidConfigFile | None, frozenset[str]]:
-    """Return the profile; or why it cannot be read, and what the options decide that have no default then."""
+    """
+    Return the section of the profile, the error if it cannot be read, and the kinds of options without a default then.
+
+    The kinds are values of `Option.decides`.
+    """
     if isinstance(shared, InvalidConfigFile):
         return None, shared, frozenset({DESTINATION, TRUST})
     try:
         return section_of(shared, profile), None, frozenset()
     except InvalidConfigFile as error:
         place = error.with_traceback(None)
-    # A profile that does not exist names no authorities. In a file that cannot be read there may be some.
+    # A profile that does not exist sets no certificate authorities. A file that cannot be read may set some.
     return None, place, frozenset({DESTINATION, TRUST} if shared.doubtful else {DESTINATION})
 
 
-def _of_place(place: InvalidConfigFile, name: str) -> InvalidConfigFile:
-    aside = f"{option_names.option(name)} could be set there: pass {option_names.setting(name)}"
-    fault = InvalidConfigFile(f"{place}; correct that first ({aside})")
+def _fault_of_place(place: InvalidConfigFile, name: str) -> InvalidConfigFile:
+    alternative = f"{option_names.option(name)} could be set there: pass {option_names.setting(name)}"
+    fault = InvalidConfigFile(f"{place}; correct that first ({alternative})")
     fault.recoverable = place.recoverable
     return fault
 
@@ -186,16 +192,19 @@ def _is_set(known: Option, environ: Mapping[str, str]) -> bool:
     return any(variable in environ for variable in known.variables)
 
 
-def _read(found: Resolution, name: str, known: Option, environ: Mapping[str, str], section: Section | None) -> None:
+def _read_option(
+    found: Resolution, name: str, known: Option, environ: Mapping[str, str], section: Section | None
+) -> None:
     """Read an option that is not given in code from the first variable that is set, or from the profile."""
     found.values[name], found.origins[name] = known.default, DEFAULT
-    said = next(known.texts(environ, [] if section is None else [section]), None)
-    if said is not None:
-        _take(found, name, known, said)
+    text = next(known.texts(environ, [] if section is None else [section]), None)
+    if text is not None:
+        _parse_option(found, name, known, text)
 
 
-def _take(found: Resolution, name: str, known: Option, said: Text) -> None:
-    text, origin, remark = said
+def _parse_option(found: Resolution, name: str, known: Option, source: Text) -> None:
+    """Store the value that a text means, or the fault of the option."""
+    text, origin, remark = source
     try:
         value = known.read(text, origin=origin, remark=remark)
     except ConfigurationError as error:
@@ -214,7 +223,7 @@ def _choose_endpoint_url(
     shared: SharedConfig | InvalidConfigFile,
     section: Section | None,
 ) -> None:
-    """Pass over the endpoint that was found, or put that of the service in its place."""
+    """Remove the endpoint URL if configured URLs are ignored; replace it if the profile has a URL for STS."""
     name = "endpoint_url"
     if found.values["ignore_configured_endpoint_urls"]:
         found.values[name], found.origins[name] = None, PASSED_OVER
@@ -229,5 +238,6 @@ def _choose_endpoint_url(
         found.faults[name] = error.with_traceback(None)
         return
     if url is not None:
-        found.faults.pop(name, None)  # of the endpoint of all services, which is not used
-        _take(found, name, known, url)
+        # The URL for all services is not used, so its fault does not count.
+        found.faults.pop(name, None)
+        _parse_option(found, name, known, url)

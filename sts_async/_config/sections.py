@@ -1,7 +1,7 @@
 """
-What the shared files say, as values: profiles, sso-sessions and services, and the lines that were ignored.
+Contents of the shared files as values: profiles, sso-sessions, services and ignored lines.
 
-Messages name the file, the line, the profile and the key. They never show a value, since any part of these files can
+Messages name the file, the line, the profile and the key. They never show a value, because any part of these files can
 be a secret.
 """
 
@@ -17,15 +17,15 @@ from ..errors import InvalidConfigFile
 
 SectionKind = Literal["profile", "sso-session", "services"]
 Kind = Literal["config", "credentials"]
-"""Which of the two files it is: they spell profiles differently."""
+"""The kind of a shared file. The two files write the names of profiles differently."""
 
 MAX_SHOWN = 128  # characters of a section's name in a message
-MAX_PROFILES = 10  # whose names one message lists
+MAX_PROFILES = 10  # names of profiles in a message
 PLAIN = frozenset(string.ascii_letters + string.digits + "_-/.%@:+")  # characters of names without quotes
-MAX_NAMED = 3  # ignored lines that one message names
+MAX_NAMED = 3  # ignored lines in a message
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-# What people write for the prefix of a section, without blanks and hyphens.
+# Prefixes that users write for a section, without spaces and hyphens.
 _PREFIXES: dict[SectionKind, tuple[str, ...]] = {
     "profile": ("", "profile", "profiles"),
     "sso-session": ("", "ssosession", "ssosessions", "sso"),
@@ -38,16 +38,16 @@ class Value:
     """
     The value of a property, or of a sub-property.
 
-    Two are equal when they say the same, wherever they stand.
+    Two values are equal if their texts and sub-properties are equal; file and line do not count.
 
     Attributes:
-        text: The value, without the blanks around it; continuation lines are joined with newlines. Empty when there
-            are sub-properties.
+        text: The value, without surrounding whitespace; newlines join continuation lines. Empty if there are
+            sub-properties.
         file: The file, as messages show it.
-        line: The line in it, from 1.
+        line: The line in the file; the first is 1.
         nested: The sub-properties by lower-case key.
-        remark: How the value differs from what the line seems to say: a comment was cut off, or it continues on other
-            lines. Errors about the value end with it. Empty when there is nothing to say.
+        remark: A possible misunderstanding: a comment was removed, or the value continues on other lines. Errors about
+            the value end with it. It can be empty.
     """
 
     text: Secret
@@ -63,11 +63,11 @@ class Ignored:
     A line that has no effect.
 
     Attributes:
-        text: What is in the brackets of a section, or the key of a property.
+        text: The text in the brackets of a section, or the key of a property.
         file: The file, as messages show it.
-        line: The line in it, from 1.
-        reason: The rule that it breaks.
-        heading: How a profile is spelled in this file, with ``{}`` for its name; empty for a property.
+        line: The line in the file; the first is 1.
+        reason: The rule that the line breaks.
+        heading: The heading of a profile in this file, with ``{}`` for the name; empty for a property.
     """
 
     text: Secret
@@ -80,12 +80,12 @@ class Ignored:
         return f"line {self.line} of {self.file} is ignored: {self.reason}"
 
     def may_mean(self, kind: SectionKind, name: str) -> bool:
-        """Return whether this section may have been meant to be the one of this kind and name."""
-        said, wanted = _bare(self.text), _bare(name)
-        return bool(wanted) and said.endswith(wanted) and _bare(said[: -len(wanted)], "-_:.") in _PREFIXES[kind]
+        """Return True if this section looks like a misspelt section of this kind and name."""
+        actual, wanted = _bare(self.text), _bare(name)
+        return bool(wanted) and actual.endswith(wanted) and _bare(actual[: -len(wanted)], "-_:.") in _PREFIXES[kind]
 
     def may_set(self, key: str) -> bool:
-        """Return whether this property may have been meant to be *key*."""
+        """Return True if this property looks like a misspelt *key*."""
         return _bare(self.text, "-_") == _bare(key, "-_")
 
 
@@ -94,16 +94,15 @@ class Section:
     """
     A profile, an sso-session or a services section.
 
-    Two are equal when they have the same settings, wherever those stand, so a profile that has only moved in its file
-    has not changed.
+    Two sections are equal if they have the same settings; files and lines do not count. So a profile that only moved
+    in its file has not changed.
 
     Attributes:
-        kind: What it is.
+        kind: The kind of the section.
         name: Its name, without the prefix.
-        values: What it sets, by lower-case key. A value of the credentials file stands instead of one of the config
-            file.
-        file: The file in which it comes first, as messages show it.
-        line: The line there, from 1.
+        values: Its properties by lower-case key. A value in the credentials file replaces the value in the config file.
+        file: The file with its first heading, as messages show it.
+        line: The line of that heading; the first line is 1.
         ignored: Its properties that have no effect.
     """
 
@@ -115,21 +114,21 @@ class Section:
     ignored: tuple[Ignored, ...] = attrs.field(default=(), eq=False, repr=False)
 
     def get(self, key: str) -> Secret | None:
-        """Return what a lower-case key is set to; None when it is not set, blank, or has sub-properties."""
+        """Return the value of a lower-case key; None if it is missing, blank, or has sub-properties."""
         value = self.values.get(key)
         return value.text if value is not None and str.strip(value.text) else None
 
     def where(self, key: str | None = None) -> str:
         """
-        Return where the section, or one of its keys, is defined: ``profile 'x', key region (~/.aws/config, line 7)``.
+        Return the place of the section or of a key: ``profile 'x', key region (~/.aws/config, line 7)``.
 
-        A key that is not set is shown with the line of the section.
+        The place of a missing key has the line of the section.
         """
         place = self if key is None else self.values.get(key, self)
         return f"{called(self.kind, self.name, key)} ({place.file}, line {place.line})"
 
     def remark(self, key: str) -> str:
-        """Return how the value of a key differs from what its line seems to say; empty when it does not."""
+        """Return the remark on the value of a key: see `Value.remark`."""
         value = self.values.get(key)
         return "" if value is None else value.remark
 
@@ -138,7 +137,7 @@ class Section:
         Return the message of an error about the value of a key.
 
         Args:
-            problem: What is wrong, to follow the place of the key, such as "must be true or false".
+            problem: The problem, which follows the place of the key, such as "must be true or false".
             key: The lower-case key.
         """
         return with_remark(f"{self.where(key)} {problem}", self.remark(key))
@@ -147,12 +146,12 @@ class Section:
         """
         Return the message of an error about keys that are missing.
 
-        It names a value that is blank, and ignored lines that may have been meant to set the key.
+        The message names a blank value, and ignored lines that look like the key.
 
         Args:
-            problem: What is wrong.
+            problem: The problem, which follows the place.
             key: The lower-case key that is missing.
-            because: The key that needs it; None for the section.
+            because: The key that requires it; None for the section.
         """
         text = f"{self.where(because)} {problem}"
         value = self.values.get(key)
@@ -169,17 +168,17 @@ class Section:
 @attrs.frozen
 class SharedConfig:
     """
-    What the shared files say.
+    Contents of the shared files.
 
     Attributes:
         profiles: The profiles by name.
         sso_sessions: The sso-sessions by name.
         services: The services sections by name.
-        warnings: What was ignored, at most 21 lines for each file; each names the file, and the line if it is one.
+        warnings: Messages about ignored lines, at most 21 for each file; each names the file, and usually the line.
         ignored: The sections that have no effect.
         unread: Default files that cannot be read and count as empty, each with the reason.
-        doubtful: Those of *unread* that may say something all the same: not a directory, for example.
-        absent: Files that were named and do not exist, which count as empty, each with what named it.
+        doubtful: Those of *unread* that exist or may exist as files: a directory is not one of them.
+        absent: Named files that do not exist and count as empty, each with the option or variable that names it.
     """
 
     profiles: Mapping[str, Section] = NOTHING
@@ -195,29 +194,29 @@ class SharedConfig:
         """
         Return the message of an error about a section that is missing.
 
-        It names ignored lines that may have been meant to be the section.
+        The message names ignored lines that look like the section.
 
         Args:
-            problem: What is wrong.
-            kind: The kind of the section that is missing.
-            name: Its name.
-            others: Whether to name the profiles that there are, because this name may be misspelt.
+            problem: The problem.
+            kind: The kind of the missing section.
+            name: The name of the missing section.
+            others: Whether to list the existing profiles, because the name may be misspelt.
         """
         meant = [line for line in self.ignored if line.may_mean(kind, name)]
-        plain = PLAIN.issuperset(name) and len(name) <= MAX_SHOWN  # others stand in quotes, by the rule
+        plain = PLAIN.issuperset(name) and len(name) <= MAX_SHOWN  # other names need quotes in a heading
         if kind == "profile" and plain:
             meant = [attrs.evolve(line, reason=f"write [{line.heading.format(name)}] there") for line in meant]
         return problem + (named(meant) or (self._others(name) if others else ""))
 
     def _others(self, name: str) -> str:
-        """Return what a message says about the profiles that there are, where one of another name is missing."""
+        """Return the part of a message that lists the existing profiles, after the profile *name* was not found."""
         if not self.profiles:
             return "; there is no profile in them"
-        import difflib  # here: few programs misspell a profile
+        import difflib  # imported here, because it is needed only for a misspelt profile
 
         names = sorted(self.profiles)
         like = difflib.get_close_matches(str.__str__(name).strip("'\""), names, n=1)
-        shown = ", ".join(repr(one[:MAX_SHOWN]) for one in names[:MAX_PROFILES])
+        shown = ", ".join(repr(existing[:MAX_SHOWN]) for existing in names[:MAX_PROFILES])
         more = f" and {len(names) - MAX_PROFILES:,} more" if len(names) > MAX_PROFILES else ""
         text = f"; correct the name: the profiles there are {shown}{more}"
         return text + (f"; did you mean {like[0][:MAX_SHOWN]!r}?" if like else "")
@@ -227,15 +226,15 @@ EMPTY = SharedConfig()
 
 
 def merge(config: SharedConfig, credentials: SharedConfig) -> SharedConfig:
-    """Return both together. A key that both set in a profile has the whole value that *credentials* gives it."""
+    """Return the contents of both files. If both set a key of a profile, the value in *credentials* is used."""
     profiles = dict(config.profiles)
     for name, section in credentials.profiles.items():
-        below = profiles.get(name)
-        if below is not None:
+        in_config = profiles.get(name)
+        if in_config is not None:
             section = attrs.evolve(
-                below,
-                values=MappingProxyType({**below.values, **section.values}),
-                ignored=below.ignored + section.ignored,
+                in_config,
+                values=MappingProxyType({**in_config.values, **section.values}),
+                ignored=in_config.ignored + section.ignored,
             )
         profiles[name] = section
     return SharedConfig(
@@ -251,11 +250,13 @@ def service_value(
     shared: SharedConfig, profile: Section, *, service: str = "sts", key: str = "endpoint_url"
 ) -> Value | None:
     """
-    Return what a profile sets for one service: ``services = X`` there, and in ``[services X]`` the sub-property *key*
-    of *service*. None when any of them is missing or blank.
+    Return the value that a profile sets for one service.
+
+    The profile has ``services = X``, and ``[services X]`` has the sub-property *key* of *service*. None if any of them
+    is missing or blank.
 
     Raises:
-        InvalidConfigFile: There is no ``[services X]``.
+        InvalidConfigFile: There is no section ``[services X]``.
     """
     name = profile.get("services")
     if name is None:
@@ -270,33 +271,33 @@ def service_value(
 
 
 def called(kind: SectionKind, name: str, key: str | None) -> str:
-    """Return what messages call a section, or a key of it."""
+    """Return the name of a section, or of one of its keys, for messages."""
     shown = name if len(name) <= MAX_SHOWN else name[:MAX_SHOWN] + "..."
     return f"{kind} '{shown}'" + ("" if key is None else f", key {key}")
 
 
 def with_remark(problem: str, remark: str) -> str:
-    """Return the message of an error about a value, with what there is to remark on the value."""
+    """Return the message of an error about a value, followed by the remark on the value."""
     return f"{problem}; {remark}" if remark else problem
 
 
 def in_quotes(text: str) -> bool:
-    """Return whether a value stands in quotes, which are part of it."""
+    """Return True if a value is in quotes. The files have no quoting, so the quotes are part of the value."""
     text = str.__str__(text)
     return len(text) > 1 and text[0] in "'\"" and text[0] == text[-1] and text[0] not in text[1:-1]
 
 
 def quotes_remark(text: str) -> str:
-    """Return what to remark on a value that stands in quotes; empty when it does not."""
+    """Return the remark on a value in quotes; empty for other values."""
     return "quotes are part of a value: write it without them" if in_quotes(text) else ""
 
 
 def named(lines: Sequence[Ignored]) -> str:
-    """Return what a message says about ignored lines: nothing when there are none."""
+    """Return the part of a message that lists ignored lines; empty if there are none."""
     text = "".join(f"; {line}" for line in lines[:MAX_NAMED])
     return f"{text}; {len(lines) - MAX_NAMED:,} more lines are ignored" if len(lines) > MAX_NAMED else text
 
 
 def _bare(text: str, dropped: str = "") -> str:
-    """Return a text in lower case without blanks, quotes and backslashes, and without the characters of *dropped*."""
-    return "".join(one for one in str.__str__(text).casefold() if not one.isspace() and one not in "'\"\\" + dropped)
+    """Return a text in lower case without whitespace, quotes, backslashes and the characters of *dropped*."""
+    return "".join(c for c in str.__str__(text).casefold() if not c.isspace() and c not in "'\"\\" + dropped)

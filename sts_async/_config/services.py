@@ -1,9 +1,8 @@
 """
-Where the services are that are called: one order of settings and one set of host rules for all of them.
+URLs of the AWS services that are called: one order of settings and one set of host rules for all of them.
 
-STS is one of these services. The others are asked by sources of credentials: the access portal, the OIDC service of
-IAM Identity Center, and AWS sign-in. Every source finds its URL with `locate`, so no setting holds for one
-service and is forgotten for another.
+The services are STS and those that providers of credentials call: the access portal and the OIDC service of IAM
+Identity Center, and AWS sign-in. Every provider gets its URL from `locate`, so each setting applies to all services.
 
 Source: botocore, `configprovider.ConfiguredEndpointProvider`, and the endpoint rule sets of these services.
 """
@@ -20,10 +19,10 @@ from .._shape.secret import HiddenMapping, redact_userinfo
 from .options import Option, Text
 from .sections import Section, SharedConfig, quotes_remark, service_value
 
-ANY_URL = "AWS_ENDPOINT_URL"  # of every service that has no variable of its own
+ANY_URL = "AWS_ENDPOINT_URL"  # for each service whose own variable is not set
 URL_KEY = "endpoint_url"
 
-# Options of a client that hold for every service. The first three can also stand in the environment and in a profile.
+# Options of a client that apply to every service. The environment and a profile can also set the first three.
 FIPS, DUALSTACK = "use_fips_endpoint", "use_dualstack_endpoint"
 ALLOW_HTTP = "allow_http"
 SWITCHES = (IGNORE, FIPS, DUALSTACK, ALLOW_HTTP)
@@ -36,8 +35,8 @@ class Service(NamedTuple):
 
     Attributes:
         name: Its id in ``[services X]``.
-        variable: The environment variable with its URL.
-        called: What messages call it.
+        variable: The environment variable for its URL.
+        called: Its name in messages.
         stem: The first labels of its regional hosts.
     """
 
@@ -73,8 +72,8 @@ class Found(NamedTuple):
 
     Attributes:
         value: The value.
-        origin: In words where it stands.
-        check: Raises why the value could not be read; None where it could.
+        origin: The option, variable or profile key that sets it, for messages.
+        check: Raises the error if the value could not be read; None if it could.
     """
 
     value: Any
@@ -88,11 +87,11 @@ NOTHING: Given = MappingProxyType({})
 
 class Location(NamedTuple):
     """
-    Where a service is.
+    The URL of a service.
 
     Attributes:
-        url: Its URL, without a slash at its end.
-        hint: What to look at when no connection can be made, or the empty string.
+        url: The URL, without a final slash.
+        hint: Advice for the case that no connection can be made; can be empty.
     """
 
     url: str
@@ -108,7 +107,7 @@ class _Options(Protocol):
 
 
 def said_by(config: _Options | None) -> Given:
-    """Return what the options of a client (a `Config`, or None) say about every service."""
+    """Return the options of a client that apply to every service; none if *config* is None."""
     if config is None:
         return NOTHING
     found = {}
@@ -123,11 +122,11 @@ def said_by(config: _Options | None) -> Given:
 @attrs.frozen(kw_only=True)
 class ProfileSettings:
     """
-    What one profile says about every service. Two are equal when they say the same.
+    The settings of one profile for services. Two are equal if the settings are equal.
 
     Attributes:
-        section: The profile, with the keys only that matter here.
-        shared: The services section that it names, in shared files without anything else.
+        section: The profile, with only the keys for services.
+        shared: Shared files with only the services section that the profile names.
     """
 
     section: Section
@@ -135,7 +134,7 @@ class ProfileSettings:
 
     @classmethod
     def from_section(cls, shared: SharedConfig, section: Section) -> "ProfileSettings":
-        """Return what *section*, a profile of *shared*, says."""
+        """Return the settings in *section*, a profile of *shared*."""
         values = {key: value for key, value in section.values.items() if key in PROFILE_KEYS}
         name = section.get("services")
         named = {} if name is None or name not in shared.services else {str(name): shared.services[name]}
@@ -145,22 +144,22 @@ class ProfileSettings:
 @attrs.frozen(kw_only=True)
 class InProfile:
     """
-    The profile that asks for a source of credentials. Two are equal when they say the same about services.
+    The profile that defines a source of credentials. Two are equal if their settings for services are equal.
 
     Attributes:
-        name: Its name, for messages; None for a source that no profile asks for.
-        settings: What it says about every service, and after it the profile in force, whose source it is. Profiles
-            that say nothing are left out.
+        name: Name of the profile, for messages; None if the source is not defined by a profile.
+        settings: The settings for services of this profile, then those of the selected profile. Profiles without such
+            settings are omitted.
     """
 
     name: str | None = attrs.field(default=None, eq=False)
     settings: tuple[ProfileSettings, ...] = ()
 
     @classmethod
-    def from_section(cls, shared: SharedConfig, section: Section, *, in_force: Section) -> "InProfile":
-        """Return *section*, a profile of *shared*, as the source of the profile *in_force*."""
-        said = [ProfileSettings.from_section(shared, one) for one in (section, in_force)]
-        return cls(name=section.name, settings=tuple(one for one in said if one.section.values))
+    def from_section(cls, shared: SharedConfig, section: Section, *, selected: Section) -> "InProfile":
+        """Return *section*, a profile of *shared*, as a source of the *selected* profile."""
+        both = [ProfileSettings.from_section(shared, profile) for profile in (section, selected)]
+        return cls(name=section.name, settings=tuple(settings for settings in both if settings.section.values))
 
 
 NO_PROFILE = InProfile()
@@ -168,39 +167,39 @@ NO_PROFILE = InProfile()
 
 def configured_url(service: Service, environ: Mapping[str, str], profiles: Sequence[ProfileSettings]) -> Text | None:
     """
-    Return the text of the URL that environment or profile have for a service, or None.
+    Return the URL of a service in the environment or the profiles, as text, or None.
 
     The order is: the variable of the service, ``AWS_ENDPOINT_URL``, then for each profile its services section and
     its own ``endpoint_url``.
 
     Raises:
-        InvalidConfigFile: The search comes to a profile whose services section is missing.
+        InvalidConfigFile: The search reaches a profile that names a missing services section.
     """
     for variable in (service.variable, ANY_URL):
-        if said := Text.from_variable(variable, environ):
-            return said._replace(text=redact_userinfo(said.text))
+        if found := Text.from_variable(variable, environ):
+            return found._replace(text=redact_userinfo(found.text))
     for profile in profiles:
         section = profile.section
         value = service_value(profile.shared, section, service=service.name, key=URL_KEY)
         if value is not None:
             origin = f"services of profile {section.name!r} ({value.file}, line {value.line})"
             return Text(value.text, origin, value.remark or quotes_remark(value.text))
-        if said := Text.from_section(section, URL_KEY):
-            return said
+        if found := Text.from_section(section, URL_KEY):
+            return found
     return None
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
     """
-    All that decides where services are.
+    All settings that determine the URLs of services.
 
     Attributes:
-        options: The options of a client, by name: what their text can be, and where it stands.
-        given: What was given in code; the first says it.
+        options: The definitions of a client's options, by name.
+        given: The options that are given in code; the first that has a setting is used.
         environ: The environment.
-        profiles: The profiles that are looked at; the first says it.
-        otherwise: What holds when nobody says anything else.
+        profiles: The profiles to search; the first that has a setting is used.
+        otherwise: The settings that are used if no other source has them.
     """
 
     options: Mapping[str, Option] = attrs.field(repr=False)
@@ -211,10 +210,11 @@ class Settings:
 
     def switch(self, name: str) -> Found:
         """
-        Return the value of an option that is true or false.
+        Return the value of a boolean option.
 
         Raises:
-            ConfigurationError: The variable or the key has another value, or the file that may have it cannot be read.
+            ConfigurationError: The value of the variable or the key is invalid, or a file that may have the key cannot
+                be read.
         """
         found = next(self._search(name), Found(False, name))
         if found.check is not None:
@@ -233,24 +233,24 @@ class Settings:
 
     @property
     def allow_http(self) -> bool:
-        """Whether somebody has allowed URLs without TLS. Only code can."""
+        """Whether code allows URLs without TLS. The environment and profiles cannot allow them."""
         return any(given[ALLOW_HTTP].value for given in self.given if ALLOW_HTTP in given)
 
 
 def locate(service: Service, *, region: str, settings: Settings) -> Location:
     """
-    Return where a service is.
+    Return the URL of a service.
 
     Args:
         service: The service.
-        region: Its region, for its host; a configured URL is used as it is.
-        settings: What decides.
+        region: The region of its host; a configured URL is used without it.
+        settings: The settings that determine the URL.
 
     Raises:
         InvalidRegion: *region* is not one host label.
-        InvalidEndpoint: The URL that was configured cannot be used.
+        InvalidEndpoint: The configured URL is invalid.
         InvalidConfigFile: A profile names a services section that does not exist.
-        ConfigurationError: A setting is neither true nor false; or a URL is configured, and FIPS or dual-stack too.
+        ConfigurationError: A boolean setting is invalid, or a URL is configured together with FIPS or dual-stack.
     """
     url = None if settings.switch(IGNORE).value else configured_url(service, settings.environ, settings.profiles)
     fips, dualstack = settings.switch(FIPS), settings.switch(DUALSTACK)
@@ -268,7 +268,7 @@ def locate(service: Service, *, region: str, settings: Settings) -> Location:
         return Location(found.url.rstrip("/"))
     host = host_of(service, region, fips=fips.value, dualstack=dualstack.value)
     hints = [
-        f"{flag.origin} has chosen this {kind} host: AWS may have none in {region}"
+        f"{flag.origin} selects this {kind} host, which may not exist in {region}"
         for flag, kind in ((fips, "FIPS"), (dualstack, "dual-stack"))
         if flag.value
     ]
@@ -280,10 +280,10 @@ def host_of(service: Service, region: str, *, fips: bool = False, dualstack: boo
     Return the host of a service in a region.
 
     Args:
-        service: The service; of STS, its regional host.
+        service: The service. For STS, the result is the regional host.
         region: The region.
-        fips: Whether it is the host with FIPS 140 validated cryptography.
-        dualstack: Whether it is the host that speaks IPv6 too.
+        fips: Whether to return the host with FIPS 140 validated cryptography.
+        dualstack: Whether to return the host that also supports IPv6.
 
     Raises:
         InvalidRegion: *region* is not one host label.

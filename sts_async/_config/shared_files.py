@@ -1,8 +1,8 @@
 """
-The shared config and credentials files: where they are, and what they say now. They are read in threads.
+Paths and current contents of the shared config and credentials files, which are read in threads.
 
-A file that was named must be readable. A default file need not be: a home directory may be `/dev/null`, another user's,
-or on a file system that hangs. So one that cannot be read counts as empty, with a warning.
+A file that an option or a variable names must be readable. A default file that cannot be read counts as empty, with a
+warning: a home directory can be `/dev/null`, belong to another user, or be on a file system that hangs.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ DEFAULT_CREDENTIALS = "~/.aws/credentials"
 HOME_VARIABLES = ("HOME", "USERPROFILE", "HOMEDRIVE", "HOMEPATH")
 
 OFF: Mapping[Kind, str] = {"config": "AWS_CONFIG_FILE", "credentials": "AWS_SHARED_CREDENTIALS_FILE"}
-# What the system says where there can be no file at a path. After any other error, there may be one.
+# Errors of the system that mean that there is no file at a path. After any other error, there may be one.
 NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
 
 log = logging.getLogger("sts_async")
@@ -38,13 +38,13 @@ log = logging.getLogger("sts_async")
 @attrs.frozen
 class SharedFile:
     """
-    One of the two files.
+    One of the two shared files.
 
     Attributes:
-        kind: Which of the two.
-        path: Where it is; None when there is no home directory to look in.
-        named_by: The option or variable that names it; None for the default.
-        fault: Why there is no path although it was named.
+        kind: The config or the credentials file.
+        path: Its path; None if the home directory is not known.
+        named_by: The option or variable that names the file; None for the default file.
+        fault: Why a named file has no path; empty if it has one.
     """
 
     kind: Kind
@@ -54,21 +54,21 @@ class SharedFile:
 
     @property
     def shown(self) -> str:
-        """What messages call it: its path, after what named it."""
+        """The file in messages: its path, after the option or variable that names it."""
         return ascii(str(self.path)) if self.named_by is None else f"{self.named_by}: {str(self.path)!a}"
 
 
 @attrs.frozen
 class _Part:
     """
-    What one of the files said when it was last looked at.
+    Contents of one of the files at its last check.
 
     Attributes:
-        stamp: None when it was not there, or could not be read.
-        parsed: What it says.
-        unread: Why a default file could not be read; it then counts as empty.
-        doubtful: The same, and how to do without the file, where it may say something all the same.
-        absent: That a file that was named is not there.
+        stamp: The stamp of the file; None if it did not exist, or could not be read.
+        parsed: The contents.
+        unread: Why a default file could not be read and counts as empty.
+        doubtful: The same with advice how to ignore the file; empty if there is certainly no file.
+        absent: The message that a named file does not exist.
     """
 
     stamp: files.Stamp | None = None
@@ -83,7 +83,7 @@ _NOTHING = _Part()
 
 class SharedFiles:
     """
-    The two files of one configuration.
+    The two shared files of one configuration, with a cache of their contents.
 
     Args:
         config: The config file.
@@ -104,12 +104,12 @@ class SharedFiles:
         environ: Mapping[str, str],
     ) -> Self:
         """
-        Return the files at two paths, or at their usual places.
+        Return the files at two paths, or at their default paths.
 
         Args:
-            config: The path, and the option or variable that names it; None for the usual place.
+            config: The path of the config file and the option or variable that names it; None for the default path.
             credentials: The same for the credentials file.
-            environ: Where the home directory is looked up.
+            environ: The environment, for the home directory.
         """
         environ = HiddenMapping(environ)
         return cls(
@@ -119,19 +119,19 @@ class SharedFiles:
 
     async def load(self) -> SharedConfig:
         """
-        Return what the files say now. A missing file says nothing; one that has not changed is not read again.
+        Return the current contents of the files. A file that has not changed is not read again.
 
-        Each file has to be read within 5 s. A default file that cannot be read counts as empty, with one warning,
-        unless it has been read before.
+        A missing file counts as empty. The time limit is 5 s for each file. A default file that cannot be read counts
+        as empty, with one warning, unless an earlier read succeeded.
 
         Raises:
-            InvalidConfigFile: A file breaks the grammar, or one that was named cannot be read; or this process is short
-                of something that reading takes, in which case the error is recoverable.
+            InvalidConfigFile: A file breaks the grammar, or a named file cannot be read. The error is recoverable if
+                the process lacks a resource that it needs to read files.
         """
         before = self._parts
-        looks = [_looked_at(file, part) for file, part in zip(self.files, before, strict=True)]
+        checks = [_check(file, part) for file, part in zip(self.files, before, strict=True)]
         parts: list[_Part] = []
-        for outcome in await asyncio.gather(*looks):
+        for outcome in await asyncio.gather(*checks):
             if isinstance(outcome, InvalidConfigFile):
                 raise copy_without_traceback(outcome)
             parts.append(outcome)
@@ -154,35 +154,36 @@ class SharedFiles:
         return self._merged
 
 
-async def _looked_at(file: SharedFile, before: _Part) -> _Part | InvalidConfigFile:
-    """Return what a file says now, or why that cannot be said. *before* is what it said at the last look."""
+async def _check(file: SharedFile, before: _Part) -> _Part | InvalidConfigFile:
+    """Return the current contents of a file, or an error. *before* has the contents at the last check."""
     if file.fault:
         return InvalidConfigFile(file.fault)
-    if file.path is None or str(file.path) == os.devnull:  # how a program says that there are no files
+    # Programs set the path to the null device to disable a file.
+    if file.path is None or str(file.path) == os.devnull:
         return before
     may_be_unread, passing, doubtful = file.named_by is None and before.stamp is None, False, True
     try:
-        return await FILE_READS.run(file.path, _look, file, file.path, before)
+        return await FILE_READS.run(file.path, _check_blocking, file, file.path, before)
     except InvalidConfigFile as error:
         return error
     except OSError as error:
         reason, passing = reason_of(error), error.errno in PASSING
         doubtful = error.errno not in NO_FILE and not isinstance(error, files.UnsuitableFile)
-        # Its content is at fault, as when it breaks the grammar: the file is there, and was meant to count.
+        # A file that is too large exists and is invalid, like a file that breaks the grammar.
         may_be_unread = may_be_unread and error.errno != errno.EFBIG
     except NoThread:
         reason, passing = "the system starts no more threads", True
     if may_be_unread and not passing:
         unread = f"{file.shown}: {reason}"
-        advice = f"{unread} (to do without this file, set {OFF[file.kind]}={os.devnull})"
+        advice = f"{unread} (to ignore this file, set {OFF[file.kind]}={os.devnull})"
         return before if before.unread == unread else _Part(unread=unread, doubtful=advice if doubtful else "")
     failure = InvalidConfigFile(f"{file.shown}: {reason}")
     failure.recoverable = passing
     return failure
 
 
-def _look(file: SharedFile, path: Path, before: _Part) -> _Part:
-    """Return what a file says now, or *before* if it has not changed. Blocks."""
+def _check_blocking(file: SharedFile, path: Path, before: _Part) -> _Part:
+    """Return the current contents of a file, or *before* if it has not changed. Blocks."""
     stamp = files.stamp(path)
     if stamp is None:
         return _missing(file, before)
@@ -190,9 +191,9 @@ def _look(file: SharedFile, path: Path, before: _Part) -> _Part:
         return before
     try:
         data, stamp = files.read(path)
-    except FileNotFoundError:  # it has just gone
+    except FileNotFoundError:  # it was deleted after the check
         return _missing(file, before)
-    from . import profile_grammar  # here, in a thread: many programs have no such file
+    from . import profile_grammar  # imported here, in a thread, because many programs have no such file
 
     return _Part(
         stamp, profile_grammar.parse(profile_grammar.decode(data, file=str(path)), file=str(path), kind=file.kind)

@@ -1,5 +1,5 @@
 """
-The rules of the wire, as pure functions: requests to bytes, bytes to responses, URLs, hosts, headers and clock skew.
+Rules of the protocol as pure functions: encoding, decoding, URLs, hosts, headers and clock skew.
 
-Nothing here waits, reads a clock or a file, or draws a random number. Signing is in `sts_async.sigv4`.
+No code here waits, reads a clock or a file, or uses randomness. Signing is in `sts_async.sigv4`.
 """

@@ -1,5 +1,5 @@
 """
-How far the clock of this host is from that of the service, from the Date header of its answers.
+Clock skew: the difference between the clocks of the service and of this host, from the Date header of responses.
 
 Source: the AWS SDKs' common rules for clock skew, 2026.
 """
@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from ..errors import ServiceError, STSError
 from .timestamps import timestamp
 
-AGREE = 60.0  # s by which two answers may differ that say the same; more than a Date's second and a slow answer
-MAX_ROUND_TRIP = 15 * 60.0  # s; a Date that came later says nothing
-MIN_SKEW = 4 * 60.0  # s by which an answer must differ from what was signed, to be the reason for an error
-MAX_SKEW = 24 * 3600.0  # s; a larger offset is ignored: it is more likely an attack than a wrong clock
+AGREE = 60.0  # s; two responses whose skews differ by less agree: Date has whole seconds, and responses can be slow
+MAX_ROUND_TRIP = 15 * 60.0  # s; the Date of a slower response is ignored
+MIN_SKEW = 4 * 60.0  # s; an error code counts as clock skew only if the signed time was wrong by more
+MAX_SKEW = 24 * 3600.0  # s; a larger offset is ignored: an attack is more likely than a wrong clock
 
 CODES = frozenset(
     """
@@ -24,11 +24,11 @@ CODES = frozenset(
 
 class ServiceClock:
     """
-    By how much the service's clock is ahead of this host's.
+    The time by which the service's clock is ahead of this host's clock.
 
     Args:
-        offset: Seconds that somebody has set, which then stay; None to learn from every answer.
-        corrects: Whether anything is learnt.
+        offset: A fixed number of seconds; None to learn the offset from responses.
+        corrects: Whether the offset is learnt from responses.
 
     Attributes:
         offset: Seconds to add when signing: from the last response. A wrong value spoils one signature; the next
@@ -48,16 +48,16 @@ class ServiceClock:
 
     def learn(self, headers: Mapping[str, str], *, sent: float, received: float) -> float | None:
         """
-        Learn from an answer, and return by how much the service's clock is ahead, or None when it does not tell.
+        Learn from a response. Return the seconds by which the service's clock is ahead, or None if it is not known.
 
         Args:
-            headers: Those of the answer.
-            sent: When the request was sent, by this host's clock, in seconds since 1970.
-            received: When the answer had come, likewise.
+            headers: The headers of the response, with lower-case names.
+            sent: The time when the request was sent, by this host's clock, in seconds since 1970.
+            received: The time when the response arrived, in the same unit.
         """
         if not self._corrects or "date" not in headers or "age" in headers or received - sent > MAX_ROUND_TRIP:
             return None
-        if headers["date"] != self._date:  # most answers have the date of the one before
+        if headers["date"] != self._date:  # often, several responses have the same date
             self._date, self._seconds = headers["date"], _seconds(headers["date"])
         if self._seconds is None:
             return None
@@ -73,12 +73,12 @@ class ServiceClock:
 
 def is_reason(error: STSError, *, skew: float | None, signed_with: float) -> bool:
     """
-    Say whether *error* came because the request was signed for another time than the service's.
+    Return True if the time of the signature was the reason for *error*.
 
     Args:
-        error: What the service answered.
-        skew: By how much its clock is ahead, in seconds, or None when that is not known.
-        signed_with: By how much it was thought to be ahead when the request was signed.
+        error: The error that the service returned.
+        skew: Seconds by which the service's clock is ahead; None if it is not known.
+        signed_with: The offset that was used for the signature, in seconds.
     """
     return (
         isinstance(error, ServiceError)

@@ -28,7 +28,7 @@ UNREADABLE = (ValueError, TypeError, OverflowError)
 """
 What a reader raises if an element does not describe a shape.
 
-The messages can quote what was read: catch the errors, drop them, and ask `explain`.
+The messages can quote the document: catch the errors, drop them, and call `explain`.
 """
 
 
@@ -37,7 +37,7 @@ def reader(cls: Any) -> Callable[..., Any]:
     """
     Return the function that reads one class of shapes.
 
-    Its arguments are an element, as `xml.parse` leaves it, the class, and by keyword the fields that are no members,
+    Its arguments are an element, as `xml.parse` leaves it, the class, and by keyword the fields that are not members,
     such as ``metadata``; no document can set them. It raises one of `UNREADABLE` if a member is missing or unreadable.
     """
     return _converter().get_structure_hook(cls)
@@ -88,7 +88,7 @@ element, if the first flag is set, else of the element. The second flag says tha
 
 
 def _shape_reader(cls: type[Shape]) -> Callable[..., Shape]:
-    """Return a reader for one class. It calls no function of Python for text, since it runs for each response."""
+    """Return a reader for one class. It calls no function of Python for text, because it runs for each response."""
     flattened = [member for member in cls.__members__ if member.flattened]
     field_of = {
         tag: _field_of(member) for member in cls.__members__ if not member.flattened for tag in tags(member.wire)
@@ -199,9 +199,9 @@ def _shape_writer(cls: type[Shape]) -> Callable[[Shape], dict[str, Any]]:
         member.name: override(rename=member.wire, unstruct_hook=_written)
         for member in cls.__members__
     }
-    # Fields that are no members stay out of every document.
-    beside = {field.name for field in attrs.fields(cls)} - overrides.keys()  # type: ignore[arg-type]
-    overrides |= {name: override(omit=True) for name in beside}
+    # Fields that are not members stay out of every document.
+    extra = {field.name for field in attrs.fields(cls)} - overrides.keys()  # type: ignore[arg-type]
+    overrides |= {name: override(omit=True) for name in extra}
     return make_dict_unstructure_fn(cls, _converter(), **overrides)
 
 

@@ -1,7 +1,8 @@
 """
-Where a request goes: from a region and a few switches to a URL, a Host header and the region to sign for.
+Endpoints: the URL, the Host header and the signing region for a region and a few flags.
 
-The order of the rules is that of the endpoint rule set of STS; the tests compare the two over the whole grid of inputs.
+The order of the rules is that of the endpoint rule set of STS. The tests compare the two for all combinations of
+inputs.
 """
 
 import re
@@ -17,14 +18,14 @@ from .urls import DEFAULT_PORTS, LOOPBACK, address_of, parse_http_url
 
 class Partition(NamedTuple):
     """
-    A group of regions with accounts, domains and a global endpoint of their own.
+    A group of regions with its own accounts, domains and global endpoint.
 
     Attributes:
-        name: As it stands in an ARN.
-        region_pattern: What the whole of a region's name matches, in ASCII.
+        name: Its name, as in an ARN.
+        region_pattern: A pattern that matches the whole name of a region, in ASCII.
         dns_suffix: The domain of the regional hosts.
-        dual_stack_dns_suffix: The domain of the hosts that speak IPv6 too.
-        implicit_global_region: Where the partition's global services are.
+        dual_stack_dns_suffix: The domain of the hosts that also support IPv6.
+        implicit_global_region: The region of the partition's global services.
         pseudo_region: The name that means the whole partition, or None.
     """
 
@@ -36,7 +37,7 @@ class Partition(NamedTuple):
     pseudo_region: str | None
 
 
-# Every partition has FIPS and dual-stack hosts, so neither is a column.
+# Every partition has FIPS and dual-stack hosts, so the table has no columns for them.
 # fmt: off
 PARTITIONS = (
     Partition("aws", r"(us|eu|ap|sa|ca|me|af|il|mx)-\w+-\d+",
@@ -61,7 +62,7 @@ GLOBAL_HOST = "sts.amazonaws.com"
 GLOBAL_REGION = "aws-global"
 GLOBAL_SIGNING_REGION = "us-east-1"
 
-# The regions that `use_global_endpoint` sends to the global host. The list is closed.
+# The regions for which `use_global_endpoint` uses the global host. AWS adds no regions to this list.
 LEGACY_GLOBAL_REGIONS = frozenset({
     "ap-northeast-1", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1", "eu-central-1", "eu-north-1",
     "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
@@ -73,18 +74,18 @@ AWS_DOMAINS = tuple(
     f".{suffix}" for partition in PARTITIONS for suffix in (partition.dns_suffix, partition.dual_stack_dns_suffix)
 )
 
-GIVEN_URL = "endpoint_url"  # what messages call a URL that was given in code
-IGNORE = "ignore_configured_endpoint_urls"  # the option that passes over all others
+GIVEN_URL = "endpoint_url"  # name in messages of a URL that is given in code
+IGNORE = "ignore_configured_endpoint_urls"  # the option that disables URLs of the environment and the profile
 
 REGION_MARKS = (
     ("fips", "use_fips_endpoint", "AWS_USE_FIPS_ENDPOINT"),
     ("dualstack", "use_dualstack_endpoint", "AWS_USE_DUALSTACK_ENDPOINT"),
 )
-"""What names of older SDKs begin or end with, and the option and the variable that it means."""
+"""Prefixes or suffixes of region names in older SDKs, each with the option and the variable for it."""
 
 REGION_RULE = "lower-case letters, digits and hyphens, 1 to 63 of them, no hyphen at either end, not only digits"
 
-# Expressions are text, which `re` compiles at first use and keeps: importing is not the time for it.
+# Patterns are strings, which `re` compiles on first use and caches, because compiling them would slow down the import.
 _REGION = r"(?!-)(?![0-9]+\Z)[a-z0-9-]{1,63}(?<!-)"
 
 _PATH = r"(?i)(?:/(?:[a-z0-9._~!$&'()*+,;=:@/-]|%[0-9a-f]{2})*)"
@@ -92,15 +93,15 @@ _PATH = r"(?i)(?:/(?:[a-z0-9._~!$&'()*+,;=:@/-]|%[0-9a-f]{2})*)"
 
 class Endpoint(NamedTuple):
     """
-    Where requests go and what they are signed for.
+    The URL for requests, and the credential scope of their signatures.
 
     Attributes:
-        url: What is connected to, with a path: ``https://sts.eu-west-1.amazonaws.com/``. A name keeps its final dot.
-        host: The Host header as it is sent: without a default port or a final dot, an IPv6 address in brackets.
-        signing_region: The region of the signature's scope; None when a custom endpoint came without a region.
-        signing_name: The service of the signature's scope.
-        secure: Whether nobody else can answer in its place: there is TLS, or it is on this host.
-        no_region: Why there is no signing region, where that is known.
+        url: The URL, with a path: ``https://sts.eu-west-1.amazonaws.com/``. A host name keeps its final dot.
+        host: The Host header: without a default port or a final dot, and with an IPv6 address in brackets.
+        signing_region: The region of the credential scope; None if a custom endpoint has no region.
+        signing_name: The service of the credential scope.
+        secure: Whether responses are authentic: the endpoint uses TLS, or is on this host.
+        no_region: Why there is no signing region, if the reason is known.
     """
 
     url: str
@@ -112,12 +113,12 @@ class Endpoint(NamedTuple):
 
 
 def partition_of(region: str) -> Partition:
-    """Return the partition of a region or pseudo-region; of a region that no pattern knows, ``aws``."""
+    """Return the partition of a region or pseudo-region; ``aws`` if no pattern matches."""
     return _known_partition(region) or PARTITIONS[0]
 
 
 def is_known_region(region: str) -> bool:
-    """Say whether a partition has regions with such a name. A new region has, but a misspelt one may have, too."""
+    """Return True if the name matches the pattern of a partition: new regions match, and some misspelt names too."""
     return _known_partition(region) is not None
 
 
@@ -141,24 +142,24 @@ def resolve(
     called: str = "STS",
 ) -> Endpoint:
     """
-    Return where to send requests, and for which region to sign them.
+    Return the endpoint for requests.
 
     Args:
-        region: Checked wherever it came from, also next to a custom endpoint: it is part of every signature.
-        endpoint_url: A host of the caller's own, with a path if need be; signed for *region* as it is.
-        use_fips: Choose the host with FIPS 140 validated cryptography.
-        use_dualstack: Choose the host that speaks IPv6 too.
-        use_global_endpoint: Use the global host for the regions in `LEGACY_GLOBAL_REGIONS`. FIPS, dual-stack and a
-            custom endpoint win over it.
-        allow_http: Let a custom endpoint that is not on this machine be unencrypted.
-        what: Where *endpoint_url* comes from, for messages.
-        flags: Where *use_fips* and *use_dualstack* come from, for messages.
-        called: What messages call the service.
+        region: The region. It is checked also with a custom endpoint, because it is part of every signature.
+        endpoint_url: URL of a custom endpoint, which can have a path; None for AWS. The signing region is *region*.
+        use_fips: Whether to use the host with FIPS 140 validated cryptography.
+        use_dualstack: Whether to use the host that also supports IPv6.
+        use_global_endpoint: Whether to use the global host for the regions in `LEGACY_GLOBAL_REGIONS`. FIPS,
+            dual-stack and a custom endpoint override it.
+        allow_http: Whether a custom endpoint on another host may be used without TLS.
+        what: The option or variable that sets *endpoint_url*, for messages.
+        flags: The options or variables that set *use_fips* and *use_dualstack*, for messages.
+        called: The name of the service, for messages.
 
     Raises:
-        InvalidRegion: *region* is not one host label, or there is no host of such a region.
-        InvalidEndpoint: *endpoint_url* cannot be used; the message shows nothing of it that may be secret.
-        ConfigurationError: Neither a region nor an endpoint is given, or options exclude each other.
+        InvalidRegion: *region* is not one host label, or no host exists for it.
+        InvalidEndpoint: *endpoint_url* is invalid. The message shows no part of it that can be secret.
+        ConfigurationError: Neither a region nor an endpoint is given, or options conflict.
 
     Source: endpoint rule set of the service STS, version 2011-06-15.
     """
@@ -179,53 +180,54 @@ def resolve(
 
     host = regional_host("sts", region, fips=use_fips, dualstack=use_dualstack)
     url = f"https://{host}/"
-    if urlsplit(url).hostname != host:  # a second fence: only a hole in the check of the region leads here
+    if urlsplit(url).hostname != host:  # a second check, in case the check of the region has a gap
         raise _invalid_region(region)
     return Endpoint(url, host, region)
 
 
 def no_region() -> str:
-    """Return what an error says where a region is needed and none is known."""
+    """Return the message of an error about a missing region."""
     return f"no region: pass {setting('region')}, set AWS_REGION or AWS_DEFAULT_REGION, or set region in the profile"
 
 
 def regional_host(stem: str, region: str, *, fips: bool, dualstack: bool) -> str:
     """
-    Return the host of a service in a region, by the rules that the endpoint rule sets of most services share.
+    Return the host of a service in a region, by the rules that most endpoint rule sets share.
 
     Args:
-        stem: First labels of the host: ``sts``.
+        stem: First labels of the host, such as ``sts``.
         region: The region, which is not checked here.
-        fips: Whether it is the host with FIPS 140 validated cryptography.
-        dualstack: Whether it is the host that speaks IPv6 too.
+        fips: Whether to return the host with FIPS 140 validated cryptography.
+        dualstack: Whether to return the host that also supports IPv6.
     """
     partition = partition_of(region)
-    # GovCloud's IPv4 hosts are FIPS hosts under their plain names.
+    # The IPv4 hosts of GovCloud are FIPS hosts without a suffix in their names.
     suffix = "-fips" if fips and (dualstack or partition.name != "aws-us-gov") else ""
     return f"{stem}{suffix}.{region}.{partition.dual_stack_dns_suffix if dualstack else partition.dns_suffix}"
 
 
 def check_region(region: str, *, regional: bool = False) -> None:
     """
-    Refuse a region that could choose the host it becomes a part of, and one of which AWS has no host.
+    Check that a region is safe as a part of a host, and that AWS can have a host for it.
 
-    Some names stand for an option, or for a whole partition: older SDKs took ``fips-us-gov-west-1`` and
-    ``us-west-2-fips`` for regions. A request to the host that such a name would give ends in an error of DNS or TLS.
-    Using the real region without the option would leave FIPS out.
+    Some names mean an option or a whole partition: older SDKs accepted ``fips-us-gov-west-1`` and ``us-west-2-fips``
+    as regions. A request to the host with such a name would fail with an error of DNS or TLS. The real region without
+    the option would not be FIPS.
 
     Args:
-        region: The region. ``aws-global`` has a host, the global one.
-        regional: Whether the host must be that of a region: FIPS and dual-stack hosts are.
+        region: The region. ``aws-global`` has the global host.
+        regional: Whether the host must be regional, as FIPS and dual-stack hosts are.
 
     Raises:
-        InvalidRegion: It is not one host label, is only digits, or has no host; then the message says what to write.
+        InvalidRegion: The region is not one host label, is only digits, or has no host; in the last case, the message
+            names the region to use instead.
     """
     if not is_region(region):
         raise _invalid_region(region)
     for mark, flag, variable in REGION_MARKS:
         real = region.removeprefix(f"{mark}-").removesuffix(f"-{mark}")
         if real != region:
-            real = next((one.implicit_global_region for one in PARTITIONS if one.pseudo_region == real), real)
+            real = next((item.implicit_global_region for item in PARTITIONS if item.pseudo_region == real), real)
             raise InvalidRegion(
                 f"{region!a} is not a region: set the region to {real} ({setting('region')}, AWS_REGION, or region in "
                 f"the profile), and set {setting(flag, 'True')} or {variable}=true"
@@ -242,74 +244,82 @@ def check_region(region: str, *, regional: bool = False) -> None:
 
 
 def is_region(text: str) -> bool:
-    """Say whether a text could be the name of a region: one host label, and not only digits."""
+    """Return True if a text is valid as the name of a region: one host label that is not only digits."""
     return re.fullmatch(_REGION, text) is not None
 
 
 def check_partition(endpoint: Endpoint | None, *, role_arn: str) -> None:
     """
-    Refuse a role of another partition than that of an endpoint of AWS: nothing reaches across.
+    Check that a role and an endpoint of AWS are in the same partition. A role cannot be assumed from another one.
 
     Args:
-        endpoint: Where the role would be assumed. None, one without a region, and hosts that are not of AWS, whose
-            ARNs are their own, are for any role.
-        role_arn: The role. A partition that is not known is not refused: there may be a new one.
+        endpoint: The endpoint of the call. The check passes without an endpoint, without a region, and for hosts
+            outside AWS, which have their own kinds of ARNs.
+        role_arn: The role. The check passes for an unknown partition, which may be a new one.
 
     Raises:
-        ConfigurationError: The role is of another partition.
+        ConfigurationError: The role is in another partition.
     """
     if endpoint is None or endpoint.signing_region is None or not is_of_aws(endpoint):
         return
-    here, there = partition_of(endpoint.signing_region).name, role_arn.partition(":")[2].partition(":")[0]
-    if there != here and there in PARTITION_NAMES:
+    actual, wanted = partition_of(endpoint.signing_region).name, role_arn.partition(":")[2].partition(":")[0]
+    if wanted != actual and wanted in PARTITION_NAMES:
         raise ConfigurationError(
-            f"a role of the partition {there} cannot be had from {endpoint.host}, which is in {here}: "
+            f"a role of the partition {wanted} cannot be assumed at {endpoint.host}, which is in {actual}: "
             "use a region of the role's partition"
         )
 
 
 def is_of_aws(endpoint: Endpoint) -> bool:
-    """Say whether an endpoint is one of AWS, whose ARNs are those of IAM."""
+    """Return True if an endpoint is a host of AWS, so that its ARNs are those of IAM."""
     return endpoint.host.partition(":")[0].endswith(AWS_DOMAINS)
 
 
 def is_loopback(host: str) -> bool:
     """
-    Return True for ``localhost``, 127.0.0.0/8 and ::1 (in brackets or not): what is sent there stays on this machine.
+    Return True for ``localhost``, 127.0.0.0/8 and ::1 (with or without brackets): their traffic stays on this host.
 
     Addresses in other spellings (``127.1``, ``::ffff:127.0.0.1``) are not recognised.
     """
     address = address_of(host.removeprefix("[").removesuffix("]"))
     if address is None:
         return host.lower() == "localhost"
-    return "%" not in host and any(address in network for network in LOOPBACK)  # a zone is of a link
+    return "%" not in host and any(address in network for network in LOOPBACK)  # loopback addresses have no zone
 
 
 def _both(url: str, flag: str, *, kind: str, called: str) -> str:
-    """Return what is wrong with a custom endpoint and a flag, which is where the messages say, and what to do."""
+    """
+    Return the message of an error about a custom endpoint together with FIPS or dual-stack.
+
+    Args:
+        url: The option or variable that sets the URL.
+        flag: The option or variable that sets FIPS or dual-stack.
+        kind: ``FIPS`` or ``dual-stack``.
+        called: The name of the service.
+    """
     given = option(GIVEN_URL)
     leave_out = f"give no {given}" if url == given else f"set {setting(IGNORE, 'True')} or AWS_{IGNORE.upper()}=true"
     return (
-        f"{url} excludes FIPS and dual-stack for {called}, and {flag} is set: to use AWS's {kind} host, {leave_out}; "
-        f"to use the URL as it is, set {flag} to false"
+        f"{url} cannot be combined with FIPS or dual-stack for {called}, and {flag} is set: to use AWS's {kind} host, "
+        f"{leave_out}; to use the URL unchanged, set {flag} to false"
     )
 
 
 def _custom(url: str, *, region: str | None, allow_http: bool, what: str) -> Endpoint:
     if isinstance(url, str) and re.search("[?#]", url):
         raise InvalidEndpoint(f"{what} must not have a query or a fragment")
-    place = parse_http_url(url, what=what)
-    if not re.fullmatch(_PATH, place.target):
+    parsed = parse_http_url(url, what=what)
+    if not re.fullmatch(_PATH, parsed.target):
         raise InvalidEndpoint(f"{what} must have a path of percent-encoded characters")
-    secure = place.scheme == "https" or is_loopback(place.lookup_name)
+    secure = parsed.scheme == "https" or is_loopback(parsed.lookup_name)
     if not secure and not allow_http:
         raise InvalidEndpoint(
-            f"{what}: http://{place.host} is unencrypted and would expose credentials: "
+            f"{what}: http://{parsed.host} is unencrypted and would expose credentials: "
             f"use https, or pass {setting('allow_http', 'True')}"
         )
-    if place.port == DEFAULT_PORTS[place.scheme]:
-        place = attrs.evolve(place, port=None)
-    return Endpoint(place.url, place.authority, region, secure=secure)
+    if parsed.port == DEFAULT_PORTS[parsed.scheme]:
+        parsed = attrs.evolve(parsed, port=None)
+    return Endpoint(parsed.url, parsed.authority, region, secure=secure)
 
 
 def _invalid_region(region: str) -> InvalidRegion:

@@ -1,7 +1,7 @@
 """
-An HTTP request and its answer, as values that print neither headers nor bodies.
+HTTP requests and responses with a ``repr`` that hides headers and bodies.
 
-They are no tuples: crash reporters walk through those, and through the headers in them.
+They are not tuples, because crash reporters iterate over tuples and would print the headers.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,18 +18,18 @@ Headers = Mapping[str, str]
 @attrs.define(repr=False, eq=False)
 class HttpRequest:
     """
-    A request, ready to be sent.
+    A request that is ready to be sent.
 
     Attributes:
-        method: ``POST`` and the like.
-        url: Absolute, percent-encoded; sent as it is.
-        headers: Names in any case; values that are secret are `Secret`. A function that returns them is called once,
-            when they are first read. A transport reads them when the request's turn has come, so that a signature is
-            not made before.
-        body: Sent as it is.
-        timeout: Seconds for the whole attempt; None for as many as the transport gives.
-        fresh: Whether it goes over a connection that has not served before: for what is good for once, such as an MFA
-            code or a refresh token, which would be lost with a connection of the pool that has died.
+        method: The HTTP method, such as ``POST``.
+        url: The absolute, percent-encoded URL; it is sent unchanged.
+        headers: Names in any case; secret values are `Secret` objects. A function is called once, when the headers are
+            first read, and returns them. A transport reads them after the wait for a connection, so that the signature
+            is recent.
+        body: The body; it is sent unchanged.
+        timeout: Seconds for the whole attempt; None for the default of the transport.
+        fresh: Whether the request needs a new connection. A body that the service accepts only once, such as an MFA
+            code or a refresh token, would be lost if it were sent over a stale connection of the pool.
     """
 
     method: str
@@ -53,14 +53,14 @@ class HttpRequest:
 @attrs.frozen(repr=False)
 class HttpResponse:
     """
-    An answer, read whole.
+    A complete response.
 
     Attributes:
         status: HTTP status.
-        headers: Found by names in any case, or else names are in lower case.
-        body: As it came, not decompressed.
-        reused: Whether its connection had served before; None when the transport does not know.
-        receive_seconds: Seconds from its head to its end.
+        headers: The headers, with lower-case names or a case-insensitive mapping.
+        body: The body as received, not decompressed.
+        reused: Whether an earlier request used the same connection; None if the transport does not know.
+        receive_seconds: Seconds from the head to the end of the response.
     """
 
     status: int

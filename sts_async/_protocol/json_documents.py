@@ -1,8 +1,8 @@
 """
-JSON documents with credentials in them, as processes and metadata endpoints write them.
+JSON documents with credentials, from processes and metadata endpoints.
 
-Nothing of a document is ever quoted: the messages say which member is wrong, and how. What a document can cost is
-bounded before it is parsed, by its size and by the number of objects and arrays in it.
+Messages name the invalid member and the rule, and never quote the document. The size of a document and the number of
+its objects and arrays are limited before it is parsed, so its cost is limited too.
 """
 
 import json
@@ -20,13 +20,24 @@ from .headers import INVALID_IN_HEADER, is_header_value
 from .timestamps import timestamp
 
 MAX_BYTES = 64 * 1024  # of a document
-MAX_NESTED = 1000  # objects and arrays in a document; an object costs 100 times as much memory as its text
+MAX_NESTED = 1000  # objects and arrays in a document; an object needs 100 times as much memory as its text
 A_TIME = "a time such as 2026-01-01T00:00:00Z"
 
 
 @attrs.frozen(kw_only=True)
 class Names:
-    """What a kind of document calls the members, and whether all but the account must be there."""
+    """
+    Names of the members in a kind of document.
+
+    Attributes:
+        access_key_id: The access key id.
+        secret_access_key: The secret access key.
+        session_token: The session token.
+        expiration: The time of expiry.
+        account_id: The account id, which is always optional.
+        temporary: Whether session token and expiration are required.
+        milliseconds: Whether the expiration is a number of milliseconds.
+    """
 
     access_key_id: str = "AccessKeyId"
     secret_access_key: str = "SecretAccessKey"  # noqa: S105 - the name of a member
@@ -39,14 +50,19 @@ class Names:
 
 def read_object(body: bytes, *, what: str) -> HiddenDocument:
     """
-    Return a JSON object.
+    Return the JSON object in *body*.
+
+    A duplicate name in an object is an error, because it is not known which value counts. NaN and Infinity are errors.
+
+    Args:
+        body: The document.
+        what: A description of the document, with which messages begin.
 
     Raises:
-        CredentialsError: *body* is none, is larger than 64 KiB, is not UTF-8, or has more than 1,000 objects and
-            arrays; the message begins with *what* it is. A name that an object has twice, or a number that JSON does
-            not have, makes it none: which of two keys counts is not ours to guess.
+        CredentialsError: *body* is not a JSON object in UTF-8, is larger than 64 KiB, or has more than 1,000 objects
+            and arrays.
     """
-    body = SecretBytes(body)  # in the frames of the errors below, too
+    body = SecretBytes(body)  # hides it in the frames of the errors below too
     if len(body) > MAX_BYTES:
         raise CredentialsError(f"{what} is larger than {MAX_BYTES} bytes")
     if body.count(b"{") + body.count(b"[") > MAX_NESTED:
@@ -59,10 +75,10 @@ def read_object(body: bytes, *, what: str) -> HiddenDocument:
 
 def _object(body: bytes) -> HiddenDocument | None:
     try:
-        # Decoded here: the parser would guess the encoding.
+        # `json.loads` would guess the encoding of bytes.
         text = Secret(body.decode("utf-8-sig"))
         found = json.loads(text, object_pairs_hook=_members, parse_constant=_no_number)
-    except (ValueError, RecursionError):  # not to be the context of another: it quotes what was read
+    except (ValueError, RecursionError):  # must not become the context of another error: it quotes the document
         return None
     return HiddenDocument(found) if isinstance(found, dict) else None
 
@@ -83,9 +99,9 @@ def read_credentials(document: Mapping[str, Any], names: Names, *, what: str) ->
     Return the credentials in a document.
 
     Raises:
-        CredentialsError: A member is missing or is not what it must be.
+        CredentialsError: A member is missing or invalid. The message begins with *what*.
     """
-    # Some processes write an empty token for keys without one.
+    # Some processes write an empty token with keys that have no token.
     no_token = not names.temporary and document.get(names.session_token) in (None, "")
     return Credentials(
         access_key_id=str(read_text(document, names.access_key_id, what=what)),
@@ -97,18 +113,19 @@ def read_credentials(document: Mapping[str, Any], names: Names, *, what: str) ->
 
 
 def _account_id(value: object) -> str | None:
-    """Return the id of an account, or None for what is no such id: it only labels keys, which are good without it."""
+    """Return an account id; None for an invalid one, because the keys work without it."""
     return str(value) if is_account_id(value) else None
 
 
 def read_text(document: Mapping[str, Any], name: str, *, what: str) -> Secret:
     """
-    Return a member that is a text, hidden.
+    Return a text member as a `Secret`.
 
     Raises:
-        CredentialsError: It is missing, or is not a text that a header can have; the message begins with *what*.
+        CredentialsError: The member is missing, or is not text that is valid in a header. The message begins with
+            *what*.
     """
-    fault = _fault(document.get(name))  # no value is in a local variable here: it may be anything
+    fault = _fault(document.get(name))  # the value is not in a local variable, which a traceback could show
     if fault is not None:
         raise CredentialsError(f"{what}: {name} {fault}")
     return Secret(document[name])
@@ -126,12 +143,12 @@ def _fault(value: object) -> str | None:
 
 def read_time(document: Mapping[str, Any], name: str, *, milliseconds: bool = False) -> datetime | None:
     """
-    Return the time that a member says, or None when it is missing or says none; see `timestamps.timestamp`.
+    Return the time in a member, or None if it is missing or invalid; see `timestamps.timestamp`.
 
     Args:
-        document: What is read.
-        name: The member.
-        milliseconds: Whether a number in it counts milliseconds; else it counts seconds.
+        document: The document.
+        name: Name of the member.
+        milliseconds: Whether a number is in milliseconds instead of seconds.
     """
     try:
         return timestamp(document.get(name), milliseconds=milliseconds)

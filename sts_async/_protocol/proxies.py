@@ -1,8 +1,8 @@
 """
-Which proxy a request goes by: none for this host and its metadata services, else by scheme and by a list of exceptions.
+Selection of the proxy for a request, by scheme and by a list of exceptions.
 
-The rules are those of the environment variables, which every tool reads a little differently: where two readings are
-in use, more hosts are reached directly.
+Requests to this host and to its metadata services never use a proxy. The rules for exceptions are those of the variable
+NO_PROXY. Tools interpret it in different ways; here, an entry matches if one of the common interpretations matches.
 """
 
 import re
@@ -18,7 +18,7 @@ from .urls import CONTAINER, DEFAULT_PORTS, INSTANCE, parse_http_url
 
 PROXY_RULE = "an http:// or https:// URL such as http://user:password@host:port"
 
-# User and password are visible ASCII without / ? # and backslash, so that nobody takes a part of them for the host.
+# User and password are visible ASCII without / ? # and backslash, so that no parser takes a part of them for the host.
 _PROXY_URL = r"""(?:((?i:https?))://)?(?:([!"$-.0->@-\[\]-~]*)@)?([^@]*)"""
 
 
@@ -28,9 +28,9 @@ class Proxy:
     A proxy.
 
     Attributes:
-        url: Where it is, without user and password.
+        url: Its URL, without user and password.
         authority: Its host and port, for messages.
-        authorization: What it gets in the Proxy-Authorization header, or None.
+        authorization: The value of the Proxy-Authorization header, or None.
     """
 
     url: str
@@ -40,23 +40,27 @@ class Proxy:
     @classmethod
     def from_url(cls, url: str) -> "Proxy":
         """
-        Return the proxy at ``http://user:password@host:port``, of which only the host is needed.
+        Return the proxy at ``http://user:password@host:port``. Only the host is required.
 
-        User and password are percent-decoded. Without a scheme it is ``http``, without a port that of the scheme.
+        User and password are percent-decoded. The default scheme is ``http``, the default port that of the scheme.
 
         Raises:
-            ConfigurationError: *url* is not one. The message does not quote it.
+            ConfigurationError: *url* is not the URL of a proxy. The message does not quote it.
         """
         url = redact(url)
         scheme, user, rest = _parts(url)
-        place = parse_http_url(f"{scheme or 'http'}://{rest}", what="a proxy")
-        if place.target != "/":
+        parsed = parse_http_url(f"{scheme or 'http'}://{rest}", what="a proxy")
+        if parsed.target != "/":
             raise ConfigurationError("a proxy must be a host and a port, without a path")
-        return cls(url=place.url, authority=place.authority, authorization=_basic(user) if user else None)
+        return cls(url=parsed.url, authority=parsed.authority, authorization=_basic(user) if user else None)
 
 
 def _parts(url: str) -> tuple[str, Secret | None, str]:
-    """Return scheme, login and the rest of a URL; empty if it is none. In a frame of its own: a match shows the URL."""
+    """
+    Return the scheme, the user with the password, and the rest of a URL; empty parts if the URL is invalid.
+
+    This is a separate function, because a traceback that shows local variables would show the URL in the match.
+    """
     found = re.fullmatch(_PROXY_URL, url)
     return ("", None, "") if found is None else (found[1], redact(found[2]), found[3])
 
@@ -67,7 +71,7 @@ def _basic(user: Secret) -> Secret:
 
 
 def is_proxy(url: str) -> bool:
-    """Say whether *url* is one of a proxy."""
+    """Return True if *url* is a valid URL of a proxy."""
     try:
         Proxy.from_url(url)
     except ConfigurationError:
@@ -78,11 +82,11 @@ def is_proxy(url: str) -> bool:
 @attrs.frozen(kw_only=True)
 class ProxySetting:
     """
-    What names a proxy, read when a request would go by it.
+    The URL of a proxy that is parsed only when a request would use the proxy.
 
     Attributes:
-        url: The URL as it was given.
-        origin: The option or the variable that it comes from, for messages.
+        url: The URL, not checked.
+        origin: The option or the variable that sets it, for messages.
     """
 
     url: Secret = attrs.field(repr=False, converter=redact)
@@ -93,7 +97,8 @@ class ProxySetting:
         Return the proxy.
 
         Raises:
-            ConfigurationError: The URL is not that of a proxy, and requests for *host* would go by it.
+            ConfigurationError: The URL is not a valid URL of a proxy. The message says that requests for *host* would
+                use it.
         """
         if is_proxy(self.url):
             return Proxy.from_url(self.url)
@@ -109,9 +114,9 @@ class Proxies:
     The proxies of a client.
 
     Attributes:
-        https: For requests with TLS, or None.
-        http: For requests without, or None.
-        exceptions: The hosts that are reached directly, see `is_excepted`.
+        https: The proxy for requests with TLS, or None.
+        http: The proxy for requests without TLS, or None.
+        exceptions: The hosts that are reached directly: see `is_excepted`.
     """
 
     https: Proxy | ProxySetting | None = None
@@ -120,10 +125,10 @@ class Proxies:
 
     def for_url(self, url: str) -> Proxy | None:
         """
-        Return the proxy by which an absolute URL is reached, or None for a direct connection.
+        Return the proxy for an absolute URL, or None for a direct connection.
 
         Raises:
-            ConfigurationError: It would be reached by a proxy whose setting makes no sense.
+            ConfigurationError: The URL of the proxy is invalid.
         """
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -138,9 +143,9 @@ class Proxies:
 
 def bypasses_proxy(host: str) -> bool:
     """
-    Say whether a host is this one, on its own link, or serves the credentials of its instance or container.
+    Return True if a host is loopback, link-local, or the metadata service of an instance or a container.
 
-    What goes there carries or brings keys, and a proxy would ask its own services in place of ours.
+    Requests to these hosts transfer keys, and a proxy would connect to its own services instead of ours.
     """
     host = host.lower().rstrip(".")
     address = _address(host)
@@ -153,27 +158,27 @@ def bypasses_proxy(host: str) -> bool:
 
 def is_excepted(host: str, *, port: int, exceptions: str) -> bool:
     """
-    Say whether a list of exceptions, as in ``NO_PROXY``, holds a host.
+    Return True if a list of exceptions, as in ``NO_PROXY``, contains a host.
 
-    Its entries stand between commas or spaces: ``*`` for every host; a name, which stands for the hosts below it, too,
-    whether it begins with a dot, with ``*.`` or with neither; an address; or a network such as ``10.0.0.0/8``. With a
-    port behind it, an entry is for that port only. An entry that is none of these holds no host.
+    Commas or spaces separate the entries: ``*`` for every host, a name, an address, or a network such as
+    ``10.0.0.0/8``. A name includes its subdomains; it can begin with a dot or with ``*.``. An entry that ends with a
+    port is only for that port. An invalid entry matches no host.
 
     Args:
         host: Name or address, without brackets.
-        port: The port that is connected to.
+        port: The port of the request.
         exceptions: The list.
     """
     host = host.lower().rstrip(".")
     address = _address(host)
-    return any(_holds(entry, host, address, port) for entry in exceptions.lower().replace(",", " ").split())
+    return any(_matches(entry, host, address, port) for entry in exceptions.lower().replace(",", " ").split())
 
 
-def _holds(entry: str, host: str, address: IPv4Address | IPv6Address | None, port: int) -> bool:
+def _matches(entry: str, host: str, address: IPv4Address | IPv6Address | None, port: int) -> bool:
     if entry == "*":
         return True
-    name, only = _split(entry)
-    if only not in ("", str(port)):
+    name, entry_port = _split(entry)
+    if entry_port not in ("", str(port)):
         return False
     if address is None:
         name = name.removeprefix("*.").strip(".")
@@ -185,7 +190,7 @@ def _holds(entry: str, host: str, address: IPv4Address | IPv6Address | None, por
 
 
 def _split(entry: str) -> tuple[str, str]:
-    """Return what is before the port, and the port or nothing."""
+    """Return the host of an entry, and its port or the empty string."""
     if entry.startswith("["):
         name, _, rest = entry[1:].partition("]")
         return name, rest.removeprefix(":")

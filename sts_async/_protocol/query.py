@@ -109,12 +109,12 @@ class _Writer:
     Attributes:
         member: The member.
         wire: Its name in the API.
-        required: Whether a request without it is refused.
-        flattened: For a map, whether its entries stand where the map would.
+        required: Whether a request without it is invalid.
+        flattened: For a map, whether it is encoded as ``Name.1.key``, without ``entry``.
         items: For a list or a map, the writer of each item or value.
-        kind: The class of values that are kept: `tuple` for a list.
-        least: The least length or integer.
-        most: The greatest length or integer.
+        kind: The class of stored values: `tuple` for a list.
+        least: The minimum length or integer.
+        most: The maximum length or integer.
     """
 
     def __init__(self, member: Member) -> None:
@@ -130,14 +130,14 @@ class _Writer:
 
     @functools.cached_property
     def accepts(self) -> Callable[[Any], Any]:
-        """The quick test of the rules that are no bounds, made when the member is first given: a pattern is costly."""
+        """The quick test of all rules except bounds. It is made on first use, because compiling a pattern is slow."""
         tests = [quick_test(rule) for rule in self.member.constraints if not isinstance(rule, Length | Range)]
         if len(tests) < 2:
-            return tests[0] if tests else str.isascii  # `admits` has asked that already.
+            return tests[0] if tests else str.isascii  # `admits` has checked that already.
         return lambda value: all(test(value) for test in tests)
 
     def admits(self, value: Any) -> bool:
-        """Return True if *value* keeps the rules of the member. Items of a collection are checked one by one, later."""
+        """Return True if *value* follows the rules of the member. Items of a collection are checked later."""
         if self.kind is str:
             if (
                 isinstance(value, str)

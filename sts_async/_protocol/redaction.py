@@ -1,8 +1,12 @@
 """
 Remove secrets that were sent from text that the server returns.
 
-A server may quote the request in its message: AWS itself quotes the canonical request, with the session token in it,
-where a signature does not match. Messages end up in errors, logs and events, and go through here first.
+A server can quote the request in its message: AWS itself quotes the canonical request, which includes the session
+token, if a signature does not match. Errors, logs and events contain such messages, so they are redacted first.
+
+The algorithm: the secrets of the request are searched for in the text, whole and in parts. An index of all sequences of
+8 characters finds the parts; each match is extended in both directions and hidden from 16 characters on. The search is
+repeated after escapes are decoded, and the spans are mapped back to the original text.
 """
 
 import re
@@ -14,19 +18,19 @@ from .._shape.shape import Shape
 from .http_messages import HttpRequest
 
 HIDDEN = "***"
-MIN_RUN = 16  # characters of a longer secret that are hidden, wherever in it they are
-MIN_WHOLE = 4  # characters of a secret that is hidden at all
-MAX_TEXT = 12 * 1024  # characters of a text that are kept; an encoded authorization message has up to 10,240
-MAX_TRIES = 4000  # comparisons, of 8 characters each, for one secret; then the whole text is hidden
+MIN_RUN = 16  # minimum length of a part of a secret that is hidden
+MIN_WHOLE = 4  # minimum length of a secret that is hidden
+MAX_TEXT = 12 * 1024  # characters of a text; the rest is dropped. An encoded authorization message has up to 10,240
+MAX_TRIES = 4000  # comparisons of 8 characters for one secret; after them, the whole text is hidden
 _STEP = MIN_RUN // 2
-_ROUNDS = 2  # of escapes within escapes
+_ROUNDS = 2  # levels of nested escapes
 
-# Text, which `re` compiles at first use and keeps.
+# Strings: `re` compiles them on first use and caches them.
 _ESCAPE = (
     r"%([0-9A-Fa-f]{2})|\\u00([0-9A-Fa-f]{2})|\\x([0-9A-Fa-f]{2})"
     r"|&#[xX]0*+([0-9A-Fa-f]{2});|&#0*+([0-9]{2,3});|\\(/)"
 )
-# Good for the same request for some minutes. The rest of an Authorization header is no secret, and helps.
+# A signature authorizes the same request for some minutes. The rest of an Authorization header is not secret.
 _SIGNATURE = r"(?i)(signature(?:=|%3D|\"?:\s?\"?))[0-9a-f]{16,}"
 
 Span = tuple[int, int]
@@ -34,14 +38,15 @@ Span = tuple[int, int]
 
 class Redaction:
     """
-    Hides in texts what was sent in secret. Calling it with a text returns the text with ``***`` in its place.
+    Replaces the secrets of a request in texts with ``***``. It is called with a text and returns the redacted text.
 
-    A secret is found whole, in parts of at least 16 characters, and with characters of it percent-encoded or escaped.
-    Signatures of SigV4 are hidden, too. Nothing is computed before the first text, since most answers need none of it.
+    A secret is found whole, in parts of at least 16 characters, and with percent-encoded or escaped characters.
+    Signatures of SigV4 are hidden too. The secrets are collected at the first call, because most responses need no
+    redaction.
 
     Args:
-        sent: Requests, credentials that signed them, and other secrets. Of shapes the secret members count; of HTTP
-            requests the secret headers and the body.
+        sent: Requests, their credentials, and other secrets. Shapes contribute their secret members, HTTP requests
+            their secret headers and the body.
     """
 
     __slots__ = ("_secrets", "_sent")
@@ -51,7 +56,7 @@ class Redaction:
         self._secrets: tuple[str, ...] | None = None
 
     def __call__(self, text: str) -> str:
-        """Return *text*, at most 12,288 characters, without what was sent in secret."""
+        """Return *text* without the secrets, truncated to 12,288 characters."""
         text = text[:MAX_TEXT]
         if self._secrets is None:
             self._secrets = tuple(dict.fromkeys(secret for sent in self._sent for secret in _secrets_in(sent)))
@@ -89,77 +94,82 @@ def _without(text: str, spans: list[Span]) -> str:
 
 
 def _spans(text: str, secrets: Iterable[str]) -> Iterator[Span]:
-    """Yield where in *text* the secrets are, in each of its readings."""
-    places: Sequence[int] = range(len(text) + 1)  # where each character of the reading begins in the text
-    reading = text
+    """Yield the spans of the secrets in *text*, also in its decoded forms."""
+    positions: Sequence[int] = range(len(text) + 1)  # position in *text* of each character of the decoded form
+    decoded = text
     for _ in range(_ROUNDS + 1):
-        index = _index(reading)
+        index = _index(decoded)
         for secret in secrets:
-            found = _whole(reading, secret) if len(secret) < MIN_RUN else _parts(reading, index, secret)
-            yield from ((places[start], places[stop]) for start, stop in found)
-        unescaped, places = _unescaped(reading, places)
-        if len(unescaped) == len(reading):
+            found = _whole(decoded, secret) if len(secret) < MIN_RUN else _parts(decoded, index, secret)
+            yield from ((positions[start], positions[stop]) for start, stop in found)
+        unescaped, positions = _unescaped(decoded, positions)
+        if len(unescaped) == len(decoded):
             return
-        reading = unescaped
+        decoded = unescaped
 
 
 def _whole(text: str, secret: str) -> Iterator[Span]:
-    """Yield where a short secret stands by itself: six digits may also be in the number of an account."""
+    """Yield the spans of a short secret as a separate word: its six digits can also be a part of an account id."""
     if len(secret) >= MIN_WHOLE:
         yield from (m.span() for m in re.finditer(rf"(?<![A-Za-z0-9]){re.escape(secret)}(?![A-Za-z0-9])", text))
 
 
 def _index(text: str) -> dict[str, list[int]]:
-    """Return where in *text* each sequence of 8 characters is: looking those of a secret up is quick."""
+    """Return the positions of each sequence of 8 characters in *text*."""
     index: dict[str, list[int]] = {}
-    text = str.__str__(text)  # plain: each slice of a hidden text would be hidden again, for twice the time
+    text = str.__str__(text)  # a plain string, because slices of a `Secret` take twice the time
     for start in range(len(text) - _STEP + 1):
         index.setdefault(text[start : start + _STEP], []).append(start)
     return index
 
 
 def _parts(text: str, index: dict[str, list[int]], secret: str) -> Iterator[Span]:
-    """Yield where 16 or more characters are in a row as in *secret*: they have 8 of those that are looked up."""
+    """
+    Yield the spans of 16 or more characters that *text* shares with *secret*.
+
+    Every 8th position of the secret is looked up. So each such span contains one of the sequences that are looked up.
+    """
     hidden = bytearray(len(text))
     tries = 0
     for offset in range(0, len(secret) - _STEP + 1, _STEP):
         for start in index.get(secret[offset : offset + _STEP], ()):
-            tries += 1  # also for what is hidden already: a secret that repeats itself meets itself everywhere
+            # Matches in hidden spans count too: a secret with repetitions has very many.
+            tries += 1
             if tries > MAX_TRIES:
-                yield 0, len(text)  # too much of it is like the secret to tell what is not
+                yield 0, len(text)
                 return
             if hidden[start] and hidden[start + _STEP - 1]:
                 continue
-            begins, ends = _grown(text, start, secret, offset)
-            tries += (ends - begins) // _STEP
-            if ends - begins >= MIN_RUN:
-                hidden[begins:ends] = b"x" * (ends - begins)
-                yield begins, ends
+            begin, end = _extended(text, start, secret, offset)
+            tries += (end - begin) // _STEP
+            if end - begin >= MIN_RUN:
+                hidden[begin:end] = b"x" * (end - begin)
+                yield begin, end
 
 
-def _grown(text: str, start: int, secret: str, offset: int) -> Span:
-    """Return where around *start* the text is as the secret is around *offset*, where 8 characters agree."""
-    stop, beyond = start + _STEP, offset + _STEP
+def _extended(text: str, start: int, secret: str, offset: int) -> Span:
+    """Return the longest span around *start* that equals the secret around *offset*; 8 characters are equal there."""
+    stop, secret_stop = start + _STEP, offset + _STEP
     while start > 0 and offset > 0 and text[start - 1] == secret[offset - 1]:
         start, offset = start - 1, offset - 1
-    while stop < len(text) and beyond < len(secret) and text[stop] == secret[beyond]:
-        stop, beyond = stop + 1, beyond + 1
+    while stop < len(text) and secret_stop < len(secret) and text[stop] == secret[secret_stop]:
+        stop, secret_stop = stop + 1, secret_stop + 1
     return start, stop
 
 
-def _unescaped(text: str, places: Sequence[int]) -> tuple[str, list[int]]:
-    """Return *text* with its escapes resolved, and where each character of that begins in the first text."""
+def _unescaped(text: str, positions: Sequence[int]) -> tuple[str, list[int]]:
+    """Return *text* with decoded escapes, and the position of each of its characters in the original text."""
     parts: list[str] = []
     found: list[int] = []
     end = 0
     for escape in re.finditer(_ESCAPE, text):
         parts.append(text[end : escape.start()])
-        found.extend(places[end : escape.start()])
+        found.extend(positions[end : escape.start()])
         parts.append(_character(escape))
-        found.append(places[escape.start()])
+        found.append(positions[escape.start()])
         end = escape.end()
     parts.append(text[end:])
-    found.extend(places[end:])
+    found.extend(positions[end:])
     return "".join(parts), found
 
 

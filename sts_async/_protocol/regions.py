@@ -1,5 +1,5 @@
 """
-The regions that there were when this version was made. No call depends on them: new regions work without a new version.
+The regions at the time of this version, for advice in messages. New regions work without a new version.
 
 Source: the partitions of AWS's endpoint rules.
 """
@@ -21,7 +21,7 @@ REGIONS = frozenset({
 
 
 def unknown(region: str) -> str:
-    """Return what to remark on a region that is not among these, with the most similar one; empty when it is."""
+    """Return a remark on a region that is not in the list, with the most similar region; empty for a known region."""
     if region in REGIONS or region.endswith("-global"):
         return ""
     like = difflib.get_close_matches(region, sorted(REGIONS), n=1)

@@ -111,7 +111,7 @@ def _is_of_another_api(space: str) -> bool:
     Return True if a namespace belongs to an AWS API other than STS.
 
     Servers other than AWS have namespaces of their own, such as ``none``, or write that of STS without its last slash.
-    A namespace does not prove which server answered, since each server can write any. The root tells the operation.
+    A namespace does not prove which server answered, because each server can write any. The root tells the operation.
     """
     written = space.strip().rstrip("/").lower().partition("://")[2]
     return written != NAMESPACE.rstrip("/").partition("://")[2] and re.match(AWS_NAMESPACE, space.strip()) is not None

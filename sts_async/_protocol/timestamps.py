@@ -1,13 +1,13 @@
 """
-The one reader of times, for answers, documents, token files, headers and environment variables.
+Parser of times in responses, documents, token files, headers and environment variables.
 
-Servers and scripts write the same instant in many ways: ``date +%FT%T%z`` has an offset without a colon, SigV4 has no
-separators at all, token files say ``UTC``, and some services count seconds. What botocore reads, this reads alike.
-These exceptions are deliberate, since each reads a time that the writer may not have meant:
+The same time is written in many forms: ``date +%FT%T%z`` has an offset without a colon, SigV4 has no separators, token
+files have ``UTC``, and some services send seconds. The results equal those of botocore, with deliberate exceptions for
+texts that botocore can misread:
 
-- A time without a zone is UTC. botocore leaves it without one, and fails later.
-- A date without a time of day, a week date and a time zone by any other name than UTC, GMT or Z are refused.
-  botocore fills what is missing from today's date, and takes a name that it does not know for no zone.
+- A time without a zone is UTC. botocore returns it without a zone, and fails later.
+- A date without a time of day, a week date, and a zone name other than UTC, GMT or Z are errors. botocore takes the
+  missing parts from today's date, and ignores an unknown zone name.
 - Seconds in text are plain decimal digits: no exponent, no ``inf``, no ``nan``, no ``_``.
 
 Source: botocore, `utils.parse_timestamp`; RFC 9110, section 5.6.7, for the forms of HTTP.
@@ -20,17 +20,17 @@ from email.utils import parsedate_to_datetime
 
 from .._shape.secret import attempt
 
-MAX_CHARACTERS = 64  # of a time as text; the longest that is read has about 40
-MAX_SECONDS = 400_000_000_000  # beyond the year 9999 on either side, in seconds since 1970
+MAX_CHARACTERS = 64  # of a time as text; the longest valid form has about 40
+MAX_SECONDS = 400_000_000_000  # s before or after 1970; larger than the range of years 1 to 9999
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# Text, which `re` compiles at first use and keeps.
+# Strings: `re` compiles them on first use and caches them.
 _ISO_8601 = (
     r"(?a)(\d{4})(-?)(\d\d)\2(\d\d)[Tt ](\d\d)(:?)(\d\d)(?:\6(\d\d)(?:[.,](\d+))?)?"
     r"(?: ?(?:[Zz]|UTC|GMT|([+-])(\d\d)(?::?(\d\d))?))?"
 )
 _SECONDS = r"(?a)(-?)(\d{1,15})(?:\.(\d+))?"
-# RFC 1123, RFC 850 and asctime with or without a zone. Without this check, the reader below guesses.
+# RFC 1123, RFC 850 and asctime with or without a zone. `parsedate_to_datetime` would guess other forms.
 _WRITTEN_OUT = (
     r"(?a)(?:[A-Za-z]{3,9},? )?(?:\d{1,2}[ -][A-Za-z]{3}[ -](?:\d{4}|\d\d)|[A-Za-z]{3} [ \d]?\d) \d\d:\d\d(?::\d\d)?"
     r"(?: (?:GMT|UTC?|Z|[+-]\d{4}))?(?: \d{4})?"
@@ -39,21 +39,23 @@ _WRITTEN_OUT = (
 
 def timestamp(value: object, *, milliseconds: bool = False) -> datetime:
     """
-    Return in UTC the time that *value* says. Digits beyond microseconds are cut.
+    Return the time in *value*, in UTC. Digits beyond microseconds are dropped.
 
     Args:
-        value: ISO 8601 in its long or short form, an HTTP date, or a number since 1970, as a number or as text.
-        milliseconds: Whether a number counts milliseconds; else it counts seconds.
+        value: A time in the extended or basic form of ISO 8601, an HTTP date, or a number of seconds since 1970, as a
+            number or as text.
+        milliseconds: Whether a number is in milliseconds instead of seconds.
 
     Raises:
-        ValueError: It is none of these, or no such time. The message never quotes it.
+        ValueError: *value* has another form, or the time does not exist. The message does not quote it.
     """
-    # The form of almost every response, read without further calls. `fromisoformat` alone would read other forms, too.
+    # The form of almost every response, read without further calls. Only this form has 20 characters with these
+    # separators; `fromisoformat` alone would read other forms, too.
     if isinstance(value, str) and len(value) == 20 and value[4] == value[7] == "-" and value[10::9] == "TZ":
         try:
             return datetime.fromisoformat(value)
         except ValueError:
-            value = None  # the error below is raised outside of this handler, because this one quotes the text
+            value = None  # the error is raised below, because the context of an error raised here would quote the text
     found = attempt((ValueError, OverflowError, IndexError, TypeError), _read, value, milliseconds=milliseconds)
     if found is None:
         raise ValueError("not a time")

@@ -1,8 +1,8 @@
 """
-The one grammar of the URLs that the library takes, and where credentials may be asked for without TLS.
+The grammar of all URLs that the library accepts, and the networks where TLS is not required for credentials.
 
-It is strict: ASCII without white space, user information or fragment, so that no two readers can see different hosts.
-Names are not looked up here. The code that connects checks each address, and connects to the address that it checked.
+The grammar is strict: ASCII without whitespace, user information and fragment, so that two parsers cannot see different
+hosts. Names are not resolved here. The code that connects checks each address, and connects to the checked address.
 """
 
 import re
@@ -28,11 +28,11 @@ INSTANCE: Networks = (
     IPv6Network("fe80::/10"),
     IPv6Network("fd00:ec2::254/128"),
 )
-MAX_HOST = 253  # characters of a name. Source: RFC 1035, 2.3.4, without the bytes of the wire format
+MAX_HOST = 253  # characters of a name. Source: RFC 1035, 2.3.4, without two bytes of the wire format
 
-# Text, which `re` compiles at first use and keeps: importing is not the time for it.
-_TARGET = r"[!-\[\]-~]*"  # ASCII that can be seen, without the backslash
-_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"  # "_": names of containers have it
+# Patterns are strings, which `re` compiles on first use and caches, because compiling them would slow down the import.
+_TARGET = r"[!-\[\]-~]*"  # visible ASCII without the backslash
+_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"  # names of containers can have "_"
 _URL = rf"""(?ix)
     (?P<scheme> [a-z]+ ) ://
     (?P<host> \[ [0-9a-f.]* : [0-9a-f:.]* \] | {_LABEL} (?: \. {_LABEL} )* )
@@ -40,8 +40,8 @@ _URL = rf"""(?ix)
     (?: : (?P<port> [0-9]{{1,5}} ) )?
     (?P<target> (?: [/?] {_TARGET} )? )
 """
-_NUMERIC = r"(?i)(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)"  # what old resolvers read as an IPv4 address
-# What is refused, and the rule that it breaks, to complete "... must". Each may rely on the ones before it.
+_NUMERIC = r"(?i)(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)"  # names that old resolvers parse as IPv4 addresses
+# Invalid patterns, each with the rule that follows "must" in messages. They are checked in this order.
 _CHARACTERS = (r"[^!-~]|\\", "have only printable ASCII characters, no space and no backslash")
 _REFUSED = (
     (r"\A[^/]*//[^/?#]*@", "not carry a user name or password"),
@@ -52,14 +52,14 @@ _REFUSED = (
 @attrs.frozen(kw_only=True)
 class HttpURL:
     """
-    A URL, taken apart.
+    The parts of a URL.
 
     Attributes:
         scheme: ``http`` or ``https``, in lower case.
-        host: A name without its final dot or an address without brackets, in lower case.
-        port: As it was given, or None.
+        host: A name without its final dot, or an address without brackets, in lower case.
+        port: The port in the URL, or None.
         target: Path and query.
-        rooted: Whether the name had a final dot, which has it looked up as it is, without search domains.
+        rooted: Whether the name had a final dot, which disables search domains.
     """
 
     scheme: str
@@ -75,16 +75,16 @@ class HttpURL:
 
     @property
     def authority(self) -> str:
-        """Host and port as the Host header has them: without the final dot, which HTTP clients do not send."""
+        """Host and port for the Host header: without the final dot, which HTTP clients do not send."""
         return _authority(self.host, self.port)
 
     @property
     def lookup_name(self) -> str:
-        """The host as it is looked up: with the final dot that was given."""
+        """The host for name resolution: with the final dot, if the URL has one."""
         return f"{self.host}." if self.rooted else self.host
 
     def with_address(self, address: str) -> str:
-        """Return the URL with *address* in place of the host."""
+        """Return the URL with *address* instead of the host."""
         return f"{self.scheme}://{_authority(address, self.port)}{self.target}"
 
     @property
@@ -104,12 +104,12 @@ def parse_http_url(url: str, *, what: str, schemes: tuple[str, ...] = ("https", 
 
     Args:
         url: The URL.
-        what: The setting that it comes from; messages begin with it.
-        schemes: Those that are allowed.
+        what: The option or variable that sets it; messages begin with it.
+        schemes: The allowed schemes.
 
     Raises:
-        InvalidEndpoint: *url* is not an absolute URL of this grammar, or its host can be read in two ways, such as
-            ``127.1`` and ``0x7f000001``. The message quotes nothing of it.
+        InvalidEndpoint: *url* is not an absolute URL of this grammar, or its host is ambiguous, such as ``127.1`` and
+            ``0x7f000001``. The message quotes no part of the URL.
     """
     if not isinstance(url, str):
         raise InvalidEndpoint(f"{what} must be a str")
@@ -147,7 +147,7 @@ def parse_http_url(url: str, *, what: str, schemes: tuple[str, ...] = ("https", 
 
 
 def address_of(host: str) -> IPv4Address | IPv6Address | None:
-    """Return the address that a host in its usual spelling is, or None for a name."""
+    """Return a host as an address, or None if it is a name or an address in an unusual form."""
     try:
         return ip_address(host)
     except ValueError:
@@ -155,10 +155,10 @@ def address_of(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def is_target(text: str) -> bool:
-    """Say whether *text* is path and query of a URL, and cannot be read as anything with a host in it."""
+    """Return True if *text* is the path and query of a URL, and no parser can find a host in it."""
     return text[:1] == "/" and text[:2] != "//" and re.fullmatch(_TARGET, text) is not None and not {*"@#"} & {*text}
 
 
 def is_within(address: str, networks: Networks) -> bool:
-    """Say whether an address is in one of *networks*. One with a zone, or one of IPv4 written as IPv6, never is."""
+    """Return True if an address is in one of *networks*; False for addresses with a zone and IPv4-mapped addresses."""
     return "%" not in address and any(ip_address(address) in network for network in networks)

@@ -28,7 +28,7 @@ MAX_BYTES = 256 * 1024  # The largest responses of STS have about 40 KiB: a toke
 MAX_ELEMENTS = 1000  # Responses of STS have less than 60.
 MAX_MARKUP = 64 * 1024  # Bytes of names, attributes, comments and CDATA. Responses of STS have about 1 KiB.
 MAX_DEPTH = 64  # Elements that have children, one in the other. Responses of STS have 5.
-SHORT = 4 * MAX_ELEMENTS  # Bytes. A shorter document cannot have more elements, since "<a/>" is the shortest.
+SHORT = 4 * MAX_ELEMENTS  # Bytes. A shorter document cannot have more elements, because "<a/>" is the shortest.
 
 # Entity references are not resolved: without a DOCTYPE they are errors. The encoding is not guessed from the bytes.
 PARSER = etree.XMLParser(

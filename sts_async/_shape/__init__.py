@@ -1,5 +1,5 @@
 """
-What a value is: shapes, their constraints, the forms in which members can be given, and secrets.
+Tools for values: shapes, their constraints, the accepted forms of members, and secrets.
 
-Nothing here knows the network, a file or an operation. The shapes of the API themselves are in `sts_async.shapes`.
+No code here uses the network, a file or an operation. The shapes of the API are in `sts_async.shapes`.
 """

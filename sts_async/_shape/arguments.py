@@ -1,4 +1,8 @@
-"""Checks of what programs pass in or return: a boolean is not a number, and a number is not a switch."""
+"""
+Checks of arguments and of values that a program's functions return.
+
+A boolean does not count as a number, nor a number as a boolean.
+"""
 
 import inspect
 from datetime import timedelta
@@ -8,31 +12,40 @@ from .secret import kind_of
 
 
 def is_whole(value: object, *, least: int = 1, most: int | None = None) -> bool:
-    """Say whether *value* is an `int` in a range: True is none, nor is 3.0 or a number of another library."""
+    """
+    Return True if *value* is an `int` in a range.
+
+    True, 3.0 and the number types of other libraries do not count.
+
+    Args:
+        value: The value.
+        least: The minimum.
+        most: The maximum; None for no maximum.
+    """
     return isinstance(value, int) and not isinstance(value, bool) and least <= value and (most is None or value <= most)
 
 
 def in_seconds(value: float | timedelta) -> float:
-    """Return a `timedelta` as its number of seconds, and anything else as it is."""
+    """Return a `timedelta` as a number of seconds, and other values unchanged."""
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def in_seconds_or_none(value: float | timedelta | None) -> float | None:
-    """Do what `in_seconds` does, for a value that may be None."""
+    """Return a `timedelta` as a number of seconds, and other values, such as None, unchanged."""
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def is_seconds(value: object) -> bool:
-    """Say whether *value* is a finite number of seconds greater than 0."""
+    """Return True if *value* is a finite number of seconds greater than 0."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
 def check_whole(name: str, value: object, *, least: int = 1) -> None:
     """
-    Refuse an argument that is not a whole number of at least *least*.
+    Check that an argument is a whole number of at least *least*.
 
     Raises:
-        ConfigurationError: It is not; the message begins with its *name*.
+        ConfigurationError: It is not. The message begins with *name*.
     """
     if not is_whole(value, least=least):
         raise ConfigurationError(f"{name} must be a whole number of at least {least}")
@@ -40,10 +53,10 @@ def check_whole(name: str, value: object, *, least: int = 1) -> None:
 
 def check_seconds(name: str, value: object) -> None:
     """
-    Refuse an argument that is not a number of seconds greater than 0.
+    Check that an argument is a number of seconds greater than 0.
 
     Raises:
-        ConfigurationError: It is not; the message begins with its *name*.
+        ConfigurationError: It is not. The message begins with *name*.
     """
     if not is_seconds(value):
         raise ConfigurationError(f"{name} must be a number of seconds greater than 0")
@@ -51,10 +64,10 @@ def check_seconds(name: str, value: object) -> None:
 
 def check_flag(name: str, value: object) -> None:
     """
-    Refuse an argument that is neither True nor False.
+    Check that an argument is True or False.
 
     Raises:
-        ConfigurationError: It is not; the message begins with its *name*.
+        ConfigurationError: It is not. The message begins with *name*.
     """
     if not isinstance(value, bool):
         raise ConfigurationError(f"{name} must be True or False")
@@ -62,15 +75,21 @@ def check_flag(name: str, value: object) -> None:
 
 def check_arguments(function: object, name: str, *, number: int, called: str) -> None:
     """
-    Refuse a function that cannot be called with a *number* of positional arguments.
+    Check that a function can be called with *number* positional arguments.
+
+    Args:
+        function: The function.
+        name: Its name, for messages.
+        number: The number of arguments.
+        called: A description of the call, for messages.
 
     Raises:
-        ConfigurationError: It cannot; the message begins with its *name* and says how it is *called*.
+        ConfigurationError: It cannot be called so.
     """
     try:
         signature = inspect.signature(function)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        return  # some functions that are not written in Python do not say what they take
+        return  # some functions of extension modules have no signature
     try:
         signature.bind(*[None] * number)
     except TypeError:
@@ -81,7 +100,11 @@ def check_arguments(function: object, name: str, *, number: int, called: str) ->
 
 
 def other_than(wanted: str, value: object) -> str:
-    """Return what *value* is in place of a *wanted* class: with its module, where another library has the name too."""
+    """
+    Return a description of *value*, which is not of the class *wanted*, for messages.
+
+    It includes the module if the name of the class resembles *wanted*, as another library's class can.
+    """
     kind = value if isinstance(value, type) else type(value)
     name = kind.__name__ if isinstance(value, type) else kind_of(value)
     if name == kind.__name__ and wanted in name and (name == wanted or kind.__module__ != "builtins"):
@@ -90,5 +113,5 @@ def other_than(wanted: str, value: object) -> str:
 
 
 def not_credentials(returned: object) -> str:
-    """Return the end of a message about a source that returned something else than `Credentials`."""
+    """Return the end of a message about a source that returned another type than `Credentials`."""
     return f"returned {other_than('Credentials', returned)}, not Credentials"

@@ -24,7 +24,7 @@ class Constraint(Protocol):
     """A rule for one value of the right type."""
 
     def accepts(self, value: Any) -> bool:
-        """Return True if *value* keeps the rule."""
+        """Return True if *value* follows the rule."""
         ...
 
     @property
@@ -34,7 +34,7 @@ class Constraint(Protocol):
 
 
 class Length(NamedTuple):
-    """Least and greatest length of a text (characters), a list or a map (members). If `most` is None: no bound."""
+    """Minimum and maximum length of a text (characters), a list or a map (members). *most* is None for no maximum."""
 
     least: int
     most: int | None = None
@@ -52,7 +52,7 @@ class Length(NamedTuple):
 
 
 class Range(NamedTuple):
-    """Least and greatest value of an integer, and its unit."""
+    """Minimum and maximum value of an integer, and its unit."""
 
     least: int
     most: int
@@ -133,11 +133,11 @@ class Member:
         name: The Python name.
         wire: The name in the API.
         kind: `str`, `int`, `list`, `FrozenMap` or a nested shape class.
-        required: Whether a request without it is refused.
+        required: Whether a request without it is invalid.
         constraints: The rules for the value.
-        items: For a list or a map, the `Member` that each of its own members or values is (its name is empty).
-        secret: Whether the value is never shown.
-        flattened: For a map, whether its entries have the name of the map, and no element of the map is around them.
+        items: For a list or a map, the `Member` for each item or value, with an empty name.
+        secret: Whether the value is hidden.
+        flattened: For a map, whether it is encoded as ``Name.1.key``, not as ``Name.entry.1.key``.
         document: Whether the value is JSON text, for which a program can give a mapping.
     """
 
@@ -154,7 +154,7 @@ class Member:
 
 KEY = Member("", "key", str)
 ABSENT: tuple[Any, ...] = ()
-"""What a list is when it is not given: the empty tuple, which is one object wherever it is made."""
+"""The value of a list that is not given: the empty tuple. Python has only one such object."""
 
 
 def first_violations(shape: Any, *, bounds: bool = True) -> tuple[str, ...]:

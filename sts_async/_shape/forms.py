@@ -1,15 +1,15 @@
 """
-The forms in which a program can give a member, and the words that name them where a value is refused.
+Accepted forms of members, their conversion, and their description in error messages.
 
-All of them follow from the kind of the member, so a member that the API adds has them as well:
+The forms follow from the kind of a member, so a member that the API adds later has them too:
 
-- a list: any collection but text, and of pairs of key and value also a mapping, such as ``{"team": "a"}``;
+- a list: any collection except text; a list of key-value pairs also a mapping, such as ``{"team": "a"}``;
 - a structure with one member: also the value of that member, such as the ARN of a policy;
 - a number of seconds: also a `timedelta` of whole seconds;
 - a document: also a mapping that JSON can express.
 
-A generator is no collection: it is empty once it has been read, for instance by a debugger. A value in none of these
-forms is kept for `violations` to name. An error from here would have the other members in its frames.
+A generator is not accepted: it is empty after one iteration, for instance by a debugger. A value in another form stays
+unchanged, and `violations` reports it. An error raised here would have the other members in its frames.
 """
 
 import json
@@ -29,33 +29,33 @@ _RULES = {str: "be text", int: "be an integer", FrozenMap: "be a mapping"}
 _MAPPINGS = (Mapping, FrozenMap)
 _TEXTS = (str, bytes, bytearray)
 _SECOND = timedelta(seconds=1)
-_EMPTY: tuple[Any, ...] = ()  # one object, also where it is made elsewhere
+_EMPTY: tuple[Any, ...] = ()  # CPython has only one empty tuple, so `is` works
 
 
 class Form(NamedTuple):
     """
-    How a member is brought into the form that is kept.
+    The conversion of a member to its stored form.
 
     Attributes:
-        name: The member.
-        kept: The class of values that are in that form already; `NoneType` for none but None.
-        convert: Returns a value in that form, or unchanged when it is in none of the forms that are taken.
+        name: Name of the member.
+        stored: The class of values that need no conversion; `NoneType` if all values except None need it.
+        convert: Returns a value in the stored form, or unchanged if it has no accepted form.
     """
 
     name: str
-    kept: type
+    stored: type
     convert: Callable[[Any], Any]
 
 
 def form_of(member: Any) -> Form | None:
-    """Return how the values of a member are converted, or None when they are kept as they are."""
+    """Return the conversion of a member, or None if it needs none."""
     if member.document:
         return Form(member.name, str, _as_document)
     if member.kind is list:
         kind, form = member.items.kind, form_of(member.items)
         make = kind if _is_pair(kind) else None
-        kept = NoneType if make or form else tuple
-        return Form(member.name, kept, lambda value: _as_tuple(value, make_pair=make, of=form))
+        stored = NoneType if make or form else tuple
+        return Form(member.name, stored, lambda value: _as_tuple(value, make_pair=make, of=form))
     if _is_seconds(member):
         return Form(member.name, int, as_whole_seconds)
     if (only := _only_member(member.kind)) is not None:
@@ -65,20 +65,20 @@ def form_of(member: Any) -> Form | None:
 
 
 def bring_into_form(shape: Any) -> None:
-    """Convert the members of a shape that has just been made."""
+    """Convert the members of a new shape to their stored forms."""
     for value in shape._read_formed(shape):
         if value is not None and value is not _EMPTY and value.__class__ is not int:
             break
     else:
-        return  # the usual case: nothing was given but a lifetime, if that
-    for name, kept, convert in shape._forms:
+        return  # the usual case: no member needs a conversion
+    for name, stored, convert in shape._forms:
         value = getattr(shape, name)
-        if value is not None and value is not _EMPTY and value.__class__ is not kept:
+        if value is not None and value is not _EMPTY and value.__class__ is not stored:
             object.__setattr__(shape, name, convert(value))
 
 
 def rule_of(member: Any) -> str:
-    """Return the words that complete "must ...", for a value in none of the forms that are taken."""
+    """Return the rule for a member, which follows "must" in messages, for a value in no accepted form."""
     if member.document:
         return DOCUMENT_RULE
     if _is_seconds(member):
@@ -94,7 +94,7 @@ def rule_of(member: Any) -> str:
 
 
 def advice_of(member: Any) -> str:
-    """Return what follows the rule for an item of a list: the shortest form of the list, where there is one."""
+    """Return the part of a message after the rule for an item of a list: a shorter form of the list, or nothing."""
     item = member.items.kind
     if _is_pair(item):
         return f', or give {member.name}={{"a": "b"}}'
@@ -117,7 +117,7 @@ def _is_pair(kind: Any) -> bool:
 
 
 def _only_member(kind: Any) -> str | None:
-    """Return the name of the only member of a structure, when that is text."""
+    """Return the name of the only member of a structure, if that member is text, else None."""
     members: tuple[Any, ...] = kind.__members__ if _is_structure(kind) else ()
     return members[0].name if len(members) == 1 and members[0].kind is str else None
 
@@ -127,24 +127,24 @@ def _is_seconds(member: Any) -> bool:
 
 
 def _as_tuple(value: Any, *, make_pair: Any, of: Form | None) -> Any:
-    """Return a collection as the tuple that makes a request hashable, and keeps what the caller changes out of it."""
+    """Return a collection as a tuple, which is hashable and does not change when the caller changes the collection."""
     try:
         if isinstance(value, _MAPPINGS):
             return value if make_pair is None else tuple([make_pair(key=k, value=v) for k, v in value.items()])
         if isinstance(value, _TEXTS) or not isinstance(value, Collection):
             return value
         return tuple(value) if of is None else tuple(map(of.convert, value))
-    except Exception:  # noqa: BLE001 - of a collection of the program's own
+    except Exception:  # noqa: BLE001 - a collection class of the program can raise anything
         return value
 
 
 def as_whole_seconds(value: Any) -> Any:
-    """Return a `timedelta` of whole seconds as their number, and anything else as it is."""
+    """Return a `timedelta` of whole seconds as an integer, and other values unchanged."""
     return value // _SECOND if isinstance(value, timedelta) and not value % _SECOND else value
 
 
 def _as_document(value: Any) -> Any:
-    """Return a mapping as compact JSON text; text is sent as it is."""
+    """Return a mapping as compact JSON text, and other values unchanged."""
     if not isinstance(value, Mapping):
         return value
     try:
@@ -154,7 +154,7 @@ def _as_document(value: Any) -> Any:
 
 
 def _as_dict(value: Any) -> Any:
-    """Return a mapping that is no dict as one, for JSON."""
+    """Return a mapping as a dict, for JSON."""
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a {type(value).__name__} cannot be a part of JSON")

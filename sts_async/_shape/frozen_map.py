@@ -1,4 +1,4 @@
-"""A map of the API as a value: it cannot change, so that the shape that holds it can be hashed."""
+"""An immutable, hashable map, for the maps in shapes."""
 
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, Generic, TypeVar, overload
@@ -9,10 +9,10 @@ D = TypeVar("D")
 
 class FrozenMap(Generic[V]):
     """
-    A map from text to values that cannot change. It can be hashed, pickled, and made a `dict`.
+    An immutable map from text to values. It can be hashed, pickled, and converted to a `dict`.
 
-    It is read like a dict, and equals one with the same items. It is not a `collections.abc.Mapping`: error trackers
-    walk through each of those and print its keys as plain text, also where they are a secret.
+    It is read like a dict, and equals a dict with the same items. It is not a `collections.abc.Mapping`: error trackers
+    iterate over mappings and print their keys, which can be secrets, as plain text.
     """
 
     __slots__ = ("_items",)
@@ -30,7 +30,7 @@ class FrozenMap(Generic[V]):
     def get(self, key: str, default: D) -> V | D: ...
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of *key*, or *default* when there is none."""
+        """Return the value of *key*, or *default* if it is missing."""
         return self._items.get(key, default)
 
     def keys(self) -> KeysView[str]:

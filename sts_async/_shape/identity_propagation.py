@@ -1,7 +1,7 @@
 """
-Shapes for trusted identity propagation: on whose behalf a session acts, as an identity provider said it.
+Shapes for trusted identity propagation: the end user of a session, as the identity provider describes the user.
 
-The API model marks the whole context as sensitive, since it describes an end user. So every member is a secret here.
+The API model marks the whole context as sensitive, because it describes an end user. So every member is a secret.
 """
 
 # Annotations are read at run time: no `from __future__ import annotations` here.
@@ -11,7 +11,7 @@ from .shape import Shape, secret, shape
 
 @shape
 class OriginIdentity(Shape):
-    """The end user on whose behalf a session acts. A member is None when the session lacks its key."""
+    """The end user that a session acts for. A member is None if the session has no such key."""
 
     subject: str | None = secret(default=None)
     subject_type: str | None = secret(default=None)
@@ -28,7 +28,7 @@ class TransactionContext(Shape):
 
 @shape
 class TrustedIdentityPropagationContext(Shape):
-    """What STS set in a session from the identity provider's token. It describes an end user: do not log it."""
+    """The context that STS sets in a session from the identity provider's token. It describes a user: do not log it."""
 
     origin_identity: OriginIdentity | None = secret(default=None)
     transaction_context: TransactionContext | None = secret(default=None)

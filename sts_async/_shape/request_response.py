@@ -1,4 +1,4 @@
-"""What all requests and all responses have in common, whatever the operation."""
+"""Base classes of all requests and responses, and the metadata of a response."""
 
 # Annotations are read at run time: no `from __future__ import annotations` here.
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from .shape import Shape, beside, shape
+from .shape import Shape, extra, shape
 
 R_co = TypeVar("R_co", bound="Response", covariant=True)
 
@@ -14,13 +14,13 @@ R_co = TypeVar("R_co", bound="Response", covariant=True)
 @attrs.frozen(kw_only=True)
 class ResponseMetadata:
     """
-    What the service said of the exchange, beside the answer itself.
+    Metadata of a response.
 
     Attributes:
-        request_id: The id that AWS support asks for, or None when the answer had none.
+        request_id: The request id, for AWS support; None if the response has none.
         status: HTTP status.
-        headers: The headers of the answer, found by names in any case.
-        attempts: How many times the request was sent.
+        headers: The headers of the response; names are case-insensitive.
+        attempts: Number of attempts, including the successful one.
     """
 
     request_id: str | None = None
@@ -39,12 +39,17 @@ def _metadata(request_id: str | None, status: int, headers: dict[str, str], atte
 
 @shape
 class Response(Shape):
-    """What all responses have: `metadata`, which is not compared and not printed."""
+    """
+    Base class of all responses.
 
-    metadata: ResponseMetadata = beside(default=ResponseMetadata())
+    Attributes:
+        metadata: The metadata of the response. It is not compared or printed.
+    """
+
+    metadata: ResponseMetadata = extra(default=ResponseMetadata())
 
 
 class Request(Shape, Generic[R_co]):
-    """What all requests are, each typed by the response that it gets."""
+    """Base class of all requests. The type parameter is the class of the response."""
 
     __slots__ = ()

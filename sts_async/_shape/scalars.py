@@ -1,5 +1,5 @@
 """
-The scalars of the API, and what each of them must be.
+The scalar types of the API with their constraints.
 
 Source: the API model in botocore, compared member by member in ``tests/test_model.py``.
 """
@@ -20,7 +20,7 @@ PolicyDocument = str | Mapping[str, Any]
 """JSON text, or a mapping that is sent as compact JSON text."""
 
 Seconds = int | timedelta
-"""A whole number of seconds, or a `timedelta` of whole seconds. It is kept as a number."""
+"""A whole number of seconds, or a `timedelta` of whole seconds. It is stored as a number."""
 
 Arn = Annotated[str, Length(20, 2048), Pattern(_ARN_CHARACTERS)]
 RoleSessionName = Annotated[str, Length(2, 64), Pattern(r"[\w+=,.@-]*")]

@@ -1,9 +1,9 @@
 """
-Text and bytes that do not show themselves: keys, tokens, assertions, and bodies that carry them.
+Text and bytes with a hidden ``repr``: keys, tokens, assertions, and bodies that contain them.
 
-Crash reporters print the local variables of each frame. They call ``repr``, but they also cut long strings before
-that, and they walk through every `Mapping`, ``dict`` and sequence. So a part of a `Secret` is a `Secret`, and what
-holds the environment or a document is no mapping at run time.
+Crash reporters print the local variables of each frame. They call ``repr``, but they also truncate long strings first,
+and they iterate over every `Mapping`, ``dict`` and sequence. So each part of a `Secret` is a `Secret`, and the objects
+that hold the environment or a document are not mappings at run time.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,13 +11,13 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    # For type checkers these are mappings: a function that looks up names takes them as it takes a dict.
+    # For type checkers, these are mappings, so that functions that take a mapping accept them.
     _Text = Mapping[str, str]
     _Document = Mapping[str, Any]
 else:
     _Text = _Document = object
 
-TAKEN = "sts_async.taken"  # key of the metadata of a field: the types that it takes, where it keeps fewer
+TAKEN = "sts_async.taken"  # key in the metadata of a field: the accepted types, if they differ from the stored type
 S = TypeVar("S", bound=type)
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -33,7 +33,7 @@ def attempt(
     """
     Return what *function* returns, or None if it raises one of *errors*.
 
-    Errors of parsers quote what they were given, and so do the frames in their tracebacks. The caller raises an error
+    Errors of parsers quote their input, and so do the frames in their tracebacks. The caller raises an error
     of its own after this call, outside of any handler. So the parser's error becomes neither its cause nor its context,
     which ``raise ... from None`` would only hide.
     """
@@ -44,20 +44,20 @@ def attempt(
 
 
 def redact(value: Any) -> Any:
-    """Return *value* hidden when it is text, or bytes by mistake, and unchanged when it is neither."""
+    """Return text as a `Secret`, bytes as `SecretBytes`, and other values unchanged."""
     if isinstance(value, str):
         return value if type(value) is Secret else Secret(value)
     return SecretBytes(value) if isinstance(value, bytes) and type(value) is not SecretBytes else value
 
 
 def redact_userinfo(url: Any) -> Any:
-    """Return a URL hidden when it may have a user and password in it, and unchanged when it has none."""
+    """Return a URL as a `Secret` if it can contain a user and a password; else unchanged."""
     return redact(url) if isinstance(url, str) and "@" in url else url
 
 
 class Unshown:
     """
-    The type of data that was given by mistake, without the data: a token in place of a function that returns one.
+    Placeholder for an argument of the wrong type, without its data, such as a token instead of a function.
 
     Attributes:
         kind: Name of the type.
@@ -76,21 +76,24 @@ _DATA = (str, bytes, bytearray, Mapping, list, tuple, set, frozenset)
 
 
 def without_data(value: Any) -> Any:
-    """Return *value* when something can be asked for what it holds, and an `Unshown` in place of plain data."""
+    """Return an `Unshown` for plain data, which can be a secret; return providers and callables unchanged."""
     is_data = isinstance(value, _DATA) and not callable(value) and not hasattr(value, "provide_credentials")
     return Unshown(type(value).__name__) if is_data else value
 
 
 def kind_of(value: object) -> str:
-    """Return the name of the type of *value*, of the data that it was when it is an `Unshown`."""
+    """Return the name of the type of *value*; for an `Unshown`, the type of the data that it replaces."""
     return value.kind if isinstance(value, Unshown) else type(value).__name__
 
 
 def hiding(**hide: Callable[[Any], Any]) -> Callable[[T], T]:
     """
-    Return a decorator of a class whose constructor takes only keywords, for the arguments that may hold secrets.
+    Return a class decorator that hides arguments of the constructor, which must be keyword-only.
 
-    A converter of attrs comes too late: the frame of the constructor still has the argument as it was given.
+    A converter of attrs is too late: the frame of the constructor still has the original argument.
+
+    Args:
+        hide: The function that hides each argument, by the name of the argument.
     """
 
     def decorate(cls: T) -> T:
@@ -111,11 +114,11 @@ def hiding(**hide: Callable[[Any], Any]) -> Callable[[T], T]:
 
 def show_declared_types(cls: Any) -> None:
     """
-    Have `help` show what the fields of an attrs class are declared as, or take where their metadata says that.
+    Set the annotations of an attrs constructor to the types that the fields declare, or that their metadata accepts.
 
-    Of a field with a converter, attrs shows what the converter takes, and ours take anything.
+    attrs derives the annotation from the converter of a field, and the converters here accept any type.
     """
-    import attrs  # here: the command line's help imports this module, and nothing that takes long
+    import attrs  # a late import: the help of the command line imports this module, and must start fast
 
     for field in attrs.fields(cls) if attrs.has(cls) else ():
         if field.init and field.converter is not None:
@@ -124,9 +127,10 @@ def show_declared_types(cls: Any) -> None:
 
 def cover(value: Any) -> Any:
     """
-    Return text or bytes hidden that may be a part of a secret, or have one in it: a header, a URL.
+    Return text or bytes hidden that can contain a secret or be a part of one, such as a header or a URL.
 
-    `redact` is for what *is* secret. The tests watch that no text so marked appears in a message; a host may.
+    `redact` is for secrets themselves: the tests check that their text never appears in a message. A host, which
+    `cover` hides as a part of a URL, can appear.
     """
     if isinstance(value, str):
         return value if type(value) is Secret else str.__new__(Secret, value)
@@ -145,14 +149,14 @@ _PLAIN = (
 
 
 def _hides_its_parts(cls: S) -> S:
-    """Have the methods that *cls* inherits from ``str`` or ``bytes`` return hidden text and bytes."""
+    """Make the methods that *cls* inherits from ``str`` or ``bytes`` return hidden text and bytes."""
     base = cls.__base__
     hide_one = partial(base.__new__, cls)
     for names, hide in ((_ONE, hide_one), (_SEVERAL, partial(_each_hidden, hide_one)), (_OTHER, cover)):
         for name in names:
             if hasattr(base, name) and name not in vars(cls):
                 setattr(cls, name, _hiding(getattr(base, name), hide))
-    # A method that is not known here may be one of a later Python: its parts are hidden until somebody looks at it.
+    # An unknown method can be one of a later Python. Its parts are hidden until it is added to one of the lists.
     for name in {*dir(base)}.difference(_ONE, _SEVERAL, _OTHER, _PLAIN, vars(cls)):
         if not name.startswith(("_", "is")):
             setattr(cls, name, _hiding(getattr(base, name), _all_hidden))
@@ -178,11 +182,10 @@ def _all_hidden(found: Any) -> Any:
 @_hides_its_parts
 class Secret(str):
     """
-    A string that its ``repr`` hides, and the ``repr`` of each part of it.
+    A string with a hidden ``repr``; parts of it are hidden too.
 
-    It *is* the string for everything that needs the value (signing, sending, ``==``), but a log line with ``%r``, a
-    printed container or a traceback that shows local variables has three asterisks in its place. ``str``, f-strings,
-    ``json.dumps`` and ``"".join`` give the plain text.
+    It works like the string for signing, sending and ``==``. Log lines with ``%r``, printed containers, and tracebacks
+    with local variables show ``'***'``. ``str``, f-strings, ``json.dumps`` and ``"".join`` return the plain text.
     """
 
     __slots__ = ()
@@ -199,7 +202,7 @@ class Secret(str):
 
 @_hides_its_parts
 class SecretBytes(bytes):
-    """Bytes that their ``repr`` hides, and that of each part of them, for bodies that carry a secret somewhere."""
+    """Bytes with a hidden ``repr``, for bodies that contain a secret; parts of them are hidden too."""
 
     __slots__ = ()
 
@@ -209,7 +212,8 @@ class SecretBytes(bytes):
     __str__ = __repr__
 
     def __getitem__(self, index: Any) -> Any:
-        part = bytes.__getitem__(self, index)  # no `super`, and one call less: aiohttp slices each body that it sends
+        # Without `super`, to save a call: aiohttp slices each body that it sends.
+        part = bytes.__getitem__(self, index)
         return SecretBytes(part) if isinstance(part, bytes) else part
 
     def __radd__(self, other: bytes) -> Any:
@@ -218,9 +222,9 @@ class SecretBytes(bytes):
 
 class HiddenDocument(_Document):
     """
-    A JSON object that hides itself, and what is read out of it: it is in local variables while it is read.
+    A JSON object with a hidden ``repr``, for local variables. The values that it returns are hidden too.
 
-    It has no `items`, and is no `Mapping` at run time: crash reporters walk through those.
+    It has no `items` and is not a `Mapping` at run time, because crash reporters iterate over mappings.
     """
 
     __slots__ = ("_members",)
@@ -258,7 +262,7 @@ class HiddenDocument(_Document):
     __hash__ = None  # type: ignore[assignment]
 
     def reveal(self) -> dict[str, Any]:
-        """Return the members as they are, for JSON."""
+        """Return the members in plain form, for JSON."""
         return self._members
 
     def __repr__(self) -> str:
@@ -271,10 +275,10 @@ def _hidden(value: Any) -> Any:
 
 class HiddenMapping(_Text):
     """
-    A view of a mapping, such as the environment, that hides itself.
+    A view of a mapping, such as the environment, with a hidden ``repr``.
 
-    It has names, and looks them up. It has no `items`, and is no `Mapping` at run time: crash reporters walk through
-    those.
+    It supports look-ups and iteration over names. It has no `items` and is not a `Mapping` at run time, because crash
+    reporters iterate over mappings.
     """
 
     __slots__ = ("_hidden",)
@@ -286,11 +290,11 @@ class HiddenMapping(_Text):
         return self._hidden[name]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return what is there under *name*, or *default*."""
+        """Return the value of *name*, or *default* if it is missing."""
         return self._hidden.get(name, default)
 
     def secrets(self, names: Iterable[str]) -> tuple[Secret | None, ...]:
-        """Return what is there under each name, as a `Secret`, or None where nothing is."""
+        """Return the value of each name as a `Secret`, or None if it is missing."""
         found = map(self._hidden.get, names)
         return tuple([value if value is None else Secret(value) for value in found])
 
@@ -308,7 +312,7 @@ class HiddenMapping(_Text):
 
 
 class Unpicklable:
-    """What holds secrets or connections and does not go to another process; `Credentials` and `Config` do."""
+    """Base class of objects that hold secrets or connections and cannot be pickled."""
 
     __slots__ = ()
 

@@ -1,7 +1,8 @@
 """
-What a shape is: a frozen attrs class that knows its wire names and constraints and keeps its secrets.
+Shapes: frozen attrs classes with wire names, constraints and hidden secrets.
 
-The constraints stand in the annotations (`Annotated`), so modules that declare shapes must not postpone them.
+The annotations (`Annotated`) contain the constraints and are read at run time. So modules that define shapes must not
+use ``from __future__ import annotations``.
 """
 
 import collections.abc
@@ -22,10 +23,10 @@ T = TypeVar("T")
 
 class Shape:
     """
-    The behaviour that all shapes share: redacted printing, comparison, hashing.
+    Base class of all shapes: redacted printing, comparison and hashing.
 
-    One generic implementation here, instead of one that attrs writes and compiles for each of some thirty classes,
-    halves the time that defining them takes at import.
+    This one implementation halves the import time of about thirty shapes. attrs would compile the methods for each
+    class.
     """
 
     __slots__ = ()
@@ -46,7 +47,7 @@ class Shape:
         return hash((type(self), self._values()))
 
     def _has_secret(self) -> bool:
-        """Say whether a member that is there, here or in a nested shape, must not be shown."""
+        """Return True if this shape or a nested one has a secret member with a value."""
         nested = [item for _, value in self._given() for item in _items_of(value)]
         return any(member.secret for member, _ in self._given()) or any(
             item._has_secret() for item in nested if isinstance(item, Shape)
@@ -58,7 +59,7 @@ class Shape:
         return values
 
     def _given(self) -> list[tuple[Member, Any]]:
-        """Return the members that are there, with their values."""
+        """Return the members that have values, with the values."""
         both = zip(self.__members__, self._values(), strict=True)
         return [(member, value) for member, value in both if value is not None and value != ()]
 
@@ -67,12 +68,12 @@ _STRUCTURES = (Shape, FrozenMap)
 
 
 def _shown(member: Member, value: Any) -> str:
-    """Return *value* as text for people: of a secret structure, not even which members it has."""
+    """Return *value* as text for ``repr``. A secret structure does not even show its members."""
     return "'***'" if member.secret and isinstance(value, _STRUCTURES) else repr(value)
 
 
 def _items_of(value: Any) -> Any:
-    """Return the values inside a list or a map; any other value is its own only item."""
+    """Return the items of a list or the values of a map; for any other value, a tuple with the value."""
     if isinstance(value, FrozenMap):
         return value.values()
     return value if isinstance(value, tuple) else (value,)
@@ -80,43 +81,44 @@ def _items_of(value: Any) -> Any:
 
 def member(*, default: Any = attrs.NOTHING, wire: str | None = None, flattened: bool = False) -> Any:
     """
-    Declare a member whose wire name does not follow the rule (``role_arn`` -> ``RoleArn``), or a flattened map.
+    Declare a member with a wire name that does not follow the rule (``role_arn`` -> ``RoleArn``), or a flattened map.
 
-    The entries of a flattened map stand where the map would: ``Name.1.key`` in place of ``Name.entry.1.key``.
+    A flattened map is encoded as ``Name.1.key``, other maps as ``Name.entry.1.key``.
     """
     return attrs.field(default=default, metadata={"wire": wire, "flattened": flattened})
 
 
 def secret(*, default: Any = attrs.NOTHING, wire: str | None = None) -> Any:
-    """Declare a member whose value is never shown. Our list is longer than the model's, which omits session tokens."""
+    """Declare a member with a hidden value. More members are secret than in the model, which omits session tokens."""
     return attrs.field(default=default, converter=redact, metadata={"wire": wire, "secret": True})
 
 
 def document(*, default: Any = attrs.NOTHING) -> Any:
-    """Declare a member that is JSON text: a mapping becomes compact text, text is sent as it is."""
+    """Declare a member that is JSON text. A mapping is converted to compact JSON; text is sent unchanged."""
     return attrs.field(default=default, metadata={"document": True})
 
 
-def beside(*, default: Any) -> Any:
-    """Declare a field that is not a member of the API shape: it is neither compared, printed, sent nor read."""
-    return attrs.field(default=default, metadata={"beside": True})
+def extra(*, default: Any) -> Any:
+    """Declare a field that is not a member of the API shape. It is not compared, printed, encoded or decoded."""
+    return attrs.field(default=default, metadata={"extra": True})
 
 
 @dataclass_transform(
     frozen_default=True,
     kw_only_default=True,
     eq_default=True,
-    field_specifiers=(attrs.field, member, secret, document, beside),
+    field_specifiers=(attrs.field, member, secret, document, extra),
 )
 def shape(cls: type[T]) -> type[T]:
-    """Make *cls* a shape."""
+    """Return *cls* as a shape: an attrs class with members from its annotations."""
     members: list[Member] = []
     forms: list[Form] = []
 
     def transform(unfinished: Any, fields: list[Any]) -> list[Any]:
         found = [_with_member(field, members) for field in fields]
         forms.extend(form for member in members if (form := form_of(member)) is not None)
-        if forms:  # one call for all members, and none for a shape that needs none; attrs looks for it after this
+        # One call converts all members. A shape without forms gets no call. attrs looks for the hook after this.
+        if forms:
             unfinished.__attrs_post_init__ = bring_into_form
         return found
 
@@ -136,8 +138,8 @@ def _reader_of(names: list[str]) -> Any:
 
 
 def _with_member(field: Any, members: list[Member]) -> Any:
-    """Record the member that *field* declares, and give a map the converter that makes it one."""
-    if field.metadata.get("beside"):
+    """Add the member that *field* declares to *members*, and return the field; a map gets a converter."""
+    if field.metadata.get("extra"):
         return field
     wire = field.metadata.get("wire") or "".join(part.capitalize() for part in field.name.split("_"))
     found = _read_annotation(
@@ -156,13 +158,17 @@ def _with_member(field: Any, members: list[Member]) -> Any:
 
 
 def _read_annotation(annotation: Any, name: str, wire: str, **traits: bool) -> Member:
-    """Return what an annotation says: ``Annotated[...]``, optional, a collection or map of such, or a plain type."""
+    """
+    Return the member that an annotation describes.
+
+    The annotation is ``Annotated[...]``, optional, a collection or map of these, or a plain type.
+    """
     options = [option for option in _options(annotation) if option is not types.NoneType]
     constraints: list[Any] = []
     if get_origin(options[0]) is Annotated:
         core, *constraints = get_args(options[0])
         options = [*_options(core)]
-    # Of several types, one is kept, and the others are forms that are taken as well.
+    # A union has one type that is stored; values of the other types are converted to it.
     core = next((option for option in options if _is_kept(option)), options[0])
     items = None
     if get_origin(core) is FrozenMap:
@@ -183,12 +189,12 @@ def _options(annotation: Any) -> tuple[Any, ...]:
 
 
 def _as_map(value: Any) -> Any:
-    """Return a mapping as the map that makes a shape hashable. What is no mapping is left for `violations` to name."""
+    """Return a mapping as a `FrozenMap`, which is hashable. Other values stay unchanged, for `violations` to report."""
     return FrozenMap(value) if isinstance(value, Mapping) else value
 
 
 def _as_hidden_map(value: Any) -> Any:
-    """Return a mapping as a map of which neither keys nor values are shown."""
+    """Return a mapping as a `FrozenMap` with hidden keys and values."""
     if isinstance(value, Mapping | FrozenMap):
         return FrozenMap({redact(key): redact(item) for key, item in value.items()})
     return redact(value)

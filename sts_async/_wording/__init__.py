@@ -1,5 +1,5 @@
 """
-The words of messages: names of options, printable text, and reasons of operating system errors.
+Words of messages: names of options, printable text, and reasons of operating system errors.
 
-A rule belongs here if it only decides how an error, a warning or a log line is written. Pure: imports no other room.
+A rule belongs here if it only affects the text of an error, a warning or a log line. Pure: imports no other room.
 """

@@ -1,30 +1,30 @@
 """
-How messages name an option: as a program gives it, ``allow_http=True``, or as the command line does, ``--allow-http``.
+Names of options in messages: ``allow_http=True`` for a Python program, ``--allow-http`` for the command line.
 
-A reader can follow advice only in the terms of the program at hand. So messages ask here for the name of an option, and
-the program that prints them chooses the terms once, for the whole process. A context variable would not do: many
-messages are made in the client's own tasks, which do not see the context of a caller.
+Messages that name an option call `option` or `setting`. The program selects the wording once for the whole process, so
+that users get advice in the terms of the program that they run. A context variable was rejected: many messages are made
+in the client's own tasks, which do not have the context of the caller.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-GIVEN = "given in code"  # where an option comes from when it is neither from the environment nor from a profile
+GIVEN = "given in code"  # origin of an option that neither the environment nor a profile sets
 
 
 class Wording:
-    """The terms of a program: options are keyword arguments of `Config` and of the client."""
+    """Wording for Python programs: options are keyword arguments of `Config` and of the client."""
 
     __slots__ = ()
 
     given = GIVEN
 
     def option(self, name: str) -> str:
-        """Return what the option *name* is called."""
+        """Return the name of an option."""
         return name
 
     def setting(self, name: str, value: str) -> str:
-        """Return how the option *name* is given the value *value*, in Python; ``...`` stands for any."""
+        """Return the text that sets an option to a Python value; ``...`` means any value."""
         return f"{name}={value}"
 
 
@@ -32,8 +32,8 @@ _current = [Wording()]
 
 
 @contextmanager
-def spoken_in(wording: Wording) -> Iterator[None]:
-    """Have the messages that are made until the end of this block use *wording*."""
+def use_wording(wording: Wording) -> Iterator[None]:
+    """Use *wording* in all messages of the process that are made within this block."""
     _current.append(wording)
     try:
         yield
@@ -42,15 +42,15 @@ def spoken_in(wording: Wording) -> Iterator[None]:
 
 
 def option(name: str) -> str:
-    """Return what a message calls the option *name*."""
+    """Return the name of an option in the current wording."""
     return _current[-1].option(name)
 
 
 def setting(name: str, value: str = "...") -> str:
-    """Return how a message says that the option *name* is given *value*."""
+    """Return the text that sets an option to *value*, in the current wording."""
     return _current[-1].setting(name, value)
 
 
 def origin(where: str) -> str:
-    """Return in words where an option comes from: *where*, except for `GIVEN`, which depends on the reader."""
+    """Return an origin for messages: *where* itself, except `GIVEN`, which depends on the current wording."""
     return _current[-1].given if where == GIVEN else where

@@ -103,7 +103,7 @@ def _read(
     quoted = next((name for name, value in values.items() if value is not None and quotes_remark(value)), None)
     # A program that reads variables from a file may leave the quotes in their values.
     if quoted is not None:
-        raise CredentialsError(f"{quoted} must not stand in quotes; {quotes_remark(values[quoted] or '')}")
+        raise CredentialsError(f"{quoted} must not be in quotes; {quotes_remark(values[quoted] or '')}")
     try:
         expiration = None if expiration_text is None else timestamp(expiration_text)
     except ValueError:

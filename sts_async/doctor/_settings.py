@@ -27,7 +27,7 @@ def origin_of(option: str, origins: dict[str, str]) -> str:
     where = origins[option]
     if where == PASSED_OVER:
         because = origin_of("ignore_configured_endpoint_urls", origins)
-        return f"the region's own; those of environment and profile are passed over: {because}"
+        return f"the region's own; those of environment and profile are ignored: {because}"
     return option_names.origin(where)
 
 

@@ -1,9 +1,9 @@
 """
-Observers to use as they are: what happens as log records, as traces and metrics of OpenTelemetry, for Prometheus.
+Ready-made observers: log records, traces and metrics of OpenTelemetry, and metrics for Prometheus.
 
     STSClient(observers=[LoggingObserver(), PrometheusObserver()])
 
-One observer can serve any number of clients. None of them shows a secret, or the text of an error.
+An observer can be shared by any number of clients. Observers never show a secret or the text of an error.
 
 log             LoggingObserver
 opentelemetry   OpenTelemetryObserver, with sts-async[opentelemetry]

@@ -1,4 +1,4 @@
-"""How an event ended, in a word, and in words few enough to tell series of metrics apart."""
+"""Values of labels and attributes: outcomes, error codes, operations and sources, each from a bounded set."""
 
 from .. import errors
 from .._wording.printable import printable
@@ -7,12 +7,12 @@ from ..operations import OPERATIONS
 
 SUCCESS = "success"
 OTHER = "other"
-MAX_SOURCES = 1000  # names of credentials sources that are told apart, as a program may have one for each customer
+MAX_SOURCES = 1000  # names of credentials sources; a program can have one for each customer
 
 # Seconds. Source: OpenTelemetry semantic conventions, rpc.client.call.duration.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 
-# Source: STS API Reference, "Common Error Types", in its present and its former edition, and what STS answers beside.
+# Source: STS API Reference, "Common Error Types", current and former edition, and undocumented codes of STS.
 COMMON_CODES = frozenset(
     """
     AccessDeniedException ExpiredToken IncompleteSignature InternalError InternalServerError InvalidAction
@@ -29,16 +29,16 @@ STATUSES = {3: "http_3xx", 4: "http_4xx", 5: "http_5xx"}
 
 
 def error_type(error: STSError) -> str:
-    """Return the service's error code on one line, or the name of the error's class where no service gave a code."""
+    """Return the service's error code on one line; without a code, the name of the error's class."""
     return printable(error.code) if isinstance(error, ServiceError) else type(error).__name__
 
 
 def outcome(error: STSError | None) -> str:
     """
-    Return a word for how something ended that is one of a bounded set, whatever a server sends.
+    Return the outcome of a call or an attempt. The set of values is bounded, so a server cannot create metric series.
 
     Returns:
-        ``success``; a known error code; for any other code ``http_4xx`` or the like; the name of a class of `errors`.
+        ``success``, a known error code, ``http_4xx`` or similar for an unknown code, or the name of an `errors` class.
     """
     if error is None:
         return SUCCESS
@@ -48,23 +48,23 @@ def outcome(error: STSError | None) -> str:
 
 
 def known_code(code: str) -> str:
-    """Return an error code that is known, or ``other``."""
+    """Return *code* if it is known, else ``other``."""
     return code if code in KNOWN_CODES else OTHER
 
 
 def known_operation(name: str) -> str:
-    """Return the name of one of the twelve operations, or ``other``."""
+    """Return *name* if it is one of the twelve operations, else ``other``."""
     return name if name in KNOWN_OPERATIONS else OTHER
 
 
 class Sources:
-    """The names of credentials sources, up to a thousand; those beyond are ``other``."""
+    """Set of the first thousand names of credentials sources; later names are replaced by ``other``."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()
 
     def known(self, name: str) -> str:
-        """Return *name*, or ``other``."""
+        """Return *name* if it is one of the first thousand names, else ``other``."""
         if name not in self._names:
             if len(self._names) >= MAX_SOURCES:
                 return OTHER

@@ -1,4 +1,4 @@
-"""What happens, as log records with fields."""
+"""Observer that writes log records with fields."""
 
 import logging
 from datetime import datetime
@@ -20,12 +20,12 @@ from ..events import (
 from ._words import error_type
 
 LOGGER = "sts_async.calls"
-PREFIX = "sts_"  # of the fields: no attribute of a LogRecord begins so
+PREFIX = "sts_"  # prefix of the fields, which no attribute of a LogRecord has
 
 
 class LoggingObserver:
     """
-    Log what happens.
+    Observer that writes one log record for each event.
 
         logging.getLogger("sts_async.calls").setLevel(logging.DEBUG)
         STSClient(observers=[LoggingObserver()])
@@ -36,20 +36,20 @@ class LoggingObserver:
     `AttemptFinished`             DEBUG    one for each request
     `RetryScheduled`              DEBUG
     `CallFinished`                DEBUG
-    `CredentialsRefreshFailed`    WARNING  at the first failure and when the credentials end; DEBUG between
+    `CredentialsRefreshFailed`    WARNING  at the first failure and when the credentials expire; DEBUG otherwise
     `CredentialsRefreshed`        INFO     after a failure; DEBUG otherwise
     `CredentialsInvalidated`      INFO
     ============================  =======  ===============================================================
 
-    Each record has ``sts_event``, the name of the event's class, and the fields of the event with ``sts_`` before their
-    names, such as ``sts_operation``, ``sts_status``, ``sts_request_id`` and, in seconds, ``sts_send_seconds``. Of an
-    error only the class (``sts_error``) and the code are logged, not the text. ``sts_expiration`` is ISO 8601 text.
+    Each record has ``sts_event``, the name of the event's class, and the fields of the event with the prefix ``sts_``,
+    such as ``sts_operation``, ``sts_status``, ``sts_request_id`` and ``sts_send_seconds``. Of an error, only the class
+    (``sts_error``) and the code are logged, not the text. ``sts_expiration`` is ISO 8601 text.
 
-    The library itself logs one line for each attempt at DEBUG to ``sts_async``. Whoever wants these records only leaves
-    that logger at INFO, and sets ``sts_async.calls`` to DEBUG.
+    The library itself logs one line for each attempt at DEBUG to ``sts_async``. To get only the records of this
+    observer, set ``sts_async`` to INFO and ``sts_async.calls`` to DEBUG.
 
     Args:
-        logger: Where to; ``sts_async.calls`` when it is left out.
+        logger: The logger; None for ``sts_async.calls``.
 
     Raises:
         ConfigurationError: *logger* is not a `logging.Logger`.
@@ -63,7 +63,7 @@ class LoggingObserver:
         self._logger = logger or logging.getLogger(LOGGER)
 
     def __call__(self, event: Event, /) -> None:
-        """Log *event*. Of a kind that is not known, nothing."""
+        """Log *event*. Unknown kinds of events are ignored."""
         level = self._level(event)
         if level and self._logger.isEnabledFor(level):
             message, args = _message(event)
@@ -95,7 +95,7 @@ def _message(event: Event) -> tuple[str, tuple[object, ...]]:
                 seconds,
             )
         case RetryScheduled():
-            return "%s, attempt %d: %s, another follows in %.3f s", (
+            return "%s, attempt %d: %s, next attempt in %.3f s", (
                 event.operation,
                 event.attempt,
                 error_type(event.error),
@@ -128,7 +128,11 @@ def _message(event: Event) -> tuple[str, tuple[object, ...]]:
                 _account(event.account_id),
                 _end(event.expiration),
             )
-    return "%s: credentials %s were refused: %s", (event.operation, _shown(event.access_key_id), _shown(event.code))
+    return "%s: the service rejected the credentials %s: %s", (
+        event.operation,
+        _shown(event.access_key_id),
+        _shown(event.code),
+    )
 
 
 def _account(account_id: str | None) -> str:

@@ -1,4 +1,4 @@
-"""What happens, as traces and metrics of OpenTelemetry."""
+"""Observer that creates traces and metrics of OpenTelemetry."""
 
 import asyncio
 import re
@@ -33,8 +33,8 @@ ADVICE = "OpenTelemetryObserver needs the package opentelemetry-api: pip install
 SCOPE = "sts_async"
 SERVICE = "STS"
 SYSTEM = "aws-api"
-REGION = r"(?:.+\.)?sts(?:-fips)?\.([a-z]{2,4}(?:-[a-z]+)+-\d{1,2})\..+"  # of a host of STS
-MAX_WAITING = 64  # attempts of a task that wait for the end of their call
+REGION = r"(?:.+\.)?sts(?:-fips)?\.([a-z]{2,4}(?:-[a-z]+)+-\d{1,2})\..+"  # matches a host of STS
+MAX_PENDING = 64  # attempts of one task whose call has not ended
 PARTS = tuple(field.name for field in attrs.fields(AttemptFinished) if field.name.endswith("_seconds"))
 
 Attributes = dict[str, str | bool | int | float]
@@ -42,20 +42,20 @@ Attributes = dict[str, str | bool | int | float]
 
 class OpenTelemetryObserver:
     """
-    Trace and measure what happens, by the semantic conventions of OpenTelemetry.
+    Observer that traces and measures calls by the semantic conventions of OpenTelemetry.
 
         STSClient(observers=[OpenTelemetryObserver()])
 
-    **One span for each call**, named ``STS.AssumeRole``, of kind CLIENT, below the span that is current where the call
-    is made: ``rpc.system`` (``aws-api``), ``rpc.service`` (``STS``), ``rpc.method``, ``aws.request_id``,
-    ``cloud.region``, ``server.address``, ``server.port``, ``http.response.status_code`` and, when it was tried again,
-    ``http.request.resend_count``. A call that fails has the status ERROR and ``error.type``: the error code of the
-    service, or the name of the error's class; never the error's text. A call that is cancelled has no span.
+    **One span for each call**, named ``STS.AssumeRole``, of kind CLIENT. Its parent is the caller's current span. The
+    attributes are ``rpc.system`` (``aws-api``), ``rpc.service`` (``STS``), ``rpc.method``, ``aws.request_id``,
+    ``cloud.region``, ``server.address``, ``server.port``, ``http.response.status_code`` and, after a retry,
+    ``http.request.resend_count``. A failed call has the status ERROR and ``error.type``: the error code of the service,
+    or the name of the error's class, never the error's text. A cancelled call has no span.
 
-    **An event for each attempt** in it, ``sts_async.attempt``, at the attempt's end, with ``sts_async.attempt.number``,
-    ``http.response.status_code``, ``aws.request_id``, ``error.type``, ``sts_async.attempt.connection_reused``, the
-    seconds of its parts, such as ``sts_async.attempt.send_seconds``, and ``sts_async.retry.delay_seconds`` when another
-    follows.
+    **One event of the span for each attempt**, ``sts_async.attempt``, at the end of the attempt. The attributes are
+    ``sts_async.attempt.number``, ``http.response.status_code``, ``aws.request_id``, ``error.type``,
+    ``sts_async.attempt.connection_reused``, the seconds of its parts, such as ``sts_async.attempt.send_seconds``, and,
+    before a retry, ``sts_async.retry.delay_seconds``.
 
     **Metrics**:
 
@@ -67,22 +67,22 @@ class OpenTelemetryObserver:
     ``sts_async.client.attempts``               counter    {attempt}       rpc.method, error.type
     ``sts_async.client.retries``                counter    {retry}         rpc.method, error.type
     ``sts_async.credentials.refresh.duration``  histogram  s               sts_async.credentials.source
-    ``sts_async.credentials.kept``              counter    {refresh}       sts_async.credentials.source, error.type
+    ``sts_async.credentials.refresh.failures``  counter    {refresh}       sts_async.credentials.source, error.type
     ``sts_async.credentials.invalidated``       counter    {invalidation}  rpc.method, error.type
     ==========================================  =========  ==============  =============================================
 
-    In metrics, an error code that is not known is ``http_4xx`` or the like: a server cannot make new series. The
-    source is its name in the events; those beyond the first thousand are ``other``.
+    In metrics, an unknown error code is replaced by ``http_4xx`` or similar, so a server cannot create metric series.
+    The source is its name in the events; names after the first thousand are replaced by ``other``.
 
     Args:
-        tracer_provider: Where spans go; the global one when it is left out.
-        meter_provider: Where metrics go; the global one when it is left out.
+        tracer_provider: The provider for spans; None for the global provider.
+        meter_provider: The provider for metrics; None for the global provider.
 
     Raises:
         ConfigurationError: The package ``opentelemetry-api`` is not installed.
 
-    Source: OpenTelemetry semantic conventions, "AWS SDK client spans", which keep ``rpc.system`` and a short
-    ``rpc.method``, and "RPC metrics", which do not.
+    Source: OpenTelemetry semantic conventions, "AWS SDK client spans", which have ``rpc.system`` and a short
+    ``rpc.method``, and "RPC metrics", which have ``rpc.system.name`` and a long one.
     """
 
     def __init__(
@@ -102,47 +102,47 @@ class OpenTelemetryObserver:
         self._durations = meter.create_histogram(
             "rpc.client.call.duration",
             unit="s",
-            description="From a call to its end.",
+            description="Duration of a call.",
             explicit_bucket_boundaries_advisory=BUCKETS,
         )
         self._attempted = meter.create_counter(
             "sts_async.client.attempts", unit="{attempt}", description="Attempts to send a request."
         )
         self._retried = meter.create_counter(
-            "sts_async.client.retries", unit="{retry}", description="Requests that were sent again."
+            "sts_async.client.retries", unit="{retry}", description="Retries of requests."
         )
         self._refreshes = meter.create_histogram(
             "sts_async.credentials.refresh.duration",
             unit="s",
-            description="Fetching new credentials.",
+            description="Duration of a fetch of credentials.",
             explicit_bucket_boundaries_advisory=BUCKETS,
         )
-        self._kept = meter.create_counter(
-            "sts_async.credentials.kept",
+        self._refresh_failures = meter.create_counter(
+            "sts_async.credentials.refresh.failures",
             unit="{refresh}",
-            description="Failed refreshes after which credentials stay in use.",
+            description="Failed refreshes while cached credentials stay in use.",
         )
         self._invalidated = meter.create_counter(
             "sts_async.credentials.invalidated",
             unit="{invalidation}",
-            description="Credentials that the service refused.",
+            description="Credentials that the service rejected.",
         )
 
     def __call__(self, event: Event, /) -> None:
-        """Record *event*. Of a kind that is not known, nothing."""
+        """Record *event*. Unknown kinds of events are ignored."""
         match event:
             case AttemptFinished(operation=name, error=error):
                 self._attempts.add(event)
-                self._attempted.add(1, _ending(name, error))
+                self._attempted.add(1, _method_and_error(name, error))
             case RetryScheduled(operation=name, error=error):
                 self._attempts.retry(event)
-                self._retried.add(1, _ending(name, error))
+                self._retried.add(1, _method_and_error(name, error))
             case CallFinished():
                 self._call(event)
             case CredentialsRefreshed(source=source, seconds=seconds):
                 self._refreshes.record(seconds, self._source(source))
             case CredentialsRefreshFailed(source=source, error=error):
-                self._kept.add(1, {**self._source(source), "error.type": outcome(error)})
+                self._refresh_failures.add(1, {**self._source(source), "error.type": outcome(error)})
             case CredentialsInvalidated(operation=name, code=code):
                 self._invalidated.add(1, {**_method(name), "error.type": known_code(code)})
 
@@ -158,11 +158,11 @@ class OpenTelemetryObserver:
         if span.is_recording():
             self._fill(span, event, attempts)
         span.end(ended)
-        where = {name: value for name, value in _where(event.endpoint).items() if name.startswith("server.")}
+        server = {name: value for name, value in _of_endpoint(event.endpoint).items() if name.startswith("server.")}
         self._durations.record(
             event.seconds,
-            {"rpc.system.name": SYSTEM, **_ending(event.operation, event.error), **where},
-            context=self._trace.set_span_in_context(span),  # so that an exemplar leads to it
+            {"rpc.system.name": SYSTEM, **_method_and_error(event.operation, event.error), **server},
+            context=self._trace.set_span_in_context(span),  # so that an exemplar refers to the span
         )
 
     def _fill(self, span: "Span", event: CallFinished, attempts: "list[_Attempt]") -> None:
@@ -178,12 +178,15 @@ class OpenTelemetryObserver:
 @attrs.frozen(eq=False)
 class _Attempt:
     """
-    An attempt that waits for the end of its call.
+    An attempt of a call that has not ended.
 
     Attributes:
-        ended: Nanoseconds since 1970.
-        error: Weak, as the frames of an error hold what was sent.
-        attributes: What its event in the span says.
+        operation: Name of the operation.
+        number: Number of the attempt; the first is 1.
+        ended: The end of the attempt, in nanoseconds since 1970.
+        request_id: The request id, or None.
+        error: The error, or None. The reference is weak, because the frames of an error hold the request.
+        attributes: The attributes of its event in the span.
     """
 
     operation: str
@@ -194,7 +197,7 @@ class _Attempt:
     attributes: Attributes
 
     def is_last_of(self, call: CallFinished) -> bool:
-        """Say whether *call* ended with it, or with one after it that was never over."""
+        """Return True if this is the last finished attempt of *call*. The call can have ended in a later attempt."""
         if self.number == call.attempts - 1:
             return True
         error = None if self.error is None else self.error()
@@ -204,22 +207,22 @@ class _Attempt:
 
 class _Attempts:
     """
-    Attempts of calls that are not over, by the task that makes the call.
+    Attempts of calls that have not ended, by the task of the call.
 
-    A call that is cancelled is never said to be over. What it leaves ends with its task; a task that goes on keeps the
-    latest few, and they are not taken for those of a later call.
+    A cancelled call has no final event. Its attempts are dropped with the task. A task that continues has at most 64,
+    and `for_call` does not attribute them to a later call.
     """
 
     def __init__(self) -> None:
-        self._of: weakref.WeakKeyDictionary[asyncio.Task[Any], list[_Attempt]] = weakref.WeakKeyDictionary()
+        self._by_task: weakref.WeakKeyDictionary[asyncio.Task[Any], list[_Attempt]] = weakref.WeakKeyDictionary()
 
     def add(self, event: AttemptFinished) -> None:
-        """Keep an attempt."""
+        """Store an attempt."""
         task = _task()
         if task is None:
             return
-        waiting = self._of.setdefault(task, [])
-        waiting.append(
+        pending = self._by_task.setdefault(task, [])
+        pending.append(
             _Attempt(
                 operation=event.operation,
                 number=event.attempt,
@@ -229,41 +232,41 @@ class _Attempts:
                 attributes=_of_attempt(event),
             )
         )
-        del waiting[:-MAX_WAITING]
+        del pending[:-MAX_PENDING]
 
     def retry(self, event: RetryScheduled) -> None:
-        """Keep the delay after an attempt, the latest."""
-        for attempt in self._waiting()[-1:]:
+        """Store the delay after the latest attempt."""
+        for attempt in self._pending()[-1:]:
             attempt.attributes["sts_async.retry.delay_seconds"] = event.delay
 
     def for_call(self, call: CallFinished) -> list[_Attempt]:
         """
-        Return the attempts of a call that is over, in order, and forget them.
+        Return the attempts of a call that has ended, in order, and remove them.
 
-        They are the latest of the task, unless calls were cancelled, or a source of credentials calls in the same task:
-        so they are looked for from their end, by their numbers.
+        Usually they are the latest of the task. After a cancelled call, or if a source of credentials calls in the same
+        task, there are others. So the search begins at the end, and compares the numbers of the attempts.
         """
-        waiting, found, first = self._waiting(), list[_Attempt](), 0
-        for index in reversed(range(len(waiting))):
-            attempt = waiting[index]
+        pending, found, first = self._pending(), list[_Attempt](), 0
+        for index in reversed(range(len(pending))):
+            attempt = pending[index]
             if attempt.operation == call.operation and (
                 attempt.number == found[-1].number - 1 if found else attempt.is_last_of(call)
             ):
                 found.append(attempt)
                 first = index
         if found:
-            del waiting[first:]
+            del pending[first:]
         return found[::-1]
 
-    def _waiting(self) -> list[_Attempt]:
+    def _pending(self) -> list[_Attempt]:
         task = _task()
-        return [] if task is None else self._of.get(task, [])
+        return [] if task is None else self._by_task.get(task, [])
 
 
 def _task() -> asyncio.Task[Any] | None:
     try:
         return asyncio.current_task()
-    except RuntimeError:  # no event loop runs: somebody replays events
+    except RuntimeError:  # no event loop runs, for instance when a program replays events
         return None
 
 
@@ -271,8 +274,8 @@ def _method(operation: str) -> Attributes:
     return {"rpc.method": f"{SERVICE}/{known_operation(operation)}"}
 
 
-def _ending(operation: str, error: STSError | None) -> Attributes:
-    """Return what tells series of a metric apart."""
+def _method_and_error(operation: str, error: STSError | None) -> Attributes:
+    """Return the attributes of a metric."""
     return _method(operation) if error is None else {**_method(operation), "error.type": outcome(error)}
 
 
@@ -280,17 +283,17 @@ def _of_call(event: CallFinished) -> Attributes:
     found: Attributes = {"rpc.system": SYSTEM, "rpc.service": SERVICE, "rpc.method": event.operation}
     if event.attempts > 1:
         found["http.request.resend_count"] = event.attempts - 1
-    return {**found, **_where(event.endpoint), **_of_answer(event)}
+    return {**found, **_of_endpoint(event.endpoint), **_of_response(event)}
 
 
 def _of_attempt(event: AttemptFinished) -> Attributes:
-    found: Attributes = {"sts_async.attempt.number": event.attempt, **_of_answer(event)}
+    found: Attributes = {"sts_async.attempt.number": event.attempt, **_of_response(event)}
     if event.connection_reused is not None:
         found["sts_async.attempt.connection_reused"] = event.connection_reused
     return {**found, **{f"sts_async.attempt.{part}": getattr(event, part) for part in PARTS}}
 
 
-def _of_answer(event: AttemptFinished | CallFinished) -> Attributes:
+def _of_response(event: AttemptFinished | CallFinished) -> Attributes:
     found: Attributes = {}
     if event.status is not None:
         found["http.response.status_code"] = event.status
@@ -302,8 +305,8 @@ def _of_answer(event: AttemptFinished | CallFinished) -> Attributes:
 
 
 @lru_cache(maxsize=64)
-def _where(endpoint: str) -> Mapping[str, str | int]:
-    """Return what an endpoint says: nothing when it is empty, as for a call that was refused before it had one."""
+def _of_endpoint(endpoint: str) -> Mapping[str, str | int]:
+    """Return the attributes of an endpoint; empty if it is, as for a call that failed before it had an endpoint."""
     parts = urlsplit(endpoint)
     if not parts.hostname:
         return {}

@@ -1,4 +1,4 @@
-"""What happens, as metrics for Prometheus."""
+"""Observer that updates metrics for Prometheus."""
 
 import math
 import re
@@ -21,41 +21,41 @@ if TYPE_CHECKING:
 
 ADVICE = "PrometheusObserver needs the package prometheus-client: pip install 'sts-async[prometheus]'"
 NAMESPACE = r"[a-zA-Z][a-zA-Z0-9_]*"
-MAX_BUCKET = 30.0  # s, the default deadline of a call: a bucket beyond the usual ones
+MAX_BUCKET = 30.0  # s, the default deadline of a call: one more bucket than the OpenTelemetry conventions have
 
 
 class PrometheusObserver:
     """
-    Count and measure what happens, for Prometheus. One observer serves all clients of a program.
+    Observer that counts and measures calls for Prometheus. All clients of a program share one observer.
 
         STSClient(observers=[PrometheusObserver()])
 
     ================================================  =========  =================  ====================================
     metric                                            kind       labels
     ================================================  =========  =================  ====================================
-    ``sts_call_seconds``                              histogram  operation, code    from the call to its end
+    ``sts_call_seconds``                              histogram  operation, code    duration of a call
     ``sts_attempts_total``                            counter    operation, code    requests, sent or not
-    ``sts_retries_total``                             counter    operation, code    by what ended the attempt before
-    ``sts_limiter_wait_seconds_total``                counter    operation          waiting to be admitted
+    ``sts_retries_total``                             counter    operation, code    code of the previous attempt
+    ``sts_limiter_wait_seconds_total``                counter    operation          wait for the retry policy
     ``sts_retry_quota_left``                          gauge                         tokens, after the latest call
-    ``sts_credentials_refresh_seconds``               histogram  source             fetching new credentials
-    ``sts_credentials_kept_total``                    counter    source, code       refreshes that failed, where those
-                                                                                    of before stay in use
-    ``sts_credentials_invalidated_total``             counter    operation, code    refused by the service
-    ``sts_credentials_expiration_timestamp_seconds``  gauge      source             since 1970; +Inf for no end
+    ``sts_credentials_refresh_seconds``               histogram  source             duration of a fetch
+    ``sts_credentials_refresh_failures_total``        counter    source, code       failed refreshes while cached
+                                                                                    credentials stay in use
+    ``sts_credentials_invalidated_total``             counter    operation, code    rejected by the service
+    ``sts_credentials_expiration_timestamp_seconds``  gauge      source             since 1970; +Inf for no expiry
     ================================================  =========  =================  ====================================
 
-    ``code`` is ``success``, a known error code, the name of a class of `errors` where no service gave a code, or
-    ``http_4xx`` and the like for codes that are not known: a server cannot make new series. ``source`` is the name of
-    the source in the events; those beyond the first thousand are ``other``.
+    ``code`` is ``success``, a known error code, ``http_4xx`` or similar for an unknown code, or the name of a class of
+    `errors` if no service sent a code. So a server cannot create metric series. ``source`` is the name of the source in
+    the events; names after the first thousand are replaced by ``other``.
 
     Args:
-        registry: Where the metrics are registered; the default registry of ``prometheus_client`` when it is left out.
-        namespace: What their names begin with.
+        registry: The registry for the metrics; None for the default registry of ``prometheus_client``.
+        namespace: Prefix of the names: a letter, followed by letters, digits and underscores.
 
     Raises:
-        ConfigurationError: The package ``prometheus-client`` is not installed, *namespace* cannot begin a name, or the
-            registry has metrics of these names, such as those of another observer.
+        ConfigurationError: The package ``prometheus-client`` is not installed, *namespace* is invalid, or the registry
+            already has metrics with these names, such as those of another observer.
     """
 
     def __init__(self, registry: "CollectorRegistry | None" = None, *, namespace: str = "sts") -> None:
@@ -74,19 +74,23 @@ class PrometheusObserver:
             return Counter(name, text, labels, namespace=namespace, registry=None)
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
-            # Of several processes that share a directory, the one that is worst off.
+            # In multiprocess mode, the smallest value of all live processes.
             return Gauge(name, text, labels, namespace=namespace, registry=None, multiprocess_mode="livemin")
 
         self._sources = Sources()
-        self._calls = histogram("call_seconds", "From a call to STS to its end.", "operation", "code")
+        self._calls = histogram("call_seconds", "Duration of a call to STS.", "operation", "code")
         self._attempts = counter("attempts", "Attempts to send a request to STS.", "operation", "code")
-        self._retries = counter("retries", "Requests that were sent again.", "operation", "code")
-        self._limited = counter("limiter_wait_seconds", "Waiting to be admitted by the retry policy.", "operation")
-        self._quota = gauge("retry_quota_left", "Tokens that are left for retries.")
-        self._refreshes = histogram("credentials_refresh_seconds", "Fetching new credentials.", "source")
-        self._kept = counter("credentials_kept", "Failed refreshes after which credentials stay.", "source", "code")
-        self._refused = counter("credentials_invalidated", "Credentials that STS refused.", "operation", "code")
-        self._ends = gauge("credentials_expiration_timestamp_seconds", "When credentials end, since 1970.", "source")
+        self._retries = counter("retries", "Retries of requests.", "operation", "code")
+        self._limited = counter("limiter_wait_seconds", "Wait for the retry policy.", "operation")
+        self._quota = gauge("retry_quota_left", "Tokens that remain for retries.")
+        self._refreshes = histogram("credentials_refresh_seconds", "Duration of a fetch of credentials.", "source")
+        self._refresh_failures = counter(
+            "credentials_refresh_failures", "Failed refreshes while cached credentials stay in use.", "source", "code"
+        )
+        self._invalidated = counter("credentials_invalidated", "Credentials that STS rejected.", "operation", "code")
+        self._expirations = gauge(
+            "credentials_expiration_timestamp_seconds", "Expiry of the credentials, since 1970.", "source"
+        )
         self._register(registry or REGISTRY)
 
     def _register(self, registry: "CollectorRegistry") -> None:
@@ -99,9 +103,9 @@ class PrometheusObserver:
             self._limited,
             self._quota,
             self._refreshes,
-            self._kept,
-            self._refused,
-            self._ends,
+            self._refresh_failures,
+            self._invalidated,
+            self._expirations,
         ):
             try:
                 registry.register(metric)
@@ -113,12 +117,12 @@ class PrometheusObserver:
         for metric in registered:
             registry.unregister(metric)
         raise ConfigurationError(
-            "the registry has metrics of these names already: give one PrometheusObserver to all clients, "
-            "or each its own registry or namespace"
+            "the registry already has metrics with these names: share one PrometheusObserver between all clients, "
+            "or give each observer its own registry or namespace"
         )
 
     def __call__(self, event: Event, /) -> None:
-        """Count *event*. Of a kind that is not known, nothing."""
+        """Count *event*. Unknown kinds of events are ignored."""
         match event:
             case AttemptFinished(operation=name, error=error):
                 self._attempts.labels(known_operation(name), outcome(error)).inc()
@@ -130,10 +134,10 @@ class PrometheusObserver:
                 self._refreshes.labels(self._sources.known(source)).observe(seconds)
                 self._expiration(event)
             case CredentialsRefreshFailed(source=source, error=error):
-                self._kept.labels(self._sources.known(source), outcome(error)).inc()
+                self._refresh_failures.labels(self._sources.known(source), outcome(error)).inc()
                 self._expiration(event)
             case CredentialsInvalidated(operation=name, code=code):
-                self._refused.labels(known_operation(name), known_code(code)).inc()
+                self._invalidated.labels(known_operation(name), known_code(code)).inc()
 
     def _call(self, event: CallFinished) -> None:
         name = known_operation(event.operation)
@@ -143,5 +147,5 @@ class PrometheusObserver:
             self._quota.set(event.quota_left)
 
     def _expiration(self, event: CredentialsRefreshed | CredentialsRefreshFailed) -> None:
-        ends = math.inf if event.expiration is None else event.expiration.timestamp()
-        self._ends.labels(self._sources.known(event.source)).set(ends)
+        expiration = math.inf if event.expiration is None else event.expiration.timestamp()
+        self._expirations.labels(self._sources.known(event.source)).set(expiration)

@@ -1,8 +1,8 @@
 """
-Retry policies: decisions, as values. Nothing here sleeps, reads a clock or draws a random number.
+Retry policies: they decide about retries and pacing, and never sleep, read a clock or use randomness.
 
-A policy is shared by all calls of a client, so that one failing caller cannot start a storm of retries; the limiters of
-the adaptive ones are shared by all clients in the process that send for one account in one region.
+All calls of a client share one policy, so that many failing calls cannot cause a storm of retries. Adaptive policies
+share rate limiters: all clients of the process have the same limiter for one account in one region.
 """
 
 from ._policies import AdaptiveRetries, NoRetries, StandardRetries

@@ -1,4 +1,4 @@
-"""The three retry policies."""
+"""The three retry policies: none, standard and adaptive."""
 
 from collections import OrderedDict
 from collections.abc import MutableMapping
@@ -11,40 +11,40 @@ from ._rate_limiter import Limiter
 # Source: AWS SDKs Reference Guide, "Retry behavior", standard mode, as of the 2.1 rules of May 2026.
 BACKOFF_BASE = {False: 0.05, True: 1.0}  # s, by whether the error was throttling
 MAX_BACKOFF = 20.0  # s
-MAX_HINT = 5.0  # s that a hint of the service may add to a delay
-QUOTA = 500
-RETRY_COST = {False: 14, True: 5}  # of the quota, by whether the error was throttling
-SUCCESS_REFUND = 1
-SCOPES_KEPT = 100  # limiters that one policy remembers
+MAX_HINT = 5.0  # s that a hint of the service can add to a delay
+QUOTA = 500  # tokens
+RETRY_COST = {False: 14, True: 5}  # tokens, by whether the error was throttling
+SUCCESS_REFUND = 1  # tokens
+MAX_SCOPES = 100  # limiters that one policy holds
 
 _LIMITERS: MutableMapping[str, Limiter] = WeakValueDictionary()
 
 
 class NoRetries:
-    """Send once; every error is final."""
+    """A policy without retries: every error is final."""
 
     def admit(self, *, scope: str, now: float) -> float:
-        """Return 0: a request may be sent at once."""
+        """Return 0: a request can be sent at once."""
         return 0.0
 
     def after_success(self, *, scope: str, attempt: int, after: STSError | None, now: float) -> None:
-        """Learn nothing."""
+        """Do nothing."""
 
     def after_failure(self, error: STSError, *, scope: str, attempt: int, now: float, jitter: float) -> float | None:
-        """Return None: give up."""
+        """Return None: no retry."""
         return None
 
     def after_unsent(self, error: STSError, *, scope: str, now: float) -> None:
-        """Learn nothing."""
+        """Do nothing."""
 
 
 class StandardRetries:
     """
-    Retry what can succeed later, up to a number of attempts and within a quota that all calls share.
+    A policy that retries temporary errors, up to a number of attempts and within a quota that all calls share.
 
     Args:
-        max_attempts: Attempts in total, the first included; at least 1.
-        quota: Tokens that retries are paid with; successes bring some back.
+        max_attempts: Attempts in total, including the first; at least 1.
+        quota: Tokens for retries, at least 0. A retry costs tokens; a success returns some.
     """
 
     def __init__(self, *, max_attempts: int = 3, quota: int = QUOTA) -> None:
@@ -55,27 +55,28 @@ class StandardRetries:
 
     @property
     def quota(self) -> int:
-        """Tokens that are left."""
+        """The number of tokens that remain."""
         return self._quota
 
     def admit(self, *, scope: str, now: float) -> float:
         """
-        Return the seconds to wait before a request may be sent, and to ask again after: 0.
+        Return 0 if a request can be sent now, else the seconds after which to call this again. This policy returns 0.
 
         Args:
-            scope: Whose limit it counts against: the calling account and region, or "" for a call that is not signed.
+            scope: The rate limit that the request counts against: one for each account and region, or "" for a request
+                that is not signed.
             now: Monotonic time in seconds.
         """
         return 0.0
 
     def after_success(self, *, scope: str, attempt: int, after: STSError | None, now: float) -> None:
         """
-        Take back what the last retry of the call cost, or a single token when there was none.
+        Return tokens to the quota: the cost of the call's last retry, or one token if there was no retry.
 
         Args:
             scope: As in `admit`.
-            attempt: Which attempt succeeded. The first is 1.
-            after: What ended the attempt before, or None for the first.
+            attempt: Number of the successful attempt; the first is 1.
+            after: The error of the previous attempt, or None for the first.
             now: Monotonic time in seconds.
         """
         if self._quota < self._capacity:
@@ -87,14 +88,14 @@ class StandardRetries:
         Return the delay before the next attempt.
 
         Args:
-            error: What ended the attempt.
+            error: The error of the attempt.
             scope: As in `admit`.
-            attempt: Which attempt that was. The first is 1.
+            attempt: Number of the failed attempt; the first is 1.
             now: Monotonic time in seconds.
             jitter: A random number in [0, 1).
 
         Returns:
-            Seconds in [0, 20], and up to 5 more where the service asked for them, or None to give up and raise *error*.
+            Seconds in [0, 20], plus up to 5 if the service sent a hint; or None if the call raises *error*.
 
         Source: AWS SDKs Reference Guide, "Retry behavior", standard mode.
         """
@@ -109,10 +110,10 @@ class StandardRetries:
 
     def after_unsent(self, error: STSError, *, scope: str, now: float) -> None:
         """
-        Take back what a retry cost that was not sent: the call ended before.
+        Return the cost of a retry to the quota if the call ended before the retry was sent.
 
         Args:
-            error: What ended the attempt before it; see `after_failure`.
+            error: The error of the previous attempt; see `after_failure`.
             scope: As in `admit`.
             now: Monotonic time in seconds.
         """
@@ -120,22 +121,22 @@ class StandardRetries:
 
 
 def _cost(error: STSError) -> int:
-    """Return the tokens for a retry: none where only the time was wrong, as it is for every call until it is learnt."""
+    """Return the tokens for a retry. Errors of clock skew cost none: every call gets one until the skew is learnt."""
     return 0 if error.skewed else RETRY_COST[error.throttled]
 
 
 class AdaptiveRetries(StandardRetries):
     """
-    Retry as `StandardRetries` does, and send no faster than the service bears once it has throttled.
+    A policy like `StandardRetries` that also limits the rate of requests after the service has throttled one.
 
-    Every request, a retry included, takes a token first. The rate at which tokens come falls when the service
-    throttles, and recovers on a cubic curve. It is one rate for all clients in the process that send for one account in
-    one region, because that is what the service counts.
+    Every request, including a retry, takes a token. The rate of tokens falls when the service throttles, and recovers
+    on a cubic curve. All clients of the process share one rate for each account and region, because the service limits
+    these.
 
     Args:
-        max_attempts: Attempts in total, the first included; at least 1.
-        quota: Tokens that retries are paid with; successes bring some back.
-        limiters: Where the limiters are, by scope; None for those that the whole process shares.
+        max_attempts: Attempts in total, including the first; at least 1.
+        quota: Tokens for retries, at least 0. A retry costs tokens; a success returns some.
+        limiters: The rate limiters by scope; None for those that the whole process shares.
 
     Source: AWS SDKs Reference Guide, "Retry behavior", adaptive mode.
     """
@@ -148,18 +149,18 @@ class AdaptiveRetries(StandardRetries):
         self._own: OrderedDict[str, Limiter] = OrderedDict()
 
     def admit(self, *, scope: str, now: float) -> float:
-        """Return 0 and take a token, or return the seconds after which to ask again; see `StandardRetries.admit`."""
+        """Take a token and return 0, or return the seconds after which to call this again."""
         limiter = self._own.get(scope) or self._limiter(scope, now)
         return limiter.admit(now=now) if limiter.enabled else 0.0
 
     def after_success(self, *, scope: str, attempt: int, after: STSError | None, now: float) -> None:
-        """Learn that the service bears the rate, beside what `StandardRetries.after_success` does."""
+        """Update the rate after a success, and the quota as `StandardRetries.after_success` does."""
         (self._own.get(scope) or self._limiter(scope, now)).answer(now=now, throttled=False)
         if self._quota < self._capacity:
             super().after_success(scope=scope, attempt=attempt, after=after, now=now)
 
     def after_failure(self, error: STSError, *, scope: str, attempt: int, now: float, jitter: float) -> float | None:
-        """Learn whether the service bears the rate, beside what `StandardRetries.after_failure` does."""
+        """Update the rate after an error, and decide as `StandardRetries.after_failure` does."""
         self._limiter(scope, now).answer(now=now, throttled=error.throttled)
         return super().after_failure(error, scope=scope, attempt=attempt, now=now, jitter=jitter)
 
@@ -167,11 +168,10 @@ class AdaptiveRetries(StandardRetries):
         limiter = self._own.get(scope)
         if limiter is None:
             limiter = Limiter(now=now)
-            if scope:  # calls that are not signed are nobody's: no other client counts them
+            if scope:  # requests that are not signed belong to no account, so their limiter is not shared
                 limiter = self._shared.setdefault(scope, limiter)
             self._own[scope] = limiter
-            if len(self._own) > SCOPES_KEPT:
-                self._own.pop(
-                    next((known for known, one in self._own.items() if not one.enabled), next(iter(self._own)))
-                )
+            if len(self._own) > MAX_SCOPES:
+                unused = (key for key, value in self._own.items() if not value.enabled)
+                self._own.pop(next(unused, next(iter(self._own))))
         return limiter

@@ -1,4 +1,4 @@
-"""Whose limit a request counts against."""
+"""The key of the rate limit that a request counts against."""
 
 import base64
 import binascii
@@ -8,23 +8,23 @@ from .._protocol.endpoints import AWS_DOMAINS, Endpoint
 
 def rate_limit_key(access_key_id: str, endpoint: Endpoint) -> str:
     """
-    Return what tells the limits of two callers apart: STS limits each account in each region.
+    Return the key of a caller's rate limit: STS has one limit for each account and region.
 
-    An access key id holds its account; of one that does not, the id itself stands for it. A host that is not of AWS has
-    limits of its own.
+    The account comes from the access key id. An id without an account is itself a part of the key. Hosts outside AWS
+    have separate limits.
     """
-    where = endpoint.signing_region or ""
+    region = endpoint.signing_region or ""
     if not endpoint.host.endswith(AWS_DOMAINS):
-        where = f"{endpoint.host}/{where}"
-    return f"{account_of(access_key_id) or access_key_id}/{where}"
+        region = f"{endpoint.host}/{region}"
+    return f"{account_of(access_key_id) or access_key_id}/{region}"
 
 
 def account_of(access_key_id: str) -> str | None:
     """
-    Return the account id in an access key id, twelve digits, or None when there is none.
+    Return the account id in an access key id, or None if it has none.
 
-    Five bits a character follow the four of the prefix; the account is in 40 of the first 48, after one that says
-    nothing. Ids from before 2019 hold none.
+    After the prefix of four characters, each character encodes five bits. The account is in the 40 bits after the
+    first bit. Ids from before 2019 contain no account.
     """
     if len(access_key_id) != 20 or not access_key_id.startswith(("AKIA", "ASIA")):
         return None

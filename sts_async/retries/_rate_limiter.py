@@ -1,7 +1,12 @@
 """
-How fast a client may send: a bucket of tokens whose rate of filling falls when the service throttles, and recovers.
+Client-side rate limiter: a token bucket. Its rate falls when the service throttles, and recovers on a cubic curve.
 
-Off until the first time that it throttles. The time is a parameter throughout, in seconds on one clock.
+It is disabled until the service throttles for the first time. Times are parameters, in seconds on one clock.
+
+The algorithm is CUBIC, as in TCP. When the service throttles, the rate becomes 0.7 times the smaller of the measured
+rate and the rate of the bucket, which becomes the maximum of the curve. From there, the rate returns to this maximum,
+slowly at the turning point, and then grows faster to probe for a new maximum. It never exceeds twice the measured rate,
+so a client that sends little cannot save up a burst.
 
 Source: AWS SDKs Reference Guide, "Retry behavior", adaptive mode; the numbers are those of botocore and smithy.
 """
@@ -9,23 +14,23 @@ Source: AWS SDKs Reference Guide, "Retry behavior", adaptive mode; the numbers a
 import math
 
 SMOOTHING = 0.8  # weight of the latest measurement
-MEASURED_OVER = 0.5  # s
-BETA = 0.7  # what is left of the rate after throttling
-SCALE = 0.4  # of the cubic curve on which it recovers
-MIN_WAIT = 0.001  # s: for the last bit of a token, which no clock could measure
-LOWEST_RATE = 0.5  # tokens a second
-LOWEST_CAPACITY = 1.0  # tokens
-MAX_AHEAD = 2.0  # times the rate that was measured: what nobody asks for is not promised
+BUCKET_SECONDS = 0.5  # s, the period of a measurement
+BETA = 0.7  # factor of the rate after throttling
+SCALE = 0.4  # scale of the cubic curve
+MIN_WAIT = 0.001  # s: the wait for a small part of a token would be shorter than a clock can measure
+MIN_RATE = 0.5  # tokens per second
+MIN_CAPACITY = 1.0  # tokens
+MAX_AHEAD = 2.0  # maximum of the rate, as a multiple of the measured rate
 
 
-class Measured:
+class MeasuredRate:
     """
-    The rate at which answers come, measured over half seconds and smoothed.
+    The rate of responses, measured in periods of half a second and smoothed.
 
     Attributes:
-        rate: Answers a second.
-        answers: How many came in the half second under way, which whoever counts adds to.
-        ends: When that is over.
+        rate: Responses per second.
+        answers: Number of responses in the current period. The limiter increments it.
+        ends: End of the current period.
     """
 
     __slots__ = ("_since", "answers", "ends", "rate")
@@ -34,28 +39,28 @@ class Measured:
         self.rate = 0.0
         self.answers = 0
         self._since = float(math.floor(now))
-        self.ends = self._since + MEASURED_OVER
+        self.ends = self._since + BUCKET_SECONDS
 
     def update(self, now: float) -> float:
-        """Begin another half second, and return the rate."""
-        bucket = math.floor(now / MEASURED_OVER) * MEASURED_OVER
+        """Start a new period, and return the rate in responses per second."""
+        bucket = math.floor(now / BUCKET_SECONDS) * BUCKET_SECONDS
         latest = self.answers / (bucket - self._since)
         self.rate = SMOOTHING * latest + (1 - SMOOTHING) * self.rate
-        self.answers, self._since, self.ends = 0, bucket, bucket + MEASURED_OVER
+        self.answers, self._since, self.ends = 0, bucket, bucket + BUCKET_SECONDS
         return self.rate
 
 
 class Limiter:
     """
-    Admit requests at the rate that the service bears.
+    Token bucket that admits requests at the rate that the service accepts.
 
         while (wait := limiter.admit(now=...)) > 0:
-            ...  # wait, and ask again
+            ...  # wait, then try again
 
     Attributes:
-        enabled: Whether the service has throttled yet.
-        rate: Tokens a second.
-        capacity: Tokens that the bucket can hold.
+        enabled: Whether the service has throttled a request.
+        rate: Tokens per second.
+        capacity: Maximum number of tokens in the bucket.
     """
 
     __slots__ = (
@@ -73,22 +78,22 @@ class Limiter:
 
     def __init__(self, *, now: float) -> None:
         self.enabled = False
-        self.rate = LOWEST_CAPACITY
-        self.capacity = LOWEST_CAPACITY
+        self.rate = MIN_CAPACITY
+        self.capacity = MIN_CAPACITY
         self._tokens = 0.0
         self._filled_at = now
-        self._measured = Measured(now=now)
+        self._measured = MeasuredRate(now=now)
         self._w_max = 0.0
         self._turning_point = 0.0
         self._last_throttle = now
 
     @property
     def tokens(self) -> float:
-        """Tokens in the bucket when it was last looked at: never less than none."""
+        """Number of tokens at the last update, at least 0."""
         return self._tokens
 
     def admit(self, *, now: float) -> float:
-        """Take a token and return 0, or return the seconds after which to ask again."""
+        """Take a token and return 0, or return the seconds after which to try again."""
         if not self.enabled:
             return 0.0
         self._fill(now)
@@ -98,8 +103,8 @@ class Limiter:
         return max((1 - self._tokens) / self.rate, MIN_WAIT)
 
     def answer(self, *, now: float, throttled: bool) -> None:
-        """Learn of an answer, from which the next rate follows."""
-        # Every call passes here: written out, where `min`, `max` and a power would be shorter, and take twice as long.
+        """Update the rate after a response."""
+        # Every call runs this code. Calls of `min`, `max` and `pow` would be shorter, but take twice as long.
         counted = self._measured
         counted.answers += 1
         measured = counted.update(now) if now >= counted.ends else counted.rate
@@ -114,14 +119,14 @@ class Limiter:
             rate = SCALE * since * since * since + self._w_max
         if rate > MAX_AHEAD * measured:
             rate = MAX_AHEAD * measured
-        passed = now - self._filled_at  # `_fill`, written out
+        passed = now - self._filled_at  # `_fill`, without the call
         if passed > 0:
             self._tokens += passed * self.rate
         if self._tokens > self.capacity:
             self._tokens = self.capacity
         self._filled_at = now
-        self.rate = max(LOWEST_RATE, rate)
-        self.capacity = max(LOWEST_CAPACITY, rate)
+        self.rate = max(MIN_RATE, rate)
+        self.capacity = max(MIN_CAPACITY, rate)
         if self._tokens > self.capacity:
             self._tokens = self.capacity
 

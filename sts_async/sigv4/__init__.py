@@ -4,8 +4,8 @@ AWS Signature Version 4 for any service: signed headers and presigned URLs. Pure
     headers = sign(credentials, method="POST", url=url, headers={...}, body=body,
                    service="sts", region="eu-west-1", at=datetime.now(UTC))
 
-Send the URL as it was signed: percent-encoded already, by a client that does not encode it again (with aiohttp,
-``yarl.URL(url, encoded=True)``). How paths are signed follows from the service.
+The URL must be percent-encoded and sent unchanged. With aiohttp, pass ``yarl.URL(url, encoded=True)``, which is not
+encoded again. The service determines how paths are signed.
 
 The steps (`canonical_request`, `string_to_sign`, `signing_key`, `signature`) are public, so that a mismatch can be
 found step by step. They do not check their arguments.

@@ -1,8 +1,8 @@
 """
-The canonical form of a request: the text that both sides of a signature compute from what is sent.
+The canonical request: text that the client and the server compute from the request to sign or check it.
 
-A URL is given as it is sent, percent-encoded. Spellings that servers read alike, such as ``:`` and ``%3A`` in a query,
-have one canonical form.
+URLs are percent-encoded, as they are sent. Equivalent encodings, such as ``:`` and ``%3A`` in a query, have the same
+canonical form.
 
 Source: "Create a signed AWS API request", IAM User Guide; "Signature Calculations", Amazon S3 API Reference.
 """
@@ -14,15 +14,24 @@ from urllib.parse import quote, unquote_to_bytes
 from .._shape.secret import Secret, cover
 
 S3_FAMILY = frozenset({"s3", "s3express", "s3-object-lambda", "s3-outposts"})
-"""Signing names of the services that sign paths as they are, and the hash of the body as a header."""
+"""Signing names of the services that sign the path without normalization, and send the hash of the body in a header."""
 
-_QUERY_SAFE = r"[A-Za-z0-9_.~&=-]*"  # a query of these characters is its own canonical form, but for the order
+_QUERY_SAFE = r"[A-Za-z0-9_.~&=-]*"  # a query of these characters only needs to be sorted
 
 
 def canonical_request(
     *, method: str, path: str, query: str, headers: Iterable[tuple[str, str]], payload_hash: str
 ) -> Secret:
-    """Return the text that is hashed: *headers* are pairs of lower-case name and value, sorted by name."""
+    """
+    Return the canonical request.
+
+    Args:
+        method: The HTTP method.
+        path: The canonical path.
+        query: The canonical query.
+        headers: Pairs of lower-case name and value, sorted by name.
+        payload_hash: Lower-case hex SHA-256 of the body, or a word of S3 such as ``UNSIGNED-PAYLOAD``.
+    """
     query, pairs = cover(query), [(name, cover(value)) for name, value in headers]
     headers = ()
     verb = method.upper()
@@ -33,13 +42,13 @@ def canonical_request(
 
 def canonical_path(path: str, *, normalize: bool = True, double_encode: bool = True) -> str:
     """
-    Return the path as it is signed; an empty one is ``/``.
+    Return the canonical path. The canonical form of an empty path is ``/``.
 
     Args:
-        path: As it is sent.
-        normalize: Whether ``.``, ``..`` and empty segments are resolved, as all services but those of S3 do.
-        double_encode: Whether the path is encoded as it is sent, so that ``%20`` becomes ``%2520``. Services of S3
-            encode what the path stands for: ``%20`` stays, and ``+`` becomes ``%2B``.
+        path: The path as it is sent.
+        normalize: Whether ``.``, ``..`` and empty segments are resolved. All services except those of S3 do this.
+        double_encode: Whether the encoded path is encoded again, so that ``%20`` becomes ``%2520``. Services of S3
+            encode the decoded path: ``%20`` stays, and ``+`` becomes ``%2B``.
     """
     if path in ("", "/"):
         return "/"
@@ -49,29 +58,28 @@ def canonical_path(path: str, *, normalize: bool = True, double_encode: bool = T
 
 
 def _without_dot_segments(path: str) -> str:
-    kept: list[str] = []
+    resolved: list[str] = []
     segments = path.split("/")
     for segment in segments:
         if segment == "..":
-            del kept[-1:]
+            del resolved[-1:]
         elif segment not in ("", "."):
-            kept.append(segment)
+            resolved.append(segment)
     lead = "/" if path.startswith("/") else ""
-    trail = "/" if kept and segments[-1] in ("", ".", "..") and path.endswith("/") else ""
-    return lead + "/".join(kept) + trail or "/"
+    trail = "/" if resolved and segments[-1] in ("", ".", "..") and path.endswith("/") else ""
+    return lead + "/".join(resolved) + trail or "/"
 
 
 def canonical_query(query: str) -> str:
     """
-    Return the parameters of a query, each encoded in the one canonical way, sorted by name, then value.
+    Return the canonical query: parameters in canonical encoding, sorted by name, then value.
 
-    A ``+`` stands for a space, as in forms: servers read it so, and compute the signature with ``%20``. A plus is
-    ``%2B``.
+    A ``+`` means a space, as in HTML forms, because servers decode it so and sign ``%20``. A plus sign is ``%2B``.
     """
     if not query:
         return ""
     query = cover(query)
-    # `str.split`: plain parts, because each method of a `Secret` wraps what it returns.
+    # `str.split` returns plain strings; the methods of a `Secret` would wrap each part.
     pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in str.split(query, "&") if pair)]
     if not re.fullmatch(_QUERY_SAFE, query) or query.count("=") > len(pairs):
         pairs = [(_encoded(name), _encoded(value)) for name, value in pairs]
@@ -79,5 +87,5 @@ def canonical_query(query: str) -> str:
 
 
 def _encoded(text: str) -> str:
-    # A server passes on bytes that are not UTF-8 as surrogates: they must not raise here.
+    # Servers decode bytes that are not UTF-8 as surrogates, which must not raise here.
     return quote(unquote_to_bytes(text.replace("+", " ").encode("utf-8", "surrogatepass")), safe="~")

@@ -1,4 +1,4 @@
-"""Signers: signed headers and presigned URLs, and each step of a signature."""
+"""Signed headers, presigned URLs, and the steps of a signature."""
 
 import hashlib
 import hmac
@@ -56,23 +56,23 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 MAX_EXPIRES = 604_800  # s, seven days
-_DATE = "\0"  # holds the place of a date that is not known yet; no header can carry it
-_HASH = "\1"  # holds the place of the hash of a body that is not known yet
+_DATE = "\0"  # placeholder for the date, which is not known yet; no header can contain it
+_HASH = "\1"  # placeholder for the hash of the body, which is not known yet
 _CONTENT_HASH = "x-amz-content-sha256"
 
 OURS = frozenset({"authorization", "x-amz-date", "x-amz-security-token"})
-"""The headers that `sign` makes; those of the same name that it is given are left out."""
+"""The headers that `sign` adds. They replace headers with the same names in the arguments."""
 
 
 class PresignedUrl:
     """
-    A URL that carries a signature, and with temporary credentials a token: anyone who has it can use it.
+    A URL with a signature and, for temporary credentials, a session token. Anyone who has the URL can use it.
 
-    It holds a secret, so it does not show it: ``str``, f-strings and ``repr`` give the address without its query.
-    `reveal` returns the URL itself, as a `Secret`, which `Credentials` also have as members.
+    The URL is a secret: ``str``, f-strings and ``repr`` return it without the query. `reveal` returns the whole URL as
+    a `Secret`.
 
     Attributes:
-        expires: For how many seconds after it was made the URL is valid.
+        expires: Seconds for which the URL is valid, from the time of signing.
     """
 
     __slots__ = ("_url", "expires")
@@ -82,7 +82,7 @@ class PresignedUrl:
         self.expires = expires
 
     def reveal(self) -> Secret:
-        """Return the URL itself: text to send, whose repr is ``'***'``."""
+        """Return the whole URL. Its ``repr`` is ``'***'``."""
         return self._url
 
     def __str__(self) -> str:
@@ -109,29 +109,29 @@ def sign(
     """
     Return *headers* with ``x-amz-date``, ``x-amz-security-token`` (for temporary credentials) and ``authorization``.
 
-    For the services of `S3_FAMILY`, ``x-amz-content-sha256`` is among them, too.
+    For the services of S3, ``x-amz-content-sha256`` is added too.
 
     Args:
         credentials: The keys to sign with.
         method: The HTTP method.
-        url: Absolute and percent-encoded, as it will be sent. In its query a ``+`` stands for a space.
-        headers: All are signed but those in `UNSIGNED_HEADERS`. A ``host`` is added to the signature when none is
-            given, without a default port and without a final dot, and left to the transport to send. An
-            ``x-amz-content-sha256`` is the hash of the body, for every service.
-        body: The bytes that are sent.
-        payload_hash: Lower-case hex SHA-256 of the body when it is known already, `UNSIGNED_PAYLOAD`, or one of S3's
-            words for streams, such as ``STREAMING-UNSIGNED-PAYLOAD-TRAILER``.
+        url: The absolute, percent-encoded URL, as it will be sent. A ``+`` in its query means a space.
+        headers: The headers to sign, except those in `UNSIGNED_HEADERS`, which are returned unsigned. Without a
+            ``host``, the signature includes the host of the URL without a default port and a final dot, and the
+            transport must send the same. An ``x-amz-content-sha256`` is used as the hash of the body.
+        body: The body of the request.
+        payload_hash: Lower-case hex SHA-256 of the body, `UNSIGNED_PAYLOAD`, or one of S3's words for streams, such as
+            ``STREAMING-UNSIGNED-PAYLOAD-TRAILER``. None to compute it from *body*.
         service: Signing name of the service, in lower case, such as ``sts``.
         region: Signing region.
-        at: The time of signing, aware.
-        normalize_path: Whether ``.``, ``..`` and empty path segments are resolved. None for what the service does:
-            no for those of `S3_FAMILY`, yes for all others.
-        double_encode: Whether the path is percent-encoded once more. None for what the service does, likewise.
+        at: The time of signing, as an aware datetime.
+        normalize_path: Whether ``.``, ``..`` and empty path segments are resolved. None for the rule of the service:
+            False for S3, True for all others.
+        double_encode: Whether the encoded path is percent-encoded again. None for the same rule.
 
     Raises:
-        CredentialsError: The key is empty, or key id or token have characters that a header cannot carry.
-        ConfigurationError: Another argument is invalid, such as a header or URL with control characters, a URL that
-            carries a signature already, or a time without a zone. The message names the argument, not its value.
+        CredentialsError: A key is empty, or the key id or the token has characters that are invalid in a header.
+        ConfigurationError: Another argument is invalid, such as a header or URL with control characters, a URL that is
+            already signed, or a time without a zone. The message names the argument, not its value.
     """
     if not isinstance(body, bytes | bytearray | memoryview):
         body = without_data(body)
@@ -154,14 +154,14 @@ def sign(
 
 class Signer(Unpicklable):
     """
-    Signs requests that differ only in time and body: all else is checked and prepared once.
+    Signs requests that differ only in time and body. Everything else is checked and prepared once.
 
-    The key is derived once a day, and goes when the signer goes. The arguments are those of `sign`.
+    The signing key is derived once a day and is stored only in the signer. The arguments are those of `sign`.
 
     Attributes:
-        credentials: What it signs with.
-        headers: Those that it was made for.
-        given_hash: The ``x-amz-content-sha256`` among them, or None.
+        credentials: The keys to sign with.
+        headers: The headers of the requests.
+        given_hash: The ``x-amz-content-sha256`` in *headers*, or None.
     """
 
     __slots__ = (
@@ -221,19 +221,23 @@ class Signer(Unpicklable):
 
     def sign(self, *, payload_hash: str, at: datetime) -> dict[str, str]:
         """
-        Return the headers with those of the signature, for a body with this hash and an aware time.
+        Return the headers together with those of the signature.
+
+        Args:
+            payload_hash: As for `sign`.
+            at: The time of signing, as an aware datetime.
 
         Raises:
-            CredentialsError: The secret access key is not text that UTF-8 can encode.
-            ConfigurationError: *at* has no zone; or *payload_hash* is invalid, or not the ``x-amz-content-sha256``
-                that is among the headers.
+            CredentialsError: UTF-8 cannot encode the secret access key.
+            ConfigurationError: *at* has no zone, or *payload_hash* is invalid or differs from the
+                ``x-amz-content-sha256`` in the headers.
         """
         check_hash(payload_hash)
         return self._sign(self._at(stamp_of(at)), payload_hash)
 
     def sign_at(self, seconds: float, *, payload_hash: str) -> dict[str, str]:
         """
-        Return what `sign` returns, for a hash that the caller has computed.
+        Return the headers that `sign` returns, for a hash that the caller has computed.
 
         Args:
             seconds: The time of signing, in seconds since 1970.
@@ -241,7 +245,7 @@ class Signer(Unpicklable):
 
         Raises:
             CredentialsError: As for `sign`.
-            ConfigurationError: *payload_hash* is not the ``x-amz-content-sha256`` that is among the headers.
+            ConfigurationError: *payload_hash* differs from the header ``x-amz-content-sha256``.
         """
         second = int(seconds // 1)
         moment = self._moment
@@ -250,7 +254,7 @@ class Signer(Unpicklable):
         return self._sign(moment, payload_hash)
 
     def _at(self, stamp: str, *, second: int | None = None) -> "_Moment":
-        """Return the parts that all signatures made at *stamp* share; those of the last second are kept."""
+        """Return the parts that all signatures at *stamp* share. Those of the last second are cached."""
         moment = self._moment
         if moment is not None and moment.stamp == stamp and (second is None or second == moment.second):
             return moment
@@ -291,16 +295,16 @@ class Signer(Unpicklable):
 @attrs.frozen(repr=False, eq=False)
 class _Moment:
     """
-    The parts that all signatures of one signer share that are made in the same second.
+    The parts that are the same in all signatures of one signer within one second.
 
     Attributes:
-        stamp: The second, as signatures have it.
-        second: The same in seconds since 1970; None when that is not known.
-        key: Derived for the day.
+        stamp: The time, as in ``x-amz-date``.
+        second: The time in seconds since 1970; None if only *stamp* is known.
+        key: The signing key of the day.
         request: SHA-256 of the canonical request up to the hash of the body.
         text: The string to sign up to the hash of the canonical request.
         authorization: The header up to the signature.
-        headers: What is sent, without that header.
+        headers: The headers of the request, without ``authorization``.
     """
 
     stamp: str
@@ -327,25 +331,26 @@ def presign(
     double_encode: bool | None = None,
 ) -> PresignedUrl:
     """
-    Return *url* with its signature in the query, and without a final dot of its host, which not all clients send.
+    Return *url* with its signature in the query. The host has no final dot, because some clients do not send it.
 
     Args:
         credentials: The keys to sign with.
         method: The HTTP method of the request.
-        url: Absolute and percent-encoded, with the parameters of the operation. In its query a ``+`` stands for a
+        url: The absolute, percent-encoded URL, with the parameters of the operation. A ``+`` in its query means a
             space.
-        headers: Headers that must be sent with the URL, in addition to ``host``.
-        payload_hash: Lower-case hex SHA-256 of the body, or `UNSIGNED_PAYLOAD`. None for what the service expects:
-            the latter for those of `S3_FAMILY`, an empty body for all others.
+        headers: Headers that must be sent with the URL, in addition to ``host``; None for no headers.
+        payload_hash: Lower-case hex SHA-256 of the body, or `UNSIGNED_PAYLOAD`. None for the rule of the service:
+            `UNSIGNED_PAYLOAD` for S3, the hash of an empty body for all others.
         service: Signing name of the service, in lower case.
         region: Signing region.
-        at: The time of signing, aware.
-        expires: How long the URL is valid: 1 to 604,800 s, or a `timedelta` of whole seconds.
+        at: The time of signing, as an aware datetime.
+        expires: Seconds for which the URL is valid: 1 to 604,800, or a `timedelta` of whole seconds.
         normalize_path: As for `sign`.
         double_encode: As for `sign`.
 
     Raises:
-        ConfigurationError: *expires* is not a whole number of this range; *url* is already signed; or as for `sign`.
+        ConfigurationError: *expires* is outside its range, *url* is already signed, or another argument is invalid as
+            for `sign`.
         CredentialsError: As for `sign`.
     """
     credentials, url, headers = given_credentials(credentials), cover(url), cover_headers(headers)
@@ -384,17 +389,24 @@ def presign(
 
 
 def string_to_sign(stamp: str, scope: str, request: str) -> str:
-    """Return the text that is signed, for the time ``YYYYMMDDTHHMMSSZ`` and a canonical request."""
+    """
+    Return the string to sign.
+
+    Args:
+        stamp: The time of signing, as ``YYYYMMDDTHHMMSSZ`` in UTC.
+        scope: The credential scope, as ``YYYYMMDD/region/service/aws4_request``.
+        request: The canonical request.
+    """
     request = cover(request)
     return f"{ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(str.encode(request)).hexdigest()}"
 
 
 def signing_key(credentials: Credentials, scope: str) -> SecretBytes:
     """
-    Return the key that *credentials* sign *scope* with (``YYYYMMDD/region/service/aws4_request``).
+    Return the signing key for a credential scope, as ``YYYYMMDD/region/service/aws4_request``.
 
     Raises:
-        CredentialsError: The secret access key is not text that UTF-8 can encode, or *credentials* are none.
+        CredentialsError: UTF-8 cannot encode the secret access key, or *credentials* are not `Credentials`.
     """
     credentials = given_credentials(credentials)
     expect_credentials(credentials)
@@ -418,10 +430,10 @@ def signature(key: bytes, text: str) -> str:
 
 def host_header(url: str) -> str:
     """
-    Return the ``host`` header that is sent for a URL: lower case, without a default port or a final dot.
+    Return the ``host`` header for a URL: in lower case, without a default port and a final dot.
 
     Raises:
-        ConfigurationError: *url* is not an absolute URL, or could be read in two ways.
+        ConfigurationError: *url* is not an absolute URL, or its host is ambiguous.
     """
     url = cover(url)
     return host_of(parse_http_url(url, what="url", schemes=SCHEMES))

@@ -1,7 +1,7 @@
 """
-What can be signed: a URL, headers, a method, a time and a scope, each checked before anything is signed.
+Checks of the input of a signature: URL, headers, method, time and credential scope.
 
-Control characters in any of them would add to what is sent, or would be sent otherwise than they were signed.
+Control characters in the input could add headers to the request, or make the sent request differ from the signed one.
 """
 
 import functools
@@ -21,9 +21,9 @@ from ..errors import ConfigurationError, CredentialsError
 from ..shapes import Credentials
 from ._canonical_request import S3_FAMILY, canonical_path
 
-SCHEMES = ("https", "http", "wss", "ws")  # the last two for presigned URLs of services with WebSockets
+SCHEMES = ("https", "http", "wss", "ws")  # wss and ws are for presigned URLs of services with WebSockets
 PORTS = {**DEFAULT_PORTS, "wss": 443, "ws": 80}
-_STAMP = "%04d%02d%02dT%02d%02d%02dZ"  # written in a third of the time that `isoformat` or an f-string takes
+_STAMP = "%04d%02d%02dT%02d%02d%02dZ"  # three times as fast as `isoformat` or an f-string
 _BROKEN_ESCAPE = r"%(?![0-9A-Fa-f]{2})"
 
 # Headers that proxies and transports change. Source: botocore 1.43.117, auth.py.
@@ -39,17 +39,17 @@ OUR_PARAMETERS = frozenset(
     x-amz-algorithm x-amz-credential x-amz-date x-amz-expires x-amz-security-token x-amz-signature x-amz-signedheaders
     """.split()
 )
-"""The parameters that `presign` adds, in lower case. A URL that has one of them already is refused."""
+"""The parameters that `presign` adds, in lower case. A URL that already has one of them is an error."""
 
 
-def host_of(place: HttpURL) -> str:
+def host_of(url: HttpURL) -> str:
     """Return the Host header of a URL: without a default port or a final dot."""
-    default = place.port == PORTS[place.scheme]
-    return attrs.evolve(place, port=None).authority if default else place.authority
+    default = url.port == PORTS[url.scheme]
+    return attrs.evolve(url, port=None).authority if default else url.authority
 
 
 def stamp_of(at: datetime) -> str:
-    """Return a time as a signature has it: ``YYYYMMDDTHHMMSSZ``."""
+    """Return a time in the form for signatures: ``YYYYMMDDTHHMMSSZ`` in UTC."""
     if not isinstance(at, datetime) or at.utcoffset() is None:
         raise ConfigurationError("at, the time of signing, must be an aware datetime: use datetime.now(UTC)")
     try:
@@ -60,7 +60,7 @@ def stamp_of(at: datetime) -> str:
 
 
 def scope_tail(region: str, service: str) -> str:
-    """Return what follows the date in a credential scope."""
+    """Return the part of a credential scope after the date."""
     for name, value in (("region", region), ("service", service)):
         if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
             raise ConfigurationError(f"signing {name} must contain only letters, digits, '-', '_' and '.'")
@@ -72,10 +72,10 @@ def scope_tail(region: str, service: str) -> str:
 @attrs.frozen(kw_only=True)
 class Target:
     """
-    A URL to sign.
+    The parts of a URL to sign.
 
     Attributes:
-        address: The URL without its query and without a final dot of its host.
+        address: The URL without its query and without the final dot of its host.
         host: The Host header.
         path: The canonical path.
         query: The query as it is sent.
@@ -88,7 +88,18 @@ class Target:
 
 
 def target_of(url: str, *, service: str, normalize: bool | None, double_encode: bool | None) -> Target:
-    """Return what of *url* is signed, by the rules of *service* where they are not given."""
+    """
+    Return the parts of *url* for the signature.
+
+    Args:
+        url: The URL.
+        service: The service, which determines the rules that are None.
+        normalize: See `canonical_path`.
+        double_encode: See `canonical_path`.
+
+    Raises:
+        ConfigurationError: *url* is invalid or already signed, or a rule is not True, False or None.
+    """
     for name, value in (("normalize_path", normalize), ("double_encode", double_encode)):
         if not (value is None or isinstance(value, bool)):
             raise ConfigurationError(f"{name} must be True, False or None")
@@ -96,21 +107,21 @@ def target_of(url: str, *, service: str, normalize: bool | None, double_encode: 
         raise ConfigurationError(
             "url must be percent-encoded: only printable ASCII, no spaces (urllib.parse.quote(key) encodes a path)"
         )
-    place = parse_http_url(url, what="url", schemes=SCHEMES)
+    parsed = parse_http_url(url, what="url", schemes=SCHEMES)
     if re.search(_BROKEN_ESCAPE, url):
         raise ConfigurationError("url must be percent-encoded: every % must be followed by two hexadecimal digits")
     address, _, query = url.partition("?")
-    for pair in re.split("[&;]", query):  # some servers separate parameters by semicolons, too
+    for pair in re.split("[&;]", query):  # some servers also separate parameters with semicolons
         if unquote(pair.partition("=")[0]).lower() in OUR_PARAMETERS:
             raise ConfigurationError("url is already signed: remove its X-Amz-... parameters")
     head, slashes, rest = address.partition("://")
     authority, slash, path = rest.partition("/")
-    if place.rooted:
+    if parsed.rooted:
         authority = authority.replace(".:", ":").removesuffix(".")
     by_default = service not in S3_FAMILY
     return Target(
         address=f"{head}{slashes}{authority}{slash}{path}",
-        host=host_of(place),
+        host=host_of(parsed),
         path=canonical_path(
             f"{slash}{path}",
             normalize=by_default if normalize is None else normalize,
@@ -121,7 +132,7 @@ def target_of(url: str, *, service: str, normalize: bool | None, double_encode: 
 
 
 def checked_method(method: str) -> str:
-    """Return an HTTP method."""
+    """Return an HTTP method if it is valid."""
     if not isinstance(method, str) or not re.fullmatch(rf"{TCHAR}+", method):
         raise ConfigurationError("method must be a valid HTTP method such as GET")
     return method
@@ -129,12 +140,12 @@ def checked_method(method: str) -> str:
 
 @functools.cache
 def _payload_hash() -> re.Pattern[str]:
-    # Every request needs it, and finds it here sooner than `re` does in its own cache.
+    # Every request needs the pattern; the cache of `re` is slower.
     return re.compile(r"[0-9a-f]{64}|UNSIGNED-PAYLOAD|STREAMING-[A-Z0-9-]{1,64}")
 
 
 def check_hash(payload_hash: str) -> None:
-    """Refuse what cannot stand for a body."""
+    """Check that *payload_hash* is a SHA-256 or a word of S3."""
     if not isinstance(payload_hash, str) or not _payload_hash().fullmatch(payload_hash):
         raise ConfigurationError(
             "payload_hash must be a lower-case hex SHA-256, UNSIGNED-PAYLOAD, or an S3 STREAMING-... value"
@@ -142,7 +153,17 @@ def check_hash(payload_hash: str) -> None:
 
 
 def signable_headers(headers: Mapping[str, str], *, host: str, without: frozenset[str] = frozenset()) -> dict[str, str]:
-    """Return what of *headers* is signed, by lower-case names, with a ``host`` among it."""
+    """
+    Return the headers to sign, with lower-case names.
+
+    Args:
+        headers: The headers of the request.
+        host: The value of ``host``, if *headers* has none.
+        without: Lower-case names of headers to omit.
+
+    Raises:
+        ConfigurationError: A name or a value is invalid, or a header occurs twice.
+    """
     headers = cover_headers(headers)
     if not isinstance(headers, Mapping):
         raise ConfigurationError(f"headers must be a mapping of names to values, not a {kind_of(headers)}")
@@ -155,7 +176,7 @@ def signable_headers(headers: Mapping[str, str], *, host: str, without: frozense
         if lower in without:
             continue
         if lower in seen:
-            raise ConfigurationError(f"header {name[:80]!a} is given twice")
+            raise ConfigurationError(f"header {name[:80]!a} occurs twice")
         if not is_header_value(value):
             raise ConfigurationError(f"the value of header {name[:80]!a} {INVALID_IN_HEADER}")
         seen.add(lower)
@@ -165,25 +186,25 @@ def signable_headers(headers: Mapping[str, str], *, host: str, without: frozense
 
 
 def given_credentials(credentials: Credentials) -> Any:
-    """Return credentials, and in place of data, for which `expect_credentials` raises, only what it is."""
+    """Return *credentials*, or an `Unshown` for data of another type, for which `expect_credentials` then raises."""
     return credentials if isinstance(credentials, Credentials) else without_data(credentials)
 
 
 def expect_credentials(credentials: Credentials) -> None:
-    """Refuse what is not `Credentials`."""
+    """Raise `CredentialsError` if *credentials* are not `Credentials`."""
     if not isinstance(credentials, Credentials):
         raise CredentialsError(f"credentials must be Credentials, not {other_than('Credentials', credentials)}")
 
 
 def check_credentials(credentials: Credentials) -> None:
-    """Refuse credentials that a request cannot carry."""
+    """Raise `CredentialsError` if a key is empty, or the key id or the token is invalid in a header."""
     expect_credentials(credentials)
     key_id, token = credentials.access_key_id, credentials.session_token
     if not key_id:
         raise CredentialsError("the credentials have no access_key_id")
     if not credentials.secret_access_key:
         raise CredentialsError("the credentials have no secret_access_key")
-    if not is_header_value(key_id) or not {*key_id}.isdisjoint(" ,/="):  # it stands among other words of one header
+    if not is_header_value(key_id) or not {*key_id}.isdisjoint(" ,/="):  # separators in the Authorization header
         raise CredentialsError(f"the access_key_id of the credentials {INVALID_IN_HEADER}")
     if token and not is_header_value(token):
         raise CredentialsError(f"the session_token of the credentials {INVALID_IN_HEADER}")

@@ -1,6 +1,6 @@
 """
-An STS on this host, for demos and tests: `LocalSTS`, its accounts, users and roles, and faults for its answers.
-`LocalIMDS`, `LocalContainer`, `LocalSSO` and `LocalSignIn` are the services that SDKs fetch credentials from.
+Local servers for demos and tests: `LocalSTS` with accounts, users and roles, and faults that a test can inject.
+`LocalIMDS`, `LocalContainer`, `LocalSSO` and `LocalSignIn` are the services from which SDKs fetch credentials.
 
     async with LocalSTS(roles=[Role("arn:aws:iam::123456789012:role/demo", external_id="ext-1")]) as server:
         server.faults.add(Throttle(times=2))
@@ -10,7 +10,8 @@ An STS on this host, for demos and tests: `LocalSTS`, its accounts, users and ro
     async with LocalIMDS(credentials=lambda: server.issue("arn:aws:iam::123456789012:role/demo")) as imds:
         os.environ.update(imds.environ)
 
-Each runs in a thread of its own, and serves clients of every kind. Tests that use no event loop write ``with``:
+Each server runs in its own thread, and serves synchronous and asynchronous clients. Tests without an event loop use
+``with``:
 
     with LocalSTS() as server:
         subprocess.run(["aws", "sts", "get-caller-identity"], env={"PATH": os.environ["PATH"], **server.environ})
@@ -18,17 +19,17 @@ Each runs in a thread of its own, and serves clients of every kind. Tests that u
 In pytest, the fixtures ``sts_server``, ``sts_client`` and ``sts_environ`` need no import.
 
 server      LocalSTS                                service     the path of one request, without a socket
-directory   accounts, users, roles, sessions        verify      SigV4, from the service's side
-handlers    one function for each operation         rules       what several operations refuse
+directory   accounts, users, roles, sessions        verify      verification of signatures
+handlers    one function for each operation         rules       checks that several operations share
 claims      SAML assertions and JWTs, unverified    wire        forms in, XML out
 keys        ids of access keys                      validation  constraints, in the words of the service
-propagation on whose behalf a session acts
-faults      what can go wrong, as values            plugin      the pytest fixtures
-clock       VirtualClock: time that a test moves    records     what was asked
-base        what every server is                    server_thread  where it runs
-vending     what those below share: tokens, JSON    local_client   a client that reads nothing of the machine
-imds        LocalIMDS: metadata of an instance      container   LocalContainer: the endpoint of ECS and EKS
-sso         LocalSSO: access portal and OIDC        signin      LocalSignIn: what refreshes `aws login`
+propagation trusted identity propagation            plugin      the pytest fixtures
+faults      faults that a test injects              records     records of requests
+clock       VirtualClock: a test sets the time      server_thread  the thread of a server
+base        the base class of all servers           local_client   a client without settings of this host
+vending     shared code of the servers below        container   LocalContainer: the endpoint of ECS and EKS
+imds        LocalIMDS: metadata of an instance      signin      LocalSignIn: tokens of `aws login`
+sso         LocalSSO: access portal and OIDC
 """
 
 from typing import TYPE_CHECKING
@@ -76,8 +77,8 @@ __all__ = [
     "VirtualClock",
 ]
 
-if not TYPE_CHECKING:  # else every misspelt name would be of type Any
-    # The pytest plugin is loaded in programs that never use it. Those that need lxml come last.
+if not TYPE_CHECKING:  # type checkers would give every misspelt name the type Any
+    # The pytest plugin is loaded in programs that never use it. The classes that need lxml come last.
     __getattr__, __dir__ = lazily(
         __name__,
         names=__all__,

@@ -1,4 +1,4 @@
-"""The base of all servers here: a socket on this host, a clock, a script of faults, and records of requests."""
+"""Base class of the local servers: a socket on this host, a clock, a script of faults, and records of requests."""
 
 import asyncio
 import os
@@ -31,17 +31,17 @@ from .verify import Received
 
 require("aiohttp", aiohttp.__version__)
 
-RECORDS_KEPT = 10_000
+MAX_RECORDS = 10_000
 
 Record = TypeVar("Record")
-"""An attrs class with at least `status` and `code`, and nothing secret. All its text is plain, for `print`."""
+"""An attrs class with at least `status` and `code`, without secrets. Its texts are plain strings, for `print`."""
 
-_ALONE = {
+_ISOLATION = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
-"""Variables that turn off the other places on a machine that SDKs would ask."""
+"""Variables that disable other sources of settings and credentials on this host."""
 
 _NO_LINGER = struct.pack("ii", 1, 0)  # close with RST
 
@@ -49,12 +49,12 @@ _NO_LINGER = struct.pack("ii", 1, 0)  # close with RST
 @attrs.frozen(kw_only=True)
 class Reply:
     """
-    An answer.
+    A response.
 
     Attributes:
         status: HTTP status.
         body: The body.
-        headers: The headers, without Date and those that HTTP needs.
+        headers: The headers, without Date and the headers that aiohttp adds.
     """
 
     status: int = 200
@@ -64,20 +64,19 @@ class Reply:
 
 class LocalServer(ABC, Generic[Record]):
     """
-    A server on this host. A subclass says what it answers.
+    Base class of the local servers. A subclass implements the responses.
 
-    ``with`` and ``async with`` start and stop it. A block within another one uses the server that runs, and the last
-    block to end stops it; one that `start` has started runs until `stop`. Either way it runs in a thread of its own,
-    and serves synchronous clients, those of any event loop, and other processes. All its methods and attributes can be
-    used from any thread.
+    ``with`` and ``async with`` start and stop the server. Nested blocks share the running server, and the last block
+    stops it. After `start`, it runs until `stop`. The server has its own thread. It serves synchronous clients, clients
+    in any event loop, and other processes. All methods and attributes can be used from any thread.
 
     Args:
-        clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
-            Lifetimes and the Date header follow it.
+        clock: A `VirtualClock`, another object with a method `time`, or a function that returns seconds since 1970.
+            Lifetimes and the Date header follow this clock.
         host: Address to listen on.
-        port: Port to listen on; 0 for a free one.
-        ssl_context: Serve https with the certificate that is loaded there; None for http.
-        rate: Requests a second that are answered; the rest get `Throttle`. None for any number.
+        port: Port to listen on; 0 for a free port.
+        ssl_context: TLS context with a certificate, to serve https; None for http.
+        rate: Maximum number of requests per second; the rest are throttled. None for no limit.
 
     Attributes:
         faults: The script of faults: see `faults`.
@@ -85,10 +84,10 @@ class LocalServer(ABC, Generic[Record]):
     """
 
     _throttled: ClassVar[tuple[str, int]] = (Throttle.code, Throttle.status)
-    """Error code and HTTP status with which the service asks to slow down."""
+    """Error code and HTTP status for throttled requests."""
 
     _needs_profile: ClassVar[bool] = False
-    """Whether an SDK asks the service only for a profile of the shared files."""
+    """Whether SDKs use the service only if a profile in the shared files selects it."""
 
     def __init__(
         self,
@@ -101,32 +100,32 @@ class LocalServer(ABC, Generic[Record]):
     ) -> None:
         self.faults = Script()
         self._limit = RateLimit(rate)
-        self.requests: Records[Record] = Records(maxlen=RECORDS_KEPT)
+        self.requests: Records[Record] = Records(maxlen=MAX_RECORDS)
         self._clock = time_function(clock)
         self._host = host
         self._port = port
         self._ssl_context = ssl_context
         self._thread: ServerThread | None = None
-        self._entries = 0  # blocks that use it; the last one to leave stops it
-        self._stays = False  # it was started by `start`, and no block stops it
-        self._starting = threading.Lock()  # two starts at once share one thread
+        self._blocks = 0  # ``with`` blocks that use the server; the last one stops it
+        self._started_explicitly = False  # by `start`: no block stops the server
+        self._lock = threading.Lock()  # concurrent starts share one thread
 
     @abstractmethod
     def _answer(self, received: Received, *, now: float, refusal: Refusal | None) -> tuple[Reply, Record]:
-        """Return the answer to *received* at *now*, and the record of it; with *refusal* it is that."""
+        """Return the response to *received* at *now*, and its record. With *refusal*, the response is that error."""
 
     @abstractmethod
-    def _leading_here(self) -> dict[str, str]:
-        """Return the variables that lead an SDK to this server, which has to run."""
+    def _own_environ(self) -> dict[str, str]:
+        """Return the variables that make an SDK use this server. The server must be running."""
 
     def _operation(self, received: Received) -> str | None:
-        """Return the name of the STS operation that *received* calls; None when it calls none."""
+        """Return the name of the STS operation that *received* calls, or None."""
         return None
 
     @property
     def url(self) -> str:
         """
-        The URL to send requests to, without a slash at its end.
+        The URL of the server, without a final slash.
 
         Raises:
             RuntimeError: The server is not running.
@@ -151,30 +150,30 @@ class LocalServer(ABC, Generic[Record]):
     @property
     def environ(self) -> dict[str, str]:
         """
-        The environment variables by which an SDK or the AWS CLI uses this server, and nothing else on this machine.
+        The environment variables that make an SDK or the AWS CLI use this server, and no other settings of this host.
 
-        They lead to the server, and turn off the shared files and the metadata service where those do not lead to it.
-        A process needs no further variables of AWS, and must have none: others that begin with ``AWS_`` could win.
+        They also disable the shared files and the metadata service, unless the server itself needs them. The process
+        must have no other variables that begin with ``AWS_``: they could override these.
 
             subprocess.run(["aws", "sts", "get-caller-identity"], env={"PATH": os.environ["PATH"], **server.environ})
 
         Raises:
             RuntimeError: The server is not running.
         """
-        alone = dict(_ALONE)
+        isolation = dict(_ISOLATION)
         if self._needs_profile:
-            del alone["AWS_CONFIG_FILE"], alone["AWS_SHARED_CREDENTIALS_FILE"]
-        return {**alone, **self._leading_here()}
+            del isolation["AWS_CONFIG_FILE"], isolation["AWS_SHARED_CREDENTIALS_FILE"]
+        return {**isolation, **self._own_environ()}
 
     async def start(self) -> None:
         """
-        Listen, for a program that cannot use ``async with``. Once it runs, starting does nothing.
+        Start the server, for a program that cannot use ``async with``. If it is running, it keeps running.
 
         Raises:
-            OSError: The address or port cannot be had.
+            OSError: The address or port is not available.
         """
         await self._start()
-        self._stays = True
+        self._started_explicitly = True
 
     async def _start(self) -> None:
         thread, is_new = self._thread_or_new()
@@ -182,15 +181,15 @@ class LocalServer(ABC, Generic[Record]):
             self._port = await asyncio.wrap_future(thread.opened)
         except BaseException as error:
             if is_new:
-                self._give_up(thread, stop=isinstance(error, asyncio.CancelledError))
+                self._abandon_start(thread, stop=isinstance(error, asyncio.CancelledError))
             raise
 
     async def stop(self) -> None:
         """
-        Close every connection and stop listening. The server keeps what it knows; stopping again does nothing.
+        Close every connection and stop listening. The server can be started again, with the same state.
 
         Raises:
-            RuntimeError: A function of the program, which returns credentials or the time, took longer than 10 s.
+            RuntimeError: A function of the program, for credentials or the time, took longer than 10 s.
         """
         if (thread := self._take_thread()) is not None:
             try:
@@ -206,7 +205,7 @@ class LocalServer(ABC, Generic[Record]):
             self._port = thread.opened.result()
         except BaseException as error:
             if is_new:
-                self._give_up(thread, stop=isinstance(error, KeyboardInterrupt))
+                self._abandon_start(thread, stop=isinstance(error, KeyboardInterrupt))
             raise
         self._enter()
         return self
@@ -214,7 +213,7 @@ class LocalServer(ABC, Generic[Record]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._is_last_to_leave() and (thread := self._take_thread()) is not None:
+        if self._leave() and (thread := self._take_thread()) is not None:
             try:
                 thread.ended.result(STOP_TIMEOUT)
             except TimeoutError:
@@ -229,17 +228,18 @@ class LocalServer(ABC, Generic[Record]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._is_last_to_leave():
+        if self._leave():
             await self.stop()
 
     def _enter(self) -> None:
-        with self._starting:
-            self._entries += 1
+        with self._lock:
+            self._blocks += 1
 
-    def _is_last_to_leave(self) -> bool:
-        with self._starting:
-            self._entries = max(0, self._entries - 1)
-            return not self._entries and not self._stays
+    def _leave(self) -> bool:
+        """Count the end of a block, and return True if the server must stop."""
+        with self._lock:
+            self._blocks = max(0, self._blocks - 1)
+            return not self._blocks and not self._started_explicitly
 
     def _new_thread(self) -> ServerThread:
         thread = ServerThread(
@@ -253,16 +253,16 @@ class LocalServer(ABC, Generic[Record]):
         return thread
 
     def _thread_or_new(self) -> tuple[ServerThread, bool]:
-        """Return the thread, which may still have to listen, and whether it was made now."""
-        with self._starting:
+        """Return the thread of the server, and whether it is new. It may not listen yet."""
+        with self._lock:
             if self._thread is not None:
                 return self._thread, False
             self._thread = self._new_thread()
             return self._thread, True
 
-    def _give_up(self, thread: ServerThread, *, stop: bool) -> None:
-        """End a start that has failed, or that *stop* ends."""
-        with self._starting:
+    def _abandon_start(self, thread: ServerThread, *, stop: bool) -> None:
+        """Clean up after a start that has failed, or, with *stop*, was cancelled."""
+        with self._lock:
             if self._thread is thread:
                 self._thread = None
         if stop:
@@ -271,18 +271,17 @@ class LocalServer(ABC, Generic[Record]):
             thread.join()
 
     def _take_thread(self) -> ServerThread | None:
-        """Return the thread, which begins to stop, and is no longer that of the server."""
-        with self._starting:
+        """Detach the thread from the server, tell it to stop, and return it."""
+        with self._lock:
             thread, self._thread = self._thread, None
-            self._entries, self._stays = 0, False
+            self._blocks, self._started_explicitly = 0, False
         if thread is not None:
             thread.stop()
         return thread
 
     def _does_not_stop(self) -> RuntimeError:
         return RuntimeError(
-            f"{type(self).__name__} does not stop: a function that it was given as credentials or clock has not "
-            "returned"
+            f"{type(self).__name__} does not stop: a function that was passed as credentials or clock has not returned"
         )
 
     def __repr__(self) -> str:
@@ -300,7 +299,7 @@ class LocalServer(ABC, Generic[Record]):
             await self._thread.pause(fault.seconds)
         now = self._clock() + (fault.seconds if isinstance(fault, Skew) else 0)
         reply, record = self._answer(received, now=now, refusal=self._refusal(fault))
-        self.requests.append(_as_it_goes(record, fault))
+        self.requests.append(_as_the_client_sees_it(record, fault))
         headers = {**reply.headers, "Date": formatdate(now, usegmt=True)}
         transport = request.transport
         if isinstance(fault, Reset | Truncate) and transport is not None:
@@ -329,8 +328,8 @@ def _received(request: web.BaseRequest, body: bytes) -> Received:
     return Received(request.method, path, cover(query), headers, SecretBytes(body))
 
 
-def _as_it_goes(record: Any, fault: Fault | None) -> Any:
-    """Return the record of what the client gets to see."""
+def _as_the_client_sees_it(record: Any, fault: Fault | None) -> Any:
+    """Return the record with the status and the error code that the client receives."""
     match fault:
         case Answer():
             return attrs.evolve(record, status=fault.status, code=None)
@@ -343,7 +342,7 @@ def _as_it_goes(record: Any, fault: Fault | None) -> Any:
 def _break(
     transport: asyncio.Transport, fault: Reset | Truncate, *, status: int, headers: Mapping[str, str], body: bytes
 ) -> None:
-    """Send a part of the answer, or none, and end the connection. What aiohttp sends afterwards goes nowhere."""
+    """Send a part of the response or nothing, and end the connection. aiohttp's later writes have no effect."""
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     head = "\r\n".join([*lines, "", ""]).encode()

@@ -1,8 +1,8 @@
 """
-What SAML assertions and JSON web tokens claim.
+Claims in SAML assertions and JSON web tokens.
 
-UNVERIFIED: no signature is checked here, so anybody can claim anything. That is what a server for tests needs, and
-the reason never to use this for anything else.
+UNVERIFIED: no signature is checked, so any claim can be forged. A server for tests needs this. Never use this module
+for another purpose.
 """
 
 import base64
@@ -32,23 +32,23 @@ _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 @attrs.frozen(kw_only=True)
 class Claims:
     """
-    What an identity provider says of somebody.
+    The claims of an identity provider about a user.
 
     Attributes:
-        issuer: Who says it.
-        subject: Of whom.
-        audience: To whom.
-        not_before: Seconds since 1970 before which it is not to be used, or None.
-        expires_at: Seconds since 1970 from which on it is not to be used.
-        source_identity: Who is behind the session, or None.
+        issuer: The identity provider.
+        subject: The user.
+        audience: The recipient.
+        not_before: Start of the validity, in seconds since 1970, or None.
+        expires_at: End of the validity, in seconds since 1970.
+        source_identity: Source identity of the session, or None.
         tags: Session tags.
-        transitive_tag_keys: Keys of the tags that pass on.
+        transitive_tag_keys: Keys of the transitive tags.
         subject_type: SAML: format of the name, without its usual prefix.
-        session_name: SAML: name for the session.
-        session_duration: SAML: lifetime in seconds that is asked for, or None.
-        session_ends_at: SAML: seconds since 1970 when the session at the provider ends, or None.
+        session_name: SAML: name of the session.
+        session_duration: SAML: requested lifetime in seconds, or None.
+        session_ends_at: SAML: end of the session at the provider, in seconds since 1970, or None.
         roles: SAML: pairs of a role and a provider.
-        texts: Claims that are text, or the first values of SAML attributes, by name.
+        texts: Text claims, or the first values of SAML attributes, by name.
     """
 
     issuer: str
@@ -76,10 +76,10 @@ def _unusable(message: str) -> Refusal:
 
 def read_jwt(token: str) -> Claims:
     """
-    Return what a JWT claims, UNVERIFIED.
+    Return the claims in a JWT, UNVERIFIED.
 
     Raises:
-        Refusal: It is no JWT, or a claim is missing or unreadable.
+        Refusal: The token is not a JWT, or a claim is missing or invalid.
     """
     payload = _payload(token)
     for name in ("iss", "sub", "aud", "exp"):
@@ -137,7 +137,7 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def opaque(token: str, *, provider: str) -> Claims:
-    """Return claims for an OAuth 2.0 access token, which says nothing: the same token, the same subject."""
+    """Return claims for an opaque OAuth 2.0 access token. The subject is a hash of the token."""
     subject = hashlib.sha256(token.encode()).hexdigest()[:32]
     return Claims(issuer=provider, subject=subject, audience=provider, expires_at=float("inf"))
 
@@ -147,10 +147,10 @@ def opaque(token: str, *, provider: str) -> Claims:
 
 def read_saml(assertion: str) -> Claims:
     """
-    Return what a base64-encoded SAML response asserts, UNVERIFIED.
+    Return the claims in a base64-encoded SAML response, UNVERIFIED.
 
     Raises:
-        Refusal: It holds no assertion, or one that lacks what AWS asks for.
+        Refusal: The response has no assertion, or the assertion lacks an element that AWS requires.
     """
     found = _assertion(assertion)
     attributes = _attributes(found)
@@ -199,7 +199,7 @@ def _assertion(encoded: str) -> Any:
     if root is None:
         raise _unusable("Invalid base64 SAMLResponse")
     found = [] if root.getroottree().docinfo.doctype else list(root.iter(f"{_SAML}Assertion"))
-    if len(found) != 1:  # none, encrypted, or wrapped in another
+    if len(found) != 1:  # no assertion, an encrypted one, or one within another
         raise _unusable("Response must have exactly one Assertion that is not encrypted, and no DOCTYPE")
     return found[0]
 

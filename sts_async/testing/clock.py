@@ -1,4 +1,4 @@
-"""A clock that a test moves, for clients and servers alike: six hours of an outage take a second."""
+"""A clock that a test controls, for clients and servers: an outage of six hours takes a second."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class TellsTime(Protocol):
-    """An object that tells the time, such as a `VirtualClock`."""
+    """An object that returns the time, such as a `VirtualClock`."""
 
     def time(self) -> float:
         """Return seconds since 1970."""
@@ -15,12 +15,12 @@ class TellsTime(Protocol):
 
 
 TimeSource = Callable[[], float] | TellsTime
-"""What the servers of this package accept as a clock."""
+"""A clock for the servers of this package: a function that returns seconds since 1970, or an object with `time`."""
 
 
 def time_function(clock: TimeSource) -> Callable[[], float]:
     """
-    Return the function that tells the time of *clock*.
+    Return the function of *clock* that returns the time.
 
     Raises:
         ValueError: *clock* is neither a function nor an object with a method `time`.
@@ -46,15 +46,15 @@ class VirtualClock:
                 server.faults.add(Unavailable(operation="AssumeRole", times=None))
                 for _ in range(6 * 60):
                     clock.advance(60)
-                    assert await sts.get_credentials() == before  # the last ones stay in use
+                    assert await sts.get_credentials() == before  # cached credentials stay in use
                 server.faults.clear()
                 clock.advance(600)
                 await sts.get_credentials()  # starts a refresh in the background
                 assert await sts.get_credentials() != before
 
-    Sleeping moves the clock at once, so a pause before a retry takes no time. Of several tasks that sleep, the first
-    one moves it, and the others need only what is left. The deadlines of calls, and the bounds on fetching
-    credentials, are kept on the event loop's own clock: they end what hangs in a test, too.
+    `sleep` advances the clock immediately, so the delay before a retry takes no time. If several tasks sleep, the first
+    one advances the clock, and the others advance it only by the rest. Deadlines of calls, and time limits of fetches
+    of credentials, use the clock of the event loop, so they also end a call that hangs in a test.
 
     Args:
         start: Seconds since 1970; None for the time of this host.
@@ -69,11 +69,11 @@ class VirtualClock:
         return self._wall
 
     def monotonic(self) -> float:
-        """Return seconds since the clock was made, which `set` does not change."""
+        """Return seconds since the clock was created. `set` does not change this time."""
         return self._monotonic
 
     async def sleep(self, seconds: float) -> None:
-        """Move the clock to *seconds* from now, unless it is there already when other tasks have had their turn."""
+        """Let other tasks run once, then advance the clock to *seconds* after now, unless it has passed this time."""
         wanted = self._monotonic + seconds
         await asyncio.sleep(0)
         if self._monotonic < wanted:
@@ -81,10 +81,10 @@ class VirtualClock:
 
     def advance(self, seconds: float) -> None:
         """
-        Let *seconds* pass.
+        Advance both clocks by *seconds*.
 
         Raises:
-            ValueError: They are negative: time does not run back. `set` moves the wall clock alone.
+            ValueError: *seconds* is negative. Only `set` can move the wall clock back.
         """
         if seconds < 0:
             raise ValueError("advance takes seconds of at least 0; set(...) moves the wall clock back")
@@ -92,7 +92,7 @@ class VirtualClock:
         self._monotonic += seconds
 
     def set(self, time: float) -> None:
-        """Set the wall clock to *time*, in seconds since 1970, as NTP or a person would; `monotonic` goes on."""
+        """Set the wall clock to *time*, in seconds since 1970, as NTP would. `monotonic` does not change."""
         self._wall = time
 
     def __repr__(self) -> str:

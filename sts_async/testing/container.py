@@ -1,4 +1,4 @@
-"""LocalContainer: the endpoint that gives credentials to the containers of ECS and EKS."""
+"""LocalContainer: the credentials endpoint of ECS and EKS containers."""
 
 import hmac
 import ssl
@@ -23,22 +23,22 @@ class LocalContainer(CredentialsServer):
         async with LocalContainer(token="open sesame") as server:
             os.environ.update(server.environ)
 
-    Its errors are ``{"code", "message"}``; `Throttle` is HTTP 429.
+    Errors are ``{"code", "message"}``; `Throttle` is HTTP 429.
 
     Args:
-        credentials: The credentials that are handed out. A function is called for each fetch; None makes random ones.
-        lifetime: Lifetime of random credentials in seconds; with a negative one they have expired.
-        token: The value that the Authorization header must have, or None to require none.
-        path: Where the credentials are: a path, and a query when there is one.
-        account_id: AccountId of the answer, or None to leave it out.
-        role_arn: RoleArn of the answer, or None to leave it out.
-        clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
+        credentials: The credentials to return. A function is called for each fetch. None for random credentials.
+        lifetime: Lifetime of random credentials in seconds; if it is negative, they have expired.
+        token: The required value of the Authorization header; None if the header is not required.
+        path: Path of the credentials, with a query if the URL has one.
+        account_id: AccountId in the response; None to omit it.
+        role_arn: RoleArn in the response; None to omit it.
+        clock: A `VirtualClock`, another object with a method `time`, or a function that returns seconds since 1970.
         host: Address to listen on.
-        port: Port to listen on; 0 for a free one.
-        ssl_context: Serve https with the certificate that is loaded there; None for http.
+        port: Port to listen on; 0 for a free port.
+        ssl_context: TLS context with a certificate, to serve https; None for http.
 
     Attributes:
-        token: As above. Can be changed, as the others can, but is never shown.
+        token: The same as the argument. It can be changed, as the other attributes, but is hidden.
     """
 
     _throttled = ("ThrottlingException", 429)
@@ -70,14 +70,14 @@ class LocalContainer(CredentialsServer):
 
     @property
     def token(self) -> str | None:
-        """What the Authorization header must be, or None when nothing is asked for."""
+        """The required value of the Authorization header, or None."""
         return self._expected
 
     @token.setter
     def token(self, token: str | None) -> None:
         self._expected = None if token is None else Secret(token)
 
-    def _leading_here(self) -> dict[str, str]:
+    def _own_environ(self) -> dict[str, str]:
         found = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.url}{self.path}"}
         if self._expected is not None:
             found["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = self._expected

@@ -1,4 +1,4 @@
-"""What a `LocalSTS` knows: accounts, users and roles that were declared, and the sessions that it has issued."""
+"""The state of a `LocalSTS`: declared accounts, users and roles, and issued sessions."""
 
 import base64
 import math
@@ -21,11 +21,11 @@ ROLE_ARN = re.compile(
     r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):role/(?:[!-~]+/)?(?P<name>[\w+=,.@-]{1,64})", re.ASCII
 )
 DEFAULT_ACCOUNT = "123456789012"
-MAX_SESSION = 43_200  # s, what IAM lets a role's maximum be
-TOKEN_BASE = 352  # characters of a session token with neither policy nor tags
+MAX_SESSION = 43_200  # s, the limit of IAM for the maximum session duration of a role
+TOKEN_BASE = 352  # characters of a session token without policies and tags
 TOKEN_LIMIT = 4096  # characters. Source: AWS What's New, 15 September 2026
-TOKEN_PREFIX = "IQoJb3JpZ2luX2Vj"  # noqa: S105 - what a real one begins with
-SESSIONS_KEPT = 100_000  # the oldest are forgotten
+TOKEN_PREFIX = "IQoJb3JpZ2luX2Vj"  # noqa: S105 - the prefix of real tokens
+MAX_SESSIONS = 100_000  # sessions; the oldest are removed
 
 Kind = Literal["user", "root", "session", "assumed-role", "assumed-root", "federated-user", "anonymous"]
 
@@ -41,7 +41,7 @@ def _matches(pattern: re.Pattern[str], what: str) -> Any:
 
 
 def _names(given: str | Iterable[str]) -> frozenset[str]:
-    """Return names as a set; a text is one name."""
+    """Return names as a set. Text is one name."""
     return frozenset([given] if isinstance(given, str) else given)
 
 
@@ -61,7 +61,7 @@ class Account:
     An account.
 
     Attributes:
-        id: Twelve digits.
+        id: The account id, twelve digits.
         outbound_web_identity: Whether GetWebIdentityToken is enabled.
         disabled_regions: Regions where STS is not active for the account.
     """
@@ -79,11 +79,11 @@ class User:
     Attributes:
         name: User name.
         account: Account id; None for the account of the server.
-        root: Whether it is the account's root user; the name does not matter then.
-        mfa_serial: Serial number or ARN of the user's MFA device, or None when there is none.
-        mfa_code: The one code that the device shows.
-        credentials: The access key; random when none is given. Its id then tells the account; that of a server without
-            another when *account* is None.
+        root: Whether it is the account's root user, which has no name.
+        mfa_serial: Serial number or ARN of the user's MFA device, or None.
+        mfa_code: The code of the device, which never changes.
+        credentials: The access key. Default: a random key, whose id contains *account* or, without it, the default
+            account 123456789012.
     """
 
     name: str
@@ -99,13 +99,13 @@ class User:
 @attrs.frozen
 class Role:
     """
-    A role, and who may assume it.
+    A role with its trust policy.
 
     Attributes:
         arn: Its ARN.
-        max_session_duration: Longest session in seconds; IAM's default is 3,600.
-        external_id: The external id that AssumeRole must name, or None.
-        mfa_required: Whether the caller must have proved MFA.
+        max_session_duration: Maximum lifetime of its sessions in seconds; IAM's default is 3,600.
+        external_id: The external id that AssumeRole requires, or None.
+        mfa_required: Whether the caller must have used MFA.
         trusts: ARNs of users, roles, sessions and identity providers, ids or root ARNs of accounts, issuers of web
             identity tokens, or ``*``; None trusts every caller.
     """
@@ -120,22 +120,22 @@ class Role:
 @attrs.frozen(kw_only=True)
 class Principal:
     """
-    Who holds an access key.
+    The owner of an access key.
 
     Attributes:
-        kind: What sort of principal.
-        arn: As GetCallerIdentity reports it.
-        user_id: As GetCallerIdentity reports it.
+        kind: The kind of principal.
+        arn: The ARN that GetCallerIdentity returns.
+        user_id: The user id that GetCallerIdentity returns.
         account: Account id.
-        credentials: What it signs with.
-        user: The user that a key belongs to or that asked for the session; its device proves MFA.
-        role_arn: ARN of the role, for the session of a role.
-        mfa: Whether MFA was proved.
+        credentials: The credentials.
+        user: The user of the key or of the session, whose MFA device is checked; None without a user.
+        role_arn: ARN of the role, for a session of a role.
+        mfa: Whether MFA was used.
         source_identity: Source identity of the session, or None.
-        tags: Session tags, those of earlier sessions in the chain included.
-        transitive_tag_keys: Keys of the tags that pass on.
-        scope_policies: The policies by which GetScopedCredentials has narrowed the session, oldest first.
-        context: On whose behalf the session acts; it does not pass on to the session of another role.
+        tags: Session tags, including those of earlier sessions in the chain.
+        transitive_tag_keys: Keys of the transitive tags.
+        scope_policies: The policies of GetScopedCredentials that restrict the session, oldest first.
+        context: The identity context of the session. Sessions of other roles do not inherit it.
     """
 
     kind: Kind
@@ -154,13 +154,13 @@ class Principal:
 
     @property
     def names(self) -> frozenset[str]:
-        """The names that a trust policy can know the principal by."""
+        """The names of the principal in trust policies."""
         partition = self.arn.split(":")[1]
         own = {self.arn, self.account, f"arn:{partition}:iam::{self.account}:root", "*"}
         return frozenset(own if self.role_arn is None else {*own, self.role_arn})
 
     def is_expired(self, *, now: float) -> bool:
-        """Say whether the session has ended at *now*, in seconds since 1970."""
+        """Return True if the session has expired at *now*, in seconds since 1970."""
         ends = self.credentials.expiration
         return ends is not None and ends.timestamp() <= now
 
@@ -172,7 +172,7 @@ ANYBODY = Principal(
     account="anonymous",
     credentials=Credentials(access_key_id="anonymous", secret_access_key=""),
 )
-"""Who calls the operations that are not signed."""
+"""The caller of operations that are not signed."""
 
 
 class Directory:
@@ -180,9 +180,9 @@ class Directory:
     Accounts, users, roles and sessions.
 
     Args:
-        partition: Partition of the ARNs that are made here.
-        account: The account of users that name none.
-        trust_undeclared: Whether roles and accounts that were never declared exist, and trust every caller.
+        partition: Partition of new ARNs.
+        account: The default account of users.
+        trust_undeclared: Whether roles and accounts that are not declared exist and trust every caller.
     """
 
     def __init__(self, *, partition: str, account: Account, trust_undeclared: bool) -> None:
@@ -196,10 +196,10 @@ class Directory:
         self._sessions: dict[str, Principal] = {}
         self._context_providers: dict[str, ContextProvider] = {}
         self.sealing_key = secrets.token_bytes(32)
-        self._lock = Lock()  # for what takes more than one step: a test changes it while the server answers
+        self._lock = Lock()  # for changes in several steps: a test changes the state while the server responds
 
     def declare(self, *things: Account | User | Role | ContextProvider) -> None:
-        """Add what exists, or replace it."""
+        """Add accounts, users, roles and context providers, or replace them."""
         for thing in things:
             match thing:
                 case Account():
@@ -229,19 +229,19 @@ class Directory:
         )
 
     def holder(self, access_key_id: str) -> Principal | None:
-        """Return who holds an access key, or None."""
+        """Return the owner of an access key, or None."""
         return self._users.get(access_key_id) or self._sessions.get(access_key_id)
 
     def admit(self, session: Principal) -> None:
-        """Recognise a session from now on."""
+        """Add a session."""
         with self._lock:
             self._sessions[session.credentials.access_key_id] = session
-            if len(self._sessions) > SESSIONS_KEPT:
+            if len(self._sessions) > MAX_SESSIONS:
                 del self._sessions[next(iter(self._sessions))]
 
     def expire(self, access_key_id: str) -> None:
         """
-        End a session.
+        Expire a session.
 
         Raises:
             KeyError: No session has this key.
@@ -252,33 +252,33 @@ class Directory:
             self._sessions[access_key_id] = attrs.evolve(session, credentials=ended)
 
     def find_role(self, arn: str) -> Role | None:
-        """Return the role, or None when there is none; *arn* must match `ROLE_ARN`."""
+        """Return the role, or None if it does not exist. *arn* must match `ROLE_ARN`."""
         role = self._roles.get(arn)
         if role is None and self._trust_undeclared:
             return Role(arn, max_session_duration=MAX_SESSION)
         return role
 
     def find_account(self, account: str) -> Account | None:
-        """Return the account, or None when there is none."""
+        """Return the account, or None if it does not exist."""
         found = self._accounts.get(account)
         return Account(account) if found is None and self._trust_undeclared else found
 
     def find_context_provider(self, names: Iterable[str]) -> ContextProvider | None:
-        """Return the context provider that is attached to an identity provider, by any of its names, or None."""
+        """Return the context provider of an identity provider with any of these names, or None."""
         return next((self._context_providers[name] for name in names if name in self._context_providers), None)
 
     def role_id(self, arn: str) -> str:
-        """Return the unique id of a role, the same each time."""
+        """Return the unique id of a role, which does not change."""
         return self._role_ids.get(arn) or self._role_ids.setdefault(arn, new_id("AROA"))
 
 
 def new_id(prefix: str) -> str:
-    """Return a unique id as IAM forms them: a prefix that tells the kind, and sixteen random characters."""
+    """Return a unique id in the format of IAM: a prefix for the kind, and sixteen random characters."""
     return prefix + "".join(_KEY_ALPHABET[byte & 31] for byte in secrets.token_bytes(16))
 
 
 def new_session_credentials(*, account: str, expires_at: int, token_size: int) -> TemporaryCredentials:
-    """Return random temporary credentials of an account that end at *expires_at*, in whole seconds since 1970."""
+    """Return random temporary credentials of an account that expire at *expires_at*, in whole seconds since 1970."""
     return TemporaryCredentials(
         access_key_id=new_key_id("ASIA", account),
         secret_access_key=_new_secret_key(),

@@ -1,10 +1,11 @@
 """
-What can go wrong between a client and a service, as values. ``faults`` of each server here takes them, in order.
+Faults that a test injects into a local server. They are added to the script `faults` of the server.
 
     server.faults.add(Throttle(times=2), Reset(after="headers"), Skew(3600))
 
-Each takes the next request, or the next *times* of them; then service is normal again. One with a *path* or an
-*operation* waits for the next such request, and those behind it do not wait for it.
+Each fault affects the next request, or the next *times* requests, in the order of the script. A fault with a *path* or
+an *operation* affects only matching requests. Until one arrives, other requests take the later faults. Without a fault,
+the server responds normally.
 """
 
 from collections import deque
@@ -45,12 +46,12 @@ def _an_operation(_instance: object, _attribute: object, value: str) -> None:
 @attrs.frozen(kw_only=True)
 class Fault:
     """
-    Something that goes wrong.
+    Base class of faults.
 
     Attributes:
-        times: How many requests it takes; None for all of them, until the script is cleared.
-        path: What the paths of those requests begin with; None for any request.
-        operation: Name of the STS operation that those requests call, such as ``AssumeRole``; None for any request.
+        times: Number of requests that it affects; None for all requests until the script is cleared.
+        path: Prefix of the paths of these requests; None for any path.
+        operation: Name of the STS operation of these requests, such as ``AssumeRole``; None for any request.
     """
 
     times: int | None = attrs.field(default=1, validator=_whole_times)
@@ -58,7 +59,7 @@ class Fault:
     operation: str | None = attrs.field(default=None, validator=attrs.validators.optional(_an_operation))
 
     def concerns(self, path: str, operation: str | None = None) -> bool:
-        """Return True if it takes requests of *path* that call *operation*."""
+        """Return True if the fault affects a request with this path and operation."""
         return (self.path is None or path.startswith(self.path)) and self.operation in (None, operation)
 
 
@@ -66,7 +67,7 @@ def _code_of(error: str | type[ServiceError]) -> str:
     if isinstance(error, str):
         return error
     if error.modelled_code is None:
-        raise ValueError(f"{error.__name__} has no error code of its own: give the code")
+        raise ValueError(f"{error.__name__} has no error code of its own: pass the code as text")
     return error.modelled_code
 
 
@@ -77,13 +78,13 @@ def _modelled_status(refuse: "Refuse") -> int:
 @attrs.frozen
 class Refuse(Fault):
     """
-    The service refuses, with an error document of its own kind: XML from STS, JSON or HTML from others.
+    The service returns an error, in its own format: XML from STS, JSON or HTML from other servers.
 
     Attributes:
-        code: Error code on the wire, or one of the modelled error classes.
+        code: Error code in the response, or one of the modelled error classes.
         message: Text of the error.
-        status: HTTP status; that of the API model, or 400, when it is left out. Servers other than STS know the
-            statuses of their own codes, and take 400 for left out.
+        status: HTTP status. Default: the status in the API model, or 400. Other servers than STS replace 400 by the
+            status of their own code.
     """
 
     code: str = attrs.field(converter=_code_of)
@@ -95,7 +96,7 @@ class Refuse(Fault):
 
 @attrs.frozen
 class Throttle(Fault):
-    """The caller sends too much: HTTP 400, as STS does it; other servers have a code of their own, and HTTP 429."""
+    """The service throttles: with HTTP 400 from STS, and with HTTP 429 and another code from other servers."""
 
     code: ClassVar[str] = "Throttling"
     message: ClassVar[str] = "Rate exceeded"
@@ -104,7 +105,7 @@ class Throttle(Fault):
 
 @attrs.frozen
 class Unavailable(Fault):
-    """The service is not there: HTTP 503."""
+    """The service is unavailable: HTTP 503."""
 
     code: ClassVar[str] = "ServiceUnavailable"
     message: ClassVar[str] = "The service is unavailable. Please try again shortly."
@@ -114,10 +115,10 @@ class Unavailable(Fault):
 @attrs.frozen
 class Delay(Fault):
     """
-    The answer comes late.
+    The response is delayed.
 
     Attributes:
-        seconds: How late; the server stops without waiting for it.
+        seconds: The delay, in seconds of the real time; stopping the server ends it.
     """
 
     seconds: float = attrs.field(validator=_at_least(0))
@@ -129,8 +130,7 @@ class Reset(Fault):
     The connection is reset (RST).
 
     Attributes:
-        after: ``connect``: when the request has come, before anything is answered; ``headers``: when the headers of
-            the answer are sent.
+        after: ``connect``: after the request, before the response; ``headers``: after the headers of the response.
     """
 
     after: Literal["connect", "headers"] = attrs.field(
@@ -144,7 +144,7 @@ class Truncate(Fault):
     The connection is closed (FIN) before the whole body is sent.
 
     Attributes:
-        at_bytes: How much of the body is sent.
+        at_bytes: Number of bytes of the body that are sent.
     """
 
     at_bytes: int = attrs.field(validator=_at_least(0))
@@ -157,12 +157,12 @@ def _as_bytes(body: bytes | str) -> bytes:
 @attrs.frozen
 class Answer(Fault):
     """
-    Anything at all is answered, as a proxy in between would.
+    The server returns this response, as a proxy between client and service could.
 
     Attributes:
         status: HTTP status.
         body: The body.
-        headers: The headers, without those that HTTP needs.
+        headers: The headers, without those that aiohttp adds.
     """
 
     status: int = attrs.field(validator=_valid_status)
@@ -176,22 +176,22 @@ class Skew(Fault):
     The service's clock is wrong.
 
     Attributes:
-        seconds: How far it is ahead; negative when it is behind.
+        seconds: Seconds by which it is ahead; negative if it is behind.
     """
 
     seconds: float = attrs.field(validator=_at_least(-1e9))
 
 
 class Script:
-    """Faults that wait for requests. A test adds to them while the server takes them, in another thread."""
+    """Queue of faults. A test adds faults while the thread of the server takes them."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Fault] = deque()
+        self._pending: deque[Fault] = deque()
         self._lock = Lock()
 
     def add(self, *faults: Fault) -> None:
         """
-        Put faults at the end of the script.
+        Append faults to the script.
 
         Raises:
             ValueError: One of them is not a fault.
@@ -200,29 +200,29 @@ class Script:
             if not isinstance(fault, Fault) or type(fault) is Fault:
                 raise ValueError(f"a script takes faults such as Throttle(), not a {type(fault).__name__}")
         with self._lock:
-            self._waiting.extend(faults)
+            self._pending.extend(faults)
 
     def clear(self) -> None:
         """Remove all faults."""
         with self._lock:
-            self._waiting.clear()
+            self._pending.clear()
 
     def take(self, path: str = "/", operation: str | None = None) -> Fault | None:
-        """Return the fault of the next request, of *path* and *operation*, or None for normal service."""
+        """Return the fault for a request with this path and operation, or None for a normal response."""
         with self._lock:
-            for index, fault in enumerate(self._waiting):
+            for index, fault in enumerate(self._pending):
                 if fault.concerns(path, operation):
                     if fault.times == 1:
-                        del self._waiting[index]
+                        del self._pending[index]
                     elif fault.times is not None:
-                        self._waiting[index] = attrs.evolve(fault, times=fault.times - 1)
+                        self._pending[index] = attrs.evolve(fault, times=fault.times - 1)
                     return fault
             return None
 
     def __len__(self) -> int:
-        """Return how many requests the faults take; one with ``times=None`` counts as 1."""
+        """Return the number of requests that the faults affect; ``times=None`` counts as 1."""
         with self._lock:
-            return sum(fault.times or 1 for fault in self._waiting)
+            return sum(fault.times or 1 for fault in self._pending)
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return bool(self._pending)

@@ -1,4 +1,4 @@
-"""One function for each operation: who calls, what is asked and when, to a response, or a `Refusal`."""
+"""One function for each operation, which returns the response or raises `Refusal`."""
 
 import base64
 import hashlib
@@ -22,20 +22,20 @@ from .refusals import access_denied, invalid, modelled
 from .sealed import unseal
 
 TRADE_IN_TOKEN = "trade-in token"  # noqa: S105 - a purpose, see `sealed`
-MAX_JWT_PAYLOAD = 8192  # bytes; ours, the service does not publish its own
+MAX_JWT_PAYLOAD = 8192  # bytes; our own limit, because AWS does not document one
 _SIGNATURE_SIZES = {"RS256": 256, "ES384": 96}  # bytes
 
 
 @attrs.frozen(kw_only=True)
 class Call:
     """
-    What a handler is told beside the request.
+    The context of a request for a handler.
 
     Attributes:
-        directory: What is known; sessions are added to it.
-        caller: Who calls; `ANYBODY` when the operation is not signed.
-        region: The region that the request is signed for.
-        now: Seconds since 1970.
+        directory: The state of the server; handlers add sessions.
+        caller: The caller; `ANYBODY` if the operation is not signed.
+        region: The signing region of the request.
+        now: The time, in seconds since 1970.
     """
 
     directory: Directory
@@ -44,7 +44,7 @@ class Call:
     now: float
 
     def check_region(self, account: str) -> None:
-        """Refuse when STS is not active for *account* in the region."""
+        """Raise `Refusal` if STS is not active for *account* in the region."""
         found = self.directory.find_account(account)
         if found is not None and self.region in found.disabled_regions:
             raise modelled(
@@ -100,7 +100,7 @@ def assume_role(call: Call, request: shapes.AssumeRoleRequest) -> shapes.AssumeR
 def _role_session(
     call: Call, request: Any, role: Role, *, session_name: str, seconds: float, **facts: Any
 ) -> tuple[rules.Issued, shapes.AssumedRoleUser]:
-    """Issue and admit the session of a role; *facts* are further attributes of the `Principal`."""
+    """Issue and store the session of a role. *facts* are further attributes of the `Principal`."""
     parts = ROLE_ARN.fullmatch(role.arn)
     assert parts is not None  # noqa: S101 - `Role` checks it
     call.check_region(parts["account"])
@@ -162,7 +162,7 @@ def assume_role_with_web_identity(
     """
     Answer AssumeRoleWithWebIdentity. The token is read, not verified; with a provider id it is opaque.
 
-    There is trusted identity propagation context where a `ContextProvider` is declared for the provider of a JWT.
+    The session has identity context if a `ContextProvider` is declared for the provider of a JWT.
     """
     token, provider = request.web_identity_token, request.provider_id
     claims = read_jwt(token) if provider is None else opaque(token, provider=provider)
@@ -195,7 +195,7 @@ def assume_role_with_web_identity(
 def _context(
     call: Call, claims: Claims, *, issuer: str | None, provider_arn: str, names: Collection[str]
 ) -> shapes.TrustedIdentityPropagationContext | None:
-    """Return what a context provider makes of *claims*, or None when the identity provider has none."""
+    """Return the context for *claims*, or None if the identity provider has no context provider."""
     found = call.directory.find_context_provider(names)
     return None if found is None else found.context_of(claims, issuer=issuer, provider_arn=provider_arn)
 
@@ -253,7 +253,7 @@ def decode_authorization_message(
 
 
 def get_access_key_info(call: Call, request: shapes.GetAccessKeyInfoRequest) -> shapes.GetAccessKeyInfoResponse:
-    """Answer GetAccessKeyInfo, for keys that are known here, and for all ids that tell an account that exists."""
+    """Answer GetAccessKeyInfo, for keys of this server, and for ids that contain an existing account."""
     holder = call.directory.holder(request.access_key_id)
     account = account_of_key(request.access_key_id) if holder is None else holder.account
     if account is None or call.directory.find_account(account) is None:
@@ -313,11 +313,11 @@ def get_scoped_credentials(
     call: Call, request: shapes.GetScopedCredentialsRequest
 ) -> shapes.GetScopedCredentialsResponse:
     """
-    Answer GetScopedCredentials: the caller's own session under new keys. As everywhere here, no policy is evaluated.
+    Answer GetScopedCredentials: new keys for the caller's session. Policies are not evaluated, as in all operations.
 
-    A user or root user, who has long-term keys, is refused with InvalidSubjectCredentials; more time than the calling
-    session has left with InsufficientSessionLifetime; and a fourth policy with AccessDenied, which is how the API's
-    "is denied" is read. A fourth session without a policy of its own is not refused.
+    Long-term keys get InvalidSubjectCredentials. A lifetime beyond the end of the caller's session gets
+    InsufficientSessionLifetime. A fourth policy gets AccessDenied, because the API reference says that it "is denied".
+    A fourth session without a further policy is allowed.
     """
     caller = call.caller
     expires_at = rules.scoped_expiration(caller, rules.seconds_of(request), now=call.now)
@@ -352,7 +352,8 @@ def get_web_identity_token(
     """
     Answer GetWebIdentityToken with a JWT whose signature is random bytes, so that it cannot be verified.
 
-    The claims `scope` and `subject_mode` are at the top level; for the second, the API reference does not say where.
+    The claims `scope` and `subject_mode` are at the top level. The API reference does not document the place of the
+    second.
     """
     caller, issued_at = call.caller, int(call.now)
     account = call.directory.find_account(caller.account)

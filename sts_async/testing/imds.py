@@ -1,4 +1,4 @@
-"""LocalIMDS: the instance metadata service of EC2, version 2, and version 1 when that is wanted."""
+"""LocalIMDS: the instance metadata service of EC2, version 2 and optionally version 1."""
 
 import json
 import re
@@ -34,26 +34,26 @@ class LocalIMDS(CredentialsServer):
         async with LocalIMDS(role="web") as server:
             os.environ.update(server.environ)
 
-    It has the token, the role, its credentials, region and availability zone. Its errors are HTML pages, as those
-    of EC2; `Throttle` is HTTP 429. `Exchange.token` tells which requests came without a token.
+    It serves the token, the role, its credentials, region and availability zone. Errors are HTML pages, as in EC2;
+    `Throttle` is HTTP 429. `Exchange.token` shows which requests had no token.
 
     Args:
-        role: Name of the role, sent unchanged, even if invalid; None for an instance without a role.
-        credentials: The credentials that are handed out. A function is called for each fetch; None makes random ones.
-        lifetime: Lifetime of random credentials in seconds; with a negative one they have expired.
+        role: Name of the role. It is sent unchanged, even if it is invalid. None for an instance without a role.
+        credentials: The credentials to return. A function is called for each fetch. None for random credentials.
+        lifetime: Lifetime of random credentials in seconds; if it is negative, they have expired.
         region: Region of the instance.
-        availability_zone: Its zone; None for the ``a`` of the region.
-        account_id: AccountId of the extended answer.
-        code: Code of the answer. With another one than ``Success``, such as ``AssumeRoleUnauthorizedAccess``, the
-            answer has no credentials, although its HTTP status is 200.
-        v1: Whether requests without a token are served.
-        extended: Whether there are the paths with ``-extended``, which add the account.
-        clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
+        availability_zone: Availability zone of the instance; None for zone ``a`` of the region.
+        account_id: AccountId of the extended response.
+        code: Code in the response. With another code than ``Success``, such as ``AssumeRoleUnauthorizedAccess``, the
+            response has no credentials, although its HTTP status is 200.
+        v1: Whether requests without a token are accepted.
+        extended: Whether the paths with ``-extended`` exist, which return the account too.
+        clock: A `VirtualClock`, another object with a method `time`, or a function that returns seconds since 1970.
         host: Address to listen on.
-        port: Port to listen on; 0 for a free one.
-        ssl_context: Serve https with the certificate that is loaded there; None for http.
+        port: Port to listen on; 0 for a free port.
+        ssl_context: TLS context with a certificate, to serve https; None for http.
 
-    All but the last four are also attributes, which can be changed at any time.
+    All arguments except the last four are also attributes, which can be changed at any time.
     """
 
     _throttled = ("TooManyRequests", 429)
@@ -88,7 +88,7 @@ class LocalIMDS(CredentialsServer):
         self.extended = extended
         self._tokens = Tokens("IMDS")
 
-    def _leading_here(self) -> dict[str, str]:
+    def _own_environ(self) -> dict[str, str]:
         return {
             "AWS_EC2_METADATA_DISABLED": "false",
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{self.url}/",  # the AWS CLI 2.9 appends the path without a slash
@@ -96,7 +96,7 @@ class LocalIMDS(CredentialsServer):
         }
 
     def revoke_tokens(self) -> None:
-        """Refuse every token that was issued so far, with 401, as an instance does that was stopped and started."""
+        """Invalidate all tokens, so that requests get HTTP 401, as after a stop and start of the instance."""
         self._tokens.revoke()
 
     def _token(self, received: Received, *, now: float) -> TokenState | None:
@@ -119,7 +119,7 @@ class LocalIMDS(CredentialsServer):
     def _new_token(self, received: Received, *, now: float) -> Reply:
         if received.method != "PUT":
             raise self._refused("MethodNotAllowed")
-        if "x-forwarded-for" in received.headers:  # EC2 gives no token through a proxy
+        if "x-forwarded-for" in received.headers:  # EC2 issues no token through a proxy
             raise self._refused("Forbidden")
         ttl = received.headers.get(TTL_HEADER, "")
         if not (_TTL.fullmatch(ttl) and 1 <= int(ttl) <= MAX_TTL):
@@ -128,7 +128,7 @@ class LocalIMDS(CredentialsServer):
         return _text(token, headers={TTL_HEADER: ttl})
 
     def _text_at(self, path: str, *, now: float) -> str | None:
-        """Return what is at *path*, without a slash at its end, or None when nothing is."""
+        """Return the text at *path*, which has no final slash, or None if nothing is there."""
         if path == f"{METADATA}/placement/region":
             return self.region
         if path == f"{METADATA}/placement/availability-zone":

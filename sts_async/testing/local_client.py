@@ -1,4 +1,4 @@
-"""A client that takes no option from this machine: tests must not depend on where they run."""
+"""A client without settings of this host, so that tests do not depend on the host."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +9,12 @@ from ..client import STSClient
 
 class LocalClient(STSClient):
     """
-    A client whose environment is that of a server. It reads no variables and no shared files of this machine.
+    A client with the environment of a local server. It reads no variables and no shared files of this host.
 
-    So the default chain, where a test asks for it, finds the user of the server.
+    So its default chain returns the credentials of the server's user.
 
     Args:
-        environ: The environment of the server, in place of that of the process.
+        environ: The environment of the server, which replaces that of the process.
         options: The options of `STSClient`.
     """
 

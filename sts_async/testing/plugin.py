@@ -1,11 +1,11 @@
 """
 The pytest fixtures ``sts_server``, ``sts_client`` and ``sts_environ``, new for each test.
 
-They serve synchronous and asynchronous tests, with any plugin and event loops of any scope. The server has a thread of
-its own, and the client connects in the loop that uses it. The server is imported at first use, because pytest loads
-this module in every program that has the library installed.
+They work in synchronous and asynchronous tests, with any plugin for event loops. The server has its own thread, and the
+client connects in the loop of the caller. The server is imported on first use, because pytest loads this module in
+every environment where the library is installed.
 
-A server for many tests is a fixture of the program. The other fixtures here then use it:
+For one server for many tests, override the fixture. The other fixtures then use it:
 
     @pytest.fixture(scope="session")
     def sts_server():
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def sts_server() -> "Iterator[LocalSTS]":
-    """Give the test an STS of its own on this host, for clients of every kind."""
+    """Yield a new local STS, for synchronous and asynchronous clients."""
     from .server import LocalSTS
 
     with LocalSTS() as server:
@@ -38,10 +38,10 @@ def sts_server() -> "Iterator[LocalSTS]":
 
 @pytest.fixture
 def sts_client(sts_server: "LocalSTS") -> "Iterator[STSClient]":
-    """Give the test a client of `sts_server`, with the credentials of its default user, for any event loop."""
+    """Yield a client of `sts_server` with the credentials of its default user, for any event loop."""
     client = sts_server.client()
     yield client
-    # In an event loop of its own: that of the test may have ended, or may begin only with the next test.
+    # `aclose` runs in a separate event loop, because the loop of the test may have ended, or not have started.
     closing = threading.Thread(target=lambda: asyncio.run(client.aclose()))
     closing.start()
     closing.join()
@@ -50,9 +50,9 @@ def sts_client(sts_server: "LocalSTS") -> "Iterator[STSClient]":
 @pytest.fixture
 def sts_environ(sts_server: "LocalSTS", monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """
-    Have all SDKs in this process, and in those that it starts, use `sts_server` during the test. Give its variables.
+    Make all SDKs in this process and its child processes use `sts_server` during the test, and yield its variables.
 
-    Other variables that begin with ``AWS_``, and those of proxies, are removed. boto3 gets a new default session.
+    Other variables that begin with ``AWS_``, and variables of proxies, are removed. boto3 gets a new default session.
     """
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
@@ -66,6 +66,6 @@ def sts_environ(sts_server: "LocalSTS", monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def _forget_session_of_boto3() -> None:
-    """Have `boto3.client` look for credentials again: its default session keeps those that it found first."""
+    """Reset the default session of boto3, which caches the first credentials that it finds."""
     if "boto3" in sys.modules:
         sys.modules["boto3"].DEFAULT_SESSION = None  # type: ignore[attr-defined]

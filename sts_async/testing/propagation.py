@@ -1,4 +1,4 @@
-"""Trusted identity propagation: on whose behalf a session acts, and what a JWT can say of it."""
+"""Trusted identity propagation: the end user of a session, and the claims about the user in a JWT."""
 
 import unicodedata
 from collections.abc import Collection, Mapping
@@ -10,7 +10,7 @@ from ..shapes import FrozenMap, OriginIdentity, TransactionContext, TrustedIdent
 from .refusals import access_denied, invalid
 
 if TYPE_CHECKING:
-    from .claims import Claims  # which imports lxml: not every stand-in needs it
+    from .claims import Claims  # imports lxml, which not every server needs
 
 AWS_IDENTITY = "AWSIdentity"
 ORIGIN_IDENTITY = "OriginIdentity"
@@ -21,14 +21,14 @@ _UNFIT = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})  # Unicode categories: contro
 @attrs.frozen
 class ContextProvider:
     """
-    A context provider, attached to an identity provider. The sessions that its tokens open then have context.
+    A context provider of an identity provider. Sessions that are opened with the provider's tokens have context.
 
     Attributes:
         provider: The identity provider: the issuer of web identity tokens, or the ARN of an OIDC or SAML provider.
-        subject: The claim or SAML attribute that names the end user; None for the subject of the token.
-        subject_type: What sort of caller the end user is.
-        claims: Claims or SAML attributes that become transaction context: their names, by the key that they get. Only
-            those that are text are taken.
+        subject: The claim or SAML attribute with the end user; None for the subject of the token.
+        subject_type: The type of the end user.
+        claims: Names of the claims or SAML attributes that become transaction context, by their keys there. Only text
+            values are used.
     """
 
     provider: str
@@ -39,7 +39,7 @@ class ContextProvider:
     def context_of(
         self, claims: "Claims", *, issuer: str | None, provider_arn: str
     ) -> TrustedIdentityPropagationContext:
-        """Return the context that *claims* set in a session."""
+        """Return the context of a session that is opened with *claims*."""
         found = {key: claims.texts[name] for key, name in self.claims.items() if name in claims.texts}
         return TrustedIdentityPropagationContext(
             origin_identity=OriginIdentity(
@@ -54,10 +54,10 @@ class ContextProvider:
 
 def end_user(context: TrustedIdentityPropagationContext | None) -> str:
     """
-    Return the end user in the context of a session, as the subject of a token.
+    Return the end user in the context of a session, for the subject of a token.
 
     Raises:
-        Refusal: The context lacks what a token needs, or the end user could be taken for another identity.
+        Refusal: The context is incomplete, or the name of the end user could be mistaken for another identity.
     """
     origin = (context and context.origin_identity) or OriginIdentity()
     subject = origin.subject or ""
@@ -73,7 +73,7 @@ def end_user(context: TrustedIdentityPropagationContext | None) -> str:
 
 
 def check_scope(scope: str | None, *, subject_mode: str, audience: Collection[str]) -> None:
-    """Refuse a scope that the service would not put into a token."""
+    """Check a scope for a token by the rules of the service."""
     if scope is None:
         return
     if subject_mode != ORIGIN_IDENTITY or len(audience) != 1:

@@ -1,7 +1,7 @@
 """
 aiohttp's HTTP server, without logging or echoing malformed requests.
 
-aiohttp logs such a request with its bytes, and repeats them in its answer. They may hold a token.
+aiohttp logs the bytes of a malformed request, and repeats them in its response. They can contain a token.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 class Server(web.Server):
     """
-    A server that answers a request that is not HTTP with 400, and an error of *handler* with 500.
+    A server that returns 400 for a request that is not HTTP, and 500 for an error of *handler*.
 
-    An error of *handler* is logged; it is the program's own, such as one of a function that returns credentials.
+    An error of *handler* is logged. It comes from the program, such as from its function for credentials.
     """
 
     def __init__(self, handler: Handler) -> None:
-        # handler_cancellation: a `Delay` whose client has gone is not waited for
+        # handler_cancellation ends a `Delay` when the client closes the connection.
         super().__init__(handler, handler_cancellation=True)
         self._transports: weakref.WeakSet[asyncio.WriteTransport] = weakref.WeakSet()
         self._ended = False
@@ -34,13 +34,13 @@ class Server(web.Server):
         return _Connection(self, loop=asyncio.get_running_loop(), **options)
 
     def add(self, transport: asyncio.WriteTransport) -> None:
-        """Know a new connection."""
+        """Add a new connection."""
         self._transports.add(transport)
         if self._ended:
             transport.abort()
 
     def abort_connections(self) -> None:
-        """End all connections, even if they are closing already, and those that are made later."""
+        """Abort all connections, including closing ones and later ones."""
         self._ended = True
         for transport in list(self._transports):
             transport.abort()
@@ -65,25 +65,25 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return the answer to what cannot be read, or to a request whose handler failed with *exc*."""
+        """Return the response to a malformed request, or after an error *exc* of the handler."""
         del message  # it quotes the request
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             self.log_exception("Error handling a request", exc_info=exc)
         if request.writer.output_size > 0:
-            raise ConnectionError("a part of the answer has been sent")
+            raise ConnectionError("a part of the response has been sent")
         return refused(status)
 
 
 def refused(status: int) -> web.Response:
-    """Return an answer that says its status and no more, and ends the connection."""
+    """Return a response with only its status as text, which closes the connection."""
     response = web.Response(status=status, text=f"{status} {HTTPStatus(status).phrase}\n")
     response.force_close()
     return response
 
 
 async def body_of(request: web.BaseRequest) -> bytes | None:
-    """Return the body of a request, or None when it is none: in chunks without their sizes, or cut off."""
+    """Return the body of a request, or None if it is malformed or incomplete."""
     try:
         return await request.read()
-    except (web.RequestPayloadError, ValueError):  # without a context: they quote the request
+    except (web.RequestPayloadError, ValueError):  # these errors quote the request, so they are not raised
         return None

@@ -1,4 +1,4 @@
-"""Records of requests, which a test reads while a server in another thread adds to them."""
+"""Records of requests, which a test reads while the thread of the server appends to them."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Records(deque[T]):
-    """A deque that can be walked through while another thread appends: over what it held at the beginning."""
+    """A deque that can be iterated while another thread appends. The iteration uses a snapshot."""
 
     def __iter__(self) -> Iterator[T]:
-        return iter(tuple(super().__iter__()))  # `tuple` takes one step: no other thread runs in between
+        return iter(tuple(super().__iter__()))  # `tuple` runs without switching threads

@@ -1,4 +1,4 @@
-"""What several operations refuse: trust, MFA, durations, policies, sizes. Each rule returns, or raises `Refusal`."""
+"""Rules that several operations share: trust, MFA, durations, policies, sizes. A broken rule raises `Refusal`."""
 
 import hmac
 import json
@@ -31,12 +31,12 @@ from .directory import (
 from .refusals import Refusal, access_denied, invalid, modelled
 from .sealed import seal
 
-CHAINED_SESSION = 3600  # s, at most, for a role that is assumed by the session of a role
-ROOT_SESSION = 3600  # s, at most, for sessions of a root user
-MAX_SCOPE_POLICIES = 3  # of GetScopedCredentials, in one session
+CHAINED_SESSION = 3600  # s, the maximum if a session of a role assumes another role
+ROOT_SESSION = 3600  # s, the maximum for sessions of a root user
+MAX_SCOPE_POLICIES = 3  # policies of GetScopedCredentials in one session
 AUTHORIZATION_MESSAGE = "authorization message"
 
-# What sessions may not call. Source: IAM User Guide, "Compare AWS STS credentials".
+# Operations that sessions cannot call. Source: IAM User Guide, "Compare AWS STS credentials".
 _ONLY_WITH_KEYS = frozenset({"GetFederationToken", "GetSessionToken"})
 _FORBIDDEN = {"assumed-role": _ONLY_WITH_KEYS}
 _PERMITTED = {
@@ -47,14 +47,14 @@ _PERMITTED = {
 
 
 def check_kind(caller: Principal, *, operation: str) -> None:
-    """Refuse a session that may not call *operation*, whatever its policies say."""
+    """Check that a session of this kind can call *operation*, independent of its policies."""
     permitted = _PERMITTED.get(caller.kind)
     if operation in _FORBIDDEN.get(caller.kind, ()) or (permitted is not None and operation not in permitted):
         raise access_denied(f"Cannot call {operation} with session credentials")
 
 
 def not_authorized(directory: Directory, caller: Principal, *, action: str, resource: str) -> Refusal:
-    """Return the refusal in the service's words, with an encoded message that DecodeAuthorizationMessage takes."""
+    """Return the error with the service's text and an encoded message for DecodeAuthorizationMessage."""
     encoded = seal(
         directory.sealing_key,
         AUTHORIZATION_MESSAGE,
@@ -78,7 +78,7 @@ def not_authorized(directory: Directory, caller: Principal, *, action: str, reso
 
 
 def existing_role(directory: Directory, arn: str) -> Role | None:
-    """Return the role, or None; refuse what is not the ARN of a role."""
+    """Return the role, or None if it does not exist. An invalid ARN is an error."""
     if not ROLE_ARN.fullmatch(arn):
         raise invalid("The role ARN is invalid")
     return directory.find_role(arn)
@@ -93,7 +93,7 @@ def federated_role(directory: Directory, arn: str, *, providers: set[str], actio
 
 
 def check_claims(claims: Claims, *, now: float) -> None:
-    """Refuse claims that are over, or not yet to be used."""
+    """Check that claims have not expired and are already valid."""
     if not claims.expires_at > now:
         raise modelled(ExpiredTokenException, "Token must be redeemed before it expires")
     if claims.not_before is not None and claims.not_before > now:
@@ -101,7 +101,7 @@ def check_claims(claims: Claims, *, now: float) -> None:
 
 
 def proves_mfa(caller: Principal, *, serial_number: str | None, token_code: str | None) -> bool:
-    """Say whether the caller proves MFA, now or at the start of the session; refuse what does not prove it."""
+    """Return True if the caller uses MFA now or used it at the start of the session. A wrong code is an error."""
     if serial_number is None and token_code is None:
         return caller.mfa
     if serial_number is None or token_code is None:
@@ -117,12 +117,12 @@ def proves_mfa(caller: Principal, *, serial_number: str | None, token_code: str 
 
 
 def seconds_of(request: Any) -> Any:
-    """Return the lifetime that is asked for: None, or a number, since a request from the wire has no other form."""
+    """Return the requested lifetime: None or a number, because a decoded request has no other form."""
     return request.duration_seconds
 
 
 def tags_of(request: Any) -> dict[str, str]:
-    """Return the tags of a request by their keys, of which no two may differ only in case."""
+    """Return the tags of a request by key. Keys that differ only in case are an error."""
     found = {tag.key: tag.value for tag in request.tags}
     if len({key.casefold() for key in found}) < len(request.tags):
         raise Refusal(
@@ -132,13 +132,13 @@ def tags_of(request: Any) -> dict[str, str]:
 
 
 def task_policy_of(request: Any) -> str | None:
-    """Return the ARN of the policy for which root credentials are asked."""
+    """Return the ARN of the task policy of a request for root credentials."""
     arn: str | None = request.task_policy_arn.arn
     return arn
 
 
 def role_duration(role: Role, requested: int | None, *, chained: bool = False) -> int:
-    """Return the lifetime in seconds of a role's session."""
+    """Return the lifetime of a session of a role, in seconds."""
     if requested is None:
         return min(3600, role.max_session_duration)
     if requested > role.max_session_duration:
@@ -151,7 +151,7 @@ def role_duration(role: Role, requested: int | None, *, chained: bool = False) -
 
 
 def key_duration(caller: Principal, requested: int | None) -> int:
-    """Return the lifetime in seconds of a session that long-term keys ask for."""
+    """Return the lifetime of a session that is requested with long-term keys, in seconds."""
     if caller.kind != "root":
         return 43_200 if requested is None else requested
     if requested is not None and requested > ROOT_SESSION:
@@ -160,7 +160,7 @@ def key_duration(caller: Principal, requested: int | None) -> int:
 
 
 def scope_policies(caller: Principal, policy: str | Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Return the policies that narrow a scoped session: those of the caller's own session, and *policy*."""
+    """Return the policies that restrict a scoped session: those of the caller's session, and *policy*."""
     if policy is None:
         return caller.scope_policies
     if len(caller.scope_policies) >= MAX_SCOPE_POLICIES:
@@ -169,7 +169,7 @@ def scope_policies(caller: Principal, policy: str | Mapping[str, Any] | None) ->
 
 
 def scoped_expiration(caller: Principal, requested: int | None, *, now: float) -> float:
-    """Return when a scoped session ends, in seconds since 1970: never later than that of the caller."""
+    """Return the expiry of a scoped session, in seconds since 1970, at most that of the caller's session."""
     ends = caller.credentials.expiration
     if ends is None:
         raise modelled(
@@ -187,7 +187,7 @@ def scoped_expiration(caller: Principal, requested: int | None, *, now: float) -
 
 
 def account_of(target: str) -> str:
-    """Return the account that AssumeRoot names, by its id or by the ARN of its root user."""
+    """Return the account in the target of AssumeRoot, which is its id or the ARN of its root user."""
     arn = target.split(":")
     account = arn[4] if len(arn) == 6 and arn[:3:2] == ["arn", "iam"] and arn[5] == "root" else target
     if not ACCOUNT_ID.fullmatch(account):
@@ -198,12 +198,12 @@ def account_of(target: str) -> str:
 @attrs.frozen
 class Issued:
     """
-    New credentials, and what a response says of them.
+    New credentials, with their sizes for the response.
 
     Attributes:
         credentials: The credentials.
-        packed_policy_size: Policies and tags, in percent of the limit; None when there are none.
-        sizes: Size and utilization of the session token, by the names of a response's members.
+        packed_policy_size: Size of policies and tags, in percent of the limit; None without policies and tags.
+        sizes: Size and utilization of the session token, by the names of the response's members.
     """
 
     credentials: TemporaryCredentials
@@ -213,10 +213,16 @@ class Issued:
 
 def issue(request: Any, *, account: str, expires_at: float, inherited: tuple[str, ...] = ()) -> Issued:
     """
-    Return credentials of *account* that end at *expires_at*, cut to whole seconds since 1970.
+    Return new credentials.
 
-    The token grows by each byte of policies and tags, and of the policies that are *inherited*: nothing is packed
-    here, so that a test can reach the limit.
+    Each byte of policies and tags makes the session token longer by one character. They are not compressed, so that a
+    test can reach the limit.
+
+    Args:
+        request: The request, with its policies and tags.
+        account: Account of the credentials.
+        expires_at: Expiry, in seconds since 1970; it is rounded down to whole seconds.
+        inherited: Policies of the caller's session, which count too.
     """
     packed = _packed_size(request) + sum(len(policy.encode()) for policy in inherited)
     size = max(TOKEN_BASE + packed, getattr(request, "minimum_session_token_size", None) or 0)

@@ -1,4 +1,4 @@
-"""Messages that only who made them can make: what STS encodes for itself and takes back later."""
+"""Authenticated messages: tokens and authorization messages that STS issues, and later accepts and decodes."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ SEAL_SIZE = 32  # bytes
 
 
 def seal(key: bytes, purpose: str, content: Mapping[str, Any]) -> str:
-    """Return *content* as URL-safe text that `unseal` takes back, with the same key and purpose."""
+    """Return *content* as URL-safe text, which `unseal` decodes with the same key and purpose."""
     packed = zlib.compress(json.dumps(content, separators=(",", ":")).encode())
     return base64.urlsafe_b64encode(_seal_of(key, purpose, packed) + packed).decode()
 
@@ -24,7 +24,7 @@ def unseal(key: bytes, purpose: str, text: str) -> Any:
     Return the content of a sealed message.
 
     Raises:
-        ValueError: It was not sealed with this key, for this purpose.
+        ValueError: The message was not sealed with this key for this purpose.
     """
     raw = attempt(ValueError, _packed, text)
     if raw is None:

@@ -1,4 +1,4 @@
-"""LocalSTS: a `Service` behind a socket, with its accounts, users, roles and sessions."""
+"""LocalSTS: STS as a local server, with accounts, users, roles and sessions."""
 
 import re
 import ssl
@@ -39,33 +39,33 @@ DEFAULT_USER = "developer"
 
 class LocalSTS(LocalServer[Served]):
     """
-    An STS on 127.0.0.1. It keeps accounts, users, roles and sessions in memory.
+    An STS on 127.0.0.1, with accounts, users, roles and sessions in memory.
 
         async with LocalSTS() as server, server.client() as sts:
             print(await sts.get_caller_identity())
 
-    It verifies signatures, enforces the API's constraints, and recognises the credentials that it issues until they
-    expire. SAML assertions and JWTs are read but NOT verified, and what it issues is good nowhere else.
+    It verifies signatures, enforces the API's constraints, and accepts the credentials that it issues until they
+    expire. SAML assertions and JWTs are read but NOT verified. No other server accepts the issued credentials.
 
     Args:
-        account: The account of users that name none: its id, or an `Account`.
+        account: The default account of users: its id, or an `Account`.
         region: The region of `client`, and of requests that are not signed. ARNs have its partition.
-        regions: Regions that a request can be signed for; None for any.
+        regions: The accepted signing regions; None for any region.
         roles: The roles that exist; text is the ARN of a role that trusts every caller. With None, every role and
-            every account exists and trusts every caller, except those that are declared otherwise.
-        users: Further users. The one that `credentials` belong to always exists.
+            every account exists and trusts every caller, except the declared ones.
+        users: Further users. The user of `credentials` always exists.
         accounts: Further accounts.
-        clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
+        clock: A `VirtualClock`, another object with a method `time`, or a function that returns seconds since 1970.
             Signatures, lifetimes and the Date header follow it.
         honor_expires: Whether a presigned URL expires after its X-Amz-Expires. STS itself accepts it for 15 minutes.
         host: Address to listen on.
-        port: Port to listen on; 0 for a free one.
-        ssl_context: Serve https with the certificate that is loaded there; None for http. Several SDKs send a web
-            identity token over https only. A client trusts it with ``client(config=Config(ca_bundle=...))``.
-        rate: Requests a second that are answered; the rest are throttled. None for any number.
+        port: Port to listen on; 0 for a free port.
+        ssl_context: TLS context with a certificate, to serve https; None for http. Several SDKs send web identity
+            tokens only over https. A client trusts the certificate with ``client(config=Config(ca_bundle=...))``.
+        rate: Maximum number of requests per second; the rest are throttled. None for no limit.
 
     Attributes:
-        user: The user that `credentials` belong to. Its MFA device is ``arn:...:mfa/developer`` and shows 123456.
+        user: The user of `credentials`. The MFA device is ``arn:...:mfa/developer``, and its code is always 123456.
         faults: The script of faults: see `faults`.
         requests: Records of the last 10,000 requests, oldest first.
     """
@@ -98,7 +98,7 @@ class LocalSTS(LocalServer[Served]):
         )
         self._service = Service(self._directory, region=region, regions=regions, honor_expires=honor_expires)
 
-    # -- what it knows --------------------------------------------------------------------------------------------
+    # -- accounts, users, roles and sessions ----------------------------------------------------------------------
 
     @property
     def credentials(self) -> Credentials:
@@ -110,28 +110,28 @@ class LocalSTS(LocalServer[Served]):
         self._directory.declare(*things)
 
     def principal(self, credentials: Credentials) -> Principal | None:
-        """Return the holder of *credentials* that were declared or issued here, or None."""
+        """Return the owner of *credentials*, or None if this server has not issued them."""
         return self._directory.holder(credentials.access_key_id)
 
     def expire(self, credentials: Credentials) -> None:
         """
-        End the session of *credentials* now.
+        Expire the session of *credentials*.
 
         Raises:
-            KeyError: They were not issued here.
+            KeyError: This server has not issued the credentials.
         """
         self._directory.expire(credentials.access_key_id)
 
     def issue(self, role_arn: str, *, session_name: str = "local", seconds: float = 3600) -> TemporaryCredentials:
         """
-        Return credentials of a session of the role, which this server recognises. Trust is not checked.
+        Return credentials for a new session of a role, which this server accepts. Trust is not checked.
 
-        The other stand-ins can hand them out: ``LocalIMDS(credentials=lambda: sts.issue(role_arn))``.
+        The other local servers can return them: ``LocalIMDS(credentials=lambda: sts.issue(role_arn))``.
 
         Args:
             role_arn: ARN of the role.
             session_name: Name of the session.
-            seconds: Lifetime in seconds; with a negative one they have expired.
+            seconds: Lifetime in seconds; if it is negative, the credentials have expired.
 
         Raises:
             ValueError: *role_arn* is not the ARN of a role.
@@ -153,12 +153,16 @@ class LocalSTS(LocalServer[Served]):
         return credentials
 
     def encode_authorization_message(self, content: Mapping[str, Any]) -> Secret:
-        """Return a message that DecodeAuthorizationMessage decodes to *content*, as JSON."""
+        """Return an encoded message, which DecodeAuthorizationMessage decodes to *content* as JSON."""
         return Secret(seal(self._directory.sealing_key, AUTHORIZATION_MESSAGE, content))
 
     def trade_in_token(self, role_arn: str, *, seconds: float = 900) -> Secret:
         """
-        Return a token that GetDelegatedAccessToken exchanges for a session of the role, for the next *seconds*.
+        Return a token that GetDelegatedAccessToken exchanges for a session of a role.
+
+        Args:
+            role_arn: ARN of the role.
+            seconds: Lifetime of the token in seconds.
 
         Raises:
             ValueError: *role_arn* is not the ARN of a role.
@@ -169,19 +173,19 @@ class LocalSTS(LocalServer[Served]):
 
     def client(self, **options: Any) -> "STSClient":
         """
-        Return a client of this server. *options* are those of `STSClient`, and take precedence.
+        Return a client of this server. *options* are options of `STSClient`, which override the defaults.
 
-        The client reads neither the environment nor the shared files of this machine: its environment is `environ`.
+        The client reads no environment and no shared files of this host: its environment is `environ`.
         """
         from .local_client import LocalClient
 
         own = {"endpoint_url": self.url, "region": self.region, "credentials": self.credentials}
         return LocalClient(self.environ, **{**own, **options})
 
-    def _leading_here(self) -> dict[str, str]:
+    def _own_environ(self) -> dict[str, str]:
         return {
             "AWS_ACCESS_KEY_ID": self.credentials.access_key_id,
-            "AWS_DEFAULT_REGION": self.region,  # botocore and the AWS CLI read this one alone
+            "AWS_DEFAULT_REGION": self.region,  # botocore and the AWS CLI read only this variable
             "AWS_ENDPOINT_URL_STS": self.url,
             "AWS_REGION": self.region,
             "AWS_SECRET_ACCESS_KEY": self.credentials.secret_access_key,
@@ -201,16 +205,16 @@ class LocalSTS(LocalServer[Served]):
 
 
 def _roles(given: Iterable[Role | str] | None) -> list[Role]:
-    """Return roles; a text is the ARN of one."""
+    """Return the argument as a list of roles; text is the ARN of a role."""
     listed = _listed("roles", () if given is None else given, Role | str)
-    return [Role(one) if isinstance(one, str) else one for one in listed]
+    return [Role(item) if isinstance(item, str) else item for item in listed]
 
 
 def _listed(name: str, given: Any, kind: Any) -> list[Any]:
-    """Return what the argument *name* lists, or raise a TypeError that shows its form."""
+    """Return the argument *name* as a list, or raise a `TypeError` with an example."""
     of = {"roles": "Role", "users": "User", "accounts": "Account"}[name]
     listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else None
-    if listed is None or not all(isinstance(one, kind) for one in listed):
+    if listed is None or not all(isinstance(item, kind) for item in listed):
         raise TypeError(f"{name} must be a list such as {name}=[{of}(...)]")
     return listed
 

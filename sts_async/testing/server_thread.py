@@ -1,8 +1,8 @@
 """
-The thread that a server runs in, with an event loop of its own.
+The thread of a local server, with its own event loop.
 
-In the event loop of a test, the server could not answer while a synchronous client blocks that loop, and it would end
-with the loop: pytest plugins make one for each test, module or session. In a thread it serves every kind of client.
+In the event loop of a test, the server could not respond while a synchronous client blocks the loop. It would also end
+with the loop, and pytest plugins create one for each test, module or session.
 """
 
 import asyncio
@@ -15,25 +15,25 @@ from aiohttp import web
 
 from .protocol import Handler, Server
 
-SHUTDOWN_TIMEOUT = 1.0  # s for requests under way; a `Delay` ends at once
-STOP_TIMEOUT = 10.0  # s, for the thread to end
-TURNS_TO_CLOSE = 4  # of the event loop: a connection that was just accepted is made, and closed, in as many
+SHUTDOWN_TIMEOUT = 1.0  # s for pending requests; a `Delay` ends immediately
+STOP_TIMEOUT = 10.0  # s for the thread to end
+TURNS_TO_CLOSE = 4  # iterations of the event loop to open and close a connection that was just accepted
 
 
 class ServerThread:
     """
-    A thread that listens. It is used once: each start of a server takes a new one.
+    The thread of a server. Each start of a server creates a new thread.
 
     Args:
-        handler: Answers each request, in the thread.
+        handler: Returns the response to a request, in the thread.
         name: Name of the thread.
         host: Address to listen on.
-        port: Port to listen on; 0 for a free one.
-        ssl_context: TLS with the server's certificate; None for plain HTTP.
+        port: Port to listen on; 0 for a free port.
+        ssl_context: TLS context with the server's certificate; None for plain HTTP.
 
     Attributes:
-        opened: The port, once it listens, or the error for which it cannot.
-        ended: Done when the thread has ended, and every connection is closed.
+        opened: Future with the port, once the thread listens, or with the error if it cannot.
+        ended: Future that is done when the thread has ended and all connections are closed.
     """
 
     def __init__(
@@ -46,15 +46,15 @@ class ServerThread:
         self.opened: Future[int] = Future()
         self.ended: Future[None] = Future()
         for future in (self.opened, self.ended):
-            future.set_running_or_notify_cancel()  # who waits can be cancelled, and these cannot
-        # One of asyncio's own: a policy for another kind, such as uvloop's, is the program's.
+            future.set_running_or_notify_cancel()  # waiting tasks can be cancelled, but not these futures
+        # An asyncio loop, even if the program has set an event loop policy, such as uvloop's.
         self._loop = asyncio.SelectorEventLoop()
         self._stopping = asyncio.Event()
         self._server: Server | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin to listen. `opened` is done when that has succeeded or failed."""
+        """Start the thread. `opened` is done when it listens or has failed."""
         try:
             self._thread.start()
         except RuntimeError:  # the system has no more threads
@@ -62,7 +62,7 @@ class ServerThread:
             raise
 
     def stop(self) -> None:
-        """Begin to stop. `ended` is done when the thread has ended, or is absent, as in a forked process."""
+        """Tell the thread to stop. `ended` is done when it has ended; in a forked process, there is no thread."""
         if not self._thread.is_alive():
             with contextlib.suppress(InvalidStateError):
                 self.ended.set_result(None)
@@ -71,12 +71,12 @@ class ServerThread:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
     def join(self) -> None:
-        """Wait for the thread, once `ended` is done or `opened` has failed."""
+        """Join the thread. `ended` must be done, or `opened` have failed."""
         self._thread.join()
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """Number of open connections."""
         return 0 if self._server is None else len(self._server.connections)
 
     async def pause(self, seconds: float) -> None:
@@ -110,7 +110,7 @@ class ServerThread:
 
 
 async def _end_the_rest(server: Server) -> None:
-    """End what aiohttp leaves: connections that were accepted last, and those that wait for TLS of the other side."""
+    """End the connections that aiohttp does not close: those accepted last, and those in a TLS handshake."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

@@ -1,5 +1,5 @@
 """
-The path of one request, from what came to what goes back. No socket and no clock: `server` has those.
+The processing of one request, without a socket or a clock: `server` has those.
 
     read the form -> find the operation -> verify the signature -> read the request -> call the handler -> write XML
 """
@@ -20,15 +20,15 @@ from .wire import BY_NAME, operation_of, read_form, read_request, write_refusal,
 @attrs.frozen(kw_only=True)
 class Served:
     """
-    A record of one request, without anything secret.
+    A record of one request, without secrets.
 
     Attributes:
-        operation: Name of the operation, or None when the request named none that is known.
-        principal: ARN of who signed it, or None when it was not signed, or not verified.
-        region: The region that it was signed for; that of the server when it was not signed.
-        status: HTTP status of the answer, or None when the connection was reset.
+        operation: Name of the operation, or None if it is unknown.
+        principal: ARN of the signer, or None if the request was not signed or not verified.
+        region: The signing region; the region of the server if the request was not signed.
+        status: HTTP status of the response, or None if the connection was reset.
         code: Error code, or None for success.
-        request_id: What the answer named.
+        request_id: The request id in the response.
     """
 
     operation: str | None = None
@@ -41,7 +41,7 @@ class Served:
 
 @attrs.frozen
 class Answered:
-    """An answer, and the record of it."""
+    """The document of a response, and the record of the request."""
 
     served: Served
     document: str = attrs.field(repr=False)
@@ -52,9 +52,9 @@ class Service:
     STS without a socket.
 
     Args:
-        directory: What is known.
+        directory: The accounts, users, roles and sessions.
         region: The region of requests that are not signed.
-        regions: Regions that a request can be signed for; None for any.
+        regions: The accepted signing regions; None for any region.
         honor_expires: See `verify.check_signature`.
     """
 
@@ -67,7 +67,14 @@ class Service:
         self._honor_expires = honor_expires
 
     def answer(self, received: Received, *, now: float, refusal: Refusal | None = None) -> Answered:
-        """Return the answer to *received* at *now*, in seconds since 1970; with *refusal* it is that."""
+        """
+        Return the response to a request.
+
+        Args:
+            received: The request.
+            now: The time, in seconds since 1970.
+            refusal: The error to return, or None.
+        """
         request_id = str(uuid.uuid4())
         action, region, caller = "", self._region, ANYBODY
         code: str | None = None
@@ -92,7 +99,7 @@ class Service:
         served = Served(
             operation=action if action in BY_NAME else None,
             principal=None if caller is ANYBODY else caller.arn,
-            region=str.__str__(region),  # plain: it was a part of a header
+            region=str.__str__(region),  # a plain string: as a part of a header, it was hidden
             status=status,
             code=code,
             request_id=request_id,
@@ -100,7 +107,7 @@ class Service:
         return Answered(served, document)
 
     def _verify(self, received: Received, *, now: float) -> tuple[Principal, str]:
-        """Return who signed, and for which region."""
+        """Return the signer and the signing region."""
         proof = read_proof(received)
         caller = self._directory.holder(proof.access_key_id)
         if caller is None:

@@ -1,4 +1,4 @@
-"""LocalSignIn: the token endpoint of AWS sign-in, from which the credentials of ``aws login`` are refreshed."""
+"""LocalSignIn: the token endpoint of AWS sign-in, which refreshes the credentials of ``aws login``."""
 
 import base64
 import hashlib
@@ -22,14 +22,14 @@ from .verify import Received
 
 TOKEN_PATH = "/v1/token"  # noqa: S105
 CLIENT_ID = "arn:aws:signin:::devtools/same-device"
-PROOF_WINDOW = 300  # s that the time in a proof may be off
-PROOFS_KEPT = 10_000  # ids of proofs, which are not taken twice
+PROOF_WINDOW = 300  # s by which the time in a proof can differ from the server's time
+MAX_PROOFS = 10_000  # ids of proofs that are remembered, because a proof is accepted only once
 REFRESH_LIFETIME = 43_200  # s, of a login
 ALGORITHM, CURVE = "ES256", "P-256"
 
 ADVICE = "LocalSignIn needs the package joserfc: pip install 'sts-async[login]'"
 
-# Error codes of AccessDeniedException, after which only a new login helps.
+# Error codes of AccessDeniedException that require a new login.
 FINAL = {"TOKEN_EXPIRED": 401, "USER_CREDENTIALS_CHANGED": 403, "INSUFFICIENT_PERMISSIONS": 403}
 
 _STATUSES = {**FINAL, "RESOURCE_NOT_FOUND": 404}
@@ -48,22 +48,22 @@ class LocalSignIn(CredentialsServer):
             server.login(Path.home() / ".aws/login/cache", login_session="arn:aws:iam::123456789012:user/me")
             os.environ.update(server.environ)
 
-    It verifies the DPoP proof (RFC 9449), and that the refresh token belongs to its key. A refresh token is taken
-    again until the login ends, as the service does. `Throttle` is HTTP 429. The final errors come by a fault,
-    ``Refuse("TOKEN_EXPIRED")``, or by `error`.
+    It verifies the DPoP proof (RFC 9449), and that the refresh token belongs to the key of the proof. A refresh token
+    can be used several times until the login ends, as on AWS. `Throttle` is HTTP 429. A fault such as
+    ``Refuse("TOKEN_EXPIRED")``, or `error`, causes the final errors.
 
     Args:
-        credentials: The credentials that are handed out. A function is called for each fetch; None makes random ones.
-        lifetime: How long random credentials live, in seconds; 900 at most on AWS.
-        refresh_lifetime: How long a login can be refreshed, in seconds.
+        credentials: The credentials to return. A function is called for each fetch. None for random credentials.
+        lifetime: Lifetime of random credentials in seconds; at most 900 on AWS.
+        refresh_lifetime: Seconds for which a login can be refreshed.
         account_id: accountId in the files of `login`.
-        error: Error code for every refresh, for instance ``USER_CREDENTIALS_CHANGED``; None to answer normally.
-        clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
+        error: Error code for every refresh, such as ``USER_CREDENTIALS_CHANGED``; None for normal responses.
+        clock: A `VirtualClock`, another object with a method `time`, or a function that returns seconds since 1970.
         host: Address to listen on.
-        port: Port to listen on; 0 for a free one.
-        ssl_context: Serve https with the certificate that is loaded there; None for http.
+        port: Port to listen on; 0 for a free port.
+        ssl_context: TLS context with a certificate, to serve https; None for http.
 
-    All but the last four are also attributes, which can be changed at any time.
+    All arguments except the last four are also attributes, which can be changed at any time.
 
     Raises:
         ImportError: The package joserfc is not installed.
@@ -94,20 +94,20 @@ class LocalSignIn(CredentialsServer):
         self.account_id = account_id
         self.error = error
         self._tokens = Tokens("sign-in refresh")
-        self._seen: deque[str] = deque(maxlen=PROOFS_KEPT)
+        self._proof_ids: deque[str] = deque(maxlen=MAX_PROOFS)
 
-    def _leading_here(self) -> dict[str, str]:
+    def _own_environ(self) -> dict[str, str]:
         return {"AWS_ENDPOINT_URL_SIGNIN": self.url}
 
     def login(self, directory: Path, *, login_session: str, seconds: float = 900, region: str | None = None) -> Path:
         """
-        Write the file that ``aws login`` leaves, with a new key, and return its path.
+        Write the token file of ``aws login`` with a new key, and return its path.
 
         Args:
-            directory: The cache, usually ``~/.aws/login/cache``; it is made when it is not there.
-            login_session: As the profile has it: the ARN of who logged in.
-            seconds: How long the credentials in the file live; they have expired when this is negative.
-            region: Region that was signed in to, ``signInRegion`` in the file; None leaves it out, as older SDKs do.
+            directory: The cache, usually ``~/.aws/login/cache``; it is created if it does not exist.
+            login_session: The ``login_session`` of the profile: the ARN of the user.
+            seconds: Lifetime of the credentials in the file, in seconds; if it is negative, they have expired.
+            region: Region of the login, ``signInRegion`` in the file; None omits it, as older SDKs do.
 
         Raises:
             OSError: The file cannot be written.
@@ -131,7 +131,7 @@ class LocalSignIn(CredentialsServer):
         return path
 
     def log_out(self) -> None:
-        """End every login: the refresh tokens that were issued are refused, as TOKEN_EXPIRED."""
+        """End every login: refreshes with the issued tokens fail with TOKEN_EXPIRED."""
         self._tokens.revoke()
 
     def _new_refresh_token(self, jwk: dict[str, str], *, now: float) -> Secret:
@@ -165,7 +165,12 @@ class LocalSignIn(CredentialsServer):
         )
 
     def _check_proof(self, received: Received, *, now: float) -> dict[str, str]:
-        """Return the public key whose owner has made the DPoP header, for this request, now and for the first time."""
+        """
+        Return the public key in the DPoP header.
+
+        Raises:
+            Refusal: The proof is invalid, is for another request or another time, or was used before.
+        """
         jwk, claims = read_proof(received.headers.get("dpop", ""))
         url = f"{self._scheme}://{received.headers.get('host', '')}{received.path}"
         if (claims.get("htm"), claims.get("htu")) != (received.method, url):
@@ -174,9 +179,9 @@ class LocalSignIn(CredentialsServer):
         if not isinstance(issued_at, int | float) or not now - PROOF_WINDOW <= issued_at <= now + PROOF_WINDOW:
             raise _invalid("The DPoP proof is not from now")
         proof_id = claims.get("jti")
-        if not isinstance(proof_id, str) or not proof_id or proof_id in self._seen:
+        if not isinstance(proof_id, str) or not proof_id or proof_id in self._proof_ids:
             raise _invalid("The DPoP proof has no id, or one that was used before")
-        self._seen.append(proof_id)
+        self._proof_ids.append(proof_id)
         return jwk
 
     def _refuse(self, refusal: Refusal) -> Reply:
@@ -207,10 +212,10 @@ def _members(credentials: Credentials) -> dict[str, str | None]:
 
 def read_proof(proof: str) -> tuple[dict[str, str], dict[str, Any]]:
     """
-    Return the public key in a DPoP proof, and what it claims, once its signature is verified.
+    Verify the signature of a DPoP proof, and return its public key and its claims.
 
     Raises:
-        Refusal: It is no proof, or its signature is wrong.
+        Refusal: The header is not a proof, or its signature is wrong.
 
     Source: RFC 9449, section 4.3.
     """
@@ -241,7 +246,7 @@ def thumbprint(jwk: dict[str, str]) -> str:
 
 
 def _key_type() -> Any:
-    """Return the class of keys on elliptic curves."""
+    """Return the class of keys on elliptic curves, or raise `ImportError` with advice."""
     try:
         from joserfc.jwk import ECKey
     except ImportError:
@@ -259,7 +264,7 @@ def _new_key() -> tuple[Secret, dict[str, str]]:
 
 
 def _jwt(*parts: dict[str, Any]) -> Secret:
-    """Return a JWT that nobody has signed."""
+    """Return a JWT without a signature."""
     return Secret(".".join([*(_encoded(json.dumps(part).encode()) for part in parts), ""]))
 
 

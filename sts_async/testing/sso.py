@@ -1,4 +1,4 @@
-"""LocalSSO: the access portal of IAM Identity Center, and its OIDC service, in one server."""
+"""LocalSSO: the access portal and the OIDC service of IAM Identity Center, in one server."""
 
 import hashlib
 import hmac
@@ -51,7 +51,14 @@ _OAUTH = {
 
 @attrs.frozen(kw_only=True)
 class _Registration:
-    """A client of the OIDC service, as a refresh token knows it."""
+    """
+    The registered client of a refresh token.
+
+    Attributes:
+        client_id: Its id.
+        client_secret: Its secret.
+        ends_at: The end of the registration, in seconds since 1970.
+    """
 
     client_id: str
     client_secret: Secret
@@ -66,23 +73,23 @@ class LocalSSO(CredentialsServer):
             server.login(Path.home() / ".aws/sso/cache", session="corp")
             os.environ.update(server.environ)
 
-    The portal exchanges an access token for the credentials of a role; the OIDC service exchanges a refresh token,
-    once, for an access token and the next refresh token. `Throttle` is HTTP 429. A fault can choose between them by
-    its path: ``Throttle(path="/token")``.
+    The portal exchanges an access token for the credentials of a role. The OIDC service exchanges a refresh token for
+    an access token and the next refresh token; a refresh token works once. `Throttle` is HTTP 429. The path of a fault
+    selects the service: ``Throttle(path="/token")`` is for the OIDC service.
 
     Args:
-        credentials: The credentials that are handed out. A function is called for each fetch; None makes random ones.
-        lifetime: Lifetime of random credentials in seconds; with a negative one they have expired.
-        token_lifetime: How long access tokens from a refresh live, in seconds.
-        roles: Pairs of an account id and a role name that the user has; None for every one.
+        credentials: The credentials to return. A function is called for each fetch. None for random credentials.
+        lifetime: Lifetime of random credentials in seconds; if it is negative, they have expired.
+        token_lifetime: Lifetime of access tokens from a refresh, in seconds.
+        roles: The user's roles, as pairs of an account id and a role name; None for every role.
         region: Region of the Identity Center, for the files of `login`.
         start_url: Start URL of the access portal, for the files of `login`.
-        clock: A `VirtualClock`, another object with a method `time`, or a function: returns seconds since 1970.
+        clock: A `VirtualClock`, another object with a method `time`, or a function that returns seconds since 1970.
         host: Address to listen on.
-        port: Port to listen on; 0 for a free one.
-        ssl_context: Serve https with the certificate that is loaded there; None for http.
+        port: Port to listen on; 0 for a free port.
+        ssl_context: TLS context with a certificate, to serve https; None for http.
 
-    All but the last four are also attributes, which can be changed at any time.
+    All arguments except the last four are also attributes, which can be changed at any time.
     """
 
     _throttled = ("TooManyRequestsException", 429)
@@ -113,7 +120,7 @@ class LocalSSO(CredentialsServer):
         self._access = Tokens("SSO access")
         self._refresh: dict[str, _Registration] = {}
 
-    def _leading_here(self) -> dict[str, str]:
+    def _own_environ(self) -> dict[str, str]:
         return {"AWS_ENDPOINT_URL_SSO": self.url, "AWS_ENDPOINT_URL_SSO_OIDC": self.url}
 
     def login(
@@ -126,21 +133,21 @@ class LocalSSO(CredentialsServer):
         registration_seconds: float = REGISTRATION,
     ) -> Path:
         """
-        Write the file that ``aws sso login`` leaves, and return its path.
+        Write the token file of ``aws sso login``, and return its path.
 
         Args:
-            directory: The cache, usually ``~/.aws/sso/cache``; it is made when it is not there.
-            session: Name of the sso-session of the profile.
-            start_url: Start URL of a profile without one; its token cannot be refreshed.
-            seconds: How long the access token lives; it has expired when this is negative.
-            registration_seconds: How long the client is registered, which is how long it can refresh.
+            directory: The cache, usually ``~/.aws/sso/cache``; it is created if it does not exist.
+            session: Name of the profile's sso-session; None if the profile has none.
+            start_url: Start URL of a profile without an sso-session; its token cannot be refreshed.
+            seconds: Lifetime of the access token in seconds; if it is negative, the token has expired.
+            registration_seconds: Seconds for which the client is registered and can refresh the token.
 
         Raises:
             ValueError: Both or neither of *session* and *start_url* are given.
             OSError: The file cannot be written.
         """
         if (session is None) == (start_url is None):
-            raise ValueError("give either a session or a start_url")
+            raise ValueError("pass either session or start_url")
         now = self._clock()
         content = {
             "startUrl": start_url or self.start_url,
@@ -166,7 +173,7 @@ class LocalSSO(CredentialsServer):
         return path
 
     def log_out(self) -> None:
-        """End every login: neither the access tokens nor the refresh tokens that were issued are taken any more."""
+        """End every login: all access tokens and refresh tokens become invalid."""
         self._access.revoke()
         self._refresh.clear()
 
@@ -222,7 +229,7 @@ class LocalSSO(CredentialsServer):
             raise self._refused("InvalidGrantException", "Invalid refresh token provided")
         if not self._is_client(form, registration) or registration.ends_at <= now:
             raise self._refused("InvalidClientException", "The client is not registered, or not any more")
-        self._refresh.pop(given, None)  # `log_out` may have been quicker, in another thread
+        self._refresh.pop(given, None)  # `log_out` in another thread can have removed it
         return in_json(
             {
                 "accessToken": self._access.issue(ends_at=now + self.token_lifetime),
@@ -239,7 +246,7 @@ class LocalSSO(CredentialsServer):
         return hmac.compare_digest(given.encode(), expected.encode())
 
     def _refuse(self, refusal: Refusal) -> Reply:
-        # Both services name the error in the header; in the body each has members of its own.
+        # Both services send the error code in the header. The members of the body differ.
         content = {"message": refusal.message, "__type": refusal.code}
         if refusal.code in _OAUTH:
             content |= {"error": _OAUTH[refusal.code], "error_description": refusal.message}

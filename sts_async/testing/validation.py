@@ -1,4 +1,4 @@
-"""Requests that break the constraints of the API, in the words of the service."""
+"""Validation of requests by the constraints of the API, with messages in the words of the service."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,8 +11,8 @@ def broken_constraints(shape: Any, prefix: str = "") -> Iterator[str]:
     """
     Yield a sentence for each constraint that *shape* breaks.
 
-    The value is in it, as in the service's, unless it is secret or has parts. Members are named as the service does:
-    ``tags.3.member.key``.
+    The sentence contains the value, as in the service, unless it is secret or a structure. Members have the names of
+    the service: ``tags.3.member.key``.
     """
     for member, value in zip(shape.__members__, shape._values(), strict=True):
         path = f"{prefix}{member.wire[0].lower()}{member.wire[1:]}"

@@ -1,4 +1,4 @@
-"""What the servers that hand out credentials share: where those come from, tokens, JSON, records."""
+"""Shared code of the servers that return credentials: sources, tokens, JSON, records."""
 
 import json
 import secrets
@@ -26,14 +26,13 @@ TokenState = Literal["absent", "valid", "expired", "invalid"]
 @attrs.frozen(kw_only=True)
 class Exchange:
     """
-    A record of one request and its answer, without anything secret.
+    A record of one request and its response, without secrets.
 
     Attributes:
         method: HTTP method.
         path: Percent-encoded path, without the query.
-        token: What became of the token that the request has to carry, whether or not a fault followed; None where
-            none is asked for.
-        status: HTTP status of the answer, or None when the connection was reset.
+        token: State of the token in the request, also if a fault followed; None if no token is required.
+        status: HTTP status of the response, or None if the connection was reset.
         code: Error code, or None for success.
     """
 
@@ -46,20 +45,20 @@ class Exchange:
 
 class CredentialsServer(LocalServer[Exchange]):
     """
-    A server that hands out credentials. A subclass says how.
+    Base class of the servers that return credentials. A subclass implements the protocol.
 
     Args:
-        credentials: The credentials that are handed out. A function is called for each fetch; None makes random ones.
-        lifetime: Lifetime of random credentials in seconds; with a negative one they have expired.
-        options: Those of `LocalServer`.
+        credentials: The credentials to return. A function is called for each fetch. None for random credentials.
+        lifetime: Lifetime of random credentials in seconds; if it is negative, they have expired.
+        options: The options of `LocalServer`.
 
     Attributes:
-        credentials: As above; can be changed at any time.
-        lifetime: As above; can be changed at any time.
+        credentials: The same as the argument; it can be changed at any time.
+        lifetime: The same as the argument; it can be changed at any time.
     """
 
     _statuses: ClassVar[Mapping[str, int]] = {}
-    """HTTP statuses of error codes, for `Refuse` that says no other than 400."""
+    """HTTP statuses of error codes, for a `Refuse` with the default status 400."""
 
     def __init__(
         self,
@@ -77,15 +76,15 @@ class CredentialsServer(LocalServer[Exchange]):
 
     @abstractmethod
     def _token(self, received: Received, *, now: float) -> TokenState | None:
-        """Say what the token is worth that *received* carries; None where none is asked for."""
+        """Return the state of the token in *received*; None if no token is required."""
 
     @abstractmethod
     def _serve(self, received: Received, *, token: TokenState | None, now: float) -> Reply:
-        """Return the answer, or raise `Refusal`."""
+        """Return the response, or raise `Refusal`."""
 
     @abstractmethod
     def _refuse(self, refusal: Refusal) -> Reply:
-        """Return the answer that refuses, in the words of the service."""
+        """Return the error response in the format of the service."""
 
     def _answer(self, received: Received, *, now: float, refusal: Refusal | None) -> tuple[Reply, Exchange]:
         token = self._token(received, now=now)
@@ -101,14 +100,17 @@ class CredentialsServer(LocalServer[Exchange]):
         return reply, record
 
     def _refused(self, code: str, message: str = "") -> Refusal:
-        """Return a refusal with the status of its code."""
+        """Return an error with the status of its code."""
         return Refusal(code, message, status=self._statuses.get(code, 400))
 
     def _vend(self, *, account: str | None, now: float, lifetime: float | None = None) -> Credentials:
         """
-        Return what is handed out at *now*.
+        Return the credentials for a response.
 
-        Random credentials are those of *account*, and live *lifetime* seconds, when these are given.
+        Args:
+            account: Account of random credentials; None for the default account.
+            now: The time, in seconds since 1970.
+            lifetime: Lifetime of random credentials in seconds; None for the attribute.
         """
         if self.credentials is None:
             ends = now + (self.lifetime if lifetime is None else lifetime)
@@ -120,17 +122,17 @@ class CredentialsServer(LocalServer[Exchange]):
         return self.credentials if isinstance(self.credentials, Credentials) else self.credentials()
 
     def _ends_at(self, credentials: Credentials, *, now: float) -> float:
-        """Return when *credentials* end, in seconds since 1970, for answers that cannot say never."""
+        """Return the expiry of *credentials*, in seconds since 1970, for responses that require one."""
         ends = credentials.expiration
         return now + self.lifetime if ends is None else ends.timestamp()
 
 
 class Tokens:
     """
-    Tokens that one server issues and takes back. They carry what they are good for, so none is kept.
+    Issuer of the tokens of one server. A token contains its content, so tokens are not stored.
 
     Args:
-        purpose: What they are for; those for another purpose are invalid.
+        purpose: Purpose of the tokens; tokens for another purpose are invalid.
     """
 
     def __init__(self, purpose: str) -> None:
@@ -138,12 +140,12 @@ class Tokens:
         self._key = secrets.token_bytes(32)
 
     def issue(self, *, ends_at: float, **content: Any) -> Secret:
-        """Return a new token with a content, good until *ends_at*, in seconds since 1970."""
+        """Return a new token with a content. It is valid until *ends_at*, in seconds since 1970."""
         facts = {**content, "ends_at": ends_at, "id": secrets.token_hex(8)}
         return Secret(seal(self._key, self._purpose, facts))
 
     def read(self, token: str | None, *, now: float) -> tuple[TokenState, dict[str, Any]]:
-        """Return what *token* is worth at *now*, and its content, which is empty when it is absent or invalid."""
+        """Return the state of *token* at *now*, and its content, which is empty if it is absent or invalid."""
         if not token:
             return "absent", {}
         try:
@@ -153,12 +155,12 @@ class Tokens:
         return ("valid" if content["ends_at"] > now else "expired"), content
 
     def revoke(self) -> None:
-        """Take none of those that were issued so far."""
+        """Invalidate all tokens that were issued."""
         self._key = secrets.token_bytes(32)
 
 
 def in_json(content: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-    """Return *content* as an answer in JSON."""
+    """Return a response with *content* as JSON."""
     return Reply(
         status=status,
         body=json.dumps(content).encode(),
@@ -167,7 +169,7 @@ def in_json(content: Mapping[str, Any], *, status: int = 200, headers: Mapping[s
 
 
 def object_in(received: Received) -> dict[str, str]:
-    """Return the members of the JSON object that *received* carries that are text; none when it carries no object."""
+    """Return the text members of the JSON object in *received*; empty if its body is not a JSON object."""
     try:
         found = json.loads(received.body)
     except (ValueError, RecursionError):
@@ -176,5 +178,5 @@ def object_in(received: Received) -> dict[str, str]:
 
 
 def iso(seconds: float) -> str:
-    """Return a time, given in seconds since 1970, in whole seconds and UTC: ``2026-01-31T23:59:59Z``."""
+    """Return *seconds* since 1970 as text in UTC, with whole seconds: ``2026-01-31T23:59:59Z``."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

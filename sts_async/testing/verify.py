@@ -1,7 +1,7 @@
 """
-AWS Signature Version 4 from the service's side, in headers and in presigned URLs. Pure: the time is a parameter.
+Verification of AWS Signature Version 4, in headers and in presigned URLs. Pure: the time is a parameter.
 
-The steps are those of `sigv4`, in the other direction. Signatures and tokens are compared in constant time.
+It uses the steps of `sigv4`. Signatures and tokens are compared in constant time.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from ..sigv4._canonical_request import canonical_path, canonical_query
 from .refusals import Refusal, incomplete_signature, signature_mismatch, unknown_key
 
 SERVICE = "sts"
-WINDOW = 15 * 60  # s before and after the service's time that a signature is good for
+WINDOW = 15 * 60  # s before and after the service's time in which a signature is valid
 
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _EXPIRES = re.compile(r"[1-9]\d{0,5}", re.ASCII)
@@ -35,14 +35,14 @@ _NO_MATCH = (
 @attrs.frozen
 class Received:
     """
-    A request as it came.
+    A request that a server has received.
 
     Attributes:
         method: HTTP method.
         path: Percent-encoded path.
         query: Percent-encoded query.
-        headers: Names in lower case; repeated ones joined by commas.
-        body: The bytes.
+        headers: Headers with lower-case names; repeated headers are joined with commas.
+        body: The body.
     """
 
     method: str
@@ -55,17 +55,17 @@ class Received:
 @attrs.frozen(kw_only=True)
 class Proof:
     """
-    What a request shows of its signer.
+    The parts of a signature, before verification.
 
     Attributes:
-        access_key_id: Who claims to have signed.
-        scope: Date, region, service and a constant, joined by slashes.
-        stamp: Time of signing, ``YYYYMMDDTHHMMSSZ``.
-        names: The headers that are signed, in lower case.
-        signature: 64 hex digits, as claimed.
-        token: Session token, or ''.
-        query: The query that is signed.
-        expires: Lifetime in seconds that a presigned URL claims, or None where none is claimed.
+        access_key_id: The access key id.
+        scope: The credential scope: date, region, service and a constant, joined with slashes.
+        stamp: The time of signing, as ``YYYYMMDDTHHMMSSZ``.
+        names: Names of the signed headers, in lower case.
+        signature: The signature, 64 hex digits.
+        token: The session token, or the empty string.
+        query: The signed query.
+        expires: X-Amz-Expires of a presigned URL, in seconds, or None.
     """
 
     access_key_id: str
@@ -79,16 +79,16 @@ class Proof:
 
     @property
     def region(self) -> str:
-        """The region that the request is signed for."""
+        """The signing region."""
         return self.scope.split("/")[1]
 
 
 def read_proof(received: Received) -> Proof:
     """
-    Return what *received* shows of its signer, nothing of it checked.
+    Return the parts of the signature of *received*, not verified.
 
     Raises:
-        Refusal: There is no signature, or a part of it is missing.
+        Refusal: The request has no signature, or the signature is incomplete.
     """
     header = received.headers.get("authorization")
     if header is not None:
@@ -118,10 +118,12 @@ def _from_header(header: str, received: Received) -> Proof:
 
 
 def _basic(date: str) -> str:
-    """Return the date of a Date header in the basic format of ISO 8601, which is signed; another text unchanged."""
+    """Return a Date header in the basic format of ISO 8601, which is signed; return other text unchanged."""
     try:
         found = parsedate_to_datetime(date)
-        return _stamp(found.replace(tzinfo=found.tzinfo or UTC).timestamp())  # without a zone, or with -0000: UTC
+        return _stamp(
+            found.replace(tzinfo=found.tzinfo or UTC).timestamp()
+        )  # a time without a zone, or with -0000, is UTC
     except (ValueError, TypeError, OverflowError):
         return date
 
@@ -131,7 +133,7 @@ def _from_query(query: str) -> Proof:
     given = {name: unquote(value) for name, _, value in pairs if name.startswith("X-Amz-")}
     needed = [f"X-Amz-{name}" for name in ("Algorithm", "Credential", "Signature", "SignedHeaders", "Date")]
     missing = [f"AWS query-string parameters must include '{name}'." for name in needed if not given.get(name)]
-    expires = given.get("X-Amz-Expires")  # the service takes a URL without it: for 15 minutes, like any other
+    expires = given.get("X-Amz-Expires")  # STS accepts a URL without it for 15 minutes, like any other
     if expires is not None and not (_EXPIRES.fullmatch(expires) and int(expires) <= sigv4.MAX_EXPIRES):
         missing.append(f"X-Amz-Expires must be 1 to {sigv4.MAX_EXPIRES} seconds.")
     return _proof(
@@ -182,10 +184,10 @@ def _proof(
 
 def check_token(proof: Proof, credentials: Credentials) -> None:
     """
-    Return when the session token is that of *credentials*, or neither has one.
+    Check that the session token is that of *credentials*, or that neither has one.
 
     Raises:
-        Refusal: It is another.
+        Refusal: The tokens differ.
     """
     if not hmac.compare_digest(proof.token.encode(), (credentials.session_token or "").encode()):
         raise unknown_key()
@@ -201,19 +203,19 @@ def check_signature(
     honor_expires: bool = False,
 ) -> None:
     """
-    Return when *credentials* have signed *received*, at about *now* (seconds since 1970).
+    Check that *received* was signed with *credentials* at about *now*.
 
     Args:
-        proof: What `read_proof` found in *received*.
+        proof: The result of `read_proof` for *received*.
         received: The request.
-        credentials: Those of the key that the proof names.
-        now: The service's time.
-        regions: Regions that a request can be signed for; None for any.
-        honor_expires: Whether a presigned URL ends after its X-Amz-Expires, when that is less than 15 minutes. STS
-            itself takes one for 15 minutes, whatever it says.
+        credentials: The credentials with the access key id in *proof*.
+        now: The service's time, in seconds since 1970.
+        regions: The accepted signing regions; None for any region.
+        honor_expires: Whether a presigned URL expires after its X-Amz-Expires, if that is less than 15 minutes. STS
+            itself ignores it, and accepts a URL for 15 minutes.
 
     Raises:
-        Refusal: They have not, or not now, or not for this service.
+        Refusal: The signature is wrong, or is for another time or another service.
     """
     date, region, service, terminal = proof.scope.split("/")
     if service != SERVICE or terminal != "aws4_request":
@@ -234,7 +236,7 @@ def check_signature(
     )
     try:
         text = sigv4.string_to_sign(proof.stamp, proof.scope, request)
-    except UnicodeEncodeError:  # bytes that were no UTF-8
+    except UnicodeEncodeError:  # bytes that are not UTF-8
         raise signature_mismatch("A signed header has characters that a header cannot carry.") from None
     expected = sigv4.signature(sigv4.signing_key(credentials, proof.scope), text)
     if not hmac.compare_digest(expected.encode(), proof.signature.encode()):

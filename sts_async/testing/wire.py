@@ -1,4 +1,4 @@
-"""The AWS Query protocol from the service's side: a form becomes a request shape, a response or refusal becomes XML."""
+"""The AWS Query protocol on the side of the service: forms are decoded to requests, responses and errors to XML."""
 
 import re
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ CONTENT_TYPE = "text/xml"
 BY_NAME: dict[str, Operation[Any]] = {operation.name: operation for operation in OPERATIONS}
 
 Form = dict[str, Any]
-"""Parameters by name; a name with dots is a path into nested forms."""
+"""Parameters by name. A name with dots is a path in nested forms."""
 
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z]{1,64}")
@@ -35,10 +35,10 @@ def _pairs(received: Received) -> list[tuple[str, str]]:
 
 def read_form(received: Received) -> Form:
     """
-    Return the parameters in query and body. Both ``+`` and ``%20`` are a space.
+    Return the parameters in the query and the body. Both ``+`` and ``%20`` mean a space.
 
     Raises:
-        Refusal: A parameter occurs twice, or is not UTF-8, percent-encoded.
+        Refusal: A parameter occurs twice, or is not percent-encoded UTF-8.
     """
     if not (received.path.isascii() and received.query.isascii()):
         raise _malformed("The URL is not percent-encoded.")
@@ -65,10 +65,10 @@ def _malformed(message: str) -> Refusal:
 
 def operation_of(form: Form) -> Operation[Any]:
     """
-    Return the operation that *form* asks for.
+    Return the operation in *form*.
 
     Raises:
-        Refusal: There is none, or none of that name in this version.
+        Refusal: The form has no operation, or the operation or the version is unknown.
     """
     action = form.get("Action")
     if not isinstance(action, str):
@@ -81,7 +81,7 @@ def operation_of(form: Form) -> Operation[Any]:
 
 
 def _not_found(action: str, version: object) -> str:
-    """Return the message of the service for names and versions; what looks like neither may be a secret, misplaced."""
+    """Return the message of the service. It quotes only valid names and versions: other text can be a secret."""
     if _NAME.fullmatch(action) and isinstance(version, str) and _VERSION.fullmatch(version):
         return f"Could not find operation {action} for version {version}"
     return "Could not find the operation"
@@ -89,10 +89,10 @@ def _not_found(action: str, version: object) -> str:
 
 def read_request(operation: Operation[Any], form: Form) -> Request[Any]:
     """
-    Return the request that *form* describes. Parameters that the operation does not know are passed over.
+    Return the request in *form*. Unknown parameters are ignored.
 
     Raises:
-        Refusal: It breaks constraints; the message lists them all.
+        Refusal: The request breaks constraints. The message lists all of them.
     """
     request: Request[Any] = _shape(operation.request, form)
     broken = list(broken_constraints(request))
@@ -103,7 +103,7 @@ def read_request(operation: Operation[Any], form: Form) -> Request[Any]:
 
 
 def _shape(cls: type[Any], form: Form) -> Any:
-    """Return a shape, None for each required member that is missing: `broken_constraints` names those."""
+    """Return a shape with None for missing required members, which `broken_constraints` reports."""
     given: dict[str, Any] = {}
     for member in cls.__members__:
         if member.wire in form:
@@ -125,12 +125,12 @@ def _value(member: Member, value: Any) -> Any:
         return _shape(member.kind, value)
     if isinstance(value, dict):
         raise Refusal("MalformedInput", f"{member.wire} must be a value.")
-    # What is no integer stays text, for `broken_constraints` to name.
+    # Text that is not an integer stays text, and `broken_constraints` reports it.
     return int(value) if member.kind is int and _INTEGER.fullmatch(value) else value
 
 
 def write_response(operation: Operation[Any], response: Response, *, request_id: str) -> str:
-    """Return the XML that answers a request."""
+    """Return a response as XML."""
     name = operation.name
     return (
         f'<{name}Response xmlns="{NAMESPACE}"><{name}Result>{_content(response)}</{name}Result>'
@@ -139,7 +139,7 @@ def write_response(operation: Operation[Any], response: Response, *, request_id:
 
 
 def write_refusal(refusal: Refusal, *, request_id: str) -> str:
-    """Return the XML that refuses a request."""
+    """Return an error as XML."""
     fault = "Receiver" if refusal.status >= 500 else "Sender"
     error = _elements({"Type": fault, "Code": refusal.code, "Message": refusal.message})
     return (
@@ -152,7 +152,7 @@ def _elements(tree: dict[str, Any]) -> str:
 
 
 def _content(value: Any) -> str:
-    """Return what stands inside the element of a value."""
+    """Return the content of the element for a value."""
     if isinstance(value, Shape):
         return _elements({member.wire: item for member, item in value._given()})
     if isinstance(value, FrozenMap):
@@ -163,7 +163,7 @@ def _content(value: Any) -> str:
 
 
 def escape(text: str) -> str:
-    """Return *text* as the content of an element; characters that XML does not have become U+FFFD."""
+    """Return *text* escaped for an element. U+FFFD replaces characters that are invalid in XML."""
     if not text.isprintable():
         text = _NOT_XML.sub("\ufffd", text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")

@@ -1,4 +1,4 @@
-"""What errors on the command line advise, followed: each message is read for its advice, which then has to help."""
+"""Advice in errors of the command line: each test takes the advice from a message and follows it."""
 
 import asyncio
 import json
@@ -88,7 +88,7 @@ async def test_a_missing_region_is_given_as_the_message_says(server: LocalSTS, c
         assert (status, err) == (0, "")
 
 
-async def test_a_region_beside_an_endpoint_is_given_as_the_message_says(server: LocalSTS) -> None:
+async def test_the_advice_about_a_region_with_an_endpoint_helps(server: LocalSTS) -> None:
     """D7."""
     here = environ(server)
     _, _, err = await run(here, CALL, "--endpoint-url", server.url)
@@ -152,7 +152,7 @@ async def test_a_second_value_is_read_from_a_file_instead_of_standard_input(serv
 
 
 @pytest.mark.parametrize("member", ["--role-arn", "--role-session-name", "--duration-seconds", "--tags"])
-async def test_the_constraints_of_a_request_are_told_by_its_options(server: LocalSTS, member: str) -> None:
+async def test_violated_constraints_name_the_options(server: LocalSTS, member: str) -> None:
     """E7: the names of Python are not those that were given."""
     wrong = {"--role-arn": "x", "--role-session-name": "_ _", "--duration-seconds": "1", "--tags": "Key=,Value=x"}
     right = {"--role-arn": ROLE, "--role-session-name": "me"}
@@ -174,7 +174,7 @@ async def test_the_constraints_of_a_request_are_told_by_its_options(server: Loca
 async def test_the_encoded_message_of_a_refusal_is_whole_and_can_be_piped_to_its_decoder(
     server: LocalSTS, separator: str, shown: str
 ) -> None:
-    """E5: the error as it stands is what the other command takes."""
+    """E5: the other command accepts the unchanged error."""
     content = {"allowed": False, "explicitDeny": True, "context": {"action": "sts:AssumeRole", "x": "y" * 3000}}
     encoded = str(server.encode_authorization_message(content))
     server.faults.add(

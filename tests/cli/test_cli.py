@@ -203,7 +203,7 @@ async def piped(content: bytes, *arguments: str, shell: str = "") -> tuple[int |
 
 @pytest.mark.parametrize("value", ["-", "file:///dev/stdin", "fileb:///dev/stdin"])
 async def test_a_value_is_read_from_standard_input(value: str) -> None:
-    """G12: a secret then is in no list of processes, and in no file."""
+    """G12: then the secret is neither in the list of processes nor in a file."""
     status, out, err = await piped(b"abc", *AUDIENCE, value)
 
     assert (status, err, audience(out)) == (0, "", ["abc"])
@@ -291,15 +291,15 @@ TOKEN = "SENTINEL"
         ),
         (
             ["get-caller-identity", "--local", "--endpoint-url", TOKEN],
-            ": --local and --endpoint-url exclude each other",
+            ": --local and --endpoint-url cannot be combined",
         ),
     ],
     ids=str,
 )
-def test_a_command_that_is_not_understood_repeats_no_value(
+def test_the_message_of_an_invalid_command_repeats_no_value(
     capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    """G12: argparse repeats what it does not know, and behind a misspelt option there is a token."""
+    """G12: argparse repeats unknown arguments, and a token can follow a misspelt option."""
     status, out, err = run(capsys, *arguments)
 
     assert (status, out, err.count("\n")) == (2, "", 1)
@@ -308,8 +308,8 @@ def test_a_command_that_is_not_understood_repeats_no_value(
     assert TOKEN not in err
 
 
-def test_help_says_what_the_documentation_of_the_coroutine_says(capsys: pytest.CaptureFixture[str]) -> None:
-    """A reader of the command's help learns what it needs; nothing in it is about values that are not text."""
+def test_help_contains_the_documentation_of_the_coroutine(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help of a command is complete, and does not mention values that are not text."""
     _, out, _ = run(capsys, "get-scoped-credentials", "--help")
     text = " ".join(out.split())
 
@@ -320,13 +320,13 @@ def test_help_says_what_the_documentation_of_the_coroutine_says(capsys: pytest.C
 
 
 def test_help_keeps_the_asterisks_of_values(capsys: pytest.CaptureFixture[str]) -> None:
-    """What marks an argument or code in a docstring is no text; an asterisk that a person types, or sees, is."""
+    """Markup of a docstring is removed; an asterisk that users type or see is not."""
     assert cli.main(["help", "options"]) == 0
 
     told = " ".join(capsys.readouterr().out.split())
-    assert "with or without a port; * for all hosts" in told
-    assert "Secrets that are known are replaced by ***;" in told
-    assert "The rest is as for --config-file;" in told
+    assert "It can end with a port. * means all hosts." in told
+    assert "Known secrets are replaced by ***;" in told
+    assert "The rules of --config-file apply;" in told
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
@@ -485,22 +485,25 @@ def test_a_list_of_texts_is_taken_in_json(capsys: pytest.CaptureFixture[str]) ->
         ),
         (
             ["--tags", '[{"Key": "SENTINEL"}]'],
-            'the JSON of --tags must be {"Key": "...", "Value": "..."}, with texts as',
+            'the JSON of --tags must be {"Key": "...", "Value": "..."}, with strings as',
         ),
         (
             ["--tags", '[{"Key": "a", "Value": 1}]'],
-            'the JSON of --tags must be {"Key": "...", "Value": "..."}, with te',
+            'the JSON of --tags must be {"Key": "...", "Value": "..."}, with str',
         ),
         (
             ["--tags", "[1]"],
-            'the JSON of --tags must be {"Key": "...", "Value": "..."}, with texts as values, or a list',
+            'the JSON of --tags must be {"Key": "...", "Value": "..."}, with strings as values, or a list',
         ),
-        (["--tags", '[{"SENTINEL'], "--tags begins as JSON does, and is not valid JSON"),
-        (["--transitive-tag-keys", "[1]"], "the JSON of --transitive-tag-keys must be a list of texts"),
+        (["--tags", '[{"SENTINEL'], "--tags looks like JSON, but is not valid JSON"),
+        (["--transitive-tag-keys", "[1]"], "the JSON of --transitive-tag-keys must be a list of strings"),
         (["--policy", "policy.json"], "--policy must be JSON (did you mean file://policy.json?)"),
         (["--policy", "file:policy.json"], "--policy must be JSON (did you mean file://policy.json?)"),
         (["--policy", "/dir/policy.json"], "--policy must be JSON (did you mean file:///dir/policy.json?)"),
-        (["--policy", "SENTINEL"], "--policy must be JSON: the text itself, or file://PATH for that of a file"),
+        (
+            ["--policy", "SENTINEL"],
+            "--policy must be JSON: write the text itself, or file://PATH for the text in",
+        ),
     ],
     ids=str,
 )
@@ -528,7 +531,7 @@ def test_a_file_is_read_as_the_refusal_of_its_path_says(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_no_rule_is_told_as_a_pattern(operation: Operation[Any]) -> None:
+def test_no_message_shows_a_pattern(operation: Operation[Any]) -> None:
     """An expression is no help to a person at a terminal."""
     rules = [
         rule.rule
@@ -564,10 +567,10 @@ def members_of(shape: Any) -> Iterator[Member]:
         (["assume-role", "--role", "x"], "unrecognized option --role. Run"),  # two begin with it
         (
             ["help", "option"],
-            "help has no such topic (did you mean options?): it takes an operation, or `help options`",
+            "help has no such topic (did you mean options?): the topics are the operations and `options`",
         ),
-        (["help", "nonsense"], "help has no such topic: it takes an operation, or `help options`"),
-        (["--local", "--profile", "work", "get-caller-identity"], "--local and --profile exclude each other"),
+        (["help", "nonsense"], "help has no such topic: the topics are the operations and `options`"),
+        (["--local", "--profile", "work", "get-caller-identity"], "--local and --profile cannot be combined"),
     ],
     ids=str,
 )
@@ -580,7 +583,7 @@ def test_a_suggestion_is_near_and_of_the_same_meaning(
     assert message in err
 
 
-def test_the_list_of_options_says_what_the_command_line_takes(
+def test_the_list_of_options_describes_the_command_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No words of Python, and no mark of a docstring that is a word by itself is lost."""
@@ -589,10 +592,10 @@ def test_the_list_of_options_says_what_the_command_line_takes(
     text = " ".join(out.split())
 
     assert "replaced by ***; others" in text
-    assert "* for all hosts" in text
+    assert "* means all hosts" in text
     assert "--imds-v1-fallback, --no-imds-v1-fallback" in text
     assert "--time-offset SECONDS" in text
-    assert "as the default of --connect-timeout" in text
+    assert "sets the default of --connect-timeout" in text
     assert all(region in text for region in LEGACY_GLOBAL_REGIONS)
     assert re.findall(r"\bNone\b|\bFalse\b|\bTrue\b|`|\brepr\b", text) == []
     variables = {name for known in OPTIONS.values() for name in known.variables}
@@ -600,7 +603,7 @@ def test_the_list_of_options_says_what_the_command_line_takes(
 
 
 @pytest.mark.parametrize(("option", "value"), [("--imds-v1-fallback", True), ("--no-imds-v1-fallback", False)])
-def test_a_flag_means_what_it_says_though_its_variable_says_the_opposite(option: str, value: bool) -> None:
+def test_a_flag_is_not_inverted_though_its_variable_is(option: str, value: bool) -> None:
     _, options = parse(["get-caller-identity", option])
 
     assert client_options_of(options, Values()) == {"imds_v1_fallback": value}
@@ -618,7 +621,7 @@ def test_a_flag_means_what_it_says_though_its_variable_says_the_opposite(option:
     ],
     ids=str,
 )
-def test_a_command_that_is_not_understood_is_usage(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+def test_an_invalid_command_is_a_usage_error(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     status, out, err = run(capsys, *arguments)
 
     assert (status, out) == (2, "")
@@ -630,7 +633,7 @@ def test_a_command_that_is_not_understood_is_usage(capsys: pytest.CaptureFixture
 def test_each_operation_has_a_command_with_its_members(
     capsys: pytest.CaptureFixture[str], operation: Operation[object]
 ) -> None:
-    """Against the table: the names and summaries alone stand in the module, so that help needs no import."""
+    """Compared with the table: the module has its own names and summaries, so that help needs no import."""
     command = next(name for name in cli.SUMMARIES if name.replace("-", "") == operation.name.lower())
 
     status, out, err = run(capsys, command, "--help")
@@ -646,7 +649,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version") == (0, f"sts-async {VERSION}\n", "")
 
 
-def test_help_imports_none_of_the_heavy_packages() -> None:
+def test_help_does_not_import_the_heavy_packages() -> None:
     probe = (
         "import sys, contextlib, io\n"
         "from sts_async.cli import main\n"

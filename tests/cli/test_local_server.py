@@ -83,7 +83,7 @@ async def end(process: asyncio.subprocess.Process, number: int = signal.SIGTERM)
     ids=str,
 )
 async def test_boto3_takes_its_credentials_from_the_stand_in(services: list[str], method: str, arn: str) -> None:
-    """What is set up on the machine changes nothing, and a proxy is not asked."""
+    """Settings of the host have no effect, and a proxy is not used."""
     status, out, err = await run(
         *services,
         "--",
@@ -102,7 +102,7 @@ async def test_boto3_takes_its_credentials_from_the_stand_in(services: list[str]
     assert found_arn.endswith(arn)
 
 
-async def test_sts_async_finds_what_boto3_finds() -> None:
+async def test_sts_async_gets_the_same_credentials_as_boto3() -> None:
     doctor = [sys.executable, "-m", "sts_async", "doctor", "--check"]
     for services in ("sts", "sts,imds", "sts,container", "sts,sso", "sts,signin"):
         status, out, err = await run("--services", services, "--", *doctor)
@@ -276,7 +276,7 @@ async def test_a_file_of_the_user_is_neither_replaced_nor_removed(tmp_path: Path
     assert await end(process) == 0
 
 
-async def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+async def test_a_failed_write_does_not_change_the_file(tmp_path: Path) -> None:
     """As on a full disk: the file of an earlier run stays, and there is no other."""
     path = tmp_path / "sts.env"
     path.write_text(MARK)
@@ -296,7 +296,7 @@ async def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link", "device"])
-async def test_what_is_no_regular_file_is_refused_and_stays(tmp_path: Path, kind: str) -> None:
+async def test_a_path_of_another_kind_is_an_error_and_does_not_change(tmp_path: Path, kind: str) -> None:
     """Root could replace /dev/null by a file."""
     path = tmp_path / "there"
     if kind == "fifo":
@@ -309,7 +309,7 @@ async def test_what_is_no_regular_file_is_refused_and_stays(tmp_path: Path, kind
     status, out, err = await run("--write-env", str(path))
 
     assert (status, out) == (1, "")
-    assert err.startswith(f"sts-async: --write-env: '{path}' is no regular file: name one, or a path at which there is")
+    assert err.startswith(f"sts-async: --write-env: '{path}' is not a regular file: the path must not exist, or be")
     assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
 
 
@@ -353,13 +353,13 @@ async def test_ports_follow_the_one_that_is_given() -> None:
 
     assert lines[-1] == f"{READY}sts=http://127.0.0.1:{port}\n"
     assert (status, err.count("\n")) == (1, 1)
-    assert err == f"sts-async: --port {port}: port {port} of 127.0.0.1 cannot be had: Address already in use\n"
+    assert err == f"sts-async: --port {port}: port {port} of 127.0.0.1 is not available: Address already in use\n"
     assert await end(process) == 0
 
 
 @pytest.mark.parametrize("service", ["imds", "container", "sso", "signin"])
-async def test_every_call_of_sts_goes_to_the_stand_in_whichever_source_is_chosen(service: str) -> None:
-    """Otherwise the credentials that a stand-in issues, and what a test writes, go to AWS itself."""
+async def test_all_calls_of_sts_go_to_the_local_server_with_each_source(service: str) -> None:
+    """Otherwise, credentials of a local server and requests of a test would be sent to AWS."""
     url = "import boto3; print(boto3.client('sts').meta.endpoint_url)"
     status, out, err = await run("--services", service, "--", sys.executable, "-c", url)
 
@@ -380,13 +380,17 @@ def test_each_service_has_a_port_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--services", "sts,SENTINEL"], 2, "argument --services: must be names out of sts, imds, container, sso, sig"),
+        (["--services", "sts,SENTINEL"], 2, "argument --services: must be names of sts, imds, container, sso, sig"),
         (["--port", "70000"], 2, "argument --port: must be 0 to 65530"),
         (["--port", "SENTINEL"], 2, "argument --port: must be 0 to 65530"),
         (["--format", "xml"], 2, "--format must be one of sh, dotenv, json"),
         (["--sevices", "sts"], 2, "unrecognized option --sevices (did you mean --services?)"),
-        (["SENTINEL"], 2, "put the command behind --, as in `sts-async local-server -- COMMAND`"),
-        (["--port", "0", "SENTINEL", "--watch"], 2, "put the command behind --, as in `sts-async local-server -- COMM"),
+        (["SENTINEL"], 2, "write the command after --, as in `sts-async local-server -- COMMAND`"),
+        (
+            ["--port", "0", "SENTINEL", "--watch"],
+            2,
+            "write the command after --, as in `sts-async local-server -- COMM",
+        ),
         (["--role", "SENTINEL", "SENTINEL"], 1, "sts-async: "),
         (["--"], 2, "a command must follow --"),
         (["--role", "SENTINEL"], 1, "sts-async: "),
@@ -394,7 +398,7 @@ def test_each_service_has_a_port_of_its_own() -> None:
     ],
     ids=str,
 )
-def test_what_is_not_understood_is_one_line(
+def test_a_usage_error_is_one_line(
     capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, message: str
 ) -> None:
     found = cli.main(["local-server", *arguments])
@@ -424,6 +428,6 @@ def test_a_package_that_is_missing_is_one_line(
     ],
     ids=str,
 )
-def test_a_proxy_is_told_to_leave_this_host_alone(before: dict[str, str], after: dict[str, str]) -> None:
+def test_no_proxy_variables_include_this_host(before: dict[str, str], after: dict[str, str]) -> None:
     """botocore asks it for 127.0.0.1, too."""
     assert local_server._without_proxy(before) == after

@@ -1,4 +1,4 @@
-"""What the command line writes and asks: closed, full and broken streams, and MFA codes with and without a terminal."""
+"""Input and output of the command line: closed, full and broken streams, and MFA codes with and without a terminal."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ each_output = pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMAN
 
 
 async def in_shell(redirection: str, *arguments: str, **more: str) -> tuple[int | None, str, str]:
-    """Run the command with a redirection in the words of a shell; ``@`` stands for the command."""
+    """Run the command with a redirection of a shell; ``@`` is replaced by the command."""
     process = await asyncio.create_subprocess_exec(
         *("bash", "-c", "set -o pipefail; " + redirection.replace("@", '"$@"'), "bash"),
         *(sys.executable, "-W", "error", "-m", "sts_async", *arguments),
@@ -52,7 +52,7 @@ async def test_output_without_anything_that_takes_it_is_one_line_and_a_status(ar
 
 
 @each_output
-async def test_output_that_is_not_read_ends_in_silence(arguments: list[str]) -> None:
+async def test_a_closed_pipe_ends_without_a_message(arguments: list[str]) -> None:
     """E7: as in a pipe to `head`."""
     status, _, err = await in_shell("@ | true", *arguments)
 
@@ -72,7 +72,7 @@ async def test_an_error_that_cannot_be_written_is_still_a_status(
     assert (status, out, err) == (expected, "", "")
 
 
-async def test_the_answer_is_written_though_standard_error_is_closed() -> None:
+async def test_the_response_is_written_if_standard_error_is_closed() -> None:
     """E7: with a warning, which has no place to go."""
     status, out, _ = await in_shell("@ 2>&-", *LOCAL, "--app-id", "my shop")
 
@@ -124,7 +124,7 @@ async def terminal() -> AsyncIterator[Terminal]:
 
 
 async def test_a_person_at_the_terminal_is_asked_for_the_code(profile: dict[str, str], terminal: Terminal) -> None:
-    """E7: at the terminal, whatever standard input is; what is typed is not shown."""
+    """E7: the prompt is at the terminal, independent of standard input, and typed text is not shown."""
     await terminal.start("get-caller-identity", **profile)
     await terminal.until(b"MFA code of arn:aws:iam::123456789012:mfa/developer: ")
     assert not terminal.echoes()
@@ -180,7 +180,7 @@ async def test_without_a_terminal_one_line_says_how_to_give_the_code_and_that_wo
     status, out, err = await without_terminal(b"", "get-caller-identity", **profile)
 
     assert (status, out, err.count("\n")) == (1, "", 1)
-    assert "no terminal to ask for it: give --mfa-code CODE, or --mfa-code - and the code on standard input" in err
+    assert "no terminal for a prompt: pass --mfa-code CODE, or --mfa-code - with the code on standard input" in err
 
     for arguments, code in ((["--mfa-code", "123456"], b""), (["--mfa-code", "-"], b"123456\n")):
         status, out, err = await without_terminal(code, "get-caller-identity", *arguments, **profile)
@@ -189,7 +189,7 @@ async def test_without_a_terminal_one_line_says_how_to_give_the_code_and_that_wo
         assert ":assumed-role/demo/" in out
 
 
-async def test_a_wrong_code_is_what_sts_says_of_it(profile: dict[str, str]) -> None:
+async def test_a_wrong_code_is_reported_with_the_message_of_sts(profile: dict[str, str]) -> None:
     """E7: the code that was given once is not sent a second time."""
     status, _, err = await without_terminal(b"", "get-caller-identity", "--mfa-code", "654321", **profile)
 
@@ -204,7 +204,7 @@ async def test_a_wrong_code_is_what_sts_says_of_it(profile: dict[str, str]) -> N
 async def test_a_code_that_cannot_be_one_is_refused_with_the_option_and_the_rule(
     profile: dict[str, str], code: str, typed: bytes
 ) -> None:
-    """It says nothing of `AssumeRoleRequest`, which nobody wrote."""
+    """It does not mention `AssumeRoleRequest`, which the user has not written."""
     status, out, err = await without_terminal(typed, "get-caller-identity", f"--mfa-code={code}", **profile)
 
     assert (status, out) == (2, "")
@@ -228,7 +228,7 @@ async def test_a_code_at_the_prompt_that_cannot_be_one_is_one_line(
     assert "AssumeRole" not in err
 
 
-async def test_another_server_decides_what_a_code_is_where_nothing_is_checked(profile: dict[str, str]) -> None:
+async def test_without_validation_another_server_decides_whether_a_code_is_valid(profile: dict[str, str]) -> None:
     """Its devices may show eight digits."""
     status, _, err = await without_terminal(
         b"", "get-caller-identity", "--no-validate-parameters", "--mfa-code", "12345678", **profile
@@ -245,4 +245,4 @@ async def test_one_code_is_not_given_to_two_devices(profile: dict[str, str]) -> 
     )
 
     assert status == 1
-    assert "codes of 2 MFA devices, and --mfa-code gives one" in err
+    assert "codes of 2 MFA devices, but --mfa-code has only one" in err

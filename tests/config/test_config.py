@@ -67,12 +67,12 @@ def config_file(write_file: WriteFile) -> Callable[[str], dict[str, str]]:
 
 
 def test_there_is_a_sample_of_every_option_that_can_come_from_outside() -> None:
-    """Else the tests below would pass over one."""
+    """Without this test, the tests below could miss an option."""
     assert {name for name, known in OPTIONS.items() if known.variables or known.key} == SAMPLES.keys()
 
 
 @each_named
-async def test_a_variable_fills_what_was_not_given(name: str, known: Option) -> None:
+async def test_a_variable_sets_an_option_that_code_does_not_set(name: str, known: Option) -> None:
     text, _, value, _ = SAMPLES[name]
     for variable in known.variables:
         if name == "profile":
@@ -93,7 +93,7 @@ async def test_of_two_variables_the_first_that_is_not_blank_counts(name: str, kn
 
 
 @each_in_profile
-async def test_the_profile_fills_what_the_environment_does_not(
+async def test_the_profile_sets_an_option_that_the_environment_does_not_set(
     name: str, known: Option, config_file: Callable[[str], dict[str, str]]
 ) -> None:
     text, other, value, other_value = SAMPLES[name]
@@ -106,7 +106,7 @@ async def test_the_profile_fills_what_the_environment_does_not(
 
 
 @each_named
-async def test_what_is_given_in_code_wins(
+async def test_an_option_in_code_overrides_the_environment_and_the_profile(
     name: str, known: Option, config_file: Callable[[str], dict[str, str]]
 ) -> None:
     text, _, _, other_value = SAMPLES[name]
@@ -270,7 +270,7 @@ async def test_without_a_home_directory_there_are_no_files_unless_they_are_named
         await Config(config_file="~/mine").resolve({})
 
 
-async def test_where_a_value_comes_from_can_be_told(config_file: Callable[[str], dict[str, str]]) -> None:
+async def test_the_origin_of_a_value_is_known(config_file: Callable[[str], dict[str, str]]) -> None:
     environ = config_file(f"{SERVICES}[profile two]\nregion = eu-west-1\n")
     origins = (await SettingsSources(Config(profile="two"), {**environ, "AWS_MAX_ATTEMPTS": "2"}).look()).origins
     services = (await SettingsSources(Config(), environ).look()).origins
@@ -281,7 +281,7 @@ async def test_where_a_value_comes_from_can_be_told(config_file: Callable[[str],
     assert origins["profile"] == "given in code"
     assert origins["use_fips_endpoint"] == "the default"
     assert re.fullmatch(r"services of profile 'default' \(.*config, line 9\)", services["endpoint_url"])
-    assert ignored["endpoint_url"] == "passed over"
+    assert ignored["endpoint_url"] == "ignored"
 
 
 # Refused
@@ -345,7 +345,7 @@ async def test_a_name_that_others_have_set_stops_no_call(
 async def test_a_name_in_a_profile_stops_no_call(
     caplog: pytest.LogCaptureFixture, config_file: Callable[[str], dict[str, str]]
 ) -> None:
-    """B3: the warning says where it stands; one that can be sent as it is has none."""
+    """B3: the warning names the variable or the key; a valid value causes no warning."""
     environ = config_file("[default]\nsdk_ua_app_id = my/shop\n")
 
     assert (await Config().resolve(environ)).app_id == "my-shop"

@@ -210,7 +210,7 @@ async def test_an_odd_value_breaks_exactly_the_calls_that_need_it(
 
 
 @pytest.mark.parametrize("wrong", ["missing profile", "broken file", "unreadable file", "no home directory"])
-async def test_a_profile_that_cannot_be_read_breaks_what_could_stand_in_it_and_decides_something(
+async def test_an_unreadable_profile_is_a_fault_of_each_option_that_it_could_set_and_that_has_an_effect(
     machine: Machine,
     wrong: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -242,7 +242,7 @@ async def test_a_profile_that_cannot_be_read_breaks_what_could_stand_in_it_and_d
     assert str(failures["no region"]).endswith("; correct that first (region could be set there: pass region=...)")
 
 
-async def test_what_such_an_error_says_to_pass_in_code_helps(
+async def test_the_advice_of_such_an_error_helps(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, write_file: WriteFile
 ) -> None:
     """C18: the advice is tried."""
@@ -305,7 +305,7 @@ async def test_resolving_raises_all_that_a_client_would_pass_over(monkeypatch: p
     ],
     ids=str,
 )
-async def test_what_is_given_in_code_is_not_looked_for(options: dict[str, Any], environ: dict[str, str]) -> None:
+async def test_an_option_in_code_is_not_searched_for(options: dict[str, Any], environ: dict[str, str]) -> None:
     """C5."""
     resolved = await SettingsSources(Config(**options), environ).resolve()
 
@@ -313,7 +313,7 @@ async def test_what_is_given_in_code_is_not_looked_for(options: dict[str, Any], 
     assert {name: getattr(resolved, name) for name in options} == options
 
 
-async def test_the_endpoint_of_the_service_stands_in_for_an_odd_one_of_all_services(write_file: WriteFile) -> None:
+async def test_the_endpoint_of_the_service_replaces_an_invalid_one_of_all_services(write_file: WriteFile) -> None:
     """C5: the one of all services is not used."""
     text = (
         "[default]\nservices = x\nendpoint_url = odd\x01\n[services x]\nsts =\n  endpoint_url = https://sts.example/\n"

@@ -37,8 +37,8 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 @given(text=st.text() | st.from_regex(r"[0-9.]{1,12}|true|FALSE|ipv4|B", fullmatch=True))
-def test_what_a_text_stands_for_could_have_been_given_in_code(kind: Kind, text: str) -> None:
-    """One rule for both; and a text that stands for nothing is an error that names its origin, not the text."""
+def test_the_value_of_a_text_is_valid_in_code(kind: Kind, text: str) -> None:
+    """Text and code have one rule. An invalid text is an error that names its origin, not the text."""
     value, problem = None, None
     try:
         value = Option(kind=kind).read(text, origin="AWS_X")
@@ -87,7 +87,7 @@ def test_text_of_a_file_is_shown_once_it_is_an_option() -> None:
     assert repr(Option(kind=TEXT).read(Secret("eu-west-1"), origin="x")) == "'eu-west-1'"
 
 
-def test_only_options_that_others_can_fill_may_be_none() -> None:
+def test_only_options_with_further_sources_can_be_none() -> None:
     assert Option(kind=WHOLE).accepts(None)
     assert not Option(kind=WHOLE, optional=False).accepts(None)
 
@@ -97,7 +97,7 @@ def test_a_rule_reads_well() -> None:
     assert one_of("a", "b", "c").rule == "one of a, b, c"
 
 
-def test_no_text_stands_for_what_only_code_can_say() -> None:
+def test_an_option_that_only_code_can_set_has_no_text_form() -> None:
     with pytest.raises(ConfigurationError, match="X must be a list of objects"):
         Option(kind=HANDLERS).read("handler", origin="X")
 

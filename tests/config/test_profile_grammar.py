@@ -256,7 +256,7 @@ FAULTS = {
 
 @pytest.mark.parametrize(("text", "message"), FAULTS.values(), ids=FAULTS)
 def test_an_error_names_the_file_the_line_and_the_profile(text: str, message: str) -> None:
-    """And the key, when what is wrong stands below one."""
+    """The error also names the key if the line is below one."""
     assert message in fault(text)
 
 
@@ -289,7 +289,7 @@ TORN = {
 
 
 @pytest.mark.parametrize("text", TORN.values(), ids=TORN)
-def test_an_error_does_not_show_what_is_in_the_file(text: str) -> None:
+def test_an_error_does_not_show_the_contents_of_the_file(text: str) -> None:
     """T14, T16: not in its message, not in what it comes from, not in a local variable of a frame."""
     with pytest.raises(InvalidConfigFile) as caught:
         config(text)
@@ -306,7 +306,7 @@ def test_an_error_does_not_show_what_is_in_the_file(text: str) -> None:
     [b"k = %b\xff", b"k = %b\0", b"# %b" + b"x" * MIB],
     ids=["latin-1", "a NUL", "a long file"],
 )
-def test_an_error_of_decoding_does_not_show_what_is_in_the_file(data: bytes) -> None:
+def test_a_decoding_error_does_not_show_the_contents_of_the_file(data: bytes) -> None:
     """A UnicodeDecodeError holds the whole content."""
     with pytest.raises(InvalidConfigFile) as caught:
         decode(data.replace(b"%b", SENTINEL.encode()), file=FILE)
@@ -335,14 +335,14 @@ def test_a_file_is_decoded_as_utf_8() -> None:
         (b"\n" * MIB + b"\xff", "larger than 1,048,576 bytes"),
     ],
 )
-def test_what_is_not_utf_8_is_refused_with_the_line(data: bytes, message: str) -> None:
+def test_a_file_that_is_not_utf_8_is_an_error_with_the_line(data: bytes, message: str) -> None:
     """T37."""
     with pytest.raises(InvalidConfigFile, match=f"{FILE}.*{message}"):
         decode(data, file=FILE)
 
 
-def test_nothing_prints_what_is_in_a_file() -> None:
-    """T14: profiles are printed by whoever debugs a chain; even a key can be a line torn out of a token."""
+def test_no_repr_shows_the_contents_of_a_file() -> None:
+    """T14: users print profiles to debug a chain; even a key can be a part of a token."""
     shared = config(f"[profile a]\naws_secret_access_key = {SENTINEL}\n{SENTINEL}x ==\ns3 =\n k = {SENTINEL}")
     section = shared.profiles["a"]
 
@@ -353,7 +353,7 @@ def test_nothing_prints_what_is_in_a_file() -> None:
 
 
 def test_ignored_parts_give_warnings_without_their_text() -> None:
-    """A blank in a key is a mistake that nobody would find otherwise."""
+    """A space in a key is a mistake that users would not find without the warning."""
     shared = merge(
         config(
             f"[other]\nk = v\n[profile in valid]\n[profile a]\n{SENTINEL} x = {SENTINEL}\ns3 =\n {SENTINEL}! = 1\n"
@@ -398,7 +398,7 @@ def test_a_blank_value_counts_as_unset() -> None:
     assert section.get("missing") is None
 
 
-def test_a_section_says_where_it_stands() -> None:
+def test_a_section_knows_its_file_and_line() -> None:
     """With the file and the line of the very key, which may be another file than that of the profile."""
     shared = merge(
         config("\n[profile a]\nregion = x\n[sso-session b]\n[profile a]\nregion = y"),
@@ -427,7 +427,7 @@ def test_sections_are_equal_when_they_say_the_same() -> None:
     assert first != config("[services a]\nk = v\ns3 =\n l = w").services["a"]
 
 
-def test_what_was_parsed_cannot_be_changed() -> None:
+def test_parsed_contents_are_immutable() -> None:
     """It is shared by every client that reads the same files."""
     shared = config("[profile a]\ns3 =\n k = v")
 
@@ -586,7 +586,7 @@ def files(draw: st.DrawFn) -> tuple[str, dict[str, dict[str, Any]]]:
 
 
 @given(files())
-def test_a_file_is_parsed_to_what_was_written(written: tuple[str, dict[str, dict[str, Any]]]) -> None:
+def test_a_generated_file_is_parsed_to_its_contents(written: tuple[str, dict[str, dict[str, Any]]]) -> None:
     text, model = written
 
     assert plain(config(text).profiles) == model
@@ -689,12 +689,12 @@ def test_the_time_for_a_hostile_file_is_bounded(bomb: Callable[[], str]) -> None
     ],
     ids=["characters", "lines", "profiles", "services"],
 )
-def test_what_is_beyond_a_limit_is_refused(text: str, message: str) -> None:
+def test_a_file_beyond_a_limit_is_an_error(text: str, message: str) -> None:
     """T37."""
     assert message in fault(text)
 
 
-def test_what_is_at_a_limit_is_read() -> None:
+def test_a_file_at_a_limit_is_read() -> None:
     """T37: ten thousand profiles of five lines, and a line that is as long as one may be."""
     many = "".join(f"[profile {n}]\na = v\nb = v\nc = v\n\n" for n in range(10_000)).removesuffix("\n")
 

@@ -74,12 +74,12 @@ def settings(text: str) -> list[str]:
 
 
 def on_a_line(pattern: str) -> Callable[[str], bool]:
-    """Return a function that says whether a line that counts begins with a pattern."""
+    """Return a function that returns True if a line with an effect begins with a pattern."""
     return lambda text: any(re.match(pattern, line) for line in settings(text))
 
 
 def on_a_sub_property(pattern: str) -> Callable[[str], bool]:
-    """Return a function that says whether a sub-property begins with a pattern."""
+    """Return a function that returns True if a sub-property begins with a pattern."""
 
     def applies(text: str) -> bool:
         below = False
@@ -94,7 +94,7 @@ def on_a_sub_property(pattern: str) -> Callable[[str], bool]:
 
 
 def has_blank_lines_inside(text: str) -> bool:
-    """Say whether a blank line comes before a line that continues a value."""
+    """Return True if a blank line comes before a line that continues a value."""
     blank = False
     for line in text.replace("\r\n", "\n").split("\n"):
         if not line.strip():
@@ -107,7 +107,7 @@ def has_blank_lines_inside(text: str) -> bool:
 
 
 def repeats_itself(text: str) -> bool:
-    """Say whether a section, or a key of a section, comes twice."""
+    """Return True if a section, or a key of a section, occurs twice."""
     seen: set[tuple[str, str]] = set()
     section = ""
     for line in settings(text):
@@ -124,7 +124,7 @@ def repeats_itself(text: str) -> bool:
 
 
 def is_indented_at_first(text: str) -> bool:
-    """Say whether a line is indented although no property is before it in its section."""
+    """Return True if a line is indented although no property is before it in its section."""
     before = "["
     for line in settings(text):
         if line[0].isspace() and before.startswith("["):
@@ -134,7 +134,7 @@ def is_indented_at_first(text: str) -> bool:
 
 
 def has_two_defaults(text: str) -> bool:
-    """Say whether the default profile is there with and without its prefix."""
+    """Return True if the default profile occurs with and without its prefix."""
     return on_a_line(r"\[default\]")(text) and on_a_line(r"\[profile\s+['\"]?default")(text)
 
 
@@ -344,7 +344,7 @@ texts = st.builds(
 )
 @example("[profile a]\n\n[profile a] \n", False)
 @example("[default]\n\xa0\n\x0c\nk = v\n\u3000\n", False)
-def test_what_is_not_listed_is_as_in_botocore(
+def test_all_other_results_equal_those_of_botocore(
     tmp_path_factory: pytest.TempPathFactory, text: str, windows: bool
 ) -> None:
     """C2, C7, C9: comments, names in quotes and blank lines of every kind are read as the AWS CLI reads them."""

@@ -1,4 +1,4 @@
-"""What a profile asks for, as a table: text of the two files in, a plan or an error out."""
+"""Plans of profiles as a table: text of the two files in, a plan or an error out."""
 
 from typing import Any
 
@@ -79,12 +79,12 @@ CASES: dict[str, tuple[str, str, Plan]] = {
             mfa_serial="arn:aws:iam::123456789012:mfa/me",
         ),
     ),
-    "a role comes before the keys beside it": (
+    "a role comes before keys in the same profile": (
         f"[profile x]\nrole_arn = {ROLE}\nsource_profile = base\n{KEYS}[profile base]\ncredential_process = base\n",
         "",
         RolePlan(source=ProcessPlan(command=Secret("base")), role_arn=ROLE),
     ),
-    "a role that names its own profile takes the keys beside it": (
+    "a role that names its own profile uses the keys in it": (
         f"[profile x]\nrole_arn = {ROLE}\nsource_profile = x\n{KEYS}",
         "",
         RolePlan(source=KEYS_PLAN, role_arn=ROLE),
@@ -163,19 +163,19 @@ CASES: dict[str, tuple[str, str, Plan]] = {
 ERRORS: dict[str, tuple[str, str]] = {
     "half of the keys": (
         "[profile x]\naws_access_key_id = AKIAKEYS\n",
-        r"profile 'x', key aws_access_key_id \(config, line 2\) needs aws_secret_access_key beside it",
+        r"profile 'x', key aws_access_key_id \(config, line 2\) also needs aws_secret_access_key",
     ),
     "the other half": (
         "[profile x]\naws_secret_access_key = SENTINEL\n",
-        r"key aws_secret_access_key \(config, line 2\) needs aws_access_key_id beside it",
+        r"key aws_secret_access_key \(config, line 2\) also needs aws_access_key_id",
     ),
     "a role without a source": (
         f"[profile x]\nrole_arn = {ROLE}\n",
-        r"key role_arn \(config, line 2\) needs source_profile or credential_source beside it",
+        r"key role_arn \(config, line 2\) also needs source_profile or credential_source",
     ),
     "a role with two": (
         f"[profile x]\nrole_arn = {ROLE}\nsource_profile = x\ncredential_source = Environment\n",
-        r"key source_profile \(config, line 3\) excludes credential_source",
+        r"key source_profile \(config, line 3\) cannot be combined with credential_source",
     ),
     "a source with another name": (
         f"[profile x]\nrole_arn = {ROLE}\ncredential_source = SENTINEL\n",
@@ -195,7 +195,7 @@ ERRORS: dict[str, tuple[str, str]] = {
     ),
     "T37: a circle": (
         f"[profile x]\nrole_arn = {ROLE}\nsource_profile = y\n[profile y]\nrole_arn = {ROLE}\nsource_profile = x\n",
-        r"profile 'y', key source_profile \(config, line 6\) closes a circle of 2 profiles",
+        r"profile 'y', key source_profile \(config, line 6\) completes a cycle of 2 profiles",
     ),
     "T37: a chain of 17": (
         "".join(f"[profile {'x' if n == 0 else n}]\nrole_arn = {ROLE}\nsource_profile = {n + 1}\n" for n in range(18))
@@ -204,15 +204,15 @@ ERRORS: dict[str, tuple[str, str]] = {
     ),
     "a token file without a role": (
         "[profile x]\nweb_identity_token_file = /token\n",
-        r"key web_identity_token_file \(config, line 2\) needs role_arn beside it",
+        r"key web_identity_token_file \(config, line 2\) also needs role_arn",
     ),
     "half of SSO": (
         "[profile x]\nsso_role_name = ReadOnly\nsso_region = eu-west-1\nsso_start_url = https://corp.example\n",
-        r"key sso_role_name \(config, line 2\) needs sso_account_id beside it",
+        r"key sso_role_name \(config, line 2\) also needs sso_account_id",
     ),
     "SSO without a region": (
         f"{SSO}sso_start_url = https://corp.example\n",
-        r"key sso_start_url \(config, line 4\) needs sso_region beside it",
+        r"key sso_start_url \(config, line 4\) also needs sso_region",
     ),
     "SSO with a session that is missing": (
         f"{SSO}sso_session = other\n{SESSION}",
@@ -220,15 +220,15 @@ ERRORS: dict[str, tuple[str, str]] = {
     ),
     "SSO that contradicts its session": (
         f"{SSO}sso_session = corp\nsso_region = eu-west-2\n{SESSION}",
-        r"profile 'x', key sso_region \(config, line 5\) contradicts sso-session 'corp', key sso_region",
+        r"profile 'x', key sso_region \(config, line 5\) differs from sso-session 'corp', key sso_region",
     ),
     "SSO that asks for other scopes than its session": (
         f"{SSO}sso_session = corp\nsso_registration_scopes = a\n{SESSION}sso_registration_scopes = b\n",
-        r"profile 'x', key sso_registration_scopes \(config, line 5\) contradicts sso-session 'corp'",
+        r"profile 'x', key sso_registration_scopes \(config, line 5\) differs from sso-session 'corp'",
     ),
     "a session without a region": (
         f"{SSO}sso_session = corp\n[sso-session corp]\nsso_start_url = https://corp.example\n",
-        r"sso-session 'corp', key sso_start_url \(config, line 6\) needs sso_region beside it",
+        r"sso-session 'corp', key sso_start_url \(config, line 6\) also needs sso_region",
     ),
     "a duration that is no number": (
         f"[profile x]\nrole_arn = {ROLE}\nsource_profile = x\nduration_seconds = SENTINEL\n{KEYS}",
@@ -245,7 +245,7 @@ def test_a_profile_becomes_a_plan(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", ERRORS)
-def test_a_profile_that_contradicts_itself_is_an_error_that_says_where(case: str) -> None:
+def test_conflicting_settings_are_an_error_with_their_place(case: str) -> None:
     """The value, which may be a secret at the wrong place, is not shown."""
     config, message = ERRORS[case]
 
@@ -298,7 +298,7 @@ def test_a_role_of_another_server_is_printable_too(role_arn: str) -> None:
         plan(shared(f"[profile x]\nrole_arn = {role_arn}\nsource_profile = x\n{KEYS}"), "x", strict_arns=False)
 
 
-# -- C6: each key beside each kind of source ------------------------------------------------------------------------
+# -- C6: each key with each kind of source --------------------------------------------------------------------------
 
 OTHER = (
     f"[profile base]\n{KEYS}[sso-session corp]\nsso_start_url = https://corp.example/start\nsso_region = eu-west-1\n"
@@ -336,7 +336,7 @@ VALUES = {
     "login_session": "arn:aws:iam::123456789012:user/you",
     "credential_process": "other",
 }
-"""Each key that says something of credentials, and what is put beside each kind of profile."""
+"""A value for each key about credentials; it is added to a profile of each kind."""
 
 USED, REFUSED, TOLD, BEARER = "used", "refused", "has no effect, and a warning says so", "for bearer tokens"
 BEARER_KEYS = {"sso_session", "sso_start_url", "sso_region", "sso_registration_scopes"}
@@ -369,11 +369,11 @@ REFUSES: dict[type, set[str]] = {
     LoginPlan: HALF_A_ROLE | HALF_OF_SSO | HALF_OF_KEYS,
     ProcessPlan: HALF_A_ROLE | HALF_OF_SSO | HALF_OF_KEYS,
 }
-"""What becomes of a key beside a profile of each kind. A warning says of all others that they have no effect."""
+"""The result of a key in a profile of each kind. All other keys have no effect, and a warning says so."""
 
 
 def outcome(kind: type, key: str) -> str:
-    """Return what becomes of a key beside a profile of a kind."""
+    """Return the result of a further key in a profile of a kind."""
     files = shared(f"[profile x]\n{BESIDE[kind]}{key} = {VALUES[key]}\n{OTHER}")
     try:
         found = plan(files, "x")
@@ -381,15 +381,15 @@ def outcome(kind: type, key: str) -> str:
         return REFUSED
     sentences = [sentence for sentence in profile_plans.unused(files, "x", found) if f"key {key} (" in sentence]
     if sentences:
-        assert "has no effect, since the credentials of this profile come from" in sentences[0]
+        assert "has no effect, because the credentials of this profile come from" in sentences[0]
         return TOLD
     return USED if key in profile_plans.USED[type(found)] else BEARER
 
 
 @pytest.mark.parametrize("key", VALUES)
 @pytest.mark.parametrize("kind", BESIDE, ids=lambda kind: kind.__name__)
-def test_each_key_beside_each_kind_of_source_is_used_or_refused_or_told(kind: type, key: str) -> None:
-    """C6: none is dropped silently, but those of an sso-session, which other services use."""
+def test_each_key_with_each_kind_of_source_is_used_refused_or_reported(kind: type, key: str) -> None:
+    """C6: no key is ignored silently, except those of an sso-session, which other services use."""
     expected = BEARER if key in BEARER_KEYS else TOLD
     if key in USES[kind]:
         expected = USED
@@ -414,29 +414,29 @@ def test_the_table_has_every_key_of_every_plan() -> None:
     ],
 )
 def test_a_key_that_is_used_is_in_the_plan(kind: type, changes: dict[str, Any]) -> None:
-    """C6: ``duration_seconds`` also beside ``web_identity_token_file``."""
+    """C6: ``duration_seconds`` also works with ``web_identity_token_file``."""
     lines = "".join(f"{key} = {value}\n" for key, value in changes.items())
     bare, found = (plan(shared(f"[profile x]\n{BESIDE[kind]}{more}{OTHER}"), "x") for more in ("", lines))
 
     assert found == attrs.evolve(bare, **changes)
 
 
-def test_keys_that_have_no_effect_are_told_along_a_chain() -> None:
+def test_keys_without_effect_are_reported_along_a_chain() -> None:
     """C6: with the place of each. The keys of a profile that names itself as its source are used."""
     files = shared(
         f"[profile x]\nrole_arn = {ROLE}\nsource_profile = y\n{KEYS}"
         f"[profile y]\nrole_arn = {ROLE}2\nsource_profile = y\nlogin_session = me\n{KEYS}"
     )
-    from_role = "has no effect, since the credentials of this profile come from role_arn"
+    from_role = "has no effect, because the credentials of this profile come from role_arn"
 
     assert profile_plans.unused(files, "x", plan(files, "x")) == (
         f"profile 'x', key aws_access_key_id (config, line 4) {from_role}",
         f"profile 'x', key aws_secret_access_key (config, line 5) {from_role}",
-        "profile 'y', key role_arn (config, line 7) has no effect, since the credentials of this profile come from "
+        "profile 'y', key role_arn (config, line 7) has no effect, because the credentials of this profile come from "
         "aws_access_key_id",
-        "profile 'y', key source_profile (config, line 8) has no effect, since the credentials of this profile come "
+        "profile 'y', key source_profile (config, line 8) has no effect, because the credentials of this profile come "
         "from aws_access_key_id",
-        "profile 'y', key login_session (config, line 9) has no effect, since the credentials of this profile come "
+        "profile 'y', key login_session (config, line 9) has no effect, because the credentials of this profile come "
         "from aws_access_key_id",
     )
     itself = shared(f"[profile x]\nrole_arn = {ROLE}\nsource_profile = x\n{KEYS}")
@@ -461,7 +461,7 @@ MEANT: dict[str, tuple[str, str, str]] = {
 
 @pytest.mark.parametrize("case", MEANT)
 def test_a_missing_profile_names_the_ignored_line_that_may_mean_it(case: str) -> None:
-    """C7: a warning said so once, long before; the error says it where somebody looks."""
+    """C7: a warning said so once, long before; the error repeats it where a user looks."""
     name, config, credentials = MEANT[case]
     files = shared(f"[profile other]\n[preview]\n{config}", f"[other]\n{credentials}")
     place = "line 3 of config" if config else "line 2 of credentials"
@@ -499,21 +499,21 @@ LINES: dict[str, tuple[str, str]] = {
     ),
     "half of the keys": (
         "[profile x]\naws_access_key_id = A\naws secret access key = SENTINEL\nmy key = SENTINEL\n",
-        "line 2) needs aws_secret_access_key beside it; line 3 of config is ignored: keys consist of letters, "
+        "line 2) also needs aws_secret_access_key; line 3 of config is ignored: keys consist of letters, "
         "digits and _-/.%@:+",
     ),
     "a role without a source": (
         f"[profile x]\nrole_arn = {ROLE}\nsource profile = y\n",
-        "line 2) needs source_profile or credential_source beside it; line 3 of config is ignored: keys consist of",
+        "line 2) also needs source_profile or credential_source; line 3 of config is ignored: keys consist of",
     ),
     "an empty value": (
         "[profile x]\nweb_identity_token_file = /token\nrole_arn = # mine\n",
-        "line 2) needs role_arn beside it; role_arn in line 3 of config is empty; what follows ' #' in line 3 is a "
-        "comment: without the blank it is part of the value",
+        "line 2) also needs role_arn; role_arn in line 3 of config is empty; the text after ' #' in line 3 is a "
+        "comment: without the space, it is part of the value",
     ),
     "properties below a value": (
         f"[profile x]\nweb_identity_token_file = /token\nrole_arn =\n  {ROLE}=\n",
-        "line 2) needs role_arn beside it; role_arn in line 3 of config has indented properties below it",
+        "line 2) also needs role_arn; role_arn in line 3 of config has indented properties below it",
     ),
     "itself": (
         f"[profile x]\nrole_arn = {ROLE}\nsource_profile = x\naws key = SENTINEL\n",
@@ -557,7 +557,7 @@ ONE_LINE = {
 
 
 @pytest.mark.parametrize(("kind", "key"), [(kind, key) for kind, keys in ONE_LINE.items() for key in keys])
-def test_a_value_that_goes_on_is_refused_where_it_must_be_one_line(kind: type, key: str) -> None:
+def test_a_value_on_several_lines_is_an_error_where_one_line_is_required(kind: type, key: str) -> None:
     """C8: as a part of a secret it would only become SignatureDoesNotMatch."""
     lines = "".join(line + "\n" for line in BESIDE[kind].splitlines() if not line.startswith(f"{key} "))
     text = f"[profile x]\n{key} = {VALUES[key]}\n  # c\n  SENTINEL = 1\n{lines}{OTHER}"
@@ -565,8 +565,8 @@ def test_a_value_that_goes_on_is_refused_where_it_must_be_one_line(kind: type, k
         plan(shared(text), "x")
 
     assert str(caught.value) == (
-        f"profile 'x', key {key} (config, line 2) must stand on one line; the value has a line break, since "
-        "indented lines up to line 4 continue it: a setting of its own begins without blanks"
+        f"profile 'x', key {key} (config, line 2) must be on one line; the value has a line break, because "
+        "indented lines up to line 4 continue it: write a separate setting without indentation"
     )
 
 
@@ -576,8 +576,8 @@ def test_an_error_about_a_value_says_that_a_comment_has_cut_it() -> None:
         plan(shared(f"[profile x]\nrole_arn = {ROLE}\nsource_profile = SENTINEL ;other\n"), "x")
 
     assert str(caught.value) == (
-        "profile 'x', key source_profile (config, line 3) names a profile that does not exist; what follows ' ;' in "
-        "line 3 is a comment: without the blank it is part of the value; correct the name: the profiles there are 'x'"
+        "profile 'x', key source_profile (config, line 3) names a profile that does not exist; the text after ' ;' in "
+        "line 3 is a comment: without the space, it is part of the value; correct the name: the profiles there are 'x'"
     )
 
 
@@ -588,6 +588,6 @@ def test_a_plan_of_a_process_knows_that_its_command_was_cut() -> None:
     assert found == ProcessPlan(command=Secret("sh -c 'a\n--more"))
     assert isinstance(found, ProcessPlan)
     assert found.remark == (
-        "what follows ' ;' in line 2 is a comment: without the blank it is part of the value; the value has a line "
-        "break, since indented lines up to line 3 continue it: a setting of its own begins without blanks"
+        "the text after ' ;' in line 2 is a comment: without the space, it is part of the value; the value has a line "
+        "break, because indented lines up to line 3 continue it: write a separate setting without indentation"
     )

@@ -51,7 +51,7 @@ async def destination(environ: dict[str, str]) -> Any:
         ("use_fips_endpoint", "AWS_USE_FIPS_ENDPOINT", "true", ConfigurationError),
     ],
 )
-async def test_an_option_in_quotes_is_refused_with_what_to_write(
+async def test_an_option_in_quotes_is_an_error_with_a_correction(
     profile: Write, key: str, variable: str, value: str, error: type[ConfigurationError], quote: str
 ) -> None:
     region = {} if key == "region" else {"AWS_REGION": "eu-west-1"}
@@ -66,8 +66,8 @@ async def test_an_option_in_quotes_is_refused_with_what_to_write(
         config.need(key)
 
 
-async def test_a_comment_without_a_blank_is_said_to_need_one(profile: Write) -> None:
-    with pytest.raises(InvalidRegion, match=r"; a comment in line 2 needs a blank before '#', else it is part of the"):
+async def test_a_comment_without_a_space_is_an_error_with_a_correction(profile: Write) -> None:
+    with pytest.raises(InvalidRegion, match=r"; a comment in line 2 needs a space before '#'; else it is part of the"):
         await destination(profile("region=eu-west-1#x\n"))
 
     assert (await destination(profile("region=eu-west-1 #x\n"))).region == "eu-west-1"
@@ -87,7 +87,7 @@ async def test_keys_in_quotes_are_refused(profile: Write, key: str) -> None:
         return "".join(f"{name} = {value}\n" for name, value in lines.items())
 
     lines[key] = f'"{lines[key]}"'
-    with pytest.raises(InvalidConfigFile, match=rf"key {key} .* must not stand in quotes; {WITHOUT}$") as caught:
+    with pytest.raises(InvalidConfigFile, match=rf"key {key} .* must not be in quotes; {WITHOUT}$") as caught:
         await plan(profile(text()))
     assert SECRET not in str(caught.value)
 
@@ -99,14 +99,14 @@ async def test_keys_in_quotes_in_the_environment_are_refused() -> None:
     """As some programs that read a file of variables leave them."""
     keys = {"AWS_ACCESS_KEY_ID": "AKIAMINE", "AWS_SECRET_ACCESS_KEY": f'"{SECRET}"'}
     context = engine_of(Answering()).context
-    with pytest.raises(CredentialsError, match=f"^AWS_SECRET_ACCESS_KEY must not stand in quotes; {WITHOUT}$"):
+    with pytest.raises(CredentialsError, match=f"^AWS_SECRET_ACCESS_KEY must not be in quotes; {WITHOUT}$"):
         await EnvironmentProvider(keys).provide_credentials(context)
 
     keys["AWS_SECRET_ACCESS_KEY"] = SECRET
     assert (await EnvironmentProvider(keys).provide_credentials(context)).access_key_id == "AKIAMINE"
 
 
-async def test_a_source_profile_in_quotes_is_said_to_be_so(profile: Write) -> None:
+async def test_a_source_profile_in_quotes_is_an_error_that_mentions_the_quotes(profile: Write) -> None:
     text = 'role_arn = arn:aws:iam::123456789012:role/demo\nsource_profile = "q1"\n[profile q1]\n' + IN_PROFILE
 
     with pytest.raises(InvalidConfigFile, match=rf"that does not exist; {WITHOUT}; correct .* did you mean 'q1'\?$"):
@@ -118,14 +118,14 @@ async def test_the_quotes_of_a_command_are_its_own(profile: Write) -> None:
         await plan(profile('credential_process = "/gone#1"\n'))
 
     assert "quotes" not in str(caught.value)
-    assert "needs a blank" not in str(caught.value)
+    assert "needs a space" not in str(caught.value)
 
 
 # -- names of profiles -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["wrok", '"work"'])
-async def test_a_misspelt_profile_is_told_the_names_that_there_are(profile: Write, name: str) -> None:
+async def test_the_error_of_a_misspelt_profile_lists_the_existing_ones(profile: Write, name: str) -> None:
     """C7: the cure comes first, and what else could be done is an aside. Following it helps."""
     environ = profile("[profile work]\nregion = eu-west-1\n")
     with pytest.raises(InvalidConfigFile) as caught:
@@ -138,7 +138,9 @@ async def test_a_misspelt_profile_is_told_the_names_that_there_are(profile: Writ
     assert (await destination({**environ, "AWS_PROFILE": "work"})).region == "eu-west-1"
 
 
-async def test_a_long_list_of_profiles_is_cut_and_an_empty_one_is_said(profile: Write, tmp_path: Path) -> None:
+async def test_a_long_list_of_profiles_is_truncated_and_an_empty_one_is_mentioned(
+    profile: Write, tmp_path: Path
+) -> None:
     environ = profile("".join(f"[profile p{number:02}]\n" for number in range(30)))
     with pytest.raises(InvalidConfigFile, match="'p08' and 21 more; correct that first"):
         await destination({**environ, "AWS_PROFILE": "xxx"})
@@ -150,7 +152,7 @@ async def test_a_long_list_of_profiles_is_cut_and_an_empty_one_is_said(profile: 
 @pytest.mark.parametrize(("file", "wrong", "right"), [
     ("config", "work2", "profile work2"), ("credentials", "profile work2", "work2")
 ])  # fmt: skip
-async def test_a_section_with_the_other_files_spelling_is_told_what_to_write(
+async def test_a_section_with_the_other_files_spelling_is_an_error_with_a_correction(
     profile: Write, tmp_path: Path, file: str, wrong: str, right: str
 ) -> None:
     """C7."""
@@ -165,7 +167,9 @@ async def test_a_section_with_the_other_files_spelling_is_told_what_to_write(
     assert (await destination(environ)).region == "eu-west-1"
 
 
-async def test_what_an_error_says_is_no_warning_too(profile: Write, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_text_of_an_error_is_not_logged_as_a_warning_too(
+    profile: Write, caplog: pytest.LogCaptureFixture
+) -> None:
     environ = {**profile("region = eu-west-1\n"), "AWS_PROFILE": "gone"}
     with pytest.raises(InvalidConfigFile):
         await destination(environ)

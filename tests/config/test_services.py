@@ -80,7 +80,7 @@ def test_hosts_are_those_of_the_endpoint_rules(service: Service) -> None:
 
 
 @pytest.mark.parametrize("service", BY_NAME)
-def test_a_host_that_is_asked_for_by_a_flag_is_never_the_plain_one(service: Service) -> None:
+def test_a_flag_never_selects_the_plain_host(service: Service) -> None:
     """C16: GovCloud alone has FIPS hosts under the plain names, those of sign-in excepted."""
     for region, (fips, dualstack) in product(REGIONS, FLAGS[1:]):
         gov = endpoints.partition_of(region).name == "aws-us-gov" and service is not SIGN_IN
@@ -187,7 +187,7 @@ def test_urls_are_looked_for_in_the_order_of_botocore(service: Service, tmp_path
     }
 
 
-def test_a_url_says_where_it_stands() -> None:
+def test_a_url_has_its_origin() -> None:
     services_section = f"{PROFILE}services = s\n[services s]\nsso =\n  endpoint_url = https://a\n"
     for environ, text, origin in (
         ({"AWS_ENDPOINT_URL_SSO": " https://a "}, PROFILE, "AWS_ENDPOINT_URL_SSO"),
@@ -278,7 +278,7 @@ def test_urls_can_be_passed_over(found: Settings) -> None:
     assert url_of(found) == PLAIN
 
 
-def test_the_profile_with_the_keys_comes_before_the_profile_in_force() -> None:
+def test_the_profile_with_the_keys_comes_before_the_selected_profile() -> None:
     """C4: each of them whole."""
     both = settings({}, "endpoint_url = https://source/\n", "endpoint_url = https://force/\n")
     assert url_of(both) == "https://source"
@@ -287,7 +287,7 @@ def test_the_profile_with_the_keys_comes_before_the_profile_in_force() -> None:
 
 @pytest.mark.parametrize("flag", ["use_fips_endpoint", "use_dualstack_endpoint"])
 @pytest.mark.parametrize("place", ["code", "variable", "key"])
-def test_a_configured_url_beside_a_flag_is_refused_and_the_advice_helps(flag: str, place: str) -> None:
+def test_a_configured_url_with_a_flag_is_an_error_and_the_advice_helps(flag: str, place: str) -> None:
     """C16, C18: each of the three pieces of advice is followed."""
     variable = f"AWS_{flag.upper()}"
     said: dict[str, dict[str, Any]] = {
@@ -306,9 +306,9 @@ def test_a_configured_url_beside_a_flag_is_refused_and_the_advice_helps(flag: st
     }[flag]
 
     assert str(caught.value) == (
-        "AWS_ENDPOINT_URL_SSO excludes FIPS and dual-stack for the access portal, and "
+        "AWS_ENDPOINT_URL_SSO cannot be combined with FIPS or dual-stack for the access portal, and "
         f"{one['origin']} is set: to use AWS's {kind} host, set "
-        "ignore_configured_endpoint_urls=True or AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true; to use the URL as it is, "
+        "ignore_configured_endpoint_urls=True or AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true; to use the URL unchanged, "
         f"set {one['origin']} to false"
     )
     ignoring = {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
@@ -323,7 +323,7 @@ def test_a_configured_url_beside_a_flag_is_refused_and_the_advice_helps(flag: st
     assert url_of(undone[place]) == "https://a.example"
 
 
-async def test_the_advice_about_sts_helps_where_environment_and_profile_say_both(tmp_path: Path) -> None:
+async def test_the_advice_helps_if_environment_and_profile_set_a_url_and_a_flag(tmp_path: Path) -> None:
     """C18: the client's own endpoint is refused in the same words, and by the same rule."""
     file = tmp_path / "config"
     file.write_text("[default]\nuse_fips_endpoint = true\n")
@@ -336,9 +336,9 @@ async def test_the_advice_about_sts_helps_where_environment_and_profile_say_both
         await url()
     key = f"profile 'default', key use_fips_endpoint ({file}, line 2)"
     assert str(caught.value) == (
-        f"AWS_ENDPOINT_URL excludes FIPS and dual-stack for STS, and {key} is set: to use AWS's FIPS host, set "
-        "ignore_configured_endpoint_urls=True or AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true; to use the URL as it is, "
-        f"set {key} to false"
+        f"AWS_ENDPOINT_URL cannot be combined with FIPS or dual-stack for STS, and {key} is set: to use AWS's FIPS "
+        "host, set ignore_configured_endpoint_urls=True or AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true; to use the URL "
+        f"unchanged, set {key} to false"
     )
     assert await url(AWS_IGNORE_CONFIGURED_ENDPOINT_URLS="true") == "https://sts-fips.us-east-1.amazonaws.com/"
     file.write_text("[default]\nuse_fips_endpoint = false\n")
@@ -350,7 +350,7 @@ async def test_the_advice_about_sts_helps_where_environment_and_profile_say_both
 )
 @pytest.mark.parametrize("key", [False, True])
 def test_a_url_that_cannot_be_used_is_refused(url: str, key: bool) -> None:
-    """T3, B8: the message says where it stands, and nothing of it that may be secret."""
+    """T3, B8: the message names the origin, and shows no part of the URL that can be secret."""
     origin = r"profile 'x', key endpoint_url \(config, line 2\)" if key else "AWS_ENDPOINT_URL_SSO"
     found = settings({}, f"endpoint_url = {url}\n") if key else settings({"AWS_ENDPOINT_URL_SSO": url})
     with pytest.raises(InvalidEndpoint, match=rf"^{origin}(:| must)") as caught:
@@ -371,20 +371,20 @@ def test_the_advice_to_allow_http_helps(who: int) -> None:
     assert url_of(settings(environ, given=tuple(given))) == "http://host.example:4566"
 
 
-def test_a_chosen_host_comes_with_a_hint_for_when_there_is_none() -> None:
+def test_a_host_that_a_flag_selects_has_a_hint_that_it_may_not_exist() -> None:
     """C16."""
     one = locate(SIGN_IN, region="us-east-1", settings=settings({"AWS_USE_FIPS_ENDPOINT": "true"}))
     both = settings({"AWS_USE_FIPS_ENDPOINT": "true"}, "use_dualstack_endpoint = true\n")
 
     assert one == (
         "https://signin-fips.us-east-1.amazonaws.com",
-        "AWS_USE_FIPS_ENDPOINT has chosen this FIPS host: AWS may have none in us-east-1",
+        "AWS_USE_FIPS_ENDPOINT selects this FIPS host, which may not exist in us-east-1",
     )
-    assert locate(SIGN_IN, region="us-east-1", settings=both).hint.count("has chosen this") == 2
+    assert locate(SIGN_IN, region="us-east-1", settings=both).hint.count("selects this") == 2
     assert locate(SIGN_IN, region="us-east-1", settings=settings()).hint == ""
 
 
-def test_what_a_client_says_has_the_names_of_its_options() -> None:
+def test_the_settings_of_a_client_have_the_names_of_its_options() -> None:
     found = said_by(Config(use_fips_endpoint=True, endpoint_url="https://sts.example"))
 
     assert said_by(None) == {}
@@ -396,12 +396,12 @@ def test_what_a_client_says_has_the_names_of_its_options() -> None:
 
 
 def test_a_profile_that_says_the_same_of_services_has_not_changed() -> None:
-    """Where it stands, its name, and what it says of other things do not matter; a source with new keys is new."""
+    """File, line, name and other settings do not count; a source with new keys is different."""
 
     def place(text: str, name: str = "x") -> InProfile:
         shared = parsed(f"[profile {name}]\n{text}")
         section: Section = shared.profiles[name]
-        return InProfile.from_section(shared, section, in_force=section)
+        return InProfile.from_section(shared, section, selected=section)
 
     services_section = "services = s\n[services s]\nsso =\n  endpoint_url = https://a\n"
 

@@ -109,7 +109,7 @@ async def test_a_file_that_has_changed_is_read_again(files: SharedFiles, tmp_pat
     ],
     ids=["directory", "FIFO", "brackets", "too large", "latin-1", "bracket", "no key", "loop"],
 )
-async def test_what_cannot_be_read_is_an_error_that_names_the_file(
+async def test_an_unreadable_file_is_an_error_that_names_it(
     files: SharedFiles, tmp_path: Path, make: object, reason: str
 ) -> None:
     """T37, T38: and never waits for it."""
@@ -119,7 +119,7 @@ async def test_what_cannot_be_read_is_an_error_that_names_the_file(
         await soon(files.load())
 
 
-async def test_what_is_ignored_is_said_once(
+async def test_an_ignored_line_is_logged_once(
     files: SharedFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "config").write_text("[other]\nregion = eu-west-1\n")

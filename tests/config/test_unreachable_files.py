@@ -186,7 +186,7 @@ async def test_a_default_file_whose_content_is_at_fault_is_an_error(home: Path, 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
 @pytest.mark.parametrize("code", [True, False], ids=["in code", "variable"])
-async def test_a_file_that_was_named_and_cannot_be_read_is_an_error_that_says_what_names_it(
+async def test_a_named_file_that_cannot_be_read_is_an_error_with_the_option_or_variable(
     home: Path, failing: Callable[[int], None], number: int, *, code: bool
 ) -> None:
     """C1."""
@@ -226,7 +226,7 @@ async def test_a_profile_that_was_named_makes_it_an_error_that_says_which_file_a
         config.resolve({**environ, "HOME": here.variables["HOME"]}),
         ProfileProvider(settings_sources=here).provide_credentials(engine_of(Answering()).context),
     ):
-        with pytest.raises(InvalidConfigFile, match=rf"{origin}, may stand in a file that cannot be read: .*{reason}"):
+        with pytest.raises(InvalidConfigFile, match=rf"{origin}, may be in a file that cannot be read: .*{reason}"):
             await needs
 
 
@@ -245,7 +245,7 @@ async def test_a_profile_that_was_named_is_an_error_also_where_the_other_file_ha
 
 
 @pytest.mark.parametrize("there", [True, False])
-async def test_a_source_profile_that_may_stand_in_such_a_file_is_an_error_that_says_so(
+async def test_a_source_profile_that_may_be_in_an_unreadable_file_is_an_error_that_says_so(
     home: Path, failing: Callable[[int], None], *, there: bool
 ) -> None:
     """C1: and so may the profile that names it."""
@@ -254,15 +254,15 @@ async def test_a_source_profile_that_may_stand_in_such_a_file_is_an_error_that_s
     failing(errno.EACCES)
     here = SettingsSources(Config(), {"HOME": str(home), "AWS_SHARED_CREDENTIALS_FILE": f"{home}/credentials"})
 
-    with pytest.raises(InvalidConfigFile, match=r"'default'.* may say more of it: '.*config': Permission denied"):
+    with pytest.raises(InvalidConfigFile, match=r"'default'.* may contain more of it: '.*config': Permission denied"):
         await ProfileProvider(settings_sources=here).provide_credentials(engine_of(Answering()).context)
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ELOOP, errno.ESTALE], ids=errno.errorcode.get)
-async def test_keys_of_the_default_profile_do_not_stand_in_for_a_role_in_a_file_that_cannot_be_read(
+async def test_keys_of_the_default_profile_do_not_replace_a_role_in_an_unreadable_file(
     home: Path, failing: Callable[[int], None], number: int
 ) -> None:
-    """C1: the keys are those for the role, and may do more than it. What the error advises works."""
+    """C1: the keys are those for the role, and can have more permissions. The advice of the error works."""
     (home / "credentials").write_text(f"[default]\n{IN_PROFILE}")
     failing(number)
     environ = {"HOME": str(home), "AWS_SHARED_CREDENTIALS_FILE": f"{home}/credentials"}
@@ -271,9 +271,9 @@ async def test_keys_of_the_default_profile_do_not_stand_in_for_a_role_in_a_file_
         provider = ProfileProvider(settings_sources=SettingsSources(Config(), environ))
         return (await provider.provide_credentials(engine_of(Answering()).context)).access_key_id
 
-    with pytest.raises(InvalidConfigFile, match=r"may say more of it: .*set AWS_CONFIG_FILE=/dev/null\)$"):
+    with pytest.raises(InvalidConfigFile, match=r"may contain more of it: .*set AWS_CONFIG_FILE=/dev/null\)$"):
         await key_of(environ)
-    with pytest.raises(InvalidConfigFile, match="may say more of it"):
+    with pytest.raises(InvalidConfigFile, match="may contain more of it"):
         await Config().resolve(environ)
     assert await key_of({**environ, "AWS_CONFIG_FILE": "/dev/null"}) == "AKIAPROFILE"
 
@@ -343,7 +343,7 @@ async def test_the_error_that_follows_says_which_default_file_cannot_be_read(
         await ProfileProvider(settings_sources=here).provide_credentials(engine_of(Answering()).context)
 
 
-async def test_a_region_that_is_nowhere_may_stand_in_such_a_file(
+async def test_a_missing_region_may_be_in_an_unreadable_file(
     home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C1: the error says so, with and without an endpoint. The credentials need none, and what it advises helps."""
@@ -520,7 +520,7 @@ async def test_when_the_system_starts_no_more_threads_the_error_may_pass(
 
 
 async def test_the_doctor_shows_a_profile_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """C1, C5: what is wrong stands where it matters."""
+    """C1, C5: the problem is reported where it matters."""
     monkeypatch.setenv("AWS_PROFILE", "gone")
     for name, value in ENVIRON.items():
         monkeypatch.setenv(name, value)
@@ -537,10 +537,10 @@ async def test_the_doctor_shows_a_profile_that_is_missing(monkeypatch: pytest.Mo
     assert report.findings[1].detail.startswith("InvalidConfigFile: profile 'gone'")
 
 
-async def test_what_passes_by_itself_ends_an_examination_and_the_start_of_a_client(
+async def test_a_temporary_error_ends_a_report_and_the_start_of_a_client(
     home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F62: the next call starts the client anew."""
+    """F62: the next call starts the client again."""
     monkeypatch.setenv("HOME", str(home))
     async with LocalSTS() as server:
         sts = STSClient(endpoint_url=server.url, credentials=server.credentials)
@@ -606,7 +606,7 @@ async def test_a_client_that_looks_for_its_region_can_be_closed(
 async def test_a_client_with_an_endpoint_starts_again_when_a_file_that_could_not_be_read_can_be_read(
     home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, *, same: bool
 ) -> None:
-    """C1: in the background, at most every 10 s. Nothing is made anew where the file says nothing else."""
+    """C1: in the background, at most every 10 s. Nothing is rebuilt if the contents of the file are the same."""
     monkeypatch.setenv("HOME", str(home))
     async with LocalSTS(region="us-east-1") as wrong, LocalSTS(region="eu-west-1") as right:
         (home / ".aws/config").write_text(f"[default]\n{'#' if same else ''}endpoint_url = {right.url}\n")
@@ -629,7 +629,7 @@ async def test_a_client_with_an_endpoint_starts_again_when_a_file_that_could_not
         await sts.aclose()
 
 
-async def test_a_client_is_told_what_is_wrong_with_a_file_that_can_be_read_again(
+async def test_a_client_reports_the_errors_in_a_file_that_has_become_readable(
     home: Path, failing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C1: it does not go on with what it took in the meantime."""

@@ -153,7 +153,7 @@ async def test_keys_without_effect_are_logged_once(
         clocks.advance(11)
 
     assert [record.getMessage() for record in caplog.records if "no effect" in record.getMessage()] == [
-        f"profile 'default', key mfa_serial ({tmp_path}/.aws/config, line 4) has no effect, since the credentials of "
+        f"profile 'default', key mfa_serial ({tmp_path}/.aws/config, line 4) has no effect, because the credentials of "
         "this profile come from web_identity_token_file"
     ]
 
@@ -262,7 +262,7 @@ def test_without_a_home_directory_such_a_path_is_refused(monkeypatch: pytest.Mon
 # -- values that were cut or joined ----------------------------------------------------------------------------------
 
 
-CUT = "what follows ' ;' in line 2 is a comment: without the blank it is part of the value"
+CUT = "the text after ' ;' in line 2 is a comment: without the space, it is part of the value"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there a command is not split")
@@ -311,7 +311,7 @@ async def test_the_error_of_an_option_mentions_its_continuation_line(profile: Pr
 
     assert str(caught.value) == (
         f"profile 'default', key ca_bundle ({tmp_path}/.aws/config, line 2) must be text; the value has a line break, "
-        "since indented lines up to line 3 continue it: a setting of its own begins without blanks"
+        "because indented lines up to line 3 continue it: write a separate setting without indentation"
     )
 
     profile("[default]\nregion = eu-west-1\noutput = json\n")

@@ -80,7 +80,7 @@ def test_other_arns_can_be_allowed(make: Callable[..., Any], arn: str) -> None:
 @pytest.mark.parametrize("arn", [f"{ROLE}\n", f"{ROLE} x", f"{ROLE}\t"], ids=ascii)
 def test_blanks_and_line_breaks_are_always_refused(make: Callable[..., Any], arn: str) -> None:
     """G11: they could forge log lines, for every server."""
-    with pytest.raises(errors.ConfigurationError, match="must be printable ASCII without blanks"):
+    with pytest.raises(errors.ConfigurationError, match="must be printable ASCII without spaces"):
         make(arn, strict_arns=False)
 
 

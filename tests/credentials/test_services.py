@@ -166,7 +166,7 @@ async def test_the_services_section_of_a_profile_is_followed(
 
 
 @BY_SERVICE
-async def test_urls_come_from_variables_then_the_profile_then_the_active_profile(
+async def test_urls_come_from_variables_then_the_profile_then_the_selected_profile(
     machine: Machine, service: str
 ) -> None:
     """C4: the test adds the places from the last to the first, and each takes precedence over those before."""
@@ -310,14 +310,14 @@ async def test_a_flag_reaches_the_source_of_a_view(machine: Machine) -> None:
 
 
 @BY_SERVICE
-async def test_a_configured_url_together_with_a_flag_is_refused_as_for_sts(machine: Machine, service: str) -> None:
+async def test_a_configured_url_with_a_flag_is_an_error_as_for_sts(machine: Machine, service: str) -> None:
     """C16, C18: the test follows each part of the advice."""
     variable = f"AWS_ENDPOINT_URL_{service.upper()}"
     machine.config(machine.profile_of(service))
     machine.variables(**{variable: "https://a.example", "AWS_USE_FIPS_ENDPOINT": "true"})
     message = await machine.refused(ConfigurationError)
 
-    assert message.startswith(f"{variable} excludes FIPS and dual-stack for ")
+    assert message.startswith(f"{variable} cannot be combined with FIPS or dual-stack for ")
     assert ", and AWS_USE_FIPS_ENDPOINT is set: " in message
     assert await machine.asked(config=Config(ignore_configured_endpoint_urls=True)) == {FIPS[service]}
     machine.variables(AWS_USE_FIPS_ENDPOINT="false")
@@ -335,7 +335,7 @@ async def test_the_error_of_an_unknown_host_mentions_the_flag(machine: Machine) 
             await sts.get_credentials()
 
     assert "; profile 'default', key use_fips_endpoint (" in str(caught.value)
-    assert str(caught.value).endswith(") has chosen this FIPS host: AWS may have none in us-east-1")
+    assert str(caught.value).endswith(") selects this FIPS host, which may not exist in us-east-1")
     assert {request.split()[1] for request in machine.proxy.requests} == {f"{FIPS['signin']}:443".encode()}
 
 
@@ -461,7 +461,7 @@ async def test_the_error_of_an_invalid_region_names_its_place(machine: Machine) 
     assert "profile 'source', key region (" in await machine.refused(InvalidRegion)
 
 
-async def test_sts_is_called_by_the_settings_of_the_active_profile(
+async def test_sts_is_called_by_the_settings_of_the_selected_profile(
     machine: Machine, lend: Callable[..., ClientContext], tmp_path: Path
 ) -> None:
     """C3: as in botocore. A source profile has no region of its own for STS, and SSO has a key of its own."""

@@ -599,7 +599,7 @@ async def test_a_role_of_another_partition_is_refused_before_anything_is_sent(
     provider = make.func(**{**make.keywords, "role_arn": arn, name: ANSWERS[name]})
 
     if refused:
-        with pytest.raises(errors.ConfigurationError, match=f"a role of the partition {partition} cannot be had"):
+        with pytest.raises(errors.ConfigurationError, match=f"a role of the partition {partition} cannot be assumed"):
             await provider.fetch(context)
     else:
         await provider.fetch(context)

@@ -42,7 +42,7 @@ def test_the_chain_is_shown_and_the_status_says_whether_it_has_credentials(capsy
 
     assert (status, err) == (0, "")
     assert [*lines] == [
-        *("with stand-ins on", "profile", "config file", "credentials file", "region", "endpoint", "proxy", "option"),
+        *("with local stand-i", "profile", "config file", "credentials file", "region", "endpoint", "proxy", "option"),
         *("1.", "2.", "3.", "4.", "5."),
     ]
     assert lines["5."].startswith("EC2 instance metadata")
@@ -234,7 +234,7 @@ def test_endpoints_that_are_passed_over_are_said_to_be(capsys: pytest.CaptureFix
     setting({**WHOLE, "AWS_ENDPOINT_URL": "https://h/", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"})
 
     assert run(capsys)[1]["endpoint"] == (
-        "https://sts.eu-west-1.amazonaws.com/ (the region's own; those of environment and profile are passed over: "
+        "https://sts.eu-west-1.amazonaws.com/ (the region's own; those of environment and profile are ignored: "
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS)"
     )
 

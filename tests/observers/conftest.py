@@ -1,4 +1,4 @@
-"""What tests of observers share: an STS on this host, and clients of it whose retries come at once."""
+"""Fixtures for tests of observers: a local STS, and clients of it that retry without a delay."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any

@@ -66,7 +66,7 @@ EVENTS: list[tuple[Event, int, str]] = [
     (
         RetryScheduled(operation="AssumeRole", attempt=1, delay=0.125, error=LOST, quota_used=5, quota_left=495),
         logging.DEBUG,
-        "AssumeRole, attempt 1: ConnectionLost, another follows in 0.125 s",
+        "AssumeRole, attempt 1: ConnectionLost, next attempt in 0.125 s",
     ),
     (
         CallFinished(operation="AssumeRole", endpoint="http://x/", attempts=2, status=200, request_id="r", seconds=1.5),
@@ -96,7 +96,7 @@ EVENTS: list[tuple[Event, int, str]] = [
     (
         CredentialsInvalidated(operation="AssumeRole", access_key_id="AKIAOLD", code="ExpiredToken"),
         logging.INFO,
-        "AssumeRole: credentials AKIAOLD were refused: ExpiredToken",
+        "AssumeRole: the service rejected the credentials AKIAOLD: ExpiredToken",
     ),
 ]
 
@@ -150,7 +150,7 @@ def test_a_record_has_the_fields_of_its_event(
             assert logged == value
 
 
-def test_the_fields_cannot_collide_with_those_of_a_record() -> None:
+def test_the_fields_do_not_collide_with_attributes_of_a_record() -> None:
     """`logging` refuses those with a KeyError."""
     record = logging.makeLogRecord({})
 
@@ -204,7 +204,7 @@ async def test_an_outage_is_one_line_when_it_begins_one_at_the_end_of_the_creden
     assert len(records) > 50, "each attempt at DEBUG"
 
 
-def test_what_is_off_is_not_even_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disabled_record_is_not_formatted(monkeypatch: pytest.MonkeyPatch) -> None:
     logger = logging.getLogger("tests.off")
     logger.setLevel(logging.INFO)
     monkeypatch.setattr("sts_async.observers.log._fields", None)
@@ -243,7 +243,7 @@ def test_a_server_cannot_forge_records(records: list[logging.LogRecord]) -> None
 
 
 @pytest.mark.parametrize("wrong", ["sts", 1, logging])
-def test_what_is_no_logger_is_refused(wrong: Any) -> None:
+def test_an_invalid_logger_is_an_error(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="logger must be a logging"):
         LoggingObserver(wrong)
 

@@ -33,7 +33,7 @@ from sts_async import (
 )
 from sts_async.observers import OpenTelemetryObserver
 from sts_async.observers._words import BUCKETS
-from sts_async.observers.opentelemetry import MAX_WAITING, _where
+from sts_async.observers.opentelemetry import MAX_PENDING, _of_endpoint
 from sts_async.testing import Delay, LocalSTS, Refuse, Reset, Throttle, Unavailable
 
 Connect = Callable[..., Awaitable[STSClient]]
@@ -188,7 +188,7 @@ async def test_a_call_without_an_answer_has_the_class_of_its_error(
     assert exported.attempts() == [[1, 2, 3]]
 
 
-async def test_a_call_that_is_not_sent_is_a_span_without_an_attempt(connect: Connect, exported: Exported) -> None:
+async def test_a_call_without_a_request_is_a_span_without_attempts(connect: Connect, exported: Exported) -> None:
     sts = await connect(exported.observer)
     with pytest.raises(errors.ParamValidationError):
         await sts.assume_role(role_arn="x", role_session_name="a b")
@@ -235,11 +235,11 @@ async def test_concurrent_calls_keep_their_attempts_apart(
 async def test_a_call_that_is_cancelled_leaves_nothing_behind(
     server: LocalSTS, connect: Connect, exported: Exported
 ) -> None:
-    """F58: nobody is told that it is over."""
+    """F58: no event reports its end."""
     server.faults.add(Throttle(), Delay(30))
     sts = await connect(exported.observer)
     task = asyncio.create_task(sts.assume_role(**CALL))
-    await until(lambda: exported.observer._attempts._of)
+    await until(lambda: exported.observer._attempts._by_task)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -247,11 +247,11 @@ async def test_a_call_that_is_cancelled_leaves_nothing_behind(
     await asyncio.sleep(0)
     gc.collect()
 
-    assert len(exported.observer._attempts._of) == 0
+    assert len(exported.observer._attempts._by_task) == 0
     assert exported.spans == ()
 
 
-async def test_attempts_of_a_cancelled_call_are_not_those_of_the_next(exported: Exported) -> None:
+async def test_attempts_of_a_cancelled_call_do_not_belong_to_the_next_call(exported: Exported) -> None:
     """A deadline around the call leaves them in a task that goes on."""
     observer = exported.observer
     for event in calling("AssumeRole", LOST, LOST)[:-1]:  # cancelled in the third attempt
@@ -267,9 +267,9 @@ async def test_a_task_that_goes_on_keeps_few_attempts_of_cancelled_calls(exporte
     """Of a service that has every call cancelled by a deadline, in one task."""
     for _ in range(1000):
         exported.observer(AttemptFinished(operation="AssumeRole", attempt=1, endpoint="", error=LOST))
-    (waiting,) = exported.observer._attempts._of.values()
+    (waiting,) = exported.observer._attempts._by_task.values()
 
-    assert len(waiting) == MAX_WAITING
+    assert len(waiting) == MAX_PENDING
 
 
 async def test_the_error_of_an_attempt_is_not_kept(exported: Exported) -> None:
@@ -359,7 +359,7 @@ def test_events_can_be_replayed_without_a_loop(exported: Exported) -> None:
     assert exported.attempts() == [[]]
 
 
-async def test_what_happens_is_measured(server: LocalSTS, connect: Connect, exported: Exported) -> None:
+async def test_events_are_measured(server: LocalSTS, connect: Connect, exported: Exported) -> None:
     server.faults.add(Throttle(), Refuse("AccessDenied", status=403))
     sts = await connect(exported.observer)
     with pytest.raises(errors.ServiceError):
@@ -389,7 +389,7 @@ def test_credentials_are_measured_by_source(exported: Exported) -> None:
     counts = exported.counts()
 
     assert counts["sts_async.credentials.refresh.duration vault"] == 1
-    assert counts["sts_async.credentials.kept ConnectionLost vault"] == 1
+    assert counts["sts_async.credentials.refresh.failures ConnectionLost vault"] == 1
     assert counts["sts_async.credentials.invalidated ExpiredToken STS/AssumeRole"] == 1
 
 
@@ -472,4 +472,4 @@ def test_an_endpoint_says_where_a_call_goes(endpoint: str, host: str, port: int,
     """The region of the legacy global endpoint is not in its name."""
     expected = {"server.address": host, "server.port": port}
 
-    assert _where(endpoint) == (expected if region is None else {**expected, "cloud.region": region})
+    assert _of_endpoint(endpoint) == (expected if region is None else {**expected, "cloud.region": region})

@@ -1,4 +1,4 @@
-"""What importing the observers brings along, and what is said when a package is missing."""
+"""Imports of the observers, and the errors if a package is missing."""
 
 import sys
 from typing import Any
@@ -24,7 +24,7 @@ def test_importing_the_observers_imports_no_optional_package() -> None:
         ("PrometheusObserver", "prometheus_client", "prometheus"),
     ],
 )
-def test_a_missing_package_is_said_with_how_to_install_it(
+def test_a_missing_package_is_an_error_with_the_command_to_install_it(
     monkeypatch: pytest.MonkeyPatch, name: str, package: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)

@@ -80,7 +80,7 @@ def test_credentials_are_counted_by_source(registry: CollectorRegistry) -> None:
 
     assert found["sts_credentials_refresh_seconds_count vault"] == 1
     assert found["sts_credentials_refresh_seconds_sum vault"] == 0.25
-    assert found["sts_credentials_kept_total vault ConnectionLost"] == 1
+    assert found["sts_credentials_refresh_failures_total vault ConnectionLost"] == 1
     assert found["sts_credentials_invalidated_total AssumeRole ExpiredToken"] == 1
     assert found["sts_credentials_expiration_timestamp_seconds vault"] == ENDS.timestamp()
     assert found["sts_credentials_expiration_timestamp_seconds static"] == math.inf
@@ -115,7 +115,7 @@ async def test_two_clients_share_an_observer(server: LocalSTS, connect: Connect,
 
 def test_a_second_observer_needs_names_or_a_registry_of_its_own(registry: CollectorRegistry) -> None:
     PrometheusObserver(registry)
-    with pytest.raises(ConfigurationError, match="give one PrometheusObserver to all clients"):
+    with pytest.raises(ConfigurationError, match="share one PrometheusObserver between all clients"):
         PrometheusObserver(registry)
 
     PrometheusObserver(CollectorRegistry())
@@ -124,7 +124,7 @@ def test_a_second_observer_needs_names_or_a_registry_of_its_own(registry: Collec
 
 def test_an_observer_that_cannot_register_leaves_nothing_registered(registry: CollectorRegistry) -> None:
     """Whoever takes the advice finds the registry as it was."""
-    taken = Counter("sts_credentials_kept", "of the program", registry=registry)
+    taken = Counter("sts_credentials_refresh_failures", "of the program", registry=registry)
     with pytest.raises(ConfigurationError) as caught:
         PrometheusObserver(registry)
     registry.unregister(taken)
@@ -135,7 +135,7 @@ def test_an_observer_that_cannot_register_leaves_nothing_registered(registry: Co
 
 
 @pytest.mark.parametrize("wrong", ["", "1sts", "a-b", "s\n", "é", None])
-def test_what_cannot_begin_a_name_is_refused(registry: CollectorRegistry, wrong: Any) -> None:
+def test_an_invalid_namespace_is_an_error(registry: CollectorRegistry, wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="namespace must be"):
         PrometheusObserver(registry, namespace=wrong)
 
@@ -157,7 +157,7 @@ def test_events_of_another_kind_are_ignored(registry: CollectorRegistry) -> None
     assert series(registry) == before
 
 
-def test_the_docstring_lists_what_is_exposed(registry: CollectorRegistry) -> None:
+def test_the_docstring_lists_all_metrics(registry: CollectorRegistry) -> None:
     """Dashboards are written from it."""
     PrometheusObserver(registry)
     exposed = {family.name for family in registry.collect()}

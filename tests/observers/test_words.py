@@ -51,7 +51,7 @@ def test_every_code_with_a_class_of_its_own_is_known() -> None:
 
 
 @given(st.text())
-def test_what_a_server_chose_stays_on_one_line(code: str) -> None:
+def test_text_of_a_server_stays_on_one_line(code: str) -> None:
     """T45: control characters forge records."""
     shown = _words.error_type(ServiceError("", code=code, status=400))
 
@@ -59,7 +59,7 @@ def test_what_a_server_chose_stays_on_one_line(code: str) -> None:
     assert len((shown + "x").splitlines()) == 1
 
 
-def test_sources_beyond_the_first_thousand_are_not_told_apart() -> None:
+def test_sources_after_the_first_thousand_are_not_distinguished() -> None:
     """A program may have one for each of its customers."""
     sources = _words.Sources()
     names = [sources.known(f"source {n}") for n in range(1002)]

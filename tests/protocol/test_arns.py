@@ -69,7 +69,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("text", REFUSED, ids=ascii)
-def test_what_is_not_that_of_a_role_is_refused(text: str) -> None:
+def test_other_arns_are_not_roles(text: str) -> None:
     """G11, T43."""
     assert not arns.is_role(text)
     assert arns.account_of_role(text) is None
@@ -106,7 +106,7 @@ def test_other_servers_have_other_names(text: str, plain: bool) -> None:
     ],
     ids=ascii,
 )
-def test_what_is_not_that_of_a_saml_provider_is_refused(text: str) -> None:
+def test_other_arns_are_not_saml_providers(text: str) -> None:
     """G11."""
     assert not arns.is_saml_provider(text)
 

@@ -48,8 +48,8 @@ def test_an_answer_that_is_aligned_heals_it() -> None:
     ],
     ids=str,
 )
-def test_what_says_nothing_or_cannot_be_so_is_not_believed(headers: dict[str, str], received: float) -> None:
-    """T23: a year ahead is somebody who wants signatures for next year."""
+def test_a_missing_or_implausible_date_is_ignored(headers: dict[str, str], received: float) -> None:
+    """T23: a date a year ahead is an attempt to get signatures for next year."""
     clock = ServiceClock()
     clock.offset = 7.0
 
@@ -85,26 +85,26 @@ def test_one_answer_with_a_wrong_date_confirms_nothing() -> None:
     assert confirmed(300, 320, 7200, 310, 300) == [300, 320, 320, 320, 300]
 
 
-def test_two_answers_that_agree_confirm_what_they_say() -> None:
+def test_two_responses_that_agree_confirm_the_skew() -> None:
     """G3: a host whose clock was set, and a wrong date that went on for a while, are both noticed."""
     assert confirmed(0, 7200, 7201, 7200, 0, 1) == [0, 0, 7201, 7200, 7200, 1]
 
 
-def test_the_first_answer_is_better_than_none() -> None:
+def test_the_first_response_confirms_the_skew() -> None:
     """A host may have begun with any time; what an unsigned call brings then lives by the service's clock."""
     assert confirmed(-7200) == [-7200]
     assert confirmed(7200, 0, 0) == [7200, 7200, 0]
 
 
 @given(st.lists(st.sampled_from([0.0, 30.0, 7200.0, -3600.0]), min_size=1, max_size=30))
-def test_what_is_confirmed_was_said_by_two_in_a_row_or_by_the_first(skews: list[float]) -> None:
+def test_a_confirmed_skew_comes_from_two_consecutive_responses_or_the_first(skews: list[float]) -> None:
     pairs = {skews[0], *(now for before, now in pairwise(skews) if abs(now - before) <= 60)}
 
     assert set(confirmed(*skews)) <= pairs
 
 
 @pytest.mark.parametrize("clock", [ServiceClock(offset=-120.0), ServiceClock(offset=0.0), ServiceClock(corrects=False)])
-def test_what_somebody_has_set_stays(clock: ServiceClock) -> None:
+def test_a_fixed_offset_does_not_change(clock: ServiceClock) -> None:
     """As the 2015 Java client's time offset did."""
     before = clock.offset
 
@@ -118,7 +118,7 @@ def refusal(code: str) -> ServiceError:
 
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_a_refusal_is_of_the_clock_beyond_four_minutes(code: str) -> None:
-    """From the time that it was signed for: others may have corrected the clock meanwhile."""
+    """The signed time counts: another call can have corrected the clock since then."""
     assert is_reason(refusal(code), skew=241.0, signed_with=0.0)
     assert is_reason(refusal(code), skew=0.0, signed_with=-241.0)
     assert not is_reason(refusal(code), skew=239.0, signed_with=0.0)

@@ -127,7 +127,7 @@ def whole_grid(ask: Callable[..., Outcome], region: str | None) -> dict[tuple[An
 
 @pytest.mark.parametrize("region", [*REGIONS, None])
 def test_every_endpoint_is_that_of_the_rule_set(region: str | None) -> None:
-    """Sixteen combinations for each region: URL, signing region, and whether there is an endpoint at all."""
+    """Sixteen combinations for each region: URL and signing region, or no endpoint."""
     assert whole_grid(ask_us, region) == whole_grid(ask_the_oracle, region)
 
 
@@ -153,7 +153,7 @@ def test_the_rule_set_takes_regions_that_are_refused_here(region: str) -> None:
 
 
 @pytest.mark.parametrize(("region", "advice"), PSEUDO_REGIONS.items(), ids=PSEUDO_REGIONS)
-def test_a_region_that_is_none_is_refused_with_what_to_write(region: str, advice: tuple[str, str | None]) -> None:
+def test_an_invalid_region_is_an_error_with_a_correction(region: str, advice: tuple[str, str | None]) -> None:
     """C21: the advice names the region, the option and the variable, and works. Otherwise DNS or TLS would fail."""
     real, switch = advice
     ours, theirs = whole_grid(ask_us, region), whole_grid(ask_the_oracle, region)
@@ -236,7 +236,7 @@ def test_each_known_region_and_pseudo_region_is_in_its_partition(partition: dict
 
 @pytest.mark.parametrize("region", ["me-west-1", "sa-west-1"])
 def test_the_regions_that_came_in_november_2026_have_their_own_hosts(region: str) -> None:
-    """A8: they match the patterns of `aws`, are none of the legacy regions, and the rule set says the same."""
+    """A8: they match the patterns of `aws`, are not legacy regions, and the rule set agrees."""
     options = dict.fromkeys(SWITCHES, False) | {"endpoint_url": None}
 
     assert region in KNOWN_REGIONS
@@ -258,18 +258,18 @@ def test_aws_global_is_the_global_host_and_is_signed_for_us_east_1() -> None:
     assert resolve(region="aws-global") == Endpoint("https://sts.amazonaws.com/", "sts.amazonaws.com", "us-east-1")
 
 
-def test_aws_global_with_a_custom_endpoint_is_signed_as_it_is_given() -> None:
+def test_aws_global_with_a_custom_endpoint_is_the_signing_region() -> None:
     """The rule set gives a custom endpoint no signing region of its own, so the caller's decides."""
     assert resolve(region="aws-global", endpoint_url=CUSTOM).signing_region == "aws-global"
 
 
 def test_a_custom_endpoint_without_a_region_has_no_signing_region() -> None:
-    """Unsigned operations need none; who signs has to say what is missing."""
+    """Unsigned operations need no region; the signer reports a missing one."""
     assert resolve(region=None, endpoint_url=CUSTOM).signing_region is None
 
 
 @pytest.mark.parametrize("options", [option for option in GRID if option["endpoint_url"] is None], ids=str)
-def test_neither_region_nor_endpoint_is_an_error_that_says_what_to_do(options: dict[str, Any]) -> None:
+def test_a_missing_region_and_endpoint_is_an_error_with_advice(options: dict[str, Any]) -> None:
     """The most common mistake in a new environment; a default region would send keys somewhere unasked."""
     with pytest.raises(ConfigurationError) as caught:
         resolve(region=None, **options)
@@ -288,8 +288,8 @@ def test_a_custom_endpoint_excludes_fips_and_dual_stack(flag: str) -> None:
 
     assert type(caught.value) is ConfigurationError
     assert str(caught.value) == (
-        f"endpoint_url excludes FIPS and dual-stack for STS, and use_{flag}_endpoint is set: to use AWS's {kind} host, "
-        f"give no endpoint_url; to use the URL as it is, set use_{flag}_endpoint to false"
+        f"endpoint_url cannot be combined with FIPS or dual-stack for STS, and use_{flag}_endpoint is set: "
+        f"to use AWS's {kind} host, give no endpoint_url; to use the URL unchanged, set use_{flag}_endpoint to false"
     )
     assert resolve(region="us-east-1", **{f"use_{flag}": True}).host != "sts.us-east-1.amazonaws.com"  # type: ignore[arg-type]
     assert resolve(region="us-east-1", endpoint_url=CUSTOM, **{f"use_{flag}": False}).url == CUSTOM  # type: ignore[arg-type]
@@ -317,7 +317,7 @@ HOSTILE_REGIONS += ["\nus-east-1", "us-east-1\r\nX-Evil: 1", "us-east-1\0", "us 
 
 @pytest.mark.parametrize("endpoint_url", [None, CUSTOM], ids=["built", "custom"])
 @pytest.mark.parametrize("region", HOSTILE_REGIONS, ids=ascii)
-def test_a_region_that_is_no_host_label_is_refused(region: str, endpoint_url: str | None) -> None:
+def test_a_region_that_is_not_a_host_label_is_an_error(region: str, endpoint_url: str | None) -> None:
     """T1: It would choose the host that gets the keys' signatures, or a part of the signature's scope."""
     with pytest.raises(InvalidRegion, match="is not a region"):
         resolve(region=region, endpoint_url=endpoint_url)
@@ -566,7 +566,7 @@ def test_an_endpoint_url_that_hides_something_is_refused(url: str, reason: str) 
     ],
     ids=ascii,
 )
-def test_what_may_be_secret_in_an_endpoint_url_is_in_no_message(url: str) -> None:
+def test_no_message_shows_a_possible_secret_in_an_endpoint_url(url: str) -> None:
     """T3: The message goes to logs and consoles, and so do chained causes."""
     secret = "SENTINEL-5b0c"
 
@@ -607,8 +607,8 @@ def test_plain_http_to_another_machine_needs_consent() -> None:
         "[fe80::1]",
     ],
 )
-def test_what_only_looks_like_this_machine_needs_consent_too(host: str) -> None:
-    """T3: What a resolver makes of an odd spelling differs between systems, so none of them counts as loopback."""
+def test_hosts_that_only_look_like_loopback_need_allow_http(host: str) -> None:
+    """T3: resolvers of different systems interpret unusual spellings differently, so these do not count as loopback."""
     assert not is_loopback(host)
     with pytest.raises(InvalidEndpoint, match="allow_http"):
         resolve(region="us-east-1", endpoint_url=f"http://{host}/")
@@ -622,7 +622,7 @@ def test_loopback_has_three_spellings(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["", "::1%eth0", "::1%1", "127.0.0.1:80", "[::1]:80", "\uff11\uff12\uff17.0.0.1"])
-def test_what_is_not_a_bare_host_is_not_loopback(host: str) -> None:
+def test_text_that_is_not_a_bare_host_is_not_loopback(host: str) -> None:
     """A helper that guesses would be asked about parts of URLs."""
     assert not is_loopback(host)
 
@@ -642,7 +642,7 @@ AUTHORITIES = st.one_of(
 @example(scheme="https://", authority="a.b:443", path="/x")
 @example(scheme="http://", authority="[::1]:443", path="")
 def test_any_url_is_refused_or_the_same_to_every_parser(scheme: str, authority: str, path: str) -> None:
-    """T3: What is checked here is what the transport connects to: the parsers below must not see another host."""
+    """T3: the checked host is the one that the transport connects to: no parser below may see another host."""
     try:
         found = resolve(region=None, endpoint_url=scheme + authority + path, allow_http=True)
     except InvalidEndpoint:
@@ -676,7 +676,9 @@ def test_a_role_is_had_in_its_own_partition_only(here: Partition, there: Partiti
     if here == there:
         check_partition(endpoint, role_arn=role_arn)
     else:
-        with pytest.raises(ConfigurationError, match=f"of the partition {there.name} cannot be had .* in {here.name}:"):
+        with pytest.raises(
+            ConfigurationError, match=f"of the partition {there.name} cannot be assumed .* in {here.name}:"
+        ):
             check_partition(endpoint, role_arn=role_arn)
 
 
@@ -691,5 +693,5 @@ def test_a_role_is_had_in_its_own_partition_only(here: Partition, there: Partiti
     ],
     ids=["no endpoint", "no region", "another service", "a new partition", "no ARN"],
 )
-def test_what_may_be_possible_is_not_refused(endpoint: Endpoint | None, role_arn: str) -> None:
+def test_a_role_that_may_be_valid_is_not_an_error(endpoint: Endpoint | None, role_arn: str) -> None:
     check_partition(endpoint, role_arn=role_arn)

@@ -17,17 +17,17 @@ def test_names_are_in_lower_case_and_values_are_hidden() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(OWN_HEADERS))
-def test_what_the_library_makes_is_not_added(name: str) -> None:
+def test_headers_of_the_library_cannot_be_added(name: str) -> None:
     """T5: in whatever case."""
     for written in (name, name.upper(), name.title()):
-        with pytest.raises(ConfigurationError, match="is made by the library"):
+        with pytest.raises(ConfigurationError, match="is reserved for the library"):
             checked_headers({written: "x"})
 
 
 @pytest.mark.parametrize(
     "name", ["", "a b", "a:b", "x-a\r\nx-b", "x-\xe9", "x-a\0", "x" * 129, 1, None, b"x-a"], ids=repr
 )
-def test_what_is_no_name_is_refused(name: Any) -> None:
+def test_an_invalid_name_is_an_error(name: Any) -> None:
     """T5."""
     with pytest.raises(ConfigurationError, match="is not the name of a header"):
         checked_headers({name: "SENTINEL"})
@@ -36,7 +36,7 @@ def test_what_is_no_name_is_refused(name: Any) -> None:
 @pytest.mark.parametrize(
     "value", ["SENTINEL\r\nX-Evil: 1", "SENTINEL\0", "\xe9", "\x7f", "x" * (MAX_VALUE + 1), 1, None, b"x"]
 )
-def test_what_is_no_value_is_refused_without_being_shown(value: Any) -> None:
+def test_an_invalid_value_is_an_error_that_does_not_show_it(value: Any) -> None:
     """T5."""
     with pytest.raises(
         ConfigurationError, match=r"value of x-a (contains characters that are invalid|has more than)"
@@ -48,6 +48,6 @@ def test_what_is_no_value_is_refused_without_being_shown(value: Any) -> None:
 
 
 @pytest.mark.parametrize("headers", [None, "x-a: 1", [("x-a", "1")], 5], ids=repr)
-def test_what_is_no_mapping_is_refused(headers: Any) -> None:
+def test_other_objects_than_a_mapping_are_an_error(headers: Any) -> None:
     with pytest.raises(ConfigurationError, match="headers must be a mapping of names to values, not a"):
         checked_headers(headers)

@@ -1,4 +1,4 @@
-"""Documents with credentials: what is read of them, and that none of it shows when it cannot be read."""
+"""Documents with credentials: their contents, and that errors about them show no contents."""
 
 import json
 from collections.abc import Callable
@@ -109,7 +109,7 @@ BROKEN: dict[str, tuple[Names, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("names", "changes", "message"), BROKEN.values(), ids=BROKEN)
-def test_what_is_wrong_is_said_and_not_shown(names: Names, changes: dict[str, Any], message: str) -> None:
+def test_an_error_names_the_member_and_shows_no_value(names: Names, changes: dict[str, Any], message: str) -> None:
     """T15, T16: bad Expiration, null key; a traceback with local variables has nothing of the document."""
     error = refused(json.dumps(document(names, **changes)).encode(), names)
 
@@ -121,7 +121,7 @@ def test_what_is_wrong_is_said_and_not_shown(names: Names, changes: dict[str, An
     "body",
     [b"", b"SENTINEL", b'{"SecretAccessKey": "SENTINEL"', b"[]", b'"SENTINEL"', b"null", b"\xff\xfeSENTINEL"],
 )
-def test_what_is_no_object_is_refused(body: bytes) -> None:
+def test_other_documents_than_an_object_are_an_error(body: bytes) -> None:
     """T15: the decoder's own error quotes what it read."""
     error = refused(body)
 
@@ -193,13 +193,13 @@ def test_a_document_may_begin_with_the_mark_of_utf_8() -> None:
     ["NaN", "Infinity", "-Infinity", "1" * 10_000, '1, "a": 2', '{"b": 1, "b": 1}', "01", "+1", "'x'", '"\\x"'],
     ids=lambda value: value[:20],
 )
-def test_what_json_does_not_have_is_not_json(value: str) -> None:
+def test_extensions_of_json_are_an_error(value: str) -> None:
     """G2, T12: of two members with one name, which one counts is not ours to guess."""
     assert str(refused(f'{{"a": {value}}}'.encode())) == "it is not a JSON object"
 
 
 @pytest.mark.parametrize("value", ["1e999", "-1e999", "1" * 4000, '"\\ud800"'], ids=lambda value: value[:20])
-def test_a_strange_value_is_no_key_and_no_time(value: str) -> None:
+def test_a_value_of_another_type_is_an_error(value: str) -> None:
     """G2: infinite, huge or half a character."""
     for name in ("SecretAccessKey", "Expiration"):
         body = json.dumps(document(**{name: "@"})).replace('"@"', value).encode()

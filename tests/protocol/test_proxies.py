@@ -27,7 +27,7 @@ entries = st.builds(
 
 
 @given(host=names, port=st.sampled_from([443, 80, 8443]), entries=st.lists(entries, max_size=4))
-def test_names_are_excepted_as_the_standard_library_does(host: str, port: int, entries: list[str]) -> None:
+def test_exceptions_match_names_as_in_the_standard_library(host: str, port: int, entries: list[str]) -> None:
     """Urllib is what botocore asks."""
     exceptions = ",".join(entries)
 
@@ -76,7 +76,7 @@ def test_addresses_and_networks_are_excepted_as_requests_does(address: str, entr
         ("10.0.0.1", "10.0.0.1:443", True),
     ],
 )
-def test_an_exception_holds_what_it_says(host: str, exceptions: str, excepted: bool) -> None:
+def test_an_exception_matches_its_hosts(host: str, exceptions: str, excepted: bool) -> None:
     assert is_excepted(host, port=443, exceptions=exceptions) is excepted
 
 
@@ -164,7 +164,7 @@ def test_the_url_of_a_proxy_is_taken_apart(url: str, place: str, authority: str,
         "http://proxy.example\\@SENTINEL",
     ],
 )
-def test_what_is_no_proxy_is_refused_without_being_quoted(url: str) -> None:
+def test_an_invalid_proxy_is_an_error_that_does_not_quote_it(url: str) -> None:
     """T26: control characters could add headers, and a password in a message gets into logs."""
     with pytest.raises(ConfigurationError, match=r"a proxy (must|has)") as caught:
         Proxy.from_url(url)
@@ -186,7 +186,7 @@ def test_no_password_is_shown() -> None:
 
 
 def test_a_setting_is_read_when_a_request_would_go_by_it() -> None:
-    """B7: the message names where it comes from, and quotes none of it."""
+    """B7: the message names the origin, and quotes no part of the URL."""
     socks = ProxySetting(url=Secret("socks5h://u:SENTINEL@proxy.example:1080"), origin="HTTPS_PROXY")
     proxies = Proxies(https=socks, http=BOTH.http, exceptions="direct.example")
 
@@ -205,8 +205,8 @@ def test_a_setting_is_read_when_a_request_would_go_by_it() -> None:
 
 @pytest.mark.parametrize("kind", [ADDRESS, PRODUCTS], ids=["address", "products"])
 @given(text=st.text() | st.sampled_from(["http://h:1", "::1", "10.0.0.1", "shop/1.0 till", "a\r\nb", "x" * 129]))
-def test_what_a_text_stands_for_could_have_been_given_in_code(kind: Kind, text: str) -> None:
-    """One rule for both; and a text that stands for nothing is an error that does not quote it."""
+def test_the_value_of_a_text_is_valid_in_code(kind: Kind, text: str) -> None:
+    """Text and code have one rule. An invalid text is an error that does not quote it."""
     value, problem = None, ""
     try:
         value = Option(kind=kind).read(text, origin="X")

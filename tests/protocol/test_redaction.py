@@ -1,4 +1,4 @@
-"""What was sent in secret, hidden in texts that come back; by properties over any secret and any text."""
+"""Redaction of secrets in texts that a server returns, tested with properties over all secrets and texts."""
 
 import string
 import sys
@@ -77,12 +77,12 @@ def test_a_text_made_to_be_like_the_secret_costs_a_bounded_number_of_steps(text:
     ["X-Amz-Signature={}", "Credential=AKID/20260101/us-east-1/sts/aws4_request, Signature={}", "signature%3D{}"],
 )
 def test_a_signature_is_hidden_and_its_scope_is_not(text: str) -> None:
-    """G12: whoever has it can send the request again; the scope is what a person has to look at."""
+    """G12: anyone who has the signature can send the request again; users need the scope to find the error."""
     assert Redaction()(text.format("0123456789abcdef" * 4)) == text.format(HIDDEN)
 
 
 @pytest.mark.parametrize("secret", ["", "a", "abc"])
-def test_what_is_too_short_to_be_a_secret_is_not_looked_for(secret: str) -> None:
+def test_very_short_secrets_are_not_hidden(secret: str) -> None:
     """G12: each text has an "a"."""
     assert hides(secret)("abc abc") == "abc abc"
 
@@ -136,7 +136,7 @@ def test_a_character_is_found_however_it_is_escaped(plus: str) -> None:
 
 
 def test_escapes_within_escapes_are_resolved_twice_and_no_more() -> None:
-    """G12: what a server escapes three times costs no third reading, and what is plain beside it is hidden."""
+    """G12: text that is escaped three times is not decoded a third time, and plain text next to it is hidden."""
     secret = "SECRET-of-some-length"
     thrice = "%25252541" * 3
 

@@ -74,7 +74,7 @@ def test_whatever_botocore_reads_is_read_alike(
 
 
 @given(st.integers(-(10**9), 10**11) | st.floats(-1e9, 1e11))
-def test_a_number_is_what_botocore_takes_it_for(number: float) -> None:
+def test_a_number_is_read_as_in_botocore(number: float) -> None:
     """B11: seconds since 1970, as a number and as text."""
     theirs = parse_timestamp(number)
 
@@ -84,7 +84,7 @@ def test_a_number_is_what_botocore_takes_it_for(number: float) -> None:
 
 
 @given(st.datetimes(datetime(1970, 1, 2), datetime(9998, 12, 30), timezones=st.just(UTC)), st.booleans())
-def test_an_http_date_is_what_botocore_takes_it_for(when: datetime, usegmt: bool) -> None:
+def test_an_http_date_is_read_as_in_botocore(when: datetime, usegmt: bool) -> None:
     """B11: RFC 822 in answers and documents."""
     text = format_datetime(when, usegmt=usegmt)
 
@@ -95,7 +95,7 @@ def test_an_http_date_is_what_botocore_takes_it_for(when: datetime, usegmt: bool
     when=st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 30), timezones=ZONES),
     form=st.sampled_from(["auto", "seconds", "milliseconds", "microseconds"]),
 )
-def test_a_time_is_what_another_parser_says(when: datetime, form: str) -> None:
+def test_a_time_is_read_as_by_another_parser(when: datetime, form: str) -> None:
     """F50: any precision, any offset; without one it is UTC, as botocore takes it."""
     text = when.isoformat(timespec=form)
     theirs = isoparse(text)
@@ -133,7 +133,7 @@ DELIBERATE = {
 
 @pytest.mark.filterwarnings("ignore::dateutil.parser.UnknownTimezoneWarning")
 @pytest.mark.parametrize("text", DELIBERATE.values(), ids=DELIBERATE)
-def test_what_botocore_guesses_is_refused(text: str) -> None:
+def test_a_text_that_botocore_guesses_is_an_error(text: str) -> None:
     """B11: the deliberate exceptions."""
     assert parse_timestamp(text)
     with pytest.raises(ValueError, match=r"^not a time$"):
@@ -157,7 +157,7 @@ def test_what_botocore_guesses_is_refused(text: str) -> None:
     ],
     ids=lambda value: ascii(value)[:40],
 )
-def test_what_is_not_plainly_a_time_is_none(value: Any) -> None:
+def test_an_ambiguous_text_is_not_a_time(value: Any) -> None:
     """F50: the built-in parser takes week dates and naive times, and a server that sends those is not STS."""
     with pytest.raises(ValueError, match=r"^not a time$"):
         timestamp(value)

@@ -93,7 +93,7 @@ def test_a_url_that_can_be_read_in_two_ways_is_refused(url: str) -> None:
 
 @given(st.text(st.sampled_from("htps:/@.\\[]#?%017fx-a\t\n ä"), max_size=30).map("http://".__add__))
 def test_other_readers_agree_about_the_host(url: str) -> None:
-    """T31: whatever is accepted, the standard library and what sends the request see the same host."""
+    """T31: for each accepted URL, the standard library and the HTTP client see the same host."""
     try:
         place = parse_http_url(url, what="it")
     except InvalidEndpoint:

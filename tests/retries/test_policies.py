@@ -83,7 +83,7 @@ def test_less_than_one_attempt_is_refused(most: int) -> None:
         StandardRetries(max_attempts=most)
 
 
-def test_what_cannot_succeed_later_is_not_retried() -> None:
+def test_a_permanent_error_is_not_retried() -> None:
     """And costs nothing."""
     policy = StandardRetries(quota=14)
 
@@ -109,7 +109,7 @@ def test_an_empty_quota_stops_the_retries_of_every_call(error: STSError, retries
 
 
 @pytest.mark.parametrize(("error", "cost"), [(UNREACHABLE, 14), (THROTTLED, 5)])
-def test_a_success_after_a_retry_gives_back_what_it_cost(error: STSError, cost: int) -> None:
+def test_a_success_after_a_retry_returns_its_cost(error: STSError, cost: int) -> None:
     """A service that recovers at the second attempt empties no quota."""
     policy = StandardRetries(quota=cost)
     for _ in range(9):
@@ -213,8 +213,8 @@ def adaptive(limiters: dict[str, Limiter] | None = None) -> AdaptiveRetries:
     return AdaptiveRetries(limiters={} if limiters is None else limiters)
 
 
-def test_an_adaptive_policy_retries_as_the_standard_one() -> None:
-    """The limiter is beside it."""
+def test_an_adaptive_policy_retries_like_the_standard_one() -> None:
+    """The limiter is independent of the quota."""
     for error in (UNREACHABLE, THROTTLED, FATAL):
         assert [fail(adaptive(), error, attempt=n, jitter=0.5) for n in (1, 2, 3)] == [
             fail(StandardRetries(), error, attempt=n, jitter=0.5) for n in (1, 2, 3)
@@ -253,7 +253,7 @@ def test_two_policies_share_the_limiter_of_a_scope() -> None:
     assert list(limiters) == ["a"]
 
 
-def test_what_is_not_signed_is_limited_by_each_policy_for_itself() -> None:
+def test_each_policy_has_its_own_limiter_for_unsigned_requests() -> None:
     limiters: dict[str, Limiter] = {}
     one, other = adaptive(limiters), adaptive(limiters)
     one.after_failure(THROTTLED, scope="", attempt=1, now=1.0, jitter=0.5)
@@ -280,10 +280,10 @@ def test_a_policy_remembers_a_bounded_number_of_scopes() -> None:
     for number in range(1000):
         policy.admit(scope=str(number), now=0.0)
 
-    assert len(policy._own) == _policies.SCOPES_KEPT
+    assert len(policy._own) == _policies.MAX_SCOPES
 
 
-def test_a_scope_that_is_held_back_is_not_forgotten_for_one_that_is_not() -> None:
+def test_an_enabled_limiter_is_not_removed_before_a_disabled_one() -> None:
     policy = adaptive()
     policy.admit(scope="held back", now=0.0)
     policy.after_failure(THROTTLED, scope="held back", attempt=1, now=0.0, jitter=0.0)

@@ -31,7 +31,7 @@ def test_a_known_id_has_its_known_account() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "AKIA", "AKIAIOSFODNN7EXAMPL!", "AKIAIOSFODNN7EXAMPLE1", "XXXXQNZGKIQY56JQ7WML"])
-def test_an_id_without_an_account_stands_for_itself(text: str) -> None:
+def test_an_id_without_an_account_is_itself_the_key(text: str) -> None:
     assert account_of(text) is None
     assert rate_limit_key(text, HERE) == f"{text}/127.0.0.1:9/"
 
@@ -41,13 +41,13 @@ def test_no_text_is_an_error(text: str) -> None:
     assert rate_limit_key(text, resolve(region="us-east-1")).endswith("/us-east-1")
 
 
-def test_a_number_that_is_no_account_is_none() -> None:
+def test_an_id_with_an_invalid_account_has_no_account() -> None:
     assert account_of(key_id_of(0, 5)) is None
     assert account_of("ASIA" + "7" * 16) is None
 
 
-def test_a_host_that_is_not_of_aws_has_limits_of_its_own() -> None:
-    """What a stand-in or a proxy throttles says nothing of what AWS bears."""
+def test_a_host_outside_aws_has_its_own_limits() -> None:
+    """Throttling by a local server or a proxy says nothing about the limits of AWS."""
     own = resolve(region="eu-west-1", endpoint_url="https://sts.example/")
     private = resolve(region="eu-west-1", endpoint_url="https://vpce-1.sts.eu-west-1.vpce.amazonaws.com/")
 

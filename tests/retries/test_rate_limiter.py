@@ -77,7 +77,7 @@ def test_the_limiter_is_botocores_step_by_step(script: list[tuple[float, str]]) 
 
 
 @given(events)
-def test_there_are_never_less_than_no_tokens(script: list[tuple[float, str]]) -> None:
+def test_the_number_of_tokens_is_never_negative(script: list[tuple[float, str]]) -> None:
     """A bucket in debt makes each who waits wait longer than the one before."""
     now = START
     limiter = Limiter(now=now)
@@ -101,7 +101,7 @@ def test_nothing_waits_before_the_service_throttles() -> None:
     assert not limiter.enabled
 
 
-def test_after_the_wait_that_was_said_a_request_is_admitted() -> None:
+def test_a_request_is_admitted_after_the_returned_wait() -> None:
     limiter = Limiter(now=0.0)
     limiter.answer(now=10.0, throttled=True)
     waits = [limiter.admit(now=10.0) for _ in range(3)]
@@ -112,7 +112,7 @@ def test_after_the_wait_that_was_said_a_request_is_admitted() -> None:
 
 
 def test_a_wait_is_long_enough_to_move_a_clock() -> None:
-    """What is missing of a token can be less than a clock's resolution."""
+    """The missing part of a token can be smaller than a clock's resolution."""
     limiter = Limiter(now=0.0)
     limiter.answer(now=0.0, throttled=True)
     limiter._tokens, limiter._filled_at = 1 - 2**-53, 1e9

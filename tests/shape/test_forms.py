@@ -217,7 +217,7 @@ def test_a_timedelta_of_whole_seconds_is_their_number_and_no_other_is_taken(valu
         assert type(kept) is int
 
 
-def test_later_changes_of_what_was_given_do_not_reach_the_request() -> None:
+def test_later_changes_of_an_argument_do_not_change_the_request() -> None:
     tags, arns = {"team": "a"}, [POLICY]
     request = shapes.AssumeRoleRequest(role_arn=ARN, role_session_name="me", tags=tags, policy_arns=arns)
     tags["team"] = "b"
@@ -283,7 +283,7 @@ def test_the_form_that_a_refusal_shows_is_taken(cls: Any, member: Member) -> Non
         assert re.search(r"[\[{(]", line)
 
 
-def test_a_kind_without_other_forms_is_said_by_its_name() -> None:
+def test_the_rule_of_a_kind_without_other_forms_is_its_name() -> None:
     """Requests of today have no such member; one of tomorrow may."""
     assert rule_of(Member("at", "At", datetime)) == "be a datetime"
     assert rule_of(Member("at", "At", list, items=Member("", "member", datetime))) == "be a list of datetime"

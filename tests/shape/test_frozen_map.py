@@ -31,7 +31,7 @@ SENTINEL = "SENTINEL-51ab"
 
 @shape
 class Inner(Shape):
-    """What a map can hold beside text."""
+    """Values of a map other than text."""
 
     name: str | None = None
     counts: FrozenMap[int] | None = None
@@ -291,7 +291,7 @@ def test_a_map_is_read_like_a_dict(items: dict[str, str], others: dict[str, str]
         assert repr(same) == repr(made) == f"FrozenMap({items!r})"
 
 
-def test_a_map_does_not_change_with_what_it_was_made_of() -> None:
+def test_a_map_does_not_change_with_its_source() -> None:
     """The caller's dict can change later; the request, which is a key of a cache, cannot."""
     items = {"a": "b"}
     request = MapsRequest(plain=items, inner={"x": Inner(name="y")})  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ SENTINEL = "SENTINEL-71aa"
 
 @given(st.text())
 def test_a_secret_is_its_text_for_everything_but_printing(text: str) -> None:
-    """Signing, sending and comparing need no unwrapping, so none can be forgotten."""
+    """Signing, sending and comparing need no unwrapping, so it cannot be forgotten."""
     secret = Secret(text)
 
     assert secret == text
@@ -66,7 +66,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "translate": ({},),
     "zfill": (40,),
 }
-"""What those methods that need arguments are called with; for bytes, text becomes bytes."""
+"""Arguments for the methods that need some; for bytes, text becomes bytes."""
 TELLING = {"__str__", "__format__", "__getnewargs__", "__repr__", "__doc__", "__bytes__"}
 """Methods that give plain text, on purpose or because it tells nothing."""
 
@@ -93,7 +93,7 @@ def as_bytes(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("plain", [SENTINEL * 9, SENTINEL.encode() * 9], ids=["text", "bytes"])
-def test_each_part_of_a_secret_is_hidden_and_is_what_it_would_be_of_text(plain: str | bytes) -> None:
+def test_each_part_of_a_secret_is_hidden_and_equals_the_part_of_plain_text(plain: str | bytes) -> None:
     """G6: rich and structlog show ``value[:80]!r``. Each method of the base class is called, those to come too."""
     made = parts_of(redact(plain), type(plain))
 
@@ -106,7 +106,7 @@ def test_each_part_of_a_secret_is_hidden_and_is_what_it_would_be_of_text(plain: 
     }
 
 
-def test_a_secret_beside_plain_text_hides_the_whole() -> None:
+def test_a_secret_joined_to_plain_text_hides_the_whole() -> None:
     """G6: what fails with text fails with a secret."""
     secret, body = Secret("ab-cd"), SecretBytes(b"ab-cd")
 
@@ -158,7 +158,7 @@ def test_a_secret_stays_one_when_it_is_copied_or_pickled(secret: object) -> None
 
 
 def test_concealing_changes_text_only() -> None:
-    """What is of another kind is left for the check of the request to name."""
+    """Values of another type stay for the check of the request to report."""
     assert type(redact("a")) is Secret
     assert redact("a") == "a"
     assert redact(None) is None
@@ -192,7 +192,7 @@ def test_a_document_is_hidden_and_stays_hidden_when_it_is_merged() -> None:
 
 
 @pytest.mark.parametrize("hidden", [HiddenMapping({"a": "SENTINEL"}), HiddenDocument(a="SENTINEL")], ids=["m", "d"])
-def test_what_hides_is_nothing_that_crash_reporters_walk_through(hidden: object) -> None:
+def test_hidden_objects_are_not_iterated_by_crash_reporters(hidden: object) -> None:
     """G6: Sentry walks through each Mapping, set and sequence, rich through each dict and list, by their types."""
     assert not isinstance(hidden, (Mapping, Set, Sequence))
     assert not {"items", "keys", "values"} & set(dir(hidden))
@@ -228,7 +228,7 @@ def test_data_that_was_given_by_mistake_leaves_its_type_only(data: Any) -> None:
 @pytest.mark.parametrize(
     "source", [print, CallableList(), None, object()], ids=["function", "callable", "none", "object"]
 )
-def test_what_can_be_asked_for_credentials_is_left_as_it_is(source: Any) -> None:
+def test_providers_are_returned_unchanged(source: Any) -> None:
     assert without_data(source) is source
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sts_async._shape.constraints import Length, Member, Pattern, violations
 from sts_async._shape.secret import Secret
-from sts_async._shape.shape import Shape, beside, document, member, secret, shape
+from sts_async._shape.shape import Shape, document, extra, member, secret, shape
 
 Name = Annotated[str, Length(1, 8), Pattern("[a-z]*")]
 Names = Annotated[Sequence[Name], Length(0, 3)]
@@ -38,7 +38,7 @@ class Everything(Shape):
     inner: Single | None = None
     key: str | None = secret(default=None)
     text: Annotated[str | dict[str, Any], Length(1)] | None = document(default=None)
-    note: str = beside(default="")
+    note: str = extra(default="")
 
 
 @shape
@@ -46,7 +46,7 @@ class Narrower(Everything):
     key: str = secret(wire="theKey")
 
 
-def test_members_say_what_the_annotations_say() -> None:
+def test_members_match_the_annotations() -> None:
     """They are what serialising, checking and reading go by."""
     assert Everything.__members__ == (
         Member("plain", "Plain", str, required=True),
@@ -78,7 +78,7 @@ def test_a_member_can_be_narrowed_in_a_subclass() -> None:
 
 
 def test_given_members_are_printed_and_secrets_are_not() -> None:
-    """T14: an absent member is noise in a log, a secret one is a leak, and what is beside is no member."""
+    """T14: a missing member is noise in a log, a secret one is a leak, and the metadata is not a member."""
     assert repr(Everything(plain="a")) == "Everything(plain='a')"
     assert (
         repr(Everything(plain="a", odd=0, names=["b"], key="SENTINEL", inner=Single(value=""), note="n"))
@@ -101,7 +101,7 @@ EVERYTHING = st.builds(
 
 @given(EVERYTHING, EVERYTHING)
 def test_shapes_are_equal_when_their_members_are(one: Everything, other: Everything) -> None:
-    """Requests are keys of caches; what is beside the API does not count."""
+    """Requests are keys of caches; fields outside the API do not count."""
     members = [(getattr(one, m.name), getattr(other, m.name)) for m in Everything.__members__]
 
     assert (one == other) == all(a == b for a, b in members)
@@ -161,8 +161,8 @@ def test_a_list_becomes_a_tuple(given_value: Any) -> None:
 
 
 @pytest.mark.parametrize("given_value", ["a", 5, None, {"a": 1}], ids=repr)
-def test_what_is_no_list_is_kept_for_the_check_to_name(given_value: Any) -> None:
-    """A text would otherwise become a list of characters."""
+def test_other_values_than_lists_stay_for_the_check_to_report(given_value: Any) -> None:
+    """Without the check, text would become a list of characters."""
     assert Everything(plain="", names=given_value).names is given_value
 
 
@@ -189,7 +189,7 @@ def test_a_mapping_becomes_compact_json_text(document: dict[str, Any]) -> None:
     assert text == json.dumps(document, separators=(",", ":"))
 
 
-def test_text_is_sent_as_it_is() -> None:
+def test_text_is_sent_unchanged() -> None:
     """A policy that was measured, signed or reviewed as text must not change."""
     assert Everything(plain="", text='{ "a" : 1 }').text == '{ "a" : 1 }'
 
@@ -205,7 +205,7 @@ def test_any_mapping_is_taken_for_a_document(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("policy", [{"a": object()}, {"a": {1}}, {"a": float}], ids=["object", "set", "class"])
-def test_what_json_does_not_have_is_left_as_it_is(policy: Any) -> None:
+def test_values_that_json_does_not_have_stay_unchanged(policy: Any) -> None:
     """For `violations` to name: an error from here would have the other members in its frames."""
     made = Everything(plain="", text=policy)
 

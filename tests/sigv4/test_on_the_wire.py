@@ -30,7 +30,7 @@ S3 = {"s3", "s3express", "s3-outposts", "s3-object-lambda"}
 
 
 def decoded(text: str) -> bytes:
-    """Return the bytes that a percent-encoded text stands for."""
+    """Return the bytes of a percent-encoded text."""
     data, made = text.encode("ascii"), bytearray()
     while data:
         if data[:1] == b"%":
@@ -200,7 +200,7 @@ async def test_local_sts_finds_a_query_right_however_it_is_spelled(spelling: str
 
 @pytest.fixture
 def dotted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Have every name stand for 127.0.0.1, and return the names that are looked up."""
+    """Resolve every name to 127.0.0.1, and return the resolved names."""
     asked: list[str] = []
 
     def known(host: str, port: int, *more: object) -> list[Any]:

@@ -410,7 +410,7 @@ def test_a_signature_covers_everything_that_is_sent(change: dict[str, Any]) -> N
     assert proof(**whole) == proof(**whole)
 
 
-def test_what_proxies_change_is_not_covered() -> None:
+def test_headers_that_proxies_change_are_not_signed() -> None:
     """A user agent that is rewritten on the way must not break a call."""
     plain = sign(LONG_TERM, method="POST", url=URL, headers=FORM, **STS)
     more = sign(LONG_TERM, method="POST", url=URL, headers={**FORM, "User-Agent": "x", "TE": "y"}, **STS)
@@ -419,7 +419,7 @@ def test_what_proxies_change_is_not_covered() -> None:
     assert (more["User-Agent"], more["TE"]) == ("x", "y")
 
 
-def test_what_was_signed_before_is_replaced() -> None:
+def test_an_earlier_signature_is_replaced() -> None:
     """T22: headers of an earlier attempt, in whatever case, would contradict the new ones."""
     once = sign(TEMPORARY, method="POST", url=URL, headers=FORM, **STS)
     later = {**STS, "at": AT + timedelta(seconds=9)}
@@ -570,7 +570,9 @@ def test_an_argument_that_cannot_be_signed_is_an_error_of_ours(
 @pytest.mark.parametrize(
     "credentials", [None, ("AKID", SENTINEL), {"access_key_id": SENTINEL}], ids=["none", "tuple", "dict"]
 )
-def test_what_is_no_credentials_is_refused_by_its_type(make: Callable[..., Any], credentials: Any) -> None:
+def test_other_objects_than_credentials_are_an_error_with_their_type(
+    make: Callable[..., Any], credentials: Any
+) -> None:
     """G14."""
     with pytest.raises(CredentialsError, match=r"^credentials must be Credentials, not (a |None$)") as caught:
         make(credentials, method="GET", url=URL, headers={}, **STS)
@@ -629,7 +631,7 @@ def test_a_body_is_bytes() -> None:
 @each_form
 def test_a_header_that_is_given_twice_is_refused(make: Callable[..., Any]) -> None:
     """Both would be sent, and one of them signed."""
-    with pytest.raises(ConfigurationError, match="header 'x-mine' is given twice"):
+    with pytest.raises(ConfigurationError, match="header 'x-mine' occurs twice"):
         make(LONG_TERM, method="GET", url=URL, headers={"X-Mine": "1", "x-mine": "2"}, **STS)
 
 
@@ -661,7 +663,7 @@ def test_a_scope_of_more_parts_is_refused(make: Callable[..., Any], name: str) -
 
 @each_form
 @pytest.mark.parametrize("url", ["https://h/é", "https://h/?a=é", "https://h/?a=\ud800", "https://h/\ud800"], ids=ascii)
-def test_a_url_that_is_not_encoded_is_refused(make: Callable[..., Any], url: str) -> None:
+def test_a_url_that_is_not_encoded_is_an_error(make: Callable[..., Any], url: str) -> None:
     """The transport would encode it, and so send another URL than the one that is signed."""
     with pytest.raises(ConfigurationError):
         make(TEMPORARY, method="GET", url=url, headers={}, double_encode=False, **STS)
@@ -679,7 +681,7 @@ def test_an_empty_key_is_refused(make: Callable[..., Any], name: str) -> None:
 
 
 @each_form
-def test_an_empty_token_counts_as_none(make: Callable[..., Any]) -> None:
+def test_an_empty_token_counts_as_missing(make: Callable[..., Any]) -> None:
     """Trap 19: an empty environment variable counts as unset."""
     empty = Credentials(access_key_id="AKID", secret_access_key="key", session_token="")
     none = Credentials(access_key_id="AKID", secret_access_key="key")
@@ -797,7 +799,7 @@ def test_a_derived_key_is_neither_compared_nor_printed() -> None:
 
 
 def test_the_steps_lead_to_the_signature() -> None:
-    """Documented as public, for whoever has to find a mismatch."""
+    """The steps are public, so that users can find the reason of a mismatch."""
     request = canonical(
         method="post",
         path=canonical_path("/"),
@@ -835,7 +837,7 @@ def test_the_steps_lead_to_the_signature() -> None:
         ("a", "a", "a"),
     ],
 )
-def test_a_path_is_signed_normal_or_as_it_is(path: str, normal: str, verbatim: str) -> None:
+def test_a_path_is_signed_normalized_or_unchanged(path: str, normal: str, verbatim: str) -> None:
     """B13: every service but those of S3 resolves dots, and encodes what is sent once more."""
     assert canonical_path(path) == normal
     assert canonical_path(path, normalize=False, double_encode=False) == verbatim
@@ -905,7 +907,7 @@ def test_the_host_is_written_as_the_transport_sends_it(url: str, host: str) -> N
 
 
 @pytest.mark.parametrize("url", ["https://user:password@h/", "nothing", "https://h:99999/"])
-def test_what_has_no_host_has_no_host_header(url: str) -> None:
+def test_a_url_without_a_host_has_no_host_header(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^url must"):
         sigv4.host_header(url)
 
@@ -914,14 +916,14 @@ def test_what_has_no_host_has_no_host_header(url: str) -> None:
 
 
 @pytest.mark.parametrize("expires", [0, -1, 604_801, 10**12])
-def test_a_presigned_url_is_good_for_a_second_to_seven_days(expires: int) -> None:
+def test_a_presigned_url_is_valid_for_a_second_to_seven_days(expires: int) -> None:
     """T21: refused here, not by the service."""
     with pytest.raises(ConfigurationError, match=r"1 to 604800 \(seconds\)"):
         presign(TEMPORARY, url=URL, expires=expires, **STS)
 
 
 @pytest.mark.parametrize("expires", [True, False, 60.0, "60", None, numpy_like(60)], ids=repr)
-def test_a_presigned_url_is_good_for_a_whole_number_of_seconds(expires: Any) -> None:
+def test_a_presigned_url_is_valid_for_a_whole_number_of_seconds(expires: Any) -> None:
     """B12: True is no number, and would be in the URL as a word."""
     with pytest.raises(ConfigurationError, match="expires must be an integer from 1 to 604800"):
         presign(TEMPORARY, url=URL, expires=expires, **STS)
@@ -961,7 +963,7 @@ def test_both_ends_of_the_range_are_good(expires: int) -> None:
 
 
 def test_a_presigned_url_prints_no_query() -> None:
-    """T21: whoever has it can use it, so only `reveal` gives the whole."""
+    """T21: anyone who has the URL can use it, so only `reveal` returns it."""
     presigned = presign(TEMPORARY, url=f"{URL}?Action=GetCallerIdentity", **STS)
     printed = f"{presigned} {presigned!r} {[presigned]} {presigned!s}"
 

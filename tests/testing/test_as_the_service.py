@@ -1,4 +1,4 @@
-"""What STS takes and how it refuses, beyond what its API model says."""
+"""Rules and errors of STS that are not in its API model."""
 
 import asyncio
 import base64
@@ -70,7 +70,7 @@ async def test_a_url_that_says_nothing_of_its_end_comes_in() -> None:
 
 
 @pytest.mark.parametrize("honor", [False, True])
-async def test_a_url_that_says_nothing_of_its_end_is_good_for_15_minutes(honor: bool, clock: Any) -> None:
+async def test_a_url_without_x_amz_expires_is_valid_for_15_minutes(honor: bool, clock: Any) -> None:
     """D1: with an option that has URLs end as they say, too."""
     async with LocalSTS(honor_expires=honor, clock=clock) as server:
         request = signed(server, WithoutExpires, AWSRequest(method="GET", url=f"{server.url}/?{IDENTITY}"))
@@ -243,7 +243,9 @@ class _Only:
     seconds=st.one_of(st.none(), st.integers(-1, 50_000)),
     tags=st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=3),
 )
-def test_the_service_refuses_what_the_client_would(name: str, seconds: int | None, tags: list[tuple[str, str]]) -> None:
+def test_the_service_rejects_the_same_requests_as_the_client(
+    name: str, seconds: int | None, tags: list[tuple[str, str]]
+) -> None:
     """D5: the words are written twice, the rules once."""
     request = shapes.AssumeRoleRequest(
         role_arn=ROLE,
@@ -265,7 +267,7 @@ def decoded(key_id: str) -> str:
 
 
 @given(account=accounts, prefix=st.sampled_from(["AKIA", "ASIA"]))
-def test_a_key_id_tells_its_account(account: str, prefix: str) -> None:
+def test_a_key_id_contains_its_account(account: str, prefix: str) -> None:
     """D5: to whom it is read by the published calculation, and to us."""
     key_id = new_key_id(prefix, account)
 
@@ -319,7 +321,7 @@ async def test_get_access_key_info_knows_no_account_that_does_not_exist() -> Non
             await sts.get_access_key_info(access_key_id="ASIAY34FZKBOKMUTVV7A")
 
 
-def test_keys_of_the_stand_ins_tell_the_account_that_they_say() -> None:
+def test_key_ids_of_the_local_servers_contain_the_account() -> None:
     """D5."""
     vended = [
         LocalIMDS(account_id="609629065308")._vend(account="609629065308", now=0),

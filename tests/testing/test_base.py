@@ -1,4 +1,4 @@
-"""What all servers have in common: they start and stop, take the same faults, and record without secrets."""
+"""Common behaviour of all servers: they start and stop, accept the same faults, and record without secrets."""
 
 import asyncio
 import subprocess
@@ -135,7 +135,7 @@ async def test_every_server_loses_connections(kind: type[LocalServer[Any]], faul
 
 
 @each_server
-async def test_every_server_tells_the_time_of_its_clock(kind: Any, clock: Any) -> None:
+async def test_every_server_uses_its_clock(kind: Any, clock: Any) -> None:
     clock.move(-1000)
     async with kind(clock=clock) as server:
         server.faults.add(Delay(0), Skew(60))
@@ -212,7 +212,7 @@ async def test_credentials_are_random_or_given_or_asked_for(clock: Any) -> None:
     assert [one["AccessKeyId"] for one in given] == ["A2", "A2"]
 
 
-async def test_what_a_local_sts_issues_signs_real_calls(clock: Any) -> None:
+async def test_credentials_of_a_local_sts_sign_real_calls(clock: Any) -> None:
     """From the metadata of the instance to a signed call."""
     async with (
         LocalSTS(clock=clock) as sts,
@@ -254,7 +254,7 @@ def test_only_the_role_of_an_arn_can_be_issued() -> None:
 # -- nothing is shown ---------------------------------------------------------------------------------------------
 
 
-async def test_no_server_shows_what_is_secret() -> None:
+async def test_no_server_shows_secrets() -> None:
     """T33: neither a printed environment nor the records have the token."""
     secret = "SENTINEL-authorization"
     async with LocalContainer(token=secret) as server:

@@ -160,7 +160,7 @@ async def test_a_token_is_a_jwt(sts: STSClient, token: str) -> None:
     "odd",
     [{"tags": 1}, {"tags": {"principal_tags": {"a": 1}, "transitive_tag_keys": 1}}, {"source_identity": 1}],
 )
-async def test_odd_claims_beside_are_passed_over(sts: STSClient, jwt: Maker, odd: dict[str, Any]) -> None:
+async def test_unknown_claims_are_ignored(sts: STSClient, jwt: Maker, odd: dict[str, Any]) -> None:
     claims = {f"https://aws.amazon.com/{name}": value for name, value in odd.items()}
 
     assert (await with_token(sts, jwt(**claims))).source_identity is None

@@ -94,7 +94,7 @@ def test_time_does_not_run_back() -> None:
 async def test_the_example_of_the_clock_runs() -> None:
     """The docstring promises that credentials survive six hours of an outage and are renewed afterwards."""
     text = inspect.getdoc(VirtualClock) or ""
-    example = text.partition("\n\n")[2].partition("\n\nSleeping")[0]
+    example = text.partition("\n\n")[2].partition("\n\n`sleep`")[0]
     names: dict[str, Any] = {**vars(sts_async.testing), "AssumeRoleProvider": AssumeRoleProvider}
     names |= {"LocalSTS": LocalSTS, "Unavailable": Unavailable, "VirtualClock": VirtualClock}
 

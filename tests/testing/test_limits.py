@@ -1,4 +1,4 @@
-"""How many requests a second a server answers."""
+"""How many requests per second a server answers."""
 
 import time
 from typing import Any
@@ -23,7 +23,7 @@ def test_no_more_are_answered_than_the_rate_allows(rate: float, gaps: list[float
 
 
 @given(rate=st.floats(1, 1000))
-def test_whoever_keeps_to_the_rate_is_answered(rate: float) -> None:
+def test_requests_within_the_rate_are_admitted(rate: float) -> None:
     limit = RateLimit(rate)
 
     assert all(limit.admits(now=number / rate) for number in range(2000))
@@ -36,8 +36,8 @@ def test_without_a_rate_everything_is_answered() -> None:
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("inf"), float("nan"), "x"])
-def test_a_rate_that_is_none_is_refused(rate: Any) -> None:
-    with pytest.raises(ValueError, match="rate must be a number of requests a second"):
+def test_an_invalid_rate_is_an_error(rate: Any) -> None:
+    with pytest.raises(ValueError, match="rate must be a number of requests per second"):
         LocalSTS(rate=rate)
 
 

@@ -55,7 +55,7 @@ async def test_a_client_of_a_server_does_not_show_its_environment() -> None:
         assert server.credentials.secret_access_key not in repr(vars(sts))
 
 
-async def test_what_is_given_in_code_counts_for_the_client_of_a_server(tmp_path: Path) -> None:
+async def test_options_in_code_apply_to_the_client_of_a_server(tmp_path: Path) -> None:
     """C14: options are those of `STSClient`: a profile that is given in code comes before the user of the server."""
     ann = User("ann")
     keys = ann.credentials

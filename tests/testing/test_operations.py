@@ -136,7 +136,9 @@ async def test_a_role_trusts_the_sessions_of_a_role(sts: STSClient, client: Clie
     await assume(client(credentials=first.credentials))
 
 
-async def test_a_refusal_says_who_may_not_do_what_and_decodes(sts: STSClient, server: LocalSTS) -> None:
+async def test_an_access_denied_error_names_caller_and_action_and_can_be_decoded(
+    sts: STSClient, server: LocalSTS
+) -> None:
     server.declare(Role(ROLE, trusts=[]))
     error = await refusal(assume(sts))
 
@@ -411,7 +413,7 @@ async def test_an_account_can_have_switched_things_off(clock: Any) -> None:
             await assume(elsewhere)
 
 
-async def test_what_is_not_in_the_directory_is_refused() -> None:
+async def test_invalid_declarations_are_an_error() -> None:
     server = LocalSTS()
 
     with pytest.raises(TypeError, match="takes Account, User, Role and ContextProvider, not str"):

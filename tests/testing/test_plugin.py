@@ -111,7 +111,7 @@ def test_every_test_has_the_fixtures_in_every_set_up(run: Run, name: str) -> Non
 
 
 @pytest.mark.parametrize("options", [STRICT, NONE], ids=["strict without a mark", "no plugin"])
-def test_an_asynchronous_test_that_nothing_runs_is_told_at_once(run: Run, options: list[str]) -> None:
+def test_an_asynchronous_test_without_a_plugin_fails_at_once(run: Run, options: list[str]) -> None:
     """E4: by pytest, in its own words; the fixtures add no other error, and synchronous tests have them."""
     result = run(ASYNCHRONOUS.format(mark="", number=1) + SYNCHRONOUS, *options)
 
@@ -122,7 +122,7 @@ def test_an_asynchronous_test_that_nothing_runs_is_told_at_once(run: Run, option
 
 def test_a_program_can_have_one_server_for_all_its_tests(run: Run) -> None:
     """E4: the recipe in the documentation of the plugin."""
-    recipe = textwrap.dedent((plugin.__doc__ or "").partition("A server for many tests")[2].partition("\n\n")[2])
+    recipe = textwrap.dedent((plugin.__doc__ or "").partition("For one server for many tests")[2].partition("\n\n")[2])
     text = f"""
 import asyncio
 import pytest

@@ -89,7 +89,9 @@ async def test_there_is_no_context_without_a_context_provider(
     assert found == [None] * 4
 
 
-async def test_a_context_can_lack_what_the_token_did_not_say(sts: STSClient, server: LocalSTS, jwt: Maker) -> None:
+async def test_a_context_lacks_claims_that_the_token_does_not_have(
+    sts: STSClient, server: LocalSTS, jwt: Maker
+) -> None:
     server.declare(ContextProvider("idp.test", subject="email"))
     context = (await with_token(sts, jwt())).trusted_identity_propagation_context
 
@@ -100,7 +102,7 @@ async def test_a_context_can_lack_what_the_token_did_not_say(sts: STSClient, ser
 
 @pytest.fixture
 def acting_for(sts: STSClient, client: Client, server: LocalSTS, jwt: Maker) -> Callable[..., Any]:
-    """Return a client as a session that acts on behalf of somebody, also when its credentials are scoped."""
+    """Return a client of a session with an end user, also if its credentials are scoped."""
     server.declare(ContextProvider("idp.test"))
 
     async def act(subject: str = "somebody") -> STSClient:
@@ -112,7 +114,7 @@ def acting_for(sts: STSClient, client: Client, server: LocalSTS, jwt: Maker) -> 
 
 
 async def test_a_jwt_can_name_the_end_user(acting_for: Callable[..., Any]) -> None:
-    """A4: the subject is the end user, the scope stands as it was sent, the principal stays the role."""
+    """A4: the subject is the end user, the scope is unchanged, and the principal is still the role."""
     session = await acting_for()
     given = {**ASK, "scope": "read:all write", "subject_mode": "OriginIdentity"}
     claims = claims_of(await session.get_web_identity_token(**given))
@@ -122,9 +124,7 @@ async def test_a_jwt_can_name_the_end_user(acting_for: Callable[..., Any]) -> No
 
 
 @pytest.mark.parametrize("given", [{}, {"subject_mode": "AWSIdentity"}], ids=str)
-async def test_a_jwt_names_the_caller_unless_asked_otherwise(
-    acting_for: Callable[..., Any], given: dict[str, str]
-) -> None:
+async def test_a_jwt_names_the_caller_by_default(acting_for: Callable[..., Any], given: dict[str, str]) -> None:
     """A4: also where there is an end user."""
     claims = claims_of(await (await acting_for()).get_web_identity_token(**ASK, **given))
 
@@ -146,7 +146,7 @@ async def test_a_jwt_names_the_caller_unless_asked_otherwise(
     ids=str,
 )
 async def test_a_scope_that_cannot_be_is_refused(acting_for: Callable[..., Any], given: dict[str, Any]) -> None:
-    """A4: words of certain characters, joined by single spaces, none twice; for an end user and one audience."""
+    """A4: words of certain characters with single spaces, without repetition; for an end user and one audience."""
     session = await acting_for()
 
     assert (await refusal(session.get_web_identity_token(**{**ASK, **given}))).code == "ValidationError"

@@ -176,7 +176,7 @@ def test_bytes_of_any_kind_are_answered_without_a_record_above_debug(sent: bytes
 
 
 async def test_an_error_of_the_programs_own_is_logged_and_not_repeated(debug: pytest.LogCaptureFixture) -> None:
-    """Who wrote a function that returns credentials wants to know why there are none."""
+    """The author of a function for credentials must see its error."""
 
     def fails() -> Any:
         raise RuntimeError("no credentials today")

@@ -59,7 +59,7 @@ async def test_a_server_that_does_not_run_has_no_url() -> None:
 
 
 async def test_a_server_can_be_started_and_stopped_twice() -> None:
-    """What it knows, and its port, outlive a stop: that is an outage."""
+    """State and port survive a stop, as in an outage."""
     server = LocalSTS()
     await server.start()
     url = server.url
@@ -148,7 +148,7 @@ async def test_requests_are_recorded_without_secrets(server: LocalSTS, sts: STSC
 
 
 @pytest.mark.parametrize("body", [b"Action=Fly&Version=2011-06-15", b"a=1&a=1", b"Action.a=1", b""])
-async def test_what_is_no_request_is_recorded_too(server: LocalSTS, body: bytes) -> None:
+async def test_malformed_requests_are_recorded_too(server: LocalSTS, body: bytes) -> None:
     async with aiohttp.ClientSession() as session, session.post(server.url, data=body) as response:
         assert response.status == 400
         assert response.content_type == "text/xml"
@@ -169,7 +169,7 @@ async def test_the_oldest_sessions_are_forgotten(
     sts: STSClient, server: LocalSTS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server in a benchmark issues millions."""
-    monkeypatch.setattr(directory, "SESSIONS_KEPT", 2)
+    monkeypatch.setattr(directory, "MAX_SESSIONS", 2)
     issued = [(await sts.assume_role(role_arn=ROLE, role_session_name="me")).credentials for _ in range(3)]
 
     assert [server.principal(one) is not None for one in issued] == [False, True, True]
@@ -289,7 +289,7 @@ async def test_anything_can_be_answered(server: LocalSTS, sts: STSClient) -> Non
     assert [(record.status, record.code) for record in server.requests] == [(302, None), (200, None), (502, None)]
 
 
-async def test_a_skewed_clock_refuses_what_is_signed_now(server: LocalSTS) -> None:
+async def test_a_server_with_a_skewed_clock_rejects_current_signatures(server: LocalSTS) -> None:
     """Unless the client learns the time from the answer, as it does by itself."""
     server.faults.add(Skew(-3600), Skew(3600))
 
@@ -334,7 +334,7 @@ async def test_a_script_can_be_taken_back(server: LocalSTS, sts: STSClient) -> N
         lambda: LocalSTS().faults.add("throttle"),  # type: ignore[arg-type]
     ],
 )
-async def test_what_is_no_fault_is_refused(make: Callable[[], Any]) -> None:
+async def test_an_invalid_fault_is_an_error(make: Callable[[], Any]) -> None:
     with pytest.raises(ValueError):
         make()
 
@@ -364,7 +364,7 @@ def has_ipv6() -> bool:
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
 async def test_it_listens_on_the_other_loopback_address_too() -> None:
-    """An IPv6 address stands in brackets in a URL."""
+    """An IPv6 address is in brackets in a URL."""
     async with LocalSTS(host="::1") as server, server.client() as sts:
         assert server.url.startswith("http://[::1]:")
         assert (await sts.get_caller_identity()).arn == server.principal(server.credentials).arn  # type: ignore[union-attr]

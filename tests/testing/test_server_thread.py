@@ -129,7 +129,7 @@ def test_a_server_starts_again_at_its_port_after_each_kind_of_with(begin: str) -
 
 
 @each_server
-def test_a_port_in_use_is_told_at_once(kind: type[LocalServer[Any]], taken: int) -> None:
+def test_a_port_in_use_is_an_error_at_once(kind: type[LocalServer[Any]], taken: int) -> None:
     """E4: where it was started, as the error of the system, and no thread stays behind."""
 
     async def start() -> None:
@@ -195,7 +195,7 @@ def test_a_function_that_does_not_return_is_named_instead_of_waited_for(
         async with server:
             ask()
 
-    with pytest.raises(RuntimeError, match="LocalContainer does not stop: a function that it was given"):
+    with pytest.raises(RuntimeError, match="LocalContainer does not stop: a function that was passed"):
         if begin == "async with":
             asyncio.run(within())
         else:
@@ -228,7 +228,7 @@ async def test_two_starts_at_once_are_one_start() -> None:
     assert not threads_of(LocalSTS)
 
 
-async def test_two_starts_at_once_are_told_that_the_port_is_in_use(taken: int) -> None:
+async def test_two_concurrent_starts_both_fail_if_the_port_is_in_use(taken: int) -> None:
     """E4: both of them, and no thread stays behind."""
     server = LocalSTS(port=taken)
     outcomes = await asyncio.gather(server.start(), server.start(), return_exceptions=True)
@@ -285,7 +285,7 @@ def test_a_forked_process_can_leave_the_block_and_its_parent_goes_on() -> None:
 
 
 def test_faults_added_by_several_threads_each_take_their_requests() -> None:
-    """E4: none is lost, and none is taken twice, while the server takes others."""
+    """E4: no fault is lost or taken twice while the server takes others."""
     with LocalSTS() as server, ThreadPoolExecutor(8) as pool:
         adding = [pool.submit(server.faults.add, Throttle(times=2), Throttle()) for _ in range(25)]
         asking = [pool.submit(status_of, server.url) for _ in range(100)]
@@ -316,7 +316,7 @@ def test_a_test_reads_and_changes_a_server_that_others_are_calling() -> None:
 
 
 def test_records_are_walked_through_as_they_were_at_the_beginning() -> None:
-    """E4: a deque raises RuntimeError when it grows meanwhile."""
+    """E4: the iteration of a plain deque raises RuntimeError if it grows."""
     records: Records[int] = Records([1, 2, 3], maxlen=3)
     seen = []
     for record in records:

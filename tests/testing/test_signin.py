@@ -118,7 +118,7 @@ async def test_botocore_refreshes_a_login(signin: LocalSignIn, server: LocalSTS,
     ],
 )
 @pytest.mark.parametrize("by_fault", [True, False])
-async def test_botocore_is_told_what_is_final(
+async def test_botocore_recognizes_final_errors(
     signin: LocalSignIn, boto: Boto, cache: Path, code: str, status: int, error: type[Exception], by_fault: bool
 ) -> None:
     signin.login(cache, login_session=ARN, seconds=-1)
@@ -135,7 +135,7 @@ async def test_botocore_is_told_what_is_final(
 @pytest.mark.parametrize(
     ("fault", "code"), [(Throttle(), "TooManyRequestsError"), (Unavailable(), "InternalServerException")]
 )
-async def test_botocore_is_told_what_is_not(
+async def test_botocore_recognizes_other_errors(
     signin: LocalSignIn, boto: Boto, cache: Path, fault: Any, code: str
 ) -> None:
     signin.login(cache, login_session=ARN, seconds=-1)
@@ -247,7 +247,7 @@ async def test_a_refresh_gives_credentials_and_the_next_token(signin: LocalSignI
     ],
     ids=lambda changes: repr(changes)[:40],
 )
-async def test_what_is_no_proof_of_the_key_is_refused(refresh: Refresh, changes: dict[str, Any]) -> None:
+async def test_an_invalid_proof_is_refused(refresh: Refresh, changes: dict[str, Any]) -> None:
     status, body = await refresh(**changes)
 
     assert (status, body["error"]) == (400, "INVALID_REQUEST")
@@ -260,7 +260,7 @@ async def test_a_proof_is_from_now(refresh: Refresh, clock: Any, seconds: int, s
 
 
 async def test_a_proof_is_taken_once(refresh: Refresh) -> None:
-    """RFC 9449, section 11.1: else whoever saw it could repeat it."""
+    """RFC 9449, section 11.1: otherwise, anyone who saw the proof could repeat it."""
     first = await refresh(claims={"jti": "same"})
     second = await refresh(claims={"jti": "same"})
 
@@ -298,7 +298,7 @@ def test_a_proof_says_who_made_it() -> None:
 
 
 @given(at=st.integers(0, len(PROOF) - 2), to=st.characters())
-def test_a_proof_with_another_character_is_none(at: int, to: str) -> None:
+def test_a_proof_with_an_invalid_character_is_refused(at: int, to: str) -> None:
     """But in the last place, where base64 has bits to spare."""
     changed = PROOF[:at] + to + PROOF[at + 1 :]
     if changed != PROOF:
@@ -312,7 +312,7 @@ def test_any_text_is_read_without_a_failure(text: str) -> None:
         read_proof(text)
 
 
-def test_a_thumbprint_is_that_of_the_standard() -> None:
+def test_a_thumbprint_matches_the_standard() -> None:
     """RFC 9449, section 6.1: the key of its examples, and what an access token says of it."""
     jwk = {
         "kty": "EC",
@@ -350,7 +350,7 @@ def test_the_file_is_as_the_command_leaves_it(cache: Path, clock: Any) -> None:
     assert found["dpopKey"] != other["dpopKey"]
 
 
-def test_without_joserfc_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_joserfc_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "joserfc"]:
         monkeypatch.setitem(sys.modules, name, None)
 

@@ -140,7 +140,7 @@ async def test_botocore_refreshes_a_token_that_ends(sso: LocalSSO, boto: Boto, c
     ] * 2
 
 
-async def test_botocore_is_told_that_the_login_has_ended(sso: LocalSSO, boto: Boto, cache: Path) -> None:
+async def test_botocore_recognizes_that_the_login_has_ended(sso: LocalSSO, boto: Boto, cache: Path) -> None:
     """F40: what both services say then is understood."""
     sso.login(cache, session=SESSION)
     sso.log_out()
@@ -272,7 +272,7 @@ async def test_other_paths_are_not_there(sso: LocalSSO, method: str, path: str) 
 
 
 async def test_a_refresh_token_is_taken_once(sso: LocalSSO, cache: Path) -> None:
-    """F40: whoever lost the answer has to log in again."""
+    """F40: a client that lost the response needs a new login."""
     file = json.loads(sso.login(cache, session=SESSION).read_text())
     first = await create_token(sso, file)
     again = await create_token(sso, file)

@@ -41,7 +41,7 @@ PACKAGE = Path(sts_async.__file__).parent
 TESTS = Path(__file__).parents[1]
 Test = TypeVar("Test", bound=Callable[..., Any])
 FOLLOWED: dict[str, str] = {}
-"""What is advised, and the test here that does it."""
+"""Advice in messages, with the test here that follows it."""
 
 
 def advises(text: str) -> Callable[[Test], Test]:
@@ -223,7 +223,7 @@ async def test_a_virtual_clock_is_a_clock(server: LocalSTS) -> None:
 
 
 @advises("cannot be pickled: pass its Credentials or Config, and make one there")
-async def test_what_a_client_is_made_of_can_be_passed_to_another_process(server: LocalSTS) -> None:
+async def test_the_config_and_credentials_of_a_client_can_be_pickled(server: LocalSTS) -> None:
     """C18."""
     config = Config(endpoint_url=server.url, region="us-east-1")
     sts = STSClient(config=config, credentials=server.credentials)
@@ -234,12 +234,12 @@ async def test_what_a_client_is_made_of_can_be_passed_to_another_process(server:
         assert (await made.get_caller_identity()).account
 
 
-@advises("give one PrometheusObserver to all clients, or each its own registry or namespace")
+@advises("share one PrometheusObserver between all clients, or give each observer its own registry or namespace")
 def test_an_observer_for_prometheus_is_shared_or_has_its_own_names() -> None:
     """C18: one observer is given to any number of clients."""
     registry = CollectorRegistry()
     observer = PrometheusObserver(registry=registry)
-    with pytest.raises(ConfigurationError, match="give one PrometheusObserver to all clients"):
+    with pytest.raises(ConfigurationError, match="share one PrometheusObserver between all clients"):
         PrometheusObserver(registry=registry)
     for made in (
         PrometheusObserver(registry=CollectorRegistry()),
@@ -456,8 +456,8 @@ ADVICE = re.compile(r"\b(run:|set |pass |use |give |add |install|instead\b)", re
 APART = {"testing"}
 """The kit, whose own tests follow its advice."""
 ENDPOINTS, SERVICES = "protocol/test_endpoints.py", "credentials/test_services.py"
-PSEUDO_REGION = (ENDPOINTS, "test_a_region_that_is_none_is_refused_with_what_to_write")
-EXCLUDED = (SERVICES, "test_a_configured_url_together_with_a_flag_is_refused_as_for_sts")
+PSEUDO_REGION = (ENDPOINTS, "test_an_invalid_region_is_an_error_with_a_correction")
+EXCLUDED = (SERVICES, "test_a_configured_url_with_a_flag_is_an_error_as_for_sts")
 LOGIN = (SERVICES, "test_the_advised_command_logs_in_with_the_profile")
 REGION_OF_LOGIN = (SERVICES, "test_the_advice_about_a_region_helps")
 ELSEWHERE = {
@@ -481,28 +481,28 @@ ELSEWHERE = {
     ),
     "pip install 'sts-async[opentelemetry]'": (
         "observers/test_package.py",
-        "test_a_missing_package_is_said_with_how_to_install_it",
+        "test_a_missing_package_is_an_error_with_the_command_to_install_it",
     ),
     "pip install 'sts-async[prometheus]'": (
         "observers/test_package.py",
-        "test_a_missing_package_is_said_with_how_to_install_it",
+        "test_a_missing_package_is_an_error_with_the_command_to_install_it",
     ),
     "pip install 'sts-async[login]'": (
         "credentials/test_login.py",
         "test_a_refresh_without_the_package_names_the_package",
     ),
-    "to use AWS's {} host, {}; to use the URL as it is, set {} to false": EXCLUDED,
+    "to use AWS's {} host, {}; to use the URL unchanged, set {} to false": EXCLUDED,
     "set ignore_configured_endpoint_urls=True or AWS_{}=true": EXCLUDED,
     "give no {}": (ENDPOINTS, "test_a_custom_endpoint_excludes_fips_and_dual_stack"),
     "is a whole partition, and {} there are regional: use a region such as {}": PSEUDO_REGION,
     "is not a region: set the region to {} (region=..., AWS_REGION, or region in the profile), and set {} or {}=true": (
         PSEUDO_REGION
     ),
-    "to do without this file, set {}={}": (
+    "to ignore this file, set {}={}": (
         "config/test_unreachable_files.py",
-        "test_keys_of_the_default_profile_do_not_stand_in_for_a_role_in_a_file_that_cannot_be_read",
+        "test_keys_of_the_default_profile_do_not_replace_a_role_in_an_unreadable_file",
     ),
-    "could be set there: pass {}": ("config/test_needs.py", "test_what_such_an_error_says_to_pass_in_code_helps"),
+    "could be set there: pass {}": ("config/test_needs.py", "test_the_advice_of_such_an_error_helps"),
     "if you trust it, set STS_ASYNC_TRUST_TOKEN_FILES=true or trust_token_files=True": (
         "credentials/test_profile_sources.py",
         "test_a_token_file_of_a_profile_that_others_may_write_can_be_trusted",
@@ -511,7 +511,7 @@ ELSEWHERE = {
     "a region is needed to refresh: {}, or run: {}": REGION_OF_LOGIN,
     "pass region=...": REGION_OF_LOGIN,
     "set region in profile {} or AWS_REGION": REGION_OF_LOGIN,
-    "there is no terminal to ask for it: give --mfa-code CODE, or --mfa-code - and the code on standard input": (
+    "there is no terminal for a prompt: pass --mfa-code CODE, or --mfa-code - with the code on standard input": (
         "cli/test_terminal.py",
         "test_without_a_terminal_one_line_says_how_to_give_the_code_and_that_works",
     ),
@@ -519,14 +519,14 @@ ELSEWHERE = {
         "cli/test_advice.py",
         "test_a_second_value_is_read_from_a_file_instead_of_standard_input",
     ),
-    "Give secrets in one of\nthese ways": ("cli/test_cli.py", "test_a_value_is_read_from_standard_input"),
+    "Pass secrets\nin one of these ways": ("cli/test_cli.py", "test_a_value_is_read_from_standard_input"),
 }
 """Advice that another test covers, or that needs a package index."""
 WHOLE = {"give no {}", "pass region=..."}
 """Texts of the table that are too short to be looked for within others."""
 NO_ADVICE = {
     "AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not: set AWS_ROLE_ARN to the role to assume",
-    "URL to use in place of the region's own",
+    "URL of STS, instead of the region's endpoint",
 }
 
 
@@ -600,7 +600,7 @@ def test_each_advice_is_followed_in_a_test() -> None:
     assert [text for text in advice if not any(is_in(part, text) for part in [*FOLLOWED, *ELSEWHERE])] == []
 
 
-def test_no_test_is_about_advice_that_is_no_longer_given() -> None:
+def test_no_test_is_about_advice_that_no_longer_exists() -> None:
     """C18."""
     assert [part for part in [*FOLLOWED, *ELSEWHERE] if not any(is_in(part, text) for text in texts())] == []
 

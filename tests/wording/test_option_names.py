@@ -30,7 +30,7 @@ def test_a_program_reads_the_names_of_arguments() -> None:
 
 def test_the_command_line_reads_its_own_options() -> None:
     """D7: advice that cannot be followed is none."""
-    with option_names.spoken_in(CommandLine()):
+    with option_names.use_wording(CommandLine()):
         assert [
             option_names.setting(name) for name in ("region", "endpoint_url", "max_attempts", "connect_timeout")
         ] == [
@@ -54,7 +54,7 @@ def test_the_wording_ends_with_its_block_however_it_ends() -> None:
     """A program may call the command line's function, and read its own errors later."""
 
     def fail() -> None:
-        with option_names.spoken_in(CommandLine()):
+        with option_names.use_wording(CommandLine()):
             raise ValueError("any")
 
     with pytest.raises(ValueError, match="any"):
@@ -70,7 +70,7 @@ def test_a_wrong_value_is_refused_in_the_terms_of_the_reader(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name} must be "):
         Config(**wrong)  # type: ignore[arg-type]
     expected = name if name == "handlers" else f"--{name.replace('_', '-')}"
-    with option_names.spoken_in(CommandLine()), pytest.raises(ConfigurationError, match=f"^{expected} must be "):
+    with option_names.use_wording(CommandLine()), pytest.raises(ConfigurationError, match=f"^{expected} must be "):
         Config(**wrong)  # type: ignore[arg-type]
 
 

@@ -37,6 +37,6 @@ def test_an_error_without_a_reason_is_called_by_its_name(error: OSError, reason:
     assert (reason_of(error), code_of(error)) == (reason, code)
 
 
-def test_an_error_that_is_not_the_systems_is_called_by_its_class() -> None:
+def test_an_error_without_a_number_has_the_name_of_its_class() -> None:
     """Its text may quote a command: `subprocess` and `open` raise such for what has a null character."""
     assert code_of(ValueError("SENTINEL")) == "ValueError"

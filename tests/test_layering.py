@@ -45,7 +45,7 @@ LAYERS = {
     "protocols": 11,
     "_config.certificates": 11,
     "_engine": 12,
-    "credentials": 13,
+    "credentials": 12,
     "calls": 14,
     "_engine.lifecycle": 14,
     "client": 14,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..handlers import OutgoingRequest
 
 R = TypeVar("R", bound=Response)
+WAITED_FOR_CREDENTIALS = "waited for credentials"  # for messages, as are the other stages of a call
 
 
 class Call(Generic[R]):
@@ -138,6 +139,13 @@ class Call(Generic[R]):
         if self.metrics is not None:
             self.metrics.end_of("send")
         return error.with_traceback(None)  # else it and the frame that caught it keep each other
+
+    @property
+    def stage(self) -> str:
+        """What the call was doing, for the message of an exceeded deadline."""
+        if self.operation.signed and self.identity is UNSIGNED:
+            return WAITED_FOR_CREDENTIALS
+        return "waited for the response" if self.sent == self.attempt else "waited for its turn to be sent"
 
     @property
     def counted_attempts(self) -> int:

@@ -7,6 +7,7 @@ warning, because it may be meant for other programs.
 """
 
 import logging
+from collections.abc import Mapping
 from inspect import iscoroutinefunction
 
 import aiohttp
@@ -71,16 +72,15 @@ class GivenTransport(Unpicklable):
 
         Raises:
             ResponseTooLarge: The body exceeds the cap.
-            ConfigurationError: The transport returned no `HttpResponse`.
+            ConfigurationError: The transport returned no `HttpResponse`, or one with values of other types.
             ClientClosedError: The client is closed.
         """
         if self._closed:
             raise ClientClosedError
         response = await self._transport.send(request)
-        if not isinstance(response, HttpResponse):
-            kind = other_than("HttpResponse", response)
-            response = None  # no traceback shows what came in its place
-            raise ConfigurationError(f"{type(self._transport).__name__}.send returned {kind}, not an HttpResponse")
+        if problem := _problem(response):
+            response = HttpResponse(0, {}, SecretBytes())  # a traceback must not show what the transport returned
+            raise ConfigurationError(f"{type(self._transport).__name__}.send returned {problem}")
         if len(response.body) > self._cap:
             raise ResponseTooLarge(f"the response body exceeds {self._cap} bytes")
         return attrs.evolve(
@@ -92,6 +92,18 @@ class GivenTransport(Unpicklable):
     async def aclose(self, *, grace: float = 0.0) -> None:
         """Send nothing more. The program's transport stays open: it may serve others."""
         self._closed = True
+
+
+def _problem(response: object) -> str | None:
+    """Return what is wrong with the return value of a transport, or None."""
+    if not isinstance(response, HttpResponse):
+        return f"{other_than('HttpResponse', response)}, not an HttpResponse"
+    parts: dict[str, type] = {"status": int, "headers": Mapping, "body": bytes}
+    for name, wanted in parts.items():
+        value = getattr(response, name)
+        if not isinstance(value, wanted):
+            return f"an HttpResponse whose {name} is {other_than(wanted.__name__, value)}, not {wanted.__name__}"
+    return None
 
 
 def check_given(config: Config, *, session: object, transport: object) -> None:

@@ -52,7 +52,7 @@ from ..handlers import OutgoingRequest, RequestHandler
 from ..operations import Operation
 from ..protocols import CredentialsProvider, RetryPolicy, Transport
 from ..shapes import Credentials, Request, Response, ResponseMetadata
-from .call import Call
+from .call import WAITED_FOR_CREDENTIALS, Call
 from .call_options import HEADERS, CallOptions
 from .client_state import ClientState
 from .context import ClientContext
@@ -299,12 +299,12 @@ class Engine(Unpicklable):
             await self._shared.sleep(seconds)
 
     def _deadline_error(self, call: Call[Any]) -> STSError:
-        error = call.failure or self._deadline_exceeded()
+        error = call.failure or self._deadline_exceeded(call.stage)
         error.attempts = call.sent
         return error
 
-    def _deadline_exceeded(self) -> STSError:
-        return DeadlineExceeded(f"the call exceeded its deadline of {self._options.deadline:g} s")
+    def _deadline_exceeded(self, stage: str) -> STSError:
+        return DeadlineExceeded(f"the call exceeded its deadline of {self._options.deadline:g} s while it {stage}")
 
     def close(self) -> None:
         """End all running calls with a deadline, in all event loops."""
@@ -328,7 +328,7 @@ class Engine(Unpicklable):
         except TimeoutError:
             if not limit.expired:
                 raise
-        raise ClientClosedError if self._shared.closed else self._deadline_exceeded()
+        raise ClientClosedError if self._shared.closed else self._deadline_exceeded(WAITED_FOR_CREDENTIALS)
 
     def view(self, **changed: Any) -> "Engine":
         """

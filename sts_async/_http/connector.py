@@ -1,17 +1,18 @@
 """
 aiohttp connections with guards for signed requests.
 
-HTTP/1.1 numbers neither requests nor responses: bytes that arrive on a connection are the answer to its last request.
-A stray answer that is read later would give one caller the credentials of another. So each connection is guarded:
+HTTP/1.1 does not number requests and responses: bytes that arrive on a connection are the response to its last request.
+An unsolicited response that is read later would give one caller the credentials of another. So guards check each
+connection:
 
 - Bytes that arrive while no request is outstanding end the connection.
-- A pooled connection serves again only if its last answer ended exactly and its socket is silent. One poll looks at
-  the socket itself, because the event loop may not have read yet what the system has received.
-- A request that is good for once, such as one with an MFA code, gets a new connection.
+- A pooled connection is reused only if its last response ended exactly and its socket has no bytes to read. One poll
+  asks the socket itself, because the event loop may not have read yet what the system has received.
+- A request that the service accepts once, such as one with an MFA code, gets a new connection.
 
-A `Use` records one request over one connection. From it, the transport tells a pooled connection that had died, where
-another attempt is free, from a connection that ended within an answer. The connector also knows its sockets: after a
-fork, they belong to the parent, and the child must neither use nor close them.
+A `Use` records one request over one connection. With it, the transport distinguishes a stale pooled connection, where
+another attempt is free of charge, from a connection that ended within a response. The connector also knows its sockets:
+after a fork, they belong to the parent, and the child must neither use nor close them.
 """
 
 import asyncio
@@ -42,29 +43,29 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 class Use:
     """
-    One request over one connection. The transport makes it, and the connector fills it in.
+    One request over one connection. The transport creates it, and the connector fills it in.
 
-    Every request makes one, so the initial values stand in the class.
+    Every request creates one, so the initial values are class attributes.
 
     Attributes:
-        fresh: Whether the request needs a connection that has not served before.
-        again: Whether the connection had served before; None while there is no connection.
-        answered: Whether anything has come since.
-        over: Whether the answer has been read, or given up: whatever comes now answers nothing.
-        missing: Bytes until the answer is whole; None while its head is not whole, or if it comes in chunks.
-        ending: The last bytes of an answer in chunks.
+        fresh: Whether the request needs a new connection.
+        reused: Whether an earlier request used the connection; None while there is no connection.
+        answered: Whether a byte of the response has arrived.
+        ended: Whether the response was read or abandoned. Bytes that arrive later are unsolicited.
+        missing: Bytes of the response that are still missing; None while its head is incomplete, or if it is chunked.
+        ending: The last bytes of a chunked response.
     """
 
     fresh = False
-    again: bool | None = None
+    reused: bool | None = None
     answered = False
-    over = False
+    ended = False
     missing: int | None = None
     ending = b""
-    _head = b""  # what has come of it, until it is whole
+    _head = b""  # the head of the response, while it is incomplete
 
-    def came(self, data: bytes) -> None:
-        """Count what has come of the answer."""
+    def count(self, data: bytes) -> None:
+        """Count bytes of the response."""
         self.answered = True
         if self.missing is not None:
             self.missing -= len(data)
@@ -85,23 +86,23 @@ class Use:
             self.ending = head[-len(LAST_CHUNK) :]
 
     def end(self) -> None:
-        """Record that the connection is back in the pool, or closed."""
-        self.over = True
+        """Record that the connection is in the pool again, or closed."""
+        self.ended = True
 
 
 @functools.cache
 def _content_length() -> re.Pattern[bytes]:
-    # Each answer needs it, and finds it here sooner than `re` does in its own cache.
+    # Every response needs it. This cache is faster than the one of `re`.
     return re.compile(rb"(?i)\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*(?=\r\n|\Z)")
 
 
 current: ContextVar[Use | None] = ContextVar("use", default=None)
-"""The request that the current task sends. aiohttp's session passes nothing of a request on to its connector."""
+"""The request that the current task sends. aiohttp's session has no other way to pass it to the connector."""
 
 
 class Protocol(ResponseHandler):
     """
-    A connection that records whether it has served before, and whether an answer began.
+    A connection that records whether it was used before, and whether a response has started.
 
     Bytes that arrive while no request is outstanding end it. Source: RFC 9112, section 9.2.
     """
@@ -111,28 +112,28 @@ class Protocol(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         use = self.use
-        if use is None or not data:  # what a proxy answers to CONNECT; or aiohttp itself, which goes on with its parser
+        if use is None or not data:  # the response to CONNECT, or a call by aiohttp itself without data
             super().data_received(data)
             return
-        if use.over:
+        if use.ended:
             self.end()
             return
-        use.came(data)
+        use.count(data)
         super().data_received(data)
-        if use.over and self.should_close:  # more came than the answer that was asked for
+        if use.ended and self.should_close:  # the response was followed by further bytes
             self.end()
 
     def end(self) -> None:
-        """Close the connection, which takes it out of the pool."""
+        """Close the connection, which also removes it from the pool."""
         if self.transport is not None:
             self.transport.abort()
 
     def is_quiet(self) -> bool:
-        """Say whether the connection is open, and nothing has come since its last answer, not even to the system."""
+        """Return True if the connection is open and no byte has arrived since its last response."""
         sending, use = self.transport, self.use
         if sending is None or self.should_close:
             return False
-        # One whole answer, and not one byte more: the parser would go on with the rest in the next answer.
+        # The last response must have ended exactly: the parser would continue with further bytes in the next response.
         if use is not None and use.missing != 0 and use.ending != LAST_CHUNK:
             return False
         watch = self._watch
@@ -141,13 +142,13 @@ class Protocol(ResponseHandler):
         return watch.is_quiet()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._watch = None  # its descriptor may soon be another connection's
+        self._watch = None  # the descriptor may soon belong to another connection
         super().connection_lost(exc)
 
 
 class Watch:
     """
-    Looks at one socket without reading, with what that takes made once.
+    Checks one socket for bytes without reading them. The poll object is made once.
 
     Attributes:
         transport: The transport that the socket belongs to.
@@ -166,8 +167,8 @@ class Watch:
             self._poll = poll.poll
 
     def is_quiet(self) -> bool:
-        """Say whether a read would wait. If not, there are bytes, or the connection has ended."""
-        # The poll object knows only the number of the descriptor. After a close, the number is another file's.
+        """Return True if a read would wait. Otherwise there are bytes, or the connection has ended."""
+        # The poll object knows only the number of the descriptor. After a close, another file may have this number.
         if self._descriptor < 0 or self._socket.fileno() != self._descriptor:
             return False
         if self._poll is None:
@@ -176,10 +177,10 @@ class Watch:
 
 
 class Connector(aiohttp.TCPConnector):
-    """Makes connections that take notes, and knows their sockets."""
+    """Makes guarded connections, and keeps a list of their sockets."""
 
     def __init__(self, *, probes: bool, **options: Any) -> None:
-        self._let_go = False
+        self._disowned = False
         self._probes = probes
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         super().__init__(socket_factory=self._new_socket, **options)
@@ -188,7 +189,7 @@ class Connector(aiohttp.TCPConnector):
         self._factory: Any = functools.partial(Protocol, loop=self._loop)
 
     def __del__(self, *arguments: Any) -> None:
-        if not self._let_go:  # else closing would take the connections from an event loop that may yet run
+        if not self._disowned:  # otherwise closing would take the connections from an event loop that may still run
             super().__del__(*arguments)
 
     def _new_socket(self, address: "aiohttp.connector.AddrInfoType") -> socket.socket:
@@ -200,14 +201,14 @@ class Connector(aiohttp.TCPConnector):
 
     def disown(self) -> None:
         """Disown the connector after a fork: its sockets belong to the parent and must not be closed here."""
-        self._let_go = True
+        self._disowned = True
 
     def leave_to_parent(self) -> None:
         """
-        Put a dead socket in the place of each connection, in a process that was forked.
+        Replace each connection by a dead socket, in a forked child.
 
-        The event loop was copied with the process, and both watch the same connections through one selector. When the
-        copied loop ends and closes a connection, the parent's loop would no longer be told of its answer.
+        The fork copies the event loop, and both loops watch the same connections through one selector. Without the
+        replacement, a connection that the child closes would be lost for the parent's selector.
         """
         self.disown()
         dead, other = socket.socketpair()
@@ -217,7 +218,7 @@ class Connector(aiohttp.TCPConnector):
                     os.dup2(dead.fileno(), one.fileno(), inheritable=False)
 
     def shutdown_sockets(self) -> None:
-        """End the connections from outside of the event loop that they belong to, which does not run."""
+        """Shut down the connections of an event loop that no longer runs."""
         for one in list(self._sockets):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -232,7 +233,7 @@ class Connector(aiohttp.TCPConnector):
             ConfigurationError: The connection has no guard, because this aiohttp version makes it in another way.
         """
         use, aside = current.get(), []
-        if use is None or use.again is not None:  # aiohttp sends a GET again by itself
+        if use is None or use.reused is not None:  # a second connection for one request: aiohttp itself repeats a GET
             fresh = use is not None and use.fresh
             use = Use()
             use.fresh = fresh
@@ -255,14 +256,14 @@ class Connector(aiohttp.TCPConnector):
         finally:
             for one in aside:
                 one.release()
-        use.again = protocol.use is not None
+        use.reused = protocol.use is not None
         protocol.use = use
         connection.add_callback(use.end)
         return connection
 
 
 class Resolver(AbstractResolver):
-    """Looks names up in threads of our own."""
+    """Resolves names in threads of this library."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

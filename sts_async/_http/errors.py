@@ -1,4 +1,4 @@
-"""What aiohttp raises, as our errors, with texts of our own: its texts can quote what was sent or received."""
+"""Translates exceptions of aiohttp into `sts_async.errors`. Texts of aiohttp are not used: they can quote requests."""
 
 import errno
 import ssl
@@ -24,20 +24,20 @@ from ..errors import (
 
 
 def place(url: str, by: Proxy | None) -> str:
-    """Return in words where requests for *url* go."""
+    """Return the host, and the proxy, of requests for *url*, for messages."""
     where = urlsplit(url).netloc
     return where if by is None else f"{where} by the proxy {by.authority}"
 
 
 def refused(url: str, by: Proxy, *, status: int) -> ProxyError:
-    """Return the error of a proxy that answered in place of the service."""
+    """Return the error for a response of the proxy in place of the service."""
     return ProxyError(f"no connection to {place(url, by)}: it answered with HTTP {status}", status=status)
 
 
 def failure_of(
     error: Exception, request: HttpRequest, session: aiohttp.ClientSession, *, by: Proxy | None = None
 ) -> STSError:
-    """Return our error for one of aiohttp's; *by* is the proxy, if the request went by one."""
+    """Return the library's error for an exception of aiohttp; *by* is the proxy of the request, or None."""
     where = place(request.url, by)
     match error:
         case STSError():
@@ -52,7 +52,7 @@ def failure_of(
             return TLSError(f"TLS with {where} failed: {_tls_reason(error)}")
         case aiohttp.ClientOSError() if isinstance(error.__cause__, ssl.SSLError):  # an alert after the handshake
             return TLSError(f"TLS with {where} failed: {_tls_reason(error.__cause__)}")
-        # However many callers wait for one look-up, each is told the same: whose time was over first does not matter.
+        # Many callers can wait for one look-up. All get this error, whichever of them timed out first.
         case aiohttp.ClientConnectorDNSError() if isinstance(error.os_error, NotLookedUp):
             return ConnectTimeout(f"no connection to {where} in time")
         case aiohttp.ClientConnectorDNSError() if by is not None:

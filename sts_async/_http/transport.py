@@ -61,12 +61,12 @@ LOOK_UP_SHARE = 0.9  # of the seconds for an attempt, so that what was not looke
 
 class Owner(NamedTuple):
     """
-    The client that a transport belongs to, for the warning that it was not closed.
+    The client of a transport, for the warning about an unclosed client.
 
     Attributes:
-        name: What the warning calls it.
-        file: The file of the program that made it.
-        line: The line there.
+        name: The client's name in the warning.
+        file: The file of the program that made the client.
+        line: The line in that file.
     """
 
     name: str
@@ -76,13 +76,13 @@ class Owner(NamedTuple):
 
 class _Route(NamedTuple):
     """
-    How the requests for one URL go.
+    The route of requests for one URL.
 
     Attributes:
-        url: As it is sent.
+        url: The URL, exactly as it is sent.
         by: The proxy, or None.
-        headers: To be sent with each request, or None.
-        options: What aiohttp's session is told about each request.
+        headers: Headers for each request, or None.
+        options: Arguments for the request method of aiohttp's session.
     """
 
     url: yarl.URL
@@ -92,23 +92,23 @@ class _Route(NamedTuple):
 
     @property
     def has_tls(self) -> bool:
-        """Whether the service is reached by TLS, or the proxy is."""
+        """Whether the connection to the service or to the proxy uses TLS."""
         proxy = self.options["proxy"]
         return self.url.scheme == "https" or (proxy is not None and proxy.scheme == "https")
 
 
 class Trust(Protocol):
-    """Knows how a TLS peer must prove itself."""
+    """Loads the certificates for TLS connections."""
 
     async def load(self) -> ssl.SSLContext:
-        """Return it, or raise a `ConfigurationError`."""
+        """Return the TLS context, or raise a `ConfigurationError`."""
         ...
 
 
-class _LoopPart:
-    """What belongs to one event loop: a session, and a gate that lets callers in as they came."""
+class _LoopConnections:
+    """The part of a transport in one event loop: a session, and a queue of the callers that wait for a connection."""
 
-    __slots__ = ("__weakref__", "_others", "_parts", "deadlines", "gate", "guard", "owned", "session")
+    __slots__ = ("__weakref__", "_others", "_parts", "deadlines", "guard", "owned", "session", "slots")
 
     def __init__(
         self, parts: "_Parts", session: aiohttp.ClientSession, *, owned: bool, connections: int, seconds: float
@@ -119,11 +119,11 @@ class _LoopPart:
         self._others = TimeLimits()
         self.session = session
         self.owned = owned
-        # aiohttp's connector starves queued callers; with as many admitted as it has connections, none queues there.
-        self.gate = FifoSemaphore(connections)
+        # aiohttp's own queue is not fair. As many callers are admitted as there are connections, so none waits there.
+        self.slots = FifoSemaphore(connections)
 
     def deadline(self, seconds: float) -> Deadline | NoDeadline:
-        """Return the deadline of an attempt that begins now, and has other seconds than the usual ones."""
+        """Return the deadline of an attempt with a time limit of its own."""
         return self._others.start(seconds)
 
     async def close(self) -> None:
@@ -134,20 +134,20 @@ class _LoopPart:
         self.release()
 
     async def leave(self) -> None:
-        """Close while the transport stays open: the next request in this event loop opens another part."""
+        """Close these connections. The next request in this event loop makes new ones."""
         self._parts.pop(self.deadlines.loop, None)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_GRACE):
                 await self.close()
 
     def release(self) -> None:
-        """Have the end of the event loop close nothing here."""
+        """Keep the end of the event loop from closing these connections."""
         guard, self.guard = self.guard, None
         if guard is not None:
             guard.release(self)
 
     def begin_to_close(self) -> "asyncio.Future[None] | None":
-        """Close from another event loop: return what is done then, or None when this one does not run."""
+        """Close from another event loop. Return a future for the end, or None if this event loop does not run."""
         closing = self.close()
         if self.deadlines.loop.is_running():
             with contextlib.suppress(RuntimeError):  # it has just ended
@@ -156,7 +156,7 @@ class _LoopPart:
         return None
 
     def abandon(self, *, shutdown_sockets: bool = True) -> None:
-        """Let go of a session whose event loop does not run."""
+        """Drop a session whose event loop does not run."""
         self.release()
         connector = self.session.connector
         if self.owned and isinstance(connector, Connector):
@@ -169,7 +169,7 @@ class _LoopPart:
                 _INHERITED.append(connector)
 
 
-_Parts = dict[asyncio.AbstractEventLoop, _LoopPart]
+_Parts = dict[asyncio.AbstractEventLoop, _LoopConnections]
 
 
 class AiohttpTransport(Unpicklable):
@@ -177,17 +177,16 @@ class AiohttpTransport(Unpicklable):
     Send requests over aiohttp.
 
     Args:
-        session: A session to use instead of one of our own, in its own event loop only; it is never closed here. Its
-            cookie jar, default headers, `trust_env` and connector stay as they are, and its proxies, too, but for this
-            host, its link and the metadata services. Of *trust* and what follows, only the User-Agent reaches it.
-        max_connections: Greatest number of connections, and of requests under way.
-        connect_timeout: Seconds for a new connection to an address, TLS included, the look-up of addresses not.
-        attempt_timeout: Seconds for a whole attempt, connection included, the wait for one's turn not.
-        max_response_bytes: Cap for the body of an answer.
-        trust: Returns how a TLS peer must prove itself, and is asked before the first connection with TLS; None for
-            aiohttp's default, the system's authorities.
+        session: The program's session, for its own event loop only; None for new ones. It is never closed here. Its
+            cookie jar, default headers, `trust_env` and connector apply. Its proxies apply, too, except for this host,
+            its link and the metadata services. Of the arguments from *trust* on, only those for the User-Agent apply.
+        max_connections: Maximum number of connections and of running requests.
+        connect_timeout: Seconds for a new connection to an address, including TLS, excluding name resolution.
+        attempt_timeout: Seconds for one attempt, including connecting, excluding the wait for a connection.
+        max_response_bytes: Size limit of a response body.
+        trust: Loads the TLS context before the first TLS connection; None for the system's authorities.
         app_id: Name of the application, for the User-Agent header.
-        user_agent_suffix: What that ends with.
+        user_agent_suffix: The end of the User-Agent header.
         proxies: The proxies; None for none.
         keepalive_timeout: Seconds for which a connection that nobody uses is kept.
         tcp_keepalive: Whether the system probes connections that nobody uses.
@@ -218,7 +217,7 @@ class AiohttpTransport(Unpicklable):
         self._headers = {**HEADERS, "user-agent": " ".join(filter(None, agent))}
         self._proxies = proxies or Proxies()
         self._connecting: dict[str, Any] = {
-            "limit": 0,  # the gate is the limit
+            "limit": 0,  # `_LoopConnections.slots` is the limit
             "keepalive_timeout": keepalive_timeout,
             "local_addr": None if local_address is None else (local_address, 0),
             "ttl_dns_cache": dns_cache_ttl,
@@ -250,8 +249,8 @@ class AiohttpTransport(Unpicklable):
             ClientClosedError: The transport is closed.
         """
         part = self._parts.get(asyncio.get_running_loop()) or await self._open()
-        if not part.gate.try_acquire():
-            await part.gate.wait()
+        if not part.slots.try_acquire():
+            await part.slots.wait()
         route, response = self._routes.get(request.url), None
         use = Use()
         use.fresh = request.fresh
@@ -277,20 +276,20 @@ class AiohttpTransport(Unpicklable):
                 whole = content.is_eof() and content.total_bytes <= self._cap
                 body = SecretBytes(content.read_nowait()) if whole else await _read(content, self._cap)
                 seconds = time.perf_counter() - begun
-                return HttpResponse(response.status, response.headers, body, (current.get() or use).again, seconds)
+                return HttpResponse(response.status, response.headers, body, (current.get() or use).reused, seconds)
         except (aiohttp.ClientError, OSError, RuntimeError, STSError, ValueError) as error:
             failure = self._failure(error, request, part, current.get() or use, by=route and route.by)
         finally:
             if response is not None and not response.closed:  # else its connection is back in the pool
                 response.close()
-            part.gate.release()
+            part.slots.release()
         try:
             raise failure  # outside: aiohttp's frames and messages can quote what was sent
         finally:
             del failure  # else this frame and the error keep each other
 
     def _failure(
-        self, error: Exception, request: HttpRequest, part: _LoopPart, use: Use, *, by: Proxy | None
+        self, error: Exception, request: HttpRequest, part: _LoopConnections, use: Use, *, by: Proxy | None
     ) -> STSError:
         """Return our error for *error*, with what is known of the connection."""
         failure = failure_of(error, request, part.session, by=by)
@@ -299,8 +298,8 @@ class AiohttpTransport(Unpicklable):
         if isinstance(failure, ClientClosedError) and part.owned and not self._closed:  # by `leave`
             return ConnectionLost(f"the event loop's connections to {place(request.url, by)} were closed")
         if isinstance(failure, ConnectionLost):
-            failure.stale = bool(use.again) and not use.answered
-        elif isinstance(failure, AttemptTimeout) and use.again is None and part.owned:
+            failure.stale = bool(use.reused) and not use.answered
+        elif isinstance(failure, AttemptTimeout) and use.reused is None and part.owned:
             return ConnectTimeout(f"no connection to {place(request.url, by)} in time")
         return failure
 
@@ -333,14 +332,14 @@ class AiohttpTransport(Unpicklable):
         return _Route(yarl.URL(url, encoded=True), by, headers, options)
 
     def _keep(self, url: str, route: _Route) -> None:
-        """Keep how to reach a URL, unless it has a query: such a URL is hardly used again."""
+        """Cache the route of a URL. A URL with a query is not cached, because it is hardly used again."""
         if "?" not in url:
             if len(self._routes) >= MAX_ROUTES:
                 self._routes.clear()
             self._routes[url] = route
 
-    async def _open(self) -> _LoopPart:
-        """Make, at first use in a loop, what belongs to it, and let go of what belonged to loops that have ended."""
+    async def _open(self) -> _LoopConnections:
+        """Make the connections of the current event loop at first use, and drop those of closed event loops."""
         self._check_open()
         loop = asyncio.get_running_loop()
         if self._session is None:
@@ -350,12 +349,12 @@ class AiohttpTransport(Unpicklable):
         else:
             limit = self._session.connector.limit if self._session.connector else 0
             session, owned, connections = self._session, False, limit or self._max_connections
-        part = _LoopPart(self._parts, session, owned=owned, connections=connections, seconds=self._read_timeout)
+        part = _LoopConnections(self._parts, session, owned=owned, connections=connections, seconds=self._read_timeout)
         forks.isolate_loop_after_fork(loop)
-        self._parts[loop] = part  # before any await: whoever comes next finds it
+        self._parts[loop] = part  # before any await, so that the next caller finds it
         if part.owned:
             part.guard = await close_at_loop_end(part)
-        if self._closed:  # meanwhile, in another thread
+        if self._closed:  # another thread has closed the transport
             await part.leave()
         self._check_open()
         for ended in [other for other in list(self._parts) if other.is_closed()]:
@@ -376,9 +375,9 @@ class AiohttpTransport(Unpicklable):
 
     def reset_after_fork(self) -> None:
         """
-        Forget all connections, in a process that was forked: they are its parent's, and so is what watches over them.
+        Drop all connections in a forked child: they belong to the parent, and so does their event loop.
 
-        Nothing is closed, because closing one here would take it from the parent's event loop, too.
+        No connection is closed, because closing it here would also take it from the parent's event loop.
         """
         for part in self._parts.values():
             part.abandon(shutdown_sockets=False)
@@ -390,9 +389,9 @@ class AiohttpTransport(Unpicklable):
 
     async def aclose(self, *, grace: float = CLOSE_GRACE) -> None:
         """
-        Close the connections that are ours, in all event loops, in at most *grace* seconds. Closing again does nothing.
+        Close the transport's own connections, in all event loops, within *grace* seconds. Closing again does nothing.
 
-        Requests under way end with `ClientClosedError`.
+        Running requests end with `ClientClosedError`.
         """
         self._closed = True
         here = self._parts.get(asyncio.get_running_loop())
@@ -408,11 +407,13 @@ class AiohttpTransport(Unpicklable):
             async with asyncio.timeout(grace):
                 if here is not None:
                     await here.close()
-                    self._parts.pop(here.deadlines.loop, None)  # not before: closing can be cancelled, and begun again
+                    self._parts.pop(
+                        here.deadlines.loop, None
+                    )  # only now, because closing can be cancelled and started again
                 if elsewhere:
                     await asyncio.wait(elsewhere)
         if here is not None:
-            here.release()  # a session that does not end is left behind
+            here.release()  # a session that does not end in time is abandoned
         for closing, loop in elsewhere.items():
             if closing.done():
                 self._parts.pop(loop, None)
@@ -420,9 +421,9 @@ class AiohttpTransport(Unpicklable):
 
 def _unclosed(parts: _Parts, owner: Owner) -> None:
     """
-    Warn that a client has gone that was not closed, and close its connections.
+    Warn about a client that was not closed before it was garbage-collected, and close its connections.
 
-    This is called when the transport has gone, in any thread, and at the end of the program.
+    This runs when the transport is collected, in any thread, and at the end of the program.
     """
     if not any(part.owned and not part.session.closed for part in list(parts.values())):
         return
@@ -439,18 +440,18 @@ def _unclosed(parts: _Parts, owner: Owner) -> None:
 
 
 _INHERITED: list[object] = []
-"""Connections of the process that this one was forked from: kept, because they would be closed when they are let go."""
+"""Connections of the parent process, kept in a forked child because garbage collection would close them."""
 
 
 async def _read(content: aiohttp.StreamReader, cap: int) -> SecretBytes:
-    parts: list[SecretBytes] = []  # joined once: a body that grows leaves its former selves all over the heap
+    parts: list[SecretBytes] = []  # joined once, so that no copies of a growing body fill the heap
     size = 0
     try:
         while not content.at_eof():
             parts.append(SecretBytes(await content.readany()))
             size += len(parts[-1])
             if size > cap:
-                raise ResponseTooLarge(f"the answer is larger than {cap} bytes")
+                raise ResponseTooLarge(f"the response body exceeds {cap} bytes")
         return parts[0] if len(parts) == 1 else SecretBytes(b"".join(parts))
     finally:
-        parts = []  # no traceback shows part of an answer
+        parts = []  # a traceback must not show part of a response

@@ -137,8 +137,9 @@ def _unexpected(response: HttpResponse, sent: Sent, reason: str, *, retryable: b
 
 
 def _described(response: HttpResponse, hide: Redaction) -> str:
-    kind = hide(response.headers.get("content-type", "no content type"))[:80]
-    return f"{kind!a}, {len(response.body)} bytes"
+    kind = response.headers.get("content-type")
+    shown = "no content type" if kind is None else ascii(hide(kind)[:80])
+    return f"{shown}, {len(response.body)} bytes"
 
 
 def _members_of_error(parts: Parts) -> dict[str, str]:

@@ -14,14 +14,14 @@ from collections import deque
 
 class FifoSemaphore:
     """
-    Let callers through in the order in which they came, no more than *places* at a time.
+    Admits callers in the order of their arrival, at most *places* at a time.
 
-        if not gate.try_acquire():
-            await gate.wait()
+        if not semaphore.try_acquire():
+            await semaphore.wait()
         try:
             ...
         finally:
-            gate.release()
+            semaphore.release()
     """
 
     __slots__ = ("_free", "_places", "_waiting")
@@ -36,25 +36,25 @@ class FifoSemaphore:
         return self._free == self._places
 
     def try_acquire(self) -> bool:
-        """Take a place if one is free, which none is while somebody waits."""
+        """Take a place and return True if one is free. While callers wait, none is free."""
         if self._free:
             self._free -= 1
             return True
         return False
 
     async def wait(self) -> None:
-        """Wait for a place that somebody gives up."""
+        """Wait for a released place."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():
-                self.release()  # the place was ours already
+                self.release()  # this caller already had the place
             raise
 
     def release(self) -> None:
-        """Pass the place on to whoever has waited longest, or leave it free."""
+        """Pass the place to the oldest waiter. Without waiters, it becomes free."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():

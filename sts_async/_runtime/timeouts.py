@@ -10,22 +10,22 @@ import contextlib
 from collections import OrderedDict
 from types import TracebackType
 
-LENGTHS_KEPT = 32  # of deadlines that nobody is running under
+MAX_IDLE_LENGTHS = 32  # lengths of deadlines that are kept without a running block
 
 
 class Deadlines:
     """
-    Give blocks of code the same number of seconds each, with one timer for all of them.
+    Deadlines of one length, which share one timer.
 
         with deadlines.start():
-            ...  # raises TimeoutError when the seconds are over
+            ...  # raises TimeoutError after *seconds*
 
-    Blocks are due in the order in which they began, so the timer is only ever set for the oldest. Every step costs the
-    same, however many blocks are under way.
+    Blocks expire in the order of their start, so the timer is always set for the oldest one. Each step takes constant
+    time, however many blocks run.
 
     Args:
-        seconds: For each block.
-        lengths: Where `TimeLimits` keeps this object, under *seconds*; it leaves when it is idle and there are many.
+        seconds: Time limit of each block.
+        lengths: The objects of a `TimeLimits` by their length. An idle object removes itself if there are many.
     """
 
     __slots__ = ("_lengths", "_running", "_timer", "loop", "seconds")
@@ -33,30 +33,30 @@ class Deadlines:
     def __init__(self, seconds: float, *, lengths: "dict[float, Deadlines] | None" = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.seconds = seconds
-        # Not a dict: finding its first key takes longer with each key that was deleted before that one.
+        # Not a dict: finding its first key takes time for each key that was deleted before it.
         self._running: OrderedDict[Deadline, None] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._lengths = lengths
 
     @property
     def running(self) -> bool:
-        """Whether a block is under way."""
+        """Whether a block is running."""
         return bool(self._running)
 
     def start(self) -> "Deadline":
-        """Return a context manager for a block that begins now, in the current task."""
+        """Return a context manager for a block that starts now, in the current task."""
         return Deadline(self)
 
     def forget(self) -> None:
-        """Leave the lengths of `TimeLimits`, if there are many and no block is under way."""
+        """Remove this object from its `TimeLimits` if it is idle and there are many."""
         lengths = self._lengths
-        if lengths is not None and not self._running and len(lengths) > LENGTHS_KEPT:
+        if lengths is not None and not self._running and len(lengths) > MAX_IDLE_LENGTHS:
             self._stop_timer()
             if lengths.get(self.seconds) is self:
                 del lengths[self.seconds]
 
     def close(self) -> None:
-        """End all blocks now, as if their time were over, but for those that the caller itself is in."""
+        """Expire all blocks now, except those of the current task."""
         self._stop_timer()
         running, self._running = self._running, OrderedDict()
         for deadline in running:
@@ -83,9 +83,9 @@ class Deadlines:
 
 class TimeLimits:
     """
-    Deadlines of any length, in any event loop; those of one length in one loop share a timer.
+    Deadlines of any length, in any event loop. Deadlines of one length in one loop share a timer.
 
-    Up to 32 lengths are kept for the next block. Where there are more, each is forgotten with its last block.
+    Up to 32 idle lengths are kept for later blocks. Beyond that, a length is removed with its last block.
     """
 
     __slots__ = ("_known",)
@@ -94,7 +94,7 @@ class TimeLimits:
         self._known: dict[asyncio.AbstractEventLoop, dict[float, Deadlines]] = {}
 
     def start(self, seconds: float | None) -> "Deadline | NoDeadline":
-        """Return a context manager for a block that begins now, in the current task; None is for no limit."""
+        """Return a context manager for a block that starts now, in the current task. None means no limit."""
         if seconds is None:
             return NO_DEADLINE
         lengths = self._known.get(asyncio.get_running_loop())
@@ -111,17 +111,17 @@ class TimeLimits:
         return self._known.setdefault(asyncio.get_running_loop(), {})
 
     def running(self) -> list[float]:
-        """Return the lengths, in seconds, under which blocks are under way."""
+        """Return the lengths, in seconds, with running blocks."""
         every = [known for lengths in list(self._known.values()) for known in list(lengths.values())]
         return [known.seconds for known in every if known.running]
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End all blocks of an event loop, from within it."""
+        """Expire all blocks of an event loop. Called in that loop."""
         for deadlines in list(self._known.pop(loop, {}).values()):
             deadlines.close()
 
     def close_all(self) -> None:
-        """End all blocks, those of other event loops at their next turn."""
+        """Expire all blocks: those of this event loop now, those of others in their next iteration."""
         here = asyncio.get_running_loop()
         for loop in list(self._known):
             if loop is here:
@@ -133,12 +133,12 @@ class TimeLimits:
 
 class Deadline:
     """
-    The time that one block has; tells its own cancellation from others as `asyncio.Timeout` does.
+    The deadline of one block. It distinguishes its own cancellation from others, as `asyncio.Timeout` does.
 
     Attributes:
-        when: When it is over, by the clock of the event loop.
-        expired: Whether it is.
-        task: What runs it.
+        when: Time of expiry by the clock of the event loop.
+        expired: Whether it has expired.
+        task: The task that runs the block.
     """
 
     __slots__ = ("_cancelling", "_owner", "expired", "task", "when")
@@ -157,7 +157,7 @@ class Deadline:
         self.expired = True
         self.task.cancel()
 
-    # Every call passes through the two methods twice, so they reach into the object that owns the timer.
+    # Every call enters the two methods below twice. So they use private attributes of the owner instead of methods.
 
     def __enter__(self) -> None:
         owner = self._owner
@@ -170,14 +170,14 @@ class Deadline:
     ) -> None:
         owner = self._owner
         owner._running.pop(self, None)
-        if owner._lengths is not None and len(owner._lengths) > LENGTHS_KEPT:
+        if owner._lengths is not None and len(owner._lengths) > MAX_IDLE_LENGTHS:
             owner.forget()
         if self.expired and self.task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
 
 class NoDeadline:
-    """A block without a limit, in place of a `Deadline`."""
+    """A block without a time limit, in place of a `Deadline`."""
 
     __slots__ = ()
     expired = False

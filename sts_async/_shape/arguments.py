@@ -109,7 +109,7 @@ def other_than(wanted: str, value: object) -> str:
     name = kind.__name__ if isinstance(value, type) else kind_of(value)
     if name == kind.__name__ and wanted in name and (name == wanted or kind.__module__ != "builtins"):
         name = f"{kind.__module__}.{name}"
-    return name if isinstance(value, type) else "None" if value is None else f"a {name}"
+    return f"the class {name}" if isinstance(value, type) else "None" if value is None else f"a {name}"
 
 
 def not_credentials(returned: object) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support import ROLE
 
@@ -439,12 +439,14 @@ def test_structures_are_taken_in_the_forms_of_the_aws_cli(given: list[str], tmp_
 
 
 @given(st.lists(st.fixed_dictionaries({"Key": st.text(min_size=1), "Value": st.text()}), min_size=1))
+@example([{"Key": "file://", "Value": "fileb://x"}])
 def test_any_text_is_a_value_in_json_and_in_quotes(tags: list[dict[str, str]]) -> None:
-    """A comma, a quote or `file://` in a value has no meaning there; in quotes, only the last."""
+    """A comma or a quote has no meaning there. In quotes, `file://` at the beginning still names a file."""
     expected = tuple(Tag(key=tag["Key"], value=tag["Value"]) for tag in tags)
     shorthand = [",".join(f"{name}={quoted(text)}" for name, text in tag.items()) for tag in tags]
+    names_a_file = any(text.startswith(("file://", "fileb://")) for tag in tags for text in tag.values())
 
-    for written in ([json.dumps(tags)], shorthand):
+    for written in ([json.dumps(tags)], *([] if names_a_file else [shorthand])):
         _, options = parse(["assume-role", *ROLE_OPTIONS, "--tags", *written])
 
         assert request_of(options, Values()).tags == expected

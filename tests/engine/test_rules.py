@@ -1,7 +1,7 @@
 """What a call does when time, clocks, keys or limits are against it; on a clock that sleeping moves."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 import pytest
 from patience import soon, turns
-from support import ANSWER, ROLE
+from support import ANSWER, ROLE, RawServer
 
-from sts_async import errors
+from sts_async import Config, STSClient, errors
 from sts_async._engine.loop import Engine, new_engine
 from sts_async._protocol.clock_skew import ServiceClock
 from sts_async._protocol.endpoints import Endpoint
@@ -28,6 +28,7 @@ from sts_async.shapes import AssumeRoleRequest, Credentials, GetCallerIdentityRe
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 ENDPOINT = Endpoint("https://sts.eu-west-1.amazonaws.com/", "sts.eu-west-1.amazonaws.com", "eu-west-1")
 REQUEST = AssumeRoleRequest(role_arn=ROLE, role_session_name="me")
+Start = Callable[..., Awaitable[RawServer]]
 KEYS = Credentials(access_key_id="AKIAIOSFODNN7EXAMPLE", secret_access_key="SENTINEL-secret")
 
 
@@ -166,7 +167,7 @@ async def test_deadlines_of_many_lengths_are_not_kept() -> None:
             pass
 
     (lengths,) = limits._known.values()
-    assert len(lengths) <= timeouts.LENGTHS_KEPT + 1
+    assert len(lengths) <= timeouts.MAX_IDLE_LENGTHS + 1
 
 
 # The service's clock
@@ -603,3 +604,36 @@ async def test_a_presigned_url_is_dated_by_what_two_answers_say() -> None:
     url = await engine.presign(GET_CALLER_IDENTITY, GetCallerIdentityRequest(), expires=60)
 
     assert "X-Amz-Date=20260101T000000Z" in url.reveal()
+
+
+@pytest.mark.parametrize(
+    ("stage", "end"),
+    [
+        ("credentials", "waited for credentials"),
+        ("turn", "waited for its turn to be sent"),
+        ("answer", "waited for the response"),
+    ],
+)
+async def test_an_exceeded_deadline_names_what_the_call_waited_for(raw_server: Start, stage: str, end: str) -> None:
+    """Without it, a caller cannot tell a slow source of credentials from a slow service."""
+
+    async def never() -> Credentials:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    class Pacing(NoRetries):
+        def admit(self, *, scope: str, now: float) -> float:
+            return 0.05
+
+    server = await raw_server(handler=silent)
+    options: dict[str, Any] = {"credentials": never} if stage == "credentials" else {"credentials": KEYS}
+    if stage == "turn":
+        options["retries"] = Pacing()
+    async with STSClient(region="eu-west-1", endpoint_url=server.url, config=Config(deadline=0.12), **options) as sts:
+        with pytest.raises(errors.DeadlineExceeded) as caught:
+            await sts.get_caller_identity()
+
+    assert str(caught.value) == f"the call exceeded its deadline of 0.12 s while it {end}"

@@ -181,9 +181,9 @@ def held_by(sts: STSClient) -> list[str]:
         held += [f"line at the limiter, idle: {gate.idle}" for gate in shared.queues.values()]
         held += [f"call under a deadline of {seconds} s" for seconds in shared.time_limits.running()]
     for part in sts._life.transport._parts.values() if sts._life.transport is not None else ():
-        if not part.gate.idle:
-            held.append(f"{part.gate._places - part.gate._free} of {part.gate._places} places at the gate")
-        if part.gate._free > part.gate._places:
+        if not part.slots.idle:
+            held.append(f"{part.slots._places - part.slots._free} of {part.slots._places} places of connections")
+        if part.slots._free > part.slots._places:
             held.append("the gate has more places than it was made with")
         held += ["attempt under a deadline"] * part.deadlines.running
         held += ["connection that is in use"] * len(part.session.connector._acquired if part.session.connector else ())

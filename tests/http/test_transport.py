@@ -123,7 +123,7 @@ async def test_an_endless_body_is_cut_off_at_the_cap(raw_server: Start) -> None:
 
     server = await raw_server(handler=for_ever)
 
-    with pytest.raises(errors.ResponseTooLarge, match="larger than 65536 bytes"):
+    with pytest.raises(errors.ResponseTooLarge, match="exceeds 65536 bytes"):
         await send(server.url, max_response_bytes=1 << 16)
 
     assert sent < 1 << 25

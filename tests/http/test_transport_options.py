@@ -718,7 +718,7 @@ async def test_what_a_forked_process_inherits_is_not_closed_in_it(raw_server: St
     connector: Any = _transport._INHERITED.pop()
 
     assert server.connections == 2
-    assert connector._let_go
+    assert connector._disowned
     assert not connector.closed
     await connector.close()
 
@@ -766,7 +766,7 @@ async def test_without_descriptors_there_is_an_error_that_can_be_tried_again(raw
     assert (process.returncode, err.decode()) == (0, "")
 
 
-def test_a_transport_that_is_not_used_any_more_is_let_go() -> None:
+def test_a_transport_that_is_not_used_any_more_is_disowned() -> None:
     """It is known for forks, and no longer than it lives."""
     before = len(forks._REGISTERED)
     transport = AiohttpTransport()

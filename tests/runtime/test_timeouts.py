@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sts_async._runtime.semaphore import FifoSemaphore
-from sts_async._runtime.timeouts import LENGTHS_KEPT, Deadline, Deadlines, TimeLimits
+from sts_async._runtime.timeouts import MAX_IDLE_LENGTHS, Deadline, Deadlines, TimeLimits
 
 
 async def through(gate: FifoSemaphore, number: int, order: list[int], leave: asyncio.Event) -> None:
@@ -236,9 +236,9 @@ async def test_deadlines_of_ten_thousand_lengths_cost_each_caller_the_same() -> 
     assert many / 10_000 == pytest.approx(few / 1_000, rel=0.05)
     assert limits.running() == []
     (lengths,) = limits._known.values()
-    assert len(lengths) <= LENGTHS_KEPT
+    assert len(lengths) <= MAX_IDLE_LENGTHS
     loop: Any = asyncio.get_running_loop()
-    assert sum(not timer.cancelled() for timer in loop._scheduled) <= LENGTHS_KEPT
+    assert sum(not timer.cancelled() for timer in loop._scheduled) <= MAX_IDLE_LENGTHS
 
 
 async def test_ten_thousand_blocks_that_end_one_after_the_other_are_each_looked_at_once() -> None:

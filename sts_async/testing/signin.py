@@ -23,7 +23,7 @@ from .verify import Received
 TOKEN_PATH = "/v1/token"  # noqa: S105
 CLIENT_ID = "arn:aws:signin:::devtools/same-device"
 PROOF_WINDOW = 300  # s by which the time in a proof can differ from the server's time
-MAX_PROOFS = 10_000  # ids of proofs that are remembered, because a proof is accepted only once
+REMEMBERED_PROOFS = 10_000  # ids of proofs that are remembered, because a proof is accepted only once
 REFRESH_LIFETIME = 43_200  # s, of a login
 ALGORITHM, CURVE = "ES256", "P-256"
 
@@ -94,7 +94,7 @@ class LocalSignIn(CredentialsServer):
         self.account_id = account_id
         self.error = error
         self._tokens = Tokens("sign-in refresh")
-        self._proof_ids: deque[str] = deque(maxlen=MAX_PROOFS)
+        self._proof_ids: deque[str] = deque(maxlen=REMEMBERED_PROOFS)
 
     def _own_environ(self) -> dict[str, str]:
         return {"AWS_ENDPOINT_URL_SIGNIN": self.url}

@@ -123,7 +123,7 @@ async def test_a_flag_is_not_dropped_for_an_endpoint(boto: Boto, flag: str) -> N
     path.write_text(f"[default]\nregion = us-west-2\nendpoint_url = https://sts.example.test\n{flag} = true\n")
 
     assert host(await boto.run(boto.identity)) == "sts.example.test"
-    with pytest.raises(ConfigurationError, match="excludes"):
+    with pytest.raises(ConfigurationError, match="cannot be combined with"):
         await host_of()
 
 

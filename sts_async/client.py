@@ -1,6 +1,6 @@
 """
-The client and its views: `send`, and what is around it. The coroutines of the operations are in `calls`, and what a
-client and its views share is in `_engine.lifecycle`.
+The client and its views. The coroutines of the operations are in `calls`. The parts that a client and its views share
+are in `_engine.lifecycle`.
 """
 
 from collections.abc import Collection, Coroutine, Mapping, Sequence
@@ -41,41 +41,41 @@ class STSClient(Unpicklable, Calls):
         async with STSClient(region="eu-west-1") as sts:
             response = await sts.assume_role(role_arn="arn:aws:iam::123456789012:role/demo", role_session_name="me")
 
-    Make one and share it: it holds a pool of connections, and any number of tasks can call it at once. Making one
-    does no I/O; ``async with``, or the first call, reads the shared config files. Without ``async with``, call `aclose`
-    at the end.
+    Make one client and share it: it holds a pool of connections, and any number of tasks can call it at once. The
+    constructor does no I/O; ``async with``, or the first call, reads the shared config files. Without ``async with``,
+    call `aclose` at the end.
 
-    A provider that signs and was given no source, such as ``AssumeRoleProvider(role_arn=...)``, takes the credentials
-    of the client that it is used with: for a view, those of the client that the view was made from; for a client, those
-    that the default chain finds.
+    A provider that signs and has no source, such as ``AssumeRoleProvider(role_arn=...)``, uses the credentials of the
+    client that it is used with. For a view, these are the credentials of the client that the view was made from. For a
+    client, these are the credentials that the default chain finds.
 
     Args:
         region: AWS region. Short for `Config.region`.
-        credentials: What signs: `Credentials`, a provider (see `credentials`), any object with a coroutine
-            ``provide_credentials(context)``, or a coroutine function without arguments that returns `Credentials`. None
-            finds what every AWS SDK finds on this machine: see `DefaultChain`.
+        credentials: The credentials that sign: `Credentials`, a provider (see `credentials`), any object with a
+            coroutine ``provide_credentials(context)``, or a coroutine function without arguments that returns
+            `Credentials`. None uses the credentials that every AWS SDK finds on this machine: see `DefaultChain`.
         profile: Profile of the shared files. Short for `Config.profile`.
         endpoint_url: Short for `Config.endpoint_url`.
         config: All other options.
-        retries: Decides about retries; None retries what can succeed later, up to `Config.max_attempts`.
-        observers: Functions that are called with each event: see `events`. They must not block.
-        session: An aiohttp session to use in place of the client's own. The client never closes it. It has its own
-            proxies, TLS settings and connections, so options for these are refused in code, and ignored with a warning
-            where the environment or the profile has them.
-        transport: An object with a coroutine ``send(request)`` that sends one HTTP request, such as a recorder for
-            tests: see `protocols.Transport`. None for aiohttp. The client never closes it. Options for connections are
-            treated as with *session*; `Config.max_response_bytes` and `Config.deadline` hold for it, too.
+        retries: The retry policy; None for the policy that `Config.retry_mode` names.
+        observers: Functions that receive each event: see `events`. They must not block.
+        session: An aiohttp session to use in place of a new one. The client never closes it. It has its own proxies,
+            TLS settings and connections. So options for these are refused in code, and ignored with a warning if they
+            come from the environment or the profile.
+        transport: An object with a coroutine ``send(request)`` that sends one HTTP request: see `protocols.Transport`.
+            None for aiohttp. The client never closes it. Options for connections are treated as with *session*.
+            `Config.max_response_bytes` and `Config.deadline` apply to it, too.
         clock: An object with the methods of `testing.VirtualClock`: `time` and `monotonic`, which return seconds, and
             the coroutine `sleep`. For tests; None for the clocks of this host.
 
     Raises:
-        ConfigurationError: An option is invalid, or has no effect with *session* or *transport*. Variables, keys and
-            files that are wrong or missing raise it in the calls that need them, and not in ``async with``. A program
-            that wants to know at its start calls `get_caller_identity` there.
+        ConfigurationError: An option is invalid, or has no effect with *session* or *transport*. Invalid variables,
+            keys and files raise it only in calls that need them, and not in ``async with``. To check them at the start
+            of a program, call `get_caller_identity` there.
     """
 
     _environ: Mapping[str, str] | None = None
-    """The environment that options are read from; None for that of the process. Clients of `testing` have another."""
+    """The environment to read options from; None for the environment of the process. Clients of `testing` set it."""
 
     def __init__(
         self,
@@ -113,14 +113,14 @@ class STSClient(Unpicklable, Calls):
         self._base: Self | None = None
         self._changed: dict[str, Any] = {}  # the options of a view that differ, by the names of `with_options`
         self._own: Engine | None = None
-        self._own_of: Engine | None = None  # what it was made from
+        self._own_of: Engine | None = None  # the client's engine that it was made from
 
     @property
     def region(self) -> str | None:
         """
-        The region that requests are signed for; None for an endpoint that was given without one.
+        The signing region; None for an endpoint URL without a region.
 
-        Before ``async with`` or the first call it is known only when it was given in code.
+        Before ``async with`` or the first call, it is known only if it was given in code.
         """
         if self._base is not None:
             return self._changed.get("region") or self._base.region
@@ -129,7 +129,7 @@ class STSClient(Unpicklable, Calls):
 
     @property
     def endpoint_url(self) -> str | None:
-        """The URL that requests are sent to; before ``async with`` or the first call as it was given in code."""
+        """The URL of the endpoint. Before ``async with`` or the first call: the URL that was given in code, or None."""
         own = self._view(self._life.current) if self._life.current is not None else None
         if own is not None and own.endpoint is not None:
             return own.endpoint.url
@@ -139,10 +139,10 @@ class STSClient(Unpicklable, Calls):
 
     async def aclose(self) -> None:
         """
-        End the calls under way with `ClientClosedError`, and close the connections, in at most 5 s.
+        End running calls with `ClientClosedError`, and close the connections, within 5 s.
 
-        Later calls raise it, too; closing again does nothing. A view has no connections of its own: closing one does
-        nothing, and its calls end with the client that it was made from.
+        Later calls raise this error, too. Closing again does nothing. A view has no connections of its own: closing it
+        does nothing, and its calls end with the client that it was made from.
         """
         if self._base is None:
             await self._life.aclose()
@@ -176,13 +176,14 @@ class STSClient(Unpicklable, Calls):
 
         Raises:
             TypeError: *request* is not a request.
-            ConfigurationError: A signed operation, and an endpoint without a region.
+            ConfigurationError: The operation is signed, and the region is not known.
             ClientClosedError: The client is closed.
-            ParamValidationError: Members break constraints; nothing was sent.
+            ParamValidationError: Members violate constraints; nothing was sent.
             CredentialsError: There are no credentials, or fetching them failed.
-            TransportError: No answer came.
-            ResponseParseError: The answer is not one of STS.
-            ServiceError: STS refused; see the operation for the modelled errors.
+            DeadlineExceeded: The call exceeded its deadline.
+            TransportError: No complete response arrived.
+            ResponseParseError: The response is not a valid STS response.
+            ServiceError: STS returned an error; see the operation for the modelled errors.
         """
         operation = BY_REQUEST.get(type(request)) or _operation(request)
         engine = self._life.engine
@@ -190,14 +191,14 @@ class STSClient(Unpicklable, Calls):
             return self._first(operation, request)
         if self._base is not None:
             engine = self._view(engine)
-        return engine.invoke(operation, request)  # the engine's coroutine, and no frame around it
+        return engine.invoke(operation, request)  # the coroutine of the engine itself, without a frame around it
 
     async def _first(self, operation: Operation[R], request: shapes.Request[R]) -> R:
         engine, elapsed = await self._ready()
         return await engine.invoke(operation, request, elapsed=elapsed)
 
     async def _ready(self) -> tuple[Engine, float]:
-        """Return the engine of this client or view, and how many seconds of a call's deadline that took."""
+        """Return the engine of this client or view, and the seconds of a call's deadline that this took."""
         engine, elapsed = await self._life.ready_within(self._deadline)
         return self._view(engine), elapsed
 
@@ -217,7 +218,7 @@ class STSClient(Unpicklable, Calls):
         return self._own
 
     def _changed_of_calls(self) -> dict[str, Any]:
-        """Return the options that differ, by the names of `CallOptions`, where a region is an endpoint."""
+        """Return the changed options by the names of `CallOptions`: the endpoint in place of the region."""
         changed, life = dict(self._changed), self._life
         region = changed.pop("region", None)
         if region is not None and life.resolved is not None:
@@ -236,23 +237,24 @@ class STSClient(Unpicklable, Calls):
         handlers: Sequence[RequestHandler] = (),
     ) -> Self:
         """
-        Return a view: a client with other options for some calls. Making one is cheap, also for a single call.
+        Return a view: a client with other options for some calls. A view is cheap, even for a single call.
 
             await sts.with_options(deadline=2).get_caller_identity()
 
-        A view shares connections, limits and metadata with this client, and ends with it. It can have views of its
-        own, which add to its options.
+        A view shares connections, limits and metadata with this client, and ends with it. A view of a view adds to its
+        options.
 
         Args:
-            credentials: What signs, as for the client. A provider that was given no source takes the credentials of
-                this client, and not those of the default chain.
-            headers: Added to each request, and signed. Names are words of RFC 9110, values printable ASCII.
-            deadline: Seconds, or a `timedelta`, for a whole call, its retries included. A wait that does not fit is not
-                begun.
-            retries: Decides about retries.
-            region: Region to sign for. Calls go to the endpoint of this region, unless another endpoint is configured.
-            observers: Called with each event, after the observers of the client.
-            handlers: Take part in each request, after those of the client: see `handlers`.
+            credentials: The credentials that sign, as for the client. A provider without a source uses the credentials
+                of this client, not those of the default chain.
+            headers: Headers that are added to each request and signed. Names are tokens of RFC 9110, values printable
+                ASCII.
+            deadline: Seconds, or a `timedelta`, for a whole call, including retries. A wait that would exceed it is not
+                started.
+            retries: The retry policy.
+            region: The signing region. Calls go to the endpoint of this region, unless an endpoint is configured.
+            observers: Functions that receive each event, after the observers of the client.
+            handlers: Request handlers, after those of the client: see `handlers`.
 
         Raises:
             ConfigurationError: An option is invalid.
@@ -269,7 +271,7 @@ class STSClient(Unpicklable, Calls):
         if not HANDLERS.accepts(handlers):
             raise ConfigurationError(f"handlers must be {HANDLERS.rule}")
         view = self.__new__(type(self))
-        view.__dict__.update(self.__dict__)  # what a subclass has, too
+        view.__dict__.update(self.__dict__)  # with the attributes of a subclass
         view._base, view._own = self, None
         view._changed = _without_defaults(
             credentials=None if credentials is None else provider_of(credentials),
@@ -302,37 +304,37 @@ class STSClient(Unpicklable, Calls):
         strict_arns: bool = True,
     ) -> Self:
         """
-        Return a view of this client that signs as a role, which the credentials of this client assume.
+        Return a view of this client that signs as a role. The credentials of this client assume the role.
 
             demo = sts.role("arn:aws:iam::123456789012:role/demo")
             await demo.get_caller_identity()
 
-        Keep what this returns: it holds the credentials of the role, and keeps them fresh. A role of a role is
+        Keep the view: it holds the credentials of the role and refreshes them. A role of a role is
         ``sts.role(first).role(second)``.
 
         Args:
             role_arn: ARN of the role.
             role_session_name: Name for the sessions; None for ``sts-async-`` and 16 random hexadecimal digits.
             duration_seconds: Lifetime in seconds, or a `timedelta`, 900 to 43,200.
-            policy: JSON text, or a mapping, that narrows the session.
-            policy_arns: Managed policies that narrow the session, by their ARNs.
+            policy: Session policy that restricts the session: JSON text or a mapping.
+            policy_arns: ARNs of managed policies that restrict the session.
             tags: Session tags, such as ``{"team": "a"}``, or a list of `Tag`.
-            transitive_tag_keys: Keys of the tags that pass on to further sessions.
-            external_id: The external id that the trust policy of another account asks for.
-            serial_number: MFA device; needs *mfa_code*.
-            mfa_code: A coroutine function that is given the serial number and returns a code.
-            source_identity: Name of the person or program that uses the session.
+            transitive_tag_keys: Keys of the tags that chained sessions inherit.
+            external_id: The external id that the trust policy of another account requires.
+            serial_number: Serial number or ARN of the MFA device; needs *mfa_code*.
+            mfa_code: A coroutine function that takes the serial number and returns a code.
+            source_identity: Identity of the person or program behind the session.
             provided_contexts: Context assertions.
             minimum_session_token_size: Pad the session token to this many bytes.
             allowed_accounts: Ids of the accounts that the role may be in; None for any.
             strict_arns: Whether *role_arn* must follow IAM's grammar; False for servers that are not AWS.
 
-        The arguments are those of `credentials.AssumeRoleProvider`, which says more of each.
+        The arguments are those of `credentials.AssumeRoleProvider`, which describes each in full.
 
         Raises:
-            ParamValidationError: Arguments are missing or of a wrong kind. Lengths and ranges are checked by the first
-                call, as `Config.validate_parameters` says.
-            ConfigurationError: *role_arn* is not that of a role, or arguments contradict each other.
+            ParamValidationError: Arguments are missing or have a wrong type. The first call checks lengths and ranges,
+                if `Config.validate_parameters` is true.
+            ConfigurationError: *role_arn* is not the ARN of a role, or arguments contradict each other.
         """
         from .credentials.assume_role import AssumeRoleProvider  # here: many programs assume no role
 
@@ -359,12 +361,12 @@ class STSClient(Unpicklable, Calls):
 
     async def get_credentials(self) -> shapes.Credentials:
         """
-        Return the credentials that a call would be signed with now, for `sigv4` or another library.
+        Return the credentials that would sign a call now, for `sigv4` or another library.
 
         Raises:
-            CredentialsError: There are none, or fetching them failed.
-            DeadlineExceeded: Fetching them took longer than the deadline of a call.
-            STSError: A source that calls STS failed.
+            CredentialsError: There are no credentials, or fetching them failed.
+            DeadlineExceeded: Fetching them exceeded the deadline of a call.
+            STSError: A provider that calls STS failed.
         """
         engine, elapsed = await self._ready()
         return await engine.get_credentials(elapsed=elapsed)
@@ -378,13 +380,13 @@ class STSClient(Unpicklable, Calls):
             await sts.with_options(headers={"x-k8s-aws-id": cluster}).presign(GetCallerIdentityRequest())
 
         Args:
-            request: A request of a signed operation, with nothing secret in it.
-            expires: How long the URL is valid: 1 to 604,800 s, or a `timedelta` of whole seconds. STS itself accepts it
-                for 15 minutes.
+            request: A request of a signed operation, without secrets.
+            expires: Lifetime of the URL: 1 to 604,800 s, or a `timedelta` of whole seconds. STS itself accepts it for
+                15 minutes.
 
         Raises:
-            ConfigurationError: The request is not signed or holds a secret, or *expires* is out of range.
-            ParamValidationError: Members break constraints.
+            ConfigurationError: The request is not signed or has a secret, or *expires* is out of range.
+            ParamValidationError: Members violate constraints.
             CredentialsError: There are no credentials, or fetching them failed.
         """
         operation = _operation(request)
@@ -392,13 +394,13 @@ class STSClient(Unpicklable, Calls):
         return await engine.presign(operation, request, expires=expires, elapsed=elapsed)
 
     def get_cached_response_metadata(self, request: shapes.Request[Any]) -> shapes.ResponseMetadata | None:
-        """Return the metadata of the last response to a request equal to *request*, among the last 50, or None."""
+        """Return the metadata of the last response to an equal request, if it is among the last 50 responses."""
         operation, engine = _operation(request), self._life.current
         return None if engine is None else engine.metadata_of(operation, request)
 
 
 def _without_defaults(**options: Any) -> dict[str, Any]:
-    """Return the options that were given; None and the empty tuple stand for what was not."""
+    """Return the options that were given. None and the empty tuple mean: not given."""
     return {name: value for name, value in options.items() if value is not None and value != ()}
 
 

@@ -1,17 +1,17 @@
 """
-What programs can replace or write for themselves: every type that such code needs, in one place.
+The protocols of the parts that a program can replace, and every type that such parts need.
 
-A class takes part by having the methods; it need not inherit from these protocols.
+A class implements a protocol by having its methods. It need not inherit from it.
 
 Transport            sends one HTTP request               `STSClient(transport=...)`
 CredentialsProvider  finds credentials                    `STSClient(credentials=...)`
 RetryPolicy          decides about retries                `STSClient(retries=...)`
-Clock                tells the time and waits             `STSClient(clock=...)`
-Observer             is told of events, see `events`      `STSClient(observers=[...])`
+Clock                returns the time and waits           `STSClient(clock=...)`
+Observer             receives events, see `events`        `STSClient(observers=[...])`
 RequestHandler       adds headers, see `handlers`         `Config(handlers=[...])`
 
-The other names are what these are given and return. A provider that fetches credentials is best a subclass of
-`credentials.RefreshingProvider`, which caches and refreshes them as its `Schedule` says.
+The other names are types of their arguments and results. A provider that fetches credentials is best a subclass of
+`credentials.RefreshingProvider`, which caches and refreshes them by its `Schedule`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -74,10 +74,10 @@ class Transport(Protocol):
 
 class Invoker(Protocol):
     """
-    Calls STS, with credentials that it was made with.
+    Calls STS with given credentials.
 
     Attributes:
-        endpoint: Where STS is; None without a region.
+        endpoint: The endpoint of STS; None without a region.
     """
 
     endpoint: Endpoint | None
@@ -94,19 +94,19 @@ class Invoker(Protocol):
 
 class ProviderContext(Transport, Protocol):
     """
-    What a client lends to the sources of its credentials: its connections, its STS, its clocks.
+    The parts of a client that its credentials providers use: its connections, its STS, its clocks.
 
-    All of it is the client's own. Nothing of the call that happens to need credentials is in it, because what a source
-    provides is shared by all callers.
+    All parts belong to the client. None belongs to the call that needs credentials, because all callers share the
+    result of a provider.
 
     Attributes:
         endpoint: The STS that the client calls; None without a region.
-        config: The client's options: as given in code, else from the environment, the profile or the defaults.
-        given: The client's options as they were given in code. An option that was not given is None there.
-        tasks: Starts background work that ends with the client.
-        client_credentials: The source for a provider that signs and was given none. For a view with other
-            credentials: the credentials of the client that it was made from. For a client: what the default chain
-            finds. None where nothing finds credentials.
+        config: The resolved options of the client: from code, the environment, the profile or the defaults.
+        given: The options that were given in code. Other options are None there.
+        tasks: Starts background tasks that end with the client.
+        client_credentials: The source for a provider that signs and has none. For a view with other credentials: the
+            credentials of the client that it was made from. For a client: those of the default chain. None if there is
+            no default chain.
         credentials_key: Identifies `client_credentials` among the credentials of this client and its views.
         wall_clock: Returns seconds since 1970.
         monotonic: Returns seconds from an arbitrary moment on; setting a clock does not change them.
@@ -127,12 +127,12 @@ class ProviderContext(Transport, Protocol):
 
     @property
     def client(self) -> object:
-        """Identifies the client, whichever of its views asks: an object that can be weakly referenced."""
+        """The same object for a client and all its views. It can be weakly referenced."""
         ...
 
     @property
     def validates(self) -> bool:
-        """Whether requests are checked before they are sent."""
+        """Whether requests are validated before they are sent."""
         ...
 
     def notify(self, event: Event) -> None:
@@ -140,22 +140,22 @@ class ProviderContext(Transport, Protocol):
         ...
 
     def now(self) -> datetime:
-        """Return the time by the service's clock, as far as it is known."""
+        """Return the time of the service's clock. Unless its offset is known, this is the time of this host."""
         ...
 
     def signed_by(self, credentials: "CredentialsProvider", *, retries: "RetryPolicy | None" = None) -> Invoker:
         """
-        Return what calls the client's STS with other credentials.
+        Return an object that calls the client's STS with other credentials.
 
         Args:
-            credentials: Signs the requests.
-            retries: Decides about retries; None for the policy of the client.
+            credentials: The provider whose credentials sign the requests.
+            retries: The retry policy; None for the policy of the client.
         """
         ...
 
 
 class Clock(Protocol):
-    """Tells the time and waits; `testing.VirtualClock` is one that a test moves."""
+    """Returns the time and waits. A test can move `testing.VirtualClock`."""
 
     def time(self) -> float:
         """Return seconds since 1970."""
@@ -172,13 +172,13 @@ class Clock(Protocol):
 
 class CredentialsProvider(Protocol):
     """
-    Finds credentials. The client asks before every attempt, so a provider that fetches them keeps a cache.
+    Provides credentials. The client asks before every attempt, so a provider that fetches them needs a cache.
 
-    A provider may have more, which the library uses where it is there:
+    A provider may have further members, which the library uses if they exist:
 
-    - ``invalidate(access_key_id)``: called after the service refused this key, so that the next use fetches others.
+    - ``invalidate(access_key_id)``: called after the service has refused this key. The next use must fetch new ones.
     - ``is_attended(context)``: returns True if a fetch asks a person, for example for an MFA code. Then providers
-      that use this one as their source do not refresh in the background. *context* is None where it is not known.
+      that use this one as their source do not refresh in the background. *context* is None if it is not known.
     - ``depends_on_client``: False if all clients get the same credentials. Then providers that use this one as their
       source keep one cache for all clients.
     - ``bounds_itself``: True if `provide_credentials` always ends by itself. A `ProviderChain` ends others after 60 s.
@@ -187,18 +187,18 @@ class CredentialsProvider(Protocol):
 
     async def provide_credentials(self, context: ProviderContext, /) -> Credentials:
         """
-        Return credentials that are valid now; *context* has a coroutine ``send``, for sources that answer over HTTP.
+        Return valid credentials. A source that is reached over HTTP uses the coroutine ``context.send``.
 
         Raises:
-            CredentialsNotFound: This source is not configured. A chain goes on to the next one.
-            CredentialsError: It is configured, and failed.
+            CredentialsNotFound: This source is not configured. A chain continues with the next source.
+            CredentialsError: This source is configured and failed.
         """
         ...
 
 
 class RetryPolicy(Protocol):
     """
-    Decides whether and when to send again. Never sleeps.
+    Decides whether and when a request is sent again. It never sleeps.
 
     *scope* identifies the limit that a request counts against: the calling account and the region; "" for a request
     that is not signed. *now* is monotonic, in seconds.
@@ -208,11 +208,11 @@ class RetryPolicy(Protocol):
     """
 
     def admit(self, *, scope: str, now: float) -> float:
-        """Return 0 for a request that may be sent, or the seconds after which to ask again."""
+        """Return 0 if a request may be sent now, otherwise the seconds after which to ask again."""
         ...
 
     def after_success(self, *, scope: str, attempt: int, after: STSError | None, now: float) -> None:
-        """Learn that attempt number *attempt* succeeded; *after* is the error of the attempt before it, or None."""
+        """Record that attempt number *attempt* succeeded; *after* is the error of the attempt before it, or None."""
         ...
 
     def after_failure(self, error: STSError, *, scope: str, attempt: int, now: float, jitter: float) -> float | None:
@@ -220,15 +220,15 @@ class RetryPolicy(Protocol):
         ...
 
     def after_unsent(self, error: STSError, *, scope: str, now: float) -> None:
-        """Learn that the retry after *error*, for which `after_failure` returned a delay, will not be sent."""
+        """Record that the retry after *error*, for which `after_failure` returned a delay, will not be sent."""
         ...
 
 
 def invalidate(provider: object, access_key_id: str) -> bool:
     """
-    Have *provider* fetch again before the next use, because the service refused *access_key_id*.
+    Make *provider* fetch again before its next use, because the service has refused *access_key_id*.
 
-    A provider that wraps another passes the call on with this function.
+    A provider that wraps another provider calls this function for it.
 
     Returns:
         False if the provider cannot: it has no method ``invalidate``.
@@ -245,8 +245,8 @@ def is_attended(provider: object, context: ProviderContext | None = None) -> boo
     Return True if a fetch by *provider* asks a person, as far as is known.
 
     Args:
-        provider: A provider; one without a method ``is_attended`` asks nobody.
-        context: The client that fetches; None where it is not known.
+        provider: A provider; one without a method ``is_attended`` asks no person.
+        context: The context of the client that fetches; None if it is not known.
     """
     method = getattr(provider, "is_attended", None)
     return method is not None and bool(method(context))

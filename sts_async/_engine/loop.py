@@ -50,7 +50,7 @@ from ..errors import (
 from ..events import Observer
 from ..handlers import OutgoingRequest, RequestHandler
 from ..operations import Operation
-from ..protocols import CredentialsProvider, RetryPolicy, Transport
+from ..protocols import CredentialsProvider, RetryPolicy, Transport, invalidate
 from ..shapes import Credentials, Request, Response, ResponseMetadata
 from .call import WAITED_FOR_CREDENTIALS, Call
 from .call_options import HEADERS, CallOptions
@@ -257,15 +257,14 @@ class Engine(Unpicklable):
 
     async def _has_new_credentials(self, call: Call[Any], failure: STSError) -> bool:
         """Return True, once in a call, if the service refused the credentials and the provider has new ones."""
-        credentials, invalidate = call.identity.credentials, getattr(self._options.credentials, "invalidate", None)
-        if credentials is None or invalidate is None or call.was_renewed:
+        credentials = call.identity.credentials
+        if credentials is None or call.was_renewed or getattr(failure, "code", None) not in REFUSED_KEYS:
             return False
-        if getattr(failure, "code", None) not in REFUSED_KEYS:
+        if not invalidate(self._options.credentials, credentials.access_key_id):
             return False
         call.was_renewed = True
         if call.metrics is not None:
             call.metrics.credentials_refused(credentials.access_key_id, failure)
-        invalidate(credentials.access_key_id)
         if not call.may_be_sent_again(failure):
             return False
         return (await self._get_credentials(call)).access_key_id != credentials.access_key_id

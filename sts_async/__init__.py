@@ -6,16 +6,16 @@ An asyncio client library for the AWS Security Token Service.
 
 client        STSClient: how it is made and closed       calls       its twelve coroutines
 config        Config: every option                       operations  the table behind them
-shapes        requests, responses, Credentials           errors      everything that is raised, as a tree
+shapes        requests, responses, Credentials           errors      all exceptions, as a tree
 credentials   where credentials come from                retries     when a call is sent again
-sigv4         signing for any service                    handlers    code of yours in the path of requests
-events        what observers are told                    observers   logging, OpenTelemetry, Prometheus
-testing       LocalSTS, an STS on this host; fixtures    protocols   what a program can write itself
+sigv4         signing for any service                    handlers    code of a program in the path of requests
+events        the events that observers receive          observers   logging, OpenTelemetry, Prometheus
+testing       LocalSTS, an STS on this host; fixtures    protocols   the parts that a program can replace
 
-One rule for secrets. Whatever holds a secret (credentials, a request, a response, a provider, a presigned URL) never
-shows it, whether by repr, str, an f-string or a log. The secret itself, such as ``credentials.session_token`` or
-``url.reveal()``, is a `Secret`: a str that can be passed to any library. Its repr is ``'***'``, also inside of lists
-and of what ``attrs.asdict`` returns. Its value is what str(), f-strings and ``json.dumps`` give.
+One rule for secrets. An object that holds a secret (credentials, a request, a response, a provider, a presigned URL)
+never shows it by repr, str, an f-string or a log. The secret itself, such as ``credentials.session_token`` or
+``url.reveal()``, is a `Secret`: a str that can be passed to any library. Its repr is ``'***'``, also inside lists and
+in the result of ``attrs.asdict``. str(), f-strings and ``json.dumps`` give its value.
 """
 
 from typing import TYPE_CHECKING

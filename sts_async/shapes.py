@@ -51,11 +51,11 @@ _with_hidden_keys = hiding(
 @shape
 class Credentials(Shape):
     """
-    What signs a request: an access key, and a session token when it is temporary.
+    Credentials that sign requests: an access key, and a session token for temporary credentials.
 
     `expiration` is an aware datetime in UTC; None means that the credentials do not expire. `account_id` is the account
-    that the keys belong to, 12 digits, or None where the source does not know it. It is never sent, and not compared:
-    the keys alone say whether two credentials are the same. Pickles and copies, so that workers can pass it on.
+    of the keys, 12 digits, or None if the source does not know it. It is never sent, and not compared: two credentials
+    are equal if their keys are. Instances can be pickled and copied, so that workers can pass them on.
 
     `secret_access_key` and `session_token` are kept as `Secret`: text whose repr is ``'***'``.
 
@@ -77,7 +77,7 @@ class Credentials(Shape):
                 raise ConfigurationError(f"{name} of {type(self).__name__} must be text, not {given}")
 
     def is_expired(self, *, now: datetime) -> bool:
-        """Say whether the credentials are past their expiration at *now*, an aware datetime."""
+        """Return True if the credentials have expired at *now*, an aware datetime."""
         return self.expiration is not None and self.expiration <= now.astimezone(UTC)
 
     def __repr__(self) -> str:
@@ -344,7 +344,7 @@ class GetCallerIdentityRequest(Request[GetCallerIdentityResponse]):
 
 @shape
 class GetDelegatedAccessTokenResponse(Response):
-    """Temporary credentials for what was delegated."""
+    """Temporary credentials for the delegated permissions."""
 
     credentials: TemporaryCredentials
     packed_policy_size: int | None = None

@@ -205,7 +205,7 @@ class Lifecycle:
         before = self._started.get("parts")
         if before is not None and before[1] is replaced:
             self._retire(*self._started.pop("parts"))
-        # An event loop in another thread may have been faster. A lock would stay locked in a child forked meanwhile.
+        # An event loop in another thread may have been faster. A lock could stay locked in a forked child.
         self.transport, engine = self._started.setdefault("parts", (transport, engine))
         self.resolved = config
         if self.closed:

@@ -1,8 +1,9 @@
 """
-The wire: aiohttp, with the defaults that a client of signed requests needs. Its exceptions become ours in `errors`.
+The transport: sends requests over aiohttp, with the defaults that a client of signed requests needs.
 
-No redirect is followed, no cookie kept, no body decompressed; nothing is read from netrc or the environment; bodies
-are read up to a cap. Sessions are made at first use, one for each event loop, and anew in a process that was forked.
+It follows no redirect, keeps no cookie, decompresses no body, reads neither netrc nor the environment, and limits the
+size of bodies. Sessions are made at first use, one for each event loop, and again in a forked child. `errors`
+translates the exceptions of aiohttp.
 """
 
 import asyncio
@@ -49,14 +50,15 @@ log = logging.getLogger("sts_async")
 PYTHON_VERSION = ".".join(map(str, sys.version_info[:3]))
 USER_AGENT = f"sts-async/{VERSION} python/{PYTHON_VERSION} aiohttp/{aiohttp.__version__}"
 HEADERS = {
-    "accept": "text/xml",  # some servers answer JSON to whoever accepts all
+    "accept": "text/xml",  # some servers answer in JSON if every type is accepted
     "accept-encoding": "identity",
     "user-agent": USER_AGENT,
 }
-DIRECTLY = yarl.URL()  # for aiohttp no proxy at all, whatever its session says
+DIRECTLY = yarl.URL()  # means no proxy, even if the session has one
 PROXY_AUTHENTICATION_REQUIRED = 407
-MAX_ROUTES = 1000  # that are kept, as many as aiohttp keeps addresses of hosts
-LOOK_UP_SHARE = 0.9  # of the seconds for an attempt, so that what was not looked up is told from what was not answered
+MAX_ROUTES = 1000  # cached routes
+# Share of attempt_timeout for name resolution. It ends first, so its time-out differs from one of the service.
+LOOK_UP_SHARE = 0.9
 
 
 class Owner(NamedTuple):
@@ -188,11 +190,11 @@ class AiohttpTransport(Unpicklable):
         app_id: Name of the application, for the User-Agent header.
         user_agent_suffix: The end of the User-Agent header.
         proxies: The proxies; None for none.
-        keepalive_timeout: Seconds for which a connection that nobody uses is kept.
-        tcp_keepalive: Whether the system probes connections that nobody uses.
-        local_address: Address of this host that connections begin at; None for the system's choice.
-        dns_cache_ttl: Seconds for which the addresses of a host are kept.
-        owner: The client, for the warning that it was not closed; None for no such warning.
+        keepalive_timeout: Seconds for which an idle connection is kept.
+        tcp_keepalive: Whether the system probes idle connections.
+        local_address: Address of this host that connections are made from; None for the system's choice.
+        dns_cache_ttl: Seconds for which the addresses of a host are cached.
+        owner: The client, for the warning about an unclosed client; None for no warning.
     """
 
     def __init__(
@@ -284,14 +286,14 @@ class AiohttpTransport(Unpicklable):
                 response.close()
             part.slots.release()
         try:
-            raise failure  # outside: aiohttp's frames and messages can quote what was sent
+            raise failure  # outside of the handler: frames and messages of aiohttp can quote the request
         finally:
             del failure  # else this frame and the error keep each other
 
     def _failure(
         self, error: Exception, request: HttpRequest, part: _LoopConnections, use: Use, *, by: Proxy | None
     ) -> STSError:
-        """Return our error for *error*, with what is known of the connection."""
+        """Return the library's error for *error*, with the state of the connection."""
         failure = failure_of(error, request, part.session, by=by)
         if self._closed and isinstance(error, TimeoutError):
             return ClientClosedError()

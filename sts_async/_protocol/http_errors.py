@@ -1,8 +1,8 @@
 """
-What may be said of an answer that refuses: its status, an error code, and the host that a redirect names.
+The parts of an error response that may be shown: its status, an error code, and the host that a redirect names.
 
-The rest of such an answer may hold anything, also what was sent, and is not shown; but for the message of an error of
-STS, which services in front of it write as JSON.
+The rest of such a response may contain anything, even parts of the request, and is not shown. The one exception is the
+message of an error of STS, which services in front of STS write as JSON.
 """
 
 import codecs
@@ -28,11 +28,11 @@ NOTHING_SENT = Redaction()
 
 class Refusal(NamedTuple):
     """
-    How a service has refused.
+    The error of a service.
 
     Attributes:
         status: HTTP status.
-        codes: Every name that the answer has for the error: of AWS, and of OAuth 2.0.
+        codes: The error codes in the response: of AWS and of OAuth 2.0.
     """
 
     status: int
@@ -40,7 +40,7 @@ class Refusal(NamedTuple):
 
     @classmethod
     def from_response(cls, response: HttpResponse, *, sent: HttpRequest | None = None) -> "Refusal":
-        """Return how *response* refuses. What was *sent* in secret is no code, whatever it looks like."""
+        """Return the error in *response*. Text that repeats a secret of the request *sent* is not used as a code."""
         hide = Redaction(sent)
         names = [response.headers.get(ERROR_HEADER)]
         try:
@@ -58,9 +58,9 @@ class Refusal(NamedTuple):
 
 def readable_code(value: object) -> str | None:
     """
-    Return an error code without its namespace, and None for what is not like one: it may be anything.
+    Return an error code without its namespace; None if *value* is not a code.
 
-    A code has at most 64 characters, ASCII letters and ``_``.
+    A code has at most 64 characters, ASCII letters and ``_``. Any other text may contain anything.
     """
     if not isinstance(value, str):
         return None
@@ -69,22 +69,22 @@ def readable_code(value: object) -> str | None:
 
 
 def _bare(code: str) -> str:
-    """Return an error code without the name space before ``#``, and without the URL that may follow ``:``."""
+    """Return an error code without the namespace before ``#`` and without the URL after ``:``."""
     return code.rpartition("#")[2].partition(":")[0].strip()
 
 
 def code_in_headers(headers: Mapping[str, str], *, in_body: str) -> str:
-    """Return the error code of an answer, by its headers and the code *in_body*, or ''. Source: botocore, parsers."""
+    """Return the error code from the headers or *in_body*, or ''. Source: botocore, parsers."""
     query = headers.get(QUERY_ERROR_HEADER, "").partition(";")[0].strip()
     return query or in_body or _bare(headers.get(ERROR_HEADER, ""))
 
 
 def json_error(body: bytes) -> dict[str, str]:
     """
-    Return an error in JSON as the members that it would have in XML, or none if *body* holds no error.
+    Return an error in JSON as the members of the error in XML; empty if *body* has no error.
 
-    API Gateway, load balancers and servers other than AWS answer so, whatever was asked for: with ``__type`` as in the
-    JSON protocols, with ``message`` alone, or with the members of the Query protocol.
+    API Gateway, load balancers and servers other than AWS answer in JSON, even if XML was requested: with ``__type`` as
+    in the JSON protocols, with ``message`` alone, or with the members of the Query protocol.
     """
     if not body[:1024].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
         return {}
@@ -106,13 +106,13 @@ def json_error(body: bytes) -> dict[str, str]:
 
 
 def _first_text(document: Any, names: tuple[str, ...]) -> str:
-    """Return the first member that is text, or ''. Half of a surrogate pair, which no log can have, is replaced."""
+    """Return the first member that is text, or ''. Lone surrogates, which cannot be logged, are replaced."""
     texts = (document.get(name) for name in names)
     return next((t.encode("utf-8", "replace").decode() for t in texts if isinstance(t, str) and t), "")
 
 
 def refusal(response: HttpResponse, hide: Redaction = NOTHING_SENT) -> str:
-    """Return the status of an answer, and the host that it names when it is a redirect, unless *hide* hides that."""
+    """Return the status of a response, and the host of a redirect unless *hide* hides it."""
     if not is_redirect(response.status):
         return f"HTTP {response.status}"
     redirect = f"HTTP {response.status} redirect"
@@ -121,21 +121,21 @@ def refusal(response: HttpResponse, hide: Redaction = NOTHING_SENT) -> str:
         host = (parts.hostname or "")[:MAX_HOST]
     except ValueError:
         return f"{redirect} to an invalid URL: not followed"
-    place = parts.netloc.rpartition("@")[2]  # as it came: a secret in lower case is not found
+    place = parts.netloc.rpartition("@")[2]  # in its original case: *hide* compares the case
     if hide(place) != place:
         return f"{redirect}: not followed (its host is hidden because it repeats a secret)"
     return f"{redirect} to {f'host {host!a}' if host else 'a relative URL'}: not followed"
 
 
 def is_redirect(status: int) -> bool:
-    """Say whether an answer with this HTTP status points elsewhere."""
+    """Return True if this HTTP status is a redirect."""
     return 300 <= status < 400
 
 
 def is_transient(status: int) -> bool:
     """
-    Say whether what hands out credentials may answer otherwise when it is asked again: it is overloaded, or failed.
+    Return True if a source of credentials may succeed when it is asked again: it is overloaded, or failed.
 
-    For STS itself the rule is narrower, as its SDKs have it: `errors.TRANSIENT_STATUSES`.
+    For STS itself the SDKs have a narrower rule: `errors.TRANSIENT_STATUSES`.
     """
     return status == 429 or 500 <= status < 600

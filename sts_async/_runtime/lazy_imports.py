@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are used: nobody pays for what he does not use."""
+"""Names of a package that are imported at first use, so that a program imports only the modules that it needs."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -14,7 +14,7 @@ def lazily(
     Args:
         package: Its ``__name__``.
         names: Its ``__all__``.
-        homes: The modules in it where they are defined, looked through in this order.
+        homes: The modules that define them, searched in this order.
     """
     module = import_module(package)
 

@@ -1,8 +1,8 @@
 """
-The oldest versions of the packages below us that have no known hole which matters here.
+The oldest versions of dependencies without a known vulnerability that matters here.
 
-An installation can be older than what `pyproject.toml` asks for: ``pip install --no-deps``, a pinned environment, a
-vendored copy. Then importing the client says so, and what to run.
+An installed version can be older than `pyproject.toml` requires: ``pip install --no-deps``, a pinned environment, a
+vendored copy. Importing the client then raises an error with the command to run.
 """
 
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 class Requirement(NamedTuple):
     """
-    What is required of a package.
+    The accepted versions of a package.
 
     Attributes:
-        minimum: The oldest version that is used.
-        below: The version that is not used any more; None for any.
-        advisories: What is wrong with versions before *minimum*.
+        minimum: The oldest accepted version.
+        below: The first version that is too new; None for no limit.
+        advisories: Vulnerabilities of the versions before *minimum*.
     """
 
     minimum: tuple[int, ...]
@@ -24,7 +24,7 @@ class Requirement(NamedTuple):
 
 
 REQUIREMENTS = {
-    # Bombs in answers and trailers, and credentials sent on to another origin.
+    # Compression bombs, unbounded trailers, and credentials that are sent to another origin.
     "aiohttp": Requirement(
         (3, 14, 1),
         5,
@@ -37,14 +37,14 @@ REQUIREMENTS = {
 
 def require(package: str, found: str) -> None:
     """
-    Check the version of a package, before anything is done with it.
+    Check the version of a package before it is used.
 
     Args:
         package: Its name.
         found: The version that was imported.
 
     Raises:
-        ImportError: It is older than the minimum. Says the advisories and the command that mends it.
+        ImportError: It is older than the minimum. The message has the advisories and the command to run.
     """
     required = REQUIREMENTS[package]
     if numbers(found) < required.minimum:

@@ -1,9 +1,9 @@
 """
-What a call would use on this machine, where each part comes from, and what is wrong with it.
+The report of `sts-async doctor`: the settings that a call would use on this machine, their origin, and their errors.
 
-The rows of a report belong here, and the code that finds them out: files, options, proxy, TLS and the sources of
-credentials. How an option or a source works belongs to its own module. An examination goes on after an error, so one
-report shows everything that is wrong.
+The rows of the report belong here, and the code that collects them: files, options, proxy, TLS and the sources of
+credentials. The rules of an option or a source belong to its own module. The examination continues after an error, so
+one report shows all errors.
 """
 
 from ._examination import examine

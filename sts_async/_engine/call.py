@@ -124,8 +124,10 @@ class Call(Generic[R]):
         self.ahead = shared.clock.offset
         headers = self.headers
         if identity is not UNSIGNED:
-            signer = identity.signer
-            if signer is None or identity.headers is not headers:
+            signing = identity.signing  # read once: another thread may replace it
+            if signing is not None and signing[0] is headers:
+                signer = signing[1]
+            else:
                 signer = self.endpoint_signer.signer_for(identity, headers)
             headers = signer.sign_at(self.signed_at + self.ahead, payload_hash=self.digest)
         self.sent, self.unsent_retry = self.attempt, None

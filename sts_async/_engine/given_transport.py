@@ -103,7 +103,8 @@ def _problem(response: object) -> str | None:
         value = getattr(response, name)
         if not isinstance(value, wanted):
             return f"an HttpResponse whose {name} is {other_than(wanted.__name__, value)}, not {wanted.__name__}"
-    return None
+    texts = [text for pair in response.headers.items() for text in pair]
+    return None if all(isinstance(text, str) for text in texts) else "an HttpResponse with headers that are not text"
 
 
 def check_given(config: Config, *, session: object, transport: object) -> None:

@@ -207,10 +207,13 @@ class Engine(Unpicklable):
         )
         # The key is the digest of the body, so that no request, and no secret in it, is kept.
         metadata = shared.metadata
+        metadata.pop(call.digest, None)
         metadata[call.digest] = response.metadata
-        metadata.move_to_end(call.digest)
         if len(metadata) > METADATA_KEPT:
-            metadata.popitem(last=False)
+            try:
+                metadata.popitem(last=False)
+            except KeyError:  # another thread has removed it
+                pass
 
     async def _is_final(self, call: Call[R], failure: STSError) -> bool:
         """Return True if *failure* is the outcome of *call*; otherwise wait until the next attempt may begin."""

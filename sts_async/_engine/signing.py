@@ -18,17 +18,16 @@ class Identity:
     Attributes:
         credentials: The credentials; None for calls that are not signed.
         scope: The rate limit key of the requests; see `RetryPolicy`.
-        signer: Signs with *credentials*; None before the first request.
-        headers: The headers that *signer* was made for.
+        signing: The headers of the last request and the signer for them. They are one value, because event loops in
+            other threads use the same identity.
     """
 
-    __slots__ = ("credentials", "headers", "scope", "signer")
+    __slots__ = ("credentials", "scope", "signing")
 
     def __init__(self, credentials: Credentials | None, scope: str) -> None:
         self.credentials = credentials
         self.scope = scope
-        self.signer: sigv4.Signer | None = None
-        self.headers: Mapping[str, str] | None = None
+        self.signing: tuple[Mapping[str, str], sigv4.Signer] | None = None
 
 
 UNSIGNED = Identity(None, "")
@@ -91,10 +90,11 @@ class EndpointSigner:
 
     def signer_for(self, identity: Identity, headers: Mapping[str, str]) -> sigv4.Signer:
         """Return the signer for requests with these headers. The last signer is cached."""
-        signer = identity.signer
+        signing = identity.signing
+        signer = None if signing is None else signing[1]
         if signer is None or signer.headers != headers:
             assert identity.credentials is not None  # noqa: S101 - calls that are not signed have no signer
-            signer = identity.signer = sigv4.Signer(
+            signer = sigv4.Signer(
                 identity.credentials,
                 method="POST",
                 url=self.endpoint.url,
@@ -102,5 +102,5 @@ class EndpointSigner:
                 service=self.endpoint.signing_name,
                 region=self.region,
             )
-        identity.headers = headers
+        identity.signing = headers, signer
         return signer

@@ -39,6 +39,7 @@ from aiohttp.client_proto import ResponseHandler  # noqa: E402
 from .aiohttp_names import CONNECTOR, PROTOCOL, require_names, unsupported  # noqa: E402
 
 LAST_CHUNK = b"0\r\n\r\n"
+MAX_HEAD = 64 * 1024  # bytes of a head that are kept until it is complete; aiohttp refuses much shorter ones
 
 
 class Use:
@@ -62,7 +63,7 @@ class Use:
     ended = False
     missing: int | None = None
     ending = b""
-    _head = b""  # the head of the response, while it is incomplete
+    _head: bytes | None = b""  # the head of the response, while it is incomplete; None if it is too long
 
     def count(self, data: bytes) -> None:
         """Count bytes of the response."""
@@ -73,10 +74,14 @@ class Use:
         if self.ending:
             self.ending = (self.ending + data)[-len(LAST_CHUNK) :]
             return
+        if self._head is None:
+            return
+        searched = max(len(self._head) - 3, 0)
         head = self._head + data if self._head else data
-        ends = head.find(b"\r\n\r\n")
+        ends = head.find(b"\r\n\r\n", searched)
         if ends < 0:
-            self._head = head
+            # Without an end of the head, `missing` and `ending` stay empty, so the connection is not used again.
+            self._head = head if len(head) <= MAX_HEAD else None
             return
         self._head = b""
         length = _content_length().search(head, 0, ends)
@@ -88,6 +93,7 @@ class Use:
     def end(self) -> None:
         """Record that the connection is in the pool again, or closed."""
         self.ended = True
+        self._head = None  # it may be part of a response with credentials
 
 
 @functools.cache
@@ -229,10 +235,12 @@ class Connector(aiohttp.TCPConnector):
         """
         Return a connection without outstanding bytes: a pooled one, or a new one if the current `Use` is fresh.
 
+        A new connection for a fresh request replaces a pooled one, so that the pool does not grow beyond its limit.
+
         Raises:
             ConfigurationError: The connection has no guard, because this aiohttp version makes it in another way.
         """
-        use, aside = current.get(), []
+        use, aside, replaced = current.get(), [], False
         if use is None or use.reused is not None:  # a second connection for one request: aiohttp itself repeats a GET
             fresh = use is not None and use.fresh
             use = Use()
@@ -248,6 +256,9 @@ class Connector(aiohttp.TCPConnector):
                 if protocol.use is None:
                     break
                 if not protocol.is_quiet():
+                    connection.close()
+                elif use.fresh and not replaced:
+                    replaced = True
                     connection.close()
                 elif use.fresh:
                     aside.append(connection)

@@ -25,20 +25,24 @@ from .._runtime.requirements import numbers
 from .._shape.secret import SecretBytes
 
 TESTED_SERIES = (3, 14)  # releases of aiohttp
+DEBUG = {"_source_traceback"}
 MAX_BODY = 32 * 1024  # bytes: half of what asyncio buffers before a writer has to wait
 
 
 class LeanRequest(aiohttp.ClientRequest):
     """
-    A request with a small body in `SecretBytes`, sent without a proxy. aiohttp prepares and sends any other request.
+    A POST with a small body in `SecretBytes`, sent without a proxy. aiohttp prepares and sends any other request.
 
-    Requests with traces are prepared by aiohttp, too: programs that trace every aiohttp session see all events.
+    Other methods are left to aiohttp, because it repeats them over a new connection and needs their body again.
+    Requests with traces are left to it, too: programs that trace every aiohttp session see all events.
     """
 
     _small_body: SecretBytes | None = None
 
     def __init__(self, method: str, url: yarl.URL, *, headers: Any, data: Any, **options: Any) -> None:
-        if type(data) is not SecretBytes or len(data) > MAX_BODY or options["proxy"] or options["traces"]:
+        small = type(data) is SecretBytes and len(data) <= MAX_BODY and method == hdrs.METH_POST
+        plain = hdrs.HOST not in headers and hdrs.TRANSFER_ENCODING not in headers
+        if not small or not plain or options["proxy"] or options["traces"]:
             super().__init__(method, url, headers=headers, data=data, **options)
             return
         self._small_body = data
@@ -95,7 +99,8 @@ def request_class() -> type[aiohttp.ClientRequest]:
         plain, lean = (_example(kind) for kind in (aiohttp.ClientRequest, LeanRequest))
     except (AttributeError, TypeError, KeyError):
         return aiohttp.ClientRequest
-    return LeanRequest if vars(plain).keys() <= vars(lean).keys() else aiohttp.ClientRequest
+    # In an event loop in debug mode, aiohttp's own request has one more attribute.
+    return LeanRequest if vars(plain).keys() - DEBUG <= vars(lean).keys() else aiohttp.ClientRequest
 
 
 def _example(kind: type[aiohttp.ClientRequest]) -> aiohttp.ClientRequest:

@@ -279,7 +279,7 @@ class AiohttpTransport(Unpicklable):
                 body = SecretBytes(content.read_nowait()) if whole else await _read(content, self._cap)
                 seconds = time.perf_counter() - begun
                 return HttpResponse(response.status, response.headers, body, (current.get() or use).reused, seconds)
-        except (aiohttp.ClientError, OSError, RuntimeError, STSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, RuntimeError, STSError, TypeError, ValueError) as error:
             failure = self._failure(error, request, part, current.get() or use, by=route and route.by)
         finally:
             if response is not None and not response.closed:  # else its connection is back in the pool

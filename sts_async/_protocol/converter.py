@@ -139,7 +139,15 @@ def _is_needed_text(member: Member) -> bool:
     return member.required and member.kind is str
 
 
-_READERS: dict[type, Callable[[str], Any]] = {str: str, int: int, datetime: timestamp}
+def _integer(text: str) -> int:
+    """Return a decimal integer. `int` alone would also read ``1_0`` and digits of other scripts."""
+    digits = text.strip()
+    if not digits.isascii() or not digits.removeprefix("-").isdigit():
+        raise ValueError("not an integer")
+    return int(digits)
+
+
+_READERS: dict[type, Callable[[str], Any]] = {str: str, int: _integer, datetime: timestamp}
 
 
 def _text_reader(read: Callable[[str], Any]) -> Callable[[Any, Any], Any]:

@@ -20,6 +20,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from .._runtime.at_hand import REPLACEABLE, serves
 from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
 from .._runtime.outcome import Outcome, copy_without_traceback
 from .._shape.arguments import check_arguments, not_credentials
@@ -141,13 +142,14 @@ class RefreshingProvider(Unpicklable):
         """
         return self._at_hand(context) or await self._provide(context, self._cache_of(context))
 
+    @serves(provide_credentials)
     def _at_hand(self, context: ProviderContext) -> Credentials | None:
         """Return the cached credentials, or None if they are in their advisory window or there are none."""
         # Every warm call takes this path, so it makes no `Moment`.
         cache = self._caches.for_context(context) if self.depends_on_client else self._caches.common
         state = cache.state
         fresh = context.monotonic() < state.advisory.monotonic and context.wall_clock() < state.advisory.wall
-        return state.credentials if fresh else None
+        return state.credentials if fresh and REPLACEABLE not in self.__dict__ else None
 
     async def _provide(self, context: ProviderContext, cache: Cache) -> Credentials:
         state, seconds = cache.state, self._flight_seconds(cache)

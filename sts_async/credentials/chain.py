@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from .._runtime.at_hand import AtHand, at_hand_of, nothing_at_hand
+from .._runtime.at_hand import REPLACEABLE, AtHand, at_hand_of, nothing_at_hand, serves
 from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
 from .._runtime.single_flight import SingleFlight
 from .._shape.arguments import not_credentials
@@ -73,10 +73,6 @@ class ProviderChain(Unpicklable):
         self._search_again_at = 0.0
         self._searches: SingleFlight[Credentials] = SingleFlight(make_timeout_error=_timeout_error)
 
-    def _at_hand(self, context: ProviderContext) -> Credentials | None:
-        """Return the credentials that the source in use has at hand. Return None if an earlier source may have some."""
-        return None if self._doubtful else self._chosen_at_hand(context)
-
     def _choose(self, source: CredentialsProvider | None) -> None:
         """Use *source* for the next calls; None to search again."""
         self._chosen, self._chosen_at_hand = source, at_hand_of(source)
@@ -104,6 +100,11 @@ class ProviderChain(Unpicklable):
             except CredentialsNotFound:
                 self._choose(None)
         return await self._searches.get(context.tasks, lambda: self._search(context), key=key, seconds=SEARCH_SECONDS)
+
+    @serves(provide_credentials)
+    def _at_hand(self, context: ProviderContext) -> Credentials | None:
+        """Return the credentials that the source in use has at hand. Return None if an earlier source may have some."""
+        return None if self._doubtful or REPLACEABLE in self.__dict__ else self._chosen_at_hand(context)
 
     async def _search(self, context: ProviderContext) -> Credentials:
         looked_at, doubtful = [], False

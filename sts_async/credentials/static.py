@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from .._runtime.at_hand import REPLACEABLE, serves
 from .._shape.arguments import other_than
 from .._shape.secret import Unpicklable, without_data
 from ..errors import ConfigurationError, CredentialsExpired
@@ -38,11 +39,6 @@ class StaticProvider(Unpicklable):
             raise ConfigurationError("the expiration of credentials must be a datetime with a time zone, or None")
         check_account_id(credentials.account_id)
 
-    def _at_hand(self, context: ProviderContext) -> Credentials | None:
-        """Return the credentials, or None if they have expired."""
-        credentials = self._credentials
-        return credentials if credentials.expiration is None or not is_expired(credentials, context) else None
-
     async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
         Return the credentials. No request is sent.
@@ -56,6 +52,14 @@ class StaticProvider(Unpicklable):
                 "pass new ones, or a provider that refreshes"
             )
         return self._credentials
+
+    @serves(provide_credentials)
+    def _at_hand(self, context: ProviderContext) -> Credentials | None:
+        """Return the credentials, or None if they have expired."""
+        credentials = self._credentials
+        if REPLACEABLE in self.__dict__ or (credentials.expiration is not None and is_expired(credentials, context)):
+            return None
+        return credentials
 
     def __repr__(self) -> str:
         return f"StaticProvider({self._credentials!r})"

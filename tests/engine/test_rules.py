@@ -13,6 +13,7 @@ from support import ANSWER, ROLE, RawServer
 
 from sts_async import Config, STSClient, errors
 from sts_async._engine.loop import Engine, new_engine
+from sts_async._engine.signing import EndpointSigner
 from sts_async._protocol.clock_skew import ServiceClock
 from sts_async._protocol.endpoints import Endpoint
 from sts_async._protocol.http_messages import HttpRequest, HttpResponse
@@ -637,3 +638,22 @@ async def test_an_exceeded_deadline_names_what_the_call_waited_for(raw_server: S
             await sts.get_caller_identity()
 
     assert str(caught.value) == f"the call exceeded its deadline of 0.12 s while it {end}"
+
+
+def test_a_signer_and_its_headers_are_one_value() -> None:
+    """Event loops in other threads use the same identity: a call must never take the signer of another's headers."""
+    signer = EndpointSigner(
+        Endpoint("https://sts.eu-west-1.amazonaws.com/", "sts.eu-west-1.amazonaws.com", "eu-west-1")
+    )
+    identity = signer.use(KEYS)
+    first = {"content-type": "a"}
+    second = {"content-type": "b"}
+    signer.signer_for(identity, first)
+    before = identity.signing
+    signer.signer_for(identity, second)
+
+    assert before is not None
+    assert before[0] is first
+    assert before[1].headers == first
+    assert identity.signing is not None
+    assert (identity.signing[0], identity.signing[1].headers) == (second, second)

@@ -6,6 +6,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yarl
+from aiohttp.http import HttpVersion11
+from multidict import CIMultiDict
 from support import RawServer, http
 
 from sts_async._http import request as module
@@ -211,3 +214,61 @@ async def test_a_release_of_aiohttp_that_was_not_tested_keeps_its_own_requests(
         assert request_class() is aiohttp.ClientRequest
     finally:
         request_class.cache_clear()
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET", "DELETE"])
+async def test_a_request_that_aiohttp_repeats_keeps_its_body(raw_server: Start, method: str) -> None:
+    """aiohttp repeats such requests by itself when a pooled connection has ended, and takes their body again."""
+    connections = 0
+
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await server.read_request(reader)
+        if connections == 1:
+            writer.write(http(b"first"))
+            await writer.drain()
+            await server.read_request(reader)
+            writer.close()
+        else:
+            writer.write(http(b"again"))
+
+    server = await raw_server(handler=closing)
+    transport = AiohttpTransport()
+    try:
+        await transport.send(HttpRequest("POST", server.url, HEADERS, SecretBytes(b"warm-up")))
+        await transport.send(HttpRequest(method, server.url, HEADERS, SecretBytes(b"payload-1")))
+    finally:
+        await transport.aclose()
+
+    assert [request.endswith(b"payload-1") for request in server.requests] == [False, True, True]
+
+
+@pytest.mark.parametrize("name", ["Host", "Transfer-Encoding"])
+async def test_headers_that_frame_a_request_are_left_to_aiohttp(raw_server: Start, name: str) -> None:
+    """Two Host lines, or two rules for the length of a body, let a proxy and a server read two different requests."""
+    made: Any = LeanRequest(
+        "POST",
+        yarl.URL("http://localhost/"),
+        headers=CIMultiDict({name: "identity" if name != "Host" else "evil"}),
+        data=SecretBytes(b"a=1"),
+        version=HttpVersion11,
+        loop=asyncio.get_running_loop(),
+        response_class=aiohttp.ClientResponse,
+        server_hostname=None,
+        timer=None,
+        session=None,
+        ssl=True,
+        traces=[],
+        proxy=None,
+    )
+
+    assert made._small_body is None
+    assert made.headers.getall("Host") == [made.headers["Host"]]
+
+
+async def test_a_debug_loop_sends_lean_requests_too() -> None:
+    """Otherwise a suite in debug mode would test other code, and a first loop in debug mode would slow the process."""
+    asyncio.get_running_loop().set_debug(True)
+
+    assert request_class() is LeanRequest

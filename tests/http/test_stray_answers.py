@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 import trustme
-from patience import PATIENCE, soon, turns
-from support import KEYS, RawServer, http
+from patience import PATIENCE, soon, turns, until
+from support import ANSWER, KEYS, RawServer, http
 
 from sts_async import STSClient
-from sts_async._http.connector import Watch
+from sts_async._http.connector import MAX_HEAD, Use, Watch
 from sts_async._http.transport import AiohttpTransport
 from sts_async._protocol.http_messages import HttpRequest
+from sts_async._shape.secret import SecretBytes
 
 Start = Callable[..., Awaitable[RawServer]]
 OWN, STRAY = http(b"own"), http(b"stray")
@@ -208,3 +209,59 @@ async def test_a_connection_is_not_quiet_once_its_descriptor_is_another_files() 
     assert quiet_at_first
     assert number in taken
     assert not quiet_at_last
+
+
+def test_a_head_without_an_end_is_bounded_and_searched_once() -> None:
+    """aiohttp also reads heads with bare line feeds. Time must not grow with the square of their length."""
+    use = Use()
+    for _ in range(3 * MAX_HEAD // 64):
+        use.count(b"x" * 63 + b"\n")
+
+    assert use._head is None
+    assert (use.missing, use.ending) == (None, b"")
+
+
+def test_a_head_in_small_pieces_is_found() -> None:
+    """The end of a head may be cut anywhere."""
+    answer = http(b"body")
+    for size in range(1, len(answer) + 1):
+        use = Use()
+        for begin in range(0, len(answer), size):
+            use.count(answer[begin : begin + size])
+
+        assert use.missing == 0
+
+
+def test_a_finished_request_keeps_nothing_of_the_response() -> None:
+    """T20: a pooled connection must not keep credentials."""
+    use = Use()
+    use.count(b"HTTP/1.1 200 OK\n\nSENTINEL")
+    use.end()
+
+    assert use._head is None
+
+
+async def test_requests_over_new_connections_do_not_grow_the_pool(raw_server: Start) -> None:
+    """A new connection replaces a pooled one: the limit of connections holds for requests with MFA codes, too."""
+    opened = 0
+    closed = 0
+
+    async def counting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened, closed
+        opened += 1
+        try:
+            while True:
+                await server.read_request(reader)
+                writer.write(http(ANSWER))
+        except asyncio.IncompleteReadError:
+            closed += 1
+
+    server = await raw_server(handler=counting)
+    transport = AiohttpTransport(max_connections=2)
+    try:
+        for _ in range(10):
+            await transport.send(HttpRequest("POST", server.url, {}, SecretBytes(b"a=1"), fresh=True))
+        await until(lambda: opened - closed <= 2)
+        assert opened == 10
+    finally:
+        await transport.aclose()

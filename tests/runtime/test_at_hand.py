@@ -118,3 +118,20 @@ async def test_a_provider_that_returns_no_credentials_is_named_in_the_error() ->
     async with LocalSTS() as server, server.client(credentials=Wrong()) as sts:
         with pytest.raises(CredentialsError, match=r"Wrong\.provide_credentials"):
             await sts.get_caller_identity()
+
+
+async def test_a_coroutine_that_a_test_replaces_later_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that replaces the credentials must never send the real ones."""
+    provider = StaticProvider(KEYS)
+    at_hand = at_hand_of(provider)
+    assert at_hand(None) is KEYS
+
+    monkeypatch.setattr(provider, "provide_credentials", Overriding(KEYS).provide_credentials)
+    assert at_hand(None) is None
+
+
+def test_a_coroutine_that_a_test_replaces_in_the_class_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The method is marked for one coroutine, and for no other."""
+    monkeypatch.setattr(StaticProvider, "provide_credentials", Overriding.provide_credentials)
+
+    assert at_hand_of(StaticProvider(KEYS)) is nothing_at_hand

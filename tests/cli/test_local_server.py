@@ -151,6 +151,15 @@ async def test_the_command_has_the_streams_and_all_arguments() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 async def test_signals_are_forwarded_to_the_command(number: signal.Signals) -> None:
     """The command decides; the servers are there until it has ended."""
+    # A program that was started with a signal ignored, as by `nohup`, cannot trap it.
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        await forward(number)
+    finally:
+        signal.signal(number, before)
+
+
+async def forward(number: signal.Signals) -> None:
     name = number.name.removeprefix("SIG")
     script = f"trap 'echo told; exit 7' {name}; echo ready; while :; do sleep 0.05; done"
     process = await start("--", "sh", "-c", script)

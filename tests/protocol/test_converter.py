@@ -45,7 +45,7 @@ def test_an_integer_is_read(number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["1.5", "", " ", "x", "1e3", "True", {"a": "1"}, "9" * 5000], ids=lambda v: str(v)[:9]
+    "value", ["1.5", "", " ", "x", "1e3", "1_0", "\u0661", "True", {"a": "1"}, "9" * 5000], ids=lambda v: str(v)[:9]
 )
 def test_an_element_without_an_integer_is_refused(value: Any) -> None:
     with pytest.raises(UNREADABLE):

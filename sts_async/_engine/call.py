@@ -1,4 +1,4 @@
-"""The state of one call, its signing, and the rule that decides whether it may be sent again."""
+"""The state of one call, and its signing."""
 
 import math
 from collections.abc import Mapping
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .._protocol.endpoints import Endpoint
 from .._protocol.http_messages import NOTHING
-from ..errors import ConnectError, ConnectionLost, STSError
+from ..errors import ConnectionLost, STSError
 from ..operations import Operation
 from ..shapes import Request, Response
 from .client_state import ClientState
 from .metrics import CallMetrics
+from .send_once import MFA_CODE, may_be_sent_again
 from .signing import UNSIGNED, EndpointSigner
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Call(Generic[R]):
         self.metrics = metrics
         self.body, self.digest = NOTHING, ""
         self.identity = UNSIGNED
-        self.only_once = getattr(request, "token_code", None) is not None
+        self.only_once = getattr(request, MFA_CODE, None) is not None
         self.outgoing: OutgoingRequest | None = None
         self.signed_at: float = shared.wall_clock()  # until it is
         self.ahead = shared.clock.offset
@@ -166,4 +167,4 @@ class Call(Generic[R]):
 
     def may_be_sent_again(self, failure: STSError) -> bool:
         """Return True if the request may be sent again. With an MFA code, only if it was not sent."""
-        return isinstance(failure, ConnectError) or not self.only_once
+        return may_be_sent_again(failure, only_once=self.only_once)

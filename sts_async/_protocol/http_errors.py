@@ -8,16 +8,15 @@ message of an error of STS, which services in front of STS write as JSON.
 import codecs
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from .._shape.secret import HiddenDocument
 from ..errors import CredentialsError
 from .http_messages import HttpRequest, HttpResponse
 from .json_documents import read_object
 from .redaction import Redaction
+from .redirects import describe_redirect, is_redirect
 
 MAX_CODE = 64  # characters
-MAX_HOST = 253  # characters
 ERROR_HEADER = "x-amzn-errortype"  # of the JSON protocols, and of API Gateway
 QUERY_ERROR_HEADER = "x-amzn-query-error"  # "code;fault", of services that once spoke the Query protocol
 WRAPPERS = ("ErrorResponse", "Response", "Output")
@@ -115,21 +114,7 @@ def refusal(response: HttpResponse, hide: Redaction = NOTHING_SENT) -> str:
     """Return the status of a response, and the host of a redirect unless *hide* hides it."""
     if not is_redirect(response.status):
         return f"HTTP {response.status}"
-    redirect = f"HTTP {response.status} redirect"
-    try:
-        parts = urlsplit(response.headers.get("location", ""))
-        host = (parts.hostname or "")[:MAX_HOST]
-    except ValueError:
-        return f"{redirect} to an invalid URL: not followed"
-    place = parts.netloc.rpartition("@")[2]  # in its original case: *hide* compares the case
-    if hide(place) != place:
-        return f"{redirect}: not followed (its host is hidden because it repeats a secret)"
-    return f"{redirect} to {f'host {host!a}' if host else 'a relative URL'}: not followed"
-
-
-def is_redirect(status: int) -> bool:
-    """Return True if this HTTP status is a redirect."""
-    return 300 <= status < 400
+    return describe_redirect(response, hide)
 
 
 def is_transient(status: int) -> bool:

@@ -15,10 +15,11 @@ from ..errors import MAX_CODE, Fault, RedirectRefused, ResponseParseError, Servi
 from ..operations import NAMESPACE, Operation
 from ..shapes import Response, ResponseMetadata
 from . import converter
-from .http_errors import code_in_headers, is_redirect, json_error, refusal
+from .http_errors import code_in_headers, json_error
 from .http_messages import HttpResponse
 from .lifetime import bounded
 from .redaction import Redaction
+from .redirects import describe_redirect, is_redirect
 from .xml import XMLRefused, children, local_name, parse, tags, text_of
 
 R = TypeVar("R", bound=Response)
@@ -64,7 +65,7 @@ def read(
     """
     status, headers = response.status, response.headers
     if status >= 300 and is_redirect(status):
-        return RedirectRefused(refusal(response, Redaction(*sent)), status=status)
+        return RedirectRefused(describe_redirect(response, Redaction(*sent)), status=status)
     if "content-encoding" in headers and headers["content-encoding"].lower() != "identity":
         compressed = "it is compressed, which was not asked for"
         return _unexpected(response, sent, compressed) if status < 400 else _service_error({}, response, sent)

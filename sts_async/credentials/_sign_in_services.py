@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 import attrs
 
 from .._config import services
-from .._protocol.http_errors import Refusal, is_redirect, refusal
+from .._protocol.http_errors import Refusal
 from .._protocol.http_messages import HttpRequest, HttpResponse
 from .._protocol.redaction import Redaction
+from .._protocol.redirects import describe_redirect, is_redirect
 from .._shape.arguments import other_than
 from .._shape.secret import HiddenMapping
 from ..config import OPTIONS, Config
@@ -114,7 +115,7 @@ async def exchange(
                 raise
         else:
             if is_redirect(response.status):
-                host = refusal(response, Redaction(prepared))
+                host = describe_redirect(response, Redaction(prepared))
                 raise RedirectRefused(f"{who} answered {host}", status=response.status)
             refused = Refusal.from_response(response, sent=prepared) if response.status >= 400 else None
             if refused is None or not (why := _passing(refused)):

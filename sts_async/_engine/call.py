@@ -11,7 +11,7 @@ from ..operations import Operation
 from ..shapes import Request, Response
 from .client_state import ClientState
 from .metrics import CallMetrics
-from .send_once import MFA_CODE, may_be_sent_again
+from .mfa_sent_once import MFA_CODE, may_be_sent_again
 from .signing import UNSIGNED, EndpointSigner
 
 if TYPE_CHECKING:

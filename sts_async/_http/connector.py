@@ -12,7 +12,7 @@ connection:
 
 A `Use` records one request over one connection. With it, the transport distinguishes a stale pooled connection, where
 another attempt is free of charge, from a connection that ended within a response. The connector also knows its sockets:
-after a fork, they belong to the parent, and the child must neither use nor close them.
+after a fork, they belong to the parent, and the child must neither use nor close them. `transport` limits their number.
 """
 
 import asyncio

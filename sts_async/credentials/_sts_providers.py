@@ -3,6 +3,8 @@ The common part of the sources that call STS: the request, the credentials that 
 
 `IssuedProvider` holds the request and sends it. `SignedProvider` adds the signing credentials and the MFA device. The
 public classes, one for each operation, only build the request.
+
+Each attempt with MFA asks for a new code. `_engine.mfa_sent_once` keeps a code from being sent twice.
 """
 
 import inspect

@@ -7,7 +7,7 @@ from typing import Any
 from .._config.certificates import Trust
 from .._config.resolution import DEFAULT, FAULTY, PASSED_OVER, Resolution
 from .._engine.build import endpoint_of, proxies_of
-from .._protocol import regions
+from .._protocol import known_regions
 from .._protocol.endpoints import Endpoint, is_known_region
 from .._protocol.proxies import bypasses_proxy
 from .._runtime.file_reads import FILE_READS
@@ -81,7 +81,7 @@ def region_row(config: Config, found: Resolution, cause: Cause) -> Row:
     known = is_known_region(config.region) or config.endpoint_url is not None
     remark = "no partition of AWS has regions with such a name"
     if known:
-        remark = regions.unknown(config.region) if config.endpoint_url is None else ""
+        remark = known_regions.unknown(config.region) if config.endpoint_url is None else ""
     return Row("region", f"{config.region} ({where})" + (f"; {remark}" if remark else ""), wrong=not known)
 
 

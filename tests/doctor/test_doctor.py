@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from sts_async import Config, cli, doctor
-from sts_async._protocol import regions
+from sts_async._protocol import known_regions
 from sts_async.testing import LocalSTS
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAMINE", "AWS_SECRET_ACCESS_KEY": "SENTINEL-mine"}
@@ -364,6 +364,6 @@ def test_the_known_regions_are_those_of_the_endpoint_rules() -> None:
     partitions = json.loads((Path(botocore.__file__).parent / "data/partitions.json").read_text())["partitions"]
     names = {region for partition in partitions for region in partition["regions"]}
 
-    assert {name for name in names if not name.endswith("-global")} == regions.REGIONS
-    assert {regions.unknown(name) for name in names} == {""}
-    assert regions.unknown("zzz") == "this version knows no such region"
+    assert {name for name in names if not name.endswith("-global")} == known_regions.REGIONS
+    assert {known_regions.unknown(name) for name in names} == {""}
+    assert known_regions.unknown("zzz") == "this version knows no such region"

@@ -1,5 +1,6 @@
 """
-The regions at the time of this version, for advice in messages. New regions work without a new version.
+The regions at the time of this version, for advice in messages. New regions work without a new version. The names of
+regions are checked in `endpoints`.
 
 Source: the partitions of AWS's endpoint rules.
 """

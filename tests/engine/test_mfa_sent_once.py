@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from sts_async._engine.send_once import MFA_CODE, may_be_sent_again
+from sts_async._engine.mfa_sent_once import MFA_CODE, may_be_sent_again
 from sts_async.errors import AttemptTimeout, ConnectError, ConnectionLost, ConnectTimeout, ProxyError, ThrottlingError
 from sts_async.operations import OPERATIONS
 

@@ -176,7 +176,7 @@ for _ in range(2):
     if not pids[-1]:
         arns.append(call())
         arns.append(call())
-        print(len(set(arns)), flush=True)
+        os.write(1, b"%d\\n" % len(set(arns)))  # one write: two children print at the same time
         os._exit(0)
 arns.append(call())
 assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0]

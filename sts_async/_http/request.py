@@ -103,13 +103,13 @@ def request_class() -> type[aiohttp.ClientRequest]:
     return LeanRequest if vars(plain).keys() - DEBUG <= vars(lean).keys() else aiohttp.ClientRequest
 
 
-def _example(kind: type[aiohttp.ClientRequest]) -> aiohttp.ClientRequest:
+def _example(kind: type[aiohttp.ClientRequest], *, header: str = hdrs.ACCEPT) -> aiohttp.ClientRequest:
     """Return a request as aiohttp's session makes it for a signed call."""
     made: Any = kind
     example: aiohttp.ClientRequest = made(
         hdrs.METH_POST,
         yarl.URL("http://localhost/"),
-        headers=CIMultiDict({hdrs.ACCEPT: "text/xml"}),
+        headers=CIMultiDict({header: "text/xml"}),
         data=SecretBytes(b"a=1"),
         version=HttpVersion11,
         loop=asyncio.get_running_loop(),

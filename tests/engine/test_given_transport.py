@@ -91,6 +91,28 @@ async def test_what_is_no_response_is_named_and_not_shown(given: Any) -> None:
     assert "SENTINEL" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"status": "SENTINEL"}, "an HttpResponse whose status is a str, not int"),
+        ({"headers": ["SENTINEL"]}, "an HttpResponse whose headers is a list, not Mapping"),
+        ({"headers": {"content-encoding": 5}}, "an HttpResponse with headers that are not text"),
+        ({"body": "SENTINEL"}, "an HttpResponse whose body is a str, not bytes"),
+        ({"body": None}, "an HttpResponse whose body is None, not bytes"),
+    ],
+    ids=str,
+)
+async def test_a_response_with_values_of_other_types_is_named_and_not_shown(
+    changed: dict[str, Any], problem: str
+) -> None:
+    """A raw TypeError of the library would not tell the program which of its classes is wrong."""
+    async with client(Answers(attrs.evolve(answer(), **changed))) as sts:
+        with pytest.raises(errors.ConfigurationError) as caught:
+            await sts.get_caller_identity()
+
+    assert str(caught.value) == f"Answers.send returned {problem}"
+
+
 async def test_an_error_of_a_given_transport_is_tried_again_as_any_other() -> None:
     transport = Answers(errors.ConnectError("no route"), answer())
     async with client(transport, retries=None) as sts:

@@ -1,6 +1,7 @@
 """What a call does when time, clocks, keys or limits are against it; on a clock that sleeping moves."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -12,7 +13,7 @@ from patience import soon, turns
 from support import ANSWER, ROLE, RawServer
 
 from sts_async import Config, STSClient, errors
-from sts_async._engine.loop import Engine, new_engine
+from sts_async._engine.loop import METADATA_KEPT, Engine, new_engine
 from sts_async._engine.signing import EndpointSigner
 from sts_async._protocol.clock_skew import ServiceClock
 from sts_async._protocol.endpoints import Endpoint
@@ -657,3 +658,19 @@ def test_a_signer_and_its_headers_are_one_value() -> None:
     assert before[1].headers == first
     assert identity.signing is not None
     assert (identity.signing[0], identity.signing[1].headers) == (second, second)
+
+
+async def test_metadata_that_another_thread_removes_costs_no_answer() -> None:
+    """Event loops in other threads share the cache. A call that STS has answered must not fail because of it."""
+
+    class Emptied(OrderedDict[str, Any]):
+        def popitem(self, last: bool = True) -> tuple[str, Any]:
+            raise KeyError("another thread was faster")
+
+        def __len__(self) -> int:
+            return METADATA_KEPT + 1
+
+    engine = World([answer()]).engine()
+    engine._shared.metadata = Emptied()
+
+    assert (await engine.invoke(ASSUME_ROLE, AssumeRoleRequest(role_arn=ROLE, role_session_name="me"))).metadata

@@ -6,9 +6,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-import yarl
-from aiohttp.http import HttpVersion11
-from multidict import CIMultiDict
 from support import RawServer, http
 
 from sts_async._http import request as module
@@ -245,23 +242,9 @@ async def test_a_request_that_aiohttp_repeats_keeps_its_body(raw_server: Start, 
 
 
 @pytest.mark.parametrize("name", ["Host", "Transfer-Encoding"])
-async def test_headers_that_frame_a_request_are_left_to_aiohttp(raw_server: Start, name: str) -> None:
+async def test_headers_that_frame_a_request_are_left_to_aiohttp(name: str) -> None:
     """Two Host lines, or two rules for the length of a body, let a proxy and a server read two different requests."""
-    made: Any = LeanRequest(
-        "POST",
-        yarl.URL("http://localhost/"),
-        headers=CIMultiDict({name: "identity" if name != "Host" else "evil"}),
-        data=SecretBytes(b"a=1"),
-        version=HttpVersion11,
-        loop=asyncio.get_running_loop(),
-        response_class=aiohttp.ClientResponse,
-        server_hostname=None,
-        timer=None,
-        session=None,
-        ssl=True,
-        traces=[],
-        proxy=None,
-    )
+    made: Any = module._example(LeanRequest, header=name)
 
     assert made._small_body is None
     assert made.headers.getall("Host") == [made.headers["Host"]]

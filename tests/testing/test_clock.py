@@ -131,6 +131,21 @@ def test_a_client_refuses_a_clock_that_it_cannot_sleep_on(wrong: Any) -> None:
         STSClient(region="eu-west-1", clock=wrong)
 
 
+async def never(seconds: float, callback: Any) -> None:
+    """What a clock might have for `call_later`; it is called and not awaited."""
+
+
+@pytest.mark.parametrize("call_later", ["soon", never], ids=["text", "coroutine"])
+def test_a_client_refuses_timers_that_would_never_run(call_later: Any) -> None:
+    """A fleet would refresh nothing, and nothing would say so. A clock without timers is accepted."""
+    clock: Any = VirtualClock()
+    clock.call_later = call_later
+    with pytest.raises(ConfigurationError, match="call_later of clock must be a function"):
+        STSClient(region="eu-west-1", clock=clock)
+    clock.call_later = None
+    STSClient(region="eu-west-1", clock=clock)
+
+
 async def test_a_fault_can_aim_at_one_operation_until_it_is_cleared() -> None:
     clock = VirtualClock()
     async with (

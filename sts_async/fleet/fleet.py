@@ -186,6 +186,7 @@ class CredentialsFleet(Unpicklable):
 
         Raises:
             ConfigurationError: It is not an identity, or its account is not allowed.
+            ParamValidationError: Its request breaks constraints.
             ClientClosedError: The fleet or its client is closed.
             CredentialsError: The identity is paused, or the identity that signs for it failed; then the cause is the
                 error of that identity.
@@ -323,6 +324,7 @@ class CredentialsFleet(Unpicklable):
 
         Raises:
             ConfigurationError: One is not an identity, or its account is not allowed. None of them is added.
+            ParamValidationError: The request of one breaks constraints. None of them is added.
             ClientClosedError: The fleet is closed.
         """
         identities = tuple(unwrapped(identity) for identity in identities)
@@ -429,7 +431,12 @@ class CredentialsFleet(Unpicklable):
         return self._refresher
 
     def _check(self, identity: object) -> None:
-        check_identity(identity, allowed_accounts=self._allowed_accounts, strict_arns=self._strict_arns)
+        check_identity(
+            identity,
+            allowed_accounts=self._allowed_accounts,
+            strict_arns=self._strict_arns,
+            bounds=self._context is not None and self._context.validates,
+        )
         try:
             hash(identity)
         except TypeError:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
 from contextlib import aclosing
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from .._runtime import forks
 from .._runtime.outcome import copy_without_traceback
@@ -17,9 +17,10 @@ from ..credentials.cache import moment
 from ..errors import ClientClosedError, ConfigurationError, STSError
 from ..protocols import CredentialsProvider, is_attended
 from ..shapes import Credentials
-from ._budget import Budgets, Lane
+from ._budget import Budgets
 from ._entries import Entries, Entry
 from ._fetch import Fetcher
+from ._members import Members
 from ._overview import list_failing, take_snapshot
 from ._provider import FleetProvider, unwrapped
 from ._refresher import Refresher, paused_error
@@ -29,11 +30,8 @@ from .identities import (
     Identity,
     account_of,
     check_account,
-    check_identity,
     checked_accounts,
-    operation_of,
     request_of,
-    source_of,
 )
 from .reports import FailingIdentity, FleetSnapshot
 
@@ -114,17 +112,17 @@ class CredentialsFleet(Unpicklable):
             raise ConfigurationError("requests_per_second must be a number greater than 0")
         self._sts = sts
         self._concurrency = concurrency
-        self._strict_arns = strict_arns
-        self._allowed_accounts = checked_accounts(allowed_accounts)
+        allowed = checked_accounts(allowed_accounts)
         self._budgets = Budgets(requests_per_second)
         self._entries = Entries(max_on_demand=max_on_demand, idle_seconds=idle_seconds)
+        self._members = Members(self._entries, self._budgets, allowed_accounts=allowed, strict_arns=strict_arns)
         self._find = self._entries.by_identity.get
         self._fetcher = Fetcher(
             sts,
             budgets=self._budgets,
             cache=cache,
             namespace=cache_namespace,
-            allowed_accounts=self._allowed_accounts,
+            allowed_accounts=allowed,
             refused=self._refused,
         )
         self._context: ClientContext | None = None
@@ -139,8 +137,7 @@ class CredentialsFleet(Unpicklable):
         context = self._context = await self._fetcher.context()
         self._loop = asyncio.get_running_loop()
         self._wall_clock, self._monotonic = context.wall_clock, context.monotonic
-        self._client_lane, self._unsigned_lane = self._new_lane(), self._new_lane()
-        self._provider_lane = self._new_lane(paced=False)
+        self._members.open(context)
         self._refresher = Refresher(
             self._fetcher,
             self._entries,
@@ -261,7 +258,7 @@ class CredentialsFleet(Unpicklable):
             ConfigurationError: It is not an identity, or its account is not allowed.
         """
         identity = unwrapped(identity)
-        self._check(identity)
+        self._members.check(identity)
         return FleetProvider(self, identity)
 
     async def each(
@@ -329,7 +326,7 @@ class CredentialsFleet(Unpicklable):
         """
         identities = tuple(unwrapped(identity) for identity in identities)
         for identity in identities:
-            self._check(identity)
+            self._members.check(identity)
         if self._refresher is None and not self._closed:
             self._added_before.extend(identities)
             return
@@ -430,56 +427,9 @@ class CredentialsFleet(Unpicklable):
             raise ClientClosedError("the fleet is not open yet: use `async with CredentialsFleet(...)`")
         return self._refresher
 
-    def _check(self, identity: object) -> None:
-        check_identity(
-            identity,
-            allowed_accounts=self._allowed_accounts,
-            strict_arns=self._strict_arns,
-            bounds=self._context is not None and self._context.validates,
-        )
-        try:
-            hash(identity)
-        except TypeError:
-            raise ConfigurationError(f"a {type(identity).__name__} that cannot be hashed is no identity") from None
-
     def _entry_of(self, identity: Identity) -> Entry:
-        """Return the entry of an identity. A new one is added on demand, together with those that sign for it."""
-        identity = unwrapped(identity)
-        entry = self._find(identity)
-        if entry is None:
-            self._check(identity)
-            entry = self._new_entry(identity)
-            self._evict(entry)
-        return entry
-
-    def _new_entry(self, identity: Any) -> Entry:
-        signing = source_of(identity)
-        source = None if signing is None else self._entry_of(signing)
-        entry = Entry(identity, lane=self._lane_of(identity, source), source=source, now=self._monotonic())
-        self._entries.add(entry)
-        self._started().reporter.added(entry)
-        return entry
-
-    def _evict(self, new: Entry) -> None:
-        now, refresher = self._monotonic(), self._started()
-        new.dependents += 1  # so that the new entry itself stays
-        while (evicted := self._entries.overflow(now)) is not None:
-            refresher.forget(evicted)
-        new.dependents -= 1
-
-    def _lane_of(self, identity: Any, source: Entry | None) -> Lane:
-        """Return the lane of an identity: one for each identity that signs, one without a signature."""
-        request = request_of(identity)
-        if request is None:
-            return self._provider_lane
-        if source is not None:
-            if source.signs is None:
-                source.signs = self._new_lane()
-            return source.signs
-        return self._client_lane if operation_of(request).signed else self._unsigned_lane
-
-    def _new_lane(self, *, paced: bool = True) -> Lane:
-        return Lane(self._budgets.new(now=self._monotonic()), paced=paced)
+        refresher = self._started()
+        return self._members.entry_of(unwrapped(identity), refresher)
 
     def _refused(self, entry: Entry, access_key_id: str) -> None:
         if self._refresher is not None:

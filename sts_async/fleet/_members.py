@@ -59,11 +59,19 @@ class Members:
         except TypeError:
             raise ConfigurationError(f"a {type(identity).__name__} that cannot be hashed is no identity") from None
 
-    def entry_of(self, identity: Any, refresher: Refresher) -> Entry:
-        """Return the entry of an identity. A new one is added on demand, together with those that sign for it."""
+    def entry_of(self, identity: Any, refresher: Refresher, *, checked: bool = False) -> Entry:
+        """
+        Return the entry of an identity. A new one is added on demand, together with those that sign for it.
+
+        Args:
+            identity: The identity.
+            refresher: The refresher of the fleet.
+            checked: Whether it was checked already.
+        """
         entry = self._entries.by_identity.get(identity)
         if entry is None:
-            self.check(identity)
+            if not checked:
+                self.check(identity)
             entry = self._new_entry(identity, refresher)
             self._evict(entry, refresher)
         return entry
@@ -72,7 +80,7 @@ class Members:
         context = self._context
         assert context is not None  # noqa: S101 - the fleet has started
         signing = source_of(identity)
-        source = None if signing is None else self.entry_of(signing, refresher)
+        source = None if signing is None else self.entry_of(signing, refresher, checked=True)
         entry = Entry(identity, lane=self._lane_of(identity, source, context), source=source, now=context.monotonic())
         self._entries.add(entry)
         refresher.reporter.added(entry)

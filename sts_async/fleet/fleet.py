@@ -326,13 +326,14 @@ class CredentialsFleet(Unpicklable):
         """
         identities = tuple(unwrapped(identity) for identity in identities)
         for identity in identities:
-            self._members.check(identity)
+            if self._find(identity) is None:
+                self._members.check(identity)
         if self._refresher is None and not self._closed:
             self._added_before.extend(identities)
             return
         refresher = self._started()
         for identity in identities:
-            entry = self._entry_of(identity)
+            entry = self._members.entry_of(identity, refresher, checked=True)
             entry.passing = False
             if entry.kept:
                 continue

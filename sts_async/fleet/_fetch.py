@@ -6,7 +6,8 @@ retry policy of each request takes a token of the budget: see `_budgeted_retries
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -162,7 +163,7 @@ class Fetcher:
         return credentials
 
     def schedule_of(self, entry: Entry, context: ProviderContext) -> Schedule:
-        """Return the rules for the refresh of an entry. Only after a fetch is it known whether it asks a person."""
+        """Return the rules for the refresh of an entry, as far as they are known."""
         if request_of(entry.identity) is not None:
             source = entry.source
             attended = is_attended(context.client_credentials, context) if source is None else source.schedule.attended
@@ -205,7 +206,7 @@ class Fetcher:
         found = await self._load(cache, key)
         if found is not None and _is_fresh(found, entry, context):
             return found.credentials
-        async with cache.lease(key):
+        async with self._leased(cache, key):
             found = await self._load(cache, key) or found
             if found is not None and _is_fresh(found, entry, context):
                 return found.credentials
@@ -220,6 +221,16 @@ class Fetcher:
             except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
                 self._warn(error)
             return credentials
+
+    @asynccontextmanager
+    async def _leased(self, cache: CredentialsCache, key: CacheKey) -> AsyncIterator[None]:
+        """Hold the lease of *key* if it can be had."""
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(cache.lease(key))
+            except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
+                self._warn(error)
+            yield
 
     async def _load(self, cache: CredentialsCache, key: CacheKey) -> CachedCredentials | None:
         try:
@@ -257,7 +268,7 @@ class Fetcher:
 
 async def _ask(provider: Any, context: ProviderContext) -> Credentials:
     """Return the credentials of a provider. A provider with a cache is asked for new ones, because the fleet caches."""
-    if type(provider).provide_credentials is RefreshingProvider.provide_credentials:
+    if getattr(type(provider), "provide_credentials", None) is RefreshingProvider.provide_credentials:
         fetched: Credentials = await provider.fetch(context)
         return fetched
     provided: Credentials = await provider.provide_credentials(context)

@@ -82,6 +82,7 @@ class Members:
         signing = source_of(identity)
         source = None if signing is None else self.entry_of(signing, refresher, checked=True)
         entry = Entry(identity, lane=self._lane_of(identity, source, context), source=source, now=context.monotonic())
+        entry.schedule = refresher.schedule_of(entry)
         self._entries.add(entry)
         refresher.reporter.added(entry)
         return entry

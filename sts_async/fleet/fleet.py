@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
 from contextlib import aclosing
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .._runtime import forks
 from .._runtime.outcome import copy_without_traceback
@@ -23,7 +23,7 @@ from ._fetch import Fetcher
 from ._members import Members
 from ._overview import list_failing, take_snapshot
 from ._provider import FleetProvider, unwrapped
-from ._refresher import Refresher, paused_error
+from ._refresher import Refresher, next_refresh, paused_error
 from ._scan import scan
 from .caches.protocol import CredentialsCache
 from .identities import (
@@ -193,10 +193,7 @@ class CredentialsFleet(Unpicklable):
 
     def _fresh(self, identity: Identity) -> Credentials | None:
         """Return the credentials of an identity if they are fresh, otherwise None."""
-        try:
-            entry = self._find(identity)
-        except TypeError:
-            return None  # it cannot be hashed, so it is no identity
+        entry = self._lookup(identity)
         if entry is not None:
             # Every warm call takes this path, so it makes no `Moment`.
             state, now = entry.state, self._monotonic()
@@ -208,7 +205,8 @@ class CredentialsFleet(Unpicklable):
     async def _get(self, identity: Identity) -> Credentials:
         refresher = self._started()
         if self._loop is not asyncio.get_running_loop():
-            assert self._loop is not None  # noqa: S101 - a fleet that has started has one
+            if self._loop is None or not self._loop.is_running():
+                raise ClientClosedError("the event loop of the fleet has ended")
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.get(identity), self._loop))
         entry = self._entry_of(identity)
         entry.passing = False
@@ -238,10 +236,7 @@ class CredentialsFleet(Unpicklable):
 
         It can be called in any thread. It counts as a use.
         """
-        try:
-            entry = self._find(identity)
-        except TypeError:
-            return None  # it cannot be hashed, so it is no identity
+        entry = self._lookup(identity)
         if entry is None:
             return None
         state, now = entry.state, self._monotonic()
@@ -295,14 +290,14 @@ class CredentialsFleet(Unpicklable):
 
         async def fetch(identity: Identity) -> Credentials:
             check_account(account_of(request_of(identity)), allowed)
-            known = self._find(identity) is not None
+            known = self._lookup(unwrapped(identity)) is not None
             entry = self._entry_of(identity)
             if not known:
                 entry.passing = True
             return await self._provide(entry, refresher)
 
         def leave(identity: Identity) -> None:
-            entry = self._find(identity)
+            entry = self._lookup(unwrapped(identity))
             if entry is not None and entry.passing and not entry.is_busy:
                 refresher.forget(entry)
 
@@ -317,7 +312,8 @@ class CredentialsFleet(Unpicklable):
         """
         Keep identities fresh. Their credentials are fetched in the background; `warm_up` waits for them.
 
-        Before the fleet is entered, identities are only remembered. Adding an identity again does nothing.
+        Before the fleet is entered, identities are only remembered. Adding an identity again does nothing. A fetch that
+        asks a person, for an MFA code, never runs in the background: such an identity is fetched by `get` only.
 
         Raises:
             ConfigurationError: One is not an identity, or its account is not allowed. None of them is added.
@@ -326,7 +322,7 @@ class CredentialsFleet(Unpicklable):
         """
         identities = tuple(unwrapped(identity) for identity in identities)
         for identity in identities:
-            if self._find(identity) is None:
+            if self._lookup(identity) is None:
                 self._members.check(identity)
         if self._refresher is None and not self._closed:
             self._added_before.extend(identities)
@@ -339,10 +335,10 @@ class CredentialsFleet(Unpicklable):
                 continue
             self._entries.keep(entry)
             if entry.state.credentials is None:
-                if not entry.refreshing and not entry.paused and not refresher.is_paused:
+                if not entry.paused and not refresher.is_paused:
                     refresher.need(entry, urgent=False)
             elif entry.due == math.inf:
-                refresher.plan(entry, entry.state.advisory)
+                refresher.plan(entry, next_refresh(entry.state))
 
     def remove(self, *identities: Identity) -> None:
         """
@@ -355,7 +351,7 @@ class CredentialsFleet(Unpicklable):
             identity = unwrapped(identity)
             if identity in self._added_before:
                 self._added_before.remove(identity)
-            entry = self._find(identity)
+            entry = self._lookup(identity)
             if entry is None or self._refresher is None:
                 continue
             if entry.dependents:
@@ -427,6 +423,12 @@ class CredentialsFleet(Unpicklable):
         if self._refresher is None:
             raise ClientClosedError("the fleet is not open yet: use `async with CredentialsFleet(...)`")
         return self._refresher
+
+    def _lookup(self, identity: Any) -> Entry | None:
+        try:
+            return self._find(identity)
+        except TypeError:
+            return None  # it cannot be hashed, so it is no identity
 
     def _entry_of(self, identity: Identity) -> Entry:
         refresher = self._started()

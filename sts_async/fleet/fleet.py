@@ -194,7 +194,7 @@ class CredentialsFleet(Unpicklable):
     def _fresh(self, identity: Identity) -> Credentials | None:
         """Return the credentials of an identity if they are fresh, otherwise None."""
         entry = self._lookup(identity)
-        if entry is not None:
+        if entry is not None and not self._closed:
             # Every warm call takes this path, so it makes no `Moment`.
             state, now = entry.state, self._monotonic()
             if now < state.advisory.monotonic and self._wall_clock() < state.advisory.wall:

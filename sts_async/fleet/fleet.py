@@ -294,7 +294,9 @@ class CredentialsFleet(Unpicklable):
             entry = self._entry_of(identity)
             if not known:
                 entry.passing = True
-            return await self._provide(entry, refresher)
+            credentials = await self._provide(entry, refresher)
+            check_account(credentials.account_id, allowed)  # of a provider, it is known only now
+            return credentials
 
         def leave(identity: Identity) -> None:
             entry = self._lookup(unwrapped(identity, self))

@@ -9,7 +9,15 @@ A cache belongs here, and the formats of its entries. When credentials are refre
 caches of single providers, which live in one process, are in `credentials`.
 """
 
-from .file import FileCache
-from .protocol import CachedCredentials, CacheKey, CredentialsCache
+from typing import TYPE_CHECKING
+
+from ..._runtime.lazy_imports import lazily
+
+if TYPE_CHECKING:
+    from .file import FileCache
+    from .protocol import CachedCredentials, CacheKey, CredentialsCache
 
 __all__ = ["CacheKey", "CachedCredentials", "CredentialsCache", "FileCache"]
+
+if not TYPE_CHECKING:  # otherwise type checkers would accept any misspelled name
+    __getattr__, __dir__ = lazily(__name__, names=__all__, homes=("protocol", "file"))

@@ -23,7 +23,7 @@ from .._engine.context import ClientContext
 from .._runtime.outcome import Outcome, copy_without_traceback
 from .._runtime.single_flight import BackgroundTasks
 from ..credentials import _schedule
-from ..credentials._schedule import CacheState, Moment, Schedule, Step, next_step
+from ..credentials._schedule import REFRESH_BACKOFF, CacheState, Moment, Schedule, Step, next_step
 from ..credentials.cache import already_expired, moment
 from ..credentials.static import clocks
 from ..errors import ClientClosedError, CredentialsError, STSError
@@ -176,8 +176,7 @@ class Refresher:
         while entry.is_kept and entry.status is IdentityState.WAITING and not (entry.removed or self.is_paused):
             if entry.schedule.attended:
                 return
-            source = entry.source
-            if source is not None and source.status in (IdentityState.FAILING, IdentityState.PAUSED):
+            if waits_for_a_failure(entry):
                 return
             if self._closed:
                 raise ClientClosedError("the fleet was closed")
@@ -424,7 +423,14 @@ class Refresher:
         if self._closed:
             self._complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
             return
-        self._failed(entry, CredentialsError(f"the refresh of {describe(entry.identity)} was interrupted"), raised=None)
+        failure = CredentialsError(f"the refresh of {describe(entry.identity)} was interrupted")
+        try:
+            self._failed(entry, failure, raised=None)
+        finally:
+            # Also if the failure could not be recorded: otherwise the callers would wait without an end.
+            self._complete(entry, Outcome(error=failure))
+            if entry.due == math.inf:
+                self.plan(entry, self.now().plus(REFRESH_BACKOFF[0]))
 
     async def aclose(self) -> None:
         """End all refreshes, and wake all waiters with `ClientClosedError`, within about half a second."""
@@ -437,6 +443,16 @@ class Refresher:
         await self._tasks.aclose(grace=GRACE)
         for entry in list(self._entries.by_identity.values()):
             self.reporter.removed(entry)
+
+
+def waits_for_a_failure(entry: Entry) -> bool:
+    """Return True if an entry that signs for *entry*, directly or through others, fails or is paused."""
+    source = entry.source
+    while source is not None:
+        if source.status in (IdentityState.FAILING, IdentityState.PAUSED):
+            return True
+        source = source.source
+    return False
 
 
 def next_refresh(state: CacheState) -> Moment:

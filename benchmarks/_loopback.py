@@ -23,7 +23,7 @@ SESSION_TOKEN = ("IQoJb3JpZ2luX2VjEXAMPLE/+aTWQ9kSu" * 23)[:748] + "=="
 ROLE_ARN = "arn:aws:iam::123456789012:role/benchmark/demo"
 REGION = "eu-west-1"
 
-_BODY = """\
+BODY = """\
 <AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
   <AssumeRoleResult>
     <AssumedRoleUser>
@@ -47,7 +47,7 @@ _BODY = """\
 
 def prepared_answer() -> bytes:
     """Return a whole HTTP answer of about 1.5 kB, with credentials that last an hour from now."""
-    body = _BODY.format(
+    body = BODY.format(
         key=ACCESS_KEY_ID,
         secret=SECRET_ACCESS_KEY,
         token=SESSION_TOKEN,

@@ -7,7 +7,7 @@ benchmark: ``GET /counts`` returns the counts as JSON, and ``GET /reset`` sets t
     answers, refusals: requests that were answered with 200, and that were throttled
     ended: requests that were signed with credentials that it issued and that had ended
     issued: how often credentials were issued; roles: for how many different roles
-    connections, open: connections that were accepted, and the most that were open together
+    connections, open: connections that were open or accepted, and the most that were open together
     seconds: from the first request to the last answer
 """
 
@@ -67,7 +67,7 @@ class Counting:
         self.reset()
 
     def reset(self) -> None:
-        self.counts = dict.fromkeys(("answers", "refusals", "ended", "issued", "connections"), 0)
+        self.counts = {**dict.fromkeys(("answers", "refusals", "ended", "issued"), 0), "connections": self.open}
         self.most_open = self.open
         self.roles: set[str] = set()
         self.first = self.last = 0.0

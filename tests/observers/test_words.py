@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sts_async import errors
 from sts_async.errors import ServiceError
+from sts_async.fleet.reports import IdentityState
 from sts_async.observers import _words
 
 
@@ -24,6 +25,7 @@ def test_whatever_code_a_server_sends_the_words_are_bounded(code: str, status: i
     assert _words.outcome(ServiceError("", code=code, status=status)) in BOUNDED
     assert _words.known_code(code) in BOUNDED
     assert _words.known_operation(code) in {*_words.KNOWN_OPERATIONS, _words.OTHER}
+    assert _words.known_state(code) in {*_words.KNOWN_STATES, _words.OTHER}
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,12 @@ def test_every_code_with_a_class_of_its_own_is_known() -> None:
     modelled = {code for code, cls in ServiceError.by_code.items() if cls.__module__ == errors.__name__}
 
     assert modelled <= _words.KNOWN_CODES
+
+
+def test_every_state_of_an_identity_is_known() -> None:
+    """The observers do not import the fleet, so the states stand in both."""
+    assert {*_words.KNOWN_STATES} == {*IdentityState}
+    assert {_words.FRESH, *_words.FAILURE_STATES} == {IdentityState.FRESH, IdentityState.STALE, IdentityState.FAILING}
 
 
 @given(st.text())

@@ -19,6 +19,7 @@ import json
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -47,7 +48,7 @@ class Counting:
     What the server does and has done.
 
     Args:
-        rate: Requests a second that it admits, after a burst of a tenth of a second; 0 admits all.
+        rate: Requests a second that it admits, with a burst of those of one second; 0 admits all.
         delay: Seconds before each answer.
         life: Seconds for which credentials are good.
     """
@@ -59,7 +60,7 @@ class Counting:
         self.open = 0
         self._ends: dict[str, float] = {}
         self._number = 0
-        self._burst = max(rate / 10, 1.0)
+        self._burst = max(rate, 1.0)
         self._tokens = self._burst
         self._refilled = time.monotonic()
         self._second = 0
@@ -93,9 +94,9 @@ class Counting:
         self.counts["answers"] += 1
         if "Action=GetCallerIdentity" in body:
             return self._whole("200 OK", CALLER)
-        _, _, rest = body.partition(ROLE)
-        self.roles.add(rest.partition("&")[0])
-        return self._issue(now)
+        role = urllib.parse.unquote(body.partition(ROLE)[2].partition("&")[0])
+        self.roles.add(role)
+        return self._issue(now, account=role.split(":")[4])
 
     def control(self, head: str) -> bytes:
         """Return the counts, and set them to zero if this is asked for."""
@@ -115,7 +116,7 @@ class Counting:
         self._tokens -= 1
         return True
 
-    def _issue(self, now: float) -> bytes:
+    def _issue(self, now: float, *, account: str) -> bytes:
         self.counts["issued"] += 1
         self._number += 1
         # The text has whole seconds, and the credentials end exactly then.
@@ -123,6 +124,7 @@ class Counting:
         key = f"ASIA{self._number:016}"
         self._ends[key] = now + ends - time.time()
         body = _loopback.BODY.format(
+            account=account,
             key=key,
             secret=_loopback.SECRET_ACCESS_KEY,
             token=_loopback.SESSION_TOKEN,

@@ -188,7 +188,7 @@ def write_private(path: StrPath, data: bytes, *, any_mode: bool = False) -> None
         raise
 
 
-def ensure_private_directory(directory: Path, *, any_mode: bool = False) -> None:
+def ensure_private_directory(directory: StrPath, *, any_mode: bool = False) -> None:
     """
     Create a directory and its missing parents with mode 0700. If the directory exists, check its owner and mode.
 
@@ -200,6 +200,7 @@ def ensure_private_directory(directory: Path, *, any_mode: bool = False) -> None
         NotPrivate: Another user owns the directory, or may write to it and *any_mode* is false.
         OSError: The system cannot create the directory, or the path leads to a file.
     """
+    directory = _valid_path(directory)
     missing = [level for level in (directory, *directory.parents) if not os.path.lexists(level)]
     for level in reversed(missing):
         # Another process may create the same directory first.

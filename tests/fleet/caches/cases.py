@@ -2,6 +2,7 @@
 
 import logging
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +35,11 @@ def issued(*, seconds: float = 3600.0, at: datetime = NOW, token: str = "SENTINE
         expiration=at + timedelta(seconds=seconds),
     )
     return CachedCredentials(credentials=credentials, issued=at)
+
+
+def files_in(directory: Path) -> list[str]:
+    """Return the paths of all files below a directory, from the directory."""
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:

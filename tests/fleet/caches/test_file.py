@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import pytest
 from credentials.watchdog import Watchdog
-from fleet.caches.cases import KEY, KEYS, NOW, issued, key_of, warnings_in
+from fleet.caches.cases import KEY, KEYS, NOW, files_in, issued, key_of, warnings_in
 from hypothesis import HealthCheck, given, settings
 from patience import soon, until
 from reporters import REPORTERS
@@ -64,10 +64,6 @@ def cache(tmp_path: Path, clock: Now) -> FileCache:
 def path_of(cache: FileCache, key: CacheKey = KEY) -> Path:
     assert cache.directory is not None
     return cache.directory / key.digest[:2] / f"{key.digest}.json"
-
-
-def files_in(directory: Path) -> list[str]:
-    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
 
 
 def mode(path: Path) -> int:

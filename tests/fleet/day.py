@@ -197,7 +197,7 @@ class Day:
             events += [(begins, set_to(self.clock, "error", error)), (ends, set_to(self.clock, "error", 0.0))]
         for begins, hours in times.suspended:
             events.append((begins, lambda hours=hours: self.clock.suspend(hours * HOUR)))
-        seconds = [(START + hour * HOUR, event) for hour, event in events]
+        seconds = [(START + hour * HOUR, event) for hour, event in events if hour < times.ends]
         return sorted(seconds, key=lambda planned: planned[0])
 
     def _end_outage(self) -> None:

@@ -28,6 +28,7 @@ MAX_REFUSED = (
     1800.0,
     3600.0,
 )  # s between attempts for an identity that the service refuses: someone must change a role
+THROTTLING_PAUSE = (5.0, 15.0)  # s between attempts for an identity whose refresh was throttled
 FORGET_EVERY = 256  # choices between two removals of slots that have passed
 
 Draws = tuple[float, float, float, float]
@@ -121,4 +122,18 @@ def pause_after(error: STSError, *, failures: int, jitter: float) -> float:
         limits = MAX_ERROR_CACHE_TTL
     growth = GROWTH ** min(failures, 10)
     low, high = (min(first * growth, limit) for first, limit in zip(ERROR_CACHE_TTL, limits, strict=True))
+    return low + jitter * (high - low)
+
+
+def pause_after_throttling(jitter: float) -> float:
+    """
+    Return the seconds until the next attempt after the service throttled, while credentials are served.
+
+    The budget paces these attempts. After the usual pause of 5 to 10 minutes, the credentials could have expired,
+    although the service has answered other requests all the time.
+
+    Args:
+        jitter: Random number in [0, 1).
+    """
+    low, high = THROTTLING_PAUSE
     return low + jitter * (high - low)

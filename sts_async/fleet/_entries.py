@@ -19,6 +19,7 @@ from .._runtime.outcome import Outcome
 from ..credentials._schedule import NOTHING, STANDARD, CacheState, Schedule
 from ..shapes import Credentials
 from ._budget import Lane
+from ._due_times import DueTime
 from ._queues import NOT_QUEUED, Queued
 from .reports import IdentityState
 
@@ -45,7 +46,7 @@ class Entry(Queued):
         error: The last error; None after a success.
         failures: Number of consecutive failures.
         failing_since: When the first of them happened, in seconds since 1970.
-        counted_due: The due time that is counted in `DueTimes`; infinite if none is.
+        counted_due: The due time that is counted in `DueTimes`, or None.
         last_used: Monotonic time of the last use.
         kept: Whether the program added it.
         keepers: Number of kept entries that this one signs for.
@@ -96,7 +97,7 @@ class Entry(Queued):
         self.error: STSError | None = None
         self.failures = 0
         self.failing_since = 0.0
-        self.counted_due = math.inf
+        self.counted_due: DueTime | None = None
         self.last_used = now
         self.kept = False
         self.keepers = 0

@@ -139,9 +139,9 @@ class Refresher:
 
     def _unplan(self, entry: Entry) -> None:
         self.due.discard(entry)
-        if entry.counted_due < math.inf:
+        if entry.counted_due is not None:
             self._spread.remove(entry.counted_due)
-            entry.counted_due = math.inf
+            entry.counted_due = None
 
     def forget(self, entry: Entry) -> None:
         """Drop everything that belongs to an entry which was removed. Its waiters get an error."""
@@ -314,25 +314,24 @@ class Refresher:
         schedule = entry.schedule = self._fetcher.schedule_of(entry, context)
         state = _schedule.after_success(credentials, lifetime=lifetime, now=now, schedule=schedule, before=entry.state)
         if schedule.advisory is None and lifetime < math.inf:
-            jitter = context.jitter
-            due = self._spread.choose(
+            due = entry.counted_due = self._spread.choose(
                 now=now.monotonic,
+                advisory=state.advisory.monotonic,
+                mandatory=state.mandatory.monotonic,
                 ends=state.ends.monotonic,
-                window=state.ends.monotonic - state.advisory.monotonic,
-                draws=(jitter(), jitter(), jitter(), jitter()),
+                jitter=context.jitter(),
             )
-            entry.counted_due = due
-            state = attrs.evolve(state, advisory=now.plus(due - now.monotonic).earlier_of(state.mandatory))
+            state = attrs.evolve(state, advisory=now.plus(due.at - now.monotonic).earlier_of(state.mandatory))
         entry.state = state
 
     def _succeeded(self, entry: Entry, *, seconds: float) -> None:
         entry.refreshing = False
         self.reporter.succeeded(entry, seconds=seconds)
-        counted, entry.counted_due = entry.counted_due, math.inf
+        counted, entry.counted_due = entry.counted_due, None
         self.plan(entry, entry.state.advisory)
         if entry.due < math.inf:
             entry.counted_due = counted
-        elif counted < math.inf:
+        elif counted is not None:
             self._spread.remove(counted)
         assert entry.state.credentials is not None  # noqa: S101 - it was stored
         self._complete(entry, Outcome(entry.state.credentials))

@@ -8,6 +8,7 @@ fetch.
 from ..errors import STSError
 from ..protocols import RetryPolicy
 from ._budget import Budgets, Lane
+from ._queues import Queued
 
 
 class BudgetedRetries:
@@ -18,16 +19,16 @@ class BudgetedRetries:
         policy: The retry policy of the client.
         budgets: The budgets of the fleet.
         lane: The lane of the identity.
-        prepaid: Whether the token of the first request was taken already.
+        entry: The entry of the identity, if the queue took the token of the first request; otherwise None.
     """
 
-    __slots__ = ("_budgets", "_lane", "_policy", "_prepaid")
+    __slots__ = ("_budgets", "_entry", "_lane", "_policy")
 
-    def __init__(self, policy: RetryPolicy, budgets: Budgets, lane: Lane, *, prepaid: bool) -> None:
+    def __init__(self, policy: RetryPolicy, budgets: Budgets, lane: Lane, *, entry: Queued | None = None) -> None:
         self._policy = policy
         self._budgets = budgets
         self._lane = lane
-        self._prepaid = prepaid
+        self._entry = entry
 
     @property
     def quota(self) -> int | None:
@@ -37,20 +38,20 @@ class BudgetedRetries:
     def admit(self, *, scope: str, now: float) -> float:
         """Return 0 if a request may be sent now, otherwise the seconds after which to ask again."""
         budget = self._lane.budget = self._budgets.named(scope, self._lane.budget, now=now)
-        wait = 0.0 if self._prepaid else budget.wait(now=now)
+        entry = self._entry
+        if entry is not None and entry.paid is not budget:
+            # The account became known after the queue took the token, so this token is not one of the account.
+            entry.refund()
+        is_paid = entry is not None and entry.paid is not None
+        wait = 0.0 if is_paid else budget.wait(now=now)
         if wait == 0:
             wait = self._policy.admit(scope=scope, now=now)
             if wait == 0:
-                if not self._prepaid:
+                if entry is not None and is_paid:
+                    entry.paid = None
+                else:
                     budget.take()
-                self._prepaid = False
         return wait
-
-    def release(self) -> None:
-        """Return the token that was taken in advance, if no request was sent."""
-        if self._prepaid:
-            self._prepaid = False
-            self._lane.budget.give_back()
 
     def after_success(self, *, scope: str, attempt: int, after: STSError | None, now: float) -> None:
         """Tell the policy of the client."""

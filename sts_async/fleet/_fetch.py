@@ -116,8 +116,8 @@ class Fetcher:
     def _paced(self, policy: RetryPolicy) -> BudgetedRetries:
         """Return the policy for the requests of providers, which may be signed by any account."""
         self._policy = policy
-        lane = Lane(self._budgets.new(now=0.0), paced=False)
-        return BudgetedRetries(policy, self._budgets, lane, prepaid=False)
+        lane = Lane(self._budgets.new(), paced=False)
+        return BudgetedRetries(policy, self._budgets, lane)
 
     def limit_of(self, entry: Entry) -> float | None:
         """Return the time limit of a fetch in seconds; None for a provider that has its own limit."""
@@ -160,7 +160,7 @@ class Fetcher:
     async def _send(self, entry: Entry, request: Request[Any], context: ClientContext) -> Credentials:
         operation = operation_of(request)
         assert self._policy is not None  # noqa: S101 - `context` has set it
-        policy = BudgetedRetries(self._policy, self._budgets, entry.lane, prepaid=entry.lane.paced)
+        policy = BudgetedRetries(self._policy, self._budgets, entry.lane, entry=entry)
         signer: CredentialsProvider
         if not operation.signed:
             signer = NoSigner()
@@ -169,10 +169,7 @@ class Fetcher:
         else:
             assert context.client_credentials is not None  # noqa: S101 - a lent context has them
             signer = context.client_credentials
-        try:
-            return await issue(context.signed_by(signer, retries=policy), operation, request)
-        finally:
-            policy.release()
+        return await issue(context.signed_by(signer, retries=policy), operation, request)
 
     async def _through(
         self, cache: CredentialsCache, entry: Entry, request: Request[Any], context: ClientContext

@@ -104,7 +104,7 @@ class Refresher:
         ends = entry.state.mandatory.monotonic if entry.state.credentials is not None else now + COLD_ORDER
         self._unplan(entry)
         pool = self.pools[request_of(entry.identity) is None]
-        pool.ready.put(entry, entry.lane, urgent=urgent, order=now if urgent else ends, now=now)
+        pool.ready.put(entry, entry.lane, urgent=urgent, order=now if urgent else ends)
         self._wake()
 
     async def wait(self, entry: Entry) -> Credentials:

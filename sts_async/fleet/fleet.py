@@ -472,7 +472,7 @@ class CredentialsFleet(Unpicklable):
         return self._client_lane if operation_of(request).signed else self._unsigned_lane
 
     def _new_lane(self, *, paced: bool = True) -> Lane:
-        return Lane(self._budgets.new(now=self._monotonic()), paced=paced)
+        return Lane(self._budgets.new(), paced=paced)
 
     def _refused(self, entry: Entry, access_key_id: str) -> None:
         if self._refresher is not None:

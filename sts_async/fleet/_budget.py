@@ -16,6 +16,8 @@ So in any time of n seconds, at most n + 1 times the limit is sent.
 Source: STS allows 600 requests per second for each account and region ("IAM and AWS STS quotas", IAM User Guide).
 """
 
+from typing import Any
+
 RAMP_START = 0.25  # share of the limit with which the rate begins
 RAMP_SECONDS = 1.0  # s in which the rate doubles, until the service throttles for the first time
 HALVED_AT_MOST_EVERY = 1.0  # s: the refusals of one second have one cause
@@ -119,8 +121,8 @@ class Budgets:
 
     A scope is known only when its first request was signed, so a lane of identities begins with a budget of its own.
 
-    Some access keys contain no account. Then the key is the scope, and each new key begins a new budget. So budgets that
-    were not used for an hour are forgotten, when there are many. By then they are like new ones.
+    Some access keys contain no account. Then the key is the scope, and each new key begins a new budget. So if there are
+    many budgets, those that were not used for an hour are forgotten. By then they are like new ones.
 
     Args:
         limit: Maximum rate of each in requests per second.
@@ -173,10 +175,12 @@ class Lane:
     Attributes:
         budget: The current budget; it changes once when the account of the source becomes known.
         paced: Whether the queue takes a token for each identity. Otherwise only the requests of a fetch take tokens.
+        invoker: Sends the requests of the lane; None before the first.
     """
 
-    __slots__ = ("budget", "paced")
+    __slots__ = ("budget", "invoker", "paced")
 
     def __init__(self, budget: Budget, *, paced: bool = True) -> None:
         self.budget = budget
         self.paced = paced
+        self.invoker: Any = None

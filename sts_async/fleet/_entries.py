@@ -19,12 +19,12 @@ from .._runtime.outcome import Outcome
 from ..credentials._schedule import NOTHING, STANDARD, CacheState, Schedule
 from ..shapes import Credentials
 from ._budget import Lane
-from ._due_times import DueTime
 from ._queues import NOT_QUEUED, Queued
 from .reports import IdentityState
 
 if TYPE_CHECKING:
     from ..errors import STSError
+    from ._due_times import DueTime
 
 BUSY_TRIES = 16  # entries in use that are looked at for one eviction; then the bound is exceeded for a while
 
@@ -55,7 +55,7 @@ class Entry(Queued):
         refreshing: Whether a fetch runs.
         removed: Whether it is no longer in the fleet.
         passing: Whether only `CredentialsFleet.each` has asked for it.
-        waiters: Futures of the callers that wait for the next outcome.
+        waiters: Futures of the callers that wait for the next outcome, in order of arrival.
         blocked: Entries that wait until this one has credentials.
         signs: The lane of the entries that this one signs for.
     """
@@ -106,7 +106,7 @@ class Entry(Queued):
         self.refreshing = False
         self.removed = False
         self.passing = False
-        self.waiters: list[Waiter] | None = None
+        self.waiters: dict[Waiter, None] | None = None
         self.blocked: set[Entry] | None = None
         self.signs: Lane | None = None
 

@@ -206,8 +206,8 @@ class ReadyQueue:
     def __init__(self) -> None:
         self._groups: dict[Budget | Lane, _Group] = {}
         self._turns: tuple[deque[_Group], deque[_Group]] = (deque(), deque())
-        # Groups without tokens, by the time at which they may have one. They sleep as a whole: if each lane slept on its
-        # own, all lanes of an account would wake for each token.
+        # Groups without tokens, by the time at which they may have one. They sleep as a whole: if each lane slept by
+        # itself, all lanes of an account would wake for each token.
         self._asleep: list[tuple[float, int, _Group]] = []
 
     def __len__(self) -> int:

@@ -82,8 +82,7 @@ class WorkerPool:
             entry: Entry | None = self.ready.take(self._now())
             if entry is None or self._can_start(entry):
                 return entry
-            if entry.lane.paced:
-                entry.lane.budget.give_back()
+            entry.refund()
         return None
 
     async def _work(self, entry: Entry) -> None:
@@ -92,6 +91,7 @@ class WorkerPool:
             await self._refresh(entry)
             finished = True
         finally:
+            entry.refund()
             if not finished:
                 self._abandoned(entry)
 

@@ -104,6 +104,8 @@ class Refresher:
         """Refresh an entry as soon as its turn comes. It is urgent if a caller waits."""
         if entry.refreshing or entry.removed or self._closed or (entry.schedule.attended and not urgent):
             return
+        if entry.paused or self.is_paused:
+            return
         now: float = self._context.monotonic()
         ends = entry.state.mandatory.monotonic if entry.state.credentials is not None else now + COLD_ORDER
         self._unplan(entry)
@@ -278,7 +280,10 @@ class Refresher:
         elif entry.source is not None and entry.source.state.refused and self._must_wait_for(entry.source):
             # The service refused the key of the source, so the failure is not one of this entry.
             entry.refreshing = False
-            self.need(entry, urgent=bool(entry.waiters))
+            if entry.paused or self.is_paused:
+                self.reconsider(entry)
+            else:
+                self.need(entry, urgent=bool(entry.waiters))
         else:
             self._failed(entry, failure, raised=error)
 

@@ -331,11 +331,11 @@ class CredentialsFleet(Unpicklable):
             return
         refresher = self._started()
         for identity in identities:
-            entry = self._members.entry_of(identity, refresher, checked=True)
-            entry.passing = False
-            if entry.kept:
+            known = self._lookup(identity)
+            if known is not None and known.kept:
                 continue
-            self._entries.keep(entry)
+            entry = self._members.entry_of(identity, refresher, keep=True, checked=True)
+            entry.passing = False
             if entry.state.credentials is None:
                 if not entry.paused and not refresher.is_paused:
                     refresher.need(entry, urgent=False)

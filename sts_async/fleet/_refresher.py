@@ -14,6 +14,7 @@ next turn of the event loop after some hundred of them.
 """
 
 import asyncio
+import contextlib
 import math
 from typing import Any
 
@@ -40,6 +41,7 @@ from .reports import IdentityState
 
 CLOCK_JUMP = 1.0  # s by which the clocks must differ from before, until all due times are computed again
 COLD_ORDER = 60.0  # s: an entry without credentials goes before those whose credentials end later than this
+FOR_REQUESTS, FOR_PROVIDERS = range(2)  # the two worker pools
 GRACE = 0.5  # s that workers have to end when the fleet is closed
 
 
@@ -109,7 +111,7 @@ class Refresher:
         now: float = self._context.monotonic()
         ends = entry.state.mandatory.monotonic if entry.state.credentials is not None else now + COLD_ORDER
         self._unplan(entry)
-        pool = self.pools[request_of(entry.identity) is None]
+        pool = self.pools[FOR_PROVIDERS if request_of(entry.identity) is None else FOR_REQUESTS]
         pool.ready.put(entry, entry.lane, urgent=urgent, order=now if urgent else ends)
         self._wake()
 
@@ -193,11 +195,19 @@ class Refresher:
                 changed.set_result(None)
 
     def refused(self, entry: Entry, access_key_id: str) -> None:
-        """Fetch an entry again before its next use, because the service refused its key."""
+        """Fetch an entry again before its next use, because the service refused its key. Any thread can call it."""
         before = entry.state
-        entry.state = _schedule.invalidated(before, access_key_id=access_key_id)
-        if entry.state is not before and entry.is_kept and not entry.refreshing:
-            self.plan(entry, entry.state.advisory)
+        state = _schedule.invalidated(before, access_key_id=access_key_id)
+        if state is before:
+            return
+        # At once: the caller that was refused asks again before the next turn of the event loop.
+        entry.state = state
+        with contextlib.suppress(RuntimeError):  # the event loop is closed
+            self._loop.call_soon_threadsafe(self._refresh_refused, entry)
+
+    def _refresh_refused(self, entry: Entry) -> None:
+        if entry.state.refused and entry.is_kept and not entry.refreshing:
+            self.plan(entry, next_refresh(entry.state))
 
     # -- the timer --------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from ._fetch import Fetcher
 from ._members import Members
 from ._overview import list_failing, take_snapshot
 from ._provider import FleetProvider, unwrapped
-from ._refresher import Refresher, next_refresh, paused_error
+from ._refresher import FOR_PROVIDERS, Refresher, next_refresh, paused_error
 from ._scan import scan
 from .caches.protocol import CredentialsCache
 from .identities import (
@@ -199,8 +199,19 @@ class CredentialsFleet(Unpicklable):
             state, now = entry.state, self._monotonic()
             if now < state.advisory.monotonic and self._wall_clock() < state.advisory.wall:
                 entry.last_used = now
+                entry.passing = False
                 return state.credentials
         return None
+
+    async def _get_within(self, identity: Identity, context: object) -> Credentials:
+        """As `get`, for a provider that *context* asks. If this fleet does, its worker waits for another identity."""
+        fresh = self._fresh(identity)
+        if fresh is not None:
+            return fresh
+        if self._refresher is None or context is not self._fetcher.lent_context:
+            return await self._get(identity)
+        with self._refresher.pools[FOR_PROVIDERS].place_given_up():
+            return await self._get(identity)
 
     async def _get(self, identity: Identity) -> Credentials:
         refresher = self._started()
@@ -441,10 +452,9 @@ class CredentialsFleet(Unpicklable):
             self._refresher.refused(entry, access_key_id)
 
     def _invalidate(self, identity: Identity, access_key_id: str) -> None:
-        entry = self._find(identity)
-        if entry is not None and self._loop is not None:
-            # The client that was refused may run in another thread.
-            self._loop.call_soon_threadsafe(self._refused, entry, access_key_id)
+        entry = self._lookup(identity)
+        if entry is not None:
+            self._refused(entry, access_key_id)
 
     def _is_attended(self, identity: Identity) -> bool:
         entry = self._find(identity)

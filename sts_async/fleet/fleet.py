@@ -18,12 +18,13 @@ from ..errors import ClientClosedError, ConfigurationError, STSError
 from ..protocols import CredentialsProvider, is_attended
 from ..shapes import Credentials
 from ._budget import Budgets
-from ._entries import Entries, Entry
+from ._due_times import next_refresh
+from ._entries import Entries, Entry, paused_error
 from ._fetch import Fetcher
 from ._members import Members
 from ._overview import list_failing, take_snapshot
 from ._provider import FleetProvider, unwrapped
-from ._refresher import FOR_PROVIDERS, Refresher, next_refresh, paused_error
+from ._refresher import FOR_PROVIDERS, Refresher
 from ._scan import scan
 from .caches.protocol import CredentialsCache
 from .identities import (
@@ -162,12 +163,18 @@ class CredentialsFleet(Unpicklable):
         The client stays open. Closing again does nothing. `peek` still returns what is in memory.
         """
         self._closed = True
-        if self._refresher is not None and self._loop is asyncio.get_running_loop():
+        if self._refresher is None or self._loop is None:
+            return
+        if self._loop is asyncio.get_running_loop():
             await self._refresher.aclose()
+        elif self._loop.is_running():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._refresher.aclose(), self._loop))
 
     def _disown(self) -> None:
         """Close the fleet in a forked child: its event loop and its workers are those of the parent."""
-        self._closed = True
+        self._closed, self._loop = True, None
+        if self._refresher is not None:
+            self._refresher.disown()
 
     # -- credentials ------------------------------------------------------------------------------------------------
 

@@ -331,6 +331,20 @@ def test_an_account_without_tokens_delays_no_other() -> None:
     assert queue.take(queue.next_time()) is stuck
 
 
+def test_a_lane_whose_account_becomes_known_waits_for_the_tokens_of_this_account() -> None:
+    """Its entries move to those of the account, in their order."""
+    queue, account, lane = ReadyQueue(), Budget(1.0), Lane(Budget(200.0))
+    entries = [waiting(queue, lane, order=float(number)) for number in range(3)]
+    assert queue.take(0.0) is entries[0]
+    lane.budget = account
+    late = waiting(queue, Lane(account), order=1.5)
+
+    taken = [entry for second in range(6) if (entry := queue.take(second * 4.0)) is not None]
+    assert taken == [entries[1], late, entries[2]]
+    assert [entry.paid for entry in taken] == [account] * 3
+    assert (account.sent, len(queue), queue.take(99.0), queue.next_time()) == (3, 0, None, math.inf)
+
+
 def test_a_lane_without_a_budget_never_waits() -> None:
     """A provider may need no request at all; its requests take tokens themselves."""
     queue, lane = ReadyQueue(), Lane(Budget(1.0), paced=False)

@@ -37,6 +37,7 @@ SMALL = 250  # due times of a group up to which no refresh is early: such a grou
 CANDIDATES = 8  # slots that are compared for one due time
 EARLIEST = 0.25  # share of the life of credentials before which they are never refreshed for the sake of the spread
 MIN_INTERVAL = 0.001  # s from now to the last due time
+THROTTLING_PAUSE = (5.0, 15.0)  # s between attempts for an identity whose refresh was throttled
 
 # s between attempts for a request that is refused: someone must change the role, a policy or the request.
 MAX_REFUSED = (1800.0, 3600.0)
@@ -161,4 +162,18 @@ def pause_after(error: STSError, *, failures: int, jitter: float) -> float:
         limits = MAX_ERROR_CACHE_TTL
     growth = GROWTH ** min(failures, 10)
     low, high = (min(first * growth, limit) for first, limit in zip(ERROR_CACHE_TTL, limits, strict=True))
+    return low + jitter * (high - low)
+
+
+def pause_after_throttling(jitter: float) -> float:
+    """
+    Return the seconds until the next attempt after the service throttled, while credentials are served.
+
+    The budget paces these attempts. After the usual pause of 5 to 10 minutes, the credentials could have expired,
+    although the service has answered other requests all the time.
+
+    Args:
+        jitter: Random number in [0, 1).
+    """
+    low, high = THROTTLING_PAUSE
     return low + jitter * (high - low)

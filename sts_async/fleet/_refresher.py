@@ -23,12 +23,12 @@ from .._engine.context import ClientContext
 from .._runtime.outcome import Outcome, copy_without_traceback
 from .._runtime.single_flight import BackgroundTasks
 from ..credentials import _schedule
-from ..credentials._schedule import CacheState, Moment, Schedule, Step, next_step
+from ..credentials._schedule import REFRESH_BACKOFF, CacheState, Moment, Schedule, Step, next_step
 from ..credentials.cache import already_expired, moment
 from ..credentials.static import clocks
 from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
-from ._due_times import DueTimes, pause_after
+from ._due_times import DueTimes, pause_after, pause_after_throttling
 from ._entries import Entries, Entry, Waiter
 from ._fetch import Fetcher
 from ._queues import NOT_QUEUED, DueQueue
@@ -104,6 +104,8 @@ class Refresher:
         """Refresh an entry as soon as its turn comes. It is urgent if a caller waits."""
         if entry.refreshing or entry.removed or self._closed or (entry.schedule.attended and not urgent):
             return
+        if entry.paused or self.is_paused:
+            return
         now: float = self._context.monotonic()
         ends = entry.state.mandatory.monotonic if entry.state.credentials is not None else now + COLD_ORDER
         self._unplan(entry)
@@ -176,8 +178,7 @@ class Refresher:
         while entry.is_kept and entry.status is IdentityState.WAITING and not (entry.removed or self.is_paused):
             if entry.schedule.attended:
                 return
-            source = entry.source
-            if source is not None and source.status in (IdentityState.FAILING, IdentityState.PAUSED):
+            if waits_for_a_failure(entry):
                 return
             if self._closed:
                 raise ClientClosedError("the fleet was closed")
@@ -270,15 +271,19 @@ class Refresher:
         return False
 
     async def _refresh(self, entry: Entry) -> None:
-        entry.refreshing = True
         started = self._context.monotonic()
         error, failure = await self._fetch(entry)
-        if failure is None:
+        if self._closed:  # the provider ignored its cancellation
+            self._abandoned(entry)
+        elif failure is None:
             self._succeeded(entry, seconds=self._context.monotonic() - started)
         elif entry.source is not None and entry.source.state.refused and self._must_wait_for(entry.source):
             # The service refused the key of the source, so the failure is not one of this entry.
             entry.refreshing = False
-            self.need(entry, urgent=bool(entry.waiters))
+            if entry.paused or self.is_paused:
+                self.reconsider(entry)
+            else:
+                self.need(entry, urgent=bool(entry.waiters))
         else:
             self._failed(entry, failure, raised=error)
 
@@ -355,6 +360,9 @@ class Refresher:
             before, failure, now=now, jitter=context.jitter(), schedule=schedule
         )
         serves = _schedule.keeps_serving(state, failure, now=now, schedule=schedule)
+        if serves and failure.throttled:
+            soon = now.plus(pause_after_throttling(context.jitter()))
+            state = entry.state = attrs.evolve(state, paused_until=state.paused_until.earlier_of(soon))
         if serves:
             planned = state.paused_until
         else:
@@ -423,19 +431,41 @@ class Refresher:
         if self._closed:
             self._complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
             return
-        self._failed(entry, CredentialsError(f"the refresh of {describe(entry.identity)} was interrupted"), raised=None)
+        failure = CredentialsError(f"the refresh of {describe(entry.identity)} was interrupted")
+        try:
+            self._failed(entry, failure, raised=None)
+        finally:
+            # Also if the failure could not be recorded: otherwise the callers would wait without an end.
+            self._complete(entry, Outcome(error=failure))
+            if entry.due == math.inf:
+                self.plan(entry, self.now().plus(REFRESH_BACKOFF[0]))
 
     async def aclose(self) -> None:
         """End all refreshes, and wake all waiters with `ClientClosedError`, within about half a second."""
+        if self._closed:
+            await self._tasks.aclose(grace=GRACE)
+            return
         self._closed = True
         self._timer.cancel()
         self._wake_watchers()
+        for pool in self.pools:
+            pool.close()
         for entry in list(self._entries.by_identity.values()):
             if entry.waiters:
                 self._complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
         await self._tasks.aclose(grace=GRACE)
         for entry in list(self._entries.by_identity.values()):
             self.reporter.removed(entry)
+
+
+def waits_for_a_failure(entry: Entry) -> bool:
+    """Return True if an entry that signs for *entry*, directly or through others, fails or is paused."""
+    source = entry.source
+    while source is not None:
+        if source.status in (IdentityState.FAILING, IdentityState.PAUSED):
+            return True
+        source = source.source
+    return False
 
 
 def next_refresh(state: CacheState) -> Moment:

@@ -108,7 +108,8 @@ def _words(text: str) -> list[str]:
     """Return the words of a line without quotes and comment. `shlex` finds comments also inside of words."""
     if not _has_quotes(text) and "#" not in text:
         return re.split(r"[ \t]+", text)
-    words, at = [], 0
+    words: list[str] = []
+    at = 0
     while at < len(text):
         found = _WORD.match(text, at)
         if found is None:
@@ -236,9 +237,10 @@ def _refuse_constant(_: str) -> NoReturn:
 
 def _operation_of(name: object) -> Any:
     """Return the operation of a JSON object."""
-    if name in _WITH_TOKEN:
-        raise Malformed(f"{name} needs {_WITH_TOKEN[str(name)]}")
-    operation = _OPERATIONS.get(name) if isinstance(name, str) else None
+    text = name if isinstance(name, str) else ""
+    if text in _WITH_TOKEN:
+        raise Malformed(f"{text} needs {_WITH_TOKEN[text]}")
+    operation = _OPERATIONS.get(text)
     if operation is None:
         raise Malformed(f"Operation must be one of {', '.join(_OPERATIONS)}")
     return operation
@@ -247,13 +249,12 @@ def _operation_of(name: object) -> Any:
 def _value_of_json(member: Member, value: Any, path: str, problems: list[str]) -> Any:
     """Return the value of a member from its JSON, and add a problem if it has the wrong form."""
     kind: Any = member.kind
-    structure = hasattr(kind, "__members__")
+    fields = {field.wire: field for field in getattr(kind, "__members__", ())}
     if kind is list and isinstance(value, list):
         return [_value_of_json(member.items, item, f"{path}[{index}]", problems) for index, item in enumerate(value)]
-    if structure and isinstance(value, dict):
-        fields = {field.wire: field.name for field in kind.__members__}
-        if {field.wire for field in kind.__members__ if field.required} <= value.keys() <= fields.keys():
-            return kind(**{fields[wire]: item for wire, item in value.items()})
+    if fields and isinstance(value, dict):
+        if {wire for wire, field in fields.items() if field.required} <= value.keys() <= fields.keys():
+            return kind(**{fields[wire].name: item for wire, item in value.items()})
     elif _fits(member, value):
         return value
     problems.append(f"{path} must be {_form_of(member)}")

@@ -231,7 +231,7 @@ class _Reading:
             return f"through {name!r}, but line {self._refused[name]} has a problem"
         import difflib  # imported here, because it is needed only for a misspelt name
 
-        near = shared or difflib.get_close_matches(name, [*self._lines][:MAX_COMPARED], 1, cutoff=0.7)
+        near = shared or difflib.get_close_matches(name, [*self._lines][:MAX_COMPARED], 1)
         return f"through {name!r}, but no identity has this name" + (f" (did you mean {near[0]!r}?)" if near else "")
 
     # -- The result ----------------------------------------------------------------------------------------------------

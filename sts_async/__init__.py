@@ -95,6 +95,7 @@ if TYPE_CHECKING:
         CredentialsRefreshed,
         CredentialsRefreshFailed,
         Event,
+        IdentityStateChanged,
         Observer,
         RetryScheduled,
     )
@@ -216,6 +217,7 @@ __all__ = [
     "IDPCommunicationErrorException",
     "IDPRejectedClaimException",
     "IMDSProvider",
+    "IdentityStateChanged",
     "InsufficientSessionLifetimeException",
     "InvalidAuthorizationMessageException",
     "InvalidConfigFile",

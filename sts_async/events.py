@@ -129,6 +129,7 @@ class CredentialsRefreshed:
         failing_seconds: Seconds since the first of the failed refreshes before this one; None if the last one
             succeeded.
         account_id: Account of the credentials, or None if the source does not know it.
+        identity: Description of the identity, as in `IdentityStateChanged`, if a fleet refreshes it; else None.
     """
 
     source: str
@@ -137,6 +138,7 @@ class CredentialsRefreshed:
     seconds: float
     failing_seconds: float | None = None
     account_id: str | None = None
+    identity: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -153,6 +155,7 @@ class CredentialsRefreshFailed:
             credentials expired. An observer that writes for people can skip the others.
         failing_seconds: Seconds since the first of these failures; 0 for the first.
         account_id: Account of the cached credentials, or None if the source does not know it.
+        identity: Description of the identity, as in `IdentityStateChanged`, if a fleet refreshes it; else None.
     """
 
     source: str
@@ -162,6 +165,7 @@ class CredentialsRefreshFailed:
     changed: bool = True
     failing_seconds: float = 0.0
     account_id: str | None = None
+    identity: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -180,6 +184,33 @@ class CredentialsInvalidated:
     code: str
 
 
+@attrs.frozen(kw_only=True)
+class IdentityStateChanged:
+    """
+    An identity of a `CredentialsFleet` entered the fleet, changed its state, or left the fleet.
+
+    The states are the values of `fleet.IdentityState`: ``waiting``, ``fresh``, ``stale``, ``failing`` and ``paused``.
+    There is one event for each change. Failures that do not change the state cause no event.
+
+    Attributes:
+        identity: Description of the identity, such as ``role 'arn:aws:iam::123456789012:role/demo' (session 'me')``.
+        account_id: Account of the identity, or None if it is not known.
+        before: The state before; None if the identity was added.
+        state: The state now; None if the identity was removed or evicted.
+        error: The error of the refresh that caused the change, or None if no failure caused it.
+        seconds: Time in the state before; 0 if the identity was added.
+        kept: Whether the fleet keeps the identity fresh without being asked. False for an identity on demand.
+    """
+
+    identity: str
+    account_id: str | None
+    before: str | None
+    state: str | None
+    error: STSError | None = None
+    seconds: float = 0.0
+    kept: bool = False
+
+
 Event = (
     AttemptFinished
     | RetryScheduled
@@ -187,6 +218,7 @@ Event = (
     | CredentialsRefreshed
     | CredentialsRefreshFailed
     | CredentialsInvalidated
+    | IdentityStateChanged
 )
 
 

@@ -29,10 +29,11 @@ class Shape:
     class.
     """
 
-    __slots__ = ()
+    __slots__ = ("_hash",)
     __members__: ClassVar[tuple[Member, ...]] = ()
     _forms: ClassVar[tuple[Form, ...]] = ()
     _read_values: ClassVar[Any] = staticmethod(lambda shape: ())
+    _hash: int
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{member.name}={_shown(member, value)}" for member, value in self._given())
@@ -44,7 +45,13 @@ class Shape:
         return isinstance(other, Shape) and self._values() == other._values()
 
     def __hash__(self) -> int:
-        return hash((type(self), self._values()))
+        # A request is the key of its credentials, and each use of them looks it up.
+        try:
+            return self._hash
+        except AttributeError:
+            computed = hash((type(self), self._values()))
+            object.__setattr__(self, "_hash", computed)
+            return computed
 
     def _has_secret(self) -> bool:
         """Return True if this shape or a nested one has a secret member with a value."""

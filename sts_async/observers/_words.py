@@ -7,6 +7,10 @@ from ..operations import OPERATIONS
 
 SUCCESS = "success"
 OTHER = "other"
+FRESH = "fresh"
+FAILURE_STATES = frozenset({"stale", "failing"})
+KNOWN_STATES = FAILURE_STATES | {"waiting", FRESH, "paused"}  # of an identity; those of `fleet.IdentityState`
+REMOVED = "removed"
 MAX_SOURCES = 1000  # names of credentials sources; a program can have one for each customer
 
 # Seconds. Source: OpenTelemetry semantic conventions, rpc.client.call.duration.
@@ -55,6 +59,11 @@ def known_code(code: str) -> str:
 def known_operation(name: str) -> str:
     """Return *name* if it is one of the twelve operations, else ``other``."""
     return name if name in KNOWN_OPERATIONS else OTHER
+
+
+def known_state(state: str) -> str:
+    """Return *state* if it is a state of an identity, else ``other``."""
+    return state if state in KNOWN_STATES else OTHER
 
 
 class Sources:

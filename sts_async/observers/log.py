@@ -15,9 +15,10 @@ from ..events import (
     CredentialsRefreshed,
     CredentialsRefreshFailed,
     Event,
+    IdentityStateChanged,
     RetryScheduled,
 )
-from ._words import error_type
+from ._words import FAILURE_STATES, FRESH, error_type
 
 LOGGER = "sts_async.calls"
 PREFIX = "sts_"  # prefix of the fields, which no attribute of a LogRecord has
@@ -39,7 +40,12 @@ class LoggingObserver:
     `CredentialsRefreshFailed`    WARNING  at the first failure and when the credentials expire; DEBUG otherwise
     `CredentialsRefreshed`        INFO     after a failure; DEBUG otherwise
     `CredentialsInvalidated`      INFO
+    `IdentityStateChanged`        WARNING  when the identity becomes stale or failing; INFO when it is fresh again;
+                                           DEBUG otherwise
     ============================  =======  ===============================================================
+
+    The refreshes of a fleet, which have an ``identity``, are logged at DEBUG. So each change of state is one line above
+    DEBUG, however many refreshes fail.
 
     Each record has ``sts_event``, the name of the event's class, and the fields of the event with the prefix ``sts_``,
     such as ``sts_operation``, ``sts_status``, ``sts_request_id`` and ``sts_send_seconds``. Of an error, only the class
@@ -77,10 +83,18 @@ class LoggingObserver:
             case CredentialsInvalidated():
                 return logging.INFO
             case CredentialsRefreshFailed():
-                return logging.WARNING if event.changed else logging.DEBUG
+                return logging.WARNING if event.changed and event.identity is None else logging.DEBUG
             case CredentialsRefreshed():
-                return logging.DEBUG if event.failing_seconds is None else logging.INFO
+                return logging.DEBUG if event.failing_seconds is None or event.identity is not None else logging.INFO
+            case IdentityStateChanged():
+                return _level_of_change(event)
         return logging.NOTSET
+
+
+def _level_of_change(event: IdentityStateChanged) -> int:
+    if event.state in FAILURE_STATES:
+        return logging.WARNING
+    return logging.INFO if event.before in FAILURE_STATES and event.state == FRESH else logging.DEBUG
 
 
 def _message(event: Event) -> tuple[str, tuple[object, ...]]:
@@ -112,7 +126,7 @@ def _message(event: Event) -> tuple[str, tuple[object, ...]]:
         case CredentialsRefreshed():
             failing = "" if event.failing_seconds is None else f", after failing for {event.failing_seconds:.0f} s"
             return "%s: fetched credentials %s%s, expiring %s, in %.3f s%s", (
-                event.source,
+                _source(event),
                 _shown(event.access_key_id),
                 _account(event.account_id),
                 _end(event.expiration),
@@ -121,18 +135,30 @@ def _message(event: Event) -> tuple[str, tuple[object, ...]]:
             )
         case CredentialsRefreshFailed():
             return "%s: credential refresh failed (%s) for %.0f s; still serving %s%s, expiration %s", (
-                event.source,
+                _source(event),
                 error_type(event.error),
                 event.failing_seconds,
                 _shown(event.access_key_id),
                 _account(event.account_id),
                 _end(event.expiration),
             )
-    return "%s: the service rejected the credentials %s: %s", (
-        event.operation,
-        _shown(event.access_key_id),
-        _shown(event.code),
-    )
+        case CredentialsInvalidated():
+            return "%s: the service rejected the credentials %s: %s", (
+                event.operation,
+                _shown(event.access_key_id),
+                _shown(event.code),
+            )
+        case IdentityStateChanged():
+            return "%s: %s%s%s", (
+                _shown(event.identity),
+                "removed" if event.state is None else _shown(event.state),
+                "" if event.error is None else f" ({error_type(event.error)})",
+                ", added" if event.before is None else f", after {event.seconds:.0f} s {_shown(event.before)}",
+            )
+
+
+def _source(event: CredentialsRefreshed | CredentialsRefreshFailed) -> str:
+    return event.source if event.identity is None else f"{event.source}, {_shown(event.identity)}"
 
 
 def _account(account_id: str | None) -> str:

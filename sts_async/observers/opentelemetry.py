@@ -21,9 +21,10 @@ from ..events import (
     CredentialsRefreshed,
     CredentialsRefreshFailed,
     Event,
+    IdentityStateChanged,
     RetryScheduled,
 )
-from ._words import BUCKETS, Sources, error_type, known_code, known_operation, outcome
+from ._words import BUCKETS, REMOVED, Sources, error_type, known_code, known_operation, known_state, outcome
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter, MeterProvider
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 ADVICE = "OpenTelemetryObserver needs the package opentelemetry-api: pip install 'sts-async[opentelemetry]'"
 SCOPE = "sts_async"
 SERVICE = "STS"
+STATE = "sts_async.fleet.state"
 SYSTEM = "aws-api"
 REGION = r"(?:.+\.)?sts(?:-fips)?\.([a-z]{2,4}(?:-[a-z]+)+-\d{1,2})\..+"  # matches a host of STS
 MAX_PENDING = 64  # attempts of one task whose call has not ended
@@ -59,20 +61,27 @@ class OpenTelemetryObserver:
 
     **Metrics**:
 
-    ==========================================  =========  ==============  =============================================
-    name                                        kind       unit            attributes
-    ==========================================  =========  ==============  =============================================
-    ``rpc.client.call.duration``                histogram  s               rpc.system.name, rpc.method (STS/AssumeRole),
-                                                                           server.address, server.port, error.type
-    ``sts_async.client.attempts``               counter    {attempt}       rpc.method, error.type
-    ``sts_async.client.retries``                counter    {retry}         rpc.method, error.type
-    ``sts_async.credentials.refresh.duration``  histogram  s               sts_async.credentials.source
-    ``sts_async.credentials.refresh.failures``  counter    {refresh}       sts_async.credentials.source, error.type
-    ``sts_async.credentials.invalidated``       counter    {invalidation}  rpc.method, error.type
-    ==========================================  =========  ==============  =============================================
+    ==========================================  =============  ==============  =========================================
+    name                                        kind           unit            attributes
+    ==========================================  =============  ==============  =========================================
+    ``rpc.client.call.duration``                histogram      s               rpc.system.name,
+                                                                               rpc.method (STS/AssumeRole),
+                                                                               server.address, server.port, error.type
+    ``sts_async.client.attempts``               counter        {attempt}       rpc.method, error.type
+    ``sts_async.client.retries``                counter        {retry}         rpc.method, error.type
+    ``sts_async.credentials.refresh.duration``  histogram      s               sts_async.credentials.source
+    ``sts_async.credentials.refresh.failures``  counter        {refresh}       sts_async.credentials.source, error.type
+    ``sts_async.credentials.invalidated``       counter        {invalidation}  rpc.method, error.type
+    ``sts_async.fleet.identities``              UpDownCounter  {identity}      sts_async.fleet.state
+    ``sts_async.fleet.state_changes``           counter        {change}        sts_async.fleet.state, error.type
+    ==========================================  =============  ==============  =========================================
 
     In metrics, an unknown error code is replaced by ``http_4xx`` or similar, so a server cannot create metric series.
     The source is its name in the events; names after the first thousand are replaced by ``other``.
+
+    ``sts_async.fleet.state`` is a value of `fleet.IdentityState`. For an identity that left the fleet,
+    ``sts_async.fleet.state_changes`` has the state ``removed``. No attribute names an identity. A change of state has
+    no span, because no call of the program is its parent; the refresh that caused it has the span of its call.
 
     Args:
         tracer_provider: The provider for spans; None for the global provider.
@@ -127,6 +136,12 @@ class OpenTelemetryObserver:
             unit="{invalidation}",
             description="Credentials that the service rejected.",
         )
+        self._identities = meter.create_up_down_counter(
+            "sts_async.fleet.identities", unit="{identity}", description="Identities of fleets."
+        )
+        self._changes = meter.create_counter(
+            "sts_async.fleet.state_changes", unit="{change}", description="Changes of state of identities."
+        )
 
     def __call__(self, event: Event, /) -> None:
         """Record *event*. Unknown kinds of events are ignored."""
@@ -145,6 +160,8 @@ class OpenTelemetryObserver:
                 self._refresh_failures.add(1, {**self._source(source), "error.type": outcome(error)})
             case CredentialsInvalidated(operation=name, code=code):
                 self._invalidated.add(1, {**_method(name), "error.type": known_code(code)})
+            case IdentityStateChanged():
+                self._change(event)
 
     def _call(self, event: CallFinished) -> None:
         attempts = self._attempts.for_call(event)
@@ -170,6 +187,16 @@ class OpenTelemetryObserver:
             span.add_event("sts_async.attempt", attempt.attributes, timestamp=attempt.ended)
         if event.error is not None:
             span.set_status(self._trace.StatusCode.ERROR)
+
+    def _change(self, event: IdentityStateChanged) -> None:
+        if event.before is not None:
+            self._identities.add(-1, _state(event.before))
+        if event.state is not None:
+            self._identities.add(1, _state(event.state))
+        attributes: Attributes = {STATE: REMOVED} if event.state is None else _state(event.state)
+        if event.error is not None:
+            attributes = {**attributes, "error.type": outcome(event.error)}
+        self._changes.add(1, attributes)
 
     def _source(self, name: str) -> Attributes:
         return {"sts_async.credentials.source": self._sources.known(name)}
@@ -268,6 +295,10 @@ def _task() -> asyncio.Task[Any] | None:
         return asyncio.current_task()
     except RuntimeError:  # no event loop runs, for instance when a program replays events
         return None
+
+
+def _state(state: str) -> Attributes:
+    return {STATE: known_state(state)}
 
 
 def _method(operation: str) -> Attributes:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import ConfigurationError
 from ..events import (
@@ -12,9 +12,10 @@ from ..events import (
     CredentialsRefreshed,
     CredentialsRefreshFailed,
     Event,
+    IdentityStateChanged,
     RetryScheduled,
 )
-from ._words import BUCKETS, Sources, known_code, known_operation, outcome
+from ._words import BUCKETS, REMOVED, Sources, known_code, known_operation, known_state, outcome
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -43,11 +44,18 @@ class PrometheusObserver:
                                                                                     credentials stay in use
     ``sts_credentials_invalidated_total``             counter    operation, code    rejected by the service
     ``sts_credentials_expiration_timestamp_seconds``  gauge      source             since 1970; +Inf for no expiry
+    ``sts_fleet_identities``                          gauge      state              identities of fleets
+    ``sts_fleet_state_changes_total``                 counter    state, code        new state; code of the error
     ================================================  =========  =================  ====================================
 
     ``code`` is ``success``, a known error code, ``http_4xx`` or similar for an unknown code, or the name of a class of
     `errors` if no service sent a code. So a server cannot create metric series. ``source`` is the name of the source in
     the events; names after the first thousand are replaced by ``other``.
+
+    All identities of a fleet have the source ``CredentialsFleet``. So their credentials do not set
+    ``sts_credentials_expiration_timestamp_seconds``: thousands of identities would overwrite one series.
+    `CredentialsFleet.snapshot` has the soonest end. ``state`` is a value of `fleet.IdentityState`. For an identity that
+    left the fleet, ``sts_fleet_state_changes_total`` has the state ``removed``. No label names an identity.
 
     Args:
         registry: The registry for the metrics; None for the default registry of ``prometheus_client``.
@@ -73,24 +81,29 @@ class PrometheusObserver:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, labels, namespace=namespace, registry=None)
 
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            # In multiprocess mode, the smallest value of all live processes.
-            return Gauge(name, text, labels, namespace=namespace, registry=None, multiprocess_mode="livemin")
+        def gauge(name: str, text: str, *labels: str, of_processes: Literal["livemin", "livesum"]) -> Gauge:
+            # In multiprocess mode, the smallest value or the sum of all live processes.
+            return Gauge(name, text, labels, namespace=namespace, registry=None, multiprocess_mode=of_processes)
 
         self._sources = Sources()
         self._calls = histogram("call_seconds", "Duration of a call to STS.", "operation", "code")
         self._attempts = counter("attempts", "Attempts to send a request to STS.", "operation", "code")
         self._retries = counter("retries", "Retries of requests.", "operation", "code")
         self._limited = counter("limiter_wait_seconds", "Wait for the retry policy.", "operation")
-        self._quota = gauge("retry_quota_left", "Tokens that remain for retries.")
+        self._quota = gauge("retry_quota_left", "Tokens that remain for retries.", of_processes="livemin")
         self._refreshes = histogram("credentials_refresh_seconds", "Duration of a fetch of credentials.", "source")
         self._refresh_failures = counter(
             "credentials_refresh_failures", "Failed refreshes while cached credentials stay in use.", "source", "code"
         )
         self._invalidated = counter("credentials_invalidated", "Credentials that STS rejected.", "operation", "code")
         self._expirations = gauge(
-            "credentials_expiration_timestamp_seconds", "Expiry of the credentials, since 1970.", "source"
+            "credentials_expiration_timestamp_seconds",
+            "Expiry of the credentials, since 1970.",
+            "source",
+            of_processes="livemin",
         )
+        self._identities = gauge("fleet_identities", "Identities of fleets.", "state", of_processes="livesum")
+        self._changes = counter("fleet_state_changes", "Changes of state of identities.", "state", "code")
         self._register(registry or REGISTRY)
 
     def _register(self, registry: "CollectorRegistry") -> None:
@@ -106,6 +119,8 @@ class PrometheusObserver:
             self._refresh_failures,
             self._invalidated,
             self._expirations,
+            self._identities,
+            self._changes,
         ):
             try:
                 registry.register(metric)
@@ -138,6 +153,8 @@ class PrometheusObserver:
                 self._expiration(event)
             case CredentialsInvalidated(operation=name, code=code):
                 self._invalidated.labels(known_operation(name), known_code(code)).inc()
+            case IdentityStateChanged():
+                self._change(event)
 
     def _call(self, event: CallFinished) -> None:
         name = known_operation(event.operation)
@@ -146,6 +163,16 @@ class PrometheusObserver:
         if event.quota_left is not None:
             self._quota.set(event.quota_left)
 
+    def _change(self, event: IdentityStateChanged) -> None:
+        if event.before is not None:
+            self._identities.labels(known_state(event.before)).dec()
+        if event.state is not None:
+            self._identities.labels(known_state(event.state)).inc()
+        state = REMOVED if event.state is None else known_state(event.state)
+        self._changes.labels(state, outcome(event.error)).inc()
+
     def _expiration(self, event: CredentialsRefreshed | CredentialsRefreshFailed) -> None:
+        if event.identity is not None:
+            return
         expiration = math.inf if event.expiration is None else event.expiration.timestamp()
         self._expirations.labels(self._sources.known(event.source)).set(expiration)

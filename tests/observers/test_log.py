@@ -18,6 +18,7 @@ from sts_async import (
     CredentialsRefreshed,
     CredentialsRefreshFailed,
     Event,
+    IdentityStateChanged,
     RetryScheduled,
     STSClient,
     errors,
@@ -40,6 +41,13 @@ def kept(source: str = "vault") -> CredentialsRefreshFailed:
 
 def refreshed(source: str = "vault") -> CredentialsRefreshed:
     return CredentialsRefreshed(source=source, access_key_id="AKIANEW", expiration=ENDS, seconds=0.25)
+
+
+IDENTITY = f"role '{ROLE}' (session 'me')"
+
+
+def changed(before: str | None, state: str | None, **more: Any) -> IdentityStateChanged:
+    return IdentityStateChanged(identity=IDENTITY, account_id="123456789012", before=before, state=state, **more)
 
 
 EVENTS: list[tuple[Event, int, str]] = [
@@ -97,6 +105,41 @@ EVENTS: list[tuple[Event, int, str]] = [
         CredentialsInvalidated(operation="AssumeRole", access_key_id="AKIAOLD", code="ExpiredToken"),
         logging.INFO,
         "AssumeRole: the service rejected the credentials AKIAOLD: ExpiredToken",
+    ),
+    (changed(None, "waiting", kept=True), logging.DEBUG, f"{IDENTITY}: waiting, added"),
+    (changed("waiting", "fresh", seconds=0.25), logging.DEBUG, f"{IDENTITY}: fresh, after 0 s waiting"),
+    (
+        changed("waiting", "failing", error=DENIED, seconds=2.0),
+        logging.WARNING,
+        f"{IDENTITY}: failing (AccessDenied), after 2 s waiting",
+    ),
+    (
+        changed("fresh", "stale", error=LOST, seconds=2700.4),
+        logging.WARNING,
+        f"{IDENTITY}: stale (ConnectionLost), after 2700 s fresh",
+    ),
+    (
+        changed("stale", "failing", error=LOST, seconds=900.0),
+        logging.WARNING,
+        f"{IDENTITY}: failing (ConnectionLost), after 900 s stale",
+    ),
+    (changed("stale", "fresh", seconds=60.0), logging.INFO, f"{IDENTITY}: fresh, after 60 s stale"),
+    (changed("failing", "fresh", seconds=60.0), logging.INFO, f"{IDENTITY}: fresh, after 60 s failing"),
+    (changed("failing", "waiting", seconds=60.0), logging.DEBUG, f"{IDENTITY}: waiting, after 60 s failing"),
+    (changed("failing", "paused", seconds=60.0), logging.DEBUG, f"{IDENTITY}: paused, after 60 s failing"),
+    (changed("paused", "fresh", seconds=60.0), logging.DEBUG, f"{IDENTITY}: fresh, after 60 s paused"),
+    (changed("failing", None, seconds=60.0), logging.DEBUG, f"{IDENTITY}: removed, after 60 s failing"),
+    (
+        attrs.evolve(kept("CredentialsFleet"), identity=IDENTITY),
+        logging.DEBUG,
+        f"CredentialsFleet, {IDENTITY}: credential refresh failed (ConnectionLost) for 0 s; "
+        "still serving AKIAOLD, expiration never",
+    ),
+    (
+        attrs.evolve(refreshed("CredentialsFleet"), identity=IDENTITY, failing_seconds=60.0),
+        logging.DEBUG,
+        f"CredentialsFleet, {IDENTITY}: fetched credentials AKIANEW, expiring 2026-01-01T00:00:00+00:00, in 0.250 s, "
+        "after failing for 60 s",
     ),
 ]
 
@@ -204,6 +247,21 @@ async def test_an_outage_is_one_line_when_it_begins_one_at_the_end_of_the_creden
     assert len(records) > 50, "each attempt at DEBUG"
 
 
+def test_an_outage_of_an_identity_of_a_fleet_is_one_line_for_each_change(records: list[logging.LogRecord]) -> None:
+    """G8: the events of its refreshes, of which some say that the situation changed, add none."""
+    observer = LoggingObserver()
+    failed = attrs.evolve(kept("CredentialsFleet"), identity=IDENTITY)
+    for before, state in [("fresh", "stale"), ("stale", "failing")]:
+        observer(changed(before, state, error=LOST))
+        observer(failed)
+        for minutes in range(10, 360, 10):
+            observer(attrs.evolve(failed, changed=False, failing_seconds=60.0 * minutes))
+    observer(attrs.evolve(refreshed("CredentialsFleet"), identity=IDENTITY, failing_seconds=21_600.0))
+    observer(changed("failing", "fresh"))
+
+    assert [record.levelname for record in records if record.levelno > logging.DEBUG] == ["WARNING", "WARNING", "INFO"]
+
+
 def test_a_disabled_record_is_not_formatted(monkeypatch: pytest.MonkeyPatch) -> None:
     logger = logging.getLogger("tests.off")
     logger.setLevel(logging.INFO)
@@ -236,7 +294,10 @@ def test_a_server_cannot_forge_records(records: list[logging.LogRecord]) -> None
         )
     )
     observer(CredentialsInvalidated(operation="AssumeRole", access_key_id="A\x1b", code="B\n"))
+    observer(attrs.evolve(changed("a\n", "b\n", error=forged), identity="of a user\nERROR forged"))
+    observer(attrs.evolve(refreshed(), identity="of a user\nERROR forged"))
 
+    assert len(records) == 4
     for record in records:
         values = [value for name, value in vars(record).items() if name.startswith("sts_") and isinstance(value, str)]
         assert all(text.isprintable() for text in [record.getMessage(), *values])

@@ -24,6 +24,7 @@ def test_whatever_code_a_server_sends_the_words_are_bounded(code: str, status: i
     assert _words.outcome(ServiceError("", code=code, status=status)) in BOUNDED
     assert _words.known_code(code) in BOUNDED
     assert _words.known_operation(code) in {*_words.KNOWN_OPERATIONS, _words.OTHER}
+    assert _words.known_state(code) in {*_words.KNOWN_STATES, _words.OTHER}
 
 
 @pytest.mark.parametrize(

@@ -412,12 +412,12 @@ def _operation(request: shapes.Request[R]) -> Operation[R]:
 
 
 def _checked_observers(observers: Sequence[Observer]) -> tuple[Observer, ...]:
-    if not isinstance(observers, list | tuple) or not all(map(_is_observer, observers)):
+    if not isinstance(observers, list | tuple) or not all(map(_is_function, observers)):
         raise ConfigurationError("observers must be a list of functions that take an event, and are not coroutines")
     return tuple(observers)
 
 
-def _is_observer(value: object) -> bool:
+def _is_function(value: object) -> bool:
     return callable(value) and not iscoroutinefunction(value) and not iscoroutinefunction(type(value).__call__)
 
 
@@ -433,6 +433,9 @@ def _expect_clock(clock: object) -> None:
         raise ConfigurationError(
             f"clock must be an object with time, monotonic and sleep, such as testing.VirtualClock(), not {clock!r}"
         )
+    call_later = getattr(clock, "call_later", None)
+    if call_later is not None and not _is_function(call_later):
+        raise ConfigurationError("call_later of clock must be a function that takes seconds and a callback")
 
 
 def _expect(given: object, kind: type, name: str) -> None:

@@ -155,7 +155,15 @@ class ProviderContext(Transport, Protocol):
 
 
 class Clock(Protocol):
-    """Returns the time and waits. A test can move `testing.VirtualClock`."""
+    """
+    Returns the time and waits. A test can move `testing.VirtualClock`.
+
+    A clock may have a further member, which a fleet uses if it exists:
+
+    - ``call_later(seconds, callback)``: calls the function *callback*, without arguments, in the running event loop
+      when `monotonic` has moved by *seconds*. It returns an object with a method ``cancel()``. Without it, the fleet
+      uses the timers of the event loop.
+    """
 
     def time(self) -> float:
         """Return seconds since 1970."""

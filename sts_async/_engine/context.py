@@ -82,10 +82,16 @@ class ClientContext(Unpicklable):
         """The context of the client itself: the same object for all its views, for the life of the client."""
         return self if self._client is None else self._client
 
-    def based_on(self, credentials: CredentialsProvider) -> "ClientContext":
-        """Return the context for a view's providers: those without a source use *credentials*."""
+    def based_on(self, credentials: CredentialsProvider, *, options: CallOptions | None = None) -> "ClientContext":
+        """
+        Return the context for a view's providers: those without a source use *credentials*.
+
+        Args:
+            credentials: The provider.
+            options: The options of its requests; None for those of the client.
+        """
         context = ClientContext(
-            self.shared, self._options, engine=self._engine, tasks=self.tasks, default_credentials=None
+            self.shared, options or self._options, engine=self._engine, tasks=self.tasks, default_credentials=None
         )
         context._client = self.client
         context.credentials_key = (*self.credentials_key, _ProviderKey(credentials))
@@ -96,6 +102,11 @@ class ClientContext(Unpicklable):
     def validates(self) -> bool:
         """Whether requests are validated before they are sent."""
         return self.shared.validate
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether there are observers."""
+        return bool(self._options.observers)
 
     def notify(self, event: Event) -> None:
         """Pass *event* to the observers of the client."""

@@ -59,6 +59,7 @@ class Lifecycle:
         endpoint: The endpoint, if it is known.
         resolved: The resolved options; None before the start.
         transport: The transport; None before the start.
+        clock: The clock of the client.
         closed: Whether the client is closed.
         made_at: File and line of the program that made the client.
 
@@ -96,7 +97,7 @@ class Lifecycle:
         self._credentials = credentials
         self._retries = retries
         self._observers = observers
-        self._clock = SystemClock() if clock is None else clock
+        self.clock = SystemClock() if clock is None else clock
         self._defaults: dict[str, CredentialsProvider] = {}
         self._tasks = BackgroundTasks()
         self._time_limits = TimeLimits()
@@ -123,8 +124,8 @@ class Lifecycle:
         engine = self.engine or self.current
         if engine is None:
             return await self._starting.get(self._tasks, self._start, seconds=START_SECONDS)
-        if self.engine is None and self._clock.monotonic() >= self._look_again_at:
-            self._look_again_at = self._clock.monotonic() + LOOK_AGAIN
+        if self.engine is None and self.clock.monotonic() >= self._look_again_at:
+            self._look_again_at = self.clock.monotonic() + LOOK_AGAIN
             self._starting.join(self._tasks, self._look_again, seconds=START_SECONDS)
         return engine
 
@@ -141,7 +142,7 @@ class Lifecycle:
         """Return the engine and the seconds that this took. A caller waits at most *deadline* seconds."""
         if self.engine is not None or deadline is None:
             return await self.ready(), 0.0
-        began = self._clock.monotonic()
+        began = self.clock.monotonic()
         limit = self._time_limits.start(deadline)
         try:
             with limit:
@@ -150,7 +151,7 @@ class Lifecycle:
             if not limit.expired:
                 raise
             raise ClientClosedError() if self.closed else _not_started(deadline) from None
-        return engine, self._clock.monotonic() - began
+        return engine, self.clock.monotonic() - began
 
     async def _start(self) -> Engine:
         """
@@ -162,7 +163,7 @@ class Lifecycle:
         """
         replaced: Engine | None = None
         config = await self.settings_sources.resolve()
-        self._look_again_at = self._clock.monotonic() + LOOK_AGAIN
+        self._look_again_at = self.clock.monotonic() + LOOK_AGAIN
         if self._incomplete is not None:
             former, doubts, engine = self._incomplete
             if (former, doubts) == (config, config.doubts):
@@ -199,7 +200,7 @@ class Lifecycle:
             default_credentials=self._default_chain,
             observers=self._observers,
             time_limits=self._time_limits,
-            clock=self._clock,
+            clock=self.clock,
             given=self.settings_sources.config,
         )
         before = self._started.get("parts")

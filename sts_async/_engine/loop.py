@@ -347,6 +347,18 @@ class Engine(Unpicklable):
             made._signer = self._signer  # its cached values are valid for the view, too
         return made
 
+    def lend(self, *, retries: Callable[[RetryPolicy], RetryPolicy]) -> ClientContext:
+        """
+        Return a context whose requests have the options and the credentials of this engine.
+
+        A fleet works with it: its identities are obtained by the client or the view that it was made for.
+
+        Args:
+            retries: Returns the retry policy of the context, from the policy of this engine.
+        """
+        options = self._options
+        return self.context.based_on(options.credentials, options=options.replaced(retries=retries(options.retries)))
+
     async def presign(
         self, operation: Operation[Any], request: Request[Any], *, expires: int | timedelta, elapsed: float = 0.0
     ) -> sigv4.PresignedUrl:

@@ -64,18 +64,30 @@ class IssuedProvider(RefreshingProvider):
     async def _issue(self, engine: Invoker, **secret_members: Secret) -> Credentials:
         """Send the request with members that are new for each fetch, such as a token. Return the new credentials."""
         request: Any = self._request
-        if (role_arn := getattr(request, "role_arn", None)) is not None:
-            check_partition(engine.endpoint, role_arn=role_arn)
-        response = await engine.invoke(self.operation, attrs.evolve(request, **secret_members))
-        user = getattr(response, "assumed_role_user", None) or getattr(response, "federated_user", None)
-        account_id = arns.account_of(getattr(user, "arn", None)) or arns.account_of(role_arn)
-        return in_account(response.credentials, account_id)
+        return await issue(engine, self.operation, attrs.evolve(request, **secret_members))
 
     def __repr__(self) -> str:
         # A crash reporter may show an object whose constructor failed.
         request = getattr(self, "_request", None)
         subject = getattr(request, "role_arn", None) or getattr(request, "name", None)
         return f"{type(self).__name__}({'' if subject is None else ascii(subject)})"
+
+
+async def issue(engine: Invoker, operation: Operation[Any], request: Any) -> Credentials:
+    """
+    Send a request that issues credentials. Return them, with their account.
+
+    Raises:
+        ConfigurationError: The role is in another partition than the endpoint.
+        STSError: The call failed.
+    """
+    role_arn = getattr(request, "role_arn", None)
+    if role_arn is not None:
+        check_partition(engine.endpoint, role_arn=role_arn)
+    response = await engine.invoke(operation, request)
+    user = getattr(response, "assumed_role_user", None) or getattr(response, "federated_user", None)
+    account_id = arns.account_of(getattr(user, "arn", None)) or arns.account_of(role_arn)
+    return in_account(response.credentials, account_id)
 
 
 @attrs.frozen

@@ -153,7 +153,7 @@ class RefreshingProvider(Unpicklable):
 
     async def _provide(self, context: ProviderContext, cache: Cache) -> Credentials:
         state, seconds = cache.state, self._flight_seconds(cache)
-        match _schedule.next_step(state, now=_now(context)), state.credentials, state.error:
+        match _schedule.next_step(state, now=moment(context)), state.credentials, state.error:
             case Step.RAISE, _, STSError() as error:
                 raise self._cached_error(error, context, state)
             case Step.REFRESH_IN_BACKGROUND, Credentials() as credentials, _:
@@ -184,7 +184,7 @@ class RefreshingProvider(Unpicklable):
                 fetched = await self.fetch(context)
             _stop_if_abandoned()
             credentials = self._accept(fetched, context, cache)
-            now = _now(context)
+            now = moment(context)
             context.notify(
                 CredentialsRefreshed(
                     source=self.name,
@@ -213,7 +213,7 @@ class RefreshingProvider(Unpicklable):
                 outcome, failure = _failed(described, raised=error)
         _stop_if_abandoned()
         # The state is read again: the service may have refused the cached key during the fetch.
-        now, before = _now(context), cache.state
+        now, before = moment(context), cache.state
         schedule = cache.schedule or self.schedule
         state = cache.state = _schedule.after_failure(
             before, failure, now=now, jitter=context.jitter(), schedule=schedule
@@ -239,14 +239,8 @@ class RefreshingProvider(Unpicklable):
         return state.credentials
 
     def _accept(self, credentials: Credentials, context: ProviderContext, cache: Cache) -> Credentials:
-        if not isinstance(credentials, Credentials):
-            credentials = without_data(credentials)
-            raise CredentialsError(f"{self.name} {not_credentials(credentials)}")
-        if not has_valid_expiration(credentials):
-            raise CredentialsError(
-                f"{self.name} returned credentials whose expiration is not a timezone-aware datetime"
-            )
-        now, before, schedule = _now(context), cache.state, cache.schedule or self.schedule
+        credentials = checked(credentials, of=self.name)
+        now, before, schedule = moment(context), cache.state, cache.schedule or self.schedule
         lifetime = _schedule.lifetime_of(credentials, *clocks(context))
         if lifetime > 0:
             cache.state = _schedule.after_success(
@@ -261,7 +255,7 @@ class RefreshingProvider(Unpicklable):
             )
             cache.state = _schedule.after_expired(credentials, now=now, jitter=context.jitter(), before=before)
         else:
-            raise CredentialsExpired(f"{self.name} returned credentials that have already expired")
+            raise already_expired(self.name)
         return credentials
 
 
@@ -340,6 +334,26 @@ def _describe_health(health: Health, credentials: Credentials) -> str:
     return f"credential refresh failed; no longer serving the cached credentials, which {end}"
 
 
+def checked(credentials: object, *, of: str) -> Credentials:
+    """
+    Return what a source returned as credentials.
+
+    Raises:
+        CredentialsError: It is not a `Credentials`, or its expiration is not a timezone-aware datetime.
+    """
+    if not isinstance(credentials, Credentials):
+        credentials = without_data(credentials)
+        raise CredentialsError(f"{of} {not_credentials(credentials)}")
+    if not has_valid_expiration(credentials):
+        raise CredentialsError(f"{of} returned credentials whose expiration is not a timezone-aware datetime")
+    return credentials
+
+
+def already_expired(name: str) -> CredentialsExpired:
+    """Return the error for a source that returned expired credentials."""
+    return CredentialsExpired(f"{name} returned credentials that have already expired")
+
+
 def _failed(error: STSError, *, raised: BaseException | None = None) -> tuple[Outcome[Credentials], STSError]:
     """
     Return an outcome for the caller and an error for the cache.
@@ -363,5 +377,6 @@ def _stop_if_abandoned() -> None:
         raise asyncio.CancelledError
 
 
-def _now(context: ProviderContext) -> Moment:
+def moment(context: ProviderContext) -> Moment:
+    """Return the current time by both clocks of this host."""
     return Moment(context.wall_clock(), context.monotonic())

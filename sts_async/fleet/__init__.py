@@ -3,8 +3,39 @@ A fleet: the credentials of any number of identities, kept fresh in one event lo
 
 fleet        CredentialsFleet: get, peek, add, remove, pause, resume, each, snapshot, failing
 identities   requests and providers as identities; chains of them
+reports      what a fleet reports about itself
 caches/      caches that processes share: files of one host
 
 The refresh of one provider belongs in `credentials`. This room has the rules for many identities together: when each is
 refreshed, in which order, and at which rate.
 """
+
+from typing import TYPE_CHECKING
+
+from .._runtime.lazy_imports import lazily
+
+if TYPE_CHECKING:
+    from .caches.file import FileCache
+    from .caches.protocol import CachedCredentials, CacheKey, CredentialsCache
+    from .fleet import CredentialsFleet
+    from .identities import ChainedRequest, Identity
+    from .reports import BudgetUse, FailingIdentity, FleetSnapshot, IdentityState
+
+__all__ = [
+    "BudgetUse",
+    "CacheKey",
+    "CachedCredentials",
+    "ChainedRequest",
+    "CredentialsCache",
+    "CredentialsFleet",
+    "FailingIdentity",
+    "FileCache",
+    "FleetSnapshot",
+    "Identity",
+    "IdentityState",
+]
+
+if not TYPE_CHECKING:  # otherwise type checkers would accept any misspelled name
+    __getattr__, __dir__ = lazily(
+        __name__, names=__all__, homes=("identities", "reports", "caches.protocol", "caches.file", "fleet")
+    )

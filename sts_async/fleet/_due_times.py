@@ -24,7 +24,10 @@ SLOT = 10.0  # s, the width of a slot
 CROWDED = 1.25  # share of the refreshes in a slot, as a multiple of the mean, above which others are tried
 EARLIEST = 0.25  # share of the life of credentials before which they are never refreshed for the sake of the spread
 DRAWS = 4  # random numbers for one due time
-MAX_REFUSED = (1800.0, 3600.0)  # s between attempts for an identity that the service refuses: someone must change a role
+MAX_REFUSED = (
+    1800.0,
+    3600.0,
+)  # s between attempts for an identity that the service refuses: someone must change a role
 FORGET_EVERY = 256  # choices between two removals of slots that have passed
 
 Draws = tuple[float, float, float, float]

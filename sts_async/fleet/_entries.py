@@ -13,15 +13,17 @@ import heapq
 import itertools
 import math
 from asyncio import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._runtime.outcome import Outcome
 from ..credentials._schedule import NOTHING, STANDARD, CacheState, Schedule
-from ..errors import STSError
 from ..shapes import Credentials
 from ._budget import Lane
 from ._queues import NOT_QUEUED, Queued
 from .reports import IdentityState
+
+if TYPE_CHECKING:
+    from ..errors import STSError
 
 BUSY_TRIES = 16  # entries in use that are looked at for one eviction; then the bound is exceeded for a while
 
@@ -179,6 +181,20 @@ class Entries:
             source.keepers += 1
             source = source.source
 
+    def release(self, entry: Entry) -> None:
+        """Keep an entry no longer. It stays on demand."""
+        if entry.kept:
+            self._release(entry)
+            self._push(entry, entry.last_used)
+
+    def _release(self, entry: Entry) -> None:
+        entry.kept = False
+        self.kept -= 1
+        source = entry.source
+        while source is not None:
+            source.keepers -= 1
+            source = source.source
+
     def remove(self, entry: Entry) -> None:
         """Remove an entry. The entry that signs for it stays, and can be evicted when nothing else depends on it."""
         if self.by_identity.get(entry.identity) is entry:
@@ -186,12 +202,7 @@ class Entries:
             self.counts[entry.status] -= 1
         entry.removed = True
         if entry.kept:
-            entry.kept = False
-            self.kept -= 1
-            source = entry.source
-            while source is not None:
-                source.keepers -= 1
-                source = source.source
+            self._release(entry)
         if entry.source is not None:
             entry.source.dependents -= 1
             if entry.source.blocked is not None:

@@ -168,7 +168,7 @@ class ReadyQueue:
         while lanes and lanes[0][0] <= now:
             _, ticket, lane = lanes[0]
             heap = lane.ready[rank]
-            while heap and heap[0][1] != heap[0][2].ticket:  # type: ignore[attr-defined]
+            while heap and heap[0][1] != heap[0][2].ticket:
                 heapq.heappop(heap)
             if not heap:
                 heapq.heappop(lanes)

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 import attrs
@@ -188,6 +189,8 @@ def _names(event: Event) -> list[str]:
 
 def _shown(value: Any) -> Any:
     match value:
+        case Enum():
+            return value.value  # a process that receives pickled records may not have the class
         case str():
             return printable(value)
         case STSError():

@@ -38,7 +38,7 @@ from .._runtime.lazy_imports import lazily
 
 if TYPE_CHECKING:
     from .claims import Claims
-    from .clock import TellsTime, VirtualClock
+    from .clock import TellsTime, VirtualClock, VirtualTimer
     from .container import LocalContainer
     from .directory import Account, Principal, Role, User
     from .faults import Answer, Delay, Fault, Refuse, Reset, Skew, Throttle, Truncate, Unavailable
@@ -75,6 +75,7 @@ __all__ = [
     "Unavailable",
     "User",
     "VirtualClock",
+    "VirtualTimer",
 ]
 
 if not TYPE_CHECKING:  # type checkers would give every misspelt name the type Any

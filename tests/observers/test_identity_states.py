@@ -18,13 +18,13 @@ from patience import PATIENCE
 from prometheus_client import CollectorRegistry, generate_latest
 
 from sts_async import CredentialsRefreshed, CredentialsRefreshFailed, Event, IdentityStateChanged, errors
+from sts_async.fleet.reports import IdentityState
 from sts_async.observers import OpenTelemetryObserver, PrometheusObserver
 
 Series = dict[tuple[str, ...], float]
 ENDS = datetime(2026, 1, 1, tzinfo=UTC)
 LOST = errors.ConnectionLost("text of an error")
 NO_ERROR = "success"
-STATES = ["waiting", "fresh", "stale", "failing", "paused"]
 
 
 @attrs.frozen
@@ -99,7 +99,7 @@ def changed(
 
 
 @each_backend
-@given(moves=st.lists(st.tuples(st.integers(0, 5), st.sampled_from([*STATES, None]))))
+@given(moves=st.lists(st.tuples(st.integers(0, 5), st.sampled_from([*IdentityState, None]))))
 def test_the_gauge_counts_the_identities_of_each_state(
     backend: Callable[[], Observed], moves: list[tuple[int, str | None]]
 ) -> None:

@@ -24,6 +24,7 @@ from sts_async import (
     errors,
 )
 from sts_async.credentials import RefreshingProvider
+from sts_async.fleet.reports import IdentityState
 from sts_async.observers import LoggingObserver
 from sts_async.protocols import ProviderContext
 from sts_async.shapes import Credentials
@@ -260,6 +261,15 @@ def test_an_outage_of_an_identity_of_a_fleet_is_one_line_for_each_change(records
     observer(changed("failing", "fresh"))
 
     assert [record.levelname for record in records if record.levelno > logging.DEBUG] == ["WARNING", "WARNING", "INFO"]
+
+
+def test_the_states_in_a_record_are_plain_text(records: list[logging.LogRecord]) -> None:
+    """A record may be pickled for a process that has no such class."""
+    LoggingObserver()(changed(IdentityState.FRESH, IdentityState.STALE, error=LOST))
+    (record,) = records
+
+    assert record.getMessage() == f"{IDENTITY}: stale (ConnectionLost), after 0 s fresh"
+    assert [type(vars(record)[name]) for name in ("sts_before", "sts_state")] == [str, str]
 
 
 def test_a_disabled_record_is_not_formatted(monkeypatch: pytest.MonkeyPatch) -> None:

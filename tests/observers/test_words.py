@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sts_async import errors
 from sts_async.errors import ServiceError
+from sts_async.fleet.reports import IdentityState
 from sts_async.observers import _words
 
 
@@ -49,6 +50,12 @@ def test_every_code_with_a_class_of_its_own_is_known() -> None:
     modelled = {code for code, cls in ServiceError.by_code.items() if cls.__module__ == errors.__name__}
 
     assert modelled <= _words.KNOWN_CODES
+
+
+def test_every_state_of_an_identity_is_known() -> None:
+    """The observers do not import the fleet, so the states stand in both."""
+    assert {*_words.KNOWN_STATES} == {*IdentityState}
+    assert {_words.FRESH, *_words.FAILURE_STATES} == {IdentityState.FRESH, IdentityState.STALE, IdentityState.FAILING}
 
 
 @given(st.text())

@@ -1,0 +1,262 @@
+"""
+One fetch of credentials for one identity: from the cache that processes share, or from the service.
+
+A request is signed with the credentials of the client, or with those of another identity. A provider is asked. The
+retry policy of each request takes a token of the budget: see `_budgeted_retries`.
+"""
+
+import logging
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from .._engine.context import ClientContext
+from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
+from ..credentials import RefreshingProvider
+from ..credentials._schedule import ATTENDED, CACHED, STANDARD, Schedule, advisory_window, lifetime_of
+from ..credentials._sts_providers import NoSigner, issue
+from ..credentials.cache import checked
+from ..credentials.static import clocks
+from ..errors import CredentialsError, STSError
+from ..protocols import CredentialsProvider, ProviderContext, RetryPolicy, is_attended
+from ..shapes import Credentials, Request
+from ._budget import Budgets, Lane
+from ._budgeted_retries import BudgetedRetries
+from ._entries import Entry
+from .caches.protocol import CachedCredentials, CacheKey, CredentialsCache
+from .identities import check_account, describe, operation_of, request_of
+
+if TYPE_CHECKING:
+    from .._engine.loop import Engine
+    from ..client import STSClient
+
+CACHE_SECONDS = 60.0  # s that the cache may add to the limit of a fetch: another process may hold its lease
+
+log = logging.getLogger("sts_async")
+
+
+class SourceSigner:
+    """
+    The signing credentials of a chained request: those that the source has in memory.
+
+    It waits for nothing. A worker that waited for another identity would take the place of the worker that fetches it.
+
+    Args:
+        source: The entry that signs.
+        refused: Called with the entry and the access key id that the service refused.
+    """
+
+    def __init__(self, source: Entry, refused: Callable[[Entry, str], None]) -> None:
+        self._source = source
+        self._refused = refused
+
+    async def provide_credentials(self, context: object, /) -> Credentials:
+        """
+        Return the credentials of the source.
+
+        Raises:
+            CredentialsError: The source has none.
+        """
+        credentials = self._source.state.credentials
+        if credentials is None:
+            raise CredentialsError(f"{describe(self._source.identity)} has no credentials")
+        return credentials
+
+    def invalidate(self, access_key_id: str) -> None:
+        """Fetch the credentials of the source again, because the service refused them."""
+        self._refused(self._source, access_key_id)
+
+
+class Fetcher:
+    """
+    Fetches credentials with the options and the credentials of one client or view.
+
+    Args:
+        sts: The client or the view.
+        budgets: The budgets of the fleet.
+        cache: The cache that processes share, or None.
+        namespace: Name of the asking identity in the cache; None for its access key id.
+        allowed_accounts: Ids of the accounts that credentials may belong to; None for any.
+        refused: See `SourceSigner`.
+    """
+
+    def __init__(
+        self,
+        sts: "STSClient",
+        *,
+        budgets: Budgets,
+        cache: CredentialsCache | None,
+        namespace: str | None,
+        allowed_accounts: Collection[str] | None,
+        refused: Callable[[Entry, str], None],
+    ) -> None:
+        self._sts = sts
+        self._budgets = budgets
+        self._cache = cache
+        self._namespace = namespace
+        self._allowed_accounts = allowed_accounts
+        self._refused = refused
+        self._lent: tuple[Engine, ClientContext] | None = None
+        self._policy: RetryPolicy | None = None
+        self._warned = False
+
+    async def context(self) -> ClientContext:
+        """
+        Return the context of the client.
+
+        Raises:
+            ClientClosedError: The client is closed.
+            ConfigurationError: The client cannot start.
+        """
+        engine, _ = await self._sts._ready()
+        if self._lent is None or self._lent[0] is not engine:
+            self._lent = (engine, engine.lend(retries=self._paced))
+        return self._lent[1]
+
+    def _paced(self, policy: RetryPolicy) -> BudgetedRetries:
+        """Return the policy for the requests of providers, which may be signed by any account."""
+        self._policy = policy
+        lane = Lane(self._budgets.new(now=0.0), paced=False)
+        return BudgetedRetries(policy, self._budgets, lane, prepaid=False)
+
+    def limit_of(self, entry: Entry) -> float | None:
+        """Return the time limit of a fetch in seconds; None for a provider that has its own limit."""
+        if request_of(entry.identity) is None:
+            seconds: float | None = getattr(entry.identity, "fetch_seconds", FETCH_SECONDS)
+            return seconds if seconds is None or not entry.schedule.attended else max(seconds, ATTENDED_SECONDS)
+        deadline = FETCH_SECONDS if self._lent is None else self._lent[1].config.deadline
+        return deadline + CACHE_SECONDS
+
+    async def fetch(self, entry: Entry) -> Credentials:
+        """
+        Return new credentials for an entry.
+
+        Raises:
+            ConfigurationError: The account of the credentials is not allowed.
+            STSError: The fetch failed.
+        """
+        context = await self.context()
+        request = request_of(entry.identity)
+        if request is None:
+            credentials = await _ask(entry.identity, context)
+        elif self._cache is None:
+            credentials = await self._send(entry, request, context)
+        else:
+            credentials = await self._through(self._cache, entry, request, context)
+        credentials = checked(credentials, of=describe(entry.identity))
+        check_account(credentials.account_id, self._allowed_accounts)
+        return credentials
+
+    def schedule_of(self, entry: Entry, context: ProviderContext) -> Schedule:
+        """Return the rules for the refresh of an entry. Only after a fetch is it known whether it asks a person."""
+        if request_of(entry.identity) is not None:
+            source = entry.source
+            attended = is_attended(context.client_credentials, context) if source is None else source.schedule.attended
+            return ATTENDED if attended else STANDARD
+        if isinstance(entry.identity, RefreshingProvider):
+            return entry.identity.schedule_for(context)
+        return ATTENDED if is_attended(entry.identity, context) else CACHED
+
+    async def _send(self, entry: Entry, request: Request[Any], context: ClientContext) -> Credentials:
+        operation = operation_of(request)
+        assert self._policy is not None  # noqa: S101 - `context` has set it
+        policy = BudgetedRetries(self._policy, self._budgets, entry.lane, prepaid=entry.lane.paced)
+        signer: CredentialsProvider
+        if not operation.signed:
+            signer = NoSigner()
+        elif entry.source is not None:
+            signer = SourceSigner(entry.source, self._refused)
+        else:
+            assert context.client_credentials is not None  # noqa: S101 - a lent context has them
+            signer = context.client_credentials
+        try:
+            return await issue(context.signed_by(signer, retries=policy), operation, request)
+        finally:
+            policy.release()
+
+    async def _through(
+        self, cache: CredentialsCache, entry: Entry, request: Request[Any], context: ClientContext
+    ) -> Credentials:
+        """Return credentials that another process has fetched, or fetch and share them."""
+        key = await self._key_of(entry, request, context)
+        if key is None:
+            return await self._send(entry, request, context)
+        found = await self._load(cache, key)
+        if found is not None and _is_fresh(found, entry, context):
+            return found.credentials
+        async with cache.lease(key):
+            found = await self._load(cache, key) or found
+            if found is not None and _is_fresh(found, entry, context):
+                return found.credentials
+            try:
+                credentials = await self._send(entry, request, context)
+            except STSError as error:
+                if found is None or not error.recoverable or _is_over(found, entry, context):
+                    raise
+                return found.credentials
+            try:
+                await cache.store(key, CachedCredentials(credentials=credentials, issued=_now(context)))
+            except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
+                self._warn(error)
+            return credentials
+
+    async def _load(self, cache: CredentialsCache, key: CacheKey) -> CachedCredentials | None:
+        try:
+            return await cache.load(key)
+        except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
+            self._warn(error)
+            return None
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "the cache of the fleet failed with %s; credentials are fetched without it", type(error).__name__
+            )
+
+    async def _key_of(self, entry: Entry, request: Request[Any], context: ClientContext) -> CacheKey | None:
+        """Return the key of an entry in the cache; None if a provider signs, which has no lasting name."""
+        if context.endpoint is None:
+            return None
+        if not operation_of(request).signed:
+            source = ""
+        elif entry.source is not None:
+            signing = request_of(entry.source.identity)
+            key = None if signing is None else await self._key_of(entry.source, signing, context)
+            if key is None:
+                return None
+            source = key.digest
+        elif self._namespace is not None:
+            source = self._namespace
+        else:
+            assert context.client_credentials is not None  # noqa: S101 - a lent context has them
+            source = (await context.client_credentials.provide_credentials(context)).access_key_id
+        return CacheKey(request=request, source=source, endpoint=context.endpoint.url)
+
+
+async def _ask(provider: Any, context: ProviderContext) -> Credentials:
+    """Return the credentials of a provider. A provider with a cache is asked for new ones, because the fleet caches."""
+    if type(provider).provide_credentials is RefreshingProvider.provide_credentials:
+        fetched: Credentials = await provider.fetch(context)
+        return fetched
+    provided: Credentials = await provider.provide_credentials(context)
+    return provided
+
+
+def _is_fresh(found: CachedCredentials, entry: Entry, context: ClientContext) -> bool:
+    """Return True if cached credentials end later than those in memory and are not in their advisory window."""
+    held = entry.state.credentials
+    if held is not None and (entry.state.refused or held == found.credentials):
+        return held != found.credentials and not _is_over(found, entry, context)
+    remaining = lifetime_of(found.credentials, *clocks(context))
+    end = found.credentials.expiration
+    return end is None or remaining > advisory_window((end - found.issued).total_seconds())
+
+
+def _is_over(found: CachedCredentials, entry: Entry, context: ClientContext) -> bool:
+    """Return True if cached credentials are in their last minute."""
+    return lifetime_of(found.credentials, *clocks(context)) <= entry.schedule.mandatory
+
+
+def _now(context: ClientContext) -> datetime:
+    return datetime.fromtimestamp(context.wall_clock(), UTC)

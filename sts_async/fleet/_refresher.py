@@ -1,0 +1,446 @@
+"""
+The refresher: decides which identity is refreshed next, and records the outcome of each refresh.
+
+An entry takes this way:
+
+1. It becomes due (`_queues.DueQueue`), or a caller needs it (`need`).
+2. It waits in the queue of a worker pool, urgent entries first (`_queues.ReadyQueue`), until its lane has a token.
+3. If its source has no credentials, it waits for the source instead (`_can_start`).
+4. A worker fetches its credentials (`_fetch`), and the outcome becomes its new state (`credentials._schedule`).
+5. Its waiters, and the entries that it signs for, continue. Its next refresh is planned.
+
+One timer and a bounded number of tasks do this for any number of entries. The loops over many entries continue in the
+next turn of the event loop after some hundred of them.
+"""
+
+import asyncio
+import math
+from typing import Any
+
+import attrs
+
+from .._engine.context import ClientContext
+from .._runtime.outcome import Outcome, copy_without_traceback
+from .._runtime.single_flight import BackgroundTasks
+from ..credentials import _schedule
+from ..credentials._schedule import Moment, Step, next_step
+from ..credentials.cache import already_expired, moment
+from ..credentials.static import clocks
+from ..errors import ClientClosedError, CredentialsError, STSError
+from ..shapes import Credentials
+from ._due_times import DueTimes, pause_after
+from ._entries import Entries, Entry, Waiter
+from ._fetch import Fetcher
+from ._queues import NOT_QUEUED, DueQueue
+from ._reporter import Reporter
+from ._timer import Timer
+from ._workers import MAX_AT_ONCE, WorkerPool
+from .identities import describe, request_of
+from .reports import IdentityState
+
+CLOCK_JUMP = 1.0  # s by which the clocks must differ from before, until all due times are computed again
+COLD_ORDER = 60.0  # s: an entry without credentials goes before those whose credentials end later than this
+GRACE = 0.5  # s that workers have to end when the fleet is closed
+
+
+class Refresher:
+    """
+    Refreshes the entries of a fleet in one event loop.
+
+    Args:
+        fetcher: Fetches credentials.
+        entries: The entries of the fleet.
+        context: The context of the client.
+        clock: The clock of the client.
+        concurrency: Maximum number of requests under way, and of providers that are asked at the same time.
+
+    Attributes:
+        pools: The workers for requests, and those for providers. A provider may wait for a request of the fleet.
+        due: The entries that are due later.
+        reporter: Reports changes of state.
+        is_paused: Whether the program paused the whole fleet.
+    """
+
+    def __init__(
+        self, fetcher: Fetcher, entries: Entries, context: ClientContext, *, clock: Any, concurrency: int
+    ) -> None:
+        self._fetcher = fetcher
+        self._entries = entries
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._tasks = BackgroundTasks()
+        self._timer = Timer(clock, self._loop, self._tick)
+        self._spread = DueTimes()
+        self._watchers: list[asyncio.Future[None]] = []
+        self._woken = False
+        self._closed = False
+        self.is_paused = False
+        self.due = DueQueue(offset=self._offset())
+        self.reporter = Reporter(context, entries)
+        self.pools = tuple(
+            WorkerPool(
+                size=concurrency,
+                tasks=self._tasks,
+                now=context.monotonic,
+                can_start=self._can_start,
+                refresh=self._refresh,
+                abandoned=self._abandoned,
+                idle=self._wake,
+            )
+            for _ in range(2)
+        )
+
+    def now(self) -> Moment:
+        """Return the current time by both clocks."""
+        return moment(self._context)
+
+    # -- what callers ask for ---------------------------------------------------------------------------------------
+
+    def need(self, entry: Entry, *, urgent: bool) -> None:
+        """Refresh an entry as soon as its turn comes. It is urgent if a caller waits."""
+        if entry.refreshing or entry.removed or self._closed:
+            return
+        now: float = self._context.monotonic()
+        ends = entry.state.mandatory.monotonic if entry.state.credentials is not None else now + COLD_ORDER
+        self._unplan(entry)
+        pool = self.pools[request_of(entry.identity) is None]
+        pool.ready.put(entry, entry.lane, urgent=urgent, order=now if urgent else ends, now=now)
+        self._wake()
+
+    async def wait(self, entry: Entry) -> Credentials:
+        """
+        Refresh an entry now, and return its credentials. All callers wait for the same refresh.
+
+        Raises:
+            ClientClosedError: The fleet was closed.
+            STSError: The refresh failed, and no cached credentials can be served.
+        """
+        waiter: Waiter = self._loop.create_future()
+        if entry.waiters is None:
+            entry.waiters = []
+        entry.waiters.append(waiter)
+        self.need(entry, urgent=True)
+        try:
+            outcome = await waiter
+        finally:
+            if waiter.cancelled() and entry.waiters is not None and waiter in entry.waiters:
+                entry.waiters.remove(waiter)
+        return outcome.for_another().unwrap()
+
+    def plan(self, entry: Entry, planned: Moment) -> None:
+        """Plan the next refresh of an entry. A fetch that asks a person never runs in the background (T46)."""
+        self._unplan(entry)
+        if entry.removed or entry.paused or self.is_paused or entry.schedule.attended or entry.rank != NOT_QUEUED:
+            return
+        if entry.state.credentials is None and not entry.is_kept:
+            return
+        self.due.put(entry, planned)
+        self._arm()
+
+    def _unplan(self, entry: Entry) -> None:
+        self.due.discard(entry)
+        if entry.counted_due < math.inf:
+            self._spread.remove(entry.counted_due)
+            entry.counted_due = math.inf
+
+    def forget(self, entry: Entry) -> None:
+        """Drop everything that belongs to an entry which was removed. Its waiters get an error."""
+        self._unplan(entry)
+        for pool in self.pools:
+            pool.ready.discard(entry)
+        self._entries.remove(entry)
+        if not entry.refreshing:
+            self._complete(entry, Outcome(error=CredentialsError(f"{describe(entry.identity)} left the fleet")))
+        self.reporter.removed(entry)
+
+    def reconsider(self, entry: Entry) -> None:
+        """Stop or plan the refreshes of an entry, after it or the fleet was paused or resumed."""
+        if entry.paused or self.is_paused:
+            self._unplan(entry)
+            for pool in self.pools:
+                pool.ready.discard(entry)
+            if not entry.refreshing:
+                self._complete(entry, Outcome(error=paused_error(entry)))
+        elif entry.state.credentials is not None:
+            self.plan(entry, entry.state.advisory)
+        elif entry.is_kept:
+            self.need(entry, urgent=False)
+        self.reporter.update(entry)
+
+    async def first_outcome(self, entry: Entry) -> None:
+        """Wait until a kept entry has credentials, has failed, is paused or was removed."""
+        while entry.is_kept and entry.status is IdentityState.WAITING and not (entry.removed or self.is_paused):
+            source = entry.source
+            if source is not None and source.status in (IdentityState.FAILING, IdentityState.PAUSED):
+                return
+            if self._closed:
+                raise ClientClosedError("the fleet was closed")
+            changed: asyncio.Future[None] = self._loop.create_future()
+            self._watchers.append(changed)
+            await changed
+
+    def _wake_watchers(self) -> None:
+        watchers, self._watchers = self._watchers, []
+        for changed in watchers:
+            if not changed.done():
+                changed.set_result(None)
+
+    def refused(self, entry: Entry, access_key_id: str) -> None:
+        """Fetch an entry again before its next use, because the service refused its key."""
+        before = entry.state
+        entry.state = _schedule.invalidated(before, access_key_id=access_key_id)
+        if entry.state is not before and entry.is_kept and not entry.refreshing:
+            self.plan(entry, entry.state.advisory)
+
+    # -- the timer --------------------------------------------------------------------------------------------------
+
+    def _offset(self) -> float:
+        offset: float = self._context.wall_clock() - self._context.monotonic()
+        return offset
+
+    def _wake(self) -> None:
+        """Start workers in the next turn of the event loop."""
+        if not self._woken and not self._closed:
+            self._woken = True
+            self._loop.call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._woken = False
+        if self._closed:
+            return
+        for pool in self.pools:
+            if pool.dispatch():
+                self._wake()
+        self._arm()
+
+    def _arm(self) -> None:
+        if not self._closed:
+            self._timer.start_before(min(self.due.next_due, *(pool.next_time() for pool in self.pools)))
+
+    def _tick(self) -> None:
+        offset = self._offset()
+        if abs(offset - self.due.offset) > CLOCK_JUMP:
+            self.due.set_offset(offset)
+        now = self._context.monotonic()
+        for _ in range(MAX_AT_ONCE):
+            entry: Entry | None = self.due.pop_due(now)
+            if entry is None:
+                break
+            self._unplan(entry)
+            # Credentials on demand that were not used since their last fetch are left to expire.
+            if entry.is_kept or entry.was_used:
+                self.need(entry, urgent=False)
+        for _ in range(MAX_AT_ONCE):
+            idle = self._entries.idle(now)
+            if idle is None:
+                break
+            self.forget(idle)
+        self._wake()
+
+    # -- one refresh ------------------------------------------------------------------------------------------------
+
+    def _can_start(self, entry: Entry) -> bool:
+        """Return True if a worker can fetch *entry* now. Otherwise it waits for its source, or its callers fail."""
+        source = entry.source
+        if source is None:
+            return True
+        now = self.now()
+        source.last_used = now.monotonic
+        step = next_step(source.state, now=now)
+        if step is Step.SERVE or (step is Step.REFRESH_IN_BACKGROUND and (source.paused or self.is_paused)):
+            return True
+        if step is Step.REFRESH_IN_BACKGROUND:
+            self.need(source, urgent=False)
+            return True
+        if source.blocked is None:
+            source.blocked = set()
+        source.blocked.add(entry)
+        if source.paused or self.is_paused:
+            self._source_failed(entry, paused_error(source))
+        elif step is Step.REFRESH:
+            self.need(source, urgent=bool(entry.waiters))
+        elif source.state.error is not None:
+            self._source_failed(entry, source.state.error)
+        return False
+
+    async def _refresh(self, entry: Entry) -> None:
+        entry.refreshing = True
+        started = self._context.monotonic()
+        error, failure = await self._fetch(entry)
+        if failure is None:
+            self._succeeded(entry, seconds=self._context.monotonic() - started)
+        elif entry.source is not None and entry.source.state.refused and self._must_wait_for(entry.source):
+            # The service refused the key of the source, so the failure is not one of this entry.
+            entry.refreshing = False
+            self.need(entry, urgent=bool(entry.waiters))
+        else:
+            self._failed(entry, failure, raised=error)
+
+    def _must_wait_for(self, source: Entry) -> bool:
+        return next_step(source.state, now=self.now()) is Step.REFRESH
+
+    async def _fetch(self, entry: Entry) -> tuple[BaseException | None, STSError | None]:
+        """Fetch, and store the new state. Return the error for callers and the error for the state, or None twice."""
+        seconds = self._fetcher.limit_of(entry)
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                credentials = await self._fetcher.fetch(entry)
+            self._store(entry, credentials)
+        except STSError as error:
+            return error, copy_without_traceback(error)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            described = CredentialsError(f"{describe(entry.identity)} cancelled its own fetch")
+            return described, described
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a provider of the program may raise anything
+            if seconds is not None and limit.expired():
+                described = CredentialsError(
+                    f"{describe(entry.identity)} did not provide credentials within {seconds:g} s"
+                )
+                return described, described
+            return error, CredentialsError(f"{describe(entry.identity)} failed with {type(error).__name__}")
+        return None, None
+
+    def _store(self, entry: Entry, credentials: Credentials) -> None:
+        context, now = self._context, self.now()
+        lifetime = _schedule.lifetime_of(credentials, *clocks(context))
+        if lifetime <= 0:
+            raise already_expired(describe(entry.identity))
+        schedule = entry.schedule = self._fetcher.schedule_of(entry, context)
+        state = _schedule.after_success(credentials, lifetime=lifetime, now=now, schedule=schedule, before=entry.state)
+        if schedule.advisory is None and lifetime < math.inf:
+            jitter = context.jitter
+            due = self._spread.choose(
+                now=now.monotonic,
+                ends=state.ends.monotonic,
+                window=state.ends.monotonic - state.advisory.monotonic,
+                draws=(jitter(), jitter(), jitter(), jitter()),
+            )
+            entry.counted_due = due
+            state = attrs.evolve(state, advisory=now.plus(due - now.monotonic).earlier_of(state.mandatory))
+        entry.state = state
+
+    def _succeeded(self, entry: Entry, *, seconds: float) -> None:
+        entry.refreshing = False
+        self.reporter.succeeded(entry, seconds=seconds)
+        counted, entry.counted_due = entry.counted_due, math.inf
+        self.plan(entry, entry.state.advisory)
+        if entry.due < math.inf:
+            entry.counted_due = counted
+        elif counted < math.inf:
+            self._spread.remove(counted)
+        assert entry.state.credentials is not None  # noqa: S101 - it was stored
+        self._complete(entry, Outcome(entry.state.credentials))
+        if entry.removed:
+            self._drop_blocked(entry)
+        else:
+            self._release_blocked(entry)
+
+    def _failed(self, entry: Entry, failure: STSError, *, raised: BaseException | None) -> None:
+        entry.refreshing = False
+        now, context = self.now(), self._context
+        before, schedule = entry.state, entry.schedule
+        state = entry.state = _schedule.after_failure(
+            before, failure, now=now, jitter=context.jitter(), schedule=schedule
+        )
+        serves = _schedule.keeps_serving(state, failure, now=now, schedule=schedule)
+        if serves:
+            planned = state.paused_until
+        else:
+            pause = pause_after(failure, failures=entry.failures, jitter=context.jitter())
+            planned = now.plus(pause)
+        entry.error = failure
+        if not entry.failures:
+            entry.failing_since = now.wall
+        entry.failures += 1
+        self.reporter.failed(entry, serves=serves)
+        if not isinstance(failure, ClientClosedError):
+            self.plan(entry, planned)
+        if serves:
+            assert state.credentials is not None  # noqa: S101 - they are served
+            self._complete(entry, Outcome(state.credentials))
+            self._release_blocked(entry)
+            return
+        self._complete(entry, Outcome(error=raised or failure))
+        # They wait until the source has credentials again. Their callers get its error now.
+        for dependent in list(entry.blocked or ()):
+            self._source_failed(dependent, failure)
+
+    def _source_failed(self, entry: Entry, failure: STSError) -> None:
+        """Tell the callers of *entry* that its source failed. This is no failure of the entry itself."""
+        if entry.waiters:
+            now = self.now()
+            if _schedule.keeps_serving(entry.state, failure, now=now, schedule=entry.schedule):
+                assert entry.state.credentials is not None  # noqa: S101 - they are served
+                self._complete(entry, Outcome(entry.state.credentials))
+            else:
+                self._complete(entry, Outcome(error=source_error(entry, failure)))
+        if entry.source is not None and entry.source.blocked is not None and not entry.is_kept:
+            entry.source.blocked.discard(entry)
+        if entry.blocked:
+            for dependent in list(entry.blocked):
+                self._source_failed(dependent, failure)
+
+    def _release_blocked(self, entry: Entry) -> None:
+        """Refresh the entries that waited for *entry*, some hundred in each turn of the event loop."""
+        blocked = entry.blocked
+        for _ in range(MAX_AT_ONCE):
+            if not blocked:
+                entry.blocked = None
+                return
+            dependent = blocked.pop()
+            self.need(dependent, urgent=bool(dependent.waiters))
+        self._loop.call_soon(self._release_blocked, entry)
+
+    def _drop_blocked(self, entry: Entry) -> None:
+        left = CredentialsError(f"{describe(entry.identity)} left the fleet")
+        for dependent in list(entry.blocked or ()):
+            self._source_failed(dependent, left)
+        entry.blocked = None
+
+    def _complete(self, entry: Entry, outcome: Outcome[Credentials]) -> None:
+        """Wake all waiters of an entry; each gets a copy of the outcome."""
+        self._wake_watchers()
+        waiters, entry.waiters = entry.waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(outcome)
+
+    def _abandoned(self, entry: Entry) -> None:
+        """Record that the worker of an entry ended with an unexpected error, or was cancelled by `aclose`."""
+        entry.refreshing = False
+        if self._closed:
+            self._complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
+            return
+        self._failed(entry, CredentialsError(f"the refresh of {describe(entry.identity)} was interrupted"), raised=None)
+
+    async def aclose(self) -> None:
+        """End all refreshes, and wake all waiters with `ClientClosedError`, within about half a second."""
+        self._closed = True
+        self._timer.cancel()
+        self._wake_watchers()
+        for entry in list(self._entries.by_identity.values()):
+            if entry.waiters:
+                self._complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
+        await self._tasks.aclose(grace=GRACE)
+        for entry in list(self._entries.by_identity.values()):
+            self.reporter.removed(entry)
+
+
+def source_error(entry: Entry, failure: STSError) -> CredentialsError:
+    """Return the error for callers of an entry whose source failed. The cause is the error of the source."""
+    source = describe(None if entry.source is None else entry.source.identity)
+    error = CredentialsError(f"the source of {describe(entry.identity)} failed: {source}: {failure}")
+    error.recoverable = failure.recoverable
+    error.__cause__ = copy_without_traceback(failure)
+    return error
+
+
+def paused_error(entry: Entry) -> CredentialsError:
+    """Return the error for callers of an entry that is paused and has no valid credentials."""
+    return CredentialsError(f"{describe(entry.identity)} is paused, and has no valid credentials")

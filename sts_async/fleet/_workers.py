@@ -1,0 +1,104 @@
+"""
+A bounded set of workers: tasks that take identities from a queue until none can be taken.
+
+There is no task for an identity that waits, and no task at all while nothing is due. A worker that ends with an
+unexpected error is replaced and counted.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+
+from .._runtime.single_flight import BackgroundTasks
+from ._entries import Entry
+from ._queues import ReadyQueue
+
+MAX_AT_ONCE = 200  # identities that are handled in one turn of the event loop
+
+log = logging.getLogger("sts_async")
+
+
+class WorkerPool:
+    """
+    The workers for one kind of identities, and the queue that they take from.
+
+    Args:
+        size: Maximum number of workers.
+        tasks: The tasks of the fleet.
+        now: Returns monotonic seconds.
+        can_start: Returns True if an entry can be refreshed now. Otherwise it returns to a queue when it can.
+        refresh: The coroutine function that refreshes an entry.
+        abandoned: Called with an entry whose worker ended with an unexpected error.
+        idle: Called when a worker has ended.
+
+    Attributes:
+        ready: The entries that wait.
+        running: Number of workers.
+        restarts: Number of workers that ended with an unexpected error.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        tasks: BackgroundTasks,
+        now: Callable[[], float],
+        can_start: Callable[[Entry], bool],
+        refresh: Callable[[Entry], Awaitable[None]],
+        abandoned: Callable[[Entry], None],
+        idle: Callable[[], None],
+    ) -> None:
+        self._size = size
+        self._tasks = tasks
+        self._now = now
+        self._can_start = can_start
+        self._refresh = refresh
+        self._abandoned = abandoned
+        self._idle = idle
+        self.ready = ReadyQueue()
+        self.running = 0
+        self.restarts = 0
+
+    def dispatch(self) -> bool:
+        """Start workers for entries that can be taken. Return True if it should be called again in the next turn."""
+        for _ in range(MAX_AT_ONCE):
+            if self.running >= self._size:
+                return False
+            entry = self._take()
+            if entry is None:
+                return False
+            self.running += 1
+            self._tasks.spawn(self._work(entry)).add_done_callback(self._ended)
+        return True
+
+    def _take(self) -> Entry | None:
+        for _ in range(MAX_AT_ONCE):
+            entry: Entry | None = self.ready.take(self._now())
+            if entry is None or self._can_start(entry):
+                return entry
+            if entry.lane.paced:
+                entry.lane.budget.give_back()
+        return None
+
+    async def _work(self, entry: Entry | None) -> None:
+        while entry is not None:
+            finished = False
+            try:
+                await self._refresh(entry)
+                finished = True
+            finally:
+                if not finished:
+                    self._abandoned(entry)
+            entry = self._take()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.running -= 1
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.restarts += 1
+            log.error("a worker of the fleet ended with %s and was replaced", type(error).__name__)
+        self._idle()
+
+    def next_time(self) -> float:
+        """Return the earliest time at which a worker may take an entry; infinite if none waits or all are busy."""
+        return self.ready.next_time() if self.running < self._size else math.inf

@@ -10,7 +10,8 @@ shapes        requests, responses, Credentials           errors      all excepti
 credentials   where credentials come from                retries     when a call is sent again
 sigv4         signing for any service                    handlers    code of a program in the path of requests
 events        the events that observers receive          observers   logging, OpenTelemetry, Prometheus
-testing       LocalSTS, an STS on this host; fixtures    protocols   the parts that a program can replace
+fleet         the credentials of many identities         protocols   the parts that a program can replace
+testing       LocalSTS, an STS on this host; fixtures
 
 One rule for secrets. An object that holds a secret (credentials, a request, a response, a provider, a presigned URL)
 never shows it by repr, str, an f-string or a log. The secret itself, such as ``credentials.session_token`` or
@@ -99,6 +100,18 @@ if TYPE_CHECKING:
         Observer,
         RetryScheduled,
     )
+    from .fleet import (
+        BudgetUse,
+        CachedCredentials,
+        CacheKey,
+        ChainedRequest,
+        CredentialsCache,
+        CredentialsFleet,
+        FailingIdentity,
+        FileCache,
+        FleetSnapshot,
+        IdentityState,
+    )
     from .handlers import OutgoingRequest, RequestHandler
     from .protocols import (
         Clock,
@@ -168,8 +181,12 @@ __all__ = [
     "AssumedRoleUser",
     "AttemptFinished",
     "AttemptTimeout",
+    "BudgetUse",
+    "CacheKey",
+    "CachedCredentials",
     "CachingProvider",
     "CallFinished",
+    "ChainedRequest",
     "ClientClosedError",
     "Clock",
     "Config",
@@ -179,8 +196,10 @@ __all__ = [
     "ConnectionLost",
     "ContainerProvider",
     "Credentials",
+    "CredentialsCache",
     "CredentialsError",
     "CredentialsExpired",
+    "CredentialsFleet",
     "CredentialsInvalidated",
     "CredentialsNotFound",
     "CredentialsProvider",
@@ -194,9 +213,12 @@ __all__ = [
     "Event",
     "ExpiredTokenException",
     "ExpiredTradeInTokenException",
+    "FailingIdentity",
     "FederatedUser",
     "FederationTokenProvider",
+    "FileCache",
     "Finding",
+    "FleetSnapshot",
     "FrozenMap",
     "GetAccessKeyInfoRequest",
     "GetAccessKeyInfoResponse",
@@ -217,6 +239,7 @@ __all__ = [
     "IDPCommunicationErrorException",
     "IDPRejectedClaimException",
     "IMDSProvider",
+    "IdentityState",
     "IdentityStateChanged",
     "InsufficientSessionLifetimeException",
     "InvalidAuthorizationMessageException",
@@ -296,6 +319,7 @@ if not TYPE_CHECKING:  # else every misspelt name would be of type Any
             "protocols",
             "credentials",
             "client",
+            "fleet",
             "_shape.secret",
         ),
     )

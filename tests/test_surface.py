@@ -84,7 +84,8 @@ def hints(thing: Any) -> dict[str, Any]:
     names: dict[str, Any] = {}
     for owner in owners:
         if owner.__module__.startswith("sts_async"):
-            names |= names_for_type_checkers(owner.__module__)
+            # The generated constructor of an attrs class does not see the names of its module.
+            names |= vars(sys.modules[owner.__module__]) | names_for_type_checkers(owner.__module__)
     found = typing.get_type_hints(thing, localns=names)
     return {name: kind for name, kind in found.items() if not name.startswith("_")}
 

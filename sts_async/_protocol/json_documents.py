@@ -94,6 +94,11 @@ def _no_number(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
+def write_object(document: HiddenDocument, *, sort_keys: bool = False) -> SecretBytes:
+    """Return the JSON text of a document with secrets. With *sort_keys*, equal documents have equal texts."""
+    return SecretBytes(json.dumps(document, default=HiddenDocument.reveal, sort_keys=sort_keys).encode())
+
+
 def read_credentials(document: Mapping[str, Any], names: Names, *, what: str) -> Credentials:
     """
     Return the credentials in a document.

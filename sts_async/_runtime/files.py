@@ -12,9 +12,9 @@ Writing: a new file is written under a temporary name, synced, and renamed. Read
 ones, never a mixture. After a crash, a temporary file with a secret may remain. Each writer therefore locks its
 temporary file, and each write removes those temporary files of the directory that are not locked.
 
-Locking: `flock` locks belong to the open file, and the system releases them when the process ends. The lock is on a
-separate file, because the file itself is replaced by each write. A forked child has copies of the parent's descriptors,
-and these share the parent's locks. So a child only closes its copies. It releases no lock of its parent, and removes no
+Locking: locks belong to the open file, and the system releases them when the process ends. The lock is on a separate
+file, because the file itself is replaced by each write. A forked child has copies of the parent's descriptors, and
+these share the parent's locks. So a child only closes its copies. It releases no lock of its parent, and removes no
 file that its parent is writing.
 """
 
@@ -33,34 +33,18 @@ from typing import NamedTuple, Self
 from .._shape.secret import HiddenMapping, SecretBytes
 from ..errors import ConfigurationError
 from . import forks
+from .descriptor_locks import lock as _lock
+from .descriptor_locks import unlock as _unlock
 
 # The flags are named directly, without a default of 0. A POSIX system that lacks one fails here, so no protection is
 # left out without notice.
 if sys.platform == "win32":
     # Creating a link needs a privilege on Windows, and child processes do not inherit the descriptor.
     _NOFOLLOW, _FLAGS = 0, os.O_BINARY
-
-    def _lock(descriptor: int) -> None:
-        """Do nothing: Windows has no `flock`."""
-
-    def _unlock(descriptor: int) -> None:
-        """Do nothing: Windows has no `flock`."""
-
 else:
-    import fcntl
-
     _NOFOLLOW = os.O_NOFOLLOW
     # Opening a FIFO must not wait for its other end, and no child process may inherit the descriptor.
     _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-
-    def _lock(descriptor: int) -> None:
-        """Lock the open file without waiting; raise BlockingIOError if another descriptor holds the lock."""
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _unlock(descriptor: int) -> None:
-        """Release the lock of the open file."""
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-
 
 MAX_BYTES = 1 << 20  # default size limit of a file that is read
 CHUNK = 1 << 16  # bytes per read
@@ -180,7 +164,7 @@ def write_private(path: StrPath, data: bytes, *, any_mode: bool = False) -> None
     """
     data = SecretBytes(data)
     target = _valid_path(path)
-    _ensure_private_directory(target.parent, any_mode=any_mode)
+    ensure_private_directory(target.parent, any_mode=any_mode)
     _sweep(target.parent)
     is_writer = forks.process_check()
     descriptor, temporary = _create_temporary(target.parent)
@@ -204,14 +188,44 @@ def write_private(path: StrPath, data: bytes, *, any_mode: bool = False) -> None
         raise
 
 
+def ensure_private_directory(directory: StrPath, *, any_mode: bool = False) -> None:
+    """
+    Create a directory and its missing parents with mode 0700. If the directory exists, check its owner and mode.
+
+    Args:
+        directory: The directory.
+        any_mode: Whether to accept a directory that other users may write to.
+
+    Raises:
+        NotPrivate: Another user owns the directory, or may write to it and *any_mode* is false.
+        OSError: The system cannot create the directory, or the path leads to a file.
+    """
+    directory = _valid_path(directory)
+    missing = [level for level in (directory, *directory.parents) if not os.path.lexists(level)]
+    for level in reversed(missing):
+        # Another process may create the same directory first.
+        with contextlib.suppress(FileExistsError):
+            level.mkdir(mode=0o700)
+            # The umask may have removed permissions of the owner.
+            level.chmod(0o700)
+    status = directory.stat()
+    if not modes.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
+    _check_owner_and_mode(directory, status, any_mode=any_mode)
+
+
 def _create_temporary(directory: Path) -> tuple[int, Path]:
     """
     Create an empty, locked temporary file. Return its descriptor and its path.
 
-    The lock shows other processes that the writer is alive. The system releases it whenever the process ends.
+    The lock shows other processes that the writer is alive. The system releases it whenever the process ends. On
+    Windows the file is not locked: the system may keep a lock for a while after the file was closed and renamed, and
+    readers cannot read locked bytes.
     """
     while True:
         descriptor, name = tempfile.mkstemp(prefix=".sts-async-", suffix=".tmp", dir=directory)
+        if _WINDOWS:
+            return descriptor, Path(name)
         swept = False
         try:
             _lock(descriptor)
@@ -324,7 +338,7 @@ def take_lock(path: StrPath, *, any_mode: bool = False) -> Lock | None:
 
     The lock is on a second file in the same directory, named *path* plus ``.lock``. This file is never removed:
     otherwise two processes could each lock a different file of this name. The system releases the lock when the
-    process ends. On Windows there is no lock, and every call succeeds.
+    process ends.
 
     Args:
         path: The file, which need not exist. Missing directories are created with mode 0700.
@@ -338,7 +352,7 @@ def take_lock(path: StrPath, *, any_mode: bool = False) -> Lock | None:
         OSError: The system cannot create or lock the lock file.
     """
     target = _valid_path(path)
-    _ensure_private_directory(target.parent, any_mode=any_mode)
+    ensure_private_directory(target.parent, any_mode=any_mode)
     flags = os.O_RDWR | os.O_CREAT | _NOFOLLOW | _FLAGS
     descriptor = os.open(target.with_name(f"{target.name}.lock"), flags, 0o600)
     try:
@@ -380,21 +394,6 @@ def _read_up_to(descriptor: int, *, max_bytes: int) -> SecretBytes:
             break
         max_bytes -= len(parts[-1])
     return SecretBytes(b"".join(parts))
-
-
-def _ensure_private_directory(directory: Path, *, any_mode: bool) -> None:
-    """Create a directory and its parents with mode 0700. If the directory exists, check its owner and mode."""
-    missing = [level for level in (directory, *directory.parents) if not os.path.lexists(level)]
-    for level in reversed(missing):
-        # Another process may create the same directory first.
-        with contextlib.suppress(FileExistsError):
-            level.mkdir(mode=0o700)
-            # The umask may have removed permissions of the owner.
-            level.chmod(0o700)
-    status = directory.stat()
-    if not modes.S_ISDIR(status.st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
-    _check_owner_and_mode(directory, status, any_mode=any_mode)
 
 
 def _check_owner_and_mode(path: StrPath, status: os.stat_result, *, any_mode: bool = False) -> None:

@@ -42,7 +42,8 @@ class Shape:
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
             return NotImplemented
-        return isinstance(other, Shape) and self._values() == other._values()
+        read = self._read_values
+        return bool(read(self) == read(other))
 
     def __hash__(self) -> int:
         # A request is the key of its credentials, and each use of them looks it up.

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from .._protocol.json_documents import A_TIME, Names, read_credentials, read_object, read_text, read_time
+from .._protocol.json_documents import A_TIME, Names, read_credentials, read_object, read_text, read_time, write_object
 from .._shape.secret import HiddenDocument, Secret, SecretBytes, redact
 from ..errors import CredentialsError
 from ..shapes import Credentials
@@ -89,7 +89,7 @@ class SSOToken:
         found = read_object(answer, what=what)
         access = read_text(found, "accessToken", what=what)
         changes = HiddenDocument(accessToken=access, expiresAt=_end(found, at=at, what=what))
-        return _dump(HiddenDocument(self.document) | changes | _next_refresh(found, what=what))
+        return write_object(HiddenDocument(self.document) | changes | _next_refresh(found, what=what))
 
 
 @attrs.frozen(kw_only=True)
@@ -143,7 +143,7 @@ class LoginToken:
         issued = HiddenDocument(access) | HiddenDocument(expiresAt=_end(found, at=at, what=what))
         read_credentials(issued, LOGIN_CREDENTIALS, what=what)
         changes = HiddenDocument(accessToken=HiddenDocument(self.document["accessToken"]) | issued)
-        return _dump(HiddenDocument(self.document) | changes | _next_refresh(found, what=what))
+        return write_object(HiddenDocument(self.document) | changes | _next_refresh(found, what=what))
 
 
 def read_sso_token(data: bytes, *, what: str, start_url: str | None = None, region: str | None = None) -> SSOToken:
@@ -266,11 +266,7 @@ def _next_refresh(answer: HiddenDocument, *, what: str) -> HiddenDocument:
 
 
 def _body(document: Mapping[str, Any], *members: str) -> SecretBytes:
-    return _dump(HiddenDocument({name: document[name] for name in members}, grantType=GRANT_TYPE))
-
-
-def _dump(document: HiddenDocument) -> SecretBytes:
-    return SecretBytes(json.dumps(document, default=HiddenDocument.reveal).encode())
+    return write_object(HiddenDocument({name: document[name] for name in members}, grantType=GRANT_TYPE))
 
 
 def _object(document: Mapping[str, Any], name: str, *, what: str) -> HiddenDocument:

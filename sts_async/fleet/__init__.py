@@ -37,5 +37,5 @@ __all__ = [
 
 if not TYPE_CHECKING:  # otherwise type checkers would accept any misspelled name
     __getattr__, __dir__ = lazily(
-        __name__, names=__all__, homes=("identities", "reports", "caches.protocol", "caches.file", "fleet")
+        __name__, names=__all__, homes=("identities", "reports", "fleet", "caches.protocol", "caches.file")
     )

@@ -137,12 +137,14 @@ class Lane:
     Attributes:
         budget: The current budget; it changes once when the account of the source becomes known.
         paced: Whether the queue takes a token for each identity. Otherwise only the requests of a fetch take tokens.
+        invoker: Sends the requests of the lane; None before the first.
         ready: The heaps of the identities that wait here, one for each rank; see `_queues`.
     """
 
-    __slots__ = ("budget", "paced", "ready")
+    __slots__ = ("budget", "invoker", "paced", "ready")
 
     def __init__(self, budget: Budget, *, paced: bool = True) -> None:
         self.budget = budget
         self.paced = paced
+        self.invoker: Any = None
         self.ready: tuple[list[tuple[float, int, Any]], ...] = ([], [])

@@ -54,7 +54,7 @@ class Entry(Queued):
         refreshing: Whether a fetch runs.
         removed: Whether it is no longer in the fleet.
         passing: Whether only `CredentialsFleet.each` has asked for it.
-        waiters: Futures of the callers that wait for the next outcome.
+        waiters: Futures of the callers that wait for the next outcome, in order of arrival.
         blocked: Entries that wait until this one has credentials.
         signs: The lane of the entries that this one signs for.
     """
@@ -105,7 +105,7 @@ class Entry(Queued):
         self.refreshing = False
         self.removed = False
         self.passing = False
-        self.waiters: list[Waiter] | None = None
+        self.waiters: dict[Waiter, None] | None = None
         self.blocked: set[Entry] | None = None
         self.signs: Lane | None = None
 

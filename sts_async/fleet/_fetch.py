@@ -6,11 +6,13 @@ retry policy of each request takes a token of the budget: see `_budgeted_retries
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._engine.context import ClientContext
+from .._runtime.at_hand import serves
 from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
 from ..credentials import RefreshingProvider
 from ..credentials._schedule import ATTENDED, CACHED, STANDARD, Schedule, advisory_window, lifetime_of
@@ -18,7 +20,7 @@ from ..credentials._sts_providers import NoSigner, issue
 from ..credentials.cache import checked
 from ..credentials.static import clocks
 from ..errors import CredentialsError, STSError
-from ..protocols import CredentialsProvider, ProviderContext, RetryPolicy, is_attended
+from ..protocols import CredentialsProvider, Invoker, ProviderContext, RetryPolicy, is_attended
 from ..shapes import Credentials, Request
 from ._budget import Budgets, Lane
 from ._budgeted_retries import BudgetedRetries
@@ -62,9 +64,22 @@ class SourceSigner:
             raise CredentialsError(f"{describe(self._source.identity)} has no credentials")
         return credentials
 
+    @serves(provide_credentials)
+    def _at_hand(self, context: object) -> Credentials | None:
+        """Return the credentials of the source, or None if it has none."""
+        return self._source.state.credentials
+
     def invalidate(self, access_key_id: str) -> None:
         """Fetch the credentials of the source again, because the service refused them."""
         self._refused(self._source, access_key_id)
+
+
+class Sender(NamedTuple):
+    """Sends the requests of one lane. It caches what is derived from the credentials that sign them."""
+
+    context: ClientContext
+    invoker: Invoker
+    policy: BudgetedRetries
 
 
 class Fetcher:
@@ -117,7 +132,7 @@ class Fetcher:
         """Return the policy for the requests of providers, which may be signed by any account."""
         self._policy = policy
         lane = Lane(self._budgets.new(now=0.0), paced=False)
-        return BudgetedRetries(policy, self._budgets, lane, prepaid=False)
+        return BudgetedRetries(policy, self._budgets, lane)
 
     def limit_of(self, entry: Entry) -> float | None:
         """Return the time limit of a fetch in seconds; None for a provider that has its own limit."""
@@ -148,7 +163,7 @@ class Fetcher:
         return credentials
 
     def schedule_of(self, entry: Entry, context: ProviderContext) -> Schedule:
-        """Return the rules for the refresh of an entry. Only after a fetch is it known whether it asks a person."""
+        """Return the rules for the refresh of an entry, as far as they are known."""
         if request_of(entry.identity) is not None:
             source = entry.source
             attended = is_attended(context.client_credentials, context) if source is None else source.schedule.attended
@@ -158,21 +173,28 @@ class Fetcher:
         return ATTENDED if is_attended(entry.identity, context) else CACHED
 
     async def _send(self, entry: Entry, request: Request[Any], context: ClientContext) -> Credentials:
-        operation = operation_of(request)
-        assert self._policy is not None  # noqa: S101 - `context` has set it
-        policy = BudgetedRetries(self._policy, self._budgets, entry.lane, prepaid=entry.lane.paced)
+        sender: Sender | None = entry.lane.invoker
+        if sender is None or sender.context is not context:
+            sender = entry.lane.invoker = self._new_sender(entry, request, context)
+        sender.policy.prepay()
+        try:
+            return await issue(sender.invoker, operation_of(request), request)
+        finally:
+            sender.policy.settle()
+
+    def _new_sender(self, entry: Entry, request: Request[Any], context: ClientContext) -> "Sender":
+        """Return the sender of the lane of *entry*. All its requests have the same signer."""
         signer: CredentialsProvider
-        if not operation.signed:
+        if not operation_of(request).signed:
             signer = NoSigner()
         elif entry.source is not None:
             signer = SourceSigner(entry.source, self._refused)
         else:
             assert context.client_credentials is not None  # noqa: S101 - a lent context has them
             signer = context.client_credentials
-        try:
-            return await issue(context.signed_by(signer, retries=policy), operation, request)
-        finally:
-            policy.release()
+        assert self._policy is not None  # noqa: S101 - `context` has set it
+        policy = BudgetedRetries(self._policy, self._budgets, entry.lane)
+        return Sender(context, context.signed_by(signer, retries=policy), policy)
 
     async def _through(
         self, cache: CredentialsCache, entry: Entry, request: Request[Any], context: ClientContext
@@ -184,7 +206,7 @@ class Fetcher:
         found = await self._load(cache, key)
         if found is not None and _is_fresh(found, entry, context):
             return found.credentials
-        async with cache.lease(key):
+        async with self._leased(cache, key):
             found = await self._load(cache, key) or found
             if found is not None and _is_fresh(found, entry, context):
                 return found.credentials
@@ -199,6 +221,16 @@ class Fetcher:
             except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
                 self._warn(error)
             return credentials
+
+    @asynccontextmanager
+    async def _leased(self, cache: CredentialsCache, key: CacheKey) -> AsyncIterator[None]:
+        """Hold the lease of *key* if it can be had."""
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(cache.lease(key))
+            except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
+                self._warn(error)
+            yield
 
     async def _load(self, cache: CredentialsCache, key: CacheKey) -> CachedCredentials | None:
         try:
@@ -236,7 +268,7 @@ class Fetcher:
 
 async def _ask(provider: Any, context: ProviderContext) -> Credentials:
     """Return the credentials of a provider. A provider with a cache is asked for new ones, because the fleet caches."""
-    if type(provider).provide_credentials is RefreshingProvider.provide_credentials:
+    if getattr(type(provider), "provide_credentials", None) is RefreshingProvider.provide_credentials:
         fetched: Credentials = await provider.fetch(context)
         return fetched
     provided: Credentials = await provider.provide_credentials(context)

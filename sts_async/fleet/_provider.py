@@ -1,6 +1,6 @@
 """A provider of the credentials of one identity of a fleet."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .._runtime.at_hand import REPLACEABLE, serves
 from .._shape.secret import Unpicklable
@@ -8,8 +8,25 @@ from ..protocols import ProviderContext
 from ..shapes import Credentials
 from .identities import Identity, describe
 
-if TYPE_CHECKING:
-    from .fleet import CredentialsFleet
+
+class Fleet(Protocol):
+    """The part of a `CredentialsFleet` that its providers use."""
+
+    async def get(self, identity: Identity) -> Credentials:
+        """Return the credentials of an identity."""
+        ...
+
+    def _fresh(self, identity: Identity) -> Credentials | None:
+        """Return the credentials of an identity if they are fresh, otherwise None."""
+        ...
+
+    def _invalidate(self, identity: Identity, access_key_id: str) -> None:
+        """Fetch the credentials of an identity again, because the service refused this key."""
+        ...
+
+    def _is_attended(self, identity: Identity) -> bool:
+        """Return True if a fetch asks a person, as far as is known."""
+        ...
 
 
 class FleetProvider(Unpicklable):
@@ -26,7 +43,7 @@ class FleetProvider(Unpicklable):
     bounds_itself = True
     depends_on_client = False
 
-    def __init__(self, fleet: "CredentialsFleet", identity: Identity) -> None:
+    def __init__(self, fleet: Fleet, identity: Identity) -> None:
         self.fleet = fleet
         self.identity = identity
 

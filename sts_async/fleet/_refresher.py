@@ -23,7 +23,7 @@ from .._engine.context import ClientContext
 from .._runtime.outcome import Outcome, copy_without_traceback
 from .._runtime.single_flight import BackgroundTasks
 from ..credentials import _schedule
-from ..credentials._schedule import Moment, Step, next_step
+from ..credentials._schedule import CacheState, Moment, Schedule, Step, next_step
 from ..credentials.cache import already_expired, moment
 from ..credentials.static import clocks
 from ..errors import ClientClosedError, CredentialsError, STSError
@@ -94,11 +94,15 @@ class Refresher:
         """Return the current time by both clocks."""
         return moment(self._context)
 
+    def schedule_of(self, entry: Entry) -> Schedule:
+        """Return the rules for the refresh of an entry, as far as they are known before its first fetch."""
+        return self._fetcher.schedule_of(entry, self._context)
+
     # -- what callers ask for ---------------------------------------------------------------------------------------
 
     def need(self, entry: Entry, *, urgent: bool) -> None:
         """Refresh an entry as soon as its turn comes. It is urgent if a caller waits."""
-        if entry.refreshing or entry.removed or self._closed:
+        if entry.refreshing or entry.removed or self._closed or (entry.schedule.attended and not urgent):
             return
         now: float = self._context.monotonic()
         ends = entry.state.mandatory.monotonic if entry.state.credentials is not None else now + COLD_ORDER
@@ -117,14 +121,14 @@ class Refresher:
         """
         waiter: Waiter = self._loop.create_future()
         if entry.waiters is None:
-            entry.waiters = []
-        entry.waiters.append(waiter)
+            entry.waiters = {}
+        entry.waiters[waiter] = None
         self.need(entry, urgent=True)
         try:
             outcome = await waiter
         finally:
-            if waiter.cancelled() and entry.waiters is not None and waiter in entry.waiters:
-                entry.waiters.remove(waiter)
+            if entry.waiters is not None:
+                entry.waiters.pop(waiter, None)
         return outcome.for_another().unwrap()
 
     def plan(self, entry: Entry, planned: Moment) -> None:
@@ -162,7 +166,7 @@ class Refresher:
             if not entry.refreshing:
                 self._complete(entry, Outcome(error=paused_error(entry)))
         elif entry.state.credentials is not None:
-            self.plan(entry, entry.state.advisory)
+            self.plan(entry, next_refresh(entry.state))
         elif entry.is_kept:
             self.need(entry, urgent=False)
         self.reporter.update(entry)
@@ -170,6 +174,8 @@ class Refresher:
     async def first_outcome(self, entry: Entry) -> None:
         """Wait until a kept entry has credentials, has failed, is paused or was removed."""
         while entry.is_kept and entry.status is IdentityState.WAITING and not (entry.removed or self.is_paused):
+            if entry.schedule.attended:
+                return
             source = entry.source
             if source is not None and source.status in (IdentityState.FAILING, IdentityState.PAUSED):
                 return
@@ -311,6 +317,7 @@ class Refresher:
         lifetime = _schedule.lifetime_of(credentials, *clocks(context))
         if lifetime <= 0:
             raise already_expired(describe(entry.identity))
+        # Only after the fetch is it known whether a profile or a chain asks a person.
         schedule = entry.schedule = self._fetcher.schedule_of(entry, context)
         state = _schedule.after_success(credentials, lifetime=lifetime, now=now, schedule=schedule, before=entry.state)
         if schedule.advisory is None and lifetime < math.inf:
@@ -430,6 +437,11 @@ class Refresher:
         await self._tasks.aclose(grace=GRACE)
         for entry in list(self._entries.by_identity.values()):
             self.reporter.removed(entry)
+
+
+def next_refresh(state: CacheState) -> Moment:
+    """Return when the credentials of a state are refreshed: when they are due, or after the pause of a failure."""
+    return max(state.advisory, state.paused_until, key=lambda moment: moment.monotonic)
 
 
 def source_error(entry: Entry, failure: STSError) -> CredentialsError:

@@ -78,11 +78,10 @@ class Reporter:
     def update(self, entry: Entry) -> bool:
         """Report the state of an entry if it has changed. Return True if it has."""
         before, state = entry.status, _state_of(entry)
-        if state is before:
+        if state is before or entry.removed:
             return False
-        if not entry.removed:
-            self._entries.counts[before] -= 1
-            self._entries.counts[state] += 1
+        self._entries.counts[before] -= 1
+        self._entries.counts[state] += 1
         now = self._context.monotonic()
         seconds, entry.status, entry.status_since = now - entry.status_since, state, now
         error = entry.error if state in (IdentityState.STALE, IdentityState.FAILING) else None

@@ -17,23 +17,21 @@ from ..credentials.cache import moment
 from ..errors import ClientClosedError, ConfigurationError, STSError
 from ..protocols import CredentialsProvider, is_attended
 from ..shapes import Credentials
-from ._budget import Budgets, Lane
+from ._budget import Budgets
 from ._entries import Entries, Entry
 from ._fetch import Fetcher
+from ._members import Members
 from ._overview import list_failing, take_snapshot
 from ._provider import FleetProvider, unwrapped
-from ._refresher import Refresher, paused_error
+from ._refresher import Refresher, next_refresh, paused_error
 from ._scan import scan
 from .caches.protocol import CredentialsCache
 from .identities import (
     Identity,
     account_of,
     check_account,
-    check_identity,
     checked_accounts,
-    operation_of,
     request_of,
-    source_of,
 )
 from .reports import FailingIdentity, FleetSnapshot
 
@@ -114,17 +112,17 @@ class CredentialsFleet(Unpicklable):
             raise ConfigurationError("requests_per_second must be a number greater than 0")
         self._sts = sts
         self._concurrency = concurrency
-        self._strict_arns = strict_arns
-        self._allowed_accounts = checked_accounts(allowed_accounts)
+        allowed = checked_accounts(allowed_accounts)
         self._budgets = Budgets(requests_per_second)
         self._entries = Entries(max_on_demand=max_on_demand, idle_seconds=idle_seconds)
+        self._members = Members(self._entries, self._budgets, allowed_accounts=allowed, strict_arns=strict_arns)
         self._find = self._entries.by_identity.get
         self._fetcher = Fetcher(
             sts,
             budgets=self._budgets,
             cache=cache,
             namespace=cache_namespace,
-            allowed_accounts=self._allowed_accounts,
+            allowed_accounts=allowed,
             refused=self._refused,
         )
         self._context: ClientContext | None = None
@@ -139,8 +137,7 @@ class CredentialsFleet(Unpicklable):
         context = self._context = await self._fetcher.context()
         self._loop = asyncio.get_running_loop()
         self._wall_clock, self._monotonic = context.wall_clock, context.monotonic
-        self._client_lane, self._unsigned_lane = self._new_lane(), self._new_lane()
-        self._provider_lane = self._new_lane(paced=False)
+        self._members.open(context)
         self._refresher = Refresher(
             self._fetcher,
             self._entries,
@@ -186,6 +183,7 @@ class CredentialsFleet(Unpicklable):
 
         Raises:
             ConfigurationError: It is not an identity, or its account is not allowed.
+            ParamValidationError: Its request breaks constraints.
             ClientClosedError: The fleet or its client is closed.
             CredentialsError: The identity is paused, or the identity that signs for it failed; then the cause is the
                 error of that identity.
@@ -195,10 +193,7 @@ class CredentialsFleet(Unpicklable):
 
     def _fresh(self, identity: Identity) -> Credentials | None:
         """Return the credentials of an identity if they are fresh, otherwise None."""
-        try:
-            entry = self._find(identity)
-        except TypeError:
-            return None  # it cannot be hashed, so it is no identity
+        entry = self._lookup(identity)
         if entry is not None:
             # Every warm call takes this path, so it makes no `Moment`.
             state, now = entry.state, self._monotonic()
@@ -210,7 +205,8 @@ class CredentialsFleet(Unpicklable):
     async def _get(self, identity: Identity) -> Credentials:
         refresher = self._started()
         if self._loop is not asyncio.get_running_loop():
-            assert self._loop is not None  # noqa: S101 - a fleet that has started has one
+            if self._loop is None or not self._loop.is_running():
+                raise ClientClosedError("the event loop of the fleet has ended")
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.get(identity), self._loop))
         entry = self._entry_of(identity)
         entry.passing = False
@@ -240,10 +236,7 @@ class CredentialsFleet(Unpicklable):
 
         It can be called in any thread. It counts as a use.
         """
-        try:
-            entry = self._find(identity)
-        except TypeError:
-            return None  # it cannot be hashed, so it is no identity
+        entry = self._lookup(identity)
         if entry is None:
             return None
         state, now = entry.state, self._monotonic()
@@ -260,7 +253,7 @@ class CredentialsFleet(Unpicklable):
             ConfigurationError: It is not an identity, or its account is not allowed.
         """
         identity = unwrapped(identity)
-        self._check(identity)
+        self._members.check(identity)
         return FleetProvider(self, identity)
 
     async def each(
@@ -297,14 +290,14 @@ class CredentialsFleet(Unpicklable):
 
         async def fetch(identity: Identity) -> Credentials:
             check_account(account_of(request_of(identity)), allowed)
-            known = self._find(identity) is not None
+            known = self._lookup(unwrapped(identity)) is not None
             entry = self._entry_of(identity)
             if not known:
                 entry.passing = True
             return await self._provide(entry, refresher)
 
         def leave(identity: Identity) -> None:
-            entry = self._find(identity)
+            entry = self._lookup(unwrapped(identity))
             if entry is not None and entry.passing and not entry.is_busy:
                 refresher.forget(entry)
 
@@ -319,30 +312,33 @@ class CredentialsFleet(Unpicklable):
         """
         Keep identities fresh. Their credentials are fetched in the background; `warm_up` waits for them.
 
-        Before the fleet is entered, identities are only remembered. Adding an identity again does nothing.
+        Before the fleet is entered, identities are only remembered. Adding an identity again does nothing. A fetch that
+        asks a person, for an MFA code, never runs in the background: such an identity is fetched by `get` only.
 
         Raises:
             ConfigurationError: One is not an identity, or its account is not allowed. None of them is added.
+            ParamValidationError: The request of one breaks constraints. None of them is added.
             ClientClosedError: The fleet is closed.
         """
         identities = tuple(unwrapped(identity) for identity in identities)
         for identity in identities:
-            self._check(identity)
+            if self._lookup(identity) is None:
+                self._members.check(identity)
         if self._refresher is None and not self._closed:
             self._added_before.extend(identities)
             return
         refresher = self._started()
         for identity in identities:
-            entry = self._entry_of(identity)
+            entry = self._members.entry_of(identity, refresher, checked=True)
             entry.passing = False
             if entry.kept:
                 continue
             self._entries.keep(entry)
             if entry.state.credentials is None:
-                if not entry.refreshing and not entry.paused and not refresher.is_paused:
+                if not entry.paused and not refresher.is_paused:
                     refresher.need(entry, urgent=False)
             elif entry.due == math.inf:
-                refresher.plan(entry, entry.state.advisory)
+                refresher.plan(entry, next_refresh(entry.state))
 
     def remove(self, *identities: Identity) -> None:
         """
@@ -355,7 +351,7 @@ class CredentialsFleet(Unpicklable):
             identity = unwrapped(identity)
             if identity in self._added_before:
                 self._added_before.remove(identity)
-            entry = self._find(identity)
+            entry = self._lookup(identity)
             if entry is None or self._refresher is None:
                 continue
             if entry.dependents:
@@ -428,51 +424,15 @@ class CredentialsFleet(Unpicklable):
             raise ClientClosedError("the fleet is not open yet: use `async with CredentialsFleet(...)`")
         return self._refresher
 
-    def _check(self, identity: object) -> None:
-        check_identity(identity, allowed_accounts=self._allowed_accounts, strict_arns=self._strict_arns)
+    def _lookup(self, identity: Any) -> Entry | None:
         try:
-            hash(identity)
+            return self._find(identity)
         except TypeError:
-            raise ConfigurationError(f"a {type(identity).__name__} that cannot be hashed is no identity") from None
+            return None  # it cannot be hashed, so it is no identity
 
     def _entry_of(self, identity: Identity) -> Entry:
-        """Return the entry of an identity. A new one is added on demand, together with those that sign for it."""
-        identity = unwrapped(identity)
-        entry = self._find(identity)
-        if entry is None:
-            self._check(identity)
-            entry = self._new_entry(identity)
-            self._evict(entry)
-        return entry
-
-    def _new_entry(self, identity: Any) -> Entry:
-        signing = source_of(identity)
-        source = None if signing is None else self._entry_of(signing)
-        entry = Entry(identity, lane=self._lane_of(identity, source), source=source, now=self._monotonic())
-        self._entries.add(entry)
-        self._started().reporter.added(entry)
-        return entry
-
-    def _evict(self, new: Entry) -> None:
-        now, refresher = self._monotonic(), self._started()
-        new.dependents += 1  # so that the new entry itself stays
-        while (evicted := self._entries.overflow(now)) is not None:
-            refresher.forget(evicted)
-        new.dependents -= 1
-
-    def _lane_of(self, identity: Any, source: Entry | None) -> Lane:
-        """Return the lane of an identity: one for each identity that signs, one without a signature."""
-        request = request_of(identity)
-        if request is None:
-            return self._provider_lane
-        if source is not None:
-            if source.signs is None:
-                source.signs = self._new_lane()
-            return source.signs
-        return self._client_lane if operation_of(request).signed else self._unsigned_lane
-
-    def _new_lane(self, *, paced: bool = True) -> Lane:
-        return Lane(self._budgets.new(now=self._monotonic()), paced=paced)
+        refresher = self._started()
+        return self._members.entry_of(unwrapped(identity), refresher)
 
     def _refused(self, entry: Entry, access_key_id: str) -> None:
         if self._refresher is not None:

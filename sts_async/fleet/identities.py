@@ -116,7 +116,11 @@ def _describe_request(request: Request[Any]) -> str:
 
 
 def check_identity(
-    identity: object, *, allowed_accounts: Collection[str] | None = None, strict_arns: bool = True
+    identity: object,
+    *,
+    allowed_accounts: Collection[str] | None = None,
+    strict_arns: bool = True,
+    bounds: bool = False,
 ) -> None:
     """
     Check a value that a program passed as an identity.
@@ -125,11 +129,12 @@ def check_identity(
         identity: The value.
         allowed_accounts: Ids of the accounts that roles may belong to; None for any (T43).
         strict_arns: Whether ARNs must follow the grammar of IAM.
+        bounds: Whether to check lengths, ranges and patterns of members as well.
 
     Raises:
         ConfigurationError: It is no identity, has an MFA code, is signed although its operation is not, or belongs to
             an account that is not allowed.
-        ParamValidationError: Its request lacks members, or has some of the wrong type.
+        ParamValidationError: Its request breaks constraints. The error lists all of them.
     """
     for _ in range(MAX_CHAIN):
         request = request_of(identity)
@@ -138,7 +143,7 @@ def check_identity(
             return
         if type(request) not in _IDENTITIES:
             raise ConfigurationError(f"{type(request).__name__} issues no credentials, so it is not an identity")
-        _check_request(request, chained=isinstance(identity, ChainedRequest))
+        _check_request(request, chained=isinstance(identity, ChainedRequest), bounds=bounds)
         check_arns(request, strict=strict_arns)
         check_account(account_of(request), allowed_accounts)
         identity = source_of(identity)
@@ -147,7 +152,7 @@ def check_identity(
     raise ConfigurationError(f"more than {MAX_CHAIN} identities are chained")
 
 
-def _check_request(request: Request[Any], *, chained: bool) -> None:
+def _check_request(request: Request[Any], *, chained: bool, bounds: bool) -> None:
     if getattr(request, "token_code", None) is not None:
         raise ConfigurationError(
             "an identity with token_code cannot be refreshed, because an MFA code is valid once: pass a provider with "
@@ -155,7 +160,7 @@ def _check_request(request: Request[Any], *, chained: bool) -> None:
         )
     if chained and not operation_of(request).signed:
         raise ConfigurationError(f"{type(request).__name__} is not signed, so it needs no source")
-    check(request, bounds=False)
+    check(request, bounds=bounds)
     if isinstance(request, AssumeRoleRequest) and request.serial_number is not None:
         raise ConfigurationError(
             "an identity with serial_number needs an MFA code for each request: pass a provider with mfa_code=..., "

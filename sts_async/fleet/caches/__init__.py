@@ -1,0 +1,23 @@
+"""
+Caches of credentials that processes share, so that all processes together make one STS call for each identity.
+
+protocol    CredentialsCache: load, store, lease; CacheKey and CachedCredentials
+file        FileCache: files of one host
+aws_cli     the keys and files of the AWS CLI, which FileCache can read and write
+
+A cache belongs here, and the formats of its entries. When credentials are refreshed is decided in the room above. The
+caches of single providers, which live in one process, are in `credentials`.
+"""
+
+from typing import TYPE_CHECKING
+
+from ..._runtime.lazy_imports import lazily
+
+if TYPE_CHECKING:
+    from .file import FileCache
+    from .protocol import CachedCredentials, CacheKey, CredentialsCache
+
+__all__ = ["CacheKey", "CachedCredentials", "CredentialsCache", "FileCache"]
+
+if not TYPE_CHECKING:  # otherwise type checkers would accept any misspelled name
+    __getattr__, __dir__ = lazily(__name__, names=__all__, homes=("protocol", "file"))

@@ -1,0 +1,251 @@
+"""
+FileCache: credentials in files, which the processes of one host share.
+
+No failure of a file is a failure of the program. A file that cannot be read, written or locked is logged once for each
+kind of failure, and the program fetches its credentials as if there were no cache.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..._runtime import files
+from ..._runtime.clock import SystemClock
+from ..._runtime.defaults import FILE_SECONDS
+from ..._runtime.file_reads import FileReads, FileTimeout
+from ..._runtime.files import Lock, UnsuitableFile
+from ..._runtime.threads import NoThread, Workers
+from ..._shape.arguments import check_flag
+from ..._shape.secret import HiddenMapping
+from ..._wording.os_errors import reason_of
+from ...errors import ConfigurationError
+from ...protocols import Clock
+from ._directory import CacheDirectory
+from ._entries import OwnFormat, UnusableEntry, cacheable
+from ._leases import LEASE_SECONDS, Leases
+from .aws_cli import DIRECTORY as AWS_CLI_DIRECTORY
+from .aws_cli import AWSCLIFormat
+from .protocol import CachedCredentials, CacheKey, CredentialsCache
+
+OUT_OF_USE = 30.0  # s without the cache, after its file system has not answered in time
+
+# Threads of the caches alone: a file system that hangs occupies neither those of the program nor those that read config
+# files. They are daemons, so the process may end before a write. The entry is then missing, and must be fetched again.
+_THREADS = Workers(threads=8, name="sts-async-cache")
+_FILES = FileReads(_THREADS)
+
+# The kinds of failures that were logged, each with its directory. A warning for each of 10,000 entries would be noise.
+_LOGGED: set[tuple[str, str]] = set()
+
+log = logging.getLogger("sts_async")
+
+T = TypeVar("T")
+
+
+class _Failed(Exception):
+    """File work failed, and this was logged."""
+
+
+class FileCache(CredentialsCache):
+    r"""
+    Credentials in the files of a directory, which the processes of one host share.
+
+    While one process fetches the credentials of an identity, the others wait, and then read them. All processes must
+    belong to one user: the directory has mode 0700, and its files have mode 0600. A directory that another user owns or
+    may write to is not used, and neither is such a file. On Windows, the access list of the directory decides this.
+
+    The files contain the credentials in plain text, like the caches of the AWS CLI. Each write removes expired entries
+    from a sample of the entries, so expired entries stay a small part of the directory. Lock files are empty, and there
+    are at most 4,096 of them.
+
+    Args:
+        directory: The directory, which is created if it is missing; a leading ``~/`` is the home directory. None for
+            ``$XDG_CACHE_HOME/sts-async/credentials``, else ``~/.cache/sts-async/credentials``. On Windows, None means
+            ``%LOCALAPPDATA%\sts-async\credentials``.
+        aws_cli_format: Whether to share the cache of the AWS CLI and botocore; *directory* is then ``~/.aws/cli/cache``
+            by default. Only `AssumeRoleRequest` is cached, and only while more than 15 min are left. This format
+            does not show who signed a request: processes with different credentials share an entry if they assume the
+            same role in the same way.
+        environ: The variables ``XDG_CACHE_HOME`` and ``HOME``, and on Windows ``LOCALAPPDATA``; None for the process
+            environment.
+        clock: The clocks; None for those of this host. Pass the clock of the client, if it has another one.
+
+    Raises:
+        ConfigurationError: An argument has the wrong type.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        aws_cli_format: bool = False,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        environ = HiddenMapping(os.environ if environ is None else environ)
+        check_flag("aws_cli_format", aws_cli_format)
+        if not isinstance(directory, str | os.PathLike | None):
+            raise ConfigurationError("directory must be a path or None")
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._leases = Leases(lock=self._lock, unlock=self._unlock, clock=self._clock)
+        self._format = AWSCLIFormat() if aws_cli_format else OwnFormat()
+        self._out_of_use_until = float("-inf")
+        self._hindrance = ""
+        self._directory: CacheDirectory | None = None
+        if directory is None:
+            directory = AWS_CLI_DIRECTORY if aws_cli_format else _default_directory(environ)
+        try:
+            path = files.expand(os.fspath(directory), environ)
+        except ConfigurationError as error:
+            self._hindrance = str(error)
+        else:
+            self._directory = CacheDirectory(path, self._format, self._clock.time)
+
+    @property
+    def directory(self) -> Path | None:
+        """The directory; None if the home directory is not known, so that there is no cache."""
+        return None if self._directory is None else self._directory.path
+
+    async def load(self, key: CacheKey) -> CachedCredentials | None:
+        """
+        Return credentials that have not expired, or None.
+
+        An entry that is invalid, belongs to another identity, or may have been written by another user counts as
+        missing. The first entry of each kind is logged. The next `store` replaces it.
+        """
+        place = self._place(key)
+        if place is None:
+            return None
+        directory, name = place
+        path = directory.entry(name)
+        try:
+            found = await self._do(path, directory.read, path, key)
+        except _Failed:
+            return None
+        now = datetime.fromtimestamp(self._clock.time(), UTC)
+        return found if found is not None and found.seconds_left(now=now) > self._format.seconds_left else None
+
+    async def store(self, key: CacheKey, cached: CachedCredentials) -> None:
+        """
+        Write credentials to the file of *key*. Another process reads the old contents or the new ones, whole.
+
+        Credentials without a session token or an expiration are not stored.
+        """
+        place = self._place(key)
+        if place is None or not cacheable(cached.credentials):
+            return
+        directory, name = place
+        path = directory.entry(name)
+        with contextlib.suppress(_Failed):
+            await self._do(path, directory.write, path, self._format.encode(key, cached))
+
+    @contextlib.asynccontextmanager
+    async def lease(self, key: CacheKey) -> AsyncIterator[bool]:
+        """
+        Wait until no other process fetches the credentials of *key*, at most 30 s, and keep others from it.
+
+        The block receives True if this caller has the lease, and False if none could be had. See
+        `CredentialsCache.lease`.
+        """
+        place = self._place(key)
+        if place is None:
+            yield False
+            return
+        _, name = place
+        has_lease = await self._take(name)
+        try:
+            yield has_lease
+        finally:
+            if has_lease:
+                await self._leases.give_back(name)
+
+    def _place(self, key: CacheKey) -> tuple[CacheDirectory, str] | None:
+        """Return the directory and the name of the entry of *key*. None if there is no cache, or no such entry."""
+        if self._directory is None:
+            self._warn("directory", self._hindrance)
+            return None
+        name = self._format.name(key)
+        return None if name is None else (self._directory, name)
+
+    async def _take(self, name: str) -> bool:
+        try:
+            taken = await self._leases.take(name)
+        except _Failed:
+            return False
+        if not taken:
+            self._warn("lease", f"another process has held a lock for {LEASE_SECONDS:.0f} s")
+        return taken
+
+    async def _lock(self, name: str) -> Lock | None:
+        """Try to take a lock. Return None if another process holds it."""
+        if self._directory is None:
+            return None
+        path = self._directory.lock_of(name)
+        return await self._do(path, self._directory.take_lock, path)
+
+    async def _unlock(self, lock: Lock) -> None:
+        """Release a lock in a thread. On a file system that hangs, the thread does it later."""
+        try:
+            released = _THREADS.submit(lock.release)
+        except NoThread:
+            # In the event loop: other processes cannot wait until there is a thread.
+            with contextlib.suppress(OSError):
+                lock.release()
+        else:
+            await released.ended(seconds=FILE_SECONDS)
+
+    async def _do(self, path: Path, work: Callable[..., T], *arguments: Any) -> T:
+        """
+        Call *work*, which is about the file at *path*, in a thread.
+
+        Raises:
+            _Failed: It raised an error, or did not end within 5 s. This was logged.
+        """
+        if self._clock.monotonic() < self._out_of_use_until:
+            raise _Failed
+        try:
+            return await _FILES.run(path, work, *arguments)
+        except UnusableEntry as error:
+            self._warn(error.kind, f"{_shown(path)} is ignored until it is replaced: {error}")
+        except FileTimeout as error:
+            # Each further call would wait as long, and so would each refresh.
+            self._out_of_use_until = self._clock.monotonic() + OUT_OF_USE
+            self._warn("timeout", f"{_shown(path)} {reason_of(error)}")
+        except UnsuitableFile as error:
+            self._warn(type(error).__name__, f"{_shown(error.filename)} {reason_of(error)}")
+        except OSError as error:
+            self._warn(f"{work.__name__} {error.errno}", f"{_shown(error.filename or path)}: {reason_of(error)}")
+        except NoThread:
+            self._warn("thread", "no thread can be started")
+        raise _Failed
+
+    def _warn(self, kind: str, reason: str) -> None:
+        """Log a failure, once for each kind, directory and process."""
+        if (kind, str(self.directory)) not in _LOGGED:
+            _LOGGED.add((kind, str(self.directory)))
+            log.warning("%r: %s; the credentials are fetched instead", self, reason)
+
+    def __repr__(self) -> str:
+        shown = "" if self.directory is None else _shown(self.directory)
+        return f"FileCache({', '.join(filter(None, [shown, 'aws_cli_format=True' * (not self._format.sharded)]))})"
+
+
+def _default_directory(environ: Mapping[str, str]) -> str:
+    """
+    Return the default directory.
+
+    Source: XDG Base Directory Specification, version 0.8: a relative ``XDG_CACHE_HOME`` is ignored.
+    """
+    variable = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"
+    base = environ.get(variable, "")
+    return f"{base if Path(base).is_absolute() else '~/.cache'}/sts-async/credentials"
+
+
+def _shown(path: str | os.PathLike[str]) -> str:
+    """Return a path for messages, with escapes, because parts of it may come from the environment."""
+    return ascii(os.fspath(path))

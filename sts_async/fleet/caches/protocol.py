@@ -1,0 +1,135 @@
+"""
+The protocol of a cache that processes share: keys, entries, and the lease under which one process fetches.
+
+A caller that needs credentials takes these steps:
+
+1. `CredentialsCache.load`: another process may have stored them.
+2. `CredentialsCache.lease`, and `load` again: another process may have fetched them before this one had the lease.
+3. Fetch them, and `CredentialsCache.store` them, within the lease.
+
+A caller that holds a lease takes no second one. The credentials that sign the request are therefore obtained before
+step 2: two processes that each wait for the lease of the other would lose time.
+"""
+
+import hashlib
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import attrs
+
+from ..._protocol import query
+from ..._shape.arguments import other_than
+from ..._shape.secret import hiding, without_data
+from ...credentials._sts_providers import check
+from ...errors import ConfigurationError
+from ...operations import BY_REQUEST
+from ...shapes import Credentials, Request
+
+
+@hiding(request=without_data)
+@attrs.frozen(kw_only=True)
+class CacheKey:
+    """
+    The key of credentials in a cache: the request, who signs it, and where it is sent.
+
+    Attributes:
+        request: The request that issues the credentials.
+        source: Who signs the request: an access key id, the name of a namespace, or the `digest` of the key of the
+            identity whose credentials sign it. Empty if the request is not signed.
+        endpoint: The URL of the STS.
+
+    Raises:
+        ConfigurationError: An attribute has the wrong type, or *request* is not a request of the API.
+        ParamValidationError: *request* lacks members, or has some of the wrong type.
+    """
+
+    request: Request[Any]
+    source: str
+    endpoint: str
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.request) not in BY_REQUEST:
+            raise ConfigurationError(
+                f"request of CacheKey must be a request of STS, not {other_than('Request', self.request)}"
+            )
+        for name in ("source", "endpoint"):
+            if not isinstance(getattr(self, name), str):
+                raise ConfigurationError(f"{name} of CacheKey must be text")
+        # No cache has to expect other types in a request.
+        check(self.request, bounds=False)
+
+    @property
+    def digest(self) -> str:
+        """
+        The SHA-256 of the whole key, as 64 hexadecimal digits. It depends on every member of the request (T42).
+
+        The request is digested in the form in which it is sent, secrets included. So two requests have the same digest
+        if and only if STS receives the same request.
+
+        Raises:
+            ParamValidationError: A member cannot be encoded, so the request cannot be sent either.
+        """
+        body = query.encode(BY_REQUEST[type(self.request)], self.request, validate=False)
+        whole = hashlib.sha256()
+        for part in (body, *(text.encode("utf-8", "surrogatepass") for text in (self.source, self.endpoint))):
+            # The length shows where each part ends, so no two keys have the same bytes.
+            whole.update(b"%d:" % len(part))
+            whole.update(part)
+        return whole.hexdigest()
+
+
+@hiding(credentials=without_data)
+@attrs.frozen(kw_only=True)
+class CachedCredentials:
+    """
+    Credentials from a cache.
+
+    Attributes:
+        credentials: The credentials.
+        issued: Time at which STS issued them, as an aware datetime. With the expiration it shows their lifetime.
+
+    Raises:
+        ConfigurationError: *credentials* are not `Credentials`, or *issued* is not an aware datetime.
+    """
+
+    credentials: Credentials
+    issued: datetime
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.credentials, Credentials):
+            raise ConfigurationError("credentials of CachedCredentials must be Credentials")
+        if not isinstance(self.issued, datetime) or self.issued.tzinfo is None:
+            raise ConfigurationError("issued of CachedCredentials must be an aware datetime")
+
+    def seconds_left(self, *, now: datetime) -> float:
+        """Return the seconds until the credentials expire; infinite if they do not expire."""
+        expiration = self.credentials.expiration
+        return float("inf") if expiration is None else (expiration - now.astimezone(UTC)).total_seconds()
+
+
+class CredentialsCache(Protocol):
+    """
+    A cache that processes share.
+
+    A cache speeds a program up, and is never a reason to fail: its methods raise no error for entries that cannot be
+    used, nor for storage that is not available. They log a warning, and the program fetches the credentials itself.
+    """
+
+    async def load(self, key: CacheKey) -> CachedCredentials | None:
+        """Return credentials that have not expired, or None if the cache has none that can be used."""
+        ...
+
+    async def store(self, key: CacheKey, cached: CachedCredentials) -> None:
+        """Store credentials, in place of earlier ones. Credentials without an expiration are not stored."""
+        ...
+
+    def lease(self, key: CacheKey) -> AbstractAsyncContextManager[bool]:
+        """
+        Wait until no other process fetches the credentials of *key*, and keep others from it within the block.
+
+        The block receives True if this caller has the lease. It then loads the credentials again, and fetches them if
+        there are still none. The block receives False if no lease could be had in time. It is then entered all the
+        same, and the caller fetches without a lease.
+        """
+        ...

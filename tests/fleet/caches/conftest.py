@@ -1,0 +1,14 @@
+"""The watchdog over every test of this folder, and warnings that are logged again in each test."""
+
+import pytest
+from credentials.watchdog import _the_loop_is_watched, pytest_runtest_protocol
+
+from sts_async.fleet.caches import file
+
+__all__ = ["_the_loop_is_watched", "pytest_runtest_protocol"]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_was_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kind of failure is logged once in a process, and each test counts its own."""
+    monkeypatch.setattr(file, "_LOGGED", set())

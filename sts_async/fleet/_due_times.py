@@ -115,7 +115,7 @@ def pause_after(error: STSError, *, failures: int, jitter: float) -> float:
     """
     if isinstance(error, ServiceError) and not error.recoverable and not isinstance(error, FIXED_LOCALLY):
         limits = MAX_REFUSED
-    elif isinstance(error, CredentialsError | FIXED_LOCALLY):
+    elif isinstance(error, (CredentialsError, *FIXED_LOCALLY)):
         limits = MAX_LOCAL_ERROR_CACHE_TTL
     else:
         limits = MAX_ERROR_CACHE_TTL

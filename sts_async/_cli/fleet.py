@@ -266,6 +266,7 @@ class _Command:
     async def fetch(self, fleet: CredentialsFleet) -> int:
         """Fetch all credentials once, and return the exit status."""
         failed = unwritten = 0
+        fleet.add(*self._names)  # otherwise, the fleet would forget an identity that signs for a later one
         async for identity, outcome in fleet.each([*self._names], concurrency=self._settings.concurrency):
             failed += not isinstance(outcome, Credentials)
             self._output.say(f"{self._names[identity]}: {_outcome_in_words(outcome)}\n")

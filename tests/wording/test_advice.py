@@ -488,9 +488,7 @@ async def test_an_identity_with_mfa_is_a_provider(member: str, server: LocalSTS)
         return code
 
     async with server.client() as sts, CredentialsFleet(sts) as fleet:
-        with pytest.raises(
-            ConfigurationError, match=r"provider with mfa_code=\.\.\., such as AssumeRoleProvider"
-        ):
+        with pytest.raises(ConfigurationError, match=r"provider with mfa_code=\.\.\., such as AssumeRoleProvider"):
             await fleet.get(AssumeRoleRequest(**role, **given))
         assert await fleet.get(AssumeRoleProvider(**role, serial_number=device, mfa_code=mfa_code))
 

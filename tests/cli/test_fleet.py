@@ -1,0 +1,660 @@
+"""`sts-async fleet`: a file of roles that is kept fresh, its reloading and its end, with lines and with a table."""
+
+import asyncio
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from patience import soon, turns, until
+from rich.console import Console
+from support import SEEN_SECRETS
+from terminals import Terminal, environ
+
+from sts_async import AssumeRoleRequest, cli
+from sts_async._cli import fleet, output, terminal
+from sts_async._cli.fleet import Settings
+from sts_async._cli.fleet_lines import change_in_words, in_time, plural, summary_of
+from sts_async._cli.fleet_table import picture_of
+from sts_async._cli.output import Output
+from sts_async._cli.terminal import OutputLost, Warnings
+from sts_async.errors import CredentialsError
+from sts_async.events import IdentityStateChanged
+from sts_async.fleet import BudgetUse, FailingIdentity, FleetSnapshot, IdentityState
+from sts_async.testing import LocalSTS, Role
+
+HUB = "arn:aws:iam::123456789012:role/hub"
+DATA = "arn:aws:iam::210987654321:role/data"
+REFUSED = "arn:aws:iam::123456789012:role/refused"
+SENTINEL = "SENTINEL-4b1c"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LocalSTS]:
+    async with LocalSTS(roles=[HUB, DATA, Role(REFUSED, trusts=["arn:aws:iam::999999999999:root"])]) as running:
+        yield running
+
+
+def keys_of(server: LocalSTS) -> dict[str, str]:
+    keys = server.credentials
+    return {
+        "AWS_ACCESS_KEY_ID": keys.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": str.__str__(keys.secret_access_key),
+        "AWS_ENDPOINT_URL_STS": server.url,
+        "AWS_REGION": server.region,
+    }
+
+
+class Stream(io.StringIO):
+    """A standard stream that is a pipe or a terminal."""
+
+    def __init__(self, *, is_terminal: bool = False) -> None:
+        super().__init__()
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+
+class Command:
+    """The command in the event loop of the test, with streams of its own."""
+
+    def __init__(self, server: LocalSTS, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.out, self.err = Stream(), Stream()
+        self.server, self.file = server, file
+        self._monkeypatch = monkeypatch
+        for name, value in keys_of(server).items():
+            monkeypatch.setenv(name, value)
+
+    async def run(self, text: str, **options: Any) -> int:
+        """Run the command for a file with this text, and return its status."""
+        self._monkeypatch.setattr(sys, "stdout", self.out)
+        self._monkeypatch.setattr(sys, "stderr", self.err)
+        self.file.write_text(text)
+        return await soon(fleet.run(Settings(roles=str(self.file), **options), Warnings()))
+
+    def start(self, text: str, **options: Any) -> None:
+        self.task = asyncio.create_task(self.run(text, **options))
+
+    async def shows(self, *texts: str) -> None:
+        """Wait until the output has these texts."""
+        for text in texts:
+            await until(lambda text=text: self.task.done() or text in self.out.getvalue() + self.err.getvalue())
+            assert text in self.out.getvalue() + self.err.getvalue()
+
+    async def reload(self, text: str) -> None:
+        self.file.write_text(text)
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    async def end(self) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return await soon(self.task)
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of the output, without their times."""
+        return [line.partition("Z ")[2] or line for line in self.out.getvalue().splitlines()]
+
+    @property
+    def problems(self) -> list[str]:
+        """The lines of standard error, without the prefix and the file."""
+        shown = self.err.getvalue().replace("sts-async: ", "").replace(str(self.file), "FILE")
+        return shown.splitlines()
+
+
+@pytest.fixture
+def command(server: LocalSTS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    return Command(server, tmp_path / "roles", monkeypatch)
+
+
+# -- Once --------------------------------------------------------------------------------------------------------------
+
+
+async def test_once_fetches_each_identity_and_shows_no_secret(command: Command) -> None:
+    """T17: names, times and errors are shown, no keys."""
+    status = await command.run(f"{HUB} name=hub\n{DATA} through=hub\n", once=True)
+
+    shown = command.out.getvalue() + command.err.getvalue()
+    assert (status, command.problems) == (0, [])
+    assert sorted(line.partition(" 2")[0] for line in command.lines[:2]) == ["data: fresh until", "hub: fresh until"]
+    assert command.lines[2:] == ["2 of 2 identities have credentials"]
+    assert len(command.server.requests) == 2
+    assert not [secret for secret in SEEN_SECRETS if len(secret) > 7 and secret in shown]
+
+
+async def test_once_fails_if_an_identity_cannot_be_fetched(command: Command) -> None:
+    """The others are fetched. The error is shown once, as a result and not also as a warning."""
+    status = await command.run(f"{HUB}\n{REFUSED} name=no\n", once=True)
+
+    (failed,) = [line for line in command.lines if line.startswith("no: ")]
+    assert status == 1
+    assert failed.startswith("no: failed: AccessDenied: ")
+    assert "1 of 2 identities have credentials" in command.lines
+    assert command.problems == []
+
+
+async def test_once_fails_if_a_line_is_wrong(command: Command) -> None:
+    """So that a check of a file finds what the command cannot use."""
+    status = await command.run(f"{HUB}\n{DATA} sesion={SENTINEL}\n", once=True)
+
+    assert (status, command.lines[-1]) == (1, "1 of 1 identity have credentials")
+    assert command.problems == ["FILE, line 2: sesion is not an option of a role (did you mean session?)"]
+
+
+async def test_many_problems_are_counted(command: Command) -> None:
+    """A file that is something else must not fill the screen."""
+    await command.run(f"{HUB}\n" + "hello\n" * 25, once=True)
+
+    assert len(command.problems) == 21
+    assert command.problems[-1] == "FILE has 5 more problems"
+
+
+async def test_all_results_are_written(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if there are more of them than the queue of the output holds."""
+    monkeypatch.setattr(output, "MAX_LINES", 4)
+    monkeypatch.setattr(fleet, "MAX_UNWRITTEN", 2)
+    text = "".join(f"{HUB} session=s{number} name=n{number}\n" for number in range(20))
+
+    assert await command.run(text, once=True) == 0
+    assert len(command.lines) == 21
+    assert command.problems == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file has no identity that can be used"),
+        ("hello", "the file has no identity that can be used"),
+        (b"\xff", "the file is not text in UTF-8"),
+        (None, "No such file or directory"),
+    ],
+)
+async def test_a_file_without_an_identity_is_an_error(text: str | bytes | None, message: str, command: Command) -> None:
+    if text is not None:
+        command.file.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(ValueError, match=message):
+        await soon(fleet.run(Settings(roles=str(command.file)), Warnings()))
+
+
+async def test_a_file_that_is_no_regular_file_is_an_error(command: Command) -> None:
+    """T38: a FIFO would block the thread that reads it."""
+    os.mkfifo(command.file)
+    with pytest.raises(ValueError, match="is a FIFO, not a regular file"):
+        await soon(fleet.run(Settings(roles=str(command.file)), Warnings()))
+
+
+async def test_roles_of_accounts_that_are_not_allowed_are_not_fetched(command: Command) -> None:
+    """T43."""
+    status = await command.run(f"{HUB}\n{DATA}\n", once=True, allowed_accounts=["123456789012"])
+
+    assert status == 1
+    assert command.problems == ["FILE, line 2: the account 210987654321 is not allowed"]
+    assert len(command.server.requests) == 1
+
+
+async def test_roles_of_another_partition_than_the_region_are_refused(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is sent. At a URL of the user, any partition may be right."""
+    china = HUB.replace("arn:aws:", "arn:aws-cn:")
+    await command.run(china, once=True)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_STS")
+    with pytest.raises(ValueError, match="no identity that can be used"):
+        await command.run(china, once=True)
+
+    assert command.problems == ["FILE, line 1: the role is in the partition aws-cn, but the endpoint is in aws"]
+
+
+async def test_processes_share_a_cache(command: Command, tmp_path: Path) -> None:
+    """The second run asks for nothing."""
+    cache = tmp_path / "cache"
+    for _ in range(2):
+        assert await command.run(HUB, once=True, cache=str(cache)) == 0
+
+    assert len(command.server.requests) == 1
+    assert cache.stat().st_mode & 0o777 == 0o700
+
+
+# -- Until a signal comes ----------------------------------------------------------------------------------------------
+
+
+async def test_each_change_of_a_state_is_a_line_and_summaries_follow(command: Command) -> None:
+    """The start and the end are one line each, however many identities there are."""
+    command.start(f"{HUB}\n{REFUSED}\n", summary_seconds=0.05)
+    await command.shows("hub: waiting -> fresh", "refused: waiting -> failing: AccessDenied", "1 fresh, 1 failing")
+    status = await command.end()
+
+    assert (status, command.problems) == (0, [])
+    assert command.lines[0] == f"keeping 2 identities of {command.file}"
+    assert [line for line in command.lines if line.startswith("2 identities: 1 fresh, 1 failing; 2 requests")]
+    assert command.lines[-1] == "ended"
+    assert not [line for line in command.lines if line.endswith(("added", "removed"))]
+
+
+async def test_sighup_reads_the_file_again(command: Command) -> None:
+    """What is new is added, and what is missing is removed. The rest is not fetched again."""
+    command.start(f"{HUB}\n{DATA} name=old")
+    await command.shows("hub: waiting -> fresh", "old: waiting -> fresh")
+    await command.reload(f"{HUB}\n{DATA} name=new session=new\n")
+    await command.shows("was read again: 1 added, 1 removed", "new: waiting -> fresh")
+    await command.end()
+
+    assert len(command.server.requests) == 3
+    assert command.problems == []
+
+
+async def test_a_broken_file_removes_nothing(command: Command) -> None:
+    """The problems are shown, new identities are added, and the others stay fresh."""
+    command.start(f"{HUB}\n{DATA} name=data")
+    await command.shows("hub: waiting -> fresh", "data: waiting -> fresh")
+    command.file.unlink()
+    os.kill(os.getpid(), signal.SIGHUP)
+    await command.shows("No such file or directory: the identities stay as they are")
+    await command.reload("# being written\n")
+    await command.shows("the file has no identity that can be used: the identities stay as they are")
+    await command.reload(f"{HUB}\n{DATA} name=data sesion=x\n{DATA} name=new\n")
+    await command.shows(
+        "line 2: sesion is not an option",
+        "was read again: 1 added, 0 removed, 1 missing but kept, because the file has problems",
+    )
+    await command.reload(HUB)
+    await command.shows("was read again: 0 added, 2 removed")
+    await command.end()
+
+    assert command.lines[-1] == "ended"
+
+
+async def test_identities_with_one_description_are_told_apart_or_described(command: Command) -> None:
+    """Events have no names: an ambiguous one is shown with its description, not with a wrong name."""
+    command.start(f"{HUB} name=one external-id=xy\n{HUB} name=two external-id=xz\n{DATA} name=three")
+    await command.shows("three: waiting -> fresh", f"role '{HUB}' (session 'sts-async'): waiting -> fresh")
+    await command.end()
+
+
+# -- Processes ---------------------------------------------------------------------------------------------------------
+
+
+async def start(*arguments: str, **more: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-m", "sts_async", *arguments),
+        env=environ(**more),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+async def until_shown(process: asyncio.subprocess.Process, text: str) -> None:
+    assert process.stdout
+    line = b"\n"
+    while line and text.encode() not in line:
+        line = await soon(process.stdout.readline())
+    assert line, "it ended"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_the_process_with_status_0(number: signal.Signals) -> None:
+    """With local servers and generated roles; SIGHUP before it only reads the roles again."""
+    before = signal.signal(number, signal.SIG_DFL)  # a program that was started with a signal ignored keeps that
+    try:
+        process = await start("--local", "fleet", "--count", "2")
+    finally:
+        signal.signal(number, before)
+    await until_shown(process, "demo-0002: waiting -> fresh")
+    process.send_signal(signal.SIGHUP)
+    await until_shown(process, "generated roles was read again: 0 added, 0 removed")
+    process.send_signal(number)
+    out, err = await soon(process.communicate())
+
+    assert (process.returncode, err) == (0, b"")
+    assert out.decode().endswith("Z ended\n")
+
+
+async def test_a_reader_that_goes_away_ends_the_process(tmp_path: Path) -> None:
+    """As in a pipe to `head`: nothing would be seen of the command any more."""
+    process = await start("--local", "fleet", "--count", "1")
+    await until_shown(process, "demo-0001: waiting -> fresh")
+    process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+    process.send_signal(signal.SIGHUP)
+    _, err = await soon(process.communicate())
+
+    assert (process.returncode, err) == (1, b"")
+
+
+async def test_the_advice_about_web_identity_tokens_helps(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C18: the requests are signed with the role of the token."""
+    await command.run(f'{HUB}\n{{"Operation": "AssumeRoleWithWebIdentity"}}', once=True)
+    token = command.file.with_name("token")
+    token.write_text("e30.eyJzdWIiOiJtZSIsImlzcyI6Imh0dHBzOi8vaWRwIiwiYXVkIjoic3RzIn0.e30")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ROLE_ARN", HUB)
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+    status = await command.run(DATA, once=True)
+
+    assert "set AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE" in command.problems[0]
+    assert status == 0
+    assert [record.operation for record in command.server.requests][1:] == ["AssumeRoleWithWebIdentity", "AssumeRole"]
+
+
+# -- The table ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_terminal_shows_a_table_until_ctrl_c() -> None:
+    """The command of README.md, as it stands there."""
+    shown = Terminal()
+    await shown.start("--local", "fleet", shows_output=True, TERM="xterm", COLUMNS="120")
+    await soon(shown.until(b"20 of 20 have credentials"))
+    shown.type(b"\x03")
+    await soon(shown.until(b"ended"))
+    status, _, _ = await soon(shown.end())
+    shown.close()
+
+    assert status == 0
+    assert b"sts-async fleet: generated roles" in shown.shown
+    assert b"\x1b[?25l" in shown.shown  # the cursor is hidden
+    assert b"Traceback" not in shown.shown
+
+
+@pytest.mark.parametrize("reason", ["a pipe", "a simple terminal", "without rich"])
+async def test_lines_are_shown_where_a_table_cannot_be(
+    reason: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command.out = Stream(is_terminal=reason != "a pipe")
+    monkeypatch.setenv("TERM", "dumb" if reason == "a simple terminal" else "xterm")
+    if reason == "without rich":
+        monkeypatch.setitem(sys.modules, "sts_async._cli.fleet_table", None)
+    command.start(HUB)
+    await command.shows("Z hub: waiting -> fresh\n")
+    await command.end()
+
+    assert command.lines == [f"keeping 1 identity of {command.file}", "hub: waiting -> fresh", "ended"]
+
+
+async def test_the_table_is_drawn_at_a_terminal(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Problems of the file appear above it; its last picture stays."""
+    command.out = Stream(is_terminal=True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    command.start(f"{HUB}\n{REFUSED}\nhello")
+    await command.shows("1 of 2 have credentials", "AccessDenied", "hub: waiting -> fresh", "line 3: the line must")
+    status = await command.end()
+
+    assert status == 0
+    assert command.out.getvalue().count("ended") == 1
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+COUNTS = {"waiting": 0, "fresh": 0, "stale": 0, "failing": 0, "paused": 0, "refreshing": 0, "queued": 0, "restarts": 0}
+
+
+def snapshot(**changed: Any) -> FleetSnapshot:
+    given = {"kept": 0, "on_demand": 0, **COUNTS, "next_due": None, "oldest": None, "soonest_end": None, "budgets": ()}
+    return FleetSnapshot(**{**given, **changed})
+
+
+def failing(number: int = 1, **changed: Any) -> tuple[str, FailingIdentity]:
+    request = AssumeRoleRequest(role_arn=HUB, role_session_name="me")
+    given: dict[str, Any] = {
+        "identity": request,
+        "name": "a role",
+        "state": IdentityState.FAILING,
+        "code": "AccessDenied",
+        "error": CredentialsError("x"),
+        "since": NOW,
+        "next_try": NOW,
+        "failures": number,
+        "expiration": None,
+    }
+    return f"demo-{number}", FailingIdentity(**{**given, **changed})
+
+
+BUDGET = BudgetUse(scope="123456789012/eu-west-1", limit=200.0, rate=12.5, left=1.0, sent=1234, throttled=3)
+
+
+def drawn(*arguments: Any) -> str:
+    console = Console(file=io.StringIO(), width=120, no_color=True)
+    console.print(picture_of(*arguments))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_picture_has_counts_budgets_failures_and_changes() -> None:
+    counts = snapshot(
+        kept=1500, waiting=2, fresh=1400, stale=3, failing=95, next_due=43.2, soonest_end=7000.0, budgets=(BUDGET,)
+    )
+    failures = [failing(number) for number in range(1, 13)]
+    failures[1] = failing(2, state=IdentityState.STALE, code=None, next_try=None)
+    text = drawn("roles.txt", counts, failures, ["[red]demo[/]: waiting -> fresh"])
+
+    for part in (
+        "sts-async fleet: roles.txt",
+        "1,403 of 1,500 have credentials",
+        "next refresh in 43 s",
+        "first end in 117 min",
+        "1,400 fresh  2 waiting  3 stale  95 failing  0 being fetched, 0 queued",
+        "123456789012/eu-west-1  12.5        200    1,234  3",
+        "demo-1    failing  AccessDenied      00:00:00Z  00:00:00Z  1",
+        "demo-2    stale    CredentialsError  00:00:00Z  -          2",
+        "and 2 more",
+        "[red]demo[/]: waiting -> fresh",  # text of a server is not markup
+    ):
+        assert part in text, part
+    assert "demo-11" not in text
+
+
+def test_a_picture_of_an_empty_fleet_can_be_drawn() -> None:
+    assert "0 of 0 have credentials" in drawn("roles.txt", snapshot(), [], [])
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        (snapshot(), "0 identities: none; 0 requests"),
+        (snapshot(kept=1, fresh=1, next_due=0.4), "1 identity: 1 fresh; 0 requests; next refresh in 0 s"),
+        (snapshot(kept=2, paused=2, budgets=(BUDGET, BUDGET), restarts=1),
+         "2 identities: 2 paused; 2,468 requests, 6 throttled; 1 restarts"),
+    ],
+)  # fmt: skip
+def test_a_summary_is_one_line(counts: FleetSnapshot, text: str) -> None:
+    assert summary_of(counts) == text
+
+
+@pytest.mark.parametrize(
+    ("before", "state", "error", "text"),
+    [
+        (None, "waiting", None, "demo: added"),
+        ("fresh", None, None, "demo: removed"),
+        ("fresh", "stale", CredentialsError("a\nb\x1b[2J"), "demo: fresh -> stale: a b\\x1b[2J"),
+    ],
+)
+def test_a_change_is_one_line(before: str | None, state: str | None, error: Any, text: str) -> None:
+    """T45: the text of an error cannot control the terminal."""
+    event = IdentityStateChanged(identity="x", account_id=None, before=before, state=state, error=error)
+
+    assert change_in_words("demo", event) == text
+
+
+def test_durations_and_numbers_are_words() -> None:
+    assert [in_time(seconds) for seconds in (0.4, 119, 120, 7199, 7200)] == [
+        "0 s",
+        "119 s",
+        "2 min",
+        "120 min",
+        "2.0 h",
+    ]
+    assert [plural(count, word) for count, word in ((1, "problem"), (2, "problem"), (0, "identity"))] == [
+        "problem",
+        "problems",
+        "identities",
+    ]
+
+
+# -- Output ------------------------------------------------------------------------------------------------------------
+
+
+class Blocked:
+    """A writer that is stopped, as by Ctrl-S at a terminal."""
+
+    def __init__(self) -> None:
+        self.may_write = threading.Event()
+        self.written: list[str] = []
+        self.threads: set[str] = set()
+
+    def write(self, text: str) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.may_write.wait()
+        self.written.append(text)
+
+
+@pytest.fixture
+def blocked(monkeypatch: pytest.MonkeyPatch) -> Blocked:
+    writer = Blocked()
+    monkeypatch.setattr(terminal, "say", writer.write)
+    monkeypatch.setattr(terminal, "complain", lambda text: writer.write(f"error {text}"))
+    return writer
+
+
+async def test_a_stopped_terminal_does_not_stop_the_event_loop(
+    blocked: Blocked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines wait in a bounded queue. Those that it cannot take are counted, and only the last picture is drawn."""
+    monkeypatch.setattr(output, "MAX_LINES", 3)
+    pictures: list[int] = []
+    async with Output() as out:
+        out.say("first\n")
+        await until(lambda: blocked.threads)
+        for number in range(5):
+            out.say(f"{number}\n")
+            out.draw(lambda number=number: pictures.append(number))
+        await turns()
+        assert blocked.written == []
+        blocked.may_write.set()
+        await soon(out.flush())
+        out.complain("a\n")
+        out.say("b\n")
+
+    lost = "error sts-async: the output was blocked: 2 lines are missing\n"
+    assert blocked.written == ["first\n", "0\n1\n2\n", lost, "error a\n", "b\n"]
+    assert pictures == [4]
+    assert {name.rstrip("0123456789 -") for name in blocked.threads} == {"sts-async-output"}
+
+
+async def test_a_stopped_terminal_does_not_keep_the_command_from_ending(
+    blocked: Blocked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "END_SECONDS", 0.01)
+    async with Output() as out:
+        out.say("first\n")
+        await until(lambda: blocked.threads)
+    assert blocked.written == []
+    blocked.may_write.set()
+    await until(lambda: blocked.written)
+
+
+@pytest.mark.parametrize("ends_by", ["flush", "end"])
+async def test_output_that_cannot_be_written_ends_the_command(ends_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(text: str) -> None:
+        raise OutputLost("No space left on device")
+
+    monkeypatch.setattr(terminal, "say", fail)
+    with pytest.raises(OutputLost, match="No space left"):
+        async with Output() as out:
+            out.say("text\n")
+            if ends_by == "flush":
+                await soon(out.flush())
+
+
+async def test_a_full_disk_ends_the_command(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """E7: it would run unseen."""
+
+    def fail(text: str) -> None:
+        raise OutputLost("No space left on device")
+
+    monkeypatch.setattr(terminal, "say", fail)
+    with pytest.raises(OutputLost, match="No space left"):
+        await command.run(HUB)
+
+
+# -- Usage -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: --roles"),
+        (["--local", "--count", "0"], "argument --count: must be 1 to 100000"),
+        (["--roles", "x", "--count", "5"], "--count can only be used with --local and without --roles"),
+        (["--local", "--roles", "x", "--count", "5"], "--count can only be used with --local and without --roles"),
+        (["--roles", "x", "--rate", "0"], "argument --rate: must be a number greater than 0"),
+        (["--roles", "x", "--rate", SENTINEL], "argument --rate: must be a number greater than 0"),
+        (["--roles", "x", "--concurrency", "x"], "argument --concurrency: must be 1 to 100000"),
+        (["--roles", "x", "--allowed-accounts", "1"], "argument --allowed-accounts: must be account ids of 12 digits"),
+        (["--role", "x"], "unrecognized option --role (did you mean --roles?)"),
+    ],
+    ids=str,
+)
+def test_wrong_options_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """E7."""
+    status = cli.main(["fleet", *arguments])
+    out, err = capsys.readouterr()
+
+    assert (status, out) == (2, "")
+    assert err == f"sts-async fleet: {message}. Run `sts-async fleet --help` for usage.\n"
+
+
+def test_the_command_runs_once_with_local_servers(
+    capsys: pytest.CaptureFixture[str], write_file: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings of the host have no effect."""
+    monkeypatch.setenv("AWS_PROFILE", "gone")
+    roles = write_file("roles", f"{HUB}\nurn:ecs:iam::ns:role/dell\n")
+    generated = cli.main(
+        ["--local", "fleet", "--count", "3", "--once", "--concurrency", "100", "--region", "cn-north-1"]
+    )
+    out, err = capsys.readouterr()
+    listed = cli.main(["fleet", "--local", "--roles", str(roles), "--once", "--any-arn"])
+    more, _ = capsys.readouterr()
+
+    assert (generated, err) == (0, "")
+    assert out.endswith("3 of 3 identities have credentials\n")
+    assert more.splitlines()[-1].endswith("of 2 identities have credentials")
+    assert listed in (0, 1)
+
+
+def test_a_file_that_is_missing_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """E7."""
+    status = cli.main(["fleet", "--roles", "/gone/roles", "--local"])
+
+    assert (status, *capsys.readouterr()) == (1, "", "sts-async: /gone/roles: No such file or directory\n")
+
+
+@pytest.mark.parametrize("arguments", [["help", "fleet"], ["fleet", "--help"], ["fleet", "help"]])
+def test_the_help_describes_the_file_and_all_options(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    status = cli.main(arguments)
+    out, _ = capsys.readouterr()
+
+    assert status == 0
+    for part in ("a file of roles:", "SIGHUP", "--cache DIR", "--once", "--any-arn", "--rate N", "--region NAME"):
+        assert part in out
+
+
+def test_each_line_in_the_help_is_a_line_of_a_file() -> None:
+    """C18."""
+    from sts_async._cli.fleet_options import EPILOG
+    from sts_async.fleet.roles_file import read_roles
+
+    lines = EPILOG.partition("a file of roles:\n")[2].partition("\n\n")[0]
+    found = read_roles(lines)
+
+    assert (len(found.identities), found.problems) == (3, ())

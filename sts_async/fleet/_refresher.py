@@ -269,7 +269,6 @@ class Refresher:
         return False
 
     async def _refresh(self, entry: Entry) -> None:
-        entry.refreshing = True
         started = self._context.monotonic()
         error, failure = await self._fetch(entry)
         if failure is None:

@@ -1,7 +1,9 @@
 """`sts-async fleet`: a file of roles that is kept fresh, its reloading and its end, with lines and with a table."""
 
 import asyncio
+import base64
 import io
+import json
 import os
 import signal
 import sys
@@ -258,10 +260,11 @@ async def test_a_broken_file_removes_nothing(command: Command) -> None:
     await command.shows("No such file or directory: the identities stay as they are")
     await command.reload("# being written\n")
     await command.shows("the file has no identity that can be used: the identities stay as they are")
-    await command.reload(f"{HUB}\n{DATA} name=data sesion=x\n{DATA} name=new\n")
+    await command.reload(f"{HUB}\n{DATA} name=data sesion=x\n{DATA} name=new session=new\n")
     await command.shows(
         "line 2: sesion is not an option",
         "was read again: 1 added, 0 removed, 1 missing but kept, because the file has problems",
+        "new: waiting -> fresh",
     )
     await command.reload(HUB)
     await command.shows("was read again: 0 added, 2 removed")
@@ -332,7 +335,9 @@ async def test_the_advice_about_web_identity_tokens_helps(command: Command, monk
     """C18: the requests are signed with the role of the token."""
     await command.run(f'{HUB}\n{{"Operation": "AssumeRoleWithWebIdentity"}}', once=True)
     token = command.file.with_name("token")
-    token.write_text("e30.eyJzdWIiOiJtZSIsImlzcyI6Imh0dHBzOi8vaWRwIiwiYXVkIjoic3RzIn0.e30")
+    claims = {"sub": "me", "iss": "https://idp.example.com", "aud": "sts", "iat": 0, "exp": 1 << 40}
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    token.write_text(f"e30.{payload}.e30")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ROLE_ARN", HUB)

@@ -80,6 +80,7 @@ THIRD_PARTY = {
     "prometheus_client": {"observers.prometheus"},
     "pytest": {"testing"},
     "pytest_asyncio": {"testing"},
+    "rich": {"_cli.fleet_table"},
 }
 SECRETS = """
     secret_access_key session_token token_code web_identity_token saml_assertion trade_in_token context_assertion

@@ -27,7 +27,7 @@ from ..credentials.source import MFACode, Source
 from ..errors import STSError
 from ..events import Event, IdentityStateChanged
 from ..fleet.fleet import CredentialsFleet
-from ..fleet.identities import Identity, describe
+from ..fleet.identities import Identity, describe, source_of
 from ..fleet.reports import FailingIdentity, FleetSnapshot
 from ..fleet.roles_file import MAX_BYTES, RolesFile, read_roles
 from ..shapes import Credentials
@@ -353,7 +353,8 @@ class _Command:
         except STSError as error:
             self._output.complain(f"{PREFIX}{in_one_line(error)}\n")
             return
-        removed = [] if found.problems else missing
+        # An identity stays in the fleet while it signs for others, so it is removed after them.
+        removed = [] if found.problems else sorted(missing, key=_links_of, reverse=True)
         fleet.remove(*removed)
         kept = {identity: self._names[identity] for identity in self._names if identity not in {*removed}}
         self._set_names({**kept, **names})
@@ -361,6 +362,14 @@ class _Command:
         if found.problems and missing:
             note += f", {len(missing):,} missing but kept, because the file has problems"
         self._display.note(note)
+
+
+def _links_of(identity: Identity) -> int:
+    """Return the number of identities through which an identity is obtained."""
+    links = 0
+    while (source := source_of(identity)) is not None:
+        identity, links = source, links + 1
+    return links
 
 
 def _outcome_in_words(outcome: Credentials | STSError) -> str:

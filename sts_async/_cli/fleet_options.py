@@ -15,8 +15,8 @@ Keep temporary credentials of many identities fresh, and show their states. A fi
 line: the ARN of a role with options, or a JSON object with the members of the API. Problems of the file are shown with
 their lines, and all other lines are used.
 
-At a terminal, a table shows the states if the package rich is installed, such as by the extra fleet. Elsewhere, there
-is one line for each change of a state, and a summary each minute.
+At a terminal, a table shows the states; it needs the package rich, which the extra fleet of sts-async contains.
+Elsewhere, there is one line for each change of a state, and a summary each minute.
 
 SIGHUP reads the file again: new identities are added, and missing ones are removed. While the file has problems,
 nothing is removed. SIGINT (Ctrl-C) and SIGTERM end the command with status 0.

@@ -251,6 +251,15 @@ async def test_sighup_reads_the_file_again(command: Command) -> None:
     assert command.problems == []
 
 
+async def test_a_chain_is_removed_as_a_whole(command: Command) -> None:
+    """Nothing is left of an identity that signed for others, though the file has it first."""
+    command.start(f"{HUB} name=hub\n{DATA} through=hub\n{DATA} name=other", summary_seconds=0.05)
+    await command.shows("3 identities: 3 fresh;")
+    await command.reload(f"{DATA} name=other")
+    await command.shows("0 added, 2 removed", "1 identity: 1 fresh;")
+    await command.end()
+
+
 async def test_a_broken_file_removes_nothing(command: Command) -> None:
     """The problems are shown, new identities are added, and the others stay fresh."""
     command.start(f"{HUB}\n{DATA} name=data")

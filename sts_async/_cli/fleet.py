@@ -30,7 +30,7 @@ from ..fleet.fleet import CredentialsFleet
 from ..fleet.identities import Identity, describe, source_of
 from ..fleet.reports import FailingIdentity, FleetSnapshot
 from ..fleet.roles_file import MAX_BYTES, RolesFile, read_roles
-from ..shapes import Credentials
+from ..shapes import Credentials, GetCallerIdentityRequest
 from .fleet_lines import Lines, in_one_moment, plural
 from .output import Output
 from .signals import signal_queue
@@ -147,7 +147,7 @@ async def run(settings: Settings, warnings: Warnings) -> int:
                 strict_arns=settings.strict_arns,
             ) as fleet,
         ):
-            return await (command.fetch(fleet) if settings.once else command.keep(fleet))
+            return await (command.fetch(sts, fleet) if settings.once else command.keep(sts, fleet))
 
 
 @contextlib.asynccontextmanager
@@ -263,9 +263,10 @@ class _Command:
 
     # -- Once ----------------------------------------------------------------------------------------------------------
 
-    async def fetch(self, fleet: CredentialsFleet) -> int:
+    async def fetch(self, sts: STSClient, fleet: CredentialsFleet) -> int:
         """Fetch all credentials once, and return the exit status."""
         failed = unwritten = 0
+        await _sign(sts)
         fleet.add(*self._names)  # otherwise, the fleet would forget an identity that signs for a later one
         async for identity, outcome in fleet.each([*self._names], concurrency=self._settings.concurrency):
             failed += not isinstance(outcome, Credentials)
@@ -281,10 +282,12 @@ class _Command:
 
     # -- Until a signal comes ------------------------------------------------------------------------------------------
 
-    async def keep(self, fleet: CredentialsFleet) -> int:
+    async def keep(self, sts: STSClient, fleet: CredentialsFleet) -> int:
         """Keep all credentials fresh until a signal ends the command, and return the exit status."""
         names = (*ENDING, RELOAD)
         with signal_queue(names) as signals, contextlib.ExitStack() as stack:
+            if not await self._can_sign(sts, signals):
+                return 0
             self._display = self._new_display()
             stack.callback(lambda: self._display.end())
             count = len(self._names)
@@ -294,6 +297,30 @@ class _Command:
             self._quiet = True
         self._output.say(f"{in_one_moment()} ended\n")
         return 0
+
+    async def _can_sign(self, sts: STSClient, signals: "asyncio.Queue[signal.Signals]") -> bool:
+        """
+        Check that requests can be signed. Return False if a signal ended the command first.
+
+        So a prompt for an MFA code comes before the table.
+
+        Raises:
+            STSError: Requests cannot be signed.
+        """
+        signing = asyncio.create_task(_sign(sts))
+        try:
+            while not signing.done():
+                signalled = asyncio.create_task(signals.get())
+                try:
+                    await asyncio.wait([signing, signalled], return_when=asyncio.FIRST_COMPLETED)
+                    if signalled.done() and signalled.result().name != RELOAD:
+                        return False
+                finally:
+                    signalled.cancel()
+            await signing
+        finally:
+            signing.cancel()
+        return True
 
     def _new_display(self) -> Display:
         """Return a live table if standard output is a terminal and the package rich is installed."""
@@ -362,6 +389,16 @@ class _Command:
         if found.problems and missing:
             note += f", {len(missing):,} missing but kept, because the file has problems"
         self._display.note(note)
+
+
+async def _sign(sts: STSClient) -> None:
+    """
+    Sign a request that is not sent. One error about options or credentials is better than one for each identity.
+
+    Raises:
+        STSError: The request cannot be signed.
+    """
+    await sts.presign(GetCallerIdentityRequest())
 
 
 def _links_of(identity: Identity) -> int:

@@ -7,28 +7,21 @@ import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from patience import soon, turns, until
-from rich.console import Console
+from processes import HANG, gone, pids_in, shell
 from support import SEEN_SECRETS
 from terminals import Terminal, environ
 
-from sts_async import AssumeRoleRequest, cli
+from sts_async import cli
 from sts_async._cli import fleet, output, terminal
 from sts_async._cli.fleet import Settings
-from sts_async._cli.fleet_lines import change_in_words, in_time, plural, summary_of
-from sts_async._cli.fleet_table import picture_of
-from sts_async._cli.output import Output
 from sts_async._cli.terminal import OutputLost, Warnings
-from sts_async.errors import CredentialsError
-from sts_async.events import IdentityStateChanged
-from sts_async.fleet import BudgetUse, FailingIdentity, FleetSnapshot, IdentityState
+from sts_async.errors import STSError
 from sts_async.testing import LocalSTS, Role
 
 HUB = "arn:aws:iam::123456789012:role/hub"
@@ -289,6 +282,43 @@ async def test_identities_with_one_description_are_told_apart_or_described(comma
     await command.end()
 
 
+@pytest.mark.parametrize("once", [True, False], ids=["once", "kept"])
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [("AWS_ACCESS_KEY_ID", "half a pair|AWS_ACCESS_KEY_ID"), ("AWS_REGION", "no region|needs a region"), ("", "found")],
+    ids=["key", "region", "credentials"],
+)
+async def test_what_every_identity_would_lack_is_one_error(
+    missing: str, message: str, once: bool, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent, and a file of 10,000 roles has not as many errors."""
+    for name in [missing] if missing else ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]:
+        monkeypatch.delenv(name)
+    with pytest.raises(STSError, match=message):
+        await command.run(f"{HUB}\n{DATA}", once=once)
+
+    assert (command.lines, command.problems, len(command.server.requests)) == ([], [], 0)
+
+
+async def test_a_signal_ends_the_command_while_it_waits_for_its_own_credentials(
+    command: Command, write_file: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A reload before them changes nothing."""
+    pids = tmp_path / "pids"
+    config = write_file("config", f"[default]\ncredential_process = {shell(HANG.format(pids))}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    command.start(HUB)
+    started = await pids_in(pids, count=2)
+    os.kill(os.getpid(), signal.SIGHUP)
+    await turns()
+    assert not command.task.done()
+
+    assert await command.end() == 0
+    assert [await gone(pid) for pid in started] == [True, True]
+
+
 # -- Processes ---------------------------------------------------------------------------------------------------------
 
 
@@ -403,187 +433,6 @@ async def test_the_table_is_drawn_at_a_terminal(command: Command, monkeypatch: p
 
     assert status == 0
     assert command.out.getvalue().count("ended") == 1
-
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-COUNTS = {"waiting": 0, "fresh": 0, "stale": 0, "failing": 0, "paused": 0, "refreshing": 0, "queued": 0, "restarts": 0}
-
-
-def snapshot(**changed: Any) -> FleetSnapshot:
-    given = {"kept": 0, "on_demand": 0, **COUNTS, "next_due": None, "oldest": None, "soonest_end": None, "budgets": ()}
-    return FleetSnapshot(**{**given, **changed})
-
-
-def failing(number: int = 1, **changed: Any) -> tuple[str, FailingIdentity]:
-    request = AssumeRoleRequest(role_arn=HUB, role_session_name="me")
-    given: dict[str, Any] = {
-        "identity": request,
-        "name": "a role",
-        "state": IdentityState.FAILING,
-        "code": "AccessDenied",
-        "error": CredentialsError("x"),
-        "since": NOW,
-        "next_try": NOW,
-        "failures": number,
-        "expiration": None,
-    }
-    return f"demo-{number}", FailingIdentity(**{**given, **changed})
-
-
-BUDGET = BudgetUse(scope="123456789012/eu-west-1", limit=200.0, rate=12.5, left=1.0, sent=1234, throttled=3)
-
-
-def drawn(*arguments: Any) -> str:
-    console = Console(file=io.StringIO(), width=120, no_color=True)
-    console.print(picture_of(*arguments))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
-
-
-def test_the_picture_has_counts_budgets_failures_and_changes() -> None:
-    counts = snapshot(
-        kept=1500, waiting=2, fresh=1400, stale=3, failing=95, next_due=43.2, soonest_end=7000.0, budgets=(BUDGET,)
-    )
-    failures = [failing(number) for number in range(1, 13)]
-    failures[1] = failing(2, state=IdentityState.STALE, code=None, next_try=None)
-    text = drawn("roles.txt", counts, failures, ["[red]demo[/]: waiting -> fresh"])
-
-    for part in (
-        "sts-async fleet: roles.txt",
-        "1,403 of 1,500 have credentials",
-        "next refresh in 43 s",
-        "first end in 117 min",
-        "1,400 fresh  2 waiting  3 stale  95 failing  0 being fetched, 0 queued",
-        "123456789012/eu-west-1  12.5        200    1,234  3",
-        "demo-1    failing  AccessDenied      00:00:00Z  00:00:00Z  1",
-        "demo-2    stale    CredentialsError  00:00:00Z  -          2",
-        "and 2 more",
-        "[red]demo[/]: waiting -> fresh",  # text of a server is not markup
-    ):
-        assert part in text, part
-    assert "demo-11" not in text
-
-
-def test_a_picture_of_an_empty_fleet_can_be_drawn() -> None:
-    assert "0 of 0 have credentials" in drawn("roles.txt", snapshot(), [], [])
-
-
-@pytest.mark.parametrize(
-    ("counts", "text"),
-    [
-        (snapshot(), "0 identities: none; 0 requests"),
-        (snapshot(kept=1, fresh=1, next_due=0.4), "1 identity: 1 fresh; 0 requests; next refresh in 0 s"),
-        (snapshot(kept=2, paused=2, budgets=(BUDGET, BUDGET), restarts=1),
-         "2 identities: 2 paused; 2,468 requests, 6 throttled; 1 restarts"),
-    ],
-)  # fmt: skip
-def test_a_summary_is_one_line(counts: FleetSnapshot, text: str) -> None:
-    assert summary_of(counts) == text
-
-
-@pytest.mark.parametrize(
-    ("before", "state", "error", "text"),
-    [
-        (None, "waiting", None, "demo: added"),
-        ("fresh", None, None, "demo: removed"),
-        ("fresh", "stale", CredentialsError("a\nb\x1b[2J"), "demo: fresh -> stale: a b\\x1b[2J"),
-    ],
-)
-def test_a_change_is_one_line(before: str | None, state: str | None, error: Any, text: str) -> None:
-    """T45: the text of an error cannot control the terminal."""
-    event = IdentityStateChanged(identity="x", account_id=None, before=before, state=state, error=error)
-
-    assert change_in_words("demo", event) == text
-
-
-def test_durations_and_numbers_are_words() -> None:
-    assert [in_time(seconds) for seconds in (0.4, 119, 120, 7199, 7200)] == [
-        "0 s",
-        "119 s",
-        "2 min",
-        "120 min",
-        "2.0 h",
-    ]
-    assert [plural(count, word) for count, word in ((1, "problem"), (2, "problem"), (0, "identity"))] == [
-        "problem",
-        "problems",
-        "identities",
-    ]
-
-
-# -- Output ------------------------------------------------------------------------------------------------------------
-
-
-class Blocked:
-    """A writer that is stopped, as by Ctrl-S at a terminal."""
-
-    def __init__(self) -> None:
-        self.may_write = threading.Event()
-        self.written: list[str] = []
-        self.threads: set[str] = set()
-
-    def write(self, text: str) -> None:
-        self.threads.add(threading.current_thread().name)
-        self.may_write.wait()
-        self.written.append(text)
-
-
-@pytest.fixture
-def blocked(monkeypatch: pytest.MonkeyPatch) -> Blocked:
-    writer = Blocked()
-    monkeypatch.setattr(terminal, "say", writer.write)
-    monkeypatch.setattr(terminal, "complain", lambda text: writer.write(f"error {text}"))
-    return writer
-
-
-async def test_a_stopped_terminal_does_not_stop_the_event_loop(
-    blocked: Blocked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Lines wait in a bounded queue. Those that it cannot take are counted, and only the last picture is drawn."""
-    monkeypatch.setattr(output, "MAX_LINES", 3)
-    pictures: list[int] = []
-    async with Output() as out:
-        out.say("first\n")
-        await until(lambda: blocked.threads)
-        for number in range(5):
-            out.say(f"{number}\n")
-            out.draw(lambda number=number: pictures.append(number))
-        await turns()
-        assert blocked.written == []
-        blocked.may_write.set()
-        await soon(out.flush())
-        out.complain("a\n")
-        out.say("b\n")
-
-    lost = "error sts-async: the output was blocked: 2 lines are missing\n"
-    assert blocked.written == ["first\n", "0\n1\n2\n", lost, "error a\n", "b\n"]
-    assert pictures == [4]
-    assert {name.rstrip("0123456789 -") for name in blocked.threads} == {"sts-async-output"}
-
-
-async def test_a_stopped_terminal_does_not_keep_the_command_from_ending(
-    blocked: Blocked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(output, "END_SECONDS", 0.01)
-    async with Output() as out:
-        out.say("first\n")
-        await until(lambda: blocked.threads)
-    assert blocked.written == []
-    blocked.may_write.set()
-    await until(lambda: blocked.written)
-
-
-@pytest.mark.parametrize("ends_by", ["flush", "end"])
-async def test_output_that_cannot_be_written_ends_the_command(ends_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(text: str) -> None:
-        raise OutputLost("No space left on device")
-
-    monkeypatch.setattr(terminal, "say", fail)
-    with pytest.raises(OutputLost, match="No space left"):
-        async with Output() as out:
-            out.say("text\n")
-            if ends_by == "flush":
-                await soon(out.flush())
 
 
 async def test_a_full_disk_ends_the_command(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import attrs
 from fleet.simulation import START, Clock, StandIn, client, request_for
-from sts_async.fleet import CredentialsFleet
 
 from sts_async import Credentials
 from sts_async.errors import STSError
+from sts_async.fleet import CredentialsFleet
 
 MINUTE, HOUR = 60.0, 3600.0
 PAUSE = 600.0  # s, the longest time between two attempts while the service cannot be reached

@@ -1,8 +1,8 @@
 """
 A day of a fleet: 2,000 identities, 6 hours without STS, throttled hours, a wrong clock and a suspended machine.
 
-The day is played once, on a virtual clock, and each test looks at another part of its outcome. `benchmarks/bench_fleet.py`
-plays it with 10,000 identities, which takes minutes.
+The day is played once, on a virtual clock, and each test looks at another part of its outcome.
+`benchmarks/bench_fleet.py` plays it with 10,000 identities, which takes minutes.
 """
 
 import asyncio

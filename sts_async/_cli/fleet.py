@@ -9,19 +9,12 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from .._protocol.endpoints import is_known_region, partition_of
-from .._runtime import files
-from .._runtime.file_reads import FILE_READS
-from .._runtime.threads import reading
-from .._shape.secret import attempt
-from .._wording.os_errors import reason_of
 from ..client import STSClient
-from ..config import Config, SettingsSources
+from ..config import Config
 from ..credentials import DefaultChain
 from ..credentials.source import MFACode, Source
 from ..errors import STSError
@@ -29,10 +22,10 @@ from ..events import Event, IdentityStateChanged
 from ..fleet.fleet import CredentialsFleet
 from ..fleet.identities import Identity, describe, source_of
 from ..fleet.reports import FailingIdentity, FleetSnapshot
-from ..fleet.roles_file import MAX_BYTES, RolesFile, read_roles
 from ..shapes import Credentials, GetCallerIdentityRequest
 from .fleet_lines import Lines, in_one_moment, plural
 from .output import Output
+from .roles_source import DEFAULT_REGION, RolesSource, partition_of_endpoint
 from .signals import signal_queue
 from .terminal import PREFIX, Warnings, in_one_line
 
@@ -40,13 +33,13 @@ if TYPE_CHECKING:
     import signal
 
     from ..fleet import FileCache
+    from ..fleet.roles_file import RolesFile
 
-MAX_PROBLEMS = 20  # of a file, one line each
 MAX_UNWRITTEN = 1000  # results in the queue of the output, so that none is dropped
 SUMMARY_SECONDS = 60.0
-ACCOUNT = "123456789012"  # of the generated roles
 RELOAD = "SIGHUP"  # Windows does not have it
 ENDING = ("SIGINT", "SIGTERM")
+NO_IDENTITY = "the file has no identity that can be used"
 
 
 @attrs.frozen(kw_only=True)
@@ -130,11 +123,19 @@ async def run(settings: Settings, warnings: Warnings) -> int:
         # The states of identities are shown by the command, which has their names.
         warnings.addFilter(lambda record: record.module != "_reporter")
         config, credentials = await stack.enter_async_context(_client_of(settings))
-        source = _Source(settings, output, partition=await _partition_of(config))
+        source = RolesSource(
+            settings.roles,
+            generated=settings.count,
+            region=str(settings.client.get("region", DEFAULT_REGION)),
+            partition=await partition_of_endpoint(config),
+            allowed_accounts=settings.allowed_accounts,
+            strict_arns=settings.strict_arns,
+        )
         found = await source.read()
-        source.complain(found)
+        for line in source.problems_of(found):
+            output.complain(line)
         if not found.identities:
-            raise ValueError(f"{source.shown}: the file has no identity that can be used")
+            raise ValueError(f"{source.shown}: {NO_IDENTITY}")
         command = _Command(settings, output, source, found)
         async with (
             STSClient(config=config, credentials=credentials, observers=[command.observe]) as sts,
@@ -161,7 +162,7 @@ async def _client_of(settings: Settings) -> AsyncIterator[tuple[Config, Source]]
         return
     from ..testing import LocalSTS
 
-    async with LocalSTS(region=str(given.get("region", "us-east-1"))) as server:
+    async with LocalSTS(region=str(given.get("region", DEFAULT_REGION))) as server:
         yield Config(**{**given, "region": server.region, "endpoint_url": server.url}), server.credentials
 
 
@@ -173,71 +174,10 @@ def _cache_of(settings: Settings) -> "FileCache | None":
     return FileCache(settings.cache)
 
 
-async def _partition_of(config: Config) -> str | None:
-    """Return the partition of the endpoint; None if a URL or nothing tells it."""
-    found = await SettingsSources(config).resolve()
-    if found.region is None or found.endpoint_url is not None or not is_known_region(found.region):
-        return None
-    return partition_of(found.region).name
-
-
-class _Source:
-    """
-    The file of roles, or generated roles.
-
-    Attributes:
-        shown: The file in messages.
-    """
-
-    def __init__(self, settings: Settings, output: Output, *, partition: str | None) -> None:
-        self._settings = settings
-        self._output = output
-        self._partition = partition
-        self.shown = "generated roles" if settings.roles is None else in_one_line(settings.roles)
-
-    async def read(self) -> RolesFile:
-        """
-        Return the contents of the file.
-
-        Raises:
-            ValueError: The file cannot be read.
-        """
-        return await reading(
-            read_roles,
-            await self._text(),
-            partition=self._partition,
-            allowed_accounts=self._settings.allowed_accounts,
-            strict_arns=self._settings.strict_arns,
-        )
-
-    async def _text(self) -> str:
-        path = self._settings.roles
-        if path is None:
-            region = str(self._settings.client.get("region", "us-east-1"))
-            role = f"arn:{partition_of(region).name}:iam::{ACCOUNT}:role/demo"
-            return "".join(f"{role}-{number:04}\n" for number in range(1, self._settings.count + 1))
-        try:
-            data, _ = await FILE_READS.run(Path(path), files.read, path, max_bytes=MAX_BYTES)
-        except OSError as error:
-            raise ValueError(f"{self.shown}: {reason_of(error)}") from None
-        text = attempt(UnicodeDecodeError, bytes.decode, data)
-        if text is None:
-            raise ValueError(f"{self.shown}: the file is not text in UTF-8")
-        return text
-
-    def complain(self, found: RolesFile) -> None:
-        """Show the problems of the file."""
-        for problem in found.problems[:MAX_PROBLEMS]:
-            self._output.complain(f"{PREFIX}{self.shown}, {in_one_line(problem)}\n")
-        more = len(found.problems) - MAX_PROBLEMS
-        if more > 0:
-            self._output.complain(f"{PREFIX}{self.shown} has {more:,} more {plural(more, 'problem')}\n")
-
-
 class _Command:
     """The command with its identities and its display."""
 
-    def __init__(self, settings: Settings, output: Output, source: _Source, found: RolesFile) -> None:
+    def __init__(self, settings: Settings, output: Output, source: RolesSource, found: "RolesFile") -> None:
         self._settings = settings
         self._output = output
         self._source = source
@@ -324,7 +264,8 @@ class _Command:
 
     def _new_display(self) -> Display:
         """Return a live table if standard output is a terminal and the package rich is installed."""
-        if sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
+        kind = os.environ.get("TERM", "" if sys.platform == "win32" else "dumb")
+        if sys.stdout is not None and sys.stdout.isatty() and kind not in ("dumb", "unknown"):
             with contextlib.suppress(ImportError):
                 from .fleet_table import Table
 
@@ -364,12 +305,10 @@ class _Command:
         except ValueError as error:
             self._output.complain(f"{PREFIX}{in_one_line(error)}: the identities stay as they are\n")
             return
-        self._source.complain(found)
+        for line in self._source.problems_of(found):
+            self._output.complain(line)
         if not found.identities:
-            self._output.complain(
-                f"{PREFIX}{self._source.shown}: the file has no identity that can be used: the identities stay as they "
-                "are\n"
-            )
+            self._output.complain(f"{PREFIX}{self._source.shown}: {NO_IDENTITY}: the identities stay as they are\n")
             return
         names = {identity: name for name, identity in found.identities.items()}
         added = [identity for identity in names if identity not in self._names]

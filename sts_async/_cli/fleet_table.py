@@ -44,6 +44,7 @@ class Table:
             # rich would write standard error to standard output, also if it is a file.
             redirect_stderr=sys.stderr is not None and sys.stderr.isatty(),
         )
+        self._stopped = False
         self.seconds = SECONDS
 
     def note(self, text: str) -> None:
@@ -61,10 +62,12 @@ class Table:
 
     def end(self) -> None:
         """Leave the last picture at the terminal, and show the cursor again."""
-        self._output.draw(self._stop)
+        self._output.call(self._stop)
 
     def _draw(self, picture: RenderableType) -> None:
         """Draw a picture. Blocks."""
+        if self._stopped:
+            return
         try:
             self._live.start()
             self._live.update(picture, refresh=True)
@@ -76,6 +79,7 @@ class Table:
         raise OutputLost(reason)
 
     def _stop(self) -> None:
+        self._stopped = True
         try:
             self._live.stop()
         except (OSError, SystemExit):

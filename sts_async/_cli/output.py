@@ -95,6 +95,11 @@ class Output:
         self._picture = picture
         self._added.set()
 
+    def call(self, work: Callable[[], None]) -> None:
+        """Call a function that writes to the terminal, after the lines before it. It is never dropped."""
+        self._lines.append((lambda _: work(), ""))
+        self._added.set()
+
     def _add(self, write: Write, text: str) -> None:
         if len(self._lines) >= MAX_LINES:
             self._dropped += 1

@@ -432,7 +432,7 @@ async def test_the_table_is_drawn_at_a_terminal(command: Command, monkeypatch: p
     status = await command.end()
 
     assert status == 0
-    assert command.out.getvalue().count("ended") == 1
+    assert command.out.getvalue().endswith("ended\n")
 
 
 async def test_a_full_disk_ends_the_command(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,10 +49,11 @@ async def test_a_stopped_terminal_does_not_stop_the_event_loop(
         blocked.may_write.set()
         await soon(out.flush())
         out.complain("a\n")
+        out.call(lambda: blocked.write("called"))
         out.say("b\n")
 
     lost = "error sts-async: the output was blocked: 2 lines are missing\n"
-    assert blocked.written == ["first\n", "0\n1\n2\n", lost, "error a\n", "b\n"]
+    assert blocked.written == ["first\n", "0\n1\n2\n", lost, "error a\n", "called", "b\n"]
     assert pictures == [4]
     assert {name.rstrip("0123456789 -") for name in blocked.threads} == {"sts-async-output"}
 

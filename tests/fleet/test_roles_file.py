@@ -5,7 +5,7 @@ import shlex
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sts_async.fleet import _role_lines
@@ -420,6 +420,7 @@ def in_json(request: AssumeRoleRequest, **more: str) -> str:
     return json.dumps({key: value for key, value in given.items() if value is not None})
 
 
+@settings(max_examples=40)
 @given(
     st.dictionaries(NAMES, requests(), min_size=1, max_size=6), st.data(), st.sampled_from(["\n", "\r\n", "\n\n# x\n"])
 )
@@ -442,6 +443,7 @@ def test_everything_that_is_written_is_read_back(named: dict[str, AssumeRoleRequ
     assert dict(found.identities) == expected
 
 
+@settings(max_examples=40)
 @given(st.lists(requests(), min_size=1, max_size=8, unique=True))
 def test_identities_without_names_get_names_of_their_own(roles: list[AssumeRoleRequest]) -> None:
     """The order of the lines does not change a name, unless lines share even their longest name."""

@@ -21,7 +21,7 @@ from typing import Any
 import attrs
 
 from .._engine.context import ClientContext
-from .._runtime.outcome import Outcome, copy_without_traceback
+from .._runtime.outcome import Outcome
 from .._runtime.single_flight import BackgroundTasks
 from ..credentials import _schedule
 from ..credentials._schedule import REFRESH_BACKOFF, Moment, Schedule, Step, next_step

@@ -94,6 +94,8 @@ class WorkerPool:
             if entry is None:
                 return False
             self.running += 1
+            # The task begins in a later turn. A caller in this turn waits for its fetch, and starts no second one.
+            entry.refreshing = True
             self._tasks.spawn(self._work(entry)).add_done_callback(self._ended)
         return True
 

@@ -40,6 +40,18 @@ async def test_get_fetches_once_and_then_answers_from_memory(server: LocalSTS, c
     assert first.account_id == "123456789012"
 
 
+async def test_a_caller_in_the_turn_of_add_waits_for_the_fetch_that_add_began(
+    server: LocalSTS, clock: VirtualClock
+) -> None:
+    """F42: the worker has taken the identity, but its task has not run yet."""
+    async with open_fleet(server, clock) as fleet:
+        fleet.add(*roles(3))
+        await asyncio.gather(*map(fleet.get, roles(3)))
+        await turns()
+
+    assert operations_of(server) == ["AssumeRole"] * 3
+
+
 async def test_peek_returns_valid_credentials_and_fetches_nothing(server: LocalSTS, clock: VirtualClock) -> None:
     """It returns None for an identity that is not in the fleet, and for credentials that have ended."""
     async with open_fleet(server, clock) as fleet:

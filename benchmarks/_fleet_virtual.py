@@ -40,6 +40,7 @@ async def refreshes(name: str, options: argparse.Namespace) -> Figures:
 
 async def _refresh_cost(size: int, *, refreshes: int) -> tuple[float, float]:
     from fleet import simulation
+
     from sts_async.fleet import CredentialsFleet
 
     clock = simulation.Clock()
@@ -75,6 +76,7 @@ async def _fetched(work: object, clock: object) -> None:
 async def on_demand(name: str, options: argparse.Namespace) -> Figures:
     """Memory after many roles were asked for once, of which one in a hundred is in use."""
     from fleet import simulation
+
     from sts_async.fleet import CredentialsFleet
 
     seen = scaled(100_000, options, least=2_000)

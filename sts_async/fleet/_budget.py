@@ -121,8 +121,8 @@ class Budgets:
 
     A scope is known only when its first request was signed, so a lane of identities begins with a budget of its own.
 
-    Some access keys contain no account. Then the key is the scope, and each new key begins a new budget. So if there are
-    many budgets, those that were not used for an hour are forgotten. By then they are like new ones.
+    Some access keys contain no account. Then the key is the scope, and each new key begins a new budget. So if there
+    are many budgets, those that were not used for an hour are forgotten. By then they are like new ones.
 
     Args:
         limit: Maximum rate of each in requests per second.

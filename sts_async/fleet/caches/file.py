@@ -90,17 +90,18 @@ class FileCache(CredentialsCache):
     ) -> None:
         environ = HiddenMapping(os.environ if environ is None else environ)
         check_flag("aws_cli_format", aws_cli_format)
-        if not isinstance(directory, str | os.PathLike | None):
+        given = os.fspath(directory) if isinstance(directory, os.PathLike) else directory
+        if not isinstance(given, str | None):
             raise ConfigurationError("directory must be a path or None")
         self._clock: Clock = SystemClock() if clock is None else clock
         self._format = AWSCLIFormat() if aws_cli_format else OwnFormat()
         self._out_of_use_until = float("-inf")
         self._hindrance = ""
         self._parts: tuple[CacheDirectory, Leases] | None = None
-        if directory is None:
-            directory = AWS_CLI_DIRECTORY if aws_cli_format else _default_directory(environ)
+        if given is None:
+            given = AWS_CLI_DIRECTORY if aws_cli_format else _default_directory(environ)
         try:
-            path = files.expand(os.fspath(directory), environ)
+            path = files.expand(given, environ)
         except ConfigurationError as error:
             self._hindrance = str(error)
         else:

@@ -196,7 +196,17 @@ def test_windows_has_a_directory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     assert FileCache(environ=environ).directory == Path("/Users/me/AppData/Local/sts-async/credentials")
 
 
-@pytest.mark.parametrize("options", [{"directory": 5}, {"directory": b"/x"}, {"aws_cli_format": "yes"}], ids=str)
+class InBytes(os.PathLike[bytes]):
+    def __fspath__(self) -> bytes:
+        return b"/x"
+
+    def __repr__(self) -> str:
+        return "in bytes"
+
+
+@pytest.mark.parametrize(
+    "options", [{"directory": 5}, {"directory": b"/x"}, {"directory": InBytes()}, {"aws_cli_format": "yes"}], ids=str
+)
 def test_arguments_of_wrong_types_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         FileCache(**options)
@@ -727,7 +737,7 @@ def one_shard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("one_shard")
 async def test_expired_entries_do_not_pile_up(cache: FileCache, clock: Now) -> None:
-    """A gateway has new identities all the time, and nobody asks for the old ones again."""
+    """A gateway has new identities all the time, and no program asks for the old ones again."""
     for number in range(400):
         clock.wall += 60
         await cache.store(key_of(str(number)), issued(at=NOW + timedelta(seconds=clock.wall - START), seconds=900))

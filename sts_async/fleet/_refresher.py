@@ -21,7 +21,7 @@ from typing import Any
 import attrs
 
 from .._engine.context import ClientContext
-from .._runtime.outcome import Outcome, copy_without_traceback
+from .._runtime.outcome import Outcome
 from .._runtime.single_flight import BackgroundTasks
 from ..credentials import _schedule
 from ..credentials._schedule import REFRESH_BACKOFF, Moment, Schedule, Step, next_step
@@ -29,6 +29,7 @@ from ..credentials.cache import already_expired, moment
 from ..credentials.static import clocks
 from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
+from ._attempt import attempt
 from ._due_times import DueTimes, next_refresh, pause_after, pause_after_throttling
 from ._entries import Entries, Entry, Waiter, paused_error, source_error
 from ._fetch import Fetcher
@@ -284,7 +285,9 @@ class Refresher:
 
     async def _refresh(self, entry: Entry) -> None:
         started = self._context.monotonic()
-        error, failure = await self._fetch(entry)
+        error, failure = await attempt(
+            lambda: self._fetch(entry), name=describe(entry.identity), seconds=self._fetcher.limit_of(entry)
+        )
         if self._closed:  # the provider ignored its cancellation
             self._abandoned(entry)
         elif failure is None:
@@ -302,32 +305,8 @@ class Refresher:
     def _must_wait_for(self, source: Entry) -> bool:
         return next_step(source.state, now=self.now()) is Step.REFRESH
 
-    async def _fetch(self, entry: Entry) -> tuple[BaseException | None, STSError | None]:
-        """Fetch, and store the new state. Return the error for callers and the error for the state, or None twice."""
-        seconds = self._fetcher.limit_of(entry)
-        limit = asyncio.timeout(seconds)
-        try:
-            async with limit:
-                credentials = await self._fetcher.fetch(entry)
-            self._store(entry, credentials)
-        except STSError as error:
-            return error, copy_without_traceback(error)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            described = CredentialsError(f"{describe(entry.identity)} cancelled its own fetch")
-            return described, described
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - a provider of the program may raise anything
-            if seconds is not None and limit.expired():
-                described = CredentialsError(
-                    f"{describe(entry.identity)} did not provide credentials within {seconds:g} s"
-                )
-                return described, described
-            return error, CredentialsError(f"{describe(entry.identity)} failed with {type(error).__name__}")
-        return None, None
+    async def _fetch(self, entry: Entry) -> None:
+        self._store(entry, await self._fetcher.fetch(entry))
 
     def _store(self, entry: Entry, credentials: Credentials) -> None:
         context, now = self._context, self.now()

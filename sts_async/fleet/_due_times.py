@@ -28,6 +28,8 @@ from ..credentials._schedule import (
     MAX_ERROR_CACHE_TTL,
     MAX_LOCAL_ERROR_CACHE_TTL,
     SPREAD,
+    CacheState,
+    Moment,
 )
 from ..errors import ConfigurationError, CredentialsError, STSError
 
@@ -177,3 +179,8 @@ def pause_after_throttling(jitter: float) -> float:
     """
     low, high = THROTTLING_PAUSE
     return low + jitter * (high - low)
+
+
+def next_refresh(state: CacheState) -> Moment:
+    """Return when the credentials of a state are refreshed: when they are due, or after the pause of a failure."""
+    return max(state.advisory, state.paused_until, key=lambda moment: moment.monotonic)

@@ -14,22 +14,24 @@ next turn of the event loop after some hundred of them.
 """
 
 import asyncio
+import contextlib
 import math
 from typing import Any
 
 import attrs
 
 from .._engine.context import ClientContext
-from .._runtime.outcome import Outcome, copy_without_traceback
+from .._runtime.outcome import Outcome
 from .._runtime.single_flight import BackgroundTasks
 from ..credentials import _schedule
-from ..credentials._schedule import REFRESH_BACKOFF, CacheState, Moment, Schedule, Step, next_step
+from ..credentials._schedule import REFRESH_BACKOFF, Moment, Schedule, Step, next_step
 from ..credentials.cache import already_expired, moment
 from ..credentials.static import clocks
 from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
-from ._due_times import DueTimes, pause_after, pause_after_throttling
-from ._entries import Entries, Entry, Waiter
+from ._attempt import attempt
+from ._due_times import DueTimes, next_refresh, pause_after, pause_after_throttling
+from ._entries import Entries, Entry, Waiter, paused_error, source_error
 from ._fetch import Fetcher
 from ._queues import NOT_QUEUED, DueQueue
 from ._reporter import Reporter
@@ -40,6 +42,7 @@ from .reports import IdentityState
 
 CLOCK_JUMP = 1.0  # s by which the clocks must differ from before, until all due times are computed again
 COLD_ORDER = 60.0  # s: an entry without credentials goes before those whose credentials end later than this
+FOR_REQUESTS, FOR_PROVIDERS = range(2)  # the two worker pools
 GRACE = 0.5  # s that workers have to end when the fleet is closed
 
 
@@ -109,7 +112,7 @@ class Refresher:
         now: float = self._context.monotonic()
         ends = entry.state.mandatory.monotonic if entry.state.credentials is not None else now + COLD_ORDER
         self._unplan(entry)
-        pool = self.pools[request_of(entry.identity) is None]
+        pool = self.pools[FOR_PROVIDERS if request_of(entry.identity) is None else FOR_REQUESTS]
         pool.ready.put(entry, entry.lane, urgent=urgent, order=now if urgent else ends)
         self._wake()
 
@@ -178,7 +181,7 @@ class Refresher:
         while entry.is_kept and entry.status is IdentityState.WAITING and not (entry.removed or self.is_paused):
             if entry.schedule.attended:
                 return
-            if waits_for_a_failure(entry):
+            if entry.waits_for_failed_source:
                 return
             if self._closed:
                 raise ClientClosedError("the fleet was closed")
@@ -193,11 +196,19 @@ class Refresher:
                 changed.set_result(None)
 
     def refused(self, entry: Entry, access_key_id: str) -> None:
-        """Fetch an entry again before its next use, because the service refused its key."""
+        """Fetch an entry again before its next use, because the service refused its key. Any thread can call it."""
         before = entry.state
-        entry.state = _schedule.invalidated(before, access_key_id=access_key_id)
-        if entry.state is not before and entry.is_kept and not entry.refreshing:
-            self.plan(entry, entry.state.advisory)
+        state = _schedule.invalidated(before, access_key_id=access_key_id)
+        if state is before:
+            return
+        # At once: the caller that was refused asks again before the next turn of the event loop.
+        entry.state = state
+        with contextlib.suppress(RuntimeError):  # the event loop is closed
+            self._loop.call_soon_threadsafe(self._refresh_refused, entry)
+
+    def _refresh_refused(self, entry: Entry) -> None:
+        if entry.state.refused and entry.is_kept and not entry.refreshing:
+            self.plan(entry, next_refresh(entry.state))
 
     # -- the timer --------------------------------------------------------------------------------------------------
 
@@ -225,6 +236,8 @@ class Refresher:
             self._timer.start_before(min(self.due.next_due, *(pool.next_time() for pool in self.pools)))
 
     def _tick(self) -> None:
+        if self._closed:
+            return
         offset = self._offset()
         if abs(offset - self.due.offset) > CLOCK_JUMP:
             self.due.set_offset(offset)
@@ -272,7 +285,9 @@ class Refresher:
 
     async def _refresh(self, entry: Entry) -> None:
         started = self._context.monotonic()
-        error, failure = await self._fetch(entry)
+        error, failure = await attempt(
+            lambda: self._fetch(entry), name=describe(entry.identity), seconds=self._fetcher.limit_of(entry)
+        )
         if self._closed:  # the provider ignored its cancellation
             self._abandoned(entry)
         elif failure is None:
@@ -290,32 +305,8 @@ class Refresher:
     def _must_wait_for(self, source: Entry) -> bool:
         return next_step(source.state, now=self.now()) is Step.REFRESH
 
-    async def _fetch(self, entry: Entry) -> tuple[BaseException | None, STSError | None]:
-        """Fetch, and store the new state. Return the error for callers and the error for the state, or None twice."""
-        seconds = self._fetcher.limit_of(entry)
-        limit = asyncio.timeout(seconds)
-        try:
-            async with limit:
-                credentials = await self._fetcher.fetch(entry)
-            self._store(entry, credentials)
-        except STSError as error:
-            return error, copy_without_traceback(error)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            described = CredentialsError(f"{describe(entry.identity)} cancelled its own fetch")
-            return described, described
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - a provider of the program may raise anything
-            if seconds is not None and limit.expired():
-                described = CredentialsError(
-                    f"{describe(entry.identity)} did not provide credentials within {seconds:g} s"
-                )
-                return described, described
-            return error, CredentialsError(f"{describe(entry.identity)} failed with {type(error).__name__}")
-        return None, None
+    async def _fetch(self, entry: Entry) -> None:
+        self._store(entry, await self._fetcher.fetch(entry))
 
     def _store(self, entry: Entry, credentials: Credentials) -> None:
         context, now = self._context, self.now()
@@ -440,6 +431,12 @@ class Refresher:
             if entry.due == math.inf:
                 self.plan(entry, self.now().plus(REFRESH_BACKOFF[0]))
 
+    def disown(self) -> None:
+        """Start no refresh in a forked child, which has a copy of the event loop."""
+        self._closed = True
+        for pool in self.pools:
+            pool.close()
+
     async def aclose(self) -> None:
         """End all refreshes, and wake all waiters with `ClientClosedError`, within about half a second."""
         if self._closed:
@@ -456,32 +453,3 @@ class Refresher:
         await self._tasks.aclose(grace=GRACE)
         for entry in list(self._entries.by_identity.values()):
             self.reporter.removed(entry)
-
-
-def waits_for_a_failure(entry: Entry) -> bool:
-    """Return True if an entry that signs for *entry*, directly or through others, fails or is paused."""
-    source = entry.source
-    while source is not None:
-        if source.status in (IdentityState.FAILING, IdentityState.PAUSED):
-            return True
-        source = source.source
-    return False
-
-
-def next_refresh(state: CacheState) -> Moment:
-    """Return when the credentials of a state are refreshed: when they are due, or after the pause of a failure."""
-    return max(state.advisory, state.paused_until, key=lambda moment: moment.monotonic)
-
-
-def source_error(entry: Entry, failure: STSError) -> CredentialsError:
-    """Return the error for callers of an entry whose source failed. The cause is the error of the source."""
-    source = describe(None if entry.source is None else entry.source.identity)
-    error = CredentialsError(f"the source of {describe(entry.identity)} failed: {source}: {failure}")
-    error.recoverable = failure.recoverable
-    error.__cause__ = copy_without_traceback(failure)
-    return error
-
-
-def paused_error(entry: Entry) -> CredentialsError:
-    """Return the error for callers of an entry that is paused and has no valid credentials."""
-    return CredentialsError(f"{describe(entry.identity)} is paused, and has no valid credentials")

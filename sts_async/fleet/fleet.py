@@ -18,12 +18,13 @@ from ..errors import ClientClosedError, ConfigurationError, STSError
 from ..protocols import CredentialsProvider, is_attended
 from ..shapes import Credentials
 from ._budget import Budgets
-from ._entries import Entries, Entry
+from ._due_times import next_refresh
+from ._entries import Entries, Entry, paused_error
 from ._fetch import Fetcher
 from ._members import Members
 from ._overview import list_failing, take_snapshot
 from ._provider import FleetProvider, unwrapped
-from ._refresher import Refresher, next_refresh, paused_error
+from ._refresher import FOR_PROVIDERS, Refresher
 from ._scan import scan
 from .caches.protocol import CredentialsCache
 from .identities import (
@@ -162,12 +163,18 @@ class CredentialsFleet(Unpicklable):
         The client stays open. Closing again does nothing. `peek` still returns what is in memory.
         """
         self._closed = True
-        if self._refresher is not None and self._loop is asyncio.get_running_loop():
+        if self._refresher is None or self._loop is None:
+            return
+        if self._loop is asyncio.get_running_loop():
             await self._refresher.aclose()
+        elif self._loop.is_running():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._refresher.aclose(), self._loop))
 
     def _disown(self) -> None:
         """Close the fleet in a forked child: its event loop and its workers are those of the parent."""
-        self._closed = True
+        self._closed, self._loop = True, None
+        if self._refresher is not None:
+            self._refresher.disown()
 
     # -- credentials ------------------------------------------------------------------------------------------------
 
@@ -199,8 +206,19 @@ class CredentialsFleet(Unpicklable):
             state, now = entry.state, self._monotonic()
             if now < state.advisory.monotonic and self._wall_clock() < state.advisory.wall:
                 entry.last_used = now
+                entry.passing = False
                 return state.credentials
         return None
+
+    async def _get_within(self, identity: Identity, context: object) -> Credentials:
+        """As `get`, for a provider that *context* asks. If this fleet does, its worker waits for another identity."""
+        fresh = self._fresh(identity)
+        if fresh is not None:
+            return fresh
+        if self._refresher is None or context is not self._fetcher.lent_context:
+            return await self._get(identity)
+        with self._refresher.pools[FOR_PROVIDERS].place_given_up():
+            return await self._get(identity)
 
     async def _get(self, identity: Identity) -> Credentials:
         refresher = self._started()
@@ -331,11 +349,11 @@ class CredentialsFleet(Unpicklable):
             return
         refresher = self._started()
         for identity in identities:
-            entry = self._members.entry_of(identity, refresher, checked=True)
-            entry.passing = False
-            if entry.kept:
+            known = self._lookup(identity)
+            if known is not None and known.kept:
                 continue
-            self._entries.keep(entry)
+            entry = self._members.entry_of(identity, refresher, keep=True, checked=True)
+            entry.passing = False
             if entry.state.credentials is None:
                 if not entry.paused and not refresher.is_paused:
                     refresher.need(entry, urgent=False)
@@ -441,10 +459,9 @@ class CredentialsFleet(Unpicklable):
             self._refresher.refused(entry, access_key_id)
 
     def _invalidate(self, identity: Identity, access_key_id: str) -> None:
-        entry = self._find(identity)
-        if entry is not None and self._loop is not None:
-            # The client that was refused may run in another thread.
-            self._loop.call_soon_threadsafe(self._refused, entry, access_key_id)
+        entry = self._lookup(identity)
+        if entry is not None:
+            self._refused(entry, access_key_id)
 
     def _is_attended(self, identity: Identity) -> bool:
         entry = self._find(identity)

@@ -148,16 +148,15 @@ def test_a_derived_name_is_as_long_as_it_must_be() -> None:
 def test_the_file_in_the_documents_is_read() -> None:
     """Its table names every option of a line."""
     text = DOCUMENTS["sts_async/fleet/README.md"]
-    (lines,) = blocks(text, "text")
+    (lines,) = blocks(text, "")
     found = read_roles(lines)
     members = [member for member in AssumeRoleRequest.__members__ if not _role_lines._refusal(member)]
     options = {_role_lines._as_option(member.name) for member in members} - {"role-arn"}
 
     assert [*found.identities] == ["hub", "data@210987654321", "data@345678901234", "audit", "narrow"]
     assert found.problems == ()
-    assert options | {"name", "through"} <= set(
-        re.findall(r"`([a-z-]+)`", section(text, "Command line: a file of roles"))
-    )
+    told = set(re.findall(r"`([a-z-]+)`", section(text, "Command line: a file of roles")))
+    assert options | {"name", "through"} <= told
 
 
 # -- Lines that are wrong ----------------------------------------------------------------------------------------------

@@ -314,11 +314,7 @@ class _Command:
         added = [identity for identity in names if identity not in self._names]
         missing = [identity for identity in self._names if identity not in names]
         self._quiet = True
-        try:
-            fleet.add(*added)
-        except STSError as error:
-            self._output.complain(f"{PREFIX}{in_one_line(error)}\n")
-            return
+        fleet.add(*added)
         # An identity stays in the fleet while it signs for others, so it is removed after them.
         removed = [] if found.problems else sorted(missing, key=_links_of, reverse=True)
         fleet.remove(*removed)

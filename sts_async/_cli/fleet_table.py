@@ -68,6 +68,9 @@ class Table:
         """Draw a picture. Blocks."""
         if self._stopped:
             return
+        if not self._live.console.is_terminal:
+            # A terminal that was closed is none any more. rich would draw nothing, without an error.
+            raise OutputLost("the terminal was closed")
         try:
             self._live.start()
             self._live.update(picture, refresh=True)
@@ -118,10 +121,10 @@ def _progress(snapshot: FleetSnapshot) -> RenderableType:
     grid.add_row(
         ProgressBar(total=max(total, 1), completed=ready, width=30),
         Text(f"{ready:,} of {total:,} have credentials"),
-        Text("" if snapshot.next_due is None else f"next refresh in {in_time(snapshot.next_due)}", style="dim"),
-        Text("" if snapshot.soonest_end is None else f"first end in {in_time(snapshot.soonest_end)}", style="dim"),
     )
-    return grid
+    times = {"next refresh": snapshot.next_due, "first end": snapshot.soonest_end}
+    told = [f"{name} in {in_time(seconds)}" for name, seconds in times.items() if seconds is not None]
+    return Group(grid, Text(", ".join(told), style="dim")) if told else grid
 
 
 def _counts(snapshot: FleetSnapshot) -> RenderableType:

@@ -31,7 +31,7 @@ from ..credentials._schedule import (
     CacheState,
     Moment,
 )
-from ..errors import ConfigurationError, CredentialsError, STSError
+from ..errors import ConfigurationError, CredentialsError, DeadlineExceeded, STSError
 
 SLOTS = 1024  # slots between now and the last due time: as many to twice as many
 CROWDED = 1.25  # refreshes in a slot, as a multiple of the mean, above which the due time is drawn from an earlier time
@@ -165,6 +165,11 @@ def pause_after(error: STSError, *, failures: int, jitter: float) -> float:
     growth = GROWTH ** min(failures, 10)
     low, high = (min(first * growth, limit) for first, limit in zip(ERROR_CACHE_TTL, limits, strict=True))
     return low + jitter * (high - low)
+
+
+def was_throttled(error: STSError) -> bool:
+    """Return True if the service throttled a request, or if the call ended while its request waited for its turn."""
+    return error.throttled or (isinstance(error, DeadlineExceeded) and not error.attempts)
 
 
 def pause_after_throttling(jitter: float) -> float:

@@ -30,7 +30,7 @@ from ..credentials.static import clocks
 from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
 from ._attempt import attempt
-from ._due_times import DueTimes, next_refresh, pause_after, pause_after_throttling
+from ._due_times import DueTimes, next_refresh, pause_after, pause_after_throttling, was_throttled
 from ._entries import Entries, Entry, Waiter, paused_error, source_error
 from ._fetch import Fetcher
 from ._queues import NOT_QUEUED, DueQueue
@@ -351,7 +351,7 @@ class Refresher:
             before, failure, now=now, jitter=context.jitter(), schedule=schedule
         )
         serves = _schedule.keeps_serving(state, failure, now=now, schedule=schedule)
-        if serves and failure.throttled:
+        if serves and was_throttled(failure):
             soon = now.plus(pause_after_throttling(context.jitter()))
             state = entry.state = attrs.evolve(state, paused_until=state.paused_until.earlier_of(soon))
         if serves:

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -17,11 +18,14 @@ from processes import HANG, gone, pids_in, shell
 from support import SEEN_SECRETS
 from terminals import Terminal, environ
 
-from sts_async import cli
+from sts_async import AssumeRoleRequest, cli
 from sts_async._cli import fleet, output, terminal
 from sts_async._cli.fleet import Settings
+from sts_async._cli.fleet_options import EPILOG
 from sts_async._cli.terminal import OutputLost, Warnings
 from sts_async.errors import STSError
+from sts_async.fleet import _role_lines
+from sts_async.fleet.roles_file import read_roles
 from sts_async.testing import LocalSTS, Role
 
 HUB = "arn:aws:iam::123456789012:role/hub"
@@ -407,6 +411,18 @@ async def test_a_terminal_shows_a_table_until_ctrl_c() -> None:
     assert b"Traceback" not in shown.shown
 
 
+async def test_a_terminal_that_is_closed_ends_the_process() -> None:
+    """The SIGHUP of the terminal only reads the roles again. The next picture cannot be drawn."""
+    shown = Terminal()
+    await shown.start("--local", "fleet", "--count", "1", shows_output=True, TERM="xterm")
+    await soon(shown.until(b"1 of 1 have credentials"))
+    os.close(shown.its)
+    os.close(shown.ours)
+    status, _, _ = await soon(shown.end())
+
+    assert status == 1
+
+
 @pytest.mark.parametrize("reason", ["a pipe", "a simple terminal", "without rich"])
 async def test_lines_are_shown_where_a_table_cannot_be(
     reason: str, command: Command, monkeypatch: pytest.MonkeyPatch
@@ -512,11 +528,18 @@ def test_the_help_describes_the_file_and_all_options(
         assert part in out
 
 
+def test_the_help_lists_the_options_of_a_line() -> None:
+    """A member that the API adds is accepted at once, and must be in the list."""
+    listed = EPILOG.partition("options of a line: ")[2].partition("\n\n")[0]
+    names = {part.split()[0] for part in re.split(r",\s+", re.sub(r" \(.*?\)", "", listed))}
+    members = [member for member in AssumeRoleRequest.__members__ if not _role_lines._refusal(member)]
+    accepted = {_role_lines._as_option(member.name) for member in members} - {"role-arn"}
+
+    assert names == accepted | {"name", "through"}
+
+
 def test_each_line_in_the_help_is_a_line_of_a_file() -> None:
     """C18."""
-    from sts_async._cli.fleet_options import EPILOG
-    from sts_async.fleet.roles_file import read_roles
-
     lines = EPILOG.partition("a file of roles:\n")[2].partition("\n\n")[0]
     found = read_roles(lines)
 

@@ -5,12 +5,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from patience import soon
 from rich.console import Console
 from support import ROLE
 
 from sts_async import AssumeRoleRequest
 from sts_async._cli.fleet_lines import change_in_words, in_time, plural, summary_of
-from sts_async._cli.fleet_table import picture_of
+from sts_async._cli.fleet_table import Table, picture_of
+from sts_async._cli.output import Output
+from sts_async._cli.terminal import OutputLost
 from sts_async.errors import CredentialsError
 from sts_async.events import IdentityStateChanged
 from sts_async.fleet import BudgetUse, FailingIdentity, FleetSnapshot, IdentityState
@@ -61,8 +64,7 @@ def test_the_picture_has_counts_budgets_failures_and_changes() -> None:
     for part in (
         "sts-async fleet: roles.txt",
         "1,403 of 1,500 have credentials",
-        "next refresh in 43 s",
-        "first end in 117 min",
+        "next refresh in 43 s, first end in 117 min",
         "1,400 fresh  2 waiting  3 stale  95 failing  0 being fetched, 0 queued",
         "123456789012/eu-west-1  12.5        200    1,234  3",
         "demo-1    failing  AccessDenied      00:00:00Z  00:00:00Z  1",
@@ -72,6 +74,51 @@ def test_the_picture_has_counts_budgets_failures_and_changes() -> None:
     ):
         assert part in text, part
     assert "demo-11" not in text
+
+
+class Closed(io.StringIO):
+    """A terminal that was closed."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error = error
+
+    def write(self, text: str) -> int:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(OSError(5, "Input/output error"), "Input/output error"), (OSError(), "OSError"), (SystemExit(1), "")],
+    ids=repr,
+)
+async def test_a_terminal_that_was_closed_is_output_that_is_lost(error: BaseException, reason: str) -> None:
+    """rich ends the process at a closed pipe, which a thread cannot do. The end of the display raises nothing more."""
+    with pytest.raises(OutputLost) as caught:
+        async with Output() as output:
+            table = Table(output, title="roles", console=Console(file=Closed(error), force_terminal=True))
+            table.show(snapshot(kept=1, fresh=1), [])
+            await soon(output.flush())
+
+    table._stop()
+    assert str(caught.value) == reason
+
+
+async def test_nothing_is_drawn_after_the_end() -> None:
+    """A picture that waited would hide the cursor again."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    async with Output() as output:
+        table = Table(output, title="roles", console=console)
+        table.show(snapshot(kept=10_001, fresh=1), [])
+        assert table.seconds > 1
+        await soon(output.flush())
+        table.end()
+        table.show(snapshot(kept=1, waiting=1), [])
+
+    assert isinstance(console.file, io.StringIO)
+    assert "10,001 have" in console.file.getvalue()
+    assert "1 waiting" not in console.file.getvalue()
+    assert console.file.getvalue().endswith("\x1b[?25h")
 
 
 def test_a_picture_of_an_empty_fleet_can_be_drawn() -> None:

@@ -20,6 +20,7 @@ import attrs
 from sts_async import AssumeRoleRequest, Credentials, STSClient
 from sts_async.errors import ConnectError
 from sts_async.protocols import HttpRequest, HttpResponse, SecretBytes
+from sts_async.retries import AdaptiveRetries
 from sts_async.testing.local_client import LocalClient
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
@@ -242,4 +243,8 @@ def client(clock: Clock, sts: StandIn, **options: Any) -> STSClient:
     keys = Credentials(
         access_key_id="AKIAIOSFODNN7EXAMPLE", secret_access_key="SENTINEL-secret", account_id="123456789012"
     )
-    return LocalClient(ISOLATION, region="eu-west-1", credentials=keys, transport=sts, clock=clock, **options)
+    # The limiters that the whole process shares would remember the clock of an earlier simulation.
+    policy = AdaptiveRetries(limiters={})
+    return LocalClient(
+        ISOLATION, region="eu-west-1", credentials=keys, transport=sts, clock=clock, retries=policy, **options
+    )

@@ -22,6 +22,7 @@ from sts_async.fleet._due_times import (
     next_refresh,
     pause_after,
     pause_after_throttling,
+    was_throttled,
 )
 from sts_async.shapes import Credentials
 
@@ -317,6 +318,15 @@ def test_identities_without_credentials_make_at_most_twelve_attempts_an_hour_in_
             failures += 1
 
     assert attempts / 200 <= 12 * 6
+
+
+def test_a_call_that_ended_in_the_queue_counts_as_throttled() -> None:
+    """Its deadline ended while it waited for its turn; a call whose attempt took too long is no sign of throttling."""
+    queued, slow = errors.DeadlineExceeded("too late"), errors.DeadlineExceeded("too late")
+    queued.attempts, slow.attempts = 0, 1
+    throttled = errors.ThrottlingError("slow down", code="Throttling", status=400)
+
+    assert [was_throttled(error) for error in (queued, slow, throttled, REFUSED)] == [True, False, True, False]
 
 
 def test_after_throttling_the_next_attempt_comes_within_seconds() -> None:

@@ -23,7 +23,7 @@ async def test_a_request_under_way_while_the_machine_was_suspended_is_sent_again
         if held:
             fleet.add(request_for(1))
             await clock.run(1.0)
-            seconds = fleet.snapshot().next_due_seconds
+            seconds = fleet.snapshot().next_due
             assert seconds is not None
             await clock.run(seconds + LATENCY / 2)
             caller = None

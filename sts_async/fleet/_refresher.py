@@ -284,16 +284,15 @@ class Refresher:
         return False
 
     async def _refresh(self, entry: Entry) -> None:
-        started = self._context.monotonic()
+        started = self.now()
         error, failure = await attempt(
             lambda: self._fetch(entry), name=describe(entry.identity), seconds=self._fetcher.limit_of(entry)
         )
         if self._closed:  # the provider ignored its cancellation
             self._abandoned(entry)
         elif failure is None:
-            self._succeeded(entry, seconds=self._context.monotonic() - started)
-        elif entry.source is not None and entry.source.state.refused and self._must_wait_for(entry.source):
-            # The service refused the key of the source, so the failure is not one of this entry.
+            self._succeeded(entry, seconds=self._context.monotonic() - started.monotonic)
+        elif self._has_other_cause(entry, started):
             entry.refreshing = False
             if entry.paused or self.is_paused:
                 self.reconsider(entry)
@@ -301,6 +300,19 @@ class Refresher:
                 self.need(entry, urgent=bool(entry.waiters))
         else:
             self._failed(entry, failure, raised=error)
+
+    def _has_other_cause(self, entry: Entry, started: Moment) -> bool:
+        """
+        Return True if a failure is not one of the entry, so its refresh is done again at once.
+
+        The service refused the key of the source. Or the clock was set or the machine was suspended during the request.
+        Then the signature has a wrong time, the connection is lost, or the credentials have expired on arrival.
+        """
+        now, source = self.now(), entry.source
+        jump = (now.wall - started.wall) - (now.monotonic - started.monotonic)
+        if abs(jump) > CLOCK_JUMP:
+            return True
+        return source is not None and source.state.refused and self._must_wait_for(source)
 
     def _must_wait_for(self, source: Entry) -> bool:
         return next_step(source.state, now=self.now()) is Step.REFRESH

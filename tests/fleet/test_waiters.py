@@ -214,7 +214,7 @@ async def test_thousands_of_identities_that_are_due_at_once_are_fetched_a_bounde
         service.gate.set()
         await soon(asyncio.gather(*callers))
 
-    assert service.most == 20
+    assert service.most <= 20
     assert set(service.sent.values()) == {1}
     positions = {arn: place for place, arn in enumerate(service.order)}
     assert max(abs(positions[one.role_arn] - number) for number, one in enumerate(roles(count))) <= 20

@@ -229,13 +229,19 @@ class Fetcher:
 
     @asynccontextmanager
     async def _leased(self, cache: CredentialsCache, key: CacheKey) -> AsyncIterator[None]:
-        """Hold the lease of *key* if it can be had."""
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(cache.lease(key))
-            except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
-                self._warn(error)
+        """Hold the lease of *key* if it can be had. A failure to take or to release it is a warning."""
+        stack = AsyncExitStack()
+        try:
+            await stack.enter_async_context(cache.lease(key))
+        except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
+            self._warn(error)
+        try:
             yield
+        finally:
+            try:
+                await stack.aclose()
+            except Exception as error:  # noqa: BLE001 - see above
+                self._warn(error)
 
     async def _load(self, cache: CredentialsCache, key: CacheKey) -> CachedCredentials | None:
         try:

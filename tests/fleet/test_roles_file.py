@@ -1,10 +1,12 @@
 """Files of roles: every text is read, what is written is read back, and each problem is named with its line."""
 
 import json
+import re
 import shlex
 from typing import Any
 
 import pytest
+from documents import DOCUMENTS, blocks, section
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -141,6 +143,20 @@ def test_a_derived_name_is_as_long_as_it_must_be() -> None:
 
     assert [*read_roles("\n".join(lines)).identities] == names
     assert [*read_roles("\n".join(reversed(lines))).identities] == names[::-1]
+
+
+def test_the_file_in_the_documents_is_read() -> None:
+    """Its table names every option of a line."""
+    text = DOCUMENTS["sts_async/fleet/README.md"]
+    (lines,) = blocks(text, "")
+    found = read_roles(lines)
+    members = [member for member in AssumeRoleRequest.__members__ if not _role_lines._refusal(member)]
+    options = {_role_lines._as_option(member.name) for member in members} - {"role-arn"}
+
+    assert [*found.identities] == ["hub", "data@210987654321", "data@345678901234", "audit", "narrow"]
+    assert found.problems == ()
+    told = set(re.findall(r"`([a-z-]+)`", section(text, "Command line: a file of roles")))
+    assert options | {"name", "through"} <= told
 
 
 # -- Lines that are wrong ----------------------------------------------------------------------------------------------

@@ -369,3 +369,32 @@ async def test_changes_of_a_dependent_name_its_whole_chain(server: LocalSTS, clo
         "role 'arn:aws:iam::123456789012:role/role-0' (session 'hub')",
     }
     assert len(changes(events)) == 6
+
+
+async def test_expired_credentials_of_the_middle_one_are_its_failure_and_not_that_of_its_dependents(
+    server: LocalSTS, clock: VirtualClock
+) -> None:
+    """An outage keeps them in use after their end, and STS refuses what they sign. All go on soon after it."""
+
+    class Issued(Source):
+        async def fetch(self, context: Any) -> Credentials:
+            await super().fetch(context)
+            return server.issue(HUB.role_arn)
+
+    hub = Issued(clock)
+    identities = customers(5, source=hub)
+    async with open_fleet(server, clock) as fleet:
+        fleet.add(*identities)
+        await soon(fleet.warm_up())
+        hub.outcome = ConnectError("refused")
+        for _ in range(12):
+            await pass_time(fleet, clock, HOUR / 4)
+            assert {failing.identity for failing in fleet.failing()} <= {hub}
+        assert fleet.snapshot().fresh == 5, "callers of the dependents get what they had"
+        assert all([await soon(fleet.get(one)) for one in identities])
+        attempts = len(server.requests)
+        hub.outcome = None
+        await pass_time(fleet, clock, 900)
+
+        assert (fleet.failing(), fleet.snapshot().fresh) == ([], 6)
+    assert attempts <= 5 * 2 + 5 * 2 * 12, "few attempts with keys that have ended"

@@ -154,6 +154,19 @@ async def test_add_keeps_an_identity_that_was_on_demand_without_another_request(
         assert fleet.snapshot().fresh == 1
 
 
+async def test_add_refreshes_an_identity_that_was_left_to_expire(watched: None, clock: VirtualClock) -> None:
+    service = Service(clock)
+    async with open_fleet(service, clock, idle_seconds=24 * HOUR) as fleet:
+        await fleet.get(role())
+        await pass_time(fleet, clock, 2 * HOUR)
+        assert service.sent.total() == 1
+        fleet.add(role())
+        await pass_time(fleet, clock, 1)
+
+        assert fleet.peek(role()) is not None
+        assert service.sent.total() == 2
+
+
 async def test_nothing_is_added_if_one_identity_is_invalid(server: LocalSTS, clock: VirtualClock) -> None:
     async with open_fleet(server, clock, allowed_accounts=["123456789012"]) as fleet:
         with pytest.raises(ConfigurationError):
@@ -306,6 +319,25 @@ async def test_a_pause_ends_the_wait_of_callers_whose_request_is_not_sent_yet(
     assert service.sent.total() == 1
 
 
+async def test_the_pause_of_an_identity_on_demand_outlasts_the_idle_time_and_the_bound(
+    watched: None, clock: VirtualClock
+) -> None:
+    service = Service(clock)
+    async with open_fleet(service, clock, max_on_demand=2, idle_seconds=60) as fleet:
+        fleet.pause(role())
+        for number in range(1, 6):
+            await fleet.get(role(number))
+        await pass_time(fleet, clock, 3 * HOUR)
+        with pytest.raises(CredentialsError, match="is paused"):
+            await fleet.get(role())
+        assert (fleet.snapshot().on_demand, fleet.snapshot().paused) == (1, 1)
+        fleet.resume(role())
+        await pass_time(fleet, clock, 3 * HOUR)
+
+        assert fleet.snapshot().on_demand == 0
+    assert service.sent[role().role_arn] == 0
+
+
 async def test_an_identity_on_demand_can_be_paused_before_it_is_used(watched: None, clock: VirtualClock) -> None:
     """So a program can block one tenant."""
     service = Service(clock)
@@ -378,7 +410,7 @@ def test_the_counts_of_a_snapshot_equal_a_recount_after_any_steps(steps: list[tu
                 snapshot = fleet.snapshot()
                 assert {name: getattr(snapshot, name) for name in recount(fleet)} == recount(fleet)
                 assert snapshot.refreshing == snapshot.queued == 0
-                assert snapshot.on_demand <= 3
+                assert snapshot.on_demand <= 3 + snapshot.paused
                 assert len(fleet.failing()) == snapshot.stale + snapshot.failing
                 for identity in fleet.failing():
                     serves = identity.state is IdentityState.STALE

@@ -205,7 +205,7 @@ async def test_thousands_of_identities_that_are_due_at_once_are_fetched_a_bounde
     watched: None, clock: VirtualClock
 ) -> None:
     """F46: each exactly once, and each caller in its turn. The order of arrival is the order of the requests."""
-    service, count = Service(clock, gate=asyncio.Event()), 2_000
+    service, count = Service(clock, gate=asyncio.Event()), 1_000
     async with open_fleet(service, clock, concurrency=20, requests_per_second=1e6) as fleet:
         callers = [asyncio.create_task(fleet.get(one)) for one in roles(count)]
         await until(lambda: service.running == 20)

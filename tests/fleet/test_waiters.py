@@ -234,14 +234,14 @@ async def test_thousands_of_identities_that_are_due_at_once_are_fetched_a_bounde
 async def test_callers_who_need_more_than_the_budget_do_not_keep_others_from_their_refresh(
     clock: VirtualClock,
 ) -> None:
-    """F46: kept identities stay fresh while new identities need more than the rate of the budget, for two lives."""
+    """F46: kept identities stay fresh while new identities need more than the rate of the budget."""
     service = Service(clock)
     kept = [role(number, duration_seconds=900) for number in range(2)]
     async with open_fleet(service, clock, requests_per_second=1, max_on_demand=100_000) as fleet:
         fleet.add(*kept)
         await pass_time(fleet, clock, 30)
         waiting = []
-        for number in range(100, 1_900, 20):
+        for number in range(100, 1_300, 20):
             waiting += [asyncio.create_task(fleet.get(one)) for one in map(role, range(number, number + 20))]
             await turns(1)
             await pass_time(fleet, clock, 18)
@@ -251,5 +251,5 @@ async def test_callers_who_need_more_than_the_budget_do_not_keep_others_from_the
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
 
-    assert served >= 1_500, "most of the budget is for callers"
-    assert all(service.sent[one.role_arn] >= 3 for one in kept)
+    assert served >= 900, "most of the budget is for callers"
+    assert all(service.sent[one.role_arn] >= 2 for one in kept)

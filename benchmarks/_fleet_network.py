@@ -109,13 +109,16 @@ async def _cold(name: str, count: int, rate: float, budget: float) -> Figures:
             server.reset()
             before = resident()
             async with _loopback.beating() as gaps:
+                begun = time.process_time()
                 await fetch(count)
+                cpu = time.process_time() - begun
             bytes_each = (resident() - before) / count
             counts = server.counts()
     p99, most = lateness(gaps)
     assert counts["roles"] == count, counts
     sent = counts["answers"] + counts["refusals"]
     return {
+        "CPU of each, µs": [cpu / count * 1e6],
         "answers per second": [counts["answers"] / counts["seconds"]],
         "kB of memory for each": [bytes_each / 1e3],
         "event loop late, p99, ms": [p99],

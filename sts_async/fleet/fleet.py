@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .._runtime import forks
 from .._runtime.outcome import copy_without_traceback
 from .._shape.arguments import check_flag, check_seconds, check_whole, in_seconds, is_seconds
-from .._shape.secret import Unpicklable
+from .._shape.secret import Unpicklable, without_data
 from ..credentials._schedule import Step, next_step
 from ..credentials.cache import moment
 from ..errors import ClientClosedError, ConfigurationError, STSError
@@ -196,7 +196,11 @@ class CredentialsFleet(Unpicklable):
                 error of that identity.
             STSError: The fetch failed, and no cached credentials can be served.
         """
-        return self._fresh(identity) or await self._get(identity)
+        fresh = self._fresh(identity)
+        if fresh is not None:
+            return fresh
+        identity = without_data(identity)  # in place of an identity by mistake: a traceback must not show it
+        return await self._get(identity)
 
     def _fresh(self, identity: Identity) -> Credentials | None:
         """Return the credentials of an identity if they are fresh, otherwise None."""
@@ -270,7 +274,7 @@ class CredentialsFleet(Unpicklable):
         Raises:
             ConfigurationError: It is not an identity, or its account is not allowed.
         """
-        identity = unwrapped(identity, self)
+        identity = unwrapped(without_data(identity), self)
         self._members.check(identity)
         return FleetProvider(self, identity)
 
@@ -340,7 +344,7 @@ class CredentialsFleet(Unpicklable):
             ParamValidationError: The request of one breaks constraints. None of them is added.
             ClientClosedError: The fleet is closed.
         """
-        identities = tuple(unwrapped(identity, self) for identity in identities)
+        identities = tuple(unwrapped(without_data(identity), self) for identity in identities)
         for identity in identities:
             if self._lookup(identity) is None:
                 self._members.check(identity)
@@ -384,12 +388,14 @@ class CredentialsFleet(Unpicklable):
         Make no requests for identities; without arguments, for the whole fleet.
 
         Their callers get the cached credentials as long as these are valid, and then a `CredentialsError`. Running
-        fetches continue.
+        fetches continue. An identity that is paused singly stays in the fleet, also on demand, so its pause lasts.
         """
+        identities = tuple(map(without_data, identities))
         self._set_paused(identities, value=True)
 
     def resume(self, *identities: Identity) -> None:
         """Refresh paused identities again; without arguments, the whole fleet, except those that are paused singly."""
+        identities = tuple(map(without_data, identities))
         self._set_paused(identities, value=False)
 
     def _set_paused(self, identities: tuple[Identity, ...], *, value: bool) -> None:

@@ -25,7 +25,7 @@ from sts_async.fleet import CredentialsFleet
 
 MINUTE, HOUR = 60.0, 3600.0
 PAUSE = 600.0  # s, the longest time between two attempts while the service cannot be reached
-ASK_EVERY = 10.0  # s between two callers at random moments
+ASK_EVERY = 20.0  # s between two callers at random moments
 SLOT = 60.0  # s in which requests are counted
 STEADY = 50 * MINUTE  # s that credentials of an hour are used for, on average
 SHARE = 2.0  # what the service admits in throttled hours, as a multiple of the mean rate

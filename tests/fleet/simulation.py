@@ -214,7 +214,9 @@ class StandIn:
 
 @functools.lru_cache
 def _signed_at(text: str) -> float:
-    return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    # `strptime` would take a tenth of the time of a simulated day.
+    year, month, day = int(text[:4]), int(text[4:6]), int(text[6:8])
+    return datetime(year, month, day, int(text[9:11]), int(text[11:13]), int(text[13:15]), tzinfo=UTC).timestamp()
 
 
 @functools.lru_cache

@@ -13,8 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sts_async import errors
-from sts_async.credentials._schedule import Moment, after_success
-from sts_async.fleet._due_times import EARLIEST, SMALL, DueTime, DueTimes, pause_after
+from sts_async.credentials._schedule import PAST, Moment, Step, after_failure, after_success, next_step
+from sts_async.fleet._due_times import (
+    EARLIEST,
+    SMALL,
+    DueTime,
+    DueTimes,
+    next_refresh,
+    pause_after,
+    pause_after_throttling,
+    was_throttled,
+)
 from sts_async.shapes import Credentials
 
 N = 10_000
@@ -309,3 +318,33 @@ def test_identities_without_credentials_make_at_most_twelve_attempts_an_hour_in_
             failures += 1
 
     assert attempts / 200 <= 12 * 6
+
+
+def test_a_call_that_ended_in_the_queue_counts_as_throttled() -> None:
+    """Its deadline ended while it waited for its turn; a call whose attempt took too long is no sign of throttling."""
+    queued, slow = errors.DeadlineExceeded("too late"), errors.DeadlineExceeded("too late")
+    queued.attempts, slow.attempts = 0, 1
+    throttled = errors.ThrottlingError("slow down", code="Throttling", status=400)
+
+    assert [was_throttled(error) for error in (queued, slow, throttled, REFUSED)] == [True, False, True, False]
+
+
+def test_after_throttling_the_next_attempt_comes_within_seconds() -> None:
+    """The budget paces these attempts, so a pause of minutes would only let credentials expire."""
+    assert [pause_after_throttling(jitter) for jitter in (0.0, 0.5)] == [5.0, 10.0]
+
+
+@given(lifetimes, st.floats(0, 1), jitters)
+def test_the_next_refresh_is_when_a_caller_would_start_one(lifetime: float, share: float, jitter: float) -> None:
+    """Not before the credentials are due, and not in the pause after a failed refresh."""
+    fresh = after_success(KEYS, lifetime=lifetime, now=Moment(1e9, 1000.0))
+    failed_at = fresh.advisory.plus(share * (lifetime - Window.of(lifetime).advisory))
+    failed = after_failure(fresh, errors.ConnectError("refused"), now=failed_at, jitter=jitter)
+
+    assert next_refresh(fresh) == fresh.advisory
+    assert next_refresh(failed) == failed.paused_until
+    assert next_refresh(attrs.evolve(failed, advisory=PAST)) == failed.paused_until
+    for state in (fresh, failed):
+        at = next_refresh(state)
+        assert next_step(state, now=at.plus(-1e-3)) is Step.SERVE
+        assert next_step(state, now=at) is not Step.SERVE

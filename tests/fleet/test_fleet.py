@@ -17,6 +17,7 @@ from fleet.fleets import (
 )
 from patience import soon, turns
 
+from sts_async import STSClient
 from sts_async.errors import ClientClosedError, ConfigurationError, CredentialsError
 from sts_async.fleet import CredentialsFleet
 from sts_async.shapes import Credentials

@@ -216,7 +216,7 @@ class _Command:
                 unwritten = 0
                 await self._output.flush()
         count = len(self._names)
-        self._output.say(f"{count - failed:,} of {count:,} {plural(count, 'identity')} have credentials\n")
+        self._output.say(f"{count - failed:,} of {count:,} {plural(count, 'identity')} fetched\n")
         await self._output.flush()
         return 1 if failed or self._broken else 0
 

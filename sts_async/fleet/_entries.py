@@ -133,7 +133,7 @@ class Entry(Queued):
 
     @property
     def is_busy(self) -> bool:
-        """Whether something waits for it or depends on it."""
+        """Whether it must not be evicted: something waits for it or depends on it, or the program paused it."""
         return bool(
             self.refreshing
             or self.waiters
@@ -141,6 +141,7 @@ class Entry(Queued):
             or self.dependents
             or self.rank != NOT_QUEUED
             or self.is_kept
+            or self.paused
         )
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._engine.context import ClientContext
+from .._engine.loop import REFUSED_KEYS
 from .._runtime.at_hand import serves
 from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
 from ..credentials import RefreshingProvider
@@ -229,13 +230,19 @@ class Fetcher:
 
     @asynccontextmanager
     async def _leased(self, cache: CredentialsCache, key: CacheKey) -> AsyncIterator[None]:
-        """Hold the lease of *key* if it can be had."""
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(cache.lease(key))
-            except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
-                self._warn(error)
+        """Hold the lease of *key* if it can be had. A failure to take or to release it is a warning."""
+        stack = AsyncExitStack()
+        try:
+            await stack.enter_async_context(cache.lease(key))
+        except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
+            self._warn(error)
+        try:
             yield
+        finally:
+            try:
+                await stack.aclose()
+            except Exception as error:  # noqa: BLE001 - see above
+                self._warn(error)
 
     async def _load(self, cache: CredentialsCache, key: CacheKey) -> CachedCredentials | None:
         try:
@@ -269,6 +276,11 @@ class Fetcher:
             assert context.client_credentials is not None  # noqa: S101 - a lent context has them
             source = (await context.client_credentials.provide_credentials(context)).access_key_id
         return CacheKey(request=request, source=source, endpoint=context.endpoint.url)
+
+
+def was_key_refused(error: STSError) -> bool:
+    """Return True if the service refused the key that signed a request."""
+    return getattr(error, "code", None) in REFUSED_KEYS
 
 
 async def _ask(provider: Any, context: ProviderContext) -> Credentials:

@@ -32,7 +32,7 @@ from ..shapes import Credentials
 from ._attempt import attempt
 from ._due_times import DueTimes, next_refresh, pause_after, pause_after_throttling, was_throttled
 from ._entries import Entries, Entry, Waiter, paused_error, source_error
-from ._fetch import Fetcher
+from ._fetch import Fetcher, was_key_refused
 from ._queues import NOT_QUEUED, DueQueue
 from ._reporter import Reporter
 from ._timer import Timer
@@ -272,9 +272,7 @@ class Refresher:
         if step is Step.REFRESH_IN_BACKGROUND:
             self.need(source, urgent=False)
             return True
-        if source.blocked is None:
-            source.blocked = set()
-        source.blocked.add(entry)
+        self._block(entry, source)
         if source.paused or self.is_paused:
             self._source_failed(entry, paused_error(source))
         elif step is Step.REFRESH:
@@ -282,6 +280,12 @@ class Refresher:
         elif source.state.error is not None:
             self._source_failed(entry, source.state.error)
         return False
+
+    def _block(self, entry: Entry, source: Entry) -> None:
+        """Let *entry* wait until the next outcome of *source*."""
+        if source.blocked is None:
+            source.blocked = set()
+        source.blocked.add(entry)
 
     async def _refresh(self, entry: Entry) -> None:
         started = self.now()
@@ -298,6 +302,11 @@ class Refresher:
                 self.reconsider(entry)
             else:
                 self.need(entry, urgent=bool(entry.waiters))
+        elif entry.source is not None and entry.source.error is not None and was_key_refused(failure):
+            # The source still serves keys that have ended, because its own refresh fails.
+            entry.refreshing = False
+            self._block(entry, entry.source)
+            self._source_failed(entry, entry.source.error)
         else:
             self._failed(entry, failure, raised=error)
 

@@ -388,7 +388,7 @@ class CredentialsFleet(Unpicklable):
         Make no requests for identities; without arguments, for the whole fleet.
 
         Their callers get the cached credentials as long as these are valid, and then a `CredentialsError`. Running
-        fetches continue.
+        fetches continue. An identity that is paused singly stays in the fleet, also on demand, so its pause lasts.
         """
         identities = tuple(map(without_data, identities))
         self._set_paused(identities, value=True)

@@ -57,10 +57,21 @@ class ChainedRequest:
     Args:
         request: A request that issues credentials and is signed, such as `AssumeRoleRequest`.
         source: The identity whose credentials sign it: a request, a provider, or a further `ChainedRequest`.
+
+    Raises:
+        ConfigurationError: More than 16 identities are chained.
     """
 
     request: Request[Any] = attrs.field(repr=_shown)
     source: "Identity" = attrs.field(repr=_shown)
+
+    def __attrs_post_init__(self) -> None:
+        # Here, because a chain that is too long could be neither hashed nor compared.
+        length, source = 1, self.source
+        while isinstance(source, ChainedRequest):
+            length, source = length + 1, source.source
+        if length >= MAX_CHAIN:
+            raise ConfigurationError(f"more than {MAX_CHAIN} identities are chained")
 
 
 Identity = Request[Any] | ChainedRequest | CredentialsProvider
@@ -141,7 +152,7 @@ def check_identity(
             an account that is not allowed.
         ParamValidationError: Its request breaks constraints. The error lists all of them.
     """
-    for _ in range(MAX_CHAIN):
+    while True:
         request = request_of(identity)
         if request is None:
             _check_provider(identity)
@@ -151,10 +162,9 @@ def check_identity(
         _check_request(request, chained=isinstance(identity, ChainedRequest), bounds=bounds)
         check_arns(request, strict=strict_arns)
         check_account(account_of(request), allowed_accounts)
-        identity = source_of(identity)
-        if identity is None:
+        if not isinstance(identity, ChainedRequest):
             return
-    raise ConfigurationError(f"more than {MAX_CHAIN} identities are chained")
+        identity = source_of(identity)
 
 
 def _check_request(request: Request[Any], *, chained: bool, bounds: bool) -> None:

@@ -369,3 +369,64 @@ async def test_changes_of_a_dependent_name_its_whole_chain(server: LocalSTS, clo
         "role 'arn:aws:iam::123456789012:role/role-0' (session 'hub')",
     }
     assert len(changes(events)) == 6
+
+
+async def test_expired_credentials_of_the_middle_one_are_its_failure_and_not_that_of_its_dependents(
+    server: LocalSTS, clock: VirtualClock
+) -> None:
+    """An outage keeps them in use after their end, and STS refuses what they sign. All go on soon after it."""
+
+    class Issued(Source):
+        async def fetch(self, context: Any) -> Credentials:
+            await super().fetch(context)
+            return server.issue(HUB.role_arn)
+
+    hub = Issued(clock)
+    identities = customers(5, source=hub)
+    async with open_fleet(server, clock) as fleet:
+        fleet.add(*identities)
+        await soon(fleet.warm_up())
+        hub.outcome = ConnectError("refused")
+        for _ in range(12):
+            await pass_time(fleet, clock, HOUR / 4)
+            assert {failing.identity for failing in fleet.failing()} <= {hub}
+        assert fleet.snapshot().fresh == 5, "callers of the dependents get what they had"
+        assert all([await soon(fleet.get(one)) for one in identities])
+        attempts = len(server.requests)
+        hub.outcome = None
+        await pass_time(fleet, clock, 900)
+
+        assert (fleet.failing(), fleet.snapshot().fresh) == ([], 6)
+    assert attempts <= 5 * 2 + 5 * 2 * 12, "few attempts with keys that have ended"
+
+
+async def test_a_middle_one_in_its_advisory_window_signs_and_is_refreshed_in_the_background(
+    watched: None, clock: VirtualClock
+) -> None:
+    service = Service(clock)
+    async with open_fleet(service, clock) as fleet:
+        held = await fleet.get(HUB)
+        clock.advance(HOUR - 120)
+        await soon(fleet.get(customers(1)[0]))
+        await settled(fleet)
+
+        assert fleet.peek(HUB) not in (None, held)
+    assert service.sent[HUB.role_arn] == 2
+
+
+async def test_a_whole_fleet_that_is_paused_and_resumed_catches_up(watched: None, clock: VirtualClock) -> None:
+    """The middle one goes first."""
+    service = Service(clock)
+    async with open_fleet(service, clock) as fleet:
+        fleet.add(*customers(5))
+        await soon(fleet.warm_up())
+        fleet.pause()
+        await pass_time(fleet, clock, 3 * HOUR)
+        assert service.sent.total() == 6
+        with pytest.raises(CredentialsError, match="is paused"):
+            await soon(fleet.get(customers(1)[0]))
+        fleet.resume()
+        await pass_time(fleet, clock, 1)
+
+        assert all(fleet.peek(one) for one in [HUB, *customers(5)])
+        assert service.sent.total() == 12

@@ -255,7 +255,7 @@ async def test_a_fleet_that_is_dropped_after_it_was_closed_leaves_no_object_behi
     assert left() is None
 
 
-@pytest.mark.parametrize("seen", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seen", [3_000, pytest.param(100_000, marks=pytest.mark.slow)])
 async def test_memory_is_that_of_the_bound_and_not_of_the_number_of_identities_that_were_seen(
     clock: VirtualClock, seen: int
 ) -> None:
@@ -282,7 +282,7 @@ async def test_memory_is_that_of_the_bound_and_not_of_the_number_of_identities_t
     assert largest["tasks"] <= 1
 
 
-@pytest.mark.parametrize("rounds", [40, pytest.param(250, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [20, pytest.param(250, marks=pytest.mark.slow)])
 async def test_memory_stays_flat_over_many_refreshes(clock: VirtualClock, rounds: int) -> None:
     """F61: 100 identities, up to 25,000 refreshes. The number of objects of each kind is the same as at the start."""
     fetches: Counter[int] = Counter()

@@ -4,7 +4,18 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from fleet.fleets import Service, Source, entry_of, open_fleet, operations_of, outcome_of, role, roles, settled
+from fleet.fleets import (
+    Service,
+    Source,
+    entry_of,
+    open_fleet,
+    operations_of,
+    outcome_of,
+    pass_time,
+    role,
+    roles,
+    settled,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from patience import PatientLoop, soon, turns, until
@@ -205,7 +216,7 @@ async def test_thousands_of_identities_that_are_due_at_once_are_fetched_a_bounde
     watched: None, clock: VirtualClock
 ) -> None:
     """F46: each exactly once, and each caller in its turn. The order of arrival is the order of the requests."""
-    service, count = Service(clock, gate=asyncio.Event()), 2_000
+    service, count = Service(clock, gate=asyncio.Event()), 1_000
     async with open_fleet(service, clock, concurrency=20, requests_per_second=1e6) as fleet:
         callers = [asyncio.create_task(fleet.get(one)) for one in roles(count)]
         await until(lambda: service.running == 20)
@@ -218,3 +229,27 @@ async def test_thousands_of_identities_that_are_due_at_once_are_fetched_a_bounde
     assert set(service.sent.values()) == {1}
     positions = {arn: place for place, arn in enumerate(service.order)}
     assert max(abs(positions[one.role_arn] - number) for number, one in enumerate(roles(count))) <= 20
+
+
+async def test_callers_who_need_more_than_the_budget_do_not_keep_others_from_their_refresh(
+    clock: VirtualClock,
+) -> None:
+    """F46: kept identities stay fresh while new identities need more than the rate of the budget."""
+    service = Service(clock)
+    kept = [role(number, duration_seconds=900) for number in range(2)]
+    async with open_fleet(service, clock, requests_per_second=1, max_on_demand=100_000) as fleet:
+        fleet.add(*kept)
+        await pass_time(fleet, clock, 30)
+        waiting = []
+        for number in range(100, 1_300, 20):
+            waiting += [asyncio.create_task(fleet.get(one)) for one in map(role, range(number, number + 20))]
+            await turns(1)
+            await pass_time(fleet, clock, 18)
+            assert all(fleet.peek(one) for one in kept)
+        served = sum(task.done() for task in waiting)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert served >= 900, "most of the budget is for callers"
+    assert all(service.sent[one.role_arn] >= 2 for one in kept)

@@ -31,7 +31,7 @@ from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
 from ._attempt import attempt
 from ._due_times import DueTimes, next_refresh, pause_after, pause_after_throttling, was_throttled
-from ._entries import Entries, Entry, Waiter, paused_error, source_error
+from ._entries import Entries, Entry, Waiter, left_error, paused_error, source_error
 from ._fetch import Fetcher
 from ._queues import NOT_QUEUED, DueQueue
 from ._reporter import Reporter
@@ -122,8 +122,11 @@ class Refresher:
 
         Raises:
             ClientClosedError: The fleet was closed.
+            CredentialsError: The entry was removed.
             STSError: The refresh failed, and no cached credentials can be served.
         """
+        if entry.removed:  # by an observer, as soon as it was added
+            raise left_error(entry)
         waiter: Waiter = self._loop.create_future()
         if entry.waiters is None:
             entry.waiters = {}
@@ -159,7 +162,7 @@ class Refresher:
             pool.ready.discard(entry)
         self._entries.remove(entry)
         if not entry.refreshing:
-            self._complete(entry, Outcome(error=CredentialsError(f"{describe(entry.identity)} left the fleet")))
+            self._complete(entry, Outcome(error=left_error(entry)))
         self.reporter.removed(entry)
 
     def reconsider(self, entry: Entry) -> None:
@@ -170,6 +173,9 @@ class Refresher:
                 pool.ready.discard(entry)
             if not entry.refreshing:
                 self._complete(entry, Outcome(error=paused_error(entry)))
+                # They wait for credentials that no fetch will bring. Kept ones continue when it is resumed.
+                for dependent in list(entry.blocked or ()):
+                    self._source_failed(dependent, paused_error(entry))
         elif entry.state.credentials is not None:
             self.plan(entry, next_refresh(entry.state))
         elif entry.is_kept:
@@ -292,7 +298,7 @@ class Refresher:
             self._abandoned(entry)
         elif failure is None:
             self._succeeded(entry, seconds=self._context.monotonic() - started)
-        elif entry.source is not None and entry.source.state.refused and self._must_wait_for(entry.source):
+        elif self._was_refused_for_source(entry):
             # The service refused the key of the source, so the failure is not one of this entry.
             entry.refreshing = False
             if entry.paused or self.is_paused:
@@ -302,7 +308,12 @@ class Refresher:
         else:
             self._failed(entry, failure, raised=error)
 
-    def _must_wait_for(self, source: Entry) -> bool:
+    def _was_refused_for_source(self, entry: Entry) -> bool:
+        """Return True if *entry* failed with a refused key of its source, and is fetched again with the next key."""
+        source = entry.source
+        # A removed entry is not fetched again, so its callers get the error.
+        if source is None or entry.removed or not source.state.refused:
+            return False
         return next_step(source.state, now=self.now()) is Step.REFRESH
 
     async def _fetch(self, entry: Entry) -> None:
@@ -403,9 +414,8 @@ class Refresher:
         self._loop.call_soon(self._release_blocked, entry)
 
     def _drop_blocked(self, entry: Entry) -> None:
-        left = CredentialsError(f"{describe(entry.identity)} left the fleet")
         for dependent in list(entry.blocked or ()):
-            self._source_failed(dependent, left)
+            self._source_failed(dependent, left_error(entry))
         entry.blocked = None
 
     def _complete(self, entry: Entry, outcome: Outcome[Credentials]) -> None:

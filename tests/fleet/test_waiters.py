@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from patience import PatientLoop, soon, turns, until
 
 from sts_async.errors import ConnectError, ServiceError
+from sts_async.events import Event, IdentityStateChanged
 from sts_async.shapes import Credentials
 from sts_async.testing import Delay, LocalSTS, VirtualClock
 
@@ -218,3 +219,22 @@ async def test_thousands_of_identities_that_are_due_at_once_are_fetched_a_bounde
     assert set(service.sent.values()) == {1}
     positions = {arn: place for place, arn in enumerate(service.order)}
     assert max(abs(positions[one.role_arn] - number) for number, one in enumerate(roles(count))) <= 20
+
+
+async def test_a_caller_gets_an_error_if_an_observer_removes_the_identity_when_it_is_added(
+    watched: None, clock: VirtualClock
+) -> None:
+    """An observer can enforce a list of identities, and nothing fetches an identity that was removed."""
+    remove: list[Callable[..., None]] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, IdentityStateChanged) and event.before is None:
+            remove[0](role())
+
+    service = Service(clock)
+    async with open_fleet(service, clock, client={"observers": [observe]}) as fleet:
+        remove.append(fleet.remove)
+        outcome = await soon(outcome_of(lambda: fleet.get(role())))
+
+    assert "left the fleet" in str(outcome)
+    assert service.sent.total() == 0

@@ -31,7 +31,7 @@ from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
 from ._attempt import attempt
 from ._due_times import DueTimes, next_refresh, pause_after, pause_after_throttling, was_throttled
-from ._entries import Entries, Entry, Waiter, paused_error
+from ._entries import Entries, Entry, Waiter, left_error, paused_error
 from ._fetch import Fetcher, was_key_refused
 from ._queues import NOT_QUEUED, DueQueue
 from ._reporter import Reporter
@@ -124,8 +124,11 @@ class Refresher:
 
         Raises:
             ClientClosedError: The fleet was closed.
+            CredentialsError: The entry was removed.
             STSError: The refresh failed, and no cached credentials can be served.
         """
+        if entry.removed:  # by an observer, as soon as it was added
+            raise left_error(entry)
         waiter: Waiter = self._loop.create_future()
         if entry.waiters is None:
             entry.waiters = {}
@@ -161,7 +164,7 @@ class Refresher:
             pool.ready.discard(entry)
         self._entries.remove(entry)
         if not entry.refreshing:
-            self.complete(entry, Outcome(error=CredentialsError(f"{describe(entry.identity)} left the fleet")))
+            self.complete(entry, Outcome(error=left_error(entry)))
         self.reporter.removed(entry)
 
     def reconsider(self, entry: Entry) -> None:
@@ -172,6 +175,8 @@ class Refresher:
                 pool.ready.discard(entry)
             if not entry.refreshing:
                 self.complete(entry, Outcome(error=paused_error(entry)))
+                # They wait for credentials that no fetch will bring. Kept ones continue when it is resumed.
+                self._sources.fail(entry, paused_error(entry))
         elif entry.state.credentials is not None:
             self.plan(entry, next_refresh(entry.state))
         elif entry.is_kept:
@@ -270,8 +275,8 @@ class Refresher:
             self._abandoned(entry)
         elif failure is None:
             self._succeeded(entry, seconds=self._context.monotonic() - started.monotonic)
-        elif self._clock_jumped_since(started) or self._sources.must_wait_after_refusal(entry):
-            # The failure is not one of the entry.
+        elif not entry.removed and (self._clock_jumped_since(started) or self._sources.must_wait_after_refusal(entry)):
+            # The failure is not one of the entry. A removed entry is not fetched again, so its callers get the error.
             entry.refreshing = False
             if entry.paused or self.is_paused:
                 self.reconsider(entry)

@@ -11,11 +11,10 @@ from typing import Protocol
 
 from .._runtime.outcome import Outcome
 from ..credentials._schedule import Moment, Step, keeps_serving, next_step
-from ..errors import CredentialsError, STSError
+from ..errors import STSError
 from ..shapes import Credentials
-from ._entries import Entry, paused_error, source_error
+from ._entries import Entry, left_error, paused_error, source_error
 from ._workers import MAX_AT_ONCE
-from .identities import describe
 
 
 class Refreshes(Protocol):
@@ -103,7 +102,7 @@ class Sources:
 
     def drop(self, source: Entry) -> None:
         """Give the callers of all entries that wait for *source* an error, because it left the fleet."""
-        self.fail(source, CredentialsError(f"{describe(source.identity)} left the fleet"))
+        self.fail(source, left_error(source))
         source.blocked = None
 
     def _fail(self, entry: Entry, failure: STSError) -> None:

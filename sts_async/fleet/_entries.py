@@ -5,8 +5,8 @@ Kept entries stay until the program removes them. Entries on demand are bounded:
 evicted first, and one that was idle for long is evicted in any case. An evicted entry leaves nothing behind.
 
 A use only writes a number into the entry, because `CredentialsFleet.peek` runs in any thread. So the order of use is
-found later: the heap has each entry with the time of an earlier use. If the first entry was used since, it returns to the
-heap with the later time. Otherwise no entry was used less recently.
+found later: the heap has each entry with the time of an earlier use. If the first entry was used since then, it returns
+to the heap with the later time. Otherwise no entry was used less recently.
 """
 
 import heapq

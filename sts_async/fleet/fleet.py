@@ -199,8 +199,7 @@ class CredentialsFleet(Unpicklable):
         fresh = self._fresh(identity)
         if fresh is not None:
             return fresh
-        # A program can pass credentials by mistake, and a traceback must not show them.
-        identity = without_data(identity)
+        identity = without_data(identity)  # a program can pass secrets by mistake, and a traceback must not show them
         return await self._get(identity)
 
     def _fresh(self, identity: Identity) -> Credentials | None:
@@ -216,7 +215,7 @@ class CredentialsFleet(Unpicklable):
         return None
 
     async def _get_within(self, identity: Identity, context: object) -> Credentials:
-        """Like `get`, for a provider. If *context* is that of this fleet, one of its workers waits for the credentials."""
+        """Like `get`, for a provider. If *context* is that of this fleet, one of its workers waits for the result."""
         fresh = self._fresh(identity)
         if fresh is not None:
             return fresh
@@ -318,8 +317,7 @@ class CredentialsFleet(Unpicklable):
             if not known:
                 entry.passing = True
             credentials = await self._provide(entry, refresher)
-            # The account of a provider is known only after its fetch.
-            check_account(credentials.account_id, allowed)
+            check_account(credentials.account_id, allowed)  # it is known only now if a provider was asked
             return credentials
 
         def leave(identity: Identity) -> None:

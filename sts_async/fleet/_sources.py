@@ -85,7 +85,7 @@ class Sources:
         return refused and next_step(source.state, now=self._refresher.now()) is Step.REFRESH  # type: ignore[union-attr]
 
     def release(self, source: Entry) -> None:
-        """Refresh the entries that waited for *source*, at most 200 in each turn of the event loop."""
+        """Refresh the entries that waited for *source*, at most 200 in a turn of the event loop."""
         blocked = source.blocked
         for _ in range(MAX_AT_ONCE):
             if not blocked:

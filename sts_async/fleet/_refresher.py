@@ -276,7 +276,7 @@ class Refresher:
         elif failure is None:
             self._succeeded(entry, seconds=self._context.monotonic() - started.monotonic)
         elif not entry.removed and (self._clock_jumped_since(started) or self._sources.must_wait_after_refusal(entry)):
-            # This failure is not counted for the entry. A removed entry is not fetched again: its callers get the error.
+            # This failure is not counted for the entry. A removed entry is not fetched again: callers get the error.
             entry.refreshing = False
             if entry.paused or self.is_paused:
                 self.reconsider(entry)

@@ -428,7 +428,7 @@ async def test_expired_credentials_of_the_middle_one_are_its_failure_and_not_tha
         for _ in range(12):
             await pass_time(fleet, clock, HOUR / 4)
             assert {failing.identity for failing in fleet.failing()} <= {hub}
-        assert fleet.snapshot().fresh == 5, "callers of the dependents get what they had"
+        assert fleet.snapshot().ended == 5, "their credentials have expired"
         assert all([await soon(fleet.get(one)) for one in identities])
         attempts = len(server.requests)
         hub.outcome = None

@@ -182,7 +182,7 @@ class _Command:
         self._output = output
         self._source = source
         self._broken = bool(found.problems)
-        self._quiet = True  # while identities are added and removed, which one message says for all of them
+        self._quiet = True  # while identities are added or removed: one message covers all of them
         self._set_names({identity: name for name, identity in found.identities.items()})
         self._display: Display = Lines(output, seconds=settings.summary_seconds)
 
@@ -220,7 +220,7 @@ class _Command:
         await self._output.flush()
         return 1 if failed or self._broken else 0
 
-    # -- Until a signal comes ------------------------------------------------------------------------------------------
+    # -- Until a signal ends it ----------------------------------------------------------------------------------------
 
     async def keep(self, sts: STSClient, fleet: CredentialsFleet) -> int:
         """Keep all credentials fresh until a signal ends the command, and return the exit status."""
@@ -273,7 +273,7 @@ class _Command:
         return self._display
 
     async def _until_the_end(self, fleet: CredentialsFleet, signals: "asyncio.Queue[signal.Signals]") -> None:
-        """Show the state regularly, and reload the file on SIGHUP, until another signal comes."""
+        """Show the state at intervals, and read the file again on SIGHUP, until another signal arrives."""
         loop = asyncio.get_running_loop()
         signalled = asyncio.create_task(signals.get())
         shown = loop.time()

@@ -72,11 +72,11 @@ class Table:
         self._output.call(self._stop)
 
     def _draw(self, picture: RenderableType) -> None:
-        """Draw a picture. Blocks."""
+        """Draw a picture. It blocks, so the thread of the output calls it."""
         if self._stopped:
             return
         if not self._live.console.is_terminal:
-            # A terminal that was closed is none any more. rich would draw nothing, without an error.
+            # The terminal was closed. rich would then draw nothing, and raise no error.
             raise OutputLost("the terminal was closed")
         try:
             self._live.start()

@@ -84,8 +84,8 @@ def unwrapped(identity: Any, fleet: Fleet) -> Any:
     """
     Return the identity of a provider that *fleet* made, also where it is the source of a chain.
 
-    Any other identity is returned unchanged. The provider of another fleet is one: its credentials are those that the
-    client of the other fleet obtains (T42).
+    Any other identity is returned unchanged, also the provider of another fleet: the client of that fleet obtains its
+    credentials (T42).
     """
     if isinstance(identity, FleetProvider) and identity.fleet is fleet:
         return identity.identity

@@ -1,7 +1,7 @@
 """
 The refresher: decides which identity is refreshed next, and records the outcome of each refresh.
 
-An entry takes this way:
+An entry takes these steps:
 
 1. It becomes due (`_queues.DueQueue`), or a caller needs it (`need`).
 2. It waits in the queue of a worker pool, urgent entries first (`_queues.ReadyQueue`), until its lane has a token.
@@ -9,8 +9,8 @@ An entry takes this way:
 4. A worker fetches its credentials (`_fetch`), and the outcome becomes its new state (`credentials._schedule`).
 5. Its waiters, and the entries that it signs for, continue. Its next refresh is planned.
 
-One timer and a bounded number of tasks do this for any number of entries. The loops over many entries continue in the
-next turn of the event loop after some hundred of them.
+One timer and a bounded number of tasks do this for any number of entries. A loop over many entries handles 200 of them
+in one turn of the event loop, and continues in the next turn.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ from ._workers import MAX_AT_ONCE, WorkerPool
 from .identities import describe, request_of
 from .reports import IdentityState
 
-CLOCK_JUMP = 1.0  # s by which the clocks must differ from before, until all due times are computed again
+CLOCK_JUMP = 1.0  # s by which the difference of the clocks must change, so that all due times are computed again
 COLD_ORDER = 60.0  # s: an entry without credentials goes before those whose credentials end later than this
 FOR_REQUESTS, FOR_PROVIDERS = range(2)  # the two worker pools
 GRACE = 0.5  # s that workers have to end when the fleet is closed
@@ -287,7 +287,7 @@ class Refresher:
         elif failure is None:
             self._succeeded(entry, seconds=self._context.monotonic() - started.monotonic)
         elif not entry.removed and (self._clock_jumped_since(started) or self._sources.must_wait_after_refusal(entry)):
-            # The failure is not one of the entry. A removed entry is not fetched again, so its callers get the error.
+            # This failure is not counted for the entry. A removed entry is not fetched again: callers get the error.
             entry.refreshing = False
             if entry.paused or self.is_paused:
                 self._reconsider(entry)
@@ -397,7 +397,7 @@ class Refresher:
         try:
             self._failed(entry, failure, raised=None)
         finally:
-            # Also if the failure could not be recorded: otherwise the callers would wait without an end.
+            # Even if the failure could not be recorded: otherwise the callers would wait forever.
             self.complete(entry, Outcome(error=failure))
             if entry.due == math.inf:
                 self.plan(entry, self.now().plus(REFRESH_BACKOFF[0]))

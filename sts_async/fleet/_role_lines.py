@@ -24,8 +24,8 @@ from ..shapes import AssumeRoleRequest, AssumeRootRequest, GetFederationTokenReq
 
 MAX_LINE = 64 * 1024  # characters
 DEFAULT_SESSION = "sts-async"  # the same in each run, so that processes can share a cache
-# A name is an argument of commands. So it must not begin with a hyphen.
-NAME_RULE = "have 1 to 128 of A-Z a-z 0-9 _ + = , . @ - and no hyphen at its beginning"
+# A name can be an argument of a command. So it must not begin with a hyphen.
+NAME_RULE = "have 1 to 128 characters of A-Z a-z 0-9 _ + = , . @ - and must not begin with a hyphen"
 _NAME = r"(?!-)[A-Za-z0-9_+=,.@-]{1,128}"
 _OPERATIONS = {
     operation.name: operation
@@ -105,7 +105,7 @@ def is_name(text: object) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    """Return the words of a line without quotes and comment. `shlex` finds comments also inside of words."""
+    """Return the words of a line without quotes and comment. `shlex` would also find comments inside words."""
     if not _has_quotes(text) and "#" not in text:
         return re.split(r"[ \t]+", text)
     words: list[str] = []
@@ -339,7 +339,7 @@ def _entry(operation: Any, given: dict[str, Any], name: Any, through: Any, probl
 
 
 def _refusal(member: Member) -> str:
-    """Return why a file cannot have a member; empty if it can."""
+    """Return the reason why a file must not have a member; empty if it may."""
     if member.name in ("serial_number", "token_code"):
         return "is for MFA codes, which a refresh in the background cannot ask for"
     nested = getattr(getattr(member.items, "kind", None), "__members__", ())

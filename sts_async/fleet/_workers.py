@@ -104,8 +104,6 @@ class WorkerPool:
             if entry is None:
                 return False
             self.running += 1
-            # The task begins in a later turn. A caller in this turn waits for its fetch, and starts no second one.
-            entry.refreshing = True
             self._tasks.spawn(self._work(entry)).add_done_callback(self._ended)
         return True
 
@@ -115,7 +113,7 @@ class WorkerPool:
             if entry is None:
                 return None
             if self._can_start(entry):
-                # Before the worker begins, which is in the next turn: a caller of this turn must not queue it again.
+                # The task begins in a later turn. A caller in this turn waits for its fetch, and starts no second one.
                 entry.refreshing = True
                 return entry
             entry.refund()

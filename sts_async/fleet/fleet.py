@@ -62,7 +62,7 @@ class CredentialsFleet(Unpicklable):
     demand: `get` fetches them, and they are refreshed in the background only if they were used since their last
     fetch. They are evicted when there are too many, or after an idle time.
 
-    Refreshes are spread over time. Each calling account has a budget of requests per second in each region, which
+    Refreshes are spread over time. Each calling account has a budget of requests per second in each region. Its rate
     begins at a quarter of the limit and is halved when the service throttles. A request that a caller waits for goes
     before those that are only due. Otherwise, the credentials that end first are refreshed first.
 
@@ -135,7 +135,7 @@ class CredentialsFleet(Unpicklable):
 
     async def __aenter__(self) -> Self:
         if self._closed or self._refresher is not None:
-            raise ClientClosedError("a fleet is entered once: make a new one")
+            raise ClientClosedError("a fleet can be entered only once: make a new one")
         context = self._context = await self._fetcher.context()
         self._loop = asyncio.get_running_loop()
         self._wall_clock, self._monotonic = context.wall_clock, context.monotonic
@@ -200,7 +200,7 @@ class CredentialsFleet(Unpicklable):
         fresh = self._fresh(identity)
         if fresh is not None:
             return fresh
-        identity = without_data(identity)  # in place of an identity by mistake: a traceback must not show it
+        identity = without_data(identity)  # a program can pass secrets by mistake, and a traceback must not show them
         return await self._get(identity)
 
     def _fresh(self, identity: Identity) -> Credentials | None:
@@ -285,7 +285,7 @@ class CredentialsFleet(Unpicklable):
         allowed_accounts: Collection[str] | None = None,
     ) -> AsyncIterator[tuple[Identity, Credentials | STSError]]:
         """
-        Fetch the credentials of many identities, and yield each with its credentials or its error, as they come.
+        Fetch many identities, and yield each with its credentials or its error as soon as its fetch ends.
 
             async for identity, outcome in fleet.each(roles):
                 match outcome:
@@ -316,7 +316,7 @@ class CredentialsFleet(Unpicklable):
             if not known:
                 entry.passing = True
             credentials = await self._provide(entry, refresher)
-            check_account(credentials.account_id, allowed)  # of a provider, it is known only now
+            check_account(credentials.account_id, allowed)  # it is known only now if a provider was asked
             return credentials
 
         def leave(identity: Identity) -> None:
@@ -387,13 +387,13 @@ class CredentialsFleet(Unpicklable):
         Make no requests for identities; without arguments, for the whole fleet.
 
         Their callers get the cached credentials as long as these are valid, and then a `CredentialsError`. Running
-        fetches continue. An identity that is paused singly stays in the fleet, also on demand, so its pause lasts.
+        fetches continue. An identity that is paused by itself is not evicted, so its pause lasts.
         """
         identities = tuple(map(without_data, identities))
         self._set_paused(identities, value=True)
 
     def resume(self, *identities: Identity) -> None:
-        """Refresh paused identities again; without arguments, the whole fleet, except those that are paused singly."""
+        """Refresh identities again; without arguments, all except those that were paused by themselves."""
         identities = tuple(map(without_data, identities))
         self._set_paused(identities, value=False)
 
@@ -415,7 +415,7 @@ class CredentialsFleet(Unpicklable):
 
     def snapshot(self) -> FleetSnapshot:
         """
-        Return the state of the fleet as counts. It reads all entries: some milliseconds for 10,000.
+        Return the state of the fleet as counts. It reads all entries, which takes some milliseconds for 10,000.
 
         Raises:
             ClientClosedError: The fleet is closed.

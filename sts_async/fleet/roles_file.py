@@ -167,7 +167,7 @@ class _Reading:
         """
         for number, entry in [*self.entries.items()]:
             if entry.name is not None and self._lines.setdefault(entry.name, number) != number:
-                self.refuse(number, f"line {self._lines[entry.name]} has the name {entry.name!r}")
+                self.refuse(number, f"line {self._lines[entry.name]} already has the name {entry.name!r}")
         names = {number: entry.name for number, entry in self.entries.items() if entry.name is not None}
         unnamed = [number for number, entry in self.entries.items() if entry.name is None]
         for length in range(max((len(self.entries[number].derived) for number in unnamed), default=0)):

@@ -77,7 +77,7 @@ async def test_peek_works_without_an_event_loop(server: LocalSTS, clock: Virtual
 
 
 async def test_get_after_the_end_of_the_event_loop_of_the_fleet_is_a_typed_error(clock: VirtualClock) -> None:
-    """F53: never a wait without an end. Also if the fleet was not closed."""
+    """F53: the caller does not wait forever, even if the fleet was not closed."""
     kept: list[CredentialsFleet] = []
 
     async def main(*, close: bool) -> None:

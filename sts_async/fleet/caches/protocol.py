@@ -129,7 +129,7 @@ class CredentialsCache(Protocol):
         Wait until no other process fetches the credentials of *key*, and keep others from it within the block.
 
         The block receives True if this caller has the lease. It then loads the credentials again, and fetches them if
-        there are still none. The block receives False if no lease could be had in time. It is then entered all the
-        same, and the caller fetches without a lease.
+        there are still none. The block receives False if no lease was available in time. The caller then fetches
+        without a lease.
         """
         ...

@@ -175,7 +175,7 @@ async def few(name: str, options: argparse.Namespace) -> Figures:
 
 
 async def warm(name: str, options: argparse.Namespace) -> Figures:
-    """Credentials that are in memory: CPU of a call, in microseconds. A peer has few roles: it needs long for more."""
+    """Credentials in memory: CPU of a call, in microseconds. A peer has 20 roles, as it needs long for more."""
     roles = scaled(1_000, options) if name == "fleet" else 20
     calls = scaled(200_000, options, least=1_000)
     numbers = [number % roles + 1 for number in range(calls)]

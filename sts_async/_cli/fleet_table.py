@@ -41,6 +41,7 @@ class Table:
         self._live = Live(
             console=console or Console(file=sys.stdout),
             auto_refresh=False,
+            redirect_stdout=False,
             # rich would write standard error to standard output, also if it is a file.
             redirect_stderr=sys.stderr is not None and sys.stderr.isatty(),
         )

@@ -271,3 +271,8 @@ def source_error(entry: Entry, failure: STSError) -> CredentialsError:
 def paused_error(entry: Entry) -> CredentialsError:
     """Return the error for callers of an entry that is paused and has no valid credentials."""
     return CredentialsError(f"{describe(entry.identity)} is paused, and has no valid credentials")
+
+
+def left_error(entry: Entry) -> CredentialsError:
+    """Return the error for callers of an entry that was removed."""
+    return CredentialsError(f"{describe(entry.identity)} left the fleet")

@@ -15,12 +15,13 @@ from .._engine.context import ClientContext
 from .._engine.loop import REFUSED_KEYS
 from .._runtime.at_hand import serves
 from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
+from .._shape.arguments import other_than
 from ..credentials import RefreshingProvider
 from ..credentials._schedule import ATTENDED, CACHED, STANDARD, Schedule, advisory_window, lifetime_of
 from ..credentials._sts_providers import NoSigner, issue
 from ..credentials.cache import checked
 from ..credentials.static import clocks
-from ..errors import CredentialsError, STSError
+from ..errors import ConfigurationError, CredentialsError, STSError
 from ..protocols import CredentialsProvider, Invoker, ProviderContext, RetryPolicy, is_attended
 from ..shapes import Credentials, Request
 from ._budget import Budgets, Lane
@@ -94,6 +95,9 @@ class Fetcher:
         namespace: Name of the asking identity in the cache; None for its access key id.
         allowed_accounts: Ids of the accounts that credentials may belong to; None for any.
         refused: See `SourceSigner`.
+
+    Raises:
+        ConfigurationError: *sts* is neither a client nor a view.
     """
 
     def __init__(
@@ -106,6 +110,8 @@ class Fetcher:
         allowed_accounts: Collection[str] | None,
         refused: Callable[[Entry, str], None],
     ) -> None:
+        if isinstance(sts, type) or not hasattr(sts, "_ready"):
+            raise ConfigurationError(f"a fleet needs an STSClient or a view of one, not {other_than('STSClient', sts)}")
         self._sts = sts
         self._budgets = budgets
         self._cache = cache

@@ -5,7 +5,7 @@ An entry takes this way:
 
 1. It becomes due (`_queues.DueQueue`), or a caller needs it (`need`).
 2. It waits in the queue of a worker pool, urgent entries first (`_queues.ReadyQueue`), until its lane has a token.
-3. If its source has no credentials, it waits for the source instead (`_can_start`).
+3. If its source has no credentials, it waits for the source instead (`_sources`).
 4. A worker fetches its credentials (`_fetch`), and the outcome becomes its new state (`credentials._schedule`).
 5. Its waiters, and the entries that it signs for, continue. Its next refresh is planned.
 
@@ -24,17 +24,18 @@ from .._engine.context import ClientContext
 from .._runtime.outcome import Outcome
 from .._runtime.single_flight import BackgroundTasks
 from ..credentials import _schedule
-from ..credentials._schedule import REFRESH_BACKOFF, Moment, Schedule, Step, next_step
+from ..credentials._schedule import REFRESH_BACKOFF, Moment, Schedule
 from ..credentials.cache import already_expired, moment
 from ..credentials.static import clocks
 from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
 from ._attempt import attempt
 from ._due_times import DueTimes, next_refresh, pause_after, pause_after_throttling, was_throttled
-from ._entries import Entries, Entry, Waiter, paused_error, source_error
+from ._entries import Entries, Entry, Waiter, left_error, paused_error
 from ._fetch import Fetcher, was_key_refused
 from ._queues import NOT_QUEUED, DueQueue
 from ._reporter import Reporter
+from ._sources import Sources
 from ._timer import Timer
 from ._workers import MAX_AT_ONCE, WorkerPool
 from .identities import describe, request_of
@@ -74,6 +75,7 @@ class Refresher:
         self._tasks = BackgroundTasks()
         self._timer = Timer(clock, self._loop, self._tick)
         self._spread = DueTimes()
+        self._sources = Sources(self)
         self._watchers: list[asyncio.Future[None]] = []
         self._woken = False
         self._closed = False
@@ -85,7 +87,7 @@ class Refresher:
                 size=concurrency,
                 tasks=self._tasks,
                 now=context.monotonic,
-                can_start=self._can_start,
+                can_start=self._sources.can_start,
                 refresh=self._refresh,
                 abandoned=self._abandoned,
                 idle=self._wake,
@@ -122,8 +124,11 @@ class Refresher:
 
         Raises:
             ClientClosedError: The fleet was closed.
+            CredentialsError: The entry was removed.
             STSError: The refresh failed, and no cached credentials can be served.
         """
+        if entry.removed:  # by an observer, as soon as it was added
+            raise left_error(entry)
         waiter: Waiter = self._loop.create_future()
         if entry.waiters is None:
             entry.waiters = {}
@@ -159,7 +164,7 @@ class Refresher:
             pool.ready.discard(entry)
         self._entries.remove(entry)
         if not entry.refreshing:
-            self._complete(entry, Outcome(error=CredentialsError(f"{describe(entry.identity)} left the fleet")))
+            self.complete(entry, Outcome(error=left_error(entry)))
         self.reporter.removed(entry)
 
     def reconsider(self, entry: Entry) -> None:
@@ -169,7 +174,9 @@ class Refresher:
             for pool in self.pools:
                 pool.ready.discard(entry)
             if not entry.refreshing:
-                self._complete(entry, Outcome(error=paused_error(entry)))
+                self.complete(entry, Outcome(error=paused_error(entry)))
+                # They wait for credentials that no fetch will bring. Kept ones continue when it is resumed.
+                self._sources.fail(entry, paused_error(entry))
         elif entry.state.credentials is not None:
             self.plan(entry, next_refresh(entry.state))
         elif entry.is_kept:
@@ -259,34 +266,6 @@ class Refresher:
 
     # -- one refresh ------------------------------------------------------------------------------------------------
 
-    def _can_start(self, entry: Entry) -> bool:
-        """Return True if a worker can fetch *entry* now. Otherwise it waits for its source, or its callers fail."""
-        source = entry.source
-        if source is None:
-            return True
-        now = self.now()
-        source.last_used = now.monotonic
-        step = next_step(source.state, now=now)
-        if step is Step.SERVE or (step is Step.REFRESH_IN_BACKGROUND and (source.paused or self.is_paused)):
-            return True
-        if step is Step.REFRESH_IN_BACKGROUND:
-            self.need(source, urgent=False)
-            return True
-        self._block(entry, source)
-        if source.paused or self.is_paused:
-            self._source_failed(entry, paused_error(source))
-        elif step is Step.REFRESH:
-            self.need(source, urgent=bool(entry.waiters))
-        elif source.state.error is not None:
-            self._source_failed(entry, source.state.error)
-        return False
-
-    def _block(self, entry: Entry, source: Entry) -> None:
-        """Let *entry* wait until the next outcome of *source*."""
-        if source.blocked is None:
-            source.blocked = set()
-        source.blocked.add(entry)
-
     async def _refresh(self, entry: Entry) -> None:
         started = self.now()
         error, failure = await attempt(
@@ -296,7 +275,8 @@ class Refresher:
             self._abandoned(entry)
         elif failure is None:
             self._succeeded(entry, seconds=self._context.monotonic() - started.monotonic)
-        elif self._has_other_cause(entry, started):
+        elif not entry.removed and (self._clock_jumped_since(started) or self._sources.must_wait_after_refusal(entry)):
+            # The failure is not one of the entry. A removed entry is not fetched again, so its callers get the error.
             entry.refreshing = False
             if entry.paused or self.is_paused:
                 self.reconsider(entry)
@@ -305,26 +285,19 @@ class Refresher:
         elif entry.source is not None and entry.source.error is not None and was_key_refused(failure):
             # The source still serves keys that have ended, because its own refresh fails.
             entry.refreshing = False
-            self._block(entry, entry.source)
-            self._source_failed(entry, entry.source.error)
+            self._sources.block(entry, entry.source.error)
         else:
             self._failed(entry, failure, raised=error)
 
-    def _has_other_cause(self, entry: Entry, started: Moment) -> bool:
+    def _clock_jumped_since(self, started: Moment) -> bool:
         """
-        Return True if a failure is not one of the entry, so its refresh is done again at once.
+        Return True if the clock was set or the machine was suspended since *started*.
 
-        The service refused the key of the source. Or the clock was set or the machine was suspended during the request.
-        Then the signature has a wrong time, the connection is lost, or the credentials have expired on arrival.
+        A request that was under way has failed for this reason: its signature has a wrong time, its connection is lost,
+        or its credentials have expired on arrival.
         """
-        now, source = self.now(), entry.source
-        jump = (now.wall - started.wall) - (now.monotonic - started.monotonic)
-        if abs(jump) > CLOCK_JUMP:
-            return True
-        return source is not None and source.state.refused and self._must_wait_for(source)
-
-    def _must_wait_for(self, source: Entry) -> bool:
-        return next_step(source.state, now=self.now()) is Step.REFRESH
+        now = self.now()
+        return abs((now.wall - started.wall) - (now.monotonic - started.monotonic)) > CLOCK_JUMP
 
     async def _fetch(self, entry: Entry) -> None:
         self._store(entry, await self._fetcher.fetch(entry))
@@ -332,10 +305,10 @@ class Refresher:
     def _store(self, entry: Entry, credentials: Credentials) -> None:
         context, now = self._context, self.now()
         lifetime = _schedule.lifetime_of(credentials, *clocks(context))
-        if lifetime <= 0:
-            raise already_expired(describe(entry.identity))
         # Only after the fetch is it known whether a profile or a chain asks a person.
         schedule = entry.schedule = self._fetcher.schedule_of(entry, context)
+        if lifetime <= 0:
+            raise already_expired(describe(entry.identity))
         state = _schedule.after_success(credentials, lifetime=lifetime, now=now, schedule=schedule, before=entry.state)
         if schedule.advisory is None and lifetime < math.inf:
             due = entry.counted_due = self._spread.choose(
@@ -358,11 +331,11 @@ class Refresher:
         elif counted is not None:
             self._spread.remove(counted)
         assert entry.state.credentials is not None  # noqa: S101 - it was stored
-        self._complete(entry, Outcome(entry.state.credentials))
+        self.complete(entry, Outcome(entry.state.credentials))
         if entry.removed:
-            self._drop_blocked(entry)
+            self._sources.drop(entry)
         else:
-            self._release_blocked(entry)
+            self._sources.release(entry)
 
     def _failed(self, entry: Entry, failure: STSError, *, raised: BaseException | None) -> None:
         entry.refreshing = False
@@ -389,47 +362,13 @@ class Refresher:
             self.plan(entry, planned)
         if serves:
             assert state.credentials is not None  # noqa: S101 - they are served
-            self._complete(entry, Outcome(state.credentials))
-            self._release_blocked(entry)
+            self.complete(entry, Outcome(state.credentials))
+            self._sources.release(entry)
             return
-        self._complete(entry, Outcome(error=raised or failure))
-        # They wait until the source has credentials again. Their callers get its error now.
-        for dependent in list(entry.blocked or ()):
-            self._source_failed(dependent, failure)
+        self.complete(entry, Outcome(error=raised or failure))
+        self._sources.fail(entry, failure)
 
-    def _source_failed(self, entry: Entry, failure: STSError) -> None:
-        """Tell the callers of *entry* that its source failed. This is no failure of the entry itself."""
-        if entry.waiters:
-            now = self.now()
-            if _schedule.keeps_serving(entry.state, failure, now=now, schedule=entry.schedule):
-                assert entry.state.credentials is not None  # noqa: S101 - they are served
-                self._complete(entry, Outcome(entry.state.credentials))
-            else:
-                self._complete(entry, Outcome(error=source_error(entry, failure)))
-        if entry.source is not None and entry.source.blocked is not None and not entry.is_kept:
-            entry.source.blocked.discard(entry)
-        if entry.blocked:
-            for dependent in list(entry.blocked):
-                self._source_failed(dependent, failure)
-
-    def _release_blocked(self, entry: Entry) -> None:
-        """Refresh the entries that waited for *entry*, some hundred in each turn of the event loop."""
-        blocked = entry.blocked
-        for _ in range(MAX_AT_ONCE):
-            if not blocked:
-                entry.blocked = None
-                return
-            dependent = blocked.pop()
-            self.need(dependent, urgent=bool(dependent.waiters))
-        self._loop.call_soon(self._release_blocked, entry)
-
-    def _drop_blocked(self, entry: Entry) -> None:
-        left = CredentialsError(f"{describe(entry.identity)} left the fleet")
-        for dependent in list(entry.blocked or ()):
-            self._source_failed(dependent, left)
-        entry.blocked = None
-
-    def _complete(self, entry: Entry, outcome: Outcome[Credentials]) -> None:
+    def complete(self, entry: Entry, outcome: Outcome[Credentials]) -> None:
         """Wake all waiters of an entry; each gets a copy of the outcome."""
         self._wake_watchers()
         waiters, entry.waiters = entry.waiters, None
@@ -441,14 +380,14 @@ class Refresher:
         """Record that the worker of an entry ended with an unexpected error, or was cancelled by `aclose`."""
         entry.refreshing = False
         if self._closed:
-            self._complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
+            self.complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
             return
         failure = CredentialsError(f"the refresh of {describe(entry.identity)} was interrupted")
         try:
             self._failed(entry, failure, raised=None)
         finally:
             # Also if the failure could not be recorded: otherwise the callers would wait without an end.
-            self._complete(entry, Outcome(error=failure))
+            self.complete(entry, Outcome(error=failure))
             if entry.due == math.inf:
                 self.plan(entry, self.now().plus(REFRESH_BACKOFF[0]))
 
@@ -470,7 +409,7 @@ class Refresher:
             pool.close()
         for entry in list(self._entries.by_identity.values()):
             if entry.waiters:
-                self._complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
+                self.complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
         await self._tasks.aclose(grace=GRACE)
         for entry in list(self._entries.by_identity.values()):
             self.reporter.removed(entry)

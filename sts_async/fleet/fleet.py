@@ -29,8 +29,8 @@ from ._scan import scan
 from .caches.protocol import CredentialsCache
 from .identities import (
     Identity,
-    account_of,
     check_account,
+    check_target,
     checked_accounts,
     request_of,
 )
@@ -311,7 +311,7 @@ class CredentialsFleet(Unpicklable):
         refresher = self._started()
 
         async def fetch(identity: Identity) -> Credentials:
-            check_account(account_of(request_of(identity)), allowed)
+            check_target(request_of(identity), allowed)
             known = self._lookup(unwrapped(identity, self)) is not None
             entry = self._entry_of(identity)
             if not known:

@@ -161,7 +161,7 @@ def check_identity(
             raise ConfigurationError(f"{kind_of(request)} issues no credentials, so it is not an identity")
         _check_request(request, chained=isinstance(identity, ChainedRequest), bounds=bounds)
         check_arns(request, strict=strict_arns)
-        check_account(account_of(request), allowed_accounts)
+        check_target(request, allowed_accounts)
         if not isinstance(identity, ChainedRequest):
             return
         identity = source_of(identity)
@@ -190,6 +190,21 @@ def _check_provider(identity: object) -> None:
             "an identity must be a request that issues credentials, a ChainedRequest or a credentials provider, not "
             f"{other_than('Identity', identity)}"
         )
+
+
+def check_target(request: Request[Any] | None, allowed: Collection[str] | None) -> None:
+    """
+    Check that the role or principal of a request is in an allowed account, before the request is sent (T43).
+
+    Raises:
+        ConfigurationError: Its account is not one of *allowed*, or its ARN does not show an account.
+    """
+    account = account_of(request)
+    if allowed is not None and account is None:
+        target = getattr(request, "role_arn", None) or getattr(request, "target_principal", None)
+        # A server that accepts other ARNs may read this one as a role of any account.
+        account = None if target is None else ""
+    check_account(account, allowed)
 
 
 def check_account(account: str | None, allowed: Collection[str] | None) -> None:

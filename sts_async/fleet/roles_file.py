@@ -15,8 +15,9 @@ import attrs
 
 from .._protocol import arns
 from .._protocol.endpoints import PARTITION_NAMES
+from ..errors import ConfigurationError
 from ._role_lines import Entry, Malformed, read_entry
-from .identities import MAX_CHAIN, ChainedRequest, Identity, account_of
+from .identities import MAX_CHAIN, ChainedRequest, Identity, account_of, check_target
 
 MAX_BYTES = 8 << 20  # of a file
 MAX_COMPARED = 1000  # names that a misspelt name is compared with, at about 10 us each
@@ -142,8 +143,10 @@ class _Reading:
         """Refuse identities of accounts that are not allowed."""
         for number, entry in [*self.entries.items()]:
             account = account_of(entry.request)
-            if account is not None and account not in allowed:
-                self.refuse(number, f"the account {account} is not allowed")
+            try:
+                check_target(entry.request, allowed)
+            except ConfigurationError:
+                self.refuse(number, f"the account {account or 'of this ARN'} is not allowed")
 
     def refuse_repetitions(self) -> None:
         """Refuse lines that repeat an earlier line."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from patience import soon, turns, until
+from patience import PATIENCE, soon, turns, until
 from processes import HANG, gone, pids_in, shell
 from support import SEEN_SECRETS
 from terminals import Terminal, environ
@@ -68,6 +68,7 @@ class Command:
         self.out, self.err = Stream(), Stream()
         self.server, self.file = server, file
         self._monkeypatch = monkeypatch
+        monkeypatch.setattr(output, "END_SECONDS", PATIENCE)  # no writer is left for the next test, however slow it is
         for name, value in keys_of(server).items():
             monkeypatch.setenv(name, value)
 

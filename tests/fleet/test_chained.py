@@ -287,6 +287,44 @@ async def test_a_dependent_that_is_paused_while_its_key_is_refused_answers_its_c
         assert fleet.snapshot().queued == 0
 
 
+async def test_a_dependent_that_is_removed_while_its_key_is_refused_answers_its_callers(
+    watched: None, clock: VirtualClock
+) -> None:
+    """It is not fetched again, so its callers would wait without an end."""
+    hub, service = Source(clock), Service(clock)
+    (one,) = customers(1, source=hub)
+    async with open_fleet(service, clock) as fleet:
+        await fleet.get(hub)
+        service.gate = asyncio.Event()
+        service.refusals[one.request.role_arn] = "ExpiredToken"
+        caller = asyncio.create_task(outcome_of(lambda: fleet.get(one)))
+        await turns()
+        fleet.remove(one)
+        service.gate.set()
+
+        assert isinstance(await soon(caller), STSError)
+
+
+async def test_callers_of_dependents_get_an_error_when_a_middle_one_that_waits_is_paused(
+    watched: None, clock: VirtualClock
+) -> None:
+    """The middle one waits for its own source, so no fetch of it ends."""
+    first, service = Source(clock), Service(clock)
+    first.gate = asyncio.Event()
+    middle = ChainedRequest(HUB, source=first)
+    (one,) = customers(1, source=middle)
+    async with open_fleet(service, clock) as fleet:
+        caller = asyncio.create_task(outcome_of(lambda: fleet.get(one)))
+        await turns()
+        assert entry_of(fleet, middle).blocked == {entry_of(fleet, one)}
+        fleet.pause(middle)
+
+        assert "is paused" in str(await soon(caller))
+        first.gate.set()
+        await settled(fleet)
+        assert service.sent.total() == 0
+
+
 async def test_each_account_in_the_middle_has_a_budget_of_its_own(server: LocalSTS, clock: VirtualClock) -> None:
     hubs = [role(number, account=f"{number}" * 12) for number in (1, 2)]
     async with open_fleet(server, clock, requests_per_second=100) as fleet:

@@ -17,6 +17,7 @@ from fleet.fleets import (
 )
 from patience import soon, turns
 
+from sts_async import STSClient
 from sts_async.errors import ClientClosedError, ConfigurationError, CredentialsError
 from sts_async.fleet import CredentialsFleet
 from sts_async.shapes import Credentials
@@ -309,3 +310,10 @@ async def test_a_fleet_of_a_closed_client_cannot_be_entered(server: LocalSTS, cl
     with pytest.raises(ClientClosedError):
         async with CredentialsFleet(sts):
             raise AssertionError("it was entered")
+
+
+@pytest.mark.parametrize("given", [None, "eu-west-1", STSClient])
+def test_a_fleet_of_something_other_than_a_client_is_refused(given: Any) -> None:
+    """At once, and not when the fleet is entered."""
+    with pytest.raises(ConfigurationError, match="a fleet needs an STSClient or a view of one"):
+        CredentialsFleet(given)

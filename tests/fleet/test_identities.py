@@ -25,7 +25,7 @@ from sts_async import (
 from sts_async.credentials import StaticProvider
 from sts_async.errors import ConfigurationError, ParamValidationError
 from sts_async.fleet import ChainedRequest, CredentialsFleet
-from sts_async.fleet.identities import ISSUING, describe
+from sts_async.fleet.identities import ISSUING, check_identity, describe
 from sts_async.shapes import Credentials, GetScopedCredentialsRequest, PolicyDescriptorType, ProvidedContext, Tag
 from sts_async.testing import LocalSTS, VirtualClock
 
@@ -388,3 +388,15 @@ def test_a_description_names_the_identity_and_shows_no_secret() -> None:
         assert part in text
         assert "SENTINEL" not in text
         assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "arn",
+    ["arn:aws:iam::9999:role/admin", "ARN:aws:iam::999999999999:role/admin", "urn:rgw:iam::999999999999:role/admin"],
+)
+def test_an_arn_that_does_not_show_its_account_is_not_allowed_where_accounts_are_limited(arn: str) -> None:
+    """T43: such an ARN passes without `strict_arns`, and a server may read it as a role of any account."""
+    request = AssumeRoleRequest(role_arn=arn, role_session_name="me")
+    check_identity(request, strict_arns=False)
+    with pytest.raises(ConfigurationError, match="allowed_accounts"):
+        check_identity(request, strict_arns=False, allowed_accounts=frozenset(["123456789012"]))

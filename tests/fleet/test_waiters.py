@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from patience import PatientLoop, soon, turns, until
 
 from sts_async.errors import ConnectError, ServiceError
+from sts_async.events import Event, IdentityStateChanged
 from sts_async.shapes import Credentials
 from sts_async.testing import Delay, LocalSTS, VirtualClock
 
@@ -253,3 +254,22 @@ async def test_callers_who_need_more_than_the_budget_do_not_keep_others_from_the
 
     assert served >= 900, "most of the budget is for callers"
     assert all(service.sent[one.role_arn] >= 2 for one in kept)
+
+
+async def test_a_caller_gets_an_error_if_an_observer_removes_the_identity_when_it_is_added(
+    watched: None, clock: VirtualClock
+) -> None:
+    """An observer can enforce a list of identities, and nothing fetches an identity that was removed."""
+    remove: list[Callable[..., None]] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, IdentityStateChanged) and event.before is None:
+            remove[0](role())
+
+    service = Service(clock)
+    async with open_fleet(service, clock, client={"observers": [observe]}) as fleet:
+        remove.append(fleet.remove)
+        outcome = await soon(outcome_of(lambda: fleet.get(role())))
+
+    assert "left the fleet" in str(outcome)
+    assert service.sent.total() == 0

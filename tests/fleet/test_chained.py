@@ -412,7 +412,7 @@ async def test_changes_of_a_dependent_name_its_whole_chain(server: LocalSTS, clo
 async def test_expired_credentials_of_the_middle_one_are_its_failure_and_not_that_of_its_dependents(
     server: LocalSTS, clock: VirtualClock
 ) -> None:
-    """In an outage they stay in use after their end, and STS refuses the requests that they sign. All recover soon after it."""
+    """In an outage they stay in use after their end, and STS refuses what they sign. All recover soon after it."""
 
     class Issued(Source):
         async def fetch(self, context: Any) -> Credentials:

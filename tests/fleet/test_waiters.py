@@ -1,4 +1,4 @@
-"""Callers that wait for one refresh: some are cancelled, ten thousand wait at once, and each gets an error of its own."""
+"""Callers that wait for one refresh: some are cancelled, ten thousand wait at once, and each gets its own error."""
 
 import asyncio
 from collections.abc import Callable

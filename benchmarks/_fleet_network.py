@@ -51,6 +51,26 @@ def lateness(gaps: list[float]) -> tuple[float, float]:
     return statistics.quantiles(late, n=100)[-1], max(late)
 
 
+@contextlib.asynccontextmanager
+async def turns() -> AsyncIterator[list[float]]:
+    """Give a list that fills with the milliseconds of CPU of this thread between two wake-ups of a task."""
+    spent: list[float] = []
+
+    async def beat() -> None:
+        last = time.thread_time()
+        while True:
+            await asyncio.sleep(_loopback.BEAT)
+            now = time.thread_time()
+            spent.append((now - last) * 1e3)
+            last = now
+
+    task = asyncio.create_task(beat())
+    await asyncio.sleep(0)
+    yield spent
+    await asyncio.sleep(2 * _loopback.BEAT)
+    task.cancel()
+
+
 async def at_once(get: _fleet_peers.Get, count: int) -> None:
     """Get the credentials of *count* roles, `AT_ONCE` at a time."""
     numbers = iter(range(1, count + 1))
@@ -108,7 +128,7 @@ async def _cold(name: str, count: int, rate: float, budget: float) -> Figures:
         async with started(name, server.url, budget) as fetch:
             server.reset()
             before = resident()
-            async with _loopback.beating() as gaps:
+            async with _loopback.beating() as gaps, turns() as spent:
                 begun = time.process_time()
                 await fetch(count)
                 cpu = time.process_time() - begun
@@ -121,6 +141,7 @@ async def _cold(name: str, count: int, rate: float, budget: float) -> Figures:
         "CPU of each, µs": [cpu / count * 1e6],
         "answers per second": [counts["answers"] / counts["seconds"]],
         "kB of memory for each": [bytes_each / 1e3],
+        "CPU of a turn of the event loop, p99, ms": [statistics.quantiles(spent, n=100)[-1]],
         "event loop late, p99, ms": [p99],
         "event loop late, at most, ms": [most],
         "requests for each": [sent / count],
@@ -136,7 +157,7 @@ async def few(name: str, options: argparse.Namespace) -> Figures:
             await get(0)
             server.reset()
             before = resident()
-            async with _loopback.beating() as gaps:
+            async with _loopback.beating() as gaps, turns() as spent:
                 begun = time.perf_counter()
                 await at_once(get, count)
                 taken = time.perf_counter() - begun
@@ -146,6 +167,7 @@ async def few(name: str, options: argparse.Namespace) -> Figures:
     return {
         "seconds": [taken],
         "connections": [counts["connections"]],
+        "CPU of a turn of the event loop, at most, ms": [max(spent)],
         "event loop late, at most, ms": [lateness(gaps)[1]],
         "kB of memory for each": [bytes_each / 1e3],
         "requests": [counts["answers"]],

@@ -23,7 +23,7 @@ from ..fleet.fleet import CredentialsFleet
 from ..fleet.identities import Identity, describe, source_of
 from ..fleet.reports import FailingIdentity, FleetSnapshot
 from ..shapes import Credentials, GetCallerIdentityRequest
-from .fleet_lines import Lines, in_one_moment, plural
+from .fleet_lines import MAX_FAILING, Lines, in_one_moment, plural
 from .output import Output
 from .roles_source import DEFAULT_REGION, RolesSource, partition_of_endpoint
 from .signals import signal_queue
@@ -294,9 +294,8 @@ class _Command:
             signalled.cancel()
 
     def _show(self, fleet: CredentialsFleet) -> None:
-        self._display.show(
-            fleet.snapshot(), [(self._names.get(one.identity, one.name), one) for one in fleet.failing()]
-        )
+        failing = fleet.failing(limit=MAX_FAILING)
+        self._display.show(fleet.snapshot(), [(self._names.get(one.identity, one.name), one) for one in failing])
 
     async def _reload(self, fleet: CredentialsFleet) -> None:
         """Read the file again. If it has problems, nothing is removed; if it cannot be read, nothing changes."""

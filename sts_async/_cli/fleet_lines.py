@@ -8,7 +8,8 @@ from ..fleet.reports import FailingIdentity, FleetSnapshot
 from .output import Output
 from .terminal import in_one_line
 
-STATES = ("fresh", "waiting", "stale", "failing", "paused")
+MAX_FAILING = 10  # identities that a picture names
+STATES = ("fresh", "ended", "waiting", "stale", "failing", "paused")
 
 
 class Lines:

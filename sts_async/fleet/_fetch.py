@@ -135,11 +135,6 @@ class Fetcher:
             self._lent = (engine, engine.lend(retries=self._paced))
         return self._lent[1]
 
-    @property
-    def lent_context(self) -> ClientContext | None:
-        """The context with which the fleet asks providers; None before the first fetch."""
-        return None if self._lent is None else self._lent[1]
-
     def _paced(self, policy: RetryPolicy) -> BudgetedRetries:
         """Return the policy for the requests of providers, which may be signed by any account."""
         self._policy = policy

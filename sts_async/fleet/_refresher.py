@@ -167,7 +167,16 @@ class Refresher:
             self.complete(entry, Outcome(error=left_error(entry)))
         self.reporter.removed(entry)
 
-    def reconsider(self, entry: Entry) -> None:
+    def set_paused(self, entries: list[Entry], *, value: bool) -> None:
+        """Pause or resume entries; without entries, the whole fleet."""
+        if not entries:
+            self.is_paused = value
+        for entry in entries:
+            entry.paused = value
+        for entry in entries or list(self._entries.by_identity.values()):
+            self._reconsider(entry)
+
+    def _reconsider(self, entry: Entry) -> None:
         """Stop or plan the refreshes of an entry, after it or the fleet was paused or resumed."""
         if entry.paused or self.is_paused:
             self._unplan(entry)
@@ -262,6 +271,8 @@ class Refresher:
             if idle is None:
                 break
             self.forget(idle)
+        else:
+            self._loop.call_soon(self._tick)  # there may be more
         self._wake()
 
     # -- one refresh ------------------------------------------------------------------------------------------------
@@ -279,7 +290,7 @@ class Refresher:
             # This failure is not counted for the entry. A removed entry is not fetched again: callers get the error.
             entry.refreshing = False
             if entry.paused or self.is_paused:
-                self.reconsider(entry)
+                self._reconsider(entry)
             else:
                 self.need(entry, urgent=bool(entry.waiters))
         elif entry.source is not None and entry.source.error is not None and was_key_refused(failure):

@@ -14,6 +14,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from .._runtime.single_flight import BackgroundTasks
 from ._entries import Entry
@@ -23,6 +24,29 @@ MAX_AT_ONCE = 200  # identities that are handled in one turn of the event loop
 STARTS_IN_A_TURN = 4  # fetches that a pool starts in one turn of the event loop
 
 log = logging.getLogger("sts_async")
+
+
+_WORKS_FOR: ContextVar["WorkerPool | None"] = ContextVar("sts_async_fleet_pool", default=None)
+
+
+@contextmanager
+def place_given_up() -> Iterator[None]:
+    """
+    Let another worker start while this one, or a task that its provider started, waits for a further identity.
+
+    Otherwise many providers that wait for one another would take all places, and none of them could end. Outside of a
+    worker, nothing changes.
+    """
+    pool = _WORKS_FOR.get()
+    if pool is None:
+        yield
+        return
+    pool._size += 1
+    pool._idle()
+    try:
+        yield
+    finally:
+        pool._size -= 1
 
 
 class WorkerPool:
@@ -71,20 +95,6 @@ class WorkerPool:
         """Let no worker take another entry. A provider that ignores its cancellation may end later."""
         self._closed = True
 
-    @contextmanager
-    def place_given_up(self) -> Iterator[None]:
-        """
-        Let another worker start while a worker waits for a further identity of the fleet.
-
-        Otherwise many providers that wait for one another would take all places, and none of them could end.
-        """
-        self._size += 1
-        self._idle()
-        try:
-            yield
-        finally:
-            self._size -= 1
-
     def dispatch(self) -> bool:
         """Start workers for entries that can be taken. Return True if it should be called again in the next turn."""
         for _ in range(STARTS_IN_A_TURN):
@@ -110,6 +120,7 @@ class WorkerPool:
         return None
 
     async def _work(self, entry: Entry) -> None:
+        _WORKS_FOR.set(self)
         finished = False
         try:
             await self._refresh(entry)

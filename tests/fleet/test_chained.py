@@ -412,7 +412,7 @@ async def test_changes_of_a_dependent_name_its_whole_chain(server: LocalSTS, clo
 async def test_expired_credentials_of_the_middle_one_are_its_failure_and_not_that_of_its_dependents(
     server: LocalSTS, clock: VirtualClock
 ) -> None:
-    """An outage keeps them in use after their end, and STS refuses requests signed with them. All recover soon after it."""
+    """In an outage they stay in use after their end, and STS refuses what they sign. All recover soon after it."""
 
     class Issued(Source):
         async def fetch(self, context: Any) -> Credentials:
@@ -428,7 +428,7 @@ async def test_expired_credentials_of_the_middle_one_are_its_failure_and_not_tha
         for _ in range(12):
             await pass_time(fleet, clock, HOUR / 4)
             assert {failing.identity for failing in fleet.failing()} <= {hub}
-        assert fleet.snapshot().fresh == 5, "callers of the dependents get what they had"
+        assert fleet.snapshot().ended == 5, "their credentials have expired"
         assert all([await soon(fleet.get(one)) for one in identities])
         attempts = len(server.requests)
         hub.outcome = None

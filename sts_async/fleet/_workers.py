@@ -5,8 +5,8 @@ There is no task for an identity that waits, and no task at all while nothing is
 unexpected error is counted.
 
 Few workers start in one turn of the event loop. If a worker took the next identity when it was done, all requests would
-stay in step: fifty responses would arrive together, and each turn of the event loop would decode fifty responses and
-sign fifty requests. With few starts in a turn, the requests spread out, at the same rate.
+stay in step. Fifty responses would arrive together, and one turn of the event loop would decode all of them and sign
+fifty requests. With few starts in a turn, the requests spread out, at the same rate.
 """
 
 import asyncio

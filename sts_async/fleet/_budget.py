@@ -8,7 +8,7 @@ takes one, also a retry: see `_budgeted_retries`.
   quarter of the limit and doubles each second. So a start takes the quota in steps. The steps are counted from the
   first request, because a budget may be idle for long before it.
 - When the service throttles, the rate is halved, at most once a second, and the bucket is emptied.
-- From then on, the rate grows by a sixtieth of the limit each second, as in TCP: slow growth finds the rate that the
+- From then on, the rate grows by a sixtieth of the limit each second, as in TCP. Slow growth finds the rate that the
   service accepts. The bucket holds the tokens of one second at this rate.
 
 So within any n seconds, requests take at most n + 1 times the limit. A request that was not sent gives its token back,

@@ -8,13 +8,13 @@ all refreshes of an hour would fall into ten minutes, for many hours. So the fle
 each slot of time. A new due time is drawn from the advisory window. If that slot is crowded, the due time is drawn from
 the earlier life of the credentials. An early refresh costs one request, once: afterwards the due times stay apart.
 
-Credentials with similar lifetimes form a group, and each group is spread on its own. A common count would fail: the
-refreshes that credentials of 15 minutes need in ten hours are not counted yet when those of 12 hours are planned.
+Credentials with similar lifetimes form a group, and each group is spread on its own. A common count would fail.
+When a refresh in ten hours is planned, those that credentials of 15 minutes need at that time are not counted yet.
 The slots of a group are a fixed share of the lifetime, so that a slot has equally many refreshes in all groups.
 
-Simulated for 24 hours with 10,000 identities that were fetched within a minute, and lifetimes of 900, 3600 and
-43,200 s: the busiest minute has less than twice the mean rate, and after the first lifetime, less than 1 % of the
-refreshes are early.
+A simulation covers 24 hours, 10,000 identities that were fetched within a minute, and lifetimes of 900, 3600 and
+43,200 s. The busiest minute has less than twice the mean rate. After the first lifetime, less than 1 % of the refreshes
+are early.
 """
 
 import math
@@ -148,7 +148,7 @@ def pause_after(error: STSError, *, failures: int, jitter: float) -> float:
 
     The first pause is 5 to 15 s, and each further one three times as long. The limit is 30 to 60 minutes if the
     request is refused: then someone must change the role, a policy or the request. It is 5 to 10 minutes while the
-    service cannot be reached or fails, and 30 to 60 s if the cause is on this machine, such as a missing token file.
+    service cannot be reached or fails. It is 30 to 60 s if the cause is on this machine, such as a missing token file.
 
     Args:
         error: The error of the last attempt.

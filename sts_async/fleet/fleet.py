@@ -67,8 +67,8 @@ class CredentialsFleet(Unpicklable):
     before those that are only due. Otherwise, the credentials that end first are refreshed first.
 
     Refreshes that fail follow the rules of `credentials.RefreshingProvider`: cached credentials stay in use, and
-    attempts are 5 to 10 minutes apart. An identity that has no credentials and is refused by the service is tried again
-    after 5 to 15 s, and then after longer and longer pauses, up to an hour. Each change of state is logged once, by the
+    attempts are 5 to 10 minutes apart. If the service refuses an identity that has no credentials, the next attempt
+    follows after 5 to 15 s. Each further pause is longer, up to an hour. Each change of state is logged once, by the
     logger ``sts_async``, and observers get an `IdentityStateChanged`.
 
     Args:

@@ -112,8 +112,8 @@ class CredentialsCache(Protocol):
     """
     A cache that processes share.
 
-    A cache speeds a program up, and is never a reason to fail: its methods raise no error for entries that cannot be
-    used, nor for storage that is not available. They log a warning, and the program fetches the credentials itself.
+    A cache makes a program faster, and is never a reason to fail. Its methods raise no error if an entry cannot be
+    used, or if the storage is not available. They log a warning, and the program fetches the credentials itself.
     """
 
     async def load(self, key: CacheKey) -> CachedCredentials | None:

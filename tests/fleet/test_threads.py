@@ -261,7 +261,7 @@ asyncio.run(main())
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no fork")
 async def test_after_a_fork_the_parent_goes_on_and_the_child_makes_a_fleet_of_its_own() -> None:
-    """F54: in the child the fleet is closed. What is in memory can be read, and a new fleet shares no connection."""
+    """F54: in the child the fleet is closed. Cached credentials can be read, and a new fleet shares no connection."""
     async with LocalSTS() as server:
         status, out, err = await soon(run_script(FORK, server.url, role().role_arn, *keys_of(server)))
     reports = {report["name"]: report for report in map(json.loads, out.splitlines())}

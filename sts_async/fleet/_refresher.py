@@ -5,7 +5,7 @@ An entry takes these steps:
 
 1. It becomes due (`_queues.DueQueue`), or a caller needs it (`need`).
 2. It waits in the queue of a worker pool, urgent entries first (`_queues.ReadyQueue`), until its lane has a token.
-3. If its source has no credentials, it waits for the source instead (`_sources`).
+3. If its source has no credentials, it waits for the source instead (`_chains`).
 4. A worker fetches its credentials (`_fetch`), and the outcome becomes its new state (`credentials._schedule`).
 5. Its waiters, and the entries that it signs for, continue. Its next refresh is planned.
 
@@ -30,12 +30,12 @@ from ..credentials.static import clocks
 from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
 from ._attempt import attempt
+from ._chains import Chains
 from ._due_times import DueTimes, next_refresh, pause_after, pause_after_throttling, was_throttled
 from ._entries import Entries, Entry, Waiter, left_error, paused_error
 from ._fetch import Fetcher, was_key_refused
 from ._queues import NOT_QUEUED, DueQueue
 from ._reporter import Reporter
-from ._sources import Sources
 from ._timer import Timer
 from ._workers import MAX_AT_ONCE, WorkerPool
 from .identities import describe, request_of
@@ -75,7 +75,7 @@ class Refresher:
         self._tasks = BackgroundTasks()
         self._timer = Timer(clock, self._loop, self._tick)
         self._spread = DueTimes()
-        self._sources = Sources(self)
+        self._chains = Chains(self)
         self._watchers: list[asyncio.Future[None]] = []
         self._woken = False
         self._closed = False
@@ -87,7 +87,7 @@ class Refresher:
                 size=concurrency,
                 tasks=self._tasks,
                 now=context.monotonic,
-                can_start=self._sources.can_start,
+                can_start=self._chains.can_start,
                 refresh=self._refresh,
                 abandoned=self._abandoned,
                 idle=self._wake,
@@ -185,7 +185,7 @@ class Refresher:
             if not entry.refreshing:
                 self.complete(entry, Outcome(error=paused_error(entry)))
                 # They wait for credentials that no fetch will bring. Kept ones continue when it is resumed.
-                self._sources.fail(entry, paused_error(entry))
+                self._chains.fail(entry, paused_error(entry))
         elif entry.state.credentials is not None:
             self.plan(entry, next_refresh(entry.state))
         elif entry.is_kept:
@@ -286,7 +286,7 @@ class Refresher:
             self._abandoned(entry)
         elif failure is None:
             self._succeeded(entry, seconds=self._context.monotonic() - started.monotonic)
-        elif not entry.removed and (self._clock_jumped_since(started) or self._sources.must_wait_after_refusal(entry)):
+        elif not entry.removed and (self._clock_jumped_since(started) or self._chains.must_wait_after_refusal(entry)):
             # This failure is not counted for the entry. A removed entry is not fetched again: callers get the error.
             entry.refreshing = False
             if entry.paused or self.is_paused:
@@ -296,7 +296,7 @@ class Refresher:
         elif entry.source is not None and entry.source.error is not None and was_key_refused(failure):
             # The source still serves keys that have ended, because its own refresh fails.
             entry.refreshing = False
-            self._sources.block(entry, entry.source.error)
+            self._chains.block(entry, entry.source.error)
         else:
             self._failed(entry, failure, raised=error)
 
@@ -344,9 +344,9 @@ class Refresher:
         assert entry.state.credentials is not None  # noqa: S101 - it was stored
         self.complete(entry, Outcome(entry.state.credentials))
         if entry.removed:
-            self._sources.drop(entry)
+            self._chains.drop(entry)
         else:
-            self._sources.release(entry)
+            self._chains.release(entry)
 
     def _failed(self, entry: Entry, failure: STSError, *, raised: BaseException | None) -> None:
         entry.refreshing = False
@@ -374,10 +374,10 @@ class Refresher:
         if serves:
             assert state.credentials is not None  # noqa: S101 - they are served
             self.complete(entry, Outcome(state.credentials))
-            self._sources.release(entry)
+            self._chains.release(entry)
             return
         self.complete(entry, Outcome(error=raised or failure))
-        self._sources.fail(entry, failure)
+        self._chains.fail(entry, failure)
 
     def complete(self, entry: Entry, outcome: Outcome[Credentials]) -> None:
         """Wake all waiters of an entry; each gets a copy of the outcome."""

@@ -51,7 +51,7 @@ _WORD = re.compile(r"""[ \t]*+(?:(#.*)|((?:[^ \t"'\\]|\\.|'[^']*'|"(?:[^"\\]|\\.
 
 
 @attrs.frozen(kw_only=True)
-class Entry:
+class RoleLine:
     """
     An identity as one line writes it.
 
@@ -81,7 +81,7 @@ class Malformed(Exception):
         self.problems = problems
 
 
-def read_entry(line: str) -> Entry | None:
+def read_entry(line: str) -> RoleLine | None:
     """
     Return the identity in a line; None for a blank line or a comment.
 
@@ -125,7 +125,7 @@ def _has_quotes(text: str) -> bool:
     return "'" in text or '"' in text or "\\" in text
 
 
-def _from_words(words: list[str]) -> Entry:
+def _from_words(words: list[str]) -> RoleLine:
     """Return the identity in the words of a line: the ARN of a role, and ``key=value``."""
     arn, *pairs = words
     if not (arn.startswith(("arn:", "urn:")) and arns.is_plain(arn)):
@@ -186,7 +186,7 @@ def _as_option(name: str) -> str:
 # -- JSON --------------------------------------------------------------------------------------------------------------
 
 
-def _from_object(text: str) -> Entry:
+def _from_object(text: str) -> RoleLine:
     """Return the identity in a JSON object."""
     given = _parsed(text)
     operation = _operation_of(given.pop("Operation", operations.ASSUME_ROLE.name))
@@ -303,7 +303,9 @@ def _printable(name: str) -> str:
 # -- Requests ----------------------------------------------------------------------------------------------------------
 
 
-def _entry(operation: Any, given: dict[str, Any], name: Any, through: Any, problems: list[str], *, shown: Any) -> Entry:
+def _entry(
+    operation: Any, given: dict[str, Any], name: Any, through: Any, problems: list[str], *, shown: Any
+) -> RoleLine:
     """
     Return the identity with these members.
 
@@ -335,7 +337,7 @@ def _entry(operation: Any, given: dict[str, Any], name: Any, through: Any, probl
     found = [_in_words(violation, shown) for violation in violations(request)]
     if found:
         raise Malformed(*dict.fromkeys(found))
-    return Entry(request=request, name=name, through=through, derived=_derived(request, through))
+    return RoleLine(request=request, name=name, through=through, derived=_derived(request, through))
 
 
 def _refusal(member: Member) -> str:

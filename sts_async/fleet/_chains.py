@@ -35,9 +35,9 @@ class Refreshes(Protocol):
         ...
 
 
-class Sources:
+class Chains:
     """
-    The waits of entries for their sources.
+    The chains of a fleet: which entry waits for which source.
 
     Args:
         refresher: The refresher of the fleet.

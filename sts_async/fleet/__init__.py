@@ -11,7 +11,7 @@ _members, _entries          who is in the fleet: checks, lanes, and the two tier
 _queues, _due_times         when each identity is refreshed, and in which order (pure)
 _budget, _budgeted_retries  at which rate requests are sent (`_budget` is pure)
 _timer, _workers            what runs: one timer, and a bounded number of tasks
-_refresher, _sources        one refresh from the queue to the new state; chains of identities
+_refresher, _chains         one refresh from the queue to the new state; chains of identities
 _attempt, _fetch            one attempt of a fetch: from the service, a provider or the cache
 _provider, _scan            providers of the fleet's credentials, and `each`
 _reporter, _overview        events, log lines, and the counts of a snapshot

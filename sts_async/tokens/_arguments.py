@@ -112,11 +112,13 @@ def region_for(host: str, *, given: str | None, otherwise: str | None = None) ->
     """
     Return the region to sign for: *given*, or the one in the name of *host*, or *otherwise*.
 
+    *host* has been checked by `checked_host`.
+
     Raises:
         ConfigurationError: There is no region, or *given* is another one than that of *host*. A token for another
             region is refused by the database without a reason.
     """
-    told = region_of(checked_host(host))
+    told = region_of(host)
     if given is not None and told not in (None, checked_region(given)):
         raise ConfigurationError(f"host is in {told}, but region is {given}: omit region, or pass {told}")
     return checked_region(given or told or otherwise)
@@ -130,5 +132,5 @@ def region_of(host: str) -> str | None:
     """
     if not host.endswith(DOMAINS):
         return None
-    found = [label for label in host.split(".")[1:] if is_known_region(label)]
+    found = [label for label in host.split(".")[1:] if label.count("-") >= 2 and is_known_region(label)]
     return found[0] if len(found) == 1 else None

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from .._shape.secret import Secret
 from ..shapes import Credentials, Seconds
+from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_expires, checked_region
 from ._presigned import in_host_form, presigned
 from ._source import Source, signing_of
@@ -53,6 +54,7 @@ def sign_bedrock_api_key(
         ConfigurationError: An argument is invalid.
         CredentialsError: The credentials have expired, or cannot sign.
     """
+    credentials = given_credentials(credentials)
     seconds = checked_expires(expires, most=MAX_EXPIRES)
     url = presigned(
         credentials,

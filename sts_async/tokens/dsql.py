@@ -8,6 +8,7 @@ from datetime import datetime
 
 from .._shape.arguments import check_flag
 from ..shapes import Credentials, Seconds
+from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_expires, checked_host, region_for
 from ._presigned import MAX_SECONDS, in_host_form, presigned
 from ._source import Source, signing_of
@@ -34,7 +35,7 @@ async def dsql_token(
         CredentialsError: There are no credentials, or fetching them failed.
     """
     signing = await signing_of(credentials)
-    region = region_for(host, given=region, otherwise=signing.region)
+    region = region_for(checked_host(host), given=region, otherwise=signing.region)
     return sign_dsql_token(signing.credentials, host=host, admin=admin, region=region, expires=expires, at=signing.at)
 
 
@@ -62,11 +63,12 @@ def sign_dsql_token(
         ConfigurationError: As for `dsql_token`.
         CredentialsError: The credentials have expired, or cannot sign.
     """
+    credentials, host = given_credentials(credentials), checked_host(host)
     check_flag("admin", admin)
     seconds = checked_expires(expires, most=MAX_EXPIRES)
     url = presigned(
         credentials,
-        host=checked_host(host),
+        host=host,
         parameters={"Action": "DbConnectAdmin" if admin else "DbConnect"},
         service="dsql",
         region=region_for(host, given=region),

@@ -13,6 +13,7 @@ from .._shape.arguments import check_flag
 from .._shape.secret import Secret
 from ..errors import ConfigurationError
 from ..shapes import Credentials
+from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_region
 from ._presigned import in_base64url, presigned
 from ._source import Source, signing_of
@@ -83,6 +84,7 @@ def sign_eks_token(
         ConfigurationError: An argument is invalid.
         CredentialsError: The credentials have expired, or cannot sign.
     """
+    credentials = given_credentials(credentials)
     check_flag("use_fips", use_fips)
     # Names of EKS have only letters, digits, "-" and "_"; ids of clusters with aws-iam-authenticator can have more.
     if not isinstance(cluster, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}", cluster):

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from .._shape.arguments import check_flag
 from ..shapes import Credentials
+from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_label, checked_region, checked_user
 from ._presigned import MAX_SECONDS, in_host_form, presigned
 from ._source import Source, signing_of
@@ -60,6 +61,7 @@ def sign_elasticache_token(
         ConfigurationError: As for `elasticache_token`.
         CredentialsError: The credentials have expired, or cannot sign.
     """
+    credentials = given_credentials(credentials)
     check_flag("serverless", serverless)
     url = presigned(
         credentials,

@@ -7,6 +7,7 @@ Source: "Authenticating with IAM", Amazon MemoryDB Developer Guide.
 from datetime import datetime
 
 from ..shapes import Credentials
+from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_label, checked_region, checked_user
 from ._presigned import MAX_SECONDS, in_host_form, presigned
 from ._source import Source, signing_of
@@ -47,6 +48,7 @@ def sign_memorydb_token(credentials: Credentials, *, cluster: str, user: str, re
         ConfigurationError: As for `memorydb_token`.
         CredentialsError: The credentials have expired, or cannot sign.
     """
+    credentials = given_credentials(credentials)
     url = presigned(
         credentials,
         host=checked_label("cluster", cluster),

@@ -12,6 +12,7 @@ from .._shape.secret import Secret
 from .._version import VERSION
 from ..errors import ConfigurationError
 from ..shapes import Credentials
+from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_region
 from ._presigned import MAX_SECONDS, in_base64url, presigned
 from ._source import Source, signing_of
@@ -52,6 +53,7 @@ def sign_msk_token(credentials: Credentials, *, region: str, at: datetime, user_
         ConfigurationError: An argument is invalid.
         CredentialsError: The credentials have expired, or cannot sign.
     """
+    credentials = given_credentials(credentials)
     if not is_header_value(user_agent) or not user_agent:
         raise ConfigurationError("user_agent must be printable ASCII text")
     region = checked_region(region)

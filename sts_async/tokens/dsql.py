@@ -7,6 +7,7 @@ Source: "Generating an authentication token in Amazon Aurora DSQL", Aurora DSQL 
 from datetime import datetime
 
 from .._shape.arguments import check_flag
+from .._shape.secret import without_data
 from ..shapes import Credentials, Seconds
 from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_expires, checked_host, region_for
@@ -34,6 +35,7 @@ async def dsql_token(
         ConfigurationError: An argument is invalid, the region is not known, or it is not the region in *host*.
         CredentialsError: There are no credentials, or fetching them failed.
     """
+    credentials = without_data(credentials)
     signing = await signing_of(credentials)
     region = region_for(checked_host(host), given=region, otherwise=signing.region)
     return sign_dsql_token(signing.credentials, host=host, admin=admin, region=region, expires=expires, at=signing.at)

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from .._protocol.endpoints import resolve
 from .._shape.arguments import check_flag
-from .._shape.secret import Secret
+from .._shape.secret import Secret, without_data
 from ..errors import ConfigurationError
 from ..shapes import Credentials
 from ..sigv4._signing_input import given_credentials
@@ -48,6 +48,7 @@ async def eks_token(
         ConfigurationError: An argument is invalid, or the region is not known.
         CredentialsError: There are no credentials, or fetching them failed.
     """
+    credentials = without_data(credentials)
     signing = await signing_of(credentials)
     if use_fips is None:
         use_fips = bool(signing.context.config.use_fips_endpoint)

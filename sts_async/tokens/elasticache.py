@@ -7,6 +7,7 @@ Source: "Authenticating with IAM", Amazon ElastiCache User Guide.
 from datetime import datetime
 
 from .._shape.arguments import check_flag
+from .._shape.secret import without_data
 from ..shapes import Credentials
 from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_label, checked_region, checked_user
@@ -32,6 +33,7 @@ async def elasticache_token(
         ConfigurationError: An argument is invalid, or the region is not known.
         CredentialsError: There are no credentials, or fetching them failed.
     """
+    credentials = without_data(credentials)
     signing = await signing_of(credentials)
     return sign_elasticache_token(
         signing.credentials,

@@ -6,6 +6,7 @@ Source: "Authenticating with IAM", Amazon MemoryDB Developer Guide.
 
 from datetime import datetime
 
+from .._shape.secret import without_data
 from ..shapes import Credentials
 from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_label, checked_region, checked_user
@@ -28,6 +29,7 @@ async def memorydb_token(credentials: Source, *, cluster: str, user: str, region
         ConfigurationError: An argument is invalid, or the region is not known.
         CredentialsError: There are no credentials, or fetching them failed.
     """
+    credentials = without_data(credentials)
     signing = await signing_of(credentials)
     region = checked_region(region or signing.region)
     return sign_memorydb_token(signing.credentials, cluster=cluster, user=user, region=region, at=signing.at)

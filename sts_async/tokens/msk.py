@@ -8,7 +8,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from .._protocol.headers import is_header_value
-from .._shape.secret import Secret
+from .._shape.secret import Secret, without_data
 from .._version import VERSION
 from ..errors import ConfigurationError
 from ..shapes import Credentials
@@ -35,6 +35,7 @@ async def msk_token(credentials: Source, *, region: str | None = None) -> Token:
         ConfigurationError: The region is invalid or not known.
         CredentialsError: There are no credentials, or fetching them failed.
     """
+    credentials = without_data(credentials)
     signing = await signing_of(credentials)
     return sign_msk_token(signing.credentials, region=checked_region(region or signing.region), at=signing.at)
 

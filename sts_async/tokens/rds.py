@@ -6,6 +6,7 @@ Source: "IAM database authentication for MariaDB, MySQL, and PostgreSQL", Amazon
 
 from datetime import datetime
 
+from .._shape.secret import without_data
 from ..shapes import Credentials
 from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_host, checked_port, checked_user, region_for
@@ -29,6 +30,7 @@ async def rds_token(credentials: Source, *, host: str, port: int, user: str, reg
         ConfigurationError: An argument is invalid, the region is not known, or it is not the region in *host*.
         CredentialsError: There are no credentials, or fetching them failed.
     """
+    credentials = without_data(credentials)
     signing = await signing_of(credentials)
     region = region_for(checked_host(host), given=region, otherwise=signing.region)
     return sign_rds_token(signing.credentials, host=host, port=port, user=user, region=region, at=signing.at)

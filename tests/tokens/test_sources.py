@@ -15,6 +15,7 @@ from tokens.cases import AT, CASES, DB, REGION, TEMPORARY, Case, each_case, show
 
 from sts_async import (
     AssumeRoleRequest,
+    ClientClosedError,
     Config,
     ConfigurationError,
     CredentialsNotFound,
@@ -176,6 +177,20 @@ async def test_another_source_is_refused_with_what_to_pass_instead(
         await function(source, **arguments)
 
     assert "SENTINEL" not in shown(caught)
+
+
+@pytest.mark.parametrize(("function", "arguments"), COROUTINES.values(), ids=COROUTINES)
+async def test_a_closed_client_or_fleet_makes_no_token(function: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    """F56: with an error, and without a wait."""
+    async with LocalSTS() as server, server.client() as open_sts:
+        fleet = CredentialsFleet(open_sts)
+        async with server.client() as sts, fleet:
+            provider = fleet.provider(REQUEST)
+        for source in (sts, sts.role(ROLE), provider):
+            with pytest.raises(ClientClosedError):
+                await soon(function(source, **arguments))
+
+        assert not server.requests
 
 
 async def test_a_client_without_credentials_raises_the_error_of_its_source() -> None:

@@ -90,14 +90,19 @@ def checked_expires(expires: Seconds, *, most: int) -> int:
     return seconds
 
 
-def checked_region(region: str | None) -> str:
+def checked_region(region: str | None, *, otherwise: str | None = None) -> str:
     """
     Return the name of one region.
 
+    Args:
+        region: The region; None for *otherwise*.
+        otherwise: The region of the client, or None.
+
     Raises:
-        InvalidRegion: *region* is not the name of a region, or means a whole partition.
-        ConfigurationError: It is None.
+        InvalidRegion: It is not the name of a region, or means a whole partition.
+        ConfigurationError: Both are None.
     """
+    region = otherwise if region is None else region
     if region is None:
         raise ConfigurationError("no region: pass region, or use a client with a region")
     if not isinstance(region, str):
@@ -121,7 +126,7 @@ def region_for(host: str, *, given: str | None, otherwise: str | None = None) ->
     told = region_of(host)
     if given is not None and told not in (None, checked_region(given)):
         raise ConfigurationError(f"host is in {told}, but region is {given}: omit region, or pass {told}")
-    return checked_region(given or told or otherwise)
+    return checked_region(told if given is None else given, otherwise=otherwise)
 
 
 def region_of(host: str) -> str | None:

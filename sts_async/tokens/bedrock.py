@@ -35,7 +35,7 @@ async def bedrock_api_key(credentials: Source, *, region: str | None = None, exp
     """
     credentials = without_data(credentials)
     signing = await signing_of(credentials)
-    region = checked_region(region or signing.region)
+    region = checked_region(region, otherwise=signing.region)
     return sign_bedrock_api_key(signing.credentials, region=region, expires=expires, at=signing.at)
 
 

@@ -99,7 +99,7 @@ async def console_url(
     signing = await signing_of(credentials)
     keys, at = signing.credentials, signing.at
     check_alive(keys, at=at)
-    place = place_of(region or signing.region)
+    place = place_of(signing.region if region is None else region)
     target = _target(destination, place)
     url = place.signin if endpoint_url is None else _checked_endpoint(endpoint_url)
     request = HttpRequest(

@@ -60,7 +60,7 @@ async def eks_token(
     token = sign_eks_token(
         signing.credentials,
         cluster=cluster,
-        region=checked_region(region or signing.region),
+        region=checked_region(region, otherwise=signing.region),
         use_fips=use_fips,
         at=signing.at,
     )

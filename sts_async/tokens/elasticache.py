@@ -40,7 +40,7 @@ async def elasticache_token(
         cache=cache,
         user=user,
         serverless=serverless,
-        region=checked_region(region or signing.region),
+        region=checked_region(region, otherwise=signing.region),
         at=signing.at,
     )
 

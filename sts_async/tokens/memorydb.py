@@ -31,7 +31,7 @@ async def memorydb_token(credentials: Source, *, cluster: str, user: str, region
     """
     credentials = without_data(credentials)
     signing = await signing_of(credentials)
-    region = checked_region(region or signing.region)
+    region = checked_region(region, otherwise=signing.region)
     return sign_memorydb_token(signing.credentials, cluster=cluster, user=user, region=region, at=signing.at)
 
 

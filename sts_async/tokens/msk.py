@@ -37,7 +37,7 @@ async def msk_token(credentials: Source, *, region: str | None = None) -> Token:
     """
     credentials = without_data(credentials)
     signing = await signing_of(credentials)
-    return sign_msk_token(signing.credentials, region=checked_region(region or signing.region), at=signing.at)
+    return sign_msk_token(signing.credentials, region=checked_region(region, otherwise=signing.region), at=signing.at)
 
 
 def sign_msk_token(credentials: Credentials, *, region: str, at: datetime, user_agent: str = USER_AGENT) -> Token:

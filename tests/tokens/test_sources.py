@@ -19,6 +19,7 @@ from sts_async import (
     Config,
     ConfigurationError,
     CredentialsNotFound,
+    InvalidRegion,
     StaticProvider,
     STSClient,
     tokens,
@@ -79,6 +80,17 @@ async def test_the_region_in_the_host_goes_before_that_of_the_client(sts: STSCli
 
     assert "%2Fus-west-2%2Frds-db%2F" in token.value
     assert f"%2F{REGION}%2Frds-db%2F" in named.value
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_an_empty_region_is_not_that_of_the_client(name: str, sts: STSClient) -> None:
+    """It comes from a variable that is not set, and the client's region can be another one."""
+    case = CASES[name]
+
+    with pytest.raises(InvalidRegion):
+        await case.coroutine(sts, **{**case.arguments, "region": ""})
+    with pytest.raises(InvalidRegion):
+        await tokens.console_url(sts, region="")
 
 
 async def test_without_any_region_a_token_is_refused() -> None:

@@ -23,12 +23,13 @@ from .._engine.context import ClientContext
 from .._runtime.outcome import Outcome, copy_without_traceback
 from .._runtime.single_flight import BackgroundTasks
 from ..credentials import _schedule
-from ..credentials._schedule import CacheState, Moment, Schedule, Step, next_step
+from ..credentials._schedule import REFRESH_BACKOFF, CacheState, Moment, Schedule, Step, next_step
 from ..credentials.cache import already_expired, moment
 from ..credentials.static import clocks
 from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
-from ._due_times import DueTimes, pause_after
+from ._attempt import attempt
+from ._due_times import DueTimes, pause_after, pause_after_throttling
 from ._entries import Entries, Entry, Waiter
 from ._fetch import Fetcher
 from ._queues import NOT_QUEUED, DueQueue
@@ -104,11 +105,13 @@ class Refresher:
         """Refresh an entry as soon as its turn comes. It is urgent if a caller waits."""
         if entry.refreshing or entry.removed or self._closed or (entry.schedule.attended and not urgent):
             return
+        if entry.paused or self.is_paused:
+            return
         now: float = self._context.monotonic()
         ends = entry.state.mandatory.monotonic if entry.state.credentials is not None else now + COLD_ORDER
         self._unplan(entry)
         pool = self.pools[request_of(entry.identity) is None]
-        pool.ready.put(entry, entry.lane, urgent=urgent, order=now if urgent else ends, now=now)
+        pool.ready.put(entry, entry.lane, urgent=urgent, order=now if urgent else ends)
         self._wake()
 
     async def wait(self, entry: Entry) -> Credentials:
@@ -143,9 +146,9 @@ class Refresher:
 
     def _unplan(self, entry: Entry) -> None:
         self.due.discard(entry)
-        if entry.counted_due < math.inf:
+        if entry.counted_due is not None:
             self._spread.remove(entry.counted_due)
-            entry.counted_due = math.inf
+            entry.counted_due = None
 
     def forget(self, entry: Entry) -> None:
         """Drop everything that belongs to an entry which was removed. Its waiters get an error."""
@@ -176,8 +179,7 @@ class Refresher:
         while entry.is_kept and entry.status is IdentityState.WAITING and not (entry.removed or self.is_paused):
             if entry.schedule.attended:
                 return
-            source = entry.source
-            if source is not None and source.status in (IdentityState.FAILING, IdentityState.PAUSED):
+            if waits_for_a_failure(entry):
                 return
             if self._closed:
                 raise ClientClosedError("the fleet was closed")
@@ -270,47 +272,29 @@ class Refresher:
         return False
 
     async def _refresh(self, entry: Entry) -> None:
-        entry.refreshing = True
         started = self._context.monotonic()
-        error, failure = await self._fetch(entry)
-        if failure is None:
+        error, failure = await attempt(
+            lambda: self._fetch(entry), name=describe(entry.identity), seconds=self._fetcher.limit_of(entry)
+        )
+        if self._closed:  # the provider ignored its cancellation
+            self._abandoned(entry)
+        elif failure is None:
             self._succeeded(entry, seconds=self._context.monotonic() - started)
         elif entry.source is not None and entry.source.state.refused and self._must_wait_for(entry.source):
             # The service refused the key of the source, so the failure is not one of this entry.
             entry.refreshing = False
-            self.need(entry, urgent=bool(entry.waiters))
+            if entry.paused or self.is_paused:
+                self.reconsider(entry)
+            else:
+                self.need(entry, urgent=bool(entry.waiters))
         else:
             self._failed(entry, failure, raised=error)
 
     def _must_wait_for(self, source: Entry) -> bool:
         return next_step(source.state, now=self.now()) is Step.REFRESH
 
-    async def _fetch(self, entry: Entry) -> tuple[BaseException | None, STSError | None]:
-        """Fetch, and store the new state. Return the error for callers and the error for the state, or None twice."""
-        seconds = self._fetcher.limit_of(entry)
-        limit = asyncio.timeout(seconds)
-        try:
-            async with limit:
-                credentials = await self._fetcher.fetch(entry)
-            self._store(entry, credentials)
-        except STSError as error:
-            return error, copy_without_traceback(error)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            described = CredentialsError(f"{describe(entry.identity)} cancelled its own fetch")
-            return described, described
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - a provider of the program may raise anything
-            if seconds is not None and limit.expired():
-                described = CredentialsError(
-                    f"{describe(entry.identity)} did not provide credentials within {seconds:g} s"
-                )
-                return described, described
-            return error, CredentialsError(f"{describe(entry.identity)} failed with {type(error).__name__}")
-        return None, None
+    async def _fetch(self, entry: Entry) -> None:
+        self._store(entry, await self._fetcher.fetch(entry))
 
     def _store(self, entry: Entry, credentials: Credentials) -> None:
         context, now = self._context, self.now()
@@ -321,25 +305,24 @@ class Refresher:
         schedule = entry.schedule = self._fetcher.schedule_of(entry, context)
         state = _schedule.after_success(credentials, lifetime=lifetime, now=now, schedule=schedule, before=entry.state)
         if schedule.advisory is None and lifetime < math.inf:
-            jitter = context.jitter
-            due = self._spread.choose(
+            due = entry.counted_due = self._spread.choose(
                 now=now.monotonic,
+                advisory=state.advisory.monotonic,
+                mandatory=state.mandatory.monotonic,
                 ends=state.ends.monotonic,
-                window=state.ends.monotonic - state.advisory.monotonic,
-                draws=(jitter(), jitter(), jitter(), jitter()),
+                jitter=context.jitter(),
             )
-            entry.counted_due = due
-            state = attrs.evolve(state, advisory=now.plus(due - now.monotonic).earlier_of(state.mandatory))
+            state = attrs.evolve(state, advisory=now.plus(due.at - now.monotonic).earlier_of(state.mandatory))
         entry.state = state
 
     def _succeeded(self, entry: Entry, *, seconds: float) -> None:
         entry.refreshing = False
         self.reporter.succeeded(entry, seconds=seconds)
-        counted, entry.counted_due = entry.counted_due, math.inf
+        counted, entry.counted_due = entry.counted_due, None
         self.plan(entry, entry.state.advisory)
         if entry.due < math.inf:
             entry.counted_due = counted
-        elif counted < math.inf:
+        elif counted is not None:
             self._spread.remove(counted)
         assert entry.state.credentials is not None  # noqa: S101 - it was stored
         self._complete(entry, Outcome(entry.state.credentials))
@@ -356,6 +339,9 @@ class Refresher:
             before, failure, now=now, jitter=context.jitter(), schedule=schedule
         )
         serves = _schedule.keeps_serving(state, failure, now=now, schedule=schedule)
+        if serves and failure.throttled:
+            soon = now.plus(pause_after_throttling(context.jitter()))
+            state = entry.state = attrs.evolve(state, paused_until=state.paused_until.earlier_of(soon))
         if serves:
             planned = state.paused_until
         else:
@@ -424,19 +410,41 @@ class Refresher:
         if self._closed:
             self._complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
             return
-        self._failed(entry, CredentialsError(f"the refresh of {describe(entry.identity)} was interrupted"), raised=None)
+        failure = CredentialsError(f"the refresh of {describe(entry.identity)} was interrupted")
+        try:
+            self._failed(entry, failure, raised=None)
+        finally:
+            # Also if the failure could not be recorded: otherwise the callers would wait without an end.
+            self._complete(entry, Outcome(error=failure))
+            if entry.due == math.inf:
+                self.plan(entry, self.now().plus(REFRESH_BACKOFF[0]))
 
     async def aclose(self) -> None:
         """End all refreshes, and wake all waiters with `ClientClosedError`, within about half a second."""
+        if self._closed:
+            await self._tasks.aclose(grace=GRACE)
+            return
         self._closed = True
         self._timer.cancel()
         self._wake_watchers()
+        for pool in self.pools:
+            pool.close()
         for entry in list(self._entries.by_identity.values()):
             if entry.waiters:
                 self._complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
         await self._tasks.aclose(grace=GRACE)
         for entry in list(self._entries.by_identity.values()):
             self.reporter.removed(entry)
+
+
+def waits_for_a_failure(entry: Entry) -> bool:
+    """Return True if an entry that signs for *entry*, directly or through others, fails or is paused."""
+    source = entry.source
+    while source is not None:
+        if source.status in (IdentityState.FAILING, IdentityState.PAUSED):
+            return True
+        source = source.source
+    return False
 
 
 def next_refresh(state: CacheState) -> Moment:

@@ -151,6 +151,7 @@ PLACES: dict[str, Callable[..., Any]] = {
         }
     ).fetch(context),
     "IMDSProvider(endpoint)": lambda context: sources.IMDSProvider(endpoint=LOGIN_URL).fetch(context),
+    "FileCache(environ)": lambda: sts_async.FileCache(5, environ=ENVIRON),  # type: ignore[arg-type]
     "StaticProvider(credentials)": lambda: sources.StaticProvider(
         Credentials(access_key_id="AKIA", secret_access_key=SECRET, expiration=5)  # type: ignore[arg-type]
     ),
@@ -215,6 +216,9 @@ PLACES: dict[str, Callable[..., Any]] = {
 }
 
 CANNOT_FAIL = {
+    "FileCache.load(key)",  # a failure of a cache is a warning
+    "FileCache.store(key)",
+    "FileCache.lease(key)",
     "FrozenMap.get(key)",
     "PresignedUrl(url)",
     "sigv4.PresignedUrl(url)",

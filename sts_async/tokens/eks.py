@@ -47,7 +47,7 @@ async def eks_token(
         credentials: A client, a view, or a provider of a fleet.
         cluster: Name of the cluster, or its id on Outposts.
         region: The region of the cluster; None for that of the client.
-        use_fips: Whether the cluster shall verify the token at the FIPS host of STS; None for the option of the client.
+        use_fips: Whether the cluster verifies the token at the FIPS host of STS; None for the option of the client.
 
     Raises:
         ConfigurationError: An argument is invalid, or the region is not known.
@@ -83,7 +83,7 @@ def sign_eks_token(
         credentials: The keys to sign with.
         cluster: As for `eks_token`.
         region: The region of the cluster.
-        use_fips: Whether the cluster shall verify the token at the FIPS host of STS.
+        use_fips: Whether the cluster verifies the token at the FIPS host of STS.
         at: The time of signing, as an aware datetime.
 
     Raises:

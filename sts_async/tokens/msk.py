@@ -60,7 +60,7 @@ def sign_msk_token(credentials: Credentials, *, region: str, at: datetime, user_
     region = checked_region(region)
     url = presigned(
         credentials,
-        host=f"kafka.{region}.amazonaws.com",  # in all partitions: brokers check the action, and not this host
+        host=f"kafka.{region}.amazonaws.com",  # in all partitions, as in the signer of AWS
         parameters={"Action": "kafka-cluster:Connect"},
         service="kafka-cluster",
         region=region,

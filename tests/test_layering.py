@@ -56,6 +56,7 @@ LAYERS = {
     "doctor": 15,
     "fleet": 15,
     "testing": 15,
+    "tokens": 15,
     "observers": 15,
     "_cli": 16,
     "cli": 17,

@@ -494,6 +494,31 @@ async def test_an_identity_with_mfa_is_a_provider(member: str, server: LocalSTS)
 
 
 ELSEWHERE = {
+    "no region: pass region, or use a client with a region": (
+        "tokens/test_sources.py",
+        "test_without_any_region_a_token_is_refused",
+    ),
+    " is a whole partition: use a region such as us-east-1": (
+        "tokens/test_arguments.py",
+        "test_a_region_is_one_plain_region",
+    ),
+    ": omit region, or pass ": ("tokens/test_arguments.py", "test_a_region_that_contradicts_the_host_is_refused"),
+    "For another provider, pass sts.with_options(credentials=provider)": (
+        "tokens/test_sources.py",
+        "test_another_source_is_refused_with_what_to_pass_instead",
+    ),
+    "the console needs temporary credentials: assume a role with sts.role(...)": (
+        "tokens/test_console.py",
+        "test_keys_of_a_user_are_refused_with_what_to_do",
+    ),
+    ": pass the region of the console that it belongs to": (
+        "tokens/test_console.py",
+        "test_an_invalid_argument_sends_nothing",
+    ),
+    "set apiVersion of the exec plugin in the kubeconfig file": (
+        "tokens/test_exec_credential.py",
+        "test_another_version_is_refused_with_where_to_set_it",
+    ),
     "Install an older aiohttp, or a newer sts_async": (
         "http/test_aiohttp_names.py",
         "test_a_connector_without_a_name_stops_the_first_call",

@@ -56,10 +56,11 @@ LAYERS = {
     "fleet": 15,
     "testing": 15,
     "observers": 15,
-    "_cli": 16,
-    "cli": 17,
-    "__main__": 18,
-    "": 18,
+    "bridges": 16,
+    "_cli": 18,
+    "cli": 19,
+    "__main__": 20,
+    "": 20,
 }
 PURE = 7  # the highest layer of which every module is pure
 IMPURE = {"asyncio", "aiohttp", "os", "time", "random", "secrets", "logging", "socket", "threading", "subprocess", "io"}

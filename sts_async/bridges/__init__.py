@@ -1,0 +1,37 @@
+"""
+Bridges: the credentials of a client or of a fleet in other libraries, in one line each.
+
+    session = bridges.boto3.session(sts.role("arn:aws:iam::123456789012:role/demo"))
+
+Each function takes *credentials*: an `STSClient`, a view of it, or the result of `CredentialsFleet.provider`. The other
+library is imported only when a function of its bridge is called, and is no dependency of this package. If it is missing
+or too old, the function raises a `ConfigurationError` with the version to install.
+
+_view        CredentialsView: the two primitives that carry all bridges, for bridges of your own
+_consumers   finds the other library, and checks its version
+
+A bridge passes credentials on. It signs nothing that a signer of the other library can sign, and caches nothing that
+the client or the fleet already caches. Tokens that are derived from credentials belong in `tokens`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._view import BridgeCredentials, CredentialsView
+
+CONSUMERS: tuple[str, ...] = ()
+
+__all__ = ["BridgeCredentials", "CredentialsView", *CONSUMERS]
+
+if not TYPE_CHECKING:  # otherwise type checkers would accept any misspelled name
+
+    def __getattr__(name: str) -> Any:
+        if name in CONSUMERS:
+            return import_module(f".{name}", __name__)
+        if name in __all__:
+            return globals().setdefault(name, getattr(import_module("._view", __name__), name))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return [*globals(), *__all__]

@@ -20,15 +20,16 @@ BEAT = 0.001  # s
 ACCESS_KEY_ID = "ASIAIOSFODNN7EXAMPLE"
 SECRET_ACCESS_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 SESSION_TOKEN = ("IQoJb3JpZ2luX2VjEXAMPLE/+aTWQ9kSu" * 23)[:748] + "=="
-ROLE_ARN = "arn:aws:iam::123456789012:role/benchmark/demo"
+ACCOUNT = "123456789012"
+ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/benchmark/demo"
 REGION = "eu-west-1"
 
-_BODY = """\
+BODY = """\
 <AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
   <AssumeRoleResult>
     <AssumedRoleUser>
       <AssumedRoleId>AROAIOSFODNN7EXAMPLE:session-000001</AssumedRoleId>
-      <Arn>arn:aws:sts::123456789012:assumed-role/demo/session-000001</Arn>
+      <Arn>arn:aws:sts::{account}:assumed-role/demo/session-000001</Arn>
     </AssumedRoleUser>
     <Credentials>
       <AccessKeyId>{key}</AccessKeyId>
@@ -47,7 +48,8 @@ _BODY = """\
 
 def prepared_answer() -> bytes:
     """Return a whole HTTP answer of about 1.5 kB, with credentials that last an hour from now."""
-    body = _BODY.format(
+    body = BODY.format(
+        account=ACCOUNT,
         key=ACCESS_KEY_ID,
         secret=SECRET_ACCESS_KEY,
         token=SESSION_TOKEN,

@@ -248,12 +248,25 @@ def _sweep(directory: Path) -> None:
     the next write tries again.
     """
     with contextlib.suppress(OSError):
-        for path in [entry for entry in directory.iterdir() if re.fullmatch(_TEMPORARY_NAME, entry.name)]:
+        for path in [
+            directory / name for name in names_in(directory, end=".tmp") if re.fullmatch(_TEMPORARY_NAME, name)
+        ]:
             with contextlib.suppress(OSError), _open_descriptor(path, os.O_RDONLY | _NOFOLLOW) as descriptor:
                 status = os.fstat(descriptor)
                 ours = _WINDOWS or status.st_uid == os.geteuid()
                 if ours and modes.S_ISREG(status.st_mode) and _is_abandoned(descriptor, status):
                     path.unlink()
+
+
+def names_in(directory: Path, *, end: str) -> list[str]:
+    """
+    Return the names in a directory that end with a text. This makes no `Path` of each, because there may be thousands.
+
+    Raises:
+        OSError: The system cannot read the directory.
+    """
+    with os.scandir(directory) as found:
+        return [entry.name for entry in found if entry.name.endswith(end)]
 
 
 def _is_abandoned(descriptor: int, status: os.stat_result) -> bool:

@@ -1,11 +1,17 @@
 """
 The budget of requests: a rate for each calling account and region, because the service limits these.
 
-The rate is a part of the quota of the account, which has other users too. It begins at a quarter of the limit and
-doubles each second, so a restart does not take the whole quota at once. When the service throttles, the rate is halved.
-Then it grows by a sixtieth of the limit each second, as in TCP: slow growth finds the rate that the service accepts.
+The limit is a part of the quota of the account, which has other users too. A budget is a bucket of tokens; each request
+takes one, also a retry: see `_budgeted_retries`.
 
-Every request takes a token, also a retry: see `_budgeted_retries`.
+- At the first request, the bucket holds the tokens of one second at the limit. Beyond these, the rate begins at a
+  quarter of the limit and doubles each second. So a start takes the quota in steps. The steps are counted from the
+  first request, because a budget may be idle for long before it.
+- When the service throttles, the rate is halved, at most once a second, and the bucket is emptied.
+- From then on, the rate grows by a sixtieth of the limit each second, as in TCP: slow growth finds the rate that the
+  service accepts. The bucket holds the tokens of one second at this rate.
+
+So in any time of n seconds, at most n + 1 times the limit is sent.
 
 Source: STS allows 600 requests per second for each account and region ("IAM and AWS STS quotas", IAM User Guide).
 """
@@ -19,15 +25,19 @@ RECOVERY_SECONDS = 60.0  # s in which the rate grows from 0 to the limit after t
 MIN_RATE = 0.5  # requests per second
 MIN_WAIT = 0.001  # s
 BURST_SECONDS = 1.0  # s of the limit that may be saved up and sent at once
+IDLE_SECONDS = 3600.0  # s without use after which a budget is forgotten
+MANY = 1000  # budgets that are kept in any case
 
 
 class Budget:
     """
     The requests per second that may be sent for one account in one region.
 
+    A clock that goes back costs no more than the time that it goes back: the budget continues from the new time.
+
     Args:
         limit: Maximum rate in requests per second, greater than 0.
-        now: Monotonic time in seconds.
+        scope: See below.
 
     Attributes:
         scope: The account and the region, such as ``123456789012/eu-west-1``; "" until they are known.
@@ -36,22 +46,37 @@ class Budget:
         tokens: Requests that may be sent at once.
         sent: Number of requests that were sent.
         throttled: Number of requests that the service throttled.
+        updated: When it was last asked, as monotonic time; None if never.
     """
 
-    __slots__ = ("_halved_at", "_updated", "limit", "rate", "scope", "sent", "throttled", "tokens")
+    __slots__ = ("_halved_at", "limit", "rate", "scope", "sent", "throttled", "tokens", "updated")
 
-    def __init__(self, limit: float, *, now: float, scope: str = "") -> None:
+    def __init__(self, limit: float, *, scope: str = "") -> None:
         self.scope = scope
         self.limit = limit
-        self.rate = max(limit * RAMP_START, min(limit, MIN_RATE))
-        self.tokens = max(1.0, limit * BURST_SECONDS)
         self.sent = 0
         self.throttled = 0
-        self._updated = now
+        self.updated: float | None = None
         self._halved_at: float | None = None
+        self.rate = max(limit * RAMP_START, self._min_rate)
+        self.tokens = self._capacity
+
+    @property
+    def _min_rate(self) -> float:
+        return min(self.limit, MIN_RATE)
+
+    @property
+    def _capacity(self) -> float:
+        # Until the service throttles, the tokens of a second at the limit may be saved up: the quota allows it.
+        return max(1.0, BURST_SECONDS * (self.limit if self._halved_at is None else self.rate))
 
     def wait(self, *, now: float) -> float:
-        """Return 0 if a request may be sent now, otherwise the seconds until one may be."""
+        """
+        Return 0 if a request may be sent now, otherwise the seconds after which to ask again, at most some seconds.
+
+        Args:
+            now: Monotonic time in seconds.
+        """
         self._update(now)
         return 0.0 if self.tokens >= 1 else max((1 - self.tokens) / self.rate, MIN_WAIT)
 
@@ -62,7 +87,7 @@ class Budget:
 
     def give_back(self) -> None:
         """Return the token of a request that was not sent."""
-        self.tokens += 1
+        self.tokens = min(self._capacity, self.tokens + 1)
         self.sent -= 1
 
     def throttle(self, *, now: float) -> None:
@@ -71,29 +96,33 @@ class Budget:
         self._update(now)
         if self._halved_at is None or now - self._halved_at >= HALVED_AT_MOST_EVERY:
             self._halved_at = now
-            self.rate = max(self.rate / 2, min(self.limit, MIN_RATE))
+            self.rate = max(self.rate / 2, self._min_rate)
             self.tokens = min(self.tokens, 0.0)
 
     def _update(self, now: float) -> None:
-        passed = now - self._updated
-        if passed <= 0:
+        before, self.updated = self.updated, now
+        if before is None:
             return
-        self._updated = now
-        if self.rate < self.limit:
-            if self._halved_at is None:
-                self.rate = min(self.limit, self.rate * 2 ** min(passed / RAMP_SECONDS, 60))
-            else:
-                self.rate = min(self.limit, self.rate + passed * self.limit / RECOVERY_SECONDS)
-        # Until the service throttles, the tokens of a whole second may be saved up, as the service allows, too.
-        capacity = max(1.0, BURST_SECONDS * (self.limit if self._halved_at is None else self.rate))
-        self.tokens = min(capacity, self.tokens + passed * self.rate)
+        passed = now - before
+        if passed < 0:
+            if self._halved_at is not None:
+                self._halved_at += passed
+            return
+        if self._halved_at is not None:
+            self.rate = min(self.limit, self.rate + passed * self.limit / RECOVERY_SECONDS)
+        elif self.sent:
+            self.rate = min(self.limit, self.rate * 2 ** min(passed / RAMP_SECONDS, 60))
+        self.tokens = min(self._capacity, self.tokens + passed * self.rate)
 
 
 class Budgets:
     """
     The budgets of a fleet, by account and region.
 
-    A scope is known only after its first request was signed, so a lane of identities begins with a budget of its own.
+    A scope is known only when its first request was signed, so a lane of identities begins with a budget of its own.
+
+    Some access keys contain no account. Then the key is the scope, and each new key begins a new budget. So if there are
+    many budgets, those that were not used for an hour are forgotten. By then they are like new ones.
 
     Args:
         limit: Maximum rate of each in requests per second.
@@ -102,31 +131,40 @@ class Budgets:
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self._by_scope: dict[str, Budget] = {}
+        self._many = MANY
 
-    def new(self, *, now: float) -> Budget:
+    def new(self) -> Budget:
         """Return a budget for a scope that is not known yet."""
-        return Budget(self.limit, now=now)
+        return Budget(self.limit)
 
     def named(self, scope: str, budget: Budget, *, now: float) -> Budget:
         """
         Return the budget of *scope*.
 
         Args:
-            scope: The account and the region of a request.
-            budget: The budget that the request was admitted by. If the scope is new, this becomes its budget.
+            scope: The account and the region of a request, not empty.
+            budget: The budget of its lane. If the scope is new and this budget has none, it becomes that of the scope.
             now: Monotonic time in seconds.
         """
-        if budget.scope == scope and scope:
-            return budget
         found = self._by_scope.get(scope)
         if found is None:
-            found = budget if not budget.scope else self.new(now=now)
+            self._forget_idle(now)
+            found = budget if budget.scope in ("", scope) else self.new()
             found.scope = scope
             self._by_scope[scope] = found
         return found
 
+    def _forget_idle(self, now: float) -> None:
+        if len(self._by_scope) >= self._many:
+            self._by_scope = {
+                scope: budget
+                for scope, budget in self._by_scope.items()
+                if budget.updated is not None and now - budget.updated < IDLE_SECONDS
+            }
+            self._many = max(MANY, 2 * len(self._by_scope))
+
     def all(self) -> list[Budget]:
-        """Return every budget that has sent requests."""
+        """Return the budgets of all known scopes."""
         return list(self._by_scope.values())
 
 
@@ -138,13 +176,11 @@ class Lane:
         budget: The current budget; it changes once when the account of the source becomes known.
         paced: Whether the queue takes a token for each identity. Otherwise only the requests of a fetch take tokens.
         invoker: Sends the requests of the lane; None before the first.
-        ready: The heaps of the identities that wait here, one for each rank; see `_queues`.
     """
 
-    __slots__ = ("budget", "invoker", "paced", "ready")
+    __slots__ = ("budget", "invoker", "paced")
 
     def __init__(self, budget: Budget, *, paced: bool = True) -> None:
         self.budget = budget
         self.paced = paced
         self.invoker: Any = None
-        self.ready: tuple[list[tuple[float, int, Any]], ...] = ([], [])

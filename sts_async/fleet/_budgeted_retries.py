@@ -9,6 +9,7 @@ import asyncio
 from ..errors import STSError
 from ..protocols import RetryPolicy
 from ._budget import Budget, Budgets, Lane
+from ._queues import Queued
 
 
 class BudgetedRetries:
@@ -28,39 +29,42 @@ class BudgetedRetries:
         self._budgets = budgets
         self._lane = lane
         self._budget: Budget = lane.budget
-        # The tasks whose first request has its token already.
-        self._prepaid: set[asyncio.Task[object] | None] = set()
+        # The tasks whose first request has its token already, and the entries for which the queue took these.
+        self._prepaid: dict[asyncio.Task[object] | None, Queued] = {}
 
     @property
     def quota(self) -> int | None:
         """The number of tokens for retries that the policy of the client has left, or None."""
         return getattr(self._policy, "quota", None)
 
-    def prepay(self) -> None:
-        """Record that the queue has taken the token for the next request of the current task."""
-        self._prepaid.add(asyncio.current_task())
+    def prepay(self, entry: Queued) -> None:
+        """Record that the next request of the current task is that of *entry*, whose token the queue has taken."""
+        self._prepaid[asyncio.current_task()] = entry
 
     def settle(self) -> None:
         """Return the token that was taken for the current task, if it has sent no request."""
-        task = asyncio.current_task()
-        if task in self._prepaid:
-            self._prepaid.discard(task)
-            self._budget.give_back()
+        entry = self._prepaid.pop(asyncio.current_task(), None)
+        if entry is not None:
+            entry.refund()
 
     def admit(self, *, scope: str, now: float) -> float:
         """Return 0 if a request may be sent now, otherwise the seconds after which to ask again."""
         budget = self._budget = self._budgets.named(scope, self._budget, now=now)
         if self._lane.paced:
             self._lane.budget = budget
-        task = asyncio.current_task()
-        is_prepaid = task in self._prepaid
-        wait = 0.0 if is_prepaid else budget.wait(now=now)
+        entry = self._prepaid.get(asyncio.current_task())
+        if entry is not None and entry.paid is not budget:
+            # The account became known after the queue took the token, so this is not a token of the account.
+            entry.refund()
+        paid = None if entry is None else entry.paid
+        wait = budget.wait(now=now) if paid is None else 0.0
         if wait == 0:
             wait = self._policy.admit(scope=scope, now=now)
-            if wait == 0 and is_prepaid:
-                self._prepaid.discard(task)
-            elif wait == 0:
-                budget.take()
+            if wait == 0:
+                if entry is None or paid is None:
+                    budget.take()
+                else:
+                    entry.paid = None
         return wait
 
     def after_success(self, *, scope: str, attempt: int, after: STSError | None, now: float) -> None:

@@ -4,11 +4,22 @@ When each identity of a fleet is refreshed: due times that are spread, and the p
 All functions are decisions: they get the time and random numbers as parameters.
 
 Identities that are fetched together expire together. If each were refreshed at a random time of its own advisory window
-only, all refreshes of an hour would fall into ten minutes, for many hours. So the fleet counts the refreshes of each
-slot of time. A new due time is drawn from the advisory window. If that part of the window has more than its share, the
-due time is drawn from the earlier life of the credentials. An early refresh costs one request, once: afterwards the due
-times stay apart.
+only, all refreshes of an hour would fall into ten minutes, for many hours. So the fleet counts the refreshes that are
+due in each slot of time. A new due time is drawn from the advisory window. If that part of the window has more than its
+share, the due time is drawn from the earlier life of the credentials. An early refresh costs one request, once:
+afterwards the due times stay apart.
+
+Credentials with similar lifetimes form a group, and each group is spread on its own. A common count would fail: the
+refreshes that credentials of 15 minutes need in ten hours are not counted yet when those of 12 hours are planned.
+The slots of a group are a fixed share of the lifetime, so that a slot has equally many refreshes in all groups.
+
+Simulated for 24 hours with 10,000 identities that were fetched within a minute, and lifetimes of 900, 3600 and
+43,200 s: the busiest minute has less than twice the mean rate, and after the first lifetime, less than 1 % of the
+refreshes are early.
 """
+
+import math
+from typing import NamedTuple
 
 from ..credentials._schedule import (
     ERROR_CACHE_TTL,
@@ -18,107 +29,144 @@ from ..credentials._schedule import (
     MAX_LOCAL_ERROR_CACHE_TTL,
     SPREAD,
 )
-from ..errors import CredentialsError, ServiceError, STSError
+from ..errors import ConfigurationError, CredentialsError, STSError
 
-SLOT = 10.0  # s, the width of a slot
-CROWDED = 1.25  # share of the refreshes in a slot, as a multiple of the mean, above which others are tried
+SLOTS = 1024  # slots between now and the last due time: as many to twice as many
+CROWDED = 1.25  # refreshes in a slot, as a multiple of the mean, above which the due time is drawn from an earlier time
+SMALL = 250  # due times of a group up to which no refresh is early: such a group causes no load worth a request
+CANDIDATES = 8  # slots that are compared for one due time
 EARLIEST = 0.25  # share of the life of credentials before which they are never refreshed for the sake of the spread
-DRAWS = 4  # random numbers for one due time
-MAX_REFUSED = (
-    1800.0,
-    3600.0,
-)  # s between attempts for an identity that the service refuses: someone must change a role
-FORGET_EVERY = 256  # choices between two removals of slots that have passed
+MIN_INTERVAL = 0.001  # s from now to the last due time
+THROTTLING_PAUSE = (5.0, 15.0)  # s between attempts for an identity whose refresh was throttled
 
-Draws = tuple[float, float, float, float]
+# s between attempts for a request that is refused: someone must change the role, a policy or the request.
+MAX_REFUSED = (1800.0, 3600.0)
+
+
+class _Group:
+    """The due times of credentials whose lifetimes differ by less than a factor of two."""
+
+    __slots__ = ("count", "slots", "width")
+
+    def __init__(self, width: float) -> None:
+        self.width = width
+        self.slots: dict[int, int] = {}
+        self.count = 0
+
+    def count_at(self, due: float) -> int:
+        return self.slots.get(int(due // self.width), 0)
+
+    def least_crowded(self, first: float, last: float, jitter: float) -> float:
+        """Return the due time in the least crowded slot, of some at equal distances that begin at a random place."""
+        span = last - first
+        candidates = [last - (jitter + number / CANDIDATES) % 1.0 * span for number in range(CANDIDATES)]
+        return min(candidates, key=self.count_at)
+
+
+class DueTime(NamedTuple):
+    """
+    A due time that is counted in `DueTimes`, until it is removed there.
+
+    Attributes:
+        at: Monotonic time in seconds.
+        group: The group in which it is counted.
+    """
+
+    at: float
+    group: _Group
 
 
 class DueTimes:
-    """
-    The number of refreshes that are due in each slot of time. Times are monotonic, in seconds.
+    """The number of refreshes that are due in each slot of time. Times are monotonic, in seconds."""
 
-    Attributes:
-        count: Number of due times.
-    """
-
-    __slots__ = ("_choices", "_slots", "count")
+    __slots__ = ("_groups",)
 
     def __init__(self) -> None:
-        self._slots: dict[int, int] = {}
-        self._choices = 0
-        self.count = 0
+        self._groups: dict[int, _Group] = {}  # by the power of two above the time to the last due time
 
-    def choose(self, *, now: float, ends: float, window: float, draws: Draws) -> float:
+    def __len__(self) -> int:
+        return sum(group.count for group in self._groups.values())
+
+    def choose(self, *, now: float, advisory: float, mandatory: float, ends: float, jitter: float) -> DueTime:
         """
-        Return a due time for new credentials, and count it.
+        Return a due time for new credentials, and count it until `remove` is called with it.
+
+        It is in the first two thirds of the advisory window and not in the mandatory window; or, for the sake of the
+        spread, earlier, but not in the first quarter of the life.
 
         Args:
             now: The time.
-            ends: When the credentials expire, after *now*.
-            window: Length of the advisory window in seconds.
-            draws: Random numbers in [0, 1).
+            advisory: Start of the advisory window, not before *now*.
+            mandatory: Start of the mandatory window, not before *advisory*.
+            ends: When the credentials expire.
+            jitter: Random number in [0, 1).
         """
-        self._choices += 1
-        if self._choices % FORGET_EVERY == 0:
-            self._forget_before(now)
-        last = ends - window * (1 - SPREAD)
-        share = CROWDED * (self.count + 1) * SLOT / max(last - now, SLOT)
-        due = self._least_crowded(ends - window, last, draws[:2], share)
-        if self._count_at(due) + 1 > max(share, 1.0):
-            earliest = now + EARLIEST * (ends - now)
-            due = self._least_crowded(earliest, last, draws[2:], share)
-        self.add(due)
-        return due
+        last = min(ends - (ends - advisory) * (1 - SPREAD), mandatory)
+        interval = max(last - now, MIN_INTERVAL)
+        group = self._group(interval)
+        due = group.least_crowded(advisory, last, jitter)
+        if group.count >= SMALL:
+            mean = (group.count + 1) * group.width / interval
+            # One refresh more than the share, because some slots have one too many by chance in a small group.
+            if group.count_at(due) > CROWDED * mean:
+                due = group.least_crowded(min(now + EARLIEST * (ends - now), last), last, jitter)
+        slot = int(due // group.width)
+        group.slots[slot] = group.slots.get(slot, 0) + 1
+        group.count += 1
+        return DueTime(due, group)
 
-    def _least_crowded(self, first: float, last: float, draws: tuple[float, ...], share: float) -> float:
-        candidates = [last - draw * (last - first) for draw in draws]
-        return min(candidates, key=self._count_at)
+    def _group(self, interval: float) -> _Group:
+        _, exponent = math.frexp(interval)
+        group = self._groups.get(exponent)
+        if group is None:
+            group = self._groups[exponent] = _Group(math.ldexp(0.5, exponent) / SLOTS)
+        return group
 
-    def _count_at(self, due: float) -> int:
-        return self._slots.get(int(due // SLOT), 0)
-
-    def add(self, due: float) -> None:
-        """Count a due time."""
-        slot = int(due // SLOT)
-        self._slots[slot] = self._slots.get(slot, 0) + 1
-        self.count += 1
-
-    def remove(self, due: float) -> None:
-        """Count a due time no longer: its refresh was done, or its identity was removed."""
-        self.count -= 1
-        slot = int(due // SLOT)
-        left = self._slots.get(slot, 1) - 1
+    def remove(self, due: DueTime) -> None:
+        """Count a due time no longer: its refresh was done, or its identity was removed. It is removed once."""
+        group = due.group
+        group.count -= 1
+        slot = int(due.at // group.width)
+        left = group.slots[slot] - 1
         if left:
-            self._slots[slot] = left
+            group.slots[slot] = left
         else:
-            self._slots.pop(slot, None)
-
-    def _forget_before(self, now: float) -> None:
-        # The clock may have jumped over slots whose refreshes were done at another time.
-        passed = [slot for slot in self._slots if (slot + 60) * SLOT < now]
-        for slot in passed:
-            del self._slots[slot]
+            del group.slots[slot]
 
 
 def pause_after(error: STSError, *, failures: int, jitter: float) -> float:
     """
     Return the seconds until the next attempt for an identity that has no credentials.
 
-    The first pause is 5 to 15 s, and each further one three times as long. The limit is 30 to 60 minutes if the service
-    refuses: then someone must change a role or a policy. It is 5 to 10 minutes while the service cannot be reached or
-    fails, and 30 to 60 s if the cause is on this machine, such as a missing token file.
+    The first pause is 5 to 15 s, and each further one three times as long. The limit is 30 to 60 minutes if the
+    request is refused: then someone must change the role, a policy or the request. It is 5 to 10 minutes while the
+    service cannot be reached or fails, and 30 to 60 s if the cause is on this machine, such as a missing token file.
 
     Args:
         error: The error of the last attempt.
-        failures: Number of consecutive failures before it.
+        failures: Number of consecutive failures before it, at least 0.
         jitter: Random number in [0, 1).
     """
-    if isinstance(error, ServiceError) and not error.recoverable and not isinstance(error, FIXED_LOCALLY):
-        limits = MAX_REFUSED
-    elif isinstance(error, CredentialsError | FIXED_LOCALLY):
+    if isinstance(error, (CredentialsError, ConfigurationError, *FIXED_LOCALLY)):
         limits = MAX_LOCAL_ERROR_CACHE_TTL
+    elif not error.recoverable:
+        limits = MAX_REFUSED
     else:
         limits = MAX_ERROR_CACHE_TTL
     growth = GROWTH ** min(failures, 10)
     low, high = (min(first * growth, limit) for first, limit in zip(ERROR_CACHE_TTL, limits, strict=True))
+    return low + jitter * (high - low)
+
+
+def pause_after_throttling(jitter: float) -> float:
+    """
+    Return the seconds until the next attempt after the service throttled, while credentials are served.
+
+    The budget paces these attempts. After the usual pause of 5 to 10 minutes, the credentials could have expired,
+    although the service has answered other requests all the time.
+
+    Args:
+        jitter: Random number in [0, 1).
+    """
+    low, high = THROTTLING_PAUSE
     return low + jitter * (high - low)

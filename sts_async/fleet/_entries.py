@@ -24,6 +24,7 @@ from .reports import IdentityState
 
 if TYPE_CHECKING:
     from ..errors import STSError
+    from ._due_times import DueTime
 
 BUSY_TRIES = 16  # entries in use that are looked at for one eviction; then the bound is exceeded for a while
 
@@ -45,7 +46,7 @@ class Entry(Queued):
         error: The last error; None after a success.
         failures: Number of consecutive failures.
         failing_since: When the first of them happened, in seconds since 1970.
-        counted_due: The due time that is counted in `DueTimes`; infinite if none is.
+        counted_due: The due time that is counted in `DueTimes`, or None.
         last_used: Monotonic time of the last use.
         kept: Whether the program added it.
         keepers: Number of kept entries that this one signs for.
@@ -96,7 +97,7 @@ class Entry(Queued):
         self.error: STSError | None = None
         self.failures = 0
         self.failing_since = 0.0
-        self.counted_due = math.inf
+        self.counted_due: DueTime | None = None
         self.last_used = now
         self.kept = False
         self.keepers = 0

@@ -131,7 +131,7 @@ class Fetcher:
     def _paced(self, policy: RetryPolicy) -> BudgetedRetries:
         """Return the policy for the requests of providers, which may be signed by any account."""
         self._policy = policy
-        lane = Lane(self._budgets.new(now=0.0), paced=False)
+        lane = Lane(self._budgets.new(), paced=False)
         return BudgetedRetries(policy, self._budgets, lane)
 
     def limit_of(self, entry: Entry) -> float | None:
@@ -176,7 +176,7 @@ class Fetcher:
         sender: Sender | None = entry.lane.invoker
         if sender is None or sender.context is not context:
             sender = entry.lane.invoker = self._new_sender(entry, request, context)
-        sender.policy.prepay()
+        sender.policy.prepay(entry)
         try:
             return await issue(sender.invoker, operation_of(request), request)
         finally:

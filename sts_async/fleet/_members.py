@@ -38,9 +38,9 @@ class Members:
     def open(self, context: ClientContext) -> None:
         """Begin to make entries, with the context of the client."""
         self._context = context
-        self._client_lane, self._unsigned_lane = self._new_lane(context), self._new_lane(context)
+        self._client_lane, self._unsigned_lane = self._new_lane(), self._new_lane()
         # The requests of a provider are paced when they are sent, because it may send none, or several.
-        self._provider_lane = self._new_lane(context, paced=False)
+        self._provider_lane = self._new_lane(paced=False)
 
     def check(self, identity: object) -> None:
         """
@@ -81,7 +81,7 @@ class Members:
         assert context is not None  # noqa: S101 - the fleet has started
         signing = source_of(identity)
         source = None if signing is None else self.entry_of(signing, refresher, checked=True)
-        entry = Entry(identity, lane=self._lane_of(identity, source, context), source=source, now=context.monotonic())
+        entry = Entry(identity, lane=self._lane_of(identity, source), source=source, now=context.monotonic())
         entry.schedule = refresher.schedule_of(entry)
         self._entries.add(entry)
         refresher.reporter.added(entry)
@@ -94,16 +94,16 @@ class Members:
             refresher.forget(evicted)
         new.dependents -= 1
 
-    def _lane_of(self, identity: Any, source: Entry | None, context: ClientContext) -> Lane:
+    def _lane_of(self, identity: Any, source: Entry | None) -> Lane:
         """Return the lane of an identity: one for each identity that signs, and one for requests without signature."""
         request = request_of(identity)
         if request is None:
             return self._provider_lane
         if source is not None:
             if source.signs is None:
-                source.signs = self._new_lane(context)
+                source.signs = self._new_lane()
             return source.signs
         return self._client_lane if operation_of(request).signed else self._unsigned_lane
 
-    def _new_lane(self, context: ClientContext, *, paced: bool = True) -> Lane:
-        return Lane(self._budgets.new(now=context.monotonic()), paced=paced)
+    def _new_lane(self, *, paced: bool = True) -> Lane:
+        return Lane(self._budgets.new(), paced=paced)

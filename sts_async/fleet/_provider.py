@@ -6,7 +6,7 @@ from .._runtime.at_hand import REPLACEABLE, serves
 from .._shape.secret import Unpicklable
 from ..protocols import ProviderContext
 from ..shapes import Credentials
-from .identities import Identity, describe
+from .identities import ChainedRequest, Identity, describe
 
 
 class Fleet(Protocol):
@@ -78,6 +78,17 @@ class FleetProvider(Unpicklable):
         return f"<provider of {self.name}>"
 
 
-def unwrapped(identity: Any) -> Any:
-    """Return the identity of a provider that a fleet made, and any other identity unchanged."""
-    return identity.identity if isinstance(identity, FleetProvider) else identity
+def unwrapped(identity: Any, fleet: Fleet) -> Any:
+    """
+    Return the identity of a provider that *fleet* made, also where it is the source of a chain.
+
+    Any other identity is returned unchanged. The provider of another fleet is one: its credentials are those that the
+    client of the other fleet obtains (T42).
+    """
+    if isinstance(identity, FleetProvider) and identity.fleet is fleet:
+        return identity.identity
+    if isinstance(identity, ChainedRequest):
+        source = unwrapped(identity.source, fleet)
+        if source is not identity.source:
+            return ChainedRequest(identity.request, source=source)
+    return identity

@@ -23,12 +23,12 @@ from .._engine.context import ClientContext
 from .._runtime.outcome import Outcome, copy_without_traceback
 from .._runtime.single_flight import BackgroundTasks
 from ..credentials import _schedule
-from ..credentials._schedule import CacheState, Moment, Schedule, Step, next_step
+from ..credentials._schedule import REFRESH_BACKOFF, CacheState, Moment, Schedule, Step, next_step
 from ..credentials.cache import already_expired, moment
 from ..credentials.static import clocks
 from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
-from ._due_times import DueTimes, pause_after
+from ._due_times import DueTimes, pause_after, pause_after_throttling
 from ._entries import Entries, Entry, Waiter
 from ._fetch import Fetcher
 from ._queues import NOT_QUEUED, DueQueue
@@ -108,7 +108,7 @@ class Refresher:
         ends = entry.state.mandatory.monotonic if entry.state.credentials is not None else now + COLD_ORDER
         self._unplan(entry)
         pool = self.pools[request_of(entry.identity) is None]
-        pool.ready.put(entry, entry.lane, urgent=urgent, order=now if urgent else ends, now=now)
+        pool.ready.put(entry, entry.lane, urgent=urgent, order=now if urgent else ends)
         self._wake()
 
     async def wait(self, entry: Entry) -> Credentials:
@@ -143,9 +143,9 @@ class Refresher:
 
     def _unplan(self, entry: Entry) -> None:
         self.due.discard(entry)
-        if entry.counted_due < math.inf:
+        if entry.counted_due is not None:
             self._spread.remove(entry.counted_due)
-            entry.counted_due = math.inf
+            entry.counted_due = None
 
     def forget(self, entry: Entry) -> None:
         """Drop everything that belongs to an entry which was removed. Its waiters get an error."""
@@ -176,8 +176,7 @@ class Refresher:
         while entry.is_kept and entry.status is IdentityState.WAITING and not (entry.removed or self.is_paused):
             if entry.schedule.attended:
                 return
-            source = entry.source
-            if source is not None and source.status in (IdentityState.FAILING, IdentityState.PAUSED):
+            if waits_for_a_failure(entry):
                 return
             if self._closed:
                 raise ClientClosedError("the fleet was closed")
@@ -321,25 +320,24 @@ class Refresher:
         schedule = entry.schedule = self._fetcher.schedule_of(entry, context)
         state = _schedule.after_success(credentials, lifetime=lifetime, now=now, schedule=schedule, before=entry.state)
         if schedule.advisory is None and lifetime < math.inf:
-            jitter = context.jitter
-            due = self._spread.choose(
+            due = entry.counted_due = self._spread.choose(
                 now=now.monotonic,
+                advisory=state.advisory.monotonic,
+                mandatory=state.mandatory.monotonic,
                 ends=state.ends.monotonic,
-                window=state.ends.monotonic - state.advisory.monotonic,
-                draws=(jitter(), jitter(), jitter(), jitter()),
+                jitter=context.jitter(),
             )
-            entry.counted_due = due
-            state = attrs.evolve(state, advisory=now.plus(due - now.monotonic).earlier_of(state.mandatory))
+            state = attrs.evolve(state, advisory=now.plus(due.at - now.monotonic).earlier_of(state.mandatory))
         entry.state = state
 
     def _succeeded(self, entry: Entry, *, seconds: float) -> None:
         entry.refreshing = False
         self.reporter.succeeded(entry, seconds=seconds)
-        counted, entry.counted_due = entry.counted_due, math.inf
+        counted, entry.counted_due = entry.counted_due, None
         self.plan(entry, entry.state.advisory)
         if entry.due < math.inf:
             entry.counted_due = counted
-        elif counted < math.inf:
+        elif counted is not None:
             self._spread.remove(counted)
         assert entry.state.credentials is not None  # noqa: S101 - it was stored
         self._complete(entry, Outcome(entry.state.credentials))
@@ -356,6 +354,9 @@ class Refresher:
             before, failure, now=now, jitter=context.jitter(), schedule=schedule
         )
         serves = _schedule.keeps_serving(state, failure, now=now, schedule=schedule)
+        if serves and failure.throttled:
+            soon = now.plus(pause_after_throttling(context.jitter()))
+            state = entry.state = attrs.evolve(state, paused_until=state.paused_until.earlier_of(soon))
         if serves:
             planned = state.paused_until
         else:
@@ -424,7 +425,14 @@ class Refresher:
         if self._closed:
             self._complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
             return
-        self._failed(entry, CredentialsError(f"the refresh of {describe(entry.identity)} was interrupted"), raised=None)
+        failure = CredentialsError(f"the refresh of {describe(entry.identity)} was interrupted")
+        try:
+            self._failed(entry, failure, raised=None)
+        finally:
+            # Also if the failure could not be recorded: otherwise the callers would wait without an end.
+            self._complete(entry, Outcome(error=failure))
+            if entry.due == math.inf:
+                self.plan(entry, self.now().plus(REFRESH_BACKOFF[0]))
 
     async def aclose(self) -> None:
         """End all refreshes, and wake all waiters with `ClientClosedError`, within about half a second."""
@@ -437,6 +445,16 @@ class Refresher:
         await self._tasks.aclose(grace=GRACE)
         for entry in list(self._entries.by_identity.values()):
             self.reporter.removed(entry)
+
+
+def waits_for_a_failure(entry: Entry) -> bool:
+    """Return True if an entry that signs for *entry*, directly or through others, fails or is paused."""
+    source = entry.source
+    while source is not None:
+        if source.status in (IdentityState.FAILING, IdentityState.PAUSED):
+            return True
+        source = source.source
+    return False
 
 
 def next_refresh(state: CacheState) -> Moment:

@@ -1,8 +1,12 @@
 """
-A bounded set of workers: tasks that take identities from a queue until none can be taken.
+A bounded set of workers: a worker is a task that refreshes one identity.
 
 There is no task for an identity that waits, and no task at all while nothing is due. A worker that ends with an
-unexpected error is replaced and counted.
+unexpected error is counted.
+
+Few workers start in one turn of the event loop. If a worker took the next identity when it was done, all requests would
+stay in step: fifty responses would arrive together, and each turn of the event loop would decode fifty responses and
+sign fifty requests. With few starts in a turn, the requests spread out, at the same rate.
 """
 
 import asyncio
@@ -15,6 +19,7 @@ from ._entries import Entry
 from ._queues import ReadyQueue
 
 MAX_AT_ONCE = 200  # identities that are handled in one turn of the event loop
+STARTS_IN_A_TURN = 4  # fetches that a pool starts in one turn of the event loop
 
 log = logging.getLogger("sts_async")
 
@@ -62,7 +67,7 @@ class WorkerPool:
 
     def dispatch(self) -> bool:
         """Start workers for entries that can be taken. Return True if it should be called again in the next turn."""
-        for _ in range(MAX_AT_ONCE):
+        for _ in range(STARTS_IN_A_TURN):
             if self.running >= self._size:
                 return False
             entry = self._take()
@@ -77,20 +82,18 @@ class WorkerPool:
             entry: Entry | None = self.ready.take(self._now())
             if entry is None or self._can_start(entry):
                 return entry
-            if entry.lane.paced:
-                entry.lane.budget.give_back()
+            entry.refund()
         return None
 
-    async def _work(self, entry: Entry | None) -> None:
-        while entry is not None:
-            finished = False
-            try:
-                await self._refresh(entry)
-                finished = True
-            finally:
-                if not finished:
-                    self._abandoned(entry)
-            entry = self._take()
+    async def _work(self, entry: Entry) -> None:
+        finished = False
+        try:
+            await self._refresh(entry)
+            finished = True
+        finally:
+            entry.refund()
+            if not finished:
+                self._abandoned(entry)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.running -= 1

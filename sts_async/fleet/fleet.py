@@ -249,7 +249,7 @@ class CredentialsFleet(Unpicklable):
 
         It can be called in any thread. It counts as a use.
         """
-        entry = self._lookup(identity)
+        entry = self._lookup(identity) or self._lookup(unwrapped(identity, self))
         if entry is None:
             return None
         state, now = entry.state, self._monotonic()
@@ -265,7 +265,7 @@ class CredentialsFleet(Unpicklable):
         Raises:
             ConfigurationError: It is not an identity, or its account is not allowed.
         """
-        identity = unwrapped(identity)
+        identity = unwrapped(identity, self)
         self._members.check(identity)
         return FleetProvider(self, identity)
 
@@ -303,14 +303,14 @@ class CredentialsFleet(Unpicklable):
 
         async def fetch(identity: Identity) -> Credentials:
             check_account(account_of(request_of(identity)), allowed)
-            known = self._lookup(unwrapped(identity)) is not None
+            known = self._lookup(unwrapped(identity, self)) is not None
             entry = self._entry_of(identity)
             if not known:
                 entry.passing = True
             return await self._provide(entry, refresher)
 
         def leave(identity: Identity) -> None:
-            entry = self._lookup(unwrapped(identity))
+            entry = self._lookup(unwrapped(identity, self))
             if entry is not None and entry.passing and not entry.is_busy:
                 refresher.forget(entry)
 
@@ -333,7 +333,7 @@ class CredentialsFleet(Unpicklable):
             ParamValidationError: The request of one breaks constraints. None of them is added.
             ClientClosedError: The fleet is closed.
         """
-        identities = tuple(unwrapped(identity) for identity in identities)
+        identities = tuple(unwrapped(identity, self) for identity in identities)
         for identity in identities:
             if self._lookup(identity) is None:
                 self._members.check(identity)
@@ -361,7 +361,7 @@ class CredentialsFleet(Unpicklable):
         the fleet is ignored.
         """
         for identity in identities:
-            identity = unwrapped(identity)
+            identity = unwrapped(identity, self)
             if identity in self._added_before:
                 self._added_before.remove(identity)
             entry = self._lookup(identity)
@@ -391,7 +391,7 @@ class CredentialsFleet(Unpicklable):
             refresher.is_paused = value
             affected = list(self._entries.by_identity.values())
         else:
-            affected = [self._entry_of(unwrapped(identity)) for identity in identities]
+            affected = [self._entry_of(unwrapped(identity, self)) for identity in identities]
             for entry in affected:
                 entry.paused = value
         for entry in affected:
@@ -445,7 +445,7 @@ class CredentialsFleet(Unpicklable):
 
     def _entry_of(self, identity: Identity) -> Entry:
         refresher = self._started()
-        return self._members.entry_of(unwrapped(identity), refresher)
+        return self._members.entry_of(unwrapped(identity, self), refresher)
 
     def _refused(self, entry: Entry, access_key_id: str) -> None:
         if self._refresher is not None:

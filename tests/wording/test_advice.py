@@ -33,8 +33,9 @@ from sts_async.credentials import (
     StaticProvider,
 )
 from sts_async.errors import ConfigurationError, CredentialsError, CredentialsExpired, CredentialsNotFound
+from sts_async.fleet import CredentialsFleet
 from sts_async.observers import PrometheusObserver
-from sts_async.shapes import Credentials, GetCallerIdentityRequest
+from sts_async.shapes import AssumeRoleRequest, Credentials, GetCallerIdentityRequest
 from sts_async.testing import Answer, LocalIMDS, LocalSTS, VirtualClock
 
 PACKAGE = Path(sts_async.__file__).parent
@@ -460,6 +461,38 @@ PSEUDO_REGION = (ENDPOINTS, "test_an_invalid_region_is_an_error_with_a_correctio
 EXCLUDED = (SERVICES, "test_a_configured_url_with_a_flag_is_an_error_as_for_sts")
 LOGIN = (SERVICES, "test_the_advised_command_logs_in_with_the_profile")
 REGION_OF_LOGIN = (SERVICES, "test_the_advice_about_a_region_helps")
+
+
+@advises("the fleet is not open yet: use `async with CredentialsFleet(...)`")
+async def test_a_fleet_is_opened_by_async_with(server: LocalSTS) -> None:
+    """C18."""
+    role = AssumeRoleRequest(role_arn="arn:aws:iam::123456789012:role/demo", role_session_name="me")
+    async with server.client() as sts:
+        fleet = CredentialsFleet(sts)
+        with pytest.raises(sts_async.ClientClosedError, match="use `async with CredentialsFleet"):
+            await fleet.get(role)
+        async with fleet:
+            assert await fleet.get(role)
+
+
+@pytest.mark.parametrize("member", ["token_code", "serial_number"])
+@advises("cannot be refreshed, because an MFA code is valid once: pass a provider with mfa_code=...")
+@advises("needs an MFA code for each request: pass a provider with mfa_code=...")
+async def test_an_identity_with_mfa_is_a_provider(member: str, server: LocalSTS) -> None:
+    """C18, T46."""
+    device, code = "arn:aws:iam::123456789012:mfa/developer", "123456"
+    role: dict[str, Any] = {"role_arn": "arn:aws:iam::123456789012:role/demo", "role_session_name": "me"}
+    given = {"serial_number": device} | ({"token_code": code} if member == "token_code" else {})
+
+    async def mfa_code(serial_number: str) -> str:
+        return code
+
+    async with server.client() as sts, CredentialsFleet(sts) as fleet:
+        with pytest.raises(ConfigurationError, match=r"provider with mfa_code=\.\.\., such as AssumeRoleProvider"):
+            await fleet.get(AssumeRoleRequest(**role, **given))
+        assert await fleet.get(AssumeRoleProvider(**role, serial_number=device, mfa_code=mfa_code))
+
+
 ELSEWHERE = {
     "Install an older aiohttp, or a newer sts_async": (
         "http/test_aiohttp_names.py",
@@ -525,6 +558,7 @@ ELSEWHERE = {
 WHOLE = {"give no {}", "pass region=..."}
 """Texts of the table that are too short to be looked for within others."""
 NO_ADVICE = {
+    "%r: %s; the credentials are fetched instead",
     "AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not: set AWS_ROLE_ARN to the role to assume",
     "URL of STS, instead of the region's endpoint",
 }

@@ -99,13 +99,18 @@ class CacheDirectory:
         have expired. An entry that another process replaces at the same moment can be removed too, and is then fetched
         once more.
         """
-        entries = [path for path in directory.iterdir() if re.fullmatch(_FILE_NAME, path.name)]
-        for path in random.sample(entries, min(SAMPLE, len(entries))):
-            # An entry of another user, or one that was just removed, is not a failure of this write.
-            with contextlib.suppress(OSError):
-                data, stamp = files.read(path, max_bytes=MAX_BYTES, private=True)
-                expiration = expiration_in(data)
-                # An invalid entry is removed when its credentials must have expired.
-                ends = stamp.mtime_ns / 1e9 + MAX_LIFETIME if expiration is None else expiration.timestamp()
-                if ends <= self.time():
-                    path.unlink()
+        with contextlib.suppress(OSError):
+            names = files.names_in(directory, end=".json")
+            for name in random.sample(names, min(SAMPLE, len(names))):
+                if re.fullmatch(_FILE_NAME, name):
+                    self._remove_if_expired(directory / name)
+
+    def _remove_if_expired(self, path: Path) -> None:
+        # An entry of another user, or one that was just removed, is not a failure of this write.
+        with contextlib.suppress(OSError):
+            data, stamp = files.read(path, max_bytes=MAX_BYTES, private=True)
+            expiration = expiration_in(data)
+            # An invalid entry is removed when its credentials must have expired.
+            ends = stamp.mtime_ns / 1e9 + MAX_LIFETIME if expiration is None else expiration.timestamp()
+            if ends <= self.time():
+                path.unlink()

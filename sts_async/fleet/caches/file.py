@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,11 +93,10 @@ class FileCache(CredentialsCache):
         if not isinstance(directory, str | os.PathLike | None):
             raise ConfigurationError("directory must be a path or None")
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._leases = Leases(lock=self._lock, unlock=self._unlock, clock=self._clock)
         self._format = AWSCLIFormat() if aws_cli_format else OwnFormat()
         self._out_of_use_until = float("-inf")
         self._hindrance = ""
-        self._directory: CacheDirectory | None = None
+        self._parts: tuple[CacheDirectory, Leases] | None = None
         if directory is None:
             directory = AWS_CLI_DIRECTORY if aws_cli_format else _default_directory(environ)
         try:
@@ -104,12 +104,14 @@ class FileCache(CredentialsCache):
         except ConfigurationError as error:
             self._hindrance = str(error)
         else:
-            self._directory = CacheDirectory(path, self._format, self._clock.time)
+            place = CacheDirectory(path, self._format, self._clock.time)
+            lock = partial(self._lock, place)
+            self._parts = place, Leases(lock=lock, unlock=self._unlock, clock=self._clock)
 
     @property
     def directory(self) -> Path | None:
         """The directory; None if the home directory is not known, so that there is no cache."""
-        return None if self._directory is None else self._directory.path
+        return None if self._parts is None else self._parts[0].path
 
     async def load(self, key: CacheKey) -> CachedCredentials | None:
         """
@@ -118,17 +120,17 @@ class FileCache(CredentialsCache):
         An entry that is invalid, belongs to another identity, or may have been written by another user counts as
         missing. The first entry of each kind is logged. The next `store` replaces it.
         """
-        place = self._place(key)
-        if place is None:
+        found = self._find(key)
+        if found is None:
             return None
-        directory, name = place
+        name, directory, _ = found
         path = directory.entry(name)
         try:
-            found = await self._do(path, directory.read, path, key)
+            cached = await self._do(path, directory.read, path, key)
         except _Failed:
             return None
         now = datetime.fromtimestamp(self._clock.time(), UTC)
-        return found if found is not None and found.seconds_left(now=now) > self._format.seconds_left else None
+        return cached if cached is not None and cached.seconds_left(now=now) > self._format.seconds_left else None
 
     async def store(self, key: CacheKey, cached: CachedCredentials) -> None:
         """
@@ -136,10 +138,10 @@ class FileCache(CredentialsCache):
 
         Credentials without a session token or an expiration are not stored.
         """
-        place = self._place(key)
-        if place is None or not cacheable(cached.credentials):
+        found = self._find(key)
+        if found is None or not cacheable(cached.credentials):
             return
-        directory, name = place
+        name, directory, _ = found
         path = directory.entry(name)
         with contextlib.suppress(_Failed):
             await self._do(path, directory.write, path, self._format.encode(key, cached))
@@ -152,41 +154,40 @@ class FileCache(CredentialsCache):
         The block receives True if this caller has the lease, and False if none could be had. See
         `CredentialsCache.lease`.
         """
-        place = self._place(key)
-        if place is None:
+        found = self._find(key)
+        if found is None:
             yield False
             return
-        _, name = place
-        has_lease = await self._take(name)
+        name, _, leases = found
+        has_lease = await self._take(leases, name)
         try:
             yield has_lease
         finally:
             if has_lease:
-                await self._leases.give_back(name)
+                await leases.give_back(name)
 
-    def _place(self, key: CacheKey) -> tuple[CacheDirectory, str] | None:
-        """Return the directory and the name of the entry of *key*. None if there is no cache, or no such entry."""
-        if self._directory is None:
+    def _find(self, key: CacheKey) -> tuple[str, CacheDirectory, Leases] | None:
+        """Return the name of the entry of *key*, its directory and its leases. None if it cannot be cached."""
+        if self._parts is None:
             self._warn("directory", self._hindrance)
             return None
         name = self._format.name(key)
-        return None if name is None else (self._directory, name)
+        return None if name is None else (name, *self._parts)
 
-    async def _take(self, name: str) -> bool:
+    async def _take(self, leases: Leases, name: str) -> bool:
+        """Take the lease of an entry. Return False, with a warning, if it cannot be had."""
         try:
-            taken = await self._leases.take(name)
+            taken = await leases.take(name)
         except _Failed:
             return False
         if not taken:
             self._warn("lease", f"another process has held a lock for {LEASE_SECONDS:.0f} s")
         return taken
 
-    async def _lock(self, name: str) -> Lock | None:
+    async def _lock(self, directory: CacheDirectory, name: str) -> Lock | None:
         """Try to take a lock. Return None if another process holds it."""
-        if self._directory is None:
-            return None
-        path = self._directory.lock_of(name)
-        return await self._do(path, self._directory.take_lock, path)
+        path = directory.lock_of(name)
+        return await self._do(path, directory.take_lock, path)
 
     async def _unlock(self, lock: Lock) -> None:
         """Release a lock in a thread. On a file system that hangs, the thread does it later."""
@@ -228,7 +229,7 @@ class FileCache(CredentialsCache):
         """Log a failure, once for each kind, directory and process."""
         if (kind, str(self.directory)) not in _LOGGED:
             _LOGGED.add((kind, str(self.directory)))
-            log.warning("%r: %s; the credentials are fetched instead", self, reason)
+            log.warning("%r: %s; the credentials are fetched from STS", self, reason)
 
     def __repr__(self) -> str:
         shown = "" if self.directory is None else _shown(self.directory)

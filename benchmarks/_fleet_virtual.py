@@ -1,0 +1,161 @@
+"""
+The rows of `bench_fleet.py` that are measured on virtual clocks, without sockets.
+
+The clocks and the STS are those of the tests: `tests/fleet/simulation.py`, and `tests/fleet/day.py` for the day. So the
+CPU of a refresh here includes signing, parsing, and about 40 microseconds of this STS.
+"""
+
+import argparse
+import asyncio
+import gc
+import logging
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from _fleet_network import resident, scaled
+from _rounds import Figures
+
+SMALL, LARGE = 1_000, 100_000
+BUDGET = 100_000.0  # requests a second: the budget is not measured here
+HOUR = 3600.0
+
+
+async def refreshes(name: str, options: argparse.Namespace) -> Figures:
+    """CPU of a refresh, in microseconds, in fleets of two sizes, and bytes of an identity."""
+    found: Figures = {}
+    small, large = scaled(SMALL, options), scaled(LARGE, options)
+    for size in (small, large):
+        cost, memory = await _refresh_cost(size, refreshes=large)
+        label = "1,000" if size == small else "100,000"
+        found[f"CPU of a refresh, µs, of {label}"] = [cost]
+        if size == large:
+            found[f"kB of memory for each, of {label}"] = [memory / 1e3]
+    costs = [value for row, (value,) in found.items() if row.startswith("CPU")]
+    found["CPU of a refresh, large over small"] = [costs[1] / costs[0]]
+    return found
+
+
+async def _refresh_cost(size: int, *, refreshes: int) -> tuple[float, float]:
+    from fleet import simulation
+    from sts_async.fleet import CredentialsFleet
+
+    clock = simulation.Clock()
+    sts = simulation.StandIn(clock, remembers=False)
+    async with (
+        simulation.client(clock, sts) as client,
+        CredentialsFleet(client, requests_per_second=BUDGET) as fleet,
+    ):
+        await _fetched(fleet.get(simulation.request_for(0)), clock)
+        before = resident()
+        fleet.add(*map(simulation.request_for, range(1, size + 1)))
+        while fleet.snapshot().waiting:
+            await clock.run(1.0)
+        memory = (resident() - before) / size
+        await clock.run(HOUR)
+        answers, begun = sts.answers, time.process_time()
+        while sts.answers < answers + refreshes:
+            await clock.run(HOUR / 10)
+        cost = (time.process_time() - begun) / (sts.answers - answers)
+        assert fleet.snapshot().fresh >= size
+    return cost * 1e6, memory
+
+
+async def _fetched(work: object, clock: object) -> None:
+    """Have the clocks go on until *work* is done. Only the start of a client waits for anything else: a thread."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        await clock.run(1.0)
+        await asyncio.sleep(0.001)
+    await task
+
+
+async def on_demand(name: str, options: argparse.Namespace) -> Figures:
+    """Memory after many roles were asked for once, of which one in a hundred is in use."""
+    from fleet import simulation
+    from sts_async.fleet import CredentialsFleet
+
+    seen = scaled(100_000, options, least=2_000)
+    bound = seen // 100
+    clock = simulation.Clock()
+    sts = simulation.StandIn(clock, remembers=False)
+    async with (
+        simulation.client(clock, sts) as client,
+        CredentialsFleet(client, requests_per_second=BUDGET, max_on_demand=2 * bound) as fleet,
+    ):
+        await _fetched(fleet.get(simulation.request_for(0)), clock)
+        tasks = len(asyncio.all_tasks())
+        before = resident()
+        hits = 0
+
+        async def ask(first: int, last: int) -> None:
+            for number in range(first, last):
+                await fleet.get(simulation.request_for(number))
+
+        async def go_through(first: int, last: int) -> None:
+            group = 50
+            asking = [asyncio.create_task(ask(at, min(at + group, last))) for at in range(first, last, group)]
+            for at in range(0, len(asking), group):
+                while not all(task.done() for task in asking[at : at + group]):
+                    await clock.run(0.1)
+            await asyncio.gather(*asking)
+
+        await go_through(1, 2 * bound + 1)
+        of_bound = resident() - before
+        for first in range(2 * bound + 1, seen + 1, bound):
+            in_use = [simulation.request_for(number) for number in range(1, bound + 1)]
+            hits += sum(fleet.peek(request) is not None for request in in_use)
+            await go_through(1, bound + 1)
+            await go_through(first, min(first + bound, seen + 1))
+        of_all = resident() - before
+        held = fleet.snapshot().on_demand
+        left = len(asyncio.all_tasks()) - tasks
+        answers = sts.answers
+        # An hour later, nobody has asked for any of them.
+        await clock.run(3 * HOUR)
+        found: Figures = {
+            "MB of memory, as many seen as the bound": [of_bound / 1e6],
+            "MB of memory, all seen": [of_all / 1e6],
+            "identities held": [held],
+            "identities held over the bound": [held / (2 * bound)],
+            "requests for each role": [answers / (seen + 1)],
+            "tasks left": [left],
+            "identities held after three idle hours": [fleet.snapshot().on_demand],
+            "requests in three idle hours": [sts.answers - answers],
+            "timers in three idle hours": [clock.timers],
+        }
+    return found
+
+
+async def day(name: str, options: argparse.Namespace) -> Figures:
+    """24 hours: see `tests/fleet/day.py`."""
+    from fleet.day import Day
+
+    logging.disable(logging.NOTSET)
+    logging.lastResort = None
+    size = scaled(10_000, options, least=100)
+    begun = time.process_time()
+    outcome = await Day(size, seed=options.seed).run()
+    taken = time.process_time() - begun
+    for seen in (outcome.ended + outcome.failed)[:5]:
+        print(seen, file=sys.stderr)
+    gc.collect()
+    never = 24 * HOUR
+    return {
+        "served after the end, though a refresh was possible": [len(outcome.ended)],
+        "callers that failed, though a refresh was possible": [len(outcome.failed)],
+        "callers": [outcome.callers],
+        "outage: requests an hour and identity": [outcome.attempts],
+        "outage: log lines of an identity, at most": [outcome.lines],
+        "outage: log lines for each identity": [outcome.all_lines],
+        "all fresh after the outage, s": [never if outcome.recovered_after is None else outcome.recovered_after],
+        "peak minute over mean, steady": [outcome.steady_peak / outcome.steady_mean],
+        "peak minute over mean, in the outage": [outcome.outage_peak / outcome.outage_mean],
+        "peak minute over mean, in the 10 min after": [outcome.recovery_peak / outcome.recovery_mean],
+        "requests a second, steady": [outcome.steady_mean],
+        "requests a second, peak minute of the day": [outcome.day_peak],
+        "requests for each identity": [outcome.requests / size],
+        "CPU of the day, s": [taken],
+    }

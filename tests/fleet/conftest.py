@@ -1,0 +1,32 @@
+"""What the tests of the fleet get: a virtual clock, an STS that runs, and a watch over what a test leaves behind."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from faults.conftest import _opened_once, _short_stacks
+from faults.leaks import Leaks
+
+from sts_async.testing import LocalSTS, VirtualClock
+
+__all__ = ["_opened_once", "_short_stacks"]
+
+
+@pytest.fixture
+async def watched(_short_stacks: None) -> AsyncIterator[None]:
+    """Fail a test after which a task, a descriptor, a thread of the library or an error that nobody read is left."""
+    leaks = Leaks()
+    yield
+    assert await leaks.found() == []
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    """Return a clock that moves only when the test moves it."""
+    return VirtualClock(start=1_767_225_600.0)  # 2026-01-01T00:00:00Z
+
+
+@pytest.fixture
+async def server(watched: None, clock: VirtualClock) -> AsyncIterator[LocalSTS]:
+    """Return an STS that runs on the virtual clock."""
+    async with LocalSTS(clock=clock) as running:
+        yield running

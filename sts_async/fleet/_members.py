@@ -68,7 +68,10 @@ class Members:
             refresher: The refresher of the fleet.
             checked: Whether it was checked already.
         """
-        entry = self._entries.by_identity.get(identity)
+        try:
+            entry = self._entries.by_identity.get(identity)
+        except TypeError:
+            entry = None  # it cannot be hashed; the check says so
         if entry is None:
             if not checked:
                 self.check(identity)

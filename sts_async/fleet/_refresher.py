@@ -104,6 +104,8 @@ class Refresher:
         """Refresh an entry as soon as its turn comes. It is urgent if a caller waits."""
         if entry.refreshing or entry.removed or self._closed or (entry.schedule.attended and not urgent):
             return
+        if entry.paused or self.is_paused:
+            return
         now: float = self._context.monotonic()
         ends = entry.state.mandatory.monotonic if entry.state.credentials is not None else now + COLD_ORDER
         self._unplan(entry)
@@ -269,15 +271,19 @@ class Refresher:
         return False
 
     async def _refresh(self, entry: Entry) -> None:
-        entry.refreshing = True
         started = self._context.monotonic()
         error, failure = await self._fetch(entry)
-        if failure is None:
+        if self._closed:  # the provider ignored its cancellation
+            self._abandoned(entry)
+        elif failure is None:
             self._succeeded(entry, seconds=self._context.monotonic() - started)
         elif entry.source is not None and entry.source.state.refused and self._must_wait_for(entry.source):
             # The service refused the key of the source, so the failure is not one of this entry.
             entry.refreshing = False
-            self.need(entry, urgent=bool(entry.waiters))
+            if entry.paused or self.is_paused:
+                self.reconsider(entry)
+            else:
+                self.need(entry, urgent=bool(entry.waiters))
         else:
             self._failed(entry, failure, raised=error)
 
@@ -436,9 +442,14 @@ class Refresher:
 
     async def aclose(self) -> None:
         """End all refreshes, and wake all waiters with `ClientClosedError`, within about half a second."""
+        if self._closed:
+            await self._tasks.aclose(grace=GRACE)
+            return
         self._closed = True
         self._timer.cancel()
         self._wake_watchers()
+        for pool in self.pools:
+            pool.close()
         for entry in list(self._entries.by_identity.values()):
             if entry.waiters:
                 self._complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))

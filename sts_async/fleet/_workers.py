@@ -64,6 +64,11 @@ class WorkerPool:
         self.ready = ReadyQueue()
         self.running = 0
         self.restarts = 0
+        self._closed = False
+
+    def close(self) -> None:
+        """Let no worker take another entry. A provider that ignores its cancellation may end later."""
+        self._closed = True
 
     def dispatch(self) -> bool:
         """Start workers for entries that can be taken. Return True if it should be called again in the next turn."""
@@ -79,8 +84,12 @@ class WorkerPool:
 
     def _take(self) -> Entry | None:
         for _ in range(MAX_AT_ONCE):
-            entry: Entry | None = self.ready.take(self._now())
-            if entry is None or self._can_start(entry):
+            entry: Entry | None = None if self._closed else self.ready.take(self._now())
+            if entry is None:
+                return None
+            if self._can_start(entry):
+                # Before the worker begins, which is in the next turn: a caller of this turn must not queue it again.
+                entry.refreshing = True
                 return entry
             entry.refund()
         return None

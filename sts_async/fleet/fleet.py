@@ -195,7 +195,7 @@ class CredentialsFleet(Unpicklable):
     def _fresh(self, identity: Identity) -> Credentials | None:
         """Return the credentials of an identity if they are fresh, otherwise None."""
         entry = self._lookup(identity)
-        if entry is not None:
+        if entry is not None and not self._closed:
             # Every warm call takes this path, so it makes no `Moment`.
             state, now = entry.state, self._monotonic()
             if now < state.advisory.monotonic and self._wall_clock() < state.advisory.wall:
@@ -307,7 +307,9 @@ class CredentialsFleet(Unpicklable):
             entry = self._entry_of(identity)
             if not known:
                 entry.passing = True
-            return await self._provide(entry, refresher)
+            credentials = await self._provide(entry, refresher)
+            check_account(credentials.account_id, allowed)  # of a provider, it is known only now
+            return credentials
 
         def leave(identity: Identity) -> None:
             entry = self._lookup(unwrapped(identity, self))

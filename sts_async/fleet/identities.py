@@ -19,7 +19,7 @@ from ..credentials.source import name_of
 from ..errors import ConfigurationError
 from ..operations import BY_REQUEST, Operation
 from ..protocols import CredentialsProvider
-from ..shapes import AssumeRoleRequest, AssumeRootRequest, GetFederationTokenRequest, Request
+from ..shapes import AssumeRootRequest, GetFederationTokenRequest, Request
 
 MAX_CHAIN = 16  # identities, one through the other
 
@@ -161,7 +161,7 @@ def _check_request(request: Request[Any], *, chained: bool, bounds: bool) -> Non
     if chained and not operation_of(request).signed:
         raise ConfigurationError(f"{type(request).__name__} is not signed, so it needs no source")
     check(request, bounds=bounds)
-    if isinstance(request, AssumeRoleRequest) and request.serial_number is not None:
+    if getattr(request, "serial_number", None) is not None:
         raise ConfigurationError(
             "an identity with serial_number needs an MFA code for each request: pass a provider with mfa_code=..., "
             "such as AssumeRoleProvider"

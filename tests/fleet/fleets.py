@@ -108,7 +108,7 @@ class Service:
     Attributes:
         clock: The clock of the answers.
         sent: Number of requests for each role, by its ARN.
-        order: The ARNs in the order of the requests.
+        order: The ARNs in the order of the requests; the access key id of an answer ends with its number, from 1.
         refusals: The error code for each role that is refused, by its ARN.
         running: Number of requests that are under way.
         most: The largest number of requests that were under way at the same time.
@@ -129,6 +129,7 @@ class Service:
         arn = form["RoleArn"]
         self.sent[arn] += 1
         self.order.append(arn)
+        number = len(self.order)
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -145,7 +146,7 @@ class Service:
                 account=arn.split(":")[4],
                 name=arn.rpartition("/")[2],
                 session=form["RoleSessionName"],
-                number=self.sent.total(),
+                number=number,
                 ends=ends.isoformat().replace("+00:00", "Z"),
             )
         )

@@ -480,9 +480,8 @@ async def test_a_fleet_uses_the_options_of_the_view_that_it_was_made_with(
 ) -> None:
     """The credentials of a view sign the requests."""
     other = server.issue("arn:aws:iam::123456789012:role/hub", session_name="view")
-    async with server.client(clock=clock) as sts:
-        async with CredentialsFleet(sts.with_options(credentials=other)) as fleet:
-            await fleet.get(role())
+    async with server.client(clock=clock) as sts, CredentialsFleet(sts.with_options(credentials=other)) as fleet:
+        await fleet.get(role())
 
     assert [served.principal for served in server.requests] == ["arn:aws:sts::123456789012:assumed-role/hub/view"]
 

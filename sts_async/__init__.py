@@ -11,7 +11,7 @@ credentials   where credentials come from                retries     when a call
 sigv4         signing for any service                    handlers    code of a program in the path of requests
 events        the events that observers receive          observers   logging, OpenTelemetry, Prometheus
 fleet         the credentials of many identities         protocols   the parts that a program can replace
-testing       LocalSTS, an STS on this host; fixtures
+testing       LocalSTS, an STS on this host; fixtures    tokens      tokens and URLs derived from credentials
 
 One rule for secrets. An object that holds a secret (credentials, a request, a response, a provider, a presigned URL)
 never shows it by repr, str, an f-string or a log. The secret itself, such as ``credentials.session_token`` or

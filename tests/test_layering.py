@@ -55,6 +55,7 @@ LAYERS = {
     "doctor": 15,
     "fleet": 15,
     "testing": 15,
+    "tokens": 15,
     "observers": 15,
     "bridges": 16,
     "_cli": 18,

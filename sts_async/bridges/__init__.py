@@ -20,9 +20,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._view import BridgeCredentials, CredentialsView
 
-CONSUMERS: tuple[str, ...] = ()
-
-__all__ = ["BridgeCredentials", "CredentialsView", *CONSUMERS]
+__all__ = [
+    "BridgeCredentials",
+    "CredentialsView",
+]
+CONSUMERS = frozenset(name for name in __all__ if name.islower())
+"""The names of the bridges, which are modules."""
 
 if not TYPE_CHECKING:  # otherwise type checkers would accept any misspelled name
 

@@ -14,7 +14,6 @@ while a refresh starts in the background. A read from memory takes no lock: the 
 """
 
 import concurrent.futures
-import time
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
@@ -52,6 +51,10 @@ class _Source(Protocol):
     @property
     def region(self) -> str | None:
         """Return the region of the client, if it is known."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return the time of the client's monotonic clock."""
         ...
 
     def seconds_left(self, credentials: Credentials) -> float:
@@ -181,7 +184,7 @@ class CredentialsView(Unpicklable):
 
     def _start_refresh(self) -> None:
         """Start a refresh in the background, if none runs. Its errors are those of the next caller that waits."""
-        now = time.monotonic()
+        now = self._source.monotonic()
         if now < self._next_refresh or (self._refresh is not None and not self._refresh.done()):
             return
         self._next_refresh = now + REFRESH_PAUSE
@@ -257,9 +260,11 @@ class _ClientSource:
             "the credentials cannot be fetched: the process ends, or the system cannot start a thread"
         )
 
+    def monotonic(self) -> float:
+        return self._sts._life.clock.monotonic()
+
     def seconds_left(self, credentials: Credentials) -> float:
-        engine, ends = self._sts._life.current, self._last.ends
-        return 0.0 if engine is None else ends.monotonic - engine.context.monotonic()
+        return self._last.ends.monotonic - self.monotonic()
 
     def __repr__(self) -> str:
         return repr(self._sts)
@@ -306,6 +311,10 @@ class _FleetSource:
 
     def ended(self) -> STSError:
         return ClientClosedError("the event loop of the fleet has ended")
+
+    def monotonic(self) -> float:
+        seconds: float = self._fleet._monotonic()
+        return seconds
 
     def seconds_left(self, credentials: Credentials) -> float:
         end, now = credentials.expiration, self._fleet._wall_clock()

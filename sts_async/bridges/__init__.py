@@ -7,6 +7,8 @@ Each function takes *credentials*: an `STSClient`, a view of it, or the result o
 library is imported only when a function of its bridge is called, and is no dependency of this package. If it is missing
 or too old, the function raises a `ConfigurationError` with the version to install.
 
+boto3        sessions of boto3                  botocore     sessions, and credentials in its form
+
 _view        CredentialsView: the two primitives that carry all bridges, for bridges of your own
 _consumers   finds the other library, and checks its version
 
@@ -18,11 +20,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import boto3, botocore
     from ._view import BridgeCredentials, CredentialsView
 
 __all__ = [
     "BridgeCredentials",
     "CredentialsView",
+    "boto3",
+    "botocore",
 ]
 CONSUMERS = frozenset(name for name in __all__ if name.islower())
 """The names of the bridges, which are modules."""

@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from bridges.sources import ARN, HOUR, ROLE, assumed, by_client, by_fleet, each_source
 from patience import PATIENCE, in_a_thread, soon, turns, until
 
-from sts_async import AssumeRoleProvider, AssumeRoleRequest, STSClient
+from sts_async import AssumeRoleProvider, STSClient
 from sts_async._runtime import other_loops
 from sts_async.bridges import CredentialsView, _view
 from sts_async.credentials import RefreshingProvider
@@ -29,33 +30,6 @@ from sts_async.errors import (
 from sts_async.fleet import CredentialsFleet
 from sts_async.shapes import Credentials
 from sts_async.testing import LocalSTS, Refuse, VirtualClock
-
-ARN = "arn:aws:iam::123456789012:role/demo"
-ROLE = AssumeRoleRequest(role_arn=ARN, role_session_name="me")
-HOUR = 3600
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-async def server(clock: VirtualClock) -> AsyncIterator[LocalSTS]:
-    async with LocalSTS(clock=clock) as server:
-        yield server
-
-
-@asynccontextmanager
-async def by_client(server: LocalSTS, clock: VirtualClock) -> AsyncIterator[CredentialsView]:
-    async with server.client(clock=clock) as sts:
-        yield CredentialsView(sts.role(ARN))
-
-
-@asynccontextmanager
-async def by_fleet(server: LocalSTS, clock: VirtualClock) -> AsyncIterator[CredentialsView]:
-    async with server.client(clock=clock) as sts, CredentialsFleet(sts) as fleet:
-        yield CredentialsView(fleet.provider(ROLE))
 
 
 class Gated(RefreshingProvider):
@@ -87,13 +61,6 @@ async def gated_fleet(server: LocalSTS, gated: Gated) -> AsyncIterator[Credentia
 
 
 each_gated = pytest.mark.parametrize("source", [gated_client, gated_fleet], ids=["client", "fleet"])
-each_source = pytest.mark.parametrize("source", [by_client, by_fleet], ids=["client", "fleet"])
-
-
-def assumed(server: LocalSTS) -> int:
-    """Return how often the role was assumed."""
-    return [request.operation for request in server.requests].count("AssumeRole")
-
 
 # -- from memory, and cold -----------------------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ THIRD_PARTY = {
     "attrs": None,  # anywhere
     "cattrs": {"_protocol.converter"},
     "lxml": {"_protocol.xml", "testing"},
-    "aiohttp": {"_engine", "_http", "cli", "client", "credentials", "testing"},
+    "aiohttp": {"bridges.aiohttp", "_engine", "_http", "cli", "client", "credentials", "testing"},
     "multidict": {"_http.request"},
     "yarl": {"_http.request", "_http.transport", "testing"},
     "cryptography": {"credentials.login", "testing.signin"},

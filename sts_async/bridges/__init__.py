@@ -7,10 +7,13 @@ Each function takes *credentials*: an `STSClient`, a view of it, or the result o
 library is imported only when a function of its bridge is called, and is no dependency of this package. If it is missing
 or too old, the function raises a `ConfigurationError` with the version to install.
 
-boto3        sessions of boto3                  botocore     sessions, and credentials in its form
+boto3        sessions                           aiohttp      a client middleware that signs
+botocore     sessions, credentials in its form  httpx        an authentication that signs
+                                                httpx2       the same for httpx2
 
 _view        CredentialsView: the two primitives that carry all bridges, for bridges of your own
 _consumers   finds the other library, and checks its version
+_signing     signs requests for named origins
 
 A bridge passes credentials on. It signs nothing that a signer of the other library can sign, and caches nothing that
 the client or the fleet already caches. Tokens that are derived from credentials belong in `tokens`.
@@ -20,14 +23,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import boto3, botocore
+    from . import aiohttp, boto3, botocore, httpx, httpx2
     from ._view import BridgeCredentials, CredentialsView
 
 __all__ = [
     "BridgeCredentials",
     "CredentialsView",
+    "aiohttp",
     "boto3",
     "botocore",
+    "httpx",
+    "httpx2",
 ]
 CONSUMERS = frozenset(name for name in __all__ if name.islower())
 """The names of the bridges, which are modules."""

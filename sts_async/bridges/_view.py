@@ -14,7 +14,7 @@ while a refresh starts in the background. A read from memory takes no lock: the 
 """
 
 import concurrent.futures
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from .._runtime import forks
@@ -51,6 +51,10 @@ class _Source(Protocol):
     @property
     def region(self) -> str | None:
         """Return the region of the client, if it is known."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the time of the service's clock, as far as the client knows it."""
         ...
 
     def monotonic(self) -> float:
@@ -118,6 +122,10 @@ class CredentialsView(Unpicklable):
         Before the first call of the client, it is known only if it was given in code.
         """
         return self._source.region
+
+    def now(self) -> datetime:
+        """Return the time for signatures, in UTC: that of the service's clock, as far as the client knows it."""
+        return self._source.now()
 
     async def get(self) -> Credentials:
         """
@@ -260,6 +268,10 @@ class _ClientSource:
             "the credentials cannot be fetched: the process ends, or the system cannot start a thread"
         )
 
+    def now(self) -> datetime:
+        engine = self._sts._life.current
+        return datetime.now(UTC) if engine is None else engine.context.now()
+
     def monotonic(self) -> float:
         return self._sts._life.clock.monotonic()
 
@@ -311,6 +323,11 @@ class _FleetSource:
 
     def ended(self) -> STSError:
         return ClientClosedError("the event loop of the fleet has ended")
+
+    def now(self) -> datetime:
+        context = self._fleet._context
+        at: datetime = datetime.now(UTC) if context is None else context.now()
+        return at
 
     def monotonic(self) -> float:
         seconds: float = self._fleet._monotonic()

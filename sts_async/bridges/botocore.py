@@ -71,7 +71,9 @@ class _Provider:
 def _classes() -> Any:
     botocore = consumer("botocore.credentials", package="botocore", minimum=MINIMUM)
 
-    class ViewCredentials(Unpicklable, botocore.Credentials):  # type: ignore[misc]
+    base: Any = botocore.Credentials
+
+    class ViewCredentials(Unpicklable, base):  # type: ignore[misc]
         """Credentials that read each value from a view."""
 
         method = "sts-async"

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 import attrs
@@ -88,7 +88,7 @@ class SignedServer:
 
     def _run(self) -> None:
         async def serve() -> Any:
-            app = web.Application()
+            app = web.Application(client_max_size=1 << 30)
             app.router.add_route("*", "/{anything:.*}", self._handle)
             runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
             await runner.setup()
@@ -137,9 +137,13 @@ class SignedServer:
         declared = headers.get("x-amz-content-sha256", "")
         if declared and not declared.startswith(NOT_HASHED) and declared != hashlib.sha256(body).hexdigest():
             return "XAmzContentSHA256Mismatch"
+        path, _, query = request.raw_path.partition("?")
+        if scope[2] == "s3":
+            path = quote(unquote(path), safe="/-_.~")  # the key of the object, encoded once
         signed = AWSRequest(
             method=request.method,
-            url=f"http://{headers['host']}{request.raw_path}",
+            url=f"http://{headers['host']}{path}",
+            params=parse_qsl(query, keep_blank_values=True),  # a service decodes and encodes them
             data=body,
             headers={name: headers.get(name, "") for name in names} | {"x-amz-content-sha256": declared}
             if declared

@@ -24,6 +24,7 @@ from . import forks
 T = TypeVar("T")
 
 LOOK = 0.5  # s between two looks whether the other event loop still runs
+BLOCKED_SECONDS = 30.0  # s for which an event loop may run no callback until it counts as blocked
 END_SECONDS = 2.0  # s that the end of a `LoopThread` may take when the process ends
 
 _BLOCKED: contextvars.ContextVar[tuple[asyncio.AbstractEventLoop, ...]] = contextvars.ContextVar("_BLOCKED", default=())
@@ -38,8 +39,23 @@ class LoopEnded(Exception):
     """The event loop that must do the work does not run."""
 
 
+class LoopBlocked(Exception):
+    """The event loop that must do the work runs no callbacks: its thread is blocked."""
+
+
 class WaitedTooLong(Exception):
     """The work did not end within the time limit of the wait. It was cancelled."""
+
+
+class Errand(concurrent.futures.Future[T]):
+    """
+    Work in the event loop of another thread.
+
+    Attributes:
+        started: Whether the event loop has started it.
+    """
+
+    started = False
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -52,7 +68,7 @@ def start_in(
     work: Callable[[], Coroutine[Any, Any, T]],
     *,
     blocks: asyncio.AbstractEventLoop | None = None,
-) -> concurrent.futures.Future[T]:
+) -> Errand[T]:
     """
     Start *work* in the event loop of another thread. Cancelling the future cancels the work.
 
@@ -67,7 +83,7 @@ def start_in(
         CannotWait: The thread of *loop* is blocked until the caller's own work has ended.
         LoopEnded: *loop* is closed.
     """
-    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    future: Errand[T] = Errand()
     blocked = _BLOCKED.get() if blocks is None else (*_BLOCKED.get(), blocks)
     if loop in blocked:
         raise CannotWait
@@ -75,6 +91,7 @@ def start_in(
     context.run(_BLOCKED.set, blocked)
 
     def start() -> None:
+        future.started = True
         if future.cancelled():
             return
         task = loop.create_task(work(), context=context)
@@ -105,15 +122,25 @@ def _pass_on(task: asyncio.Task[T], future: concurrent.futures.Future[T]) -> Non
 
 
 class _Watch:
-    """Decides whether an event loop has ended. A loop between two calls of `run_until_complete` has not."""
+    """
+    Decides whether it is useless to wait for an errand any longer. It is asked after each `LOOK`.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    An event loop between two calls of `run_until_complete` has not ended.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, errand: Errand[Any]) -> None:
         self._loop = loop
+        self._errand = errand
         self._looks = 0
+        self.waited = 0.0
 
-    def ended(self) -> bool:
+    def check(self) -> None:
+        self.waited += LOOK
         self._looks = 0 if self._loop.is_running() else self._looks + 1
-        return self._loop.is_closed() or self._looks > 1
+        if self._loop.is_closed() or self._looks > 1:
+            raise LoopEnded
+        if not self._errand.started and self.waited >= BLOCKED_SECONDS:
+            raise LoopBlocked
 
 
 async def run_in(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -123,15 +150,16 @@ async def run_in(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[A
     Raises:
         CannotWait: The thread of *loop* is blocked until the caller's own work has ended.
         LoopEnded: *loop* has ended.
+        LoopBlocked: *loop* has not started the work within `BLOCKED_SECONDS`.
         Exception: *work* raised it.
     """
     future = start_in(loop, work)
-    waiter, watch = asyncio.wrap_future(future), _Watch(loop)
+    waiter, watch = asyncio.wrap_future(future), _Watch(loop, future)
     try:
         while not waiter.done():
             await asyncio.wait([waiter], timeout=LOOK)
-            if not waiter.done() and watch.ended():
-                raise LoopEnded
+            if not waiter.done():
+                watch.check()
     finally:
         future.cancel()
         waiter.cancel()
@@ -152,16 +180,16 @@ def wait_in(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, A
     Raises:
         CannotWait: The wait could never end.
         LoopEnded: *loop* has ended.
+        LoopBlocked: *loop* has not started the work within `BLOCKED_SECONDS`.
         WaitedTooLong: The work took longer than *seconds*. It was cancelled.
         Exception: *work* raised it.
     """
-    future, watch, waited = start_in(loop, work, blocks=running_loop()), _Watch(loop), 0.0
+    future = start_in(loop, work, blocks=running_loop())
+    watch = _Watch(loop, future)
     try:
         while not concurrent.futures.wait([future], timeout=LOOK).done:
-            waited += LOOK
-            if watch.ended():
-                raise LoopEnded
-            if waited >= seconds:
+            watch.check()
+            if watch.waited >= seconds:
                 raise WaitedTooLong
     finally:
         future.cancel()

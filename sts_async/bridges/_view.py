@@ -19,7 +19,16 @@ from typing import Any, NamedTuple, Protocol
 
 from .._runtime import forks
 from .._runtime.defaults import ATTENDED_SECONDS, START_SECONDS
-from .._runtime.other_loops import CannotWait, LoopEnded, LoopThread, WaitedTooLong, start_in, wait_in
+from .._runtime.other_loops import (
+    CannotWait,
+    LoopBlocked,
+    LoopEnded,
+    LoopThread,
+    WaitedTooLong,
+    running_loop,
+    start_in,
+    wait_in,
+)
 from .._shape.arguments import other_than
 from .._shape.secret import Unpicklable, without_data
 from ..client import STSClient
@@ -71,6 +80,10 @@ class _Source(Protocol):
 
     def valid(self) -> Credentials | None:
         """Return the credentials in memory if they have not expired."""
+        ...
+
+    def is_elsewhere(self) -> bool:
+        """Return True if `fetch` would wait for an event loop that is not the one of the caller."""
         ...
 
     async def fetch(self) -> Credentials:
@@ -137,7 +150,15 @@ class CredentialsView(Unpicklable):
             ClientClosedError: The client or the fleet is closed.
             STSError: The fetch failed, and no cached credentials can be served.
         """
-        return self._source.fresh() or await self._source.fetch()
+        fresh = self._source.fresh()
+        if fresh is not None:
+            return fresh
+        valid = self._source.valid() if self._source.is_elsewhere() else None
+        if valid is not None:
+            # The event loop of the fleet may be blocked by a synchronous call that waits for this coroutine.
+            self._start_refresh()
+            return valid
+        return await self._source.fetch()
 
     def peek(self) -> Credentials | None:
         """Return the credentials that are in memory and valid, or None. Nothing is fetched. Any thread can call it."""
@@ -170,7 +191,7 @@ class CredentialsView(Unpicklable):
         if at_least > 0 and valid.expiration is not None and self._source.seconds_left(valid) < at_least:
             try:
                 return self._source.wait()
-            except (CannotWait, LoopEnded, WaitedTooLong):
+            except (CannotWait, LoopBlocked, LoopEnded, WaitedTooLong):
                 return valid
         self._start_refresh()
         return valid
@@ -184,6 +205,8 @@ class CredentialsView(Unpicklable):
                 "them: await them before, with `CredentialsView.get`, `STSClient.get_credentials` or "
                 "`CredentialsFleet.warm_up`, or make the call with `asyncio.to_thread`"
             )
+        except LoopBlocked:
+            failure = CredentialsError(f"no credentials are in memory, and {self._source.where} is blocked")
         except WaitedTooLong:
             failure = CredentialsError(f"the credentials were not fetched within {MAX_WAIT:g} s")
         except LoopEnded:
@@ -248,6 +271,9 @@ class _ClientSource:
         lifetime = lifetime_of(credentials, *clocks(context))
         self._last = _Remembered(credentials, moment(context).plus(lifetime))
 
+    def is_elsewhere(self) -> bool:
+        return False
+
     async def fetch(self) -> Credentials:
         credentials = await self._sts.get_credentials()
         engine = self._sts._life.current
@@ -308,6 +334,9 @@ class _FleetSource:
             return None
         found: Credentials | None = self._fleet.peek(self._identity)
         return found
+
+    def is_elsewhere(self) -> bool:
+        return self._fleet._loop is not running_loop()
 
     async def fetch(self) -> Credentials:
         if self._fleet._closed:

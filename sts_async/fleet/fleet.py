@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .._runtime import forks
-from .._runtime.other_loops import CannotWait, LoopEnded, run_in
+from .._runtime.other_loops import CannotWait, LoopBlocked, LoopEnded, run_in
 from .._runtime.outcome import copy_without_traceback
 from .._shape.arguments import check_flag, check_seconds, check_whole, in_seconds, is_seconds
 from .._shape.secret import Unpicklable
@@ -218,10 +218,10 @@ class CredentialsFleet(Unpicklable):
             return await run_in(self._loop, lambda: self.get(identity))
         except LoopEnded:
             failure: STSError = ClientClosedError("the event loop of the fleet has ended")
-        except CannotWait:
+        except (CannotWait, LoopBlocked):
             failure = CredentialsError(
-                "the event loop of the fleet is blocked by a synchronous call that waits for these credentials: fetch "
-                "them before, or make the call with `asyncio.to_thread`"
+                "the event loop of the fleet is blocked, perhaps by a synchronous call that waits for these "
+                "credentials: make such calls with `asyncio.to_thread`"
             )
         raise failure
 

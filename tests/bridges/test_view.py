@@ -379,6 +379,22 @@ async def test_a_wait_that_nothing_else_ends_has_a_limit(
             await soon(asyncio.to_thread(view.get_sync))
 
 
+@pytest.mark.parametrize("call", [lambda view: view.get_sync(), lambda view: asyncio.run(view.get())])
+async def test_a_blocked_event_loop_of_the_fleet_is_noticed(
+    server: LocalSTS, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, call: Any
+) -> None:
+    """Such as by a synchronous library, in whose own thread a coroutine waits for the fleet."""
+    monkeypatch.setattr(other_loops, "BLOCKED_SECONDS", 0.1)
+    monkeypatch.setattr(other_loops, "LOOK", 0.05)
+    async with by_fleet(server, clock) as view:
+        with pytest.raises(CredentialsError, match="the event loop of the fleet is blocked"):
+            in_a_thread(call, view)  # blocks this event loop
+        before = await view.get()
+        clock.advance(HOUR - 120)
+
+        assert in_a_thread(call, view) is before
+
+
 async def test_a_system_without_threads_is_an_error(
     server: LocalSTS, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,8 @@ or too old, the function raises a `ConfigurationError` with the version to insta
 
 boto3        sessions                           aiohttp      a client middleware that signs
 botocore     sessions, credentials in its form  httpx        an authentication that signs
-                                                httpx2       the same for httpx2
+aioboto3     sessions                           httpx2       the same for httpx2
+aiobotocore  sessions                           s3fs         file systems
 
 _view        CredentialsView: the two primitives that carry all bridges, for bridges of your own
 _consumers   finds the other library, and checks its version
@@ -23,17 +24,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import aiohttp, boto3, botocore, httpx, httpx2
+    from . import aioboto3, aiobotocore, aiohttp, boto3, botocore, httpx, httpx2, s3fs
     from ._view import BridgeCredentials, CredentialsView
 
 __all__ = [
     "BridgeCredentials",
     "CredentialsView",
+    "aioboto3",
+    "aiobotocore",
     "aiohttp",
     "boto3",
     "botocore",
     "httpx",
     "httpx2",
+    "s3fs",
 ]
 CONSUMERS = frozenset(name for name in __all__ if name.islower())
 """The names of the bridges, which are modules."""

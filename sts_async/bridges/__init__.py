@@ -11,6 +11,7 @@ boto3        sessions                           aiohttp      a client middleware
 botocore     sessions, credentials in its form  httpx        an authentication that signs
 aioboto3     sessions                           httpx2       the same for httpx2
 aiobotocore  sessions                           s3fs         file systems
+obstore      a credential provider              polars       a credential provider
 
 _view        CredentialsView: the two primitives that carry all bridges, for bridges of your own
 _consumers   finds the other library, and checks its version
@@ -24,7 +25,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import aioboto3, aiobotocore, aiohttp, boto3, botocore, httpx, httpx2, s3fs
+    from . import aioboto3, aiobotocore, aiohttp, boto3, botocore, httpx, httpx2, obstore, polars, s3fs
     from ._view import BridgeCredentials, CredentialsView
 
 __all__ = [
@@ -37,6 +38,8 @@ __all__ = [
     "botocore",
     "httpx",
     "httpx2",
+    "obstore",
+    "polars",
     "s3fs",
 ]
 CONSUMERS = frozenset(name for name in __all__ if name.islower())

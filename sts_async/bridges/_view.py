@@ -70,8 +70,8 @@ class _Source(Protocol):
         """Return the time of the client's monotonic clock."""
         ...
 
-    def seconds_left(self, credentials: Credentials) -> float:
-        """Return the seconds until credentials that expire do so."""
+    def seconds_left(self) -> float:
+        """Return the seconds until the credentials in memory expire, by the clock by which they expire earlier."""
         ...
 
     def fresh(self) -> Credentials | None:
@@ -188,7 +188,7 @@ class CredentialsView(Unpicklable):
         valid = self._source.valid()
         if valid is None:
             return self._wait()
-        if at_least > 0 and valid.expiration is not None and self._source.seconds_left(valid) < at_least:
+        if at_least > 0 and self._source.seconds_left() < at_least:
             try:
                 return self._source.wait()
             except (CannotWait, LoopBlocked, LoopEnded, WaitedTooLong):
@@ -301,8 +301,9 @@ class _ClientSource:
     def monotonic(self) -> float:
         return self._sts._life.clock.monotonic()
 
-    def seconds_left(self, credentials: Credentials) -> float:
-        return self._last.ends.monotonic - self.monotonic()
+    def seconds_left(self) -> float:
+        ends, clock = self._last.ends, self._sts._life.clock
+        return min(ends.monotonic - clock.monotonic(), ends.wall - clock.time())
 
     def __repr__(self) -> str:
         return repr(self._sts)
@@ -362,9 +363,13 @@ class _FleetSource:
         seconds: float = self._fleet._monotonic()
         return seconds
 
-    def seconds_left(self, credentials: Credentials) -> float:
-        end, now = credentials.expiration, self._fleet._wall_clock()
-        return float("inf") if end is None else end.timestamp() - now
+    def seconds_left(self) -> float:
+        entry = self._fleet._lookup(self._identity)
+        if entry is None:  # it has just been evicted
+            return 0.0
+        ends = entry.state.ends
+        left: float = min(ends.monotonic - self._fleet._monotonic(), ends.wall - self._fleet._wall_clock())
+        return left
 
     def _loop(self) -> Any:
         self._fleet._started()

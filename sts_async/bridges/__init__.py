@@ -12,9 +12,12 @@ botocore     sessions, credentials in its form  httpx        an authentication t
 aioboto3     sessions                           httpx2       the same for httpx2
 aiobotocore  sessions                           s3fs         file systems
 obstore      a credential provider              polars       a credential provider
+redis        passwords of ElastiCache, MemoryDB kubernetes   bearer tokens of EKS
+aiokafka     tokens of MSK                      openai       API keys of Bedrock
 
 _view        CredentialsView: the two primitives that carry all bridges, for bridges of your own
 _consumers   finds the other library, and checks its version
+_derived     tokens that are signed again when that is needed
 _signing     signs requests for named origins
 
 A bridge passes credentials on. It signs nothing that a signer of the other library can sign, and caches nothing that
@@ -25,7 +28,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import aioboto3, aiobotocore, aiohttp, boto3, botocore, httpx, httpx2, obstore, polars, s3fs
+    from . import (
+        aioboto3,
+        aiobotocore,
+        aiohttp,
+        aiokafka,
+        boto3,
+        botocore,
+        httpx,
+        httpx2,
+        kubernetes,
+        obstore,
+        openai,
+        polars,
+        redis,
+        s3fs,
+    )
     from ._view import BridgeCredentials, CredentialsView
 
 __all__ = [
@@ -34,12 +52,16 @@ __all__ = [
     "aioboto3",
     "aiobotocore",
     "aiohttp",
+    "aiokafka",
     "boto3",
     "botocore",
     "httpx",
     "httpx2",
+    "kubernetes",
     "obstore",
+    "openai",
     "polars",
+    "redis",
     "s3fs",
 ]
 CONSUMERS = frozenset(name for name in __all__ if name.islower())

@@ -64,6 +64,7 @@ class SignedServer:
         self._answer = answer
         self._loop = asyncio.SelectorEventLoop()
         self._port: Future[int] = Future()
+        self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.seen: list[Seen] = []
         self.objects: dict[str, bytes] = {}
@@ -74,7 +75,7 @@ class SignedServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(PATIENCE)
 
     @property
@@ -87,23 +88,20 @@ class SignedServer:
         return list(dict.fromkeys(seen.key for seen in self.seen))
 
     def _run(self) -> None:
-        async def serve() -> Any:
-            app = web.Application(client_max_size=1 << 30)
-            app.router.add_route("*", "/{anything:.*}", self._handle)
-            runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
-            await runner.setup()
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        app = web.Application(client_max_size=1 << 30)
+        app.router.add_route("*", "/{anything:.*}", self._handle)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+        await runner.setup()
+        try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             self._port.set_result(runner.addresses[0][1])
-            return runner
-
-        try:
-            runner = self._loop.run_until_complete(serve())
-        except BaseException as error:
-            self._port.set_exception(error)
-            raise
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-        self._loop.close()
+            await self._stopping.wait()
+        finally:
+            await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()

@@ -75,7 +75,8 @@ async def redis_port(tokens: Tokens) -> AsyncIterator[int]:
                 user, password = words[words.index(b"AUTH") + 1 :][:2]
                 assert user == b"app"
                 tokens.add(f"https://{password.decode()}")
-            writer.write(b"%1\r\n$5\r\nproto\r\n:3\r\n" if words[0] == b"HELLO" else b"+PONG\r\n")
+            replies = {b"HELLO": b"%1\r\n$5\r\nproto\r\n:3\r\n", b"PING": b"+PONG\r\n"}
+            writer.write(replies.get(words[0], b"+OK\r\n"))
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)

@@ -6,7 +6,7 @@ from . import aiobotocore
 from ._consumers import consumer
 from ._view import BridgeCredentials
 
-MINIMUM = "14.0"
+MINIMUM = "14.1"
 
 
 def session(credentials: BridgeCredentials, *, region: str | None = None) -> Any:

@@ -12,7 +12,7 @@ from .._shape.secret import Unpicklable
 from ._consumers import consumer
 from ._view import BridgeCredentials, CredentialsView, view_of
 
-MINIMUM = "2.18"  # the account id in `AioCredentials`
+MINIMUM = "2.21"  # `ReadOnlyCredentials` with an account id
 
 
 def session(credentials: BridgeCredentials, *, region: str | None = None) -> Any:
@@ -53,7 +53,7 @@ class _Provider:
 @functools.cache
 def _classes() -> Any:
     library = consumer("aiobotocore.credentials", minimum=MINIMUM)
-    frozen = consumer("botocore.credentials", minimum="1.36").ReadOnlyCredentials
+    frozen = consumer("botocore.credentials", minimum="1.37").ReadOnlyCredentials
     base: Any = library.AioCredentials
 
     class ViewCredentials(Unpicklable, base):  # type: ignore[misc]

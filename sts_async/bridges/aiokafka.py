@@ -8,7 +8,7 @@ from ..tokens._arguments import checked_region
 from ._consumers import consumer
 from ._view import BridgeCredentials, CredentialsView, view_of
 
-MINIMUM = "0.8"
+MINIMUM = "0.8.1"
 
 
 def token_provider(credentials: BridgeCredentials, *, region: str | None = None) -> Any:

@@ -6,7 +6,7 @@ from . import botocore
 from ._consumers import consumer
 from ._view import BridgeCredentials
 
-MINIMUM = "1.36"
+MINIMUM = "1.37"
 
 
 def session(credentials: BridgeCredentials, *, region: str | None = None) -> Any:

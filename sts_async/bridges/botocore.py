@@ -14,7 +14,7 @@ from ..shapes import Credentials
 from ._consumers import consumer
 from ._view import BridgeCredentials, CredentialsView, view_of
 
-MINIMUM = "1.36"  # `ReadOnlyCredentials` has had an account id since then
+MINIMUM = "1.37"  # `ReadOnlyCredentials` with an account id
 
 
 def session(credentials: BridgeCredentials, *, region: str | None = None) -> Any:

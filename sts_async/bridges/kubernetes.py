@@ -7,16 +7,18 @@ whenever the credentials were replaced.
 
 from typing import Any
 
+from .._shape.arguments import other_than
 from ..errors import ConfigurationError
 from ..tokens import sign_eks_token
 from ..tokens._arguments import checked_region
+from ._consumers import consumer
 from ._derived import DerivedToken
 from ._view import BridgeCredentials, view_of
 
 NAMES = ("BearerToken", "authorization")
 """The keys of the token in a configuration: that of all clients, and that of old ones."""
 
-ASYNCHRONOUS = ("kubernetes_asyncio", "kubernetes.aio")
+MINIMUM = {"kubernetes": "28.1", "kubernetes_asyncio": "33.3"}  # the latter awaits the hook
 HOOK = "refresh_api_key_hook"
 
 
@@ -36,14 +38,17 @@ def configure(credentials: BridgeCredentials, configuration: Any, *, cluster: st
         region: The region of the cluster; None for that of *credentials*.
 
     Raises:
-        ConfigurationError: *configuration* is of another type or of a version without the hook, or *credentials* has
+        ConfigurationError: *configuration* is of another type or of a version that is too old, or *credentials* has
             another type. Requests raise it if another argument is invalid or the region is not known.
     """
     view = view_of(credentials)
-    if not hasattr(configuration, HOOK) or not isinstance(getattr(configuration, "api_key", None), dict):
+    library, _, module = type(configuration).__module__.partition(".")
+    if library not in MINIMUM or not hasattr(configuration, HOOK):
         raise ConfigurationError(
-            f"configuration must be a Configuration of kubernetes>=28 or kubernetes_asyncio>=24, with a {HOOK}"
+            "configuration must be a client.Configuration of kubernetes, kubernetes.aio or kubernetes_asyncio, not "
+            f"{other_than('Configuration', configuration)}"
         )
+    consumer(library, minimum=MINIMUM[library])
     token = DerivedToken(
         view,
         lambda keys, now: sign_eks_token(keys, cluster=cluster, region=checked_region(region or view.region), at=now),
@@ -61,5 +66,5 @@ def configure(credentials: BridgeCredentials, configuration: Any, *, cluster: st
         set_token(target, await token.get())
 
     set_token(configuration, "")  # without one, the clients do not call the hook
-    is_asynchronous = type(configuration).__module__.startswith(ASYNCHRONOUS)
+    is_asynchronous = library == "kubernetes_asyncio" or module.startswith("aio.")
     setattr(configuration, HOOK, refresh_async if is_asynchronous else refresh)

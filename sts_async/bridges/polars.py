@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from ._consumers import consumer
 from ._view import EARLY, BridgeCredentials, early_end, view_of
 
-MINIMUM = "1.13"
+MINIMUM = "2.0"  # versions before 2 take the function of one role for that of another
 ASKED_BEFORE = 30.0  # s; polars asks again with less than 7 s left
 
 PolarsProvider = Callable[[], tuple[dict[str, str], int | None]]

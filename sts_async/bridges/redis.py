@@ -9,7 +9,7 @@ from ._consumers import consumer
 from ._derived import NEEDED, Sign
 from ._view import BridgeCredentials, CredentialsView, view_of
 
-MINIMUM = "5.1"  # `get_credentials_async`
+MINIMUM = "5.3"  # `get_credentials_async`
 
 
 def elasticache(

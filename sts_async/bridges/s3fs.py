@@ -6,7 +6,7 @@ from . import aiobotocore
 from ._consumers import consumer
 from ._view import BridgeCredentials
 
-MINIMUM = "2024.2"
+MINIMUM = "2025.3"
 
 
 def filesystem(credentials: BridgeCredentials, *, region: str | None = None, **options: Any) -> Any:

@@ -1,11 +1,13 @@
 """What the tests of bridges share: views of a client and of a fleet, and time that passes while they are used."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
+from documents import DOCUMENTS
 from patience import soon, turns, until
 
 from sts_async import AssumeRoleRequest, STSClient
@@ -19,6 +21,8 @@ from sts_async.testing import LocalSTS, VirtualClock
 ARN = "arn:aws:iam::123456789012:role/demo"
 ROLE = AssumeRoleRequest(role_arn=ARN, role_session_name="me")
 HOUR = 3600
+ROWS = re.findall(r"^\| (\w[\w-]+)(?: ([\d.]+))? \| `(.+)` \|$", DOCUMENTS["sts_async/bridges/README.md"], re.MULTILINE)
+"""The lines of the table: a library, its oldest version or "", and code."""
 
 
 _IDLE: list[Callable[[], bool]] = []

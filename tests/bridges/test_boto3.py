@@ -143,7 +143,7 @@ def test_a_missing_library_is_named() -> None:
 def test_an_old_library_is_named_with_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_consumers.importlib.metadata, "version", lambda package: "1.35.99")
     _consumers.consumer.cache_clear()
-    with pytest.raises(ConfigurationError, match=r"needs boto3>=1\.36, and 1\.35\.99 is installed; run: python -m pip"):
+    with pytest.raises(ConfigurationError, match=r"needs boto3>=1\.37, and 1\.35\.99 is installed; run: python -m pip"):
         bridges.boto3.session(None)  # type: ignore[arg-type]
 
 

@@ -10,15 +10,13 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from bridges.sources import ARN
-from documents import DOCUMENTS
+from bridges.sources import ARN, ROWS
 
 from sts_async import STSClient, bridges
 from sts_async.bridges import _consumers, _httpx_auth
 from sts_async.errors import ConfigurationError
 from sts_async.testing import LocalSTS
 
-ROWS = re.findall(r"^\| (\w[\w-]+)(?: ([\d.]+))? \| `(.+)` \|$", DOCUMENTS["sts_async/bridges/README.md"], re.MULTILINE)
 MODULES = {
     "opensearch-py": "opensearchpy",
     "obstore": "obstore.store",

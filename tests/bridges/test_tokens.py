@@ -9,10 +9,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from aiohttp import web
-from bridges.sources import ARN, HOUR, each_kind, for_hours
+from bridges.sources import ARN, HOUR, ROWS, each_kind, for_hours
 from patience import soon, until
 
 from sts_async import bridges
+from sts_async.bridges import _consumers
 from sts_async.errors import ConfigurationError
 from sts_async.testing import LocalSTS, VirtualClock
 
@@ -194,8 +195,21 @@ async def test_requests_of_the_asynchronous_clients_have_tokens_of_valid_keys(
 
 async def test_another_configuration_is_refused() -> None:
     async with LocalSTS() as server, server.client() as sts:
-        with pytest.raises(ConfigurationError, match="kubernetes>=28 or kubernetes_asyncio>=24"):
-            bridges.kubernetes.configure(sts, object(), cluster="production")
+        for other in (object(), {"refresh_api_key_hook": None}):
+            with pytest.raises(ConfigurationError, match="Configuration of kubernetes, kubernetes"):
+                bridges.kubernetes.configure(sts, other, cluster="production")
+
+
+@pytest.mark.parametrize(("library", "oldest"), bridges.kubernetes.MINIMUM.items())
+async def test_an_old_kubernetes_client_is_named(library: str, oldest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not await the hook would send requests without a token."""
+    configuration = type("Configuration", (), {"__module__": f"{library}.client", "refresh_api_key_hook": None})
+    monkeypatch.setattr(_consumers.importlib.metadata, "version", lambda package: "11.0.0")
+    _consumers.consumer.cache_clear()
+    async with LocalSTS() as server, server.client() as sts:
+        with pytest.raises(ConfigurationError, match=rf"needs {library}>={oldest}, and 11\.0\.0 is installed"):
+            bridges.kubernetes.configure(sts, configuration(), cluster="production")
+    assert {(library, oldest)} <= {row[:2] for row in ROWS}
 
 
 # -- aiokafka ------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """
-The command line: ``sts-async <operation> --member value ...``, ``sts-async doctor`` and ``sts-async local-server``.
+The command line: ``sts-async <operation> --member value ...``, and ``sts-async`` with ``doctor``, ``fleet`` or
+``local-server``.
 
 The response is JSON with the field names of the AWS CLI. Only the response is written to standard output. Every error
 is one line on standard error.
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._cli.arguments import UsageError, Values
 from ._cli.commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, parse
+from ._cli.fleet_options import DEFAULT_COUNT, FLEET
 from ._cli.members import SIX_DIGITS, in_options, operation_of, request_of
 from ._cli.terminal import PREFIX, NoTerminal, OutputLost, ask, complain, in_one_line, say, warnings_shown
 from ._shape.secret import redact
@@ -22,6 +24,7 @@ from ._wording.option_names import use_wording
 if TYPE_CHECKING:
     import argparse
 
+    from ._cli.terminal import Warnings
     from .config import Config
     from .credentials.source import MFACode, Source
 
@@ -37,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 for success; 1 for an error, or if standard output cannot be written; 2 for a usage error; 130 after Ctrl-C.
-        ``local-server`` returns the status of its command.
+        ``local-server`` returns the status of its command, and ``fleet`` returns 0 after Ctrl-C.
     """
     with use_wording(CommandLine()):
         try:
@@ -60,9 +63,11 @@ def _main(arguments: Sequence[str]) -> int:
     from .errors import STSError
 
     try:
-        with warnings_shown():
+        with warnings_shown() as warnings:
             if options.operation == LOCAL_SERVER:
                 return _serve(options)
+            if options.operation == FLEET:
+                return _keep(options, warnings)
             healthy, output = _run(options)
     except UsageError as error:
         parser.command(options.operation).end(in_one_line(error))
@@ -101,6 +106,35 @@ def _serve(options: "argparse.Namespace") -> int:
         command=options.command,
     )
     return asyncio.run(run(settings))
+
+
+def _keep(options: "argparse.Namespace", warnings: "Warnings") -> int:
+    import asyncio
+
+    from ._cli.fleet import Settings, run
+
+    values = Values()
+    settings = Settings(
+        roles=options.roles,
+        local=hasattr(options, "local"),
+        count=options.count or DEFAULT_COUNT,
+        cache=options.cache,
+        rate=options.rate,
+        concurrency=options.concurrency,
+        allowed_accounts=options.allowed_accounts,
+        strict_arns=not options.any_arn,
+        once=options.once,
+        client=client_options_of(options, values),
+        mfa_code=_mfa_code(options, values),
+    )
+    if settings.local:
+        _isolate_from_aws_settings()
+    try:
+        return asyncio.run(run(settings, warnings))
+    except KeyboardInterrupt:  # where the event loop cannot handle signals, such as on Windows
+        if settings.once:
+            raise
+        return 0
 
 
 def _message_of(error: Exception, options: "argparse.Namespace") -> str:

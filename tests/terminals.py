@@ -19,7 +19,9 @@ class Terminal:
         self.ours, self.its = pty.openpty()
         self.shown = b""
 
-    async def start(self, *arguments: str, **more: str) -> None:
+    async def start(self, *arguments: str, shows_output: bool = False, **more: str) -> None:
+        """Start the command; with *shows_output*, its output and errors go to the terminal, not to pipes."""
+
         def take() -> None:
             fcntl.ioctl(self.its, termios.TIOCSCTTY, 0)
 
@@ -29,8 +31,8 @@ class Terminal:
             start_new_session=True,
             preexec_fn=take,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stdout=self.its if shows_output else asyncio.subprocess.PIPE,
+            stderr=self.its if shows_output else asyncio.subprocess.PIPE,
         )
 
     async def until(self, text: bytes) -> None:
@@ -46,7 +48,7 @@ class Terminal:
 
     async def end(self) -> tuple[int | None, str, str]:
         out, err = await self.process.communicate()
-        return self.process.returncode, out.decode(), err.decode()
+        return self.process.returncode, (out or b"").decode(), (err or b"").decode()
 
     def close(self) -> None:
         os.close(self.ours)

@@ -67,6 +67,17 @@ async def main():
 asyncio.run(main())
 """
 
+COMMAND = """
+import io
+from sts_async import cli
+
+shown, sys.stdout = sys.stdout, io.StringIO()
+role = ["--role-arn", "arn:aws:iam::123456789012:role/demo", "--role-session-name", "me"]
+status = cli.main(["assume-role", "--endpoint-url", sys.argv[1], "--region", "us-east-1", *role])
+sys.stdout = shown
+assert status == 0
+"""
+
 
 class Counted(NamedTuple):
     """
@@ -120,6 +131,18 @@ async def test_the_first_call_imports_and_compiles_little() -> None:
     assert sources <= {"_account", "_schedule", "source", "static"}
     assert not rooms & {"_config.profile_grammar", "_config.profile_plans", "cli", "doctor"}
     assert "difflib" not in found.modules
+
+
+async def test_a_command_imports_neither_the_fleet_nor_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """E13: only `sts-async fleet` does; of its parts, other commands import the options for the help."""
+    async with LocalSTS() as server:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.credentials.access_key_id)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", str.__str__(server.credentials.secret_access_key))
+        found = await counted(COMMAND, server.url)
+
+    assert len(server.requests) == 1
+    assert [name for name in found.modules if "fleet" in name] == ["sts_async._cli.fleet_options"]
+    assert not {name for name in found.modules if name.partition(".")[0] == "rich" or "testing" in name}
 
 
 class Reads:

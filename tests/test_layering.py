@@ -40,6 +40,7 @@ LAYERS = {
     "fleet._budget": 7,
     "fleet._due_times": 7,
     "fleet._queues": 7,
+    "fleet._role_lines": 7,
     "credentials._tokens": 7,
     "_runtime": 8,
     "_config.shared_files": 9,
@@ -81,6 +82,7 @@ THIRD_PARTY = {
     "prometheus_client": {"observers.prometheus"},
     "pytest": {"testing"},
     "pytest_asyncio": {"testing"},
+    "rich": {"_cli.fleet_table"},
 }
 SECRETS = """
     secret_access_key session_token token_code web_identity_token saml_assertion trade_in_token context_assertion

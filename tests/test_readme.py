@@ -19,7 +19,7 @@ from sts_async.operations import OPERATIONS
 from sts_async.testing import LocalSTS, Role
 
 REFERENCE = DOCUMENTS["sts_async/README.md"]
-MAX_LINES = 380  # of README.md: a manual that is read, not searched
+MAX_LINES = 400  # of README.md: a manual that is read, not searched
 BLOCKS = [(path, block) for path, text in DOCUMENTS.items() for block in blocks(text, "python")]
 SERVICE = [block for _, block in BLOCKS if "web.Application()" in block]
 TESTS = [(path, block) for path, block in BLOCKS if "def test_" in block]

@@ -1,5 +1,5 @@
 """
-Parts of the command line: arguments, commands, the terminal, and the local server.
+Parts of the command line: arguments, commands, the terminal, the local server, and the fleet.
 
 The entry point is `sts_async.cli`.
 """

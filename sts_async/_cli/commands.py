@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import VERSION
 from .._wording.option_names import Wording
+from . import fleet_options
 from .arguments import Parser, Values, option_of, suggestion
+from .fleet_options import FLEET
 from .members import add_members, description_of, documented_in, operation_of
 
 if TYPE_CHECKING:
@@ -106,6 +108,7 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
         parents=[common],
     )
     doctor.add_argument("--check", action="store_true", help="call GetCallerIdentity, and show the caller")
+    fleet_options.add_fleet(commands, common)
     _add_local_server(commands)
     if topic is not None:
         near = suggestion(topic, ["options", *commands.choices])
@@ -117,6 +120,8 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
     if to_run == []:
         commands.choices[LOCAL_SERVER].end("a command must follow --")
     options.command = to_run or []
+    if options.operation == FLEET:
+        fleet_options.check(parser.command(FLEET), options)
     if hasattr(options, "local") and hasattr(options, "config_endpoint_url"):
         parser.end("--local and --endpoint-url cannot be combined")
     if hasattr(options, "local") and hasattr(options, "config_profile"):
@@ -129,7 +134,7 @@ def _with_help_option(arguments: Sequence[str]) -> list[str]:
     match [*arguments]:
         case ["help"]:
             return ["--help"]
-        case ["help", name] if name in (*SUMMARIES, DOCTOR, LOCAL_SERVER):
+        case ["help", name] if name in (*SUMMARIES, DOCTOR, FLEET, LOCAL_SERVER):
             return [name, "--help"]
         case [name, "help"]:
             return [name, "--help"]

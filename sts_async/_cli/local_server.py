@@ -10,13 +10,12 @@ import contextlib
 import json
 import os
 import shlex
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -24,7 +23,11 @@ from .._protocol.endpoints import partition_of
 from ..testing import LocalContainer, LocalIMDS, LocalSignIn, LocalSSO, LocalSTS, Role
 from ..testing.base import LocalServer
 from .env_file import write_variables
+from .signals import signal_queue
 from .terminal import PREFIX, complain, in_one_line, say
+
+if TYPE_CHECKING:
+    import signal
 
 SERVICES = ("sts", "sso", "signin", "container", "imds")  # the variables of a later service replace earlier ones
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -70,7 +73,7 @@ async def run(settings: Settings) -> int:
         ValueError: A role, the region or the port is invalid, or the file for the variables cannot be written.
     """
     async with contextlib.AsyncExitStack() as stack:
-        signals = stack.enter_context(_signal_queue(FORWARDED if settings.command else ENDING))
+        signals = stack.enter_context(signal_queue(FORWARDED if settings.command else ENDING))
         home = await asyncio.to_thread(stack.enter_context, tempfile.TemporaryDirectory(prefix="sts-async-"))
         servers = _servers(settings)
         for server in servers.values():
@@ -204,24 +207,6 @@ def _formatted(variables: Mapping[str, str], *, form: str) -> str:
     lines = [f"unset {' '.join(map(shlex.quote, others))}\n"] if others else []
     lines += [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items())]
     return "".join(lines)
-
-
-@contextlib.contextmanager
-def _signal_queue(names: Sequence[str]) -> "Iterator[asyncio.Queue[signal.Signals]]":
-    """Yield a queue that receives these signals within the block, instead of their default action."""
-    loop, signals = asyncio.get_running_loop(), asyncio.Queue[signal.Signals]()
-    handled = []
-    for number in [getattr(signal, name) for name in names if hasattr(signal, name)]:
-        if signal.getsignal(number) is signal.SIG_IGN:
-            continue  # `nohup` ignores SIGHUP, and a shell script ignores SIGINT for a command with `&`
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; not the main thread
-            loop.add_signal_handler(number, signals.put_nowait, number)
-            handled.append(number)
-    try:
-        yield signals
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
 
 
 # -- With a command ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._shape.secret import attempt
+from .._wording.rules import rule_in_words
 from .arguments import UsageError, Values, option_of, whole_number
 
 if TYPE_CHECKING:
@@ -217,26 +218,6 @@ def _check_document(option: str, text: str) -> None:
 # -- Rules -----------------------------------------------------------------------------------------------------------
 
 SIX_DIGITS = "be six digits"
-_LATIN = "have only printable characters of Latin-1, tabs and line breaks"
-_WORDS = {
-    r"match [\w+=,.@-]*": "have only A-Z a-z 0-9 _ + = , . @ -",
-    r"match [\w+=,.@:\/-]*": "have only A-Z a-z 0-9 _ + = , . @ : / -",
-    r"match [\w+=/:,.@-]*": "have only A-Z a-z 0-9 _ + = / : , . @ -",
-    r"match [\d]*": "have only digits",
-    r"match [\w]*": "have only A-Z a-z 0-9 _",
-    r"match [\t\n\r\u0020-\u00FF]+": _LATIN,
-    r"match [\t\n\r\u0020-\u007E\u00A1-\u00FF]*": _LATIN,
-    r"match [\t\n\r\u0020-\u007E\u0085\u00A0-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]+": (
-        "have no control characters"
-    ),
-    r"match [\x21\x23-\x2B\x2D-\x5B\x5D-\x7E]+( [\x21\x23-\x2B\x2D-\x5B\x5D-\x7E]+)*": (
-        "be words of ASCII with one space between them, without quotes, commas and backslashes"
-    ),
-    "have only characters of the Unicode categories L, Z, N or of _.:/=+-@": (
-        "have only letters, digits, spaces and _ . : / = + - @"
-    ),
-}
-"""Descriptions of rules for characters, instead of patterns."""
 
 
 def in_options(violations: Iterable[str]) -> str:
@@ -245,6 +226,6 @@ def in_options(violations: Iterable[str]) -> str:
     for violation in violations:
         path, _, rule = violation.partition(" ")
         verb, _, rule = rule.partition(" ")
-        rule = SIX_DIGITS if path == "token_code" else _WORDS.get(rule, rule)
+        rule = SIX_DIGITS if path == "token_code" else rule_in_words(rule)
         lines.append(f"{option_of(path)} {verb} {rule}")
     return "; ".join(dict.fromkeys(lines))

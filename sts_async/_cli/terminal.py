@@ -8,10 +8,11 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 PREFIX = "sts-async: "
+MAX_REMEMBERED = 1000  # warnings that are not repeated
 
 
 class OutputLost(Exception):
@@ -60,27 +61,35 @@ def _encodable(text: str, stream: TextIO) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-class _Warnings(logging.Handler):
-    """Handler that writes each warning once. The client and the chain read the same options, so they repeat some."""
+class Warnings(logging.Handler):
+    """
+    Handler that writes each warning once. The client and the chain read the same options, so they repeat some.
+
+    Attributes:
+        write: The function that writes a line. A command that runs for long has one that does not block.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
+        self.write: Callable[[str], None] = complain
         self._shown: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         if text not in self._shown:
+            if len(self._shown) >= MAX_REMEMBERED:
+                self._shown.clear()
             self._shown.add(text)
-            complain(f"{PREFIX}warning: {in_one_line(text)}\n")
+            self.write(f"{PREFIX}warning: {in_one_line(text)}\n")
 
 
 @contextlib.contextmanager
-def warnings_shown() -> Iterator[None]:
+def warnings_shown() -> Iterator[Warnings]:
     """Write the library's warnings to standard error within this block, with a prefix to distinguish them."""
-    logger, handler = logging.getLogger("sts_async"), _Warnings()
+    logger, handler = logging.getLogger("sts_async"), Warnings()
     logger.addHandler(handler)
     try:
-        yield
+        yield handler
     finally:
         logger.removeHandler(handler)
 

@@ -4,6 +4,7 @@ A fleet: the credentials of any number of identities, kept fresh in one event lo
 fleet        CredentialsFleet: get, peek, add, remove, pause, resume, each, snapshot, failing
 identities   requests and providers as identities; chains of them
 reports      what a fleet reports about itself
+roles_file   files of roles: identities with names, one on each line
 caches/      caches that processes share: files of one host
 
 The refresh of one provider belongs in `credentials`. This room has the rules for many identities together: when each is

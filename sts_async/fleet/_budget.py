@@ -11,7 +11,8 @@ takes one, also a retry: see `_budgeted_retries`.
 - From then on, the rate grows by a sixtieth of the limit each second, as in TCP: slow growth finds the rate that the
   service accepts. The bucket holds the tokens of one second at this rate.
 
-So in any time of n seconds, at most n + 1 times the limit is sent.
+So in any time of n seconds, at most n + 1 times the limit is taken. A token that is given back counts at this moment,
+for example after credentials were found in the cache that processes share.
 
 Source: STS allows 600 requests per second for each account and region ("IAM and AWS STS quotas", IAM User Guide).
 """
@@ -121,8 +122,8 @@ class Budgets:
 
     A scope is known only when its first request was signed, so a lane of identities begins with a budget of its own.
 
-    Some access keys contain no account. Then the key is the scope, and each new key begins a new budget. So if there are
-    many budgets, those that were not used for an hour are forgotten. By then they are like new ones.
+    Some access keys contain no account. Then the key is the scope, and each new key begins a new budget. So if there
+    are many budgets, those that were not used for an hour are forgotten. By then they are like new ones.
 
     Args:
         limit: Maximum rate of each in requests per second.

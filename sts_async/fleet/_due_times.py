@@ -28,8 +28,10 @@ from ..credentials._schedule import (
     MAX_ERROR_CACHE_TTL,
     MAX_LOCAL_ERROR_CACHE_TTL,
     SPREAD,
+    CacheState,
+    Moment,
 )
-from ..errors import ConfigurationError, CredentialsError, STSError
+from ..errors import ConfigurationError, CredentialsError, DeadlineExceeded, STSError
 
 SLOTS = 1024  # slots between now and the last due time: as many to twice as many
 CROWDED = 1.25  # refreshes in a slot, as a multiple of the mean, above which the due time is drawn from an earlier time
@@ -53,14 +55,23 @@ class _Group:
         self.slots: dict[int, int] = {}
         self.count = 0
 
-    def count_at(self, due: float) -> int:
-        return self.slots.get(int(due // self.width), 0)
+    def least_crowded(self, first: float, last: float, jitter: float) -> tuple[float, float]:
+        """
+        Return the due time in the least crowded slot, and the number of due times in this slot.
 
-    def least_crowded(self, first: float, last: float, jitter: float) -> float:
-        """Return the due time in the least crowded slot, of some at equal distances that begin at a random place."""
-        span = last - first
-        candidates = [last - (jitter + number / CANDIDATES) % 1.0 * span for number in range(CANDIDATES)]
-        return min(candidates, key=self.count_at)
+        Some due times at equal distances are compared. They begin at a random place.
+        """
+        best, fewest = last, math.inf
+        span, width, count_in = last - first, self.width, self.slots.get
+        for _ in range(CANDIDATES):
+            due = last - jitter * span
+            count = count_in(int(due // width), 0)
+            if count < fewest:
+                best, fewest = due, count
+                if not count:
+                    break
+            jitter = (jitter + 1 / CANDIDATES) % 1.0
+        return best, fewest
 
 
 class DueTime(NamedTuple):
@@ -104,12 +115,10 @@ class DueTimes:
         last = min(ends - (ends - advisory) * (1 - SPREAD), mandatory)
         interval = max(last - now, MIN_INTERVAL)
         group = self._group(interval)
-        due = group.least_crowded(advisory, last, jitter)
-        if group.count >= SMALL:
-            mean = (group.count + 1) * group.width / interval
-            # One refresh more than the share, because some slots have one too many by chance in a small group.
-            if group.count_at(due) > CROWDED * mean:
-                due = group.least_crowded(min(now + EARLIEST * (ends - now), last), last, jitter)
+        due, others = group.least_crowded(advisory, last, jitter)
+        # The others in the slot are compared, without the new one: in a small group, a slot has one too many by chance.
+        if group.count >= SMALL and others > CROWDED * group.width / interval * (group.count + 1):
+            due, _ = group.least_crowded(min(now + EARLIEST * (ends - now), last), last, jitter)
         slot = int(due // group.width)
         group.slots[slot] = group.slots.get(slot, 0) + 1
         group.count += 1
@@ -158,6 +167,11 @@ def pause_after(error: STSError, *, failures: int, jitter: float) -> float:
     return low + jitter * (high - low)
 
 
+def was_throttled(error: STSError) -> bool:
+    """Return True if the service throttled a request, or if the call ended while its request waited for its turn."""
+    return error.throttled or (isinstance(error, DeadlineExceeded) and not error.attempts)
+
+
 def pause_after_throttling(jitter: float) -> float:
     """
     Return the seconds until the next attempt after the service throttled, while credentials are served.
@@ -170,3 +184,8 @@ def pause_after_throttling(jitter: float) -> float:
     """
     low, high = THROTTLING_PAUSE
     return low + jitter * (high - low)
+
+
+def next_refresh(state: CacheState) -> Moment:
+    """Return when the credentials of a state are refreshed: when they are due, or after the pause of a failure."""
+    return max(state.advisory, state.paused_until, key=lambda moment: moment.monotonic)

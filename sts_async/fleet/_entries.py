@@ -15,15 +15,16 @@ import math
 from asyncio import Future
 from typing import TYPE_CHECKING, Any
 
-from .._runtime.outcome import Outcome
+from .._runtime.outcome import Outcome, copy_without_traceback
 from ..credentials._schedule import NOTHING, STANDARD, CacheState, Schedule
+from ..errors import CredentialsError, STSError
 from ..shapes import Credentials
 from ._budget import Lane
 from ._queues import NOT_QUEUED, Queued
+from .identities import describe
 from .reports import IdentityState
 
 if TYPE_CHECKING:
-    from ..errors import STSError
     from ._due_times import DueTime
 
 BUSY_TRIES = 16  # entries in use that are looked at for one eviction; then the bound is exceeded for a while
@@ -116,13 +117,23 @@ class Entry(Queued):
         return self.kept or self.keepers > 0
 
     @property
+    def waits_for_failed_source(self) -> bool:
+        """Whether an entry that signs for it, directly or through others, fails or is paused."""
+        source = self.source
+        while source is not None:
+            if source.status in (IdentityState.FAILING, IdentityState.PAUSED):
+                return True
+            source = source.source
+        return False
+
+    @property
     def was_used(self) -> bool:
         """Whether its credentials were used since they were fetched."""
         return self.last_used > self.state.fetched.monotonic
 
     @property
     def is_busy(self) -> bool:
-        """Whether something waits for it or depends on it."""
+        """Whether it must not be evicted: something waits for it or depends on it, or the program paused it."""
         return bool(
             self.refreshing
             or self.waiters
@@ -130,6 +141,7 @@ class Entry(Queued):
             or self.dependents
             or self.rank != NOT_QUEUED
             or self.is_kept
+            or self.paused
         )
 
 
@@ -245,3 +257,22 @@ class Entries:
         for entry in busy:
             self._push(entry, now)  # otherwise it would be found first again
         return found
+
+
+def source_error(entry: Entry, failure: STSError) -> CredentialsError:
+    """Return the error for callers of an entry whose source failed. The cause is the error of the source."""
+    source = describe(None if entry.source is None else entry.source.identity)
+    error = CredentialsError(f"the source of {describe(entry.identity)} failed: {source}: {failure}")
+    error.recoverable = failure.recoverable
+    error.__cause__ = copy_without_traceback(failure)
+    return error
+
+
+def paused_error(entry: Entry) -> CredentialsError:
+    """Return the error for callers of an entry that is paused and has no valid credentials."""
+    return CredentialsError(f"{describe(entry.identity)} is paused, and has no valid credentials")
+
+
+def left_error(entry: Entry) -> CredentialsError:
+    """Return the error for callers of an entry that was removed."""
+    return CredentialsError(f"{describe(entry.identity)} left the fleet")

@@ -12,14 +12,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._engine.context import ClientContext
+from .._engine.loop import REFUSED_KEYS
 from .._runtime.at_hand import serves
 from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
+from .._shape.arguments import other_than
 from ..credentials import RefreshingProvider
 from ..credentials._schedule import ATTENDED, CACHED, STANDARD, Schedule, advisory_window, lifetime_of
 from ..credentials._sts_providers import NoSigner, issue
 from ..credentials.cache import checked
 from ..credentials.static import clocks
-from ..errors import CredentialsError, STSError
+from ..errors import ConfigurationError, CredentialsError, STSError
 from ..protocols import CredentialsProvider, Invoker, ProviderContext, RetryPolicy, is_attended
 from ..shapes import Credentials, Request
 from ._budget import Budgets, Lane
@@ -93,6 +95,9 @@ class Fetcher:
         namespace: Name of the asking identity in the cache; None for its access key id.
         allowed_accounts: Ids of the accounts that credentials may belong to; None for any.
         refused: See `SourceSigner`.
+
+    Raises:
+        ConfigurationError: *sts* is neither a client nor a view.
     """
 
     def __init__(
@@ -105,6 +110,8 @@ class Fetcher:
         allowed_accounts: Collection[str] | None,
         refused: Callable[[Entry, str], None],
     ) -> None:
+        if isinstance(sts, type) or not hasattr(sts, "_ready"):
+            raise ConfigurationError(f"a fleet needs an STSClient or a view of one, not {other_than('STSClient', sts)}")
         self._sts = sts
         self._budgets = budgets
         self._cache = cache
@@ -127,6 +134,11 @@ class Fetcher:
         if self._lent is None or self._lent[0] is not engine:
             self._lent = (engine, engine.lend(retries=self._paced))
         return self._lent[1]
+
+    @property
+    def lent_context(self) -> ClientContext | None:
+        """The context with which the fleet asks providers; None before the first fetch."""
+        return None if self._lent is None else self._lent[1]
 
     def _paced(self, policy: RetryPolicy) -> BudgetedRetries:
         """Return the policy for the requests of providers, which may be signed by any account."""
@@ -224,13 +236,19 @@ class Fetcher:
 
     @asynccontextmanager
     async def _leased(self, cache: CredentialsCache, key: CacheKey) -> AsyncIterator[None]:
-        """Hold the lease of *key* if it can be had."""
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(cache.lease(key))
-            except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
-                self._warn(error)
+        """Hold the lease of *key* if it can be had. A failure to take or to release it is a warning."""
+        stack = AsyncExitStack()
+        try:
+            await stack.enter_async_context(cache.lease(key))
+        except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
+            self._warn(error)
+        try:
             yield
+        finally:
+            try:
+                await stack.aclose()
+            except Exception as error:  # noqa: BLE001 - see above
+                self._warn(error)
 
     async def _load(self, cache: CredentialsCache, key: CacheKey) -> CachedCredentials | None:
         try:
@@ -264,6 +282,11 @@ class Fetcher:
             assert context.client_credentials is not None  # noqa: S101 - a lent context has them
             source = (await context.client_credentials.provide_credentials(context)).access_key_id
         return CacheKey(request=request, source=source, endpoint=context.endpoint.url)
+
+
+def was_key_refused(error: STSError) -> bool:
+    """Return True if the service refused the key that signed a request."""
+    return getattr(error, "code", None) in REFUSED_KEYS
 
 
 async def _ask(provider: Any, context: ProviderContext) -> Credentials:

@@ -59,13 +59,14 @@ class Members:
         except TypeError:
             raise ConfigurationError(f"a {type(identity).__name__} that cannot be hashed is no identity") from None
 
-    def entry_of(self, identity: Any, refresher: Refresher, *, checked: bool = False) -> Entry:
+    def entry_of(self, identity: Any, refresher: Refresher, *, keep: bool = False, checked: bool = False) -> Entry:
         """
         Return the entry of an identity. A new one is added on demand, together with those that sign for it.
 
         Args:
             identity: The identity.
             refresher: The refresher of the fleet.
+            keep: Whether to keep it fresh. A new one then takes no place on demand.
             checked: Whether it was checked already.
         """
         try:
@@ -75,11 +76,13 @@ class Members:
         if entry is None:
             if not checked:
                 self.check(identity)
-            entry = self._new_entry(identity, refresher)
+            entry = self._new_entry(identity, refresher, keep=keep)
             self._evict(entry, refresher)
+        elif keep:
+            self._entries.keep(entry)
         return entry
 
-    def _new_entry(self, identity: Any, refresher: Refresher) -> Entry:
+    def _new_entry(self, identity: Any, refresher: Refresher, *, keep: bool) -> Entry:
         context = self._context
         assert context is not None  # noqa: S101 - the fleet has started
         signing = source_of(identity)
@@ -87,6 +90,8 @@ class Members:
         entry = Entry(identity, lane=self._lane_of(identity, source), source=source, now=context.monotonic())
         entry.schedule = refresher.schedule_of(entry)
         self._entries.add(entry)
+        if keep:
+            self._entries.keep(entry)
         refresher.reporter.added(entry)
         return entry
 

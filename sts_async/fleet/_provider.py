@@ -12,8 +12,8 @@ from .identities import ChainedRequest, Identity, describe
 class Fleet(Protocol):
     """The part of a `CredentialsFleet` that its providers use."""
 
-    async def get(self, identity: Identity) -> Credentials:
-        """Return the credentials of an identity."""
+    async def _get_within(self, identity: Identity, context: object) -> Credentials:
+        """Return the credentials of an identity, for a provider that *context* asks."""
         ...
 
     def _fresh(self, identity: Identity) -> Credentials | None:
@@ -54,12 +54,14 @@ class FleetProvider(Unpicklable):
 
     async def provide_credentials(self, context: ProviderContext) -> Credentials:
         """
-        Return the credentials of the identity; see `CredentialsFleet.get`. *context* is not used.
+        Return the credentials of the identity; see `CredentialsFleet.get`.
+
+        They do not depend on *context*. It only tells whether the fleet itself asks, for another identity.
 
         Raises:
             STSError: The fetch failed, and no cached credentials can be served.
         """
-        return await self.fleet.get(self.identity)
+        return await self.fleet._get_within(self.identity, context)
 
     @serves(provide_credentials)
     def _at_hand(self, context: ProviderContext) -> Credentials | None:

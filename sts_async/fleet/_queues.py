@@ -20,6 +20,7 @@ from ._budget import Budget, Lane
 
 DUE, URGENT = 1, 0  # classes of waiting entries; the smaller number goes first
 NOT_QUEUED = 2
+MAX_PASSED = 16  # urgent entries in a row that go before one that is only due
 MIN_OBSOLETE = 16  # removed items that are left in a heap in any case
 
 _tickets = itertools.count()  # so that entries with the same key go in the order in which they came
@@ -199,9 +200,12 @@ class ReadyQueue:
     Entries whose requests take tokens from one budget form a group. Groups with entries of the same rank take turns,
     so an account with many entries does not delay one with few. A group without tokens delays no other group. Within a
     group, an urgent entry goes before all others, also if a token comes earlier than expected.
+
+    After 16 urgent entries in a row, one entry goes that is only due. Otherwise callers who need more than the budget
+    would keep all others from their refresh, until their credentials end.
     """
 
-    __slots__ = ("_asleep", "_groups", "_turns")
+    __slots__ = ("_asleep", "_groups", "_passed", "_turns")
 
     def __init__(self) -> None:
         self._groups: dict[Budget | Lane, _Group] = {}
@@ -209,6 +213,7 @@ class ReadyQueue:
         # Groups without tokens, by the time at which they may have one. They sleep as a whole: if each lane slept by
         # itself, all lanes of an account would wake for each token.
         self._asleep: list[tuple[float, int, _Group]] = []
+        self._passed = 0  # urgent entries that were taken since the last entry that was only due
 
     def __len__(self) -> int:
         return sum(len(heap) for group in self._groups.values() for heap in group.heaps)
@@ -256,13 +261,14 @@ class ReadyQueue:
         If its lane is paced, a token is taken for it, and the entry remembers the budget (`Queued.paid`).
         """
         self._wake(now)
-        for rank in (URGENT, DUE):
+        for rank in (DUE, URGENT) if self._passed >= MAX_PASSED else (URGENT, DUE):
             turns = self._turns[rank]
             while turns:
                 group = turns.popleft()
                 group.has_turn[rank] = False
                 entry = self._take(group, rank, now)
                 if entry is not None:
+                    self._passed = 0 if rank == DUE else self._passed + 1
                     return entry
         return None
 

@@ -5,7 +5,7 @@ An entry takes this way:
 
 1. It becomes due (`_queues.DueQueue`), or a caller needs it (`need`).
 2. It waits in the queue of a worker pool, urgent entries first (`_queues.ReadyQueue`), until its lane has a token.
-3. If its source has no credentials, it waits for the source instead (`_can_start`).
+3. If its source has no credentials, it waits for the source instead (`_sources`).
 4. A worker fetches its credentials (`_fetch`), and the outcome becomes its new state (`credentials._schedule`).
 5. Its waiters, and the entries that it signs for, continue. Its next refresh is planned.
 
@@ -14,25 +14,28 @@ next turn of the event loop after some hundred of them.
 """
 
 import asyncio
+import contextlib
 import math
 from typing import Any
 
 import attrs
 
 from .._engine.context import ClientContext
-from .._runtime.outcome import Outcome, copy_without_traceback
+from .._runtime.outcome import Outcome
 from .._runtime.single_flight import BackgroundTasks
 from ..credentials import _schedule
-from ..credentials._schedule import REFRESH_BACKOFF, CacheState, Moment, Schedule, Step, next_step
+from ..credentials._schedule import REFRESH_BACKOFF, Moment, Schedule
 from ..credentials.cache import already_expired, moment
 from ..credentials.static import clocks
 from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
-from ._due_times import DueTimes, pause_after, pause_after_throttling
-from ._entries import Entries, Entry, Waiter
-from ._fetch import Fetcher
+from ._attempt import attempt
+from ._due_times import DueTimes, next_refresh, pause_after, pause_after_throttling, was_throttled
+from ._entries import Entries, Entry, Waiter, left_error, paused_error
+from ._fetch import Fetcher, was_key_refused
 from ._queues import NOT_QUEUED, DueQueue
 from ._reporter import Reporter
+from ._sources import Sources
 from ._timer import Timer
 from ._workers import MAX_AT_ONCE, WorkerPool
 from .identities import describe, request_of
@@ -40,6 +43,7 @@ from .reports import IdentityState
 
 CLOCK_JUMP = 1.0  # s by which the clocks must differ from before, until all due times are computed again
 COLD_ORDER = 60.0  # s: an entry without credentials goes before those whose credentials end later than this
+FOR_REQUESTS, FOR_PROVIDERS = range(2)  # the two worker pools
 GRACE = 0.5  # s that workers have to end when the fleet is closed
 
 
@@ -71,6 +75,7 @@ class Refresher:
         self._tasks = BackgroundTasks()
         self._timer = Timer(clock, self._loop, self._tick)
         self._spread = DueTimes()
+        self._sources = Sources(self)
         self._watchers: list[asyncio.Future[None]] = []
         self._woken = False
         self._closed = False
@@ -82,7 +87,7 @@ class Refresher:
                 size=concurrency,
                 tasks=self._tasks,
                 now=context.monotonic,
-                can_start=self._can_start,
+                can_start=self._sources.can_start,
                 refresh=self._refresh,
                 abandoned=self._abandoned,
                 idle=self._wake,
@@ -109,7 +114,7 @@ class Refresher:
         now: float = self._context.monotonic()
         ends = entry.state.mandatory.monotonic if entry.state.credentials is not None else now + COLD_ORDER
         self._unplan(entry)
-        pool = self.pools[request_of(entry.identity) is None]
+        pool = self.pools[FOR_PROVIDERS if request_of(entry.identity) is None else FOR_REQUESTS]
         pool.ready.put(entry, entry.lane, urgent=urgent, order=now if urgent else ends)
         self._wake()
 
@@ -119,8 +124,11 @@ class Refresher:
 
         Raises:
             ClientClosedError: The fleet was closed.
+            CredentialsError: The entry was removed.
             STSError: The refresh failed, and no cached credentials can be served.
         """
+        if entry.removed:  # by an observer, as soon as it was added
+            raise left_error(entry)
         waiter: Waiter = self._loop.create_future()
         if entry.waiters is None:
             entry.waiters = {}
@@ -156,7 +164,7 @@ class Refresher:
             pool.ready.discard(entry)
         self._entries.remove(entry)
         if not entry.refreshing:
-            self._complete(entry, Outcome(error=CredentialsError(f"{describe(entry.identity)} left the fleet")))
+            self.complete(entry, Outcome(error=left_error(entry)))
         self.reporter.removed(entry)
 
     def reconsider(self, entry: Entry) -> None:
@@ -166,7 +174,9 @@ class Refresher:
             for pool in self.pools:
                 pool.ready.discard(entry)
             if not entry.refreshing:
-                self._complete(entry, Outcome(error=paused_error(entry)))
+                self.complete(entry, Outcome(error=paused_error(entry)))
+                # They wait for credentials that no fetch will bring. Kept ones continue when it is resumed.
+                self._sources.fail(entry, paused_error(entry))
         elif entry.state.credentials is not None:
             self.plan(entry, next_refresh(entry.state))
         elif entry.is_kept:
@@ -178,7 +188,7 @@ class Refresher:
         while entry.is_kept and entry.status is IdentityState.WAITING and not (entry.removed or self.is_paused):
             if entry.schedule.attended:
                 return
-            if waits_for_a_failure(entry):
+            if entry.waits_for_failed_source:
                 return
             if self._closed:
                 raise ClientClosedError("the fleet was closed")
@@ -193,11 +203,19 @@ class Refresher:
                 changed.set_result(None)
 
     def refused(self, entry: Entry, access_key_id: str) -> None:
-        """Fetch an entry again before its next use, because the service refused its key."""
+        """Fetch an entry again before its next use, because the service refused its key. Any thread can call it."""
         before = entry.state
-        entry.state = _schedule.invalidated(before, access_key_id=access_key_id)
-        if entry.state is not before and entry.is_kept and not entry.refreshing:
-            self.plan(entry, entry.state.advisory)
+        state = _schedule.invalidated(before, access_key_id=access_key_id)
+        if state is before:
+            return
+        # At once: the caller that was refused asks again before the next turn of the event loop.
+        entry.state = state
+        with contextlib.suppress(RuntimeError):  # the event loop is closed
+            self._loop.call_soon_threadsafe(self._refresh_refused, entry)
+
+    def _refresh_refused(self, entry: Entry) -> None:
+        if entry.state.refused and entry.is_kept and not entry.refreshing:
+            self.plan(entry, next_refresh(entry.state))
 
     # -- the timer --------------------------------------------------------------------------------------------------
 
@@ -225,6 +243,8 @@ class Refresher:
             self._timer.start_before(min(self.due.next_due, *(pool.next_time() for pool in self.pools)))
 
     def _tick(self) -> None:
+        if self._closed:
+            return
         offset = self._offset()
         if abs(offset - self.due.offset) > CLOCK_JUMP:
             self.due.set_offset(offset)
@@ -246,84 +266,49 @@ class Refresher:
 
     # -- one refresh ------------------------------------------------------------------------------------------------
 
-    def _can_start(self, entry: Entry) -> bool:
-        """Return True if a worker can fetch *entry* now. Otherwise it waits for its source, or its callers fail."""
-        source = entry.source
-        if source is None:
-            return True
-        now = self.now()
-        source.last_used = now.monotonic
-        step = next_step(source.state, now=now)
-        if step is Step.SERVE or (step is Step.REFRESH_IN_BACKGROUND and (source.paused or self.is_paused)):
-            return True
-        if step is Step.REFRESH_IN_BACKGROUND:
-            self.need(source, urgent=False)
-            return True
-        if source.blocked is None:
-            source.blocked = set()
-        source.blocked.add(entry)
-        if source.paused or self.is_paused:
-            self._source_failed(entry, paused_error(source))
-        elif step is Step.REFRESH:
-            self.need(source, urgent=bool(entry.waiters))
-        elif source.state.error is not None:
-            self._source_failed(entry, source.state.error)
-        return False
-
     async def _refresh(self, entry: Entry) -> None:
-        started = self._context.monotonic()
-        error, failure = await self._fetch(entry)
+        started = self.now()
+        error, failure = await attempt(
+            lambda: self._fetch(entry), name=describe(entry.identity), seconds=self._fetcher.limit_of(entry)
+        )
         if self._closed:  # the provider ignored its cancellation
             self._abandoned(entry)
         elif failure is None:
-            self._succeeded(entry, seconds=self._context.monotonic() - started)
-        elif entry.source is not None and entry.source.state.refused and self._must_wait_for(entry.source):
-            # The service refused the key of the source, so the failure is not one of this entry.
+            self._succeeded(entry, seconds=self._context.monotonic() - started.monotonic)
+        elif not entry.removed and (self._clock_jumped_since(started) or self._sources.must_wait_after_refusal(entry)):
+            # The failure is not one of the entry. A removed entry is not fetched again, so its callers get the error.
             entry.refreshing = False
             if entry.paused or self.is_paused:
                 self.reconsider(entry)
             else:
                 self.need(entry, urgent=bool(entry.waiters))
+        elif entry.source is not None and entry.source.error is not None and was_key_refused(failure):
+            # The source still serves keys that have ended, because its own refresh fails.
+            entry.refreshing = False
+            self._sources.block(entry, entry.source.error)
         else:
             self._failed(entry, failure, raised=error)
 
-    def _must_wait_for(self, source: Entry) -> bool:
-        return next_step(source.state, now=self.now()) is Step.REFRESH
+    def _clock_jumped_since(self, started: Moment) -> bool:
+        """
+        Return True if the clock was set or the machine was suspended since *started*.
 
-    async def _fetch(self, entry: Entry) -> tuple[BaseException | None, STSError | None]:
-        """Fetch, and store the new state. Return the error for callers and the error for the state, or None twice."""
-        seconds = self._fetcher.limit_of(entry)
-        limit = asyncio.timeout(seconds)
-        try:
-            async with limit:
-                credentials = await self._fetcher.fetch(entry)
-            self._store(entry, credentials)
-        except STSError as error:
-            return error, copy_without_traceback(error)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            described = CredentialsError(f"{describe(entry.identity)} cancelled its own fetch")
-            return described, described
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - a provider of the program may raise anything
-            if seconds is not None and limit.expired():
-                described = CredentialsError(
-                    f"{describe(entry.identity)} did not provide credentials within {seconds:g} s"
-                )
-                return described, described
-            return error, CredentialsError(f"{describe(entry.identity)} failed with {type(error).__name__}")
-        return None, None
+        A request that was under way has failed for this reason: its signature has a wrong time, its connection is lost,
+        or its credentials have expired on arrival.
+        """
+        now = self.now()
+        return abs((now.wall - started.wall) - (now.monotonic - started.monotonic)) > CLOCK_JUMP
+
+    async def _fetch(self, entry: Entry) -> None:
+        self._store(entry, await self._fetcher.fetch(entry))
 
     def _store(self, entry: Entry, credentials: Credentials) -> None:
         context, now = self._context, self.now()
         lifetime = _schedule.lifetime_of(credentials, *clocks(context))
-        if lifetime <= 0:
-            raise already_expired(describe(entry.identity))
         # Only after the fetch is it known whether a profile or a chain asks a person.
         schedule = entry.schedule = self._fetcher.schedule_of(entry, context)
+        if lifetime <= 0:
+            raise already_expired(describe(entry.identity))
         state = _schedule.after_success(credentials, lifetime=lifetime, now=now, schedule=schedule, before=entry.state)
         if schedule.advisory is None and lifetime < math.inf:
             due = entry.counted_due = self._spread.choose(
@@ -346,11 +331,11 @@ class Refresher:
         elif counted is not None:
             self._spread.remove(counted)
         assert entry.state.credentials is not None  # noqa: S101 - it was stored
-        self._complete(entry, Outcome(entry.state.credentials))
+        self.complete(entry, Outcome(entry.state.credentials))
         if entry.removed:
-            self._drop_blocked(entry)
+            self._sources.drop(entry)
         else:
-            self._release_blocked(entry)
+            self._sources.release(entry)
 
     def _failed(self, entry: Entry, failure: STSError, *, raised: BaseException | None) -> None:
         entry.refreshing = False
@@ -360,7 +345,7 @@ class Refresher:
             before, failure, now=now, jitter=context.jitter(), schedule=schedule
         )
         serves = _schedule.keeps_serving(state, failure, now=now, schedule=schedule)
-        if serves and failure.throttled:
+        if serves and was_throttled(failure):
             soon = now.plus(pause_after_throttling(context.jitter()))
             state = entry.state = attrs.evolve(state, paused_until=state.paused_until.earlier_of(soon))
         if serves:
@@ -377,47 +362,13 @@ class Refresher:
             self.plan(entry, planned)
         if serves:
             assert state.credentials is not None  # noqa: S101 - they are served
-            self._complete(entry, Outcome(state.credentials))
-            self._release_blocked(entry)
+            self.complete(entry, Outcome(state.credentials))
+            self._sources.release(entry)
             return
-        self._complete(entry, Outcome(error=raised or failure))
-        # They wait until the source has credentials again. Their callers get its error now.
-        for dependent in list(entry.blocked or ()):
-            self._source_failed(dependent, failure)
+        self.complete(entry, Outcome(error=raised or failure))
+        self._sources.fail(entry, failure)
 
-    def _source_failed(self, entry: Entry, failure: STSError) -> None:
-        """Tell the callers of *entry* that its source failed. This is no failure of the entry itself."""
-        if entry.waiters:
-            now = self.now()
-            if _schedule.keeps_serving(entry.state, failure, now=now, schedule=entry.schedule):
-                assert entry.state.credentials is not None  # noqa: S101 - they are served
-                self._complete(entry, Outcome(entry.state.credentials))
-            else:
-                self._complete(entry, Outcome(error=source_error(entry, failure)))
-        if entry.source is not None and entry.source.blocked is not None and not entry.is_kept:
-            entry.source.blocked.discard(entry)
-        if entry.blocked:
-            for dependent in list(entry.blocked):
-                self._source_failed(dependent, failure)
-
-    def _release_blocked(self, entry: Entry) -> None:
-        """Refresh the entries that waited for *entry*, some hundred in each turn of the event loop."""
-        blocked = entry.blocked
-        for _ in range(MAX_AT_ONCE):
-            if not blocked:
-                entry.blocked = None
-                return
-            dependent = blocked.pop()
-            self.need(dependent, urgent=bool(dependent.waiters))
-        self._loop.call_soon(self._release_blocked, entry)
-
-    def _drop_blocked(self, entry: Entry) -> None:
-        left = CredentialsError(f"{describe(entry.identity)} left the fleet")
-        for dependent in list(entry.blocked or ()):
-            self._source_failed(dependent, left)
-        entry.blocked = None
-
-    def _complete(self, entry: Entry, outcome: Outcome[Credentials]) -> None:
+    def complete(self, entry: Entry, outcome: Outcome[Credentials]) -> None:
         """Wake all waiters of an entry; each gets a copy of the outcome."""
         self._wake_watchers()
         waiters, entry.waiters = entry.waiters, None
@@ -429,16 +380,22 @@ class Refresher:
         """Record that the worker of an entry ended with an unexpected error, or was cancelled by `aclose`."""
         entry.refreshing = False
         if self._closed:
-            self._complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
+            self.complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
             return
         failure = CredentialsError(f"the refresh of {describe(entry.identity)} was interrupted")
         try:
             self._failed(entry, failure, raised=None)
         finally:
             # Also if the failure could not be recorded: otherwise the callers would wait without an end.
-            self._complete(entry, Outcome(error=failure))
+            self.complete(entry, Outcome(error=failure))
             if entry.due == math.inf:
                 self.plan(entry, self.now().plus(REFRESH_BACKOFF[0]))
+
+    def disown(self) -> None:
+        """Start no refresh in a forked child, which has a copy of the event loop."""
+        self._closed = True
+        for pool in self.pools:
+            pool.close()
 
     async def aclose(self) -> None:
         """End all refreshes, and wake all waiters with `ClientClosedError`, within about half a second."""
@@ -452,36 +409,7 @@ class Refresher:
             pool.close()
         for entry in list(self._entries.by_identity.values()):
             if entry.waiters:
-                self._complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
+                self.complete(entry, Outcome(error=ClientClosedError("the fleet was closed")))
         await self._tasks.aclose(grace=GRACE)
         for entry in list(self._entries.by_identity.values()):
             self.reporter.removed(entry)
-
-
-def waits_for_a_failure(entry: Entry) -> bool:
-    """Return True if an entry that signs for *entry*, directly or through others, fails or is paused."""
-    source = entry.source
-    while source is not None:
-        if source.status in (IdentityState.FAILING, IdentityState.PAUSED):
-            return True
-        source = source.source
-    return False
-
-
-def next_refresh(state: CacheState) -> Moment:
-    """Return when the credentials of a state are refreshed: when they are due, or after the pause of a failure."""
-    return max(state.advisory, state.paused_until, key=lambda moment: moment.monotonic)
-
-
-def source_error(entry: Entry, failure: STSError) -> CredentialsError:
-    """Return the error for callers of an entry whose source failed. The cause is the error of the source."""
-    source = describe(None if entry.source is None else entry.source.identity)
-    error = CredentialsError(f"the source of {describe(entry.identity)} failed: {source}: {failure}")
-    error.recoverable = failure.recoverable
-    error.__cause__ = copy_without_traceback(failure)
-    return error
-
-
-def paused_error(entry: Entry) -> CredentialsError:
-    """Return the error for callers of an entry that is paused and has no valid credentials."""
-    return CredentialsError(f"{describe(entry.identity)} is paused, and has no valid credentials")

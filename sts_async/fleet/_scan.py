@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 
 from .._runtime.outcome import copy_without_traceback
-from ..errors import ClientClosedError, STSError
+from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
-from .identities import Identity
+from .identities import Identity, describe
 
 Fetch = Callable[[Identity], Awaitable[Credentials]]
 Found = tuple[Identity, Credentials | STSError]
@@ -33,6 +33,7 @@ async def scan(
     """
     coming = _asynchronous(identities)
     running: set[asyncio.Task[Found]] = set()
+    finished: list[Found] = []
     reading = True
     try:
         while reading or running:
@@ -46,17 +47,20 @@ async def scan(
             if not running:
                 return
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                identity, outcome = task.result()
+            finished += [task.result() for task in done]
+            while finished:
+                identity, outcome = finished[-1]
                 if isinstance(outcome, ClientClosedError):
                     raise outcome
                 yield identity, outcome
-                leave(identity)
+                leave(finished.pop()[0])
     finally:
         for task in running:
             task.cancel()
         if running:
             await asyncio.wait(running)
+        for identity, _ in finished:
+            leave(identity)
 
 
 async def _fetched(identity: Identity, fetch: Fetch) -> Found:
@@ -64,6 +68,10 @@ async def _fetched(identity: Identity, fetch: Fetch) -> Found:
         return identity, await fetch(identity)
     except STSError as error:
         return identity, copy_without_traceback(error)
+    except Exception as error:  # noqa: BLE001 - a provider of the program may raise anything
+        failure = CredentialsError(f"{describe(identity)} failed with {type(error).__name__}")
+        failure.__cause__ = error
+        return identity, failure
 
 
 async def _asynchronous(identities: Iterable[Identity] | AsyncIterable[Identity]) -> AsyncIterator[Identity]:

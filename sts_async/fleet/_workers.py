@@ -12,7 +12,8 @@ sign fifty requests. With few starts in a turn, the requests spread out, at the 
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from .._runtime.single_flight import BackgroundTasks
 from ._entries import Entry
@@ -70,6 +71,20 @@ class WorkerPool:
         """Let no worker take another entry. A provider that ignores its cancellation may end later."""
         self._closed = True
 
+    @contextmanager
+    def place_given_up(self) -> Iterator[None]:
+        """
+        Let another worker start while a worker waits for a further identity of the fleet.
+
+        Otherwise many providers that wait for one another would take all places, and none of them could end.
+        """
+        self._size += 1
+        self._idle()
+        try:
+            yield
+        finally:
+            self._size -= 1
+
     def dispatch(self) -> bool:
         """Start workers for entries that can be taken. Return True if it should be called again in the next turn."""
         for _ in range(STARTS_IN_A_TURN):
@@ -79,6 +94,8 @@ class WorkerPool:
             if entry is None:
                 return False
             self.running += 1
+            # The task begins in a later turn. A caller in this turn waits for its fetch, and starts no second one.
+            entry.refreshing = True
             self._tasks.spawn(self._work(entry)).add_done_callback(self._ended)
         return True
 

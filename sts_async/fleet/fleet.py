@@ -12,25 +12,26 @@ from .._runtime import forks
 from .._runtime.other_loops import CannotWait, LoopBlocked, LoopEnded, run_in
 from .._runtime.outcome import copy_without_traceback
 from .._shape.arguments import check_flag, check_seconds, check_whole, in_seconds, is_seconds
-from .._shape.secret import Unpicklable
+from .._shape.secret import Unpicklable, without_data
 from ..credentials._schedule import Step, next_step
 from ..credentials.cache import moment
 from ..errors import ClientClosedError, ConfigurationError, CredentialsError, STSError
 from ..protocols import CredentialsProvider, is_attended
 from ..shapes import Credentials
 from ._budget import Budgets
-from ._entries import Entries, Entry
+from ._due_times import next_refresh
+from ._entries import Entries, Entry, paused_error
 from ._fetch import Fetcher
 from ._members import Members
 from ._overview import list_failing, take_snapshot
 from ._provider import FleetProvider, unwrapped
-from ._refresher import Refresher, next_refresh, paused_error
+from ._refresher import FOR_PROVIDERS, Refresher
 from ._scan import scan
 from .caches.protocol import CredentialsCache
 from .identities import (
     Identity,
-    account_of,
     check_account,
+    check_target,
     checked_accounts,
     request_of,
 )
@@ -163,12 +164,18 @@ class CredentialsFleet(Unpicklable):
         The client stays open. Closing again does nothing. `peek` still returns what is in memory.
         """
         self._closed = True
-        if self._refresher is not None and self._loop is asyncio.get_running_loop():
+        if self._refresher is None or self._loop is None:
+            return
+        if self._loop is asyncio.get_running_loop():
             await self._refresher.aclose()
+        elif self._loop.is_running():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._refresher.aclose(), self._loop))
 
     def _disown(self) -> None:
         """Close the fleet in a forked child: its event loop and its workers are those of the parent."""
-        self._closed = True
+        self._closed, self._loop = True, None
+        if self._refresher is not None:
+            self._refresher.disown()
 
     # -- credentials ------------------------------------------------------------------------------------------------
 
@@ -190,7 +197,11 @@ class CredentialsFleet(Unpicklable):
                 error of that identity.
             STSError: The fetch failed, and no cached credentials can be served.
         """
-        return self._fresh(identity) or await self._get(identity)
+        fresh = self._fresh(identity)
+        if fresh is not None:
+            return fresh
+        identity = without_data(identity)  # in place of an identity by mistake: a traceback must not show it
+        return await self._get(identity)
 
     def _fresh(self, identity: Identity) -> Credentials | None:
         """Return the credentials of an identity if they are fresh, otherwise None."""
@@ -200,8 +211,19 @@ class CredentialsFleet(Unpicklable):
             state, now = entry.state, self._monotonic()
             if now < state.advisory.monotonic and self._wall_clock() < state.advisory.wall:
                 entry.last_used = now
+                entry.passing = False
                 return state.credentials
         return None
+
+    async def _get_within(self, identity: Identity, context: object) -> Credentials:
+        """As `get`, for a provider that *context* asks. If this fleet does, its worker waits for another identity."""
+        fresh = self._fresh(identity)
+        if fresh is not None:
+            return fresh
+        if self._refresher is None or context is not self._fetcher.lent_context:
+            return await self._get(identity)
+        with self._refresher.pools[FOR_PROVIDERS].place_given_up():
+            return await self._get(identity)
 
     async def _get(self, identity: Identity) -> Credentials:
         refresher = self._started()
@@ -265,7 +287,7 @@ class CredentialsFleet(Unpicklable):
         Raises:
             ConfigurationError: It is not an identity, or its account is not allowed.
         """
-        identity = unwrapped(identity, self)
+        identity = unwrapped(without_data(identity), self)
         self._members.check(identity)
         return FleetProvider(self, identity)
 
@@ -302,7 +324,7 @@ class CredentialsFleet(Unpicklable):
         refresher = self._started()
 
         async def fetch(identity: Identity) -> Credentials:
-            check_account(account_of(request_of(identity)), allowed)
+            check_target(request_of(identity), allowed)
             known = self._lookup(unwrapped(identity, self)) is not None
             entry = self._entry_of(identity)
             if not known:
@@ -335,7 +357,7 @@ class CredentialsFleet(Unpicklable):
             ParamValidationError: The request of one breaks constraints. None of them is added.
             ClientClosedError: The fleet is closed.
         """
-        identities = tuple(unwrapped(identity, self) for identity in identities)
+        identities = tuple(unwrapped(without_data(identity), self) for identity in identities)
         for identity in identities:
             if self._lookup(identity) is None:
                 self._members.check(identity)
@@ -344,11 +366,11 @@ class CredentialsFleet(Unpicklable):
             return
         refresher = self._started()
         for identity in identities:
-            entry = self._members.entry_of(identity, refresher, checked=True)
-            entry.passing = False
-            if entry.kept:
+            known = self._lookup(identity)
+            if known is not None and known.kept:
                 continue
-            self._entries.keep(entry)
+            entry = self._members.entry_of(identity, refresher, keep=True, checked=True)
+            entry.passing = False
             if entry.state.credentials is None:
                 if not entry.paused and not refresher.is_paused:
                     refresher.need(entry, urgent=False)
@@ -379,12 +401,14 @@ class CredentialsFleet(Unpicklable):
         Make no requests for identities; without arguments, for the whole fleet.
 
         Their callers get the cached credentials as long as these are valid, and then a `CredentialsError`. Running
-        fetches continue.
+        fetches continue. An identity that is paused singly stays in the fleet, also on demand, so its pause lasts.
         """
+        identities = tuple(map(without_data, identities))
         self._set_paused(identities, value=True)
 
     def resume(self, *identities: Identity) -> None:
         """Refresh paused identities again; without arguments, the whole fleet, except those that are paused singly."""
+        identities = tuple(map(without_data, identities))
         self._set_paused(identities, value=False)
 
     def _set_paused(self, identities: tuple[Identity, ...], *, value: bool) -> None:
@@ -454,10 +478,9 @@ class CredentialsFleet(Unpicklable):
             self._refresher.refused(entry, access_key_id)
 
     def _invalidate(self, identity: Identity, access_key_id: str) -> None:
-        entry = self._find(identity)
-        if entry is not None and self._loop is not None:
-            # The client that was refused may run in another thread.
-            self._loop.call_soon_threadsafe(self._refused, entry, access_key_id)
+        entry = self._lookup(identity)
+        if entry is not None:
+            self._refused(entry, access_key_id)
 
     def _is_attended(self, identity: Identity) -> bool:
         entry = self._find(identity)

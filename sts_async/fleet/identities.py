@@ -13,7 +13,7 @@ import attrs
 from .. import operations
 from .._protocol import arns
 from .._shape.arguments import other_than
-from .._shape.secret import without_data
+from .._shape.secret import kind_of, without_data
 from ..credentials._sts_providers import check, check_arns
 from ..credentials.source import name_of
 from ..errors import ConfigurationError
@@ -37,6 +37,11 @@ ISSUING = (
 _IDENTITIES = frozenset(operation.request for operation in ISSUING)
 
 
+def _shown(value: Any) -> str:
+    """Return the text of a value that may be given by mistake, such as a dict with keys."""
+    return repr(without_data(value))
+
+
 @attrs.frozen
 class ChainedRequest:
     """
@@ -52,10 +57,21 @@ class ChainedRequest:
     Args:
         request: A request that issues credentials and is signed, such as `AssumeRoleRequest`.
         source: The identity whose credentials sign it: a request, a provider, or a further `ChainedRequest`.
+
+    Raises:
+        ConfigurationError: More than 16 identities are chained.
     """
 
-    request: Request[Any]
-    source: "Identity"
+    request: Request[Any] = attrs.field(repr=_shown)
+    source: "Identity" = attrs.field(repr=_shown)
+
+    def __attrs_post_init__(self) -> None:
+        # Here, because a chain that is too long could be neither hashed nor compared.
+        length, source = 1, self.source
+        while isinstance(source, ChainedRequest):
+            length, source = length + 1, source.source
+        if length >= MAX_CHAIN:
+            raise ConfigurationError(f"more than {MAX_CHAIN} identities are chained")
 
 
 Identity = Request[Any] | ChainedRequest | CredentialsProvider
@@ -71,13 +87,13 @@ requests are one identity. A provider is an identity of its own.
 def request_of(identity: object) -> Request[Any] | None:
     """Return the request of an identity; None for a provider."""
     if isinstance(identity, ChainedRequest):
-        return identity.request
+        return without_data(identity.request)  # type: ignore[no-any-return]
     return identity if isinstance(identity, Request) else None
 
 
 def source_of(identity: object) -> Any:
     """Return the identity that signs the request of *identity*; None for the credentials of the client."""
-    return identity.source if isinstance(identity, ChainedRequest) else None
+    return without_data(identity.source) if isinstance(identity, ChainedRequest) else None
 
 
 def operation_of(request: Request[Any]) -> Operation[Any]:
@@ -136,20 +152,19 @@ def check_identity(
             an account that is not allowed.
         ParamValidationError: Its request breaks constraints. The error lists all of them.
     """
-    for _ in range(MAX_CHAIN):
+    while True:
         request = request_of(identity)
         if request is None:
             _check_provider(identity)
             return
         if type(request) not in _IDENTITIES:
-            raise ConfigurationError(f"{type(request).__name__} issues no credentials, so it is not an identity")
+            raise ConfigurationError(f"{kind_of(request)} issues no credentials, so it is not an identity")
         _check_request(request, chained=isinstance(identity, ChainedRequest), bounds=bounds)
         check_arns(request, strict=strict_arns)
-        check_account(account_of(request), allowed_accounts)
-        identity = source_of(identity)
-        if identity is None:
+        check_target(request, allowed_accounts)
+        if not isinstance(identity, ChainedRequest):
             return
-    raise ConfigurationError(f"more than {MAX_CHAIN} identities are chained")
+        identity = source_of(identity)
 
 
 def _check_request(request: Request[Any], *, chained: bool, bounds: bool) -> None:
@@ -175,6 +190,21 @@ def _check_provider(identity: object) -> None:
             "an identity must be a request that issues credentials, a ChainedRequest or a credentials provider, not "
             f"{other_than('Identity', identity)}"
         )
+
+
+def check_target(request: Request[Any] | None, allowed: Collection[str] | None) -> None:
+    """
+    Check that the role or principal of a request is in an allowed account, before the request is sent (T43).
+
+    Raises:
+        ConfigurationError: Its account is not one of *allowed*, or its ARN does not show an account.
+    """
+    account = account_of(request)
+    if allowed is not None and account is None:
+        target = getattr(request, "role_arn", None) or getattr(request, "target_principal", None)
+        # A server that accepts other ARNs may read this one as a role of any account.
+        account = None if target is None else ""
+    check_account(account, allowed)
 
 
 def check_account(account: str | None, allowed: Collection[str] | None) -> None:

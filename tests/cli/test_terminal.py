@@ -14,6 +14,7 @@ from sts_async.testing import LocalSTS
 
 LOCAL = ["--local", "get-caller-identity"]
 COMMANDS = {"result": LOCAL, "help": ["--help"], "version": ["--version"], "doctor": ["doctor", "--local"]}
+COMMANDS |= {"fleet": ["fleet", "--local", "--count", "1", "--once"]}
 COMMANDS |= {"help of an operation": ["help", "assume-role"], "list of options": ["help", "options"]}
 each_output = pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
 

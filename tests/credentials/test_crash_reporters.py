@@ -49,6 +49,14 @@ async def of_data(context: Any) -> Any:
     return await sources.CachingProvider(gives_data).provide_credentials(context)
 
 
+async def in_fleet(use: Callable[[Any], Any]) -> None:
+    async with client() as sts, sts_async.CredentialsFleet(sts) as fleet:
+        used = use(fleet)
+        if inspect.isawaitable(used):
+            await used
+
+
+CHAINED = sts_async.ChainedRequest(sts_async.GetSessionTokenRequest(), source=DATA)  # type: ignore[arg-type]
 PLACES: dict[str, Callable[..., Any]] = {
     "Config(proxy)": lambda: Config(proxy=f"gopher://u:{SECRET}@h"),
     "Config(proxy), and another option is wrong": lambda: Config(proxy=f"http://u:{SECRET}@h", verify="no"),  # type: ignore[arg-type]
@@ -151,6 +159,17 @@ PLACES: dict[str, Callable[..., Any]] = {
         }
     ).fetch(context),
     "IMDSProvider(endpoint)": lambda context: sources.IMDSProvider(endpoint=LOGIN_URL).fetch(context),
+    "CredentialsFleet.get(identity)": lambda: in_fleet(lambda fleet: fleet.get(DATA)),
+    "CredentialsFleet.get(identity), text": lambda: in_fleet(lambda fleet: fleet.get(SECRET)),
+    "CredentialsFleet.get(identity), the source of a chain": lambda: in_fleet(lambda fleet: fleet.get(CHAINED)),
+    "CredentialsFleet.get(identity), with a code": lambda: in_fleet(
+        lambda fleet: fleet.get(sts_async.GetSessionTokenRequest(token_code=SECRET))
+    ),
+    "CredentialsFleet.provider(identity)": lambda: in_fleet(lambda fleet: fleet.provider(DATA)),
+    "CredentialsFleet.add(identities)": lambda: in_fleet(lambda fleet: fleet.add(DATA, SECRET)),
+    "CredentialsFleet.pause(identities)": lambda: in_fleet(lambda fleet: fleet.pause(DATA)),
+    "CredentialsFleet.resume(identities)": lambda: in_fleet(lambda fleet: fleet.resume(DATA)),
+    "FileCache(environ)": lambda: sts_async.FileCache(5, environ=ENVIRON),  # type: ignore[arg-type]
     "StaticProvider(credentials)": lambda: sources.StaticProvider(
         Credentials(access_key_id="AKIA", secret_access_key=SECRET, expiration=5)  # type: ignore[arg-type]
     ),
@@ -215,6 +234,12 @@ PLACES: dict[str, Callable[..., Any]] = {
 }
 
 CANNOT_FAIL = {
+    "CredentialsFleet.each(identities)",  # it yields the error of an invalid identity
+    "CredentialsFleet.peek(identity)",
+    "CredentialsFleet.remove(identities)",
+    "FileCache.load(key)",  # a failure of a cache is a warning
+    "FileCache.store(key)",
+    "FileCache.lease(key)",
     "FrozenMap.get(key)",
     "PresignedUrl(url)",
     "sigv4.PresignedUrl(url)",
@@ -259,8 +284,8 @@ def test_each_reporter_would_show_plain_text(reporter: Any) -> None:
 HOLDERS = set(
     """
     assertion body command credentials ec2_metadata_endpoint encoded_message endpoint endpoint_url environ headers
-    http_proxy https_proxy key mfa_code proxy query request saml_assertion secret_access_key session_token source
-    sources text token token_code trade_in_token url web_identity_token
+    http_proxy https_proxy identities identity key mfa_code proxy query request saml_assertion secret_access_key
+    session_token source sources text token token_code trade_in_token url web_identity_token
     """.split()
 )
 """Names of arguments that may hold a secret."""

@@ -18,17 +18,17 @@ from typing import Any, NamedTuple
 
 import attrs
 from fleet.simulation import START, Clock, StandIn, client, request_for
-from sts_async.fleet import CredentialsFleet
 
 from sts_async import Credentials
 from sts_async.errors import STSError
+from sts_async.fleet import CredentialsFleet
 
 MINUTE, HOUR = 60.0, 3600.0
 PAUSE = 600.0  # s, the longest time between two attempts while the service cannot be reached
-ASK_EVERY = 7.0  # s between two callers at random moments
+ASK_EVERY = 20.0  # s between two callers at random moments
 SLOT = 60.0  # s in which requests are counted
 STEADY = 50 * MINUTE  # s that credentials of an hour are used for, on average
-SHARE = 1.5  # what the service admits in throttled hours, as a multiple of the mean rate
+SHARE = 2.0  # what the service admits in throttled hours, as a multiple of the mean rate
 
 
 class Times(NamedTuple):

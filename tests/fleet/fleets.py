@@ -19,14 +19,15 @@ from sts_async.fleet import CredentialsFleet
 from sts_async.fleet._entries import Entry
 from sts_async.protocols import HttpRequest, HttpResponse, ProviderContext
 from sts_async.testing import LocalSTS, VirtualClock
+from sts_async.testing.keys import new_key_id
 
 ACCOUNT = "123456789012"
 HOUR = 3600.0
 ANSWER = """\
 <AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><AssumedRoleUser>\
 <AssumedRoleId>AROAEXAMPLE:me</AssumedRoleId><Arn>arn:aws:sts::{account}:assumed-role/{name}/{session}</Arn>\
-</AssumedRoleUser><Credentials><AccessKeyId>ASIA{number:016}</AccessKeyId><SecretAccessKey>x</SecretAccessKey>\
-<SessionToken>x</SessionToken><Expiration>{ends}</Expiration></Credentials></AssumeRoleResult><ResponseMetadata>\
+</AssumedRoleUser><Credentials><AccessKeyId>{key}</AccessKeyId><SecretAccessKey>x</SecretAccessKey>\
+<SessionToken>n{number}</SessionToken><Expiration>{ends}</Expiration></Credentials></AssumeRoleResult><ResponseMetadata>\
 <RequestId>r</RequestId></ResponseMetadata></AssumeRoleResponse>"""
 REFUSAL = "<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>"
 
@@ -108,7 +109,7 @@ class Service:
     Attributes:
         clock: The clock of the answers.
         sent: Number of requests for each role, by its ARN.
-        order: The ARNs in the order of the requests; the access key id of an answer ends with its number, from 1.
+        order: The ARNs in the order of the requests; see `number_of`.
         refusals: The error code for each role that is refused, by its ARN.
         running: Number of requests that are under way.
         most: The largest number of requests that were under way at the same time.
@@ -147,6 +148,7 @@ class Service:
                 name=arn.rpartition("/")[2],
                 session=form["RoleSessionName"],
                 number=number,
+                key=new_key_id("ASIA", arn.split(":")[4]),
                 ends=ends.isoformat().replace("+00:00", "Z"),
             )
         )
@@ -163,6 +165,12 @@ class Service:
                 **options,
             }
         )
+
+
+def number_of(credentials: Credentials) -> int:
+    """Return the number of the request that a `Service` answered with these credentials, from 0."""
+    assert credentials.session_token is not None
+    return int(str.__str__(credentials.session_token)[1:]) - 1
 
 
 def _response(document: str, *, status: int = 200) -> HttpResponse:

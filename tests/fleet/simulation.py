@@ -20,6 +20,7 @@ import attrs
 from sts_async import AssumeRoleRequest, Credentials, STSClient
 from sts_async.errors import ConnectError
 from sts_async.protocols import HttpRequest, HttpResponse, SecretBytes
+from sts_async.retries import AdaptiveRetries
 from sts_async.testing.local_client import LocalClient
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
@@ -213,7 +214,9 @@ class StandIn:
 
 @functools.lru_cache
 def _signed_at(text: str) -> float:
-    return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    # `strptime` would take a tenth of the time of a simulated day.
+    year, month, day = int(text[:4]), int(text[4:6]), int(text[6:8])
+    return datetime(year, month, day, int(text[9:11]), int(text[11:13]), int(text[13:15]), tzinfo=UTC).timestamp()
 
 
 @functools.lru_cache
@@ -242,4 +245,8 @@ def client(clock: Clock, sts: StandIn, **options: Any) -> STSClient:
     keys = Credentials(
         access_key_id="AKIAIOSFODNN7EXAMPLE", secret_access_key="SENTINEL-secret", account_id="123456789012"
     )
-    return LocalClient(ISOLATION, region="eu-west-1", credentials=keys, transport=sts, clock=clock, **options)
+    # The limiters that the whole process shares would remember the clock of an earlier simulation.
+    policy = AdaptiveRetries(limiters={})
+    return LocalClient(
+        ISOLATION, region="eu-west-1", credentials=keys, transport=sts, clock=clock, retries=policy, **options
+    )

@@ -287,6 +287,44 @@ async def test_a_dependent_that_is_paused_while_its_key_is_refused_answers_its_c
         assert fleet.snapshot().queued == 0
 
 
+async def test_a_dependent_that_is_removed_while_its_key_is_refused_answers_its_callers(
+    watched: None, clock: VirtualClock
+) -> None:
+    """It is not fetched again, so its callers would wait without an end."""
+    hub, service = Source(clock), Service(clock)
+    (one,) = customers(1, source=hub)
+    async with open_fleet(service, clock) as fleet:
+        await fleet.get(hub)
+        service.gate = asyncio.Event()
+        service.refusals[one.request.role_arn] = "ExpiredToken"
+        caller = asyncio.create_task(outcome_of(lambda: fleet.get(one)))
+        await turns()
+        fleet.remove(one)
+        service.gate.set()
+
+        assert isinstance(await soon(caller), STSError)
+
+
+async def test_callers_of_dependents_get_an_error_when_a_middle_one_that_waits_is_paused(
+    watched: None, clock: VirtualClock
+) -> None:
+    """The middle one waits for its own source, so no fetch of it ends."""
+    first, service = Source(clock), Service(clock)
+    first.gate = asyncio.Event()
+    middle = ChainedRequest(HUB, source=first)
+    (one,) = customers(1, source=middle)
+    async with open_fleet(service, clock) as fleet:
+        caller = asyncio.create_task(outcome_of(lambda: fleet.get(one)))
+        await turns()
+        assert entry_of(fleet, middle).blocked == {entry_of(fleet, one)}
+        fleet.pause(middle)
+
+        assert "is paused" in str(await soon(caller))
+        first.gate.set()
+        await settled(fleet)
+        assert service.sent.total() == 0
+
+
 async def test_each_account_in_the_middle_has_a_budget_of_its_own(server: LocalSTS, clock: VirtualClock) -> None:
     hubs = [role(number, account=f"{number}" * 12) for number in (1, 2)]
     async with open_fleet(server, clock, requests_per_second=100) as fleet:
@@ -369,3 +407,64 @@ async def test_changes_of_a_dependent_name_its_whole_chain(server: LocalSTS, clo
         "role 'arn:aws:iam::123456789012:role/role-0' (session 'hub')",
     }
     assert len(changes(events)) == 6
+
+
+async def test_expired_credentials_of_the_middle_one_are_its_failure_and_not_that_of_its_dependents(
+    server: LocalSTS, clock: VirtualClock
+) -> None:
+    """An outage keeps them in use after their end, and STS refuses what they sign. All go on soon after it."""
+
+    class Issued(Source):
+        async def fetch(self, context: Any) -> Credentials:
+            await super().fetch(context)
+            return server.issue(HUB.role_arn)
+
+    hub = Issued(clock)
+    identities = customers(5, source=hub)
+    async with open_fleet(server, clock) as fleet:
+        fleet.add(*identities)
+        await soon(fleet.warm_up())
+        hub.outcome = ConnectError("refused")
+        for _ in range(12):
+            await pass_time(fleet, clock, HOUR / 4)
+            assert {failing.identity for failing in fleet.failing()} <= {hub}
+        assert fleet.snapshot().fresh == 5, "callers of the dependents get what they had"
+        assert all([await soon(fleet.get(one)) for one in identities])
+        attempts = len(server.requests)
+        hub.outcome = None
+        await pass_time(fleet, clock, 900)
+
+        assert (fleet.failing(), fleet.snapshot().fresh) == ([], 6)
+    assert attempts <= 5 * 2 + 5 * 2 * 12, "few attempts with keys that have ended"
+
+
+async def test_a_middle_one_in_its_advisory_window_signs_and_is_refreshed_in_the_background(
+    watched: None, clock: VirtualClock
+) -> None:
+    service = Service(clock)
+    async with open_fleet(service, clock) as fleet:
+        held = await fleet.get(HUB)
+        clock.advance(HOUR - 120)
+        await soon(fleet.get(customers(1)[0]))
+        await settled(fleet)
+
+        assert fleet.peek(HUB) not in (None, held)
+    assert service.sent[HUB.role_arn] == 2
+
+
+async def test_a_whole_fleet_that_is_paused_and_resumed_catches_up(watched: None, clock: VirtualClock) -> None:
+    """The middle one goes first."""
+    service = Service(clock)
+    async with open_fleet(service, clock) as fleet:
+        fleet.add(*customers(5))
+        await soon(fleet.warm_up())
+        fleet.pause()
+        await pass_time(fleet, clock, 3 * HOUR)
+        assert service.sent.total() == 6
+        with pytest.raises(CredentialsError, match="is paused"):
+            await soon(fleet.get(customers(1)[0]))
+        fleet.resume()
+        await pass_time(fleet, clock, 1)
+
+        assert all(fleet.peek(one) for one in [HUB, *customers(5)])
+        assert service.sent.total() == 12

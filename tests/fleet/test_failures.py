@@ -304,7 +304,7 @@ async def test_the_rate_of_requests_stays_within_the_budget(watched: None, clock
     assert counts[0] <= 10 + 10
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     outcomes=st.lists(
         st.tuples(st.sampled_from(["fresh", "away", "denied"]), st.sampled_from([30, 600, 3000, 8000])), max_size=12

@@ -1,4 +1,4 @@
-"""`CredentialsFleet` over sockets: get, peek, add, remove, pause, resume, warm_up, and the counts of `snapshot`."""
+"""`CredentialsFleet` over sockets: get, peek, add, remove, warm_up, and the arguments of the constructor."""
 
 import asyncio
 from datetime import timedelta
@@ -8,23 +8,18 @@ import pytest
 from fleet.fleets import (
     HOUR,
     Service,
-    Source,
-    changes,
-    entry_of,
     open_fleet,
     operations_of,
-    outcome_of,
     pass_time,
     role,
     roles,
     settled,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from patience import PatientLoop, soon, turns
+from patience import soon, turns
 
-from sts_async.errors import ClientClosedError, ConfigurationError, ConnectError, CredentialsError
-from sts_async.fleet import CredentialsFleet, IdentityState
+from sts_async import STSClient
+from sts_async.errors import ClientClosedError, ConfigurationError, CredentialsError
+from sts_async.fleet import CredentialsFleet
 from sts_async.shapes import Credentials
 from sts_async.testing import LocalSTS, Unavailable, VirtualClock
 
@@ -38,6 +33,18 @@ async def test_get_fetches_once_and_then_answers_from_memory(server: LocalSTS, c
 
     assert operations_of(server) == ["AssumeRole"]
     assert first.account_id == "123456789012"
+
+
+async def test_a_caller_in_the_turn_of_add_waits_for_the_fetch_that_add_began(
+    server: LocalSTS, clock: VirtualClock
+) -> None:
+    """F42: the worker has taken the identity, but its task has not run yet."""
+    async with open_fleet(server, clock) as fleet:
+        fleet.add(*roles(3))
+        await asyncio.gather(*map(fleet.get, roles(3)))
+        await turns()
+
+    assert operations_of(server) == ["AssumeRole"] * 3
 
 
 async def test_peek_returns_valid_credentials_and_fetches_nothing(server: LocalSTS, clock: VirtualClock) -> None:
@@ -142,6 +149,19 @@ async def test_add_keeps_an_identity_that_was_on_demand_without_another_request(
         assert fleet.snapshot().fresh == 1
 
 
+async def test_add_refreshes_an_identity_that_was_left_to_expire(watched: None, clock: VirtualClock) -> None:
+    service = Service(clock)
+    async with open_fleet(service, clock, idle_seconds=24 * HOUR) as fleet:
+        await fleet.get(role())
+        await pass_time(fleet, clock, 2 * HOUR)
+        assert service.sent.total() == 1
+        fleet.add(role())
+        await pass_time(fleet, clock, 1)
+
+        assert fleet.peek(role()) is not None
+        assert service.sent.total() == 2
+
+
 async def test_nothing_is_added_if_one_identity_is_invalid(server: LocalSTS, clock: VirtualClock) -> None:
     async with open_fleet(server, clock, allowed_accounts=["123456789012"]) as fleet:
         with pytest.raises(ConfigurationError):
@@ -224,208 +244,6 @@ async def test_warm_up_does_not_wait_for_identities_that_are_paused_or_removed(
     assert service.sent.total() == 1
 
 
-# -- pause and resume ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("whole", [True, False], ids=["fleet", "identity"])
-async def test_a_pause_makes_no_request_and_serves_what_is_valid(
-    watched: None, clock: VirtualClock, whole: bool
-) -> None:
-    """Afterwards callers get an error. `resume` refreshes again."""
-    service, identities = Service(clock), [] if whole else [role()]
-    async with open_fleet(service, clock) as fleet:
-        fleet.add(role())
-        await fleet.warm_up()
-        fleet.pause(*identities)
-        fleet.pause(*identities)
-        clock.advance(HOUR - 1)
-        await settled(fleet)
-        held = fleet.peek(role())
-        assert await fleet.get(role()) is held is not None
-        await pass_time(fleet, clock, HOUR)
-        with pytest.raises(CredentialsError, match="is paused, and has no valid credentials"):
-            await fleet.get(role())
-        assert service.sent.total() == 1
-        fleet.resume(*identities)
-        await settled(fleet)
-
-        assert (await fleet.get(role())) != held
-        assert service.sent.total() == 2
-        await pass_time(fleet, clock, HOUR)
-        assert service.sent.total() == 3
-        assert fleet.snapshot().fresh == 1
-
-
-async def test_an_identity_that_was_paused_singly_stays_paused_when_the_fleet_is_resumed(
-    watched: None, clock: VirtualClock
-) -> None:
-    service = Service(clock)
-    async with open_fleet(service, clock) as fleet:
-        fleet.add(*roles(3))
-        fleet.pause(role(1))
-        fleet.pause()
-        fleet.resume()
-        await fleet.warm_up()
-        await settled(fleet)
-
-        assert fleet.snapshot().paused == 1
-        assert sorted(service.sent) == [role(0).role_arn, role(2).role_arn]
-        fleet.resume(role(1))
-        await settled(fleet)
-        assert fleet.snapshot().fresh == 3
-
-
-async def test_a_pause_ends_the_wait_of_callers_whose_request_is_not_sent_yet(
-    watched: None, clock: VirtualClock
-) -> None:
-    """A request that is under way continues, and its callers get the credentials."""
-    service = Service(clock, gate=asyncio.Event())
-    async with open_fleet(service, clock, concurrency=1) as fleet:
-        callers = [asyncio.create_task(outcome_of(lambda one=one: fleet.get(one))) for one in roles(3)]
-        await turns()
-        fleet.pause()
-        assert service.gate is not None
-        service.gate.set()
-        first, *others = await soon(asyncio.gather(*callers))
-        await settled(fleet)
-
-    assert isinstance(first, Credentials)
-    assert [type(other) for other in others] == [CredentialsError] * 2
-    assert service.sent.total() == 1
-
-
-async def test_an_identity_on_demand_can_be_paused_before_it_is_used(watched: None, clock: VirtualClock) -> None:
-    """So a program can block one tenant."""
-    service = Service(clock)
-    async with open_fleet(service, clock) as fleet:
-        fleet.pause(role())
-        with pytest.raises(CredentialsError, match="is paused"):
-            await fleet.get(role())
-        fleet.resume(role())
-        await fleet.get(role())
-
-    assert service.sent.total() == 1
-
-
-# -- snapshot ------------------------------------------------------------------------------------------------------
-
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(
-            st.sampled_from(["add", "remove", "get", "peek", "pause", "resume", "break", "mend"]), st.integers(0, 5)
-        ),
-        st.tuples(st.just("pause all"), st.just(0)),
-        st.tuples(st.just("resume all"), st.just(0)),
-        st.tuples(st.just("time"), st.sampled_from([1, 60, 400, 2000, 4000])),
-    ),
-    max_size=25,
-)
-
-
-def recount(fleet: CredentialsFleet) -> dict[str, int]:
-    """Count all that a snapshot counts, from the entries themselves."""
-    entries = fleet._entries.by_identity.values()
-    counts = {state.value: 0 for state in IdentityState}
-    for entry in entries:
-        counts[entry.status.value] += 1
-    kept = sum(entry.kept for entry in entries)
-    return {**counts, "kept": kept, "on_demand": len(entries) - kept}
-
-
-async def take(step: tuple[str, int], fleet: CredentialsFleet, clock: VirtualClock, sources: list[Source]) -> None:
-    name, number = step
-    match name:
-        case "time":
-            await pass_time(fleet, clock, number)
-        case "pause all":
-            fleet.pause()
-        case "resume all":
-            fleet.resume()
-        case "break":
-            sources[number].outcome = ConnectError("refused")
-        case "mend":
-            sources[number].outcome = None
-        case "get":
-            await outcome_of(lambda: fleet.get(sources[number]))
-        case _:
-            getattr(fleet, name)(sources[number])
-
-
-@settings(max_examples=40)
-@given(steps=STEPS)
-def test_the_counts_of_a_snapshot_equal_a_recount_after_any_steps(steps: list[tuple[str, int]]) -> None:
-    """The states follow from what callers get: a state that serves has credentials, and the others have none."""
-
-    async def run() -> None:
-        clock = VirtualClock(start=1_767_225_600.0)
-        sources = [Source(clock, number) for number in range(6)]
-        async with open_fleet(Service(clock), clock, max_on_demand=3, idle_seconds=1500) as fleet:
-            for step in steps:
-                await take(step, fleet, clock, sources)
-                await settled(fleet)
-                snapshot = fleet.snapshot()
-                assert {name: getattr(snapshot, name) for name in recount(fleet)} == recount(fleet)
-                assert snapshot.refreshing == snapshot.queued == 0
-                assert snapshot.on_demand <= 3
-                assert len(fleet.failing()) == snapshot.stale + snapshot.failing
-                for identity in fleet.failing():
-                    serves = identity.state is IdentityState.STALE
-                    assert serves == (entry_of(fleet, identity.identity).state.credentials is not None)
-
-    with asyncio.Runner(loop_factory=PatientLoop) as runner:
-        runner.run(run())
-
-
-async def test_a_snapshot_tells_the_times_and_the_use_of_each_budget(server: LocalSTS, clock: VirtualClock) -> None:
-    async with open_fleet(server, clock, requests_per_second=100) as fleet:
-        fleet.add(*roles(3))
-        await fleet.warm_up()
-        clock.advance(600)
-        await settled(fleet)
-        snapshot = fleet.snapshot()
-        (budget,) = snapshot.budgets
-        due = snapshot.next_due
-
-        assert (snapshot.oldest, snapshot.soonest_end) == (600.0, 3000.0)
-        assert due is not None
-        assert 0 < due < 3000 - 60
-        assert budget.scope.startswith("123456789012/")
-        assert (budget.sent, budget.throttled, budget.limit) == (3, 0, 100)
-        clock.advance(due)
-        await settled(fleet)
-        assert fleet.snapshot().budgets[0].sent == 4
-
-
-async def test_an_empty_fleet_has_a_snapshot(server: LocalSTS, clock: VirtualClock) -> None:
-    async with open_fleet(server, clock) as fleet:
-        snapshot = fleet.snapshot()
-
-    assert (snapshot.next_due, snapshot.oldest, snapshot.soonest_end, snapshot.budgets) == (None, None, None, ())
-    assert snapshot.kept == snapshot.on_demand == snapshot.restarts == 0
-
-
-async def test_each_change_of_state_is_one_event(server: LocalSTS, clock: VirtualClock) -> None:
-    events: list[Any] = []
-    async with open_fleet(server, clock, client={"observers": [events.append]}) as fleet:
-        fleet.add(role())
-        await fleet.warm_up()
-        fleet.pause(role())
-        fleet.resume(role())
-        fleet.remove(role())
-
-    assert changes(events) == [
-        (None, "waiting"),
-        ("waiting", "fresh"),
-        ("fresh", "paused"),
-        ("paused", "fresh"),
-        ("fresh", None),
-    ]
-    assert {event.identity for event in events if hasattr(event, "before")} == {
-        "role 'arn:aws:iam::123456789012:role/role-0' (session 'me')"
-    }
-    assert {event.source for event in events if hasattr(event, "access_key_id")} == {"CredentialsFleet"}
-
-
 # -- arguments -----------------------------------------------------------------------------------------------------
 
 
@@ -492,3 +310,10 @@ async def test_a_fleet_of_a_closed_client_cannot_be_entered(server: LocalSTS, cl
     with pytest.raises(ClientClosedError):
         async with CredentialsFleet(sts):
             raise AssertionError("it was entered")
+
+
+@pytest.mark.parametrize("given", [None, "eu-west-1", STSClient])
+def test_a_fleet_of_something_other_than_a_client_is_refused(given: Any) -> None:
+    """At once, and not when the fleet is entered."""
+    with pytest.raises(ConfigurationError, match="a fleet needs an STSClient or a view of one"):
+        CredentialsFleet(given)

@@ -4,12 +4,24 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from fleet.fleets import Service, Source, entry_of, open_fleet, operations_of, outcome_of, role, roles, settled
+from fleet.fleets import (
+    Service,
+    Source,
+    entry_of,
+    open_fleet,
+    operations_of,
+    outcome_of,
+    pass_time,
+    role,
+    roles,
+    settled,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from patience import PatientLoop, soon, turns, until
 
 from sts_async.errors import ConnectError, ServiceError
+from sts_async.events import Event, IdentityStateChanged
 from sts_async.shapes import Credentials
 from sts_async.testing import Delay, LocalSTS, VirtualClock
 
@@ -201,15 +213,63 @@ async def test_a_refresh_that_already_waits_becomes_urgent_when_a_caller_needs_i
         assert service.order.index(role(49).role_arn) == 1
 
 
-async def test_ten_thousand_identities_that_are_due_at_once_are_fetched_a_bounded_number_at_a_time(
+async def test_thousands_of_identities_that_are_due_at_once_are_fetched_a_bounded_number_at_a_time(
     watched: None, clock: VirtualClock
 ) -> None:
     """F46: each exactly once, and each caller in its turn. The order of arrival is the order of the requests."""
-    service, count = Service(clock), 2_000
+    service, count = Service(clock, gate=asyncio.Event()), 1_000
     async with open_fleet(service, clock, concurrency=20, requests_per_second=1e6) as fleet:
-        await soon(asyncio.gather(*(fleet.get(one) for one in roles(count))))
+        callers = [asyncio.create_task(fleet.get(one)) for one in roles(count)]
+        await until(lambda: service.running == 20)
+        await turns()
+        assert service.gate is not None
+        service.gate.set()
+        await soon(asyncio.gather(*callers))
 
-    assert service.most == 20
+    assert service.most <= 20
     assert set(service.sent.values()) == {1}
     positions = {arn: place for place, arn in enumerate(service.order)}
     assert max(abs(positions[one.role_arn] - number) for number, one in enumerate(roles(count))) <= 20
+
+
+async def test_callers_who_need_more_than_the_budget_do_not_keep_others_from_their_refresh(
+    clock: VirtualClock,
+) -> None:
+    """F46: kept identities stay fresh while new identities need more than the rate of the budget."""
+    service = Service(clock)
+    kept = [role(number, duration_seconds=900) for number in range(2)]
+    async with open_fleet(service, clock, requests_per_second=1, max_on_demand=100_000) as fleet:
+        fleet.add(*kept)
+        await pass_time(fleet, clock, 30)
+        waiting = []
+        for number in range(100, 1_300, 20):
+            waiting += [asyncio.create_task(fleet.get(one)) for one in map(role, range(number, number + 20))]
+            await turns(1)
+            await pass_time(fleet, clock, 18)
+            assert all(fleet.peek(one) for one in kept)
+        served = sum(task.done() for task in waiting)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert served >= 900, "most of the budget is for callers"
+    assert all(service.sent[one.role_arn] >= 2 for one in kept)
+
+
+async def test_a_caller_gets_an_error_if_an_observer_removes_the_identity_when_it_is_added(
+    watched: None, clock: VirtualClock
+) -> None:
+    """An observer can enforce a list of identities, and nothing fetches an identity that was removed."""
+    remove: list[Callable[..., None]] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, IdentityStateChanged) and event.before is None:
+            remove[0](role())
+
+    service = Service(clock)
+    async with open_fleet(service, clock, client={"observers": [observe]}) as fleet:
+        remove.append(fleet.remove)
+        outcome = await soon(outcome_of(lambda: fleet.get(role())))
+
+    assert "left the fleet" in str(outcome)
+    assert service.sent.total() == 0

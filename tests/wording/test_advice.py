@@ -552,6 +552,15 @@ ELSEWHERE = {
         "cli/test_advice.py",
         "test_a_second_value_is_read_from_a_file_instead_of_standard_input",
     ),
+    "give this line a name of its own": ("fleet/test_roles_file.py", "test_the_advice_about_a_name_helps"),
+    "is not unique: use {}": (
+        "fleet/test_roles_file.py",
+        "test_a_short_name_that_several_identities_share_is_no_name",
+    ),
+    "to sign the requests with this role, set AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE": (
+        "cli/test_fleet.py",
+        "test_the_advice_about_web_identity_tokens_helps",
+    ),
     "Pass secrets\nin one of these ways": ("cli/test_cli.py", "test_a_value_is_read_from_standard_input"),
 }
 """Advice that another test covers, or that needs a package index."""

@@ -27,7 +27,7 @@ from ..._wording.os_errors import reason_of
 from ...errors import ConfigurationError
 from ...protocols import Clock
 from ._directory import CacheDirectory
-from ._entries import OwnFormat, UnusableEntry, cacheable
+from ._entries import EntryFormat, OwnFormat, UnusableEntry, cacheable
 from ._leases import LEASE_SECONDS, Leases
 from .aws_cli import DIRECTORY as AWS_CLI_DIRECTORY
 from .aws_cli import AWSCLIFormat
@@ -89,18 +89,22 @@ class FileCache(CredentialsCache):
         clock: Clock | None = None,
     ) -> None:
         environ = HiddenMapping(os.environ if environ is None else environ)
+        # First, because a traceback with local variables shows the object although an argument is refused.
+        self._parts: tuple[CacheDirectory, Leases] | None = None
+        self._format: EntryFormat = OwnFormat()
         check_flag("aws_cli_format", aws_cli_format)
-        if not isinstance(directory, str | os.PathLike | None):
+        given = os.fspath(directory) if isinstance(directory, os.PathLike) else directory
+        if not isinstance(given, str | None):
             raise ConfigurationError("directory must be a path or None")
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._format = AWSCLIFormat() if aws_cli_format else OwnFormat()
+        if aws_cli_format:
+            self._format = AWSCLIFormat()
         self._out_of_use_until = float("-inf")
         self._hindrance = ""
-        self._parts: tuple[CacheDirectory, Leases] | None = None
-        if directory is None:
-            directory = AWS_CLI_DIRECTORY if aws_cli_format else _default_directory(environ)
+        if given is None:
+            given = AWS_CLI_DIRECTORY if aws_cli_format else _default_directory(environ)
         try:
-            path = files.expand(os.fspath(directory), environ)
+            path = files.expand(given, environ)
         except ConfigurationError as error:
             self._hindrance = str(error)
         else:

@@ -12,3 +12,8 @@ __all__ = ["_the_loop_is_watched", "pytest_runtest_protocol"]
 def _nothing_was_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each kind of failure is logged once in a process, and each test counts its own."""
     monkeypatch.setattr(file, "_LOGGED", set())
+
+
+@pytest.fixture(autouse=True)
+def _short_stacks() -> None:
+    """Leave tracebacks as they are: crash reporters show them here. The tests of fleets shorten theirs."""

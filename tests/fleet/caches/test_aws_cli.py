@@ -4,6 +4,7 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import attrs
@@ -144,9 +145,11 @@ ROLES = st.sampled_from([ROLE, "arn:aws-cn:iam::123456789012:role/a/b/demo", "ur
 @given(request=REQUESTS, role=ROLES)
 async def test_an_entry_of_botocore_is_loaded(tmp_path: Path, request: AssumeRoleRequest, role: str) -> None:
     request = attrs.evolve(request, role_arn=role)  # type: ignore[misc]
+    # A directory for each example: two examples can be the same request.
+    directory = Path(mkdtemp(dir=tmp_path))
     ends = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
-    fetched = fetcher(request, tmp_path, answer=answer_for(request, ends=ends)).fetch_credentials()
-    found = await FileCache(tmp_path, aws_cli_format=True).load(key_of(request))
+    fetched = fetcher(request, directory, answer=answer_for(request, ends=ends)).fetch_credentials()
+    found = await FileCache(directory, aws_cli_format=True).load(key_of(request))
 
     assert found is not None
     assert found.credentials.access_key_id == fetched["access_key"]

@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -196,10 +197,24 @@ def test_windows_has_a_directory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     assert FileCache(environ=environ).directory == Path("/Users/me/AppData/Local/sts-async/credentials")
 
 
-@pytest.mark.parametrize("options", [{"directory": 5}, {"directory": b"/x"}, {"aws_cli_format": "yes"}], ids=str)
+class InBytes(os.PathLike[bytes]):
+    def __fspath__(self) -> bytes:
+        return b"/x"
+
+    def __repr__(self) -> str:
+        return "in bytes"
+
+
+@pytest.mark.parametrize(
+    "options", [{"directory": 5}, {"directory": b"/x"}, {"directory": InBytes()}, {"aws_cli_format": "yes"}], ids=str
+)
 def test_arguments_of_wrong_types_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError) as caught:
         FileCache(**options)
+
+    # A cache whose constructor failed can be shown: a crash reporter does so.
+    frame = next(frame for frame, _ in traceback.walk_tb(caught.value.__traceback__) if "self" in frame.f_locals)
+    assert repr(frame.f_locals["self"]) == "FileCache()"
 
 
 @pytest.mark.parametrize(
@@ -620,7 +635,7 @@ async def test_no_crash_reporter_shows_credentials(
                 except (SystemError, AttributeError) as error:
                     shown += reporter.show(error)
 
-    assert all(function in shown for function in ("write_private", "write_object", "decode", "load"))
+    assert [f for f in ("write_private", "write_object", "decode", "load") if f not in shown] == []
     assert "SENTINEL" not in shown
 
 
@@ -727,7 +742,7 @@ def one_shard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("one_shard")
 async def test_expired_entries_do_not_pile_up(cache: FileCache, clock: Now) -> None:
-    """A gateway has new identities all the time, and nobody asks for the old ones again."""
+    """A gateway has new identities all the time, and no program asks for the old ones again."""
     for number in range(400):
         clock.wall += 60
         await cache.store(key_of(str(number)), issued(at=NOW + timedelta(seconds=clock.wall - START), seconds=900))

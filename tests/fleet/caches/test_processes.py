@@ -18,15 +18,19 @@ from sts_async.fleet.caches._directory import LOCKS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 
-STRIDE = 3  # lines from one that a process is killed at to the next; 1 takes three times as long
+STRIDE = 5  # lines from one that a process is killed at to the next; 1 takes five times as long
 
 COMMON = '''
 import asyncio, json, os, signal, sys, threading
 from datetime import UTC, datetime, timedelta
 from sts_async import AssumeRoleRequest
 from sts_async.fleet.caches import CachedCredentials, CacheKey, FileCache
+from sts_async._runtime import file_reads
+from sts_async.fleet.caches import _leases
 from sts_async.shapes import TemporaryCredentials
 
+# A slow machine may take any time for a file or a lease.
+file_reads.FILE_SECONDS = _leases.LEASE_SECONDS = PATIENCE
 directory, calls = sys.argv[1:]
 
 def key_of(number):
@@ -61,7 +65,7 @@ def run(program: str, tmp_path: Path) -> list[str]:
     """Return the lines that a program prints. It gets the directory of a cache and the name of a file."""
     arguments = [str(tmp_path / "cache"), str(tmp_path / "calls")]
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", COMMON + program, *arguments],
+        [sys.executable, "-W", "error", "-c", COMMON.replace("PATIENCE", str(PATIENCE)) + program, *arguments],
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -1,0 +1,209 @@
+"""A fleet with a cache that processes share: when it is asked, when the service is, and what a broken cache does."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+from fleet.fleets import HOUR, Service, Source, open_fleet, pass_time, role, roles, settled
+from patience import soon
+from support import KEYS
+
+from sts_async import Credentials
+from sts_async.errors import ServiceError
+from sts_async.fleet import CachedCredentials, CacheKey, ChainedRequest
+from sts_async.testing import VirtualClock
+
+
+@attrs.define
+class Memory:
+    """
+    A cache in this process.
+
+    Attributes:
+        entries: The cached credentials by digest.
+        calls: The calls in order.
+        broken: Names of the calls that raise.
+        leases: Whether a caller gets the lease.
+    """
+
+    entries: dict[str, CachedCredentials] = attrs.field(factory=dict)
+    calls: list[str] = attrs.field(factory=list)
+    broken: set[str] = attrs.field(factory=set)
+    leases: bool = True
+    lock: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.broken:
+            raise OSError("SENTINEL")
+
+    async def load(self, key: CacheKey) -> CachedCredentials | None:
+        self._called("load")
+        return self.entries.get(key.digest)
+
+    async def store(self, key: CacheKey, cached: CachedCredentials) -> None:
+        self._called("store")
+        self.entries[key.digest] = cached
+
+    @asynccontextmanager
+    async def lease(self, key: CacheKey) -> AsyncIterator[bool]:
+        self._called("lease")
+        async with self.lock:
+            yield self.leases
+        self._called("release")
+
+
+async def test_the_service_is_asked_once_for_all_fleets_that_share_a_cache(watched: None, clock: VirtualClock) -> None:
+    cache, service = Memory(), Service(clock)
+    found: list[list[Credentials]] = []
+    for _ in range(3):
+        async with open_fleet(service, clock, cache=cache) as fleet:
+            found.append([await fleet.get(one) for one in roles(5)])
+
+    assert found[0] == found[1] == found[2]
+    assert set(service.sent.values()) == {1}
+    assert cache.calls[:5] == ["load", "lease", "load", "store", "release"]
+    assert cache.calls[-1] == "load", "a hit takes no lease"
+
+
+async def test_fleets_that_need_an_identity_at_once_make_one_request(watched: None, clock: VirtualClock) -> None:
+    """The second one finds the credentials after it got the lease."""
+    cache, service = Memory(), Service(clock)
+    async with open_fleet(service, clock, cache=cache) as one, open_fleet(service, clock, cache=cache) as other:
+        found = await soon(asyncio.gather(*(fleet.get(role()) for fleet in (one, other, one, other))))
+
+    assert len({credentials.access_key_id for credentials in found}) == 1
+    assert service.sent.total() == 1
+
+
+async def test_cached_credentials_in_their_advisory_window_are_refreshed(watched: None, clock: VirtualClock) -> None:
+    cache, service = Memory(), Service(clock)
+    async with open_fleet(service, clock, cache=cache) as fleet:
+        before = await fleet.get(role())
+    clock.advance(HOUR - 300)
+    async with open_fleet(service, clock, cache=cache) as fleet:
+        assert await fleet.get(role()) != before
+
+    assert service.sent.total() == 2
+
+
+@pytest.mark.parametrize(("code", "served"), [("ServiceUnavailable", True), ("AccessDenied", False)])
+async def test_cached_credentials_serve_in_an_outage_and_not_after_a_refusal(
+    watched: None, clock: VirtualClock, code: str, served: bool
+) -> None:
+    cache, service = Memory(), Service(clock)
+    async with open_fleet(service, clock, cache=cache) as fleet:
+        before = await fleet.get(role())
+    clock.advance(HOUR - 300)
+    service.refusals[role().role_arn] = code
+    async with open_fleet(service, clock, cache=cache) as fleet:
+        if served:
+            assert await soon(fleet.get(role())) == before
+        else:
+            with pytest.raises(ServiceError, match=code):
+                await soon(fleet.get(role()))
+
+
+async def test_a_refused_key_is_not_taken_from_the_cache_again(watched: None, clock: VirtualClock) -> None:
+    cache, service = Memory(), Service(clock)
+    async with open_fleet(service, clock, cache=cache) as fleet:
+        provider: Any = fleet.provider(role())
+        held = await fleet.get(role())
+        provider.invalidate(held.access_key_id)
+        renewed = await fleet.get(role())
+        assert renewed != held
+    async with open_fleet(service, clock, cache=cache) as other:
+        assert await other.get(role()) == renewed
+
+    assert service.sent.total() == 2
+
+
+async def test_a_kept_identity_takes_the_credentials_that_another_process_has_renewed(
+    watched: None, clock: VirtualClock
+) -> None:
+    """So many processes with the same identities make as many requests as one."""
+    cache, service = Memory(), Service(clock)
+    async with open_fleet(service, clock, cache=cache) as one, open_fleet(service, clock, cache=cache) as other:
+        for fleet in (one, other):
+            fleet.add(role())
+            await fleet.warm_up()
+        for _ in range(24):
+            await pass_time(one, clock, HOUR / 4)
+            await settled(other)
+            assert one.snapshot().fresh == other.snapshot().fresh == 1
+
+    assert service.sent.total() <= 12
+
+
+@pytest.mark.parametrize("broken", ["load", "store", "lease", "release"])
+async def test_a_cache_that_fails_is_one_warning_and_no_failure(
+    watched: None, clock: VirtualClock, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    cache, service = Memory(broken={broken}), Service(clock)
+    with caplog.at_level(logging.WARNING, logger="sts_async"):
+        async with open_fleet(service, clock, cache=cache) as fleet:
+            for one in roles(5):
+                assert isinstance(await soon(fleet.get(one)), Credentials)
+            assert fleet.failing() == []
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "the cache of the fleet failed with OSError; credentials are fetched without it"
+    ]
+    assert service.sent.total() == 5
+
+
+async def test_a_caller_without_a_lease_fetches_anyway(watched: None, clock: VirtualClock) -> None:
+    cache, service = Memory(leases=False), Service(clock)
+    async with open_fleet(service, clock, cache=cache) as fleet:
+        await soon(fleet.get(role()))
+
+    assert service.sent.total() == 1
+
+
+async def test_credentials_are_shared_by_the_same_signer_or_the_same_namespace_only(
+    watched: None, clock: VirtualClock
+) -> None:
+    """T42: the key of the cache has the access key id of the client, or the namespace in its place."""
+    other_keys = Credentials(access_key_id="AKIAOTHER", secret_access_key="x")
+    requests = []
+    for namespaces in ((None, None), ("same", "same"), ("one", "two")):
+        cache, service = Memory(), Service(clock)
+        for keys, namespace in zip((KEYS, other_keys), namespaces, strict=True):
+            async with open_fleet(
+                service, clock, client={"credentials": keys}, cache=cache, cache_namespace=namespace
+            ) as fleet:
+                await fleet.get(role())
+        requests.append(service.sent.total())
+
+    assert requests == [2, 1, 2]
+
+
+async def test_a_chain_is_cached_by_the_whole_chain(watched: None, clock: VirtualClock) -> None:
+    """T42: the same role through another source is another entry. A provider as the source is not cached."""
+    cache, service = Memory(), Service(clock)
+    chains = [ChainedRequest(role(9), source=role(number)) for number in (1, 2)]
+    for _ in range(2):
+        async with open_fleet(service, clock, cache=cache) as fleet:
+            found = [await fleet.get(chain) for chain in chains]
+            assert found[0] != found[1]
+            await fleet.get(ChainedRequest(role(9), source=Source(clock)))
+
+    assert len(cache.entries) == 4
+    assert service.sent[role(9).role_arn] == 2 + 2
+    assert service.sent[role(1).role_arn] == service.sent[role(2).role_arn] == 1
+
+
+async def test_a_cache_of_an_hour_ago_costs_as_many_requests_as_none(watched: None, clock: VirtualClock) -> None:
+    cache, service = Memory(), Service(clock)
+    for _ in range(2):
+        async with open_fleet(service, clock, cache=cache) as fleet:
+            fleet.add(*roles(5))
+            await soon(fleet.warm_up())
+            assert fleet.snapshot().fresh == 5
+        clock.advance(HOUR + 1)
+
+    assert set(service.sent.values()) == {2}

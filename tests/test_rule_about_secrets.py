@@ -3,6 +3,7 @@
 import inspect
 import json
 import pprint
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -10,6 +11,7 @@ import pytest
 
 import sts_async
 from sts_async import AssumeRoleRequest, Credentials, DecodeAuthorizationMessageResponse, PresignedUrl, StaticProvider
+from sts_async.tokens import Token, VaultLogin
 
 TOKEN = "SENTINEL-of-the-rule"
 HOLDERS: dict[str, Any] = {
@@ -17,6 +19,8 @@ HOLDERS: dict[str, Any] = {
     "a request": AssumeRoleRequest(role_arn="arn", role_session_name="me", token_code=TOKEN),
     "a response": DecodeAuthorizationMessageResponse(decoded_message=TOKEN),
     "a provider": StaticProvider(Credentials(access_key_id="AKIA", secret_access_key=TOKEN)),
+    "a token": Token(value=TOKEN, expiration=datetime(2026, 1, 1, tzinfo=UTC)),  # type: ignore[arg-type]
+    "a login": VaultLogin({"iam_request_headers": TOKEN}, expiration=datetime(2026, 1, 1, tzinfo=UTC)),
     "a presigned URL": PresignedUrl(f"https://h/?X-Amz-Security-Token={TOKEN}", expires=60),
 }
 
@@ -42,9 +46,11 @@ def test_what_holds_a_secret_never_shows_it(holder: Any) -> None:
         HOLDERS["credentials"].session_token,
         HOLDERS["a request"].token_code,
         HOLDERS["a response"].decoded_message,
+        HOLDERS["a token"].value,
+        HOLDERS["a login"].reveal()["iam_request_headers"],
         HOLDERS["a presigned URL"].reveal(),
     ],
-    ids=["key", "token", "code", "message", "URL"],
+    ids=["key", "session token", "code", "message", "token", "login", "URL"],
 )
 def test_a_secret_is_text_that_hides_in_a_repr_only(secret: Any) -> None:
     """E8: so it can be passed to any library, which writes it into headers, JSON and forms."""

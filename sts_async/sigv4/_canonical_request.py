@@ -16,7 +16,10 @@ from .._shape.secret import Secret, cover
 S3_FAMILY = frozenset({"s3", "s3express", "s3-object-lambda", "s3-outposts"})
 """Signing names of the services that sign the path without normalization, and send the hash of the body in a header."""
 
-_QUERY_SAFE = r"[A-Za-z0-9_.~&=-]*"  # a query of these characters only needs to be sorted
+# A query of these characters and escapes is in canonical encoding, and only needs to be sorted. The escapes are in
+# upper case, and are not those of unreserved characters (A-Z a-z 0-9 - . _ ~).
+_SAFE = r"[A-Za-z0-9_.~&=-]*+"
+_QUERY_SAFE = rf"{_SAFE}(?:%(?!2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{{2}}{_SAFE})*+"
 
 
 def canonical_request(

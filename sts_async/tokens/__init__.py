@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .bedrock import bedrock_api_key, sign_bedrock_api_key
     from .console import console_url
     from .dsql import dsql_token, sign_dsql_token
-    from .eks import eks_token, sign_eks_token
+    from .eks import eks_token, exec_credential, sign_eks_token
     from .elasticache import elasticache_token, sign_elasticache_token
     from .memorydb import memorydb_token, sign_memorydb_token
     from .msk import msk_token, sign_msk_token
@@ -43,6 +43,7 @@ __all__ = [
     "dsql_token",
     "eks_token",
     "elasticache_token",
+    "exec_credential",
     "memorydb_token",
     "msk_token",
     "rds_token",

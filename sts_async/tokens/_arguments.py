@@ -90,14 +90,19 @@ def checked_expires(expires: Seconds, *, most: int) -> int:
     return seconds
 
 
-def checked_region(region: str | None) -> str:
+def checked_region(region: str | None, *, otherwise: str | None = None) -> str:
     """
     Return the name of one region.
 
+    Args:
+        region: The region; None for *otherwise*.
+        otherwise: The region of the client, or None.
+
     Raises:
-        InvalidRegion: *region* is not the name of a region, or means a whole partition.
-        ConfigurationError: It is None.
+        InvalidRegion: It is not the name of a region, or means a whole partition.
+        ConfigurationError: Both are None.
     """
+    region = otherwise if region is None else region
     if region is None:
         raise ConfigurationError("no region: pass region, or use a client with a region")
     if not isinstance(region, str):
@@ -112,14 +117,16 @@ def region_for(host: str, *, given: str | None, otherwise: str | None = None) ->
     """
     Return the region to sign for: *given*, or the one in the name of *host*, or *otherwise*.
 
+    *host* has been checked by `checked_host`.
+
     Raises:
         ConfigurationError: There is no region, or *given* is another one than that of *host*. A token for another
             region is refused by the database without a reason.
     """
-    told = region_of(checked_host(host))
+    told = region_of(host)
     if given is not None and told not in (None, checked_region(given)):
         raise ConfigurationError(f"host is in {told}, but region is {given}: omit region, or pass {told}")
-    return checked_region(given or told or otherwise)
+    return checked_region(told if given is None else given, otherwise=otherwise)
 
 
 def region_of(host: str) -> str | None:
@@ -130,5 +137,5 @@ def region_of(host: str) -> str | None:
     """
     if not host.endswith(DOMAINS):
         return None
-    found = [label for label in host.split(".")[1:] if is_known_region(label)]
+    found = [label for label in host.split(".")[1:] if label.count("-") >= 2 and is_known_region(label)]
     return found[0] if len(found) == 1 else None

@@ -8,7 +8,6 @@ from urllib.parse import quote
 from .. import sigv4
 from .._shape.secret import Secret
 from ..shapes import Credentials
-from ..sigv4._signing_input import given_credentials
 from ._token import check_alive
 
 SCHEME = "https://"
@@ -45,7 +44,6 @@ def presigned(
         ConfigurationError: *at* is not an aware datetime.
         CredentialsError: The credentials have expired, or cannot sign.
     """
-    credentials = given_credentials(credentials)
     check_alive(credentials, at=at)
     query = "&".join([f"{name}={quote(value, safe='')}" for name, value in parameters.items()])
     return sigv4.presign(

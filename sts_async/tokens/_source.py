@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from .._shape.secret import without_data
 from ..client import STSClient
 from ..errors import ConfigurationError
 from ..protocols import CredentialsProvider
@@ -36,10 +35,11 @@ def client_of(source: Source) -> STSClient:
     """
     Return the client whose credentials are meant: a client or view itself, or a view for the provider of a fleet.
 
+    The coroutines replace data by `without_data` before they call this function, because tracebacks show arguments.
+
     Raises:
         ConfigurationError: It is neither.
     """
-    source = without_data(source)
     if isinstance(source, STSClient):
         return source
     # By its attributes, because this room does not import the fleet.

@@ -7,8 +7,9 @@ Source: "Generate Amazon Bedrock API keys", Amazon Bedrock User Guide; aws-bedro
 import base64
 from datetime import datetime
 
-from .._shape.secret import Secret
+from .._shape.secret import Secret, without_data
 from ..shapes import Credentials, Seconds
+from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_expires, checked_region
 from ._presigned import in_host_form, presigned
 from ._source import Source, signing_of
@@ -32,8 +33,9 @@ async def bedrock_api_key(credentials: Source, *, region: str | None = None, exp
         ConfigurationError: An argument is invalid, or the region is not known.
         CredentialsError: There are no credentials, or fetching them failed.
     """
+    credentials = without_data(credentials)
     signing = await signing_of(credentials)
-    region = checked_region(region or signing.region)
+    region = checked_region(region, otherwise=signing.region)
     return sign_bedrock_api_key(signing.credentials, region=region, expires=expires, at=signing.at)
 
 
@@ -53,6 +55,7 @@ def sign_bedrock_api_key(
         ConfigurationError: An argument is invalid.
         CredentialsError: The credentials have expired, or cannot sign.
     """
+    credentials = given_credentials(credentials)
     seconds = checked_expires(expires, most=MAX_EXPIRES)
     url = presigned(
         credentials,

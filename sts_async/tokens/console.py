@@ -20,7 +20,7 @@ from .._protocol.json_documents import read_object, read_text, write_object
 from .._protocol.urls import HttpURL, parse_http_url
 from .._shape.arguments import is_whole
 from .._shape.forms import as_whole_seconds
-from .._shape.secret import HiddenDocument, Secret, SecretBytes, redact_userinfo
+from .._shape.secret import HiddenDocument, Secret, SecretBytes, redact_userinfo, without_data
 from ..credentials._sign_in_services import exchange
 from ..errors import ConfigurationError, CredentialsError, InvalidEndpoint
 from ..shapes import Credentials, Seconds
@@ -93,13 +93,13 @@ async def console_url(
         CredentialsError: There are no credentials, they are not temporary, or the sign-in service refused them.
         TransportError: The sign-in service did not respond.
     """
-    endpoint_url = redact_userinfo(endpoint_url)
+    credentials, endpoint_url = without_data(credentials), redact_userinfo(endpoint_url)
     duration = _checked_duration(session_duration)
     checked_issuer = None if issuer is None else _checked_url("issuer", issuer)
     signing = await signing_of(credentials)
     keys, at = signing.credentials, signing.at
     check_alive(keys, at=at)
-    place = place_of(region or signing.region)
+    place = place_of(signing.region if region is None else region)
     target = _target(destination, place)
     url = place.signin if endpoint_url is None else _checked_endpoint(endpoint_url)
     request = HttpRequest(
@@ -173,7 +173,7 @@ def _target(destination: str | None, place: Place) -> str:
     """Return the URL of the page to open. It can have a fragment, which the pages of the console use."""
     if destination is None:
         return f"{place.console}/"
-    if isinstance(destination, str) and destination.startswith("/"):
+    if isinstance(destination, str) and destination.startswith("/") and not destination.startswith("//"):
         destination = f"{place.console}{destination}"
     url = _checked_url("destination", destination)
     host = _parsed(url, "destination").host

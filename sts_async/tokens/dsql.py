@@ -7,7 +7,9 @@ Source: "Generating an authentication token in Amazon Aurora DSQL", Aurora DSQL 
 from datetime import datetime
 
 from .._shape.arguments import check_flag
+from .._shape.secret import without_data
 from ..shapes import Credentials, Seconds
+from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_expires, checked_host, region_for
 from ._presigned import MAX_SECONDS, in_host_form, presigned
 from ._source import Source, signing_of
@@ -33,8 +35,9 @@ async def dsql_token(
         ConfigurationError: An argument is invalid, the region is not known, or it is not the region in *host*.
         CredentialsError: There are no credentials, or fetching them failed.
     """
+    credentials = without_data(credentials)
     signing = await signing_of(credentials)
-    region = region_for(host, given=region, otherwise=signing.region)
+    region = region_for(checked_host(host), given=region, otherwise=signing.region)
     return sign_dsql_token(signing.credentials, host=host, admin=admin, region=region, expires=expires, at=signing.at)
 
 
@@ -62,11 +65,12 @@ def sign_dsql_token(
         ConfigurationError: As for `dsql_token`.
         CredentialsError: The credentials have expired, or cannot sign.
     """
+    credentials, host = given_credentials(credentials), checked_host(host)
     check_flag("admin", admin)
     seconds = checked_expires(expires, most=MAX_EXPIRES)
     url = presigned(
         credentials,
-        host=checked_host(host),
+        host=host,
         parameters={"Action": "DbConnectAdmin" if admin else "DbConnect"},
         service="dsql",
         region=region_for(host, given=region),

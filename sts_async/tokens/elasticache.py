@@ -7,7 +7,9 @@ Source: "Authenticating with IAM", Amazon ElastiCache User Guide.
 from datetime import datetime
 
 from .._shape.arguments import check_flag
+from .._shape.secret import without_data
 from ..shapes import Credentials
+from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_label, checked_region, checked_user
 from ._presigned import MAX_SECONDS, in_host_form, presigned
 from ._source import Source, signing_of
@@ -31,13 +33,14 @@ async def elasticache_token(
         ConfigurationError: An argument is invalid, or the region is not known.
         CredentialsError: There are no credentials, or fetching them failed.
     """
+    credentials = without_data(credentials)
     signing = await signing_of(credentials)
     return sign_elasticache_token(
         signing.credentials,
         cache=cache,
         user=user,
         serverless=serverless,
-        region=checked_region(region or signing.region),
+        region=checked_region(region, otherwise=signing.region),
         at=signing.at,
     )
 
@@ -60,6 +63,7 @@ def sign_elasticache_token(
         ConfigurationError: As for `elasticache_token`.
         CredentialsError: The credentials have expired, or cannot sign.
     """
+    credentials = given_credentials(credentials)
     check_flag("serverless", serverless)
     url = presigned(
         credentials,

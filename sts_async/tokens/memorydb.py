@@ -6,7 +6,9 @@ Source: "Authenticating with IAM", Amazon MemoryDB Developer Guide.
 
 from datetime import datetime
 
+from .._shape.secret import without_data
 from ..shapes import Credentials
+from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_label, checked_region, checked_user
 from ._presigned import MAX_SECONDS, in_host_form, presigned
 from ._source import Source, signing_of
@@ -27,8 +29,9 @@ async def memorydb_token(credentials: Source, *, cluster: str, user: str, region
         ConfigurationError: An argument is invalid, or the region is not known.
         CredentialsError: There are no credentials, or fetching them failed.
     """
+    credentials = without_data(credentials)
     signing = await signing_of(credentials)
-    region = checked_region(region or signing.region)
+    region = checked_region(region, otherwise=signing.region)
     return sign_memorydb_token(signing.credentials, cluster=cluster, user=user, region=region, at=signing.at)
 
 
@@ -47,6 +50,7 @@ def sign_memorydb_token(credentials: Credentials, *, cluster: str, user: str, re
         ConfigurationError: As for `memorydb_token`.
         CredentialsError: The credentials have expired, or cannot sign.
     """
+    credentials = given_credentials(credentials)
     url = presigned(
         credentials,
         host=checked_label("cluster", cluster),

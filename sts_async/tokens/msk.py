@@ -8,10 +8,11 @@ from datetime import datetime
 from urllib.parse import quote
 
 from .._protocol.headers import is_header_value
-from .._shape.secret import Secret
+from .._shape.secret import Secret, without_data
 from .._version import VERSION
 from ..errors import ConfigurationError
 from ..shapes import Credentials
+from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_region
 from ._presigned import MAX_SECONDS, in_base64url, presigned
 from ._source import Source, signing_of
@@ -34,8 +35,9 @@ async def msk_token(credentials: Source, *, region: str | None = None) -> Token:
         ConfigurationError: The region is invalid or not known.
         CredentialsError: There are no credentials, or fetching them failed.
     """
+    credentials = without_data(credentials)
     signing = await signing_of(credentials)
-    return sign_msk_token(signing.credentials, region=checked_region(region or signing.region), at=signing.at)
+    return sign_msk_token(signing.credentials, region=checked_region(region, otherwise=signing.region), at=signing.at)
 
 
 def sign_msk_token(credentials: Credentials, *, region: str, at: datetime, user_agent: str = USER_AGENT) -> Token:
@@ -52,12 +54,13 @@ def sign_msk_token(credentials: Credentials, *, region: str, at: datetime, user_
         ConfigurationError: An argument is invalid.
         CredentialsError: The credentials have expired, or cannot sign.
     """
+    credentials = given_credentials(credentials)
     if not is_header_value(user_agent) or not user_agent:
         raise ConfigurationError("user_agent must be printable ASCII text")
     region = checked_region(region)
     url = presigned(
         credentials,
-        host=f"kafka.{region}.amazonaws.com",  # in all partitions: brokers check the action, and not this host
+        host=f"kafka.{region}.amazonaws.com",  # in all partitions, as in the signer of AWS
         parameters={"Action": "kafka-cluster:Connect"},
         service="kafka-cluster",
         region=region,

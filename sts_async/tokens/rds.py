@@ -6,7 +6,9 @@ Source: "IAM database authentication for MariaDB, MySQL, and PostgreSQL", Amazon
 
 from datetime import datetime
 
+from .._shape.secret import without_data
 from ..shapes import Credentials
+from ..sigv4._signing_input import given_credentials
 from ._arguments import checked_host, checked_port, checked_user, region_for
 from ._presigned import MAX_SECONDS, in_host_form, presigned
 from ._source import Source, signing_of
@@ -28,8 +30,9 @@ async def rds_token(credentials: Source, *, host: str, port: int, user: str, reg
         ConfigurationError: An argument is invalid, the region is not known, or it is not the region in *host*.
         CredentialsError: There are no credentials, or fetching them failed.
     """
+    credentials = without_data(credentials)
     signing = await signing_of(credentials)
-    region = region_for(host, given=region, otherwise=signing.region)
+    region = region_for(checked_host(host), given=region, otherwise=signing.region)
     return sign_rds_token(signing.credentials, host=host, port=port, user=user, region=region, at=signing.at)
 
 
@@ -51,9 +54,10 @@ def sign_rds_token(
         ConfigurationError: As for `rds_token`.
         CredentialsError: The credentials have expired, or cannot sign.
     """
+    credentials, host = given_credentials(credentials), checked_host(host)
     url = presigned(
         credentials,
-        host=f"{checked_host(host)}:{checked_port(port)}",
+        host=f"{host}:{checked_port(port)}",
         parameters={"Action": "connect", "DBUser": checked_user(user)},
         service="rds-db",
         region=region_for(host, given=region),

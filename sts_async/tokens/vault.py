@@ -14,7 +14,7 @@ from .. import sigv4
 from .._protocol.endpoints import GLOBAL_REGION, resolve
 from .._protocol.headers import is_header_value
 from .._protocol.json_documents import write_object
-from .._shape.secret import HiddenDocument, Secret, SecretBytes, Unpicklable
+from .._shape.secret import HiddenDocument, Secret, SecretBytes, Unpicklable, without_data
 from ..errors import ConfigurationError
 from ..shapes import Credentials
 from ..sigv4._signing_input import given_credentials
@@ -82,6 +82,7 @@ async def vault_login(
         ConfigurationError: An argument is invalid.
         CredentialsError: There are no credentials, or fetching them failed.
     """
+    credentials = without_data(credentials)
     signing = await signing_of(credentials)
     return sign_vault_login(
         signing.credentials, role=role, server_id=server_id, region=region, endpoint_url=endpoint_url, at=signing.at

@@ -6,7 +6,7 @@ Source: STS API Reference, GetWebIdentityToken.
 
 from collections.abc import Collection
 
-from .._shape.secret import Secret
+from .._shape.secret import Secret, without_data
 from ..shapes import Seconds, Tags
 from ._source import Source, client_of
 from ._token import Token
@@ -40,6 +40,7 @@ async def web_identity_token(
         OutboundWebIdentityFederationDisabledException: The account has not enabled it.
         STSError: As for `STSClient.get_web_identity_token`.
     """
+    credentials = without_data(credentials)
     response = await client_of(credentials).get_web_identity_token(
         audience=[audience] if isinstance(audience, str) else audience,
         duration_seconds=duration_seconds,

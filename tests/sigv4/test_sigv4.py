@@ -875,6 +875,14 @@ def test_a_query_has_one_canonical_form(query: str, canonical: str) -> None:
     assert canonical_query(query) == canonical
 
 
+@pytest.mark.parametrize("form", ["%{:02X}", "%{:02x}"], ids=["upper case", "lower case"])
+def test_each_escape_has_its_canonical_form(form: str) -> None:
+    """B13: a query that needs no new encoding is only sorted, so the two ways must give one result."""
+    for byte in range(256):
+        escape, expected = form.format(byte), quote(bytes([byte]), safe="")
+        assert canonical_query(f"b=x{escape}y&a={escape}") == f"a={expected}&b=x{expected}y"
+
+
 @given(st.lists(st.text("abA1=", min_size=1, max_size=3), max_size=5).map("&".join))
 def test_the_order_of_parameters_does_not_matter(query: str) -> None:
     """Names first, then values, by bytes."""

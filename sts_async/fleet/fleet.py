@@ -9,13 +9,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .._runtime import forks
-from .._runtime.other_loops import CannotWait, LoopBlocked, LoopEnded, run_in
 from .._runtime.outcome import copy_without_traceback
 from .._shape.arguments import check_flag, check_seconds, check_whole, in_seconds, is_seconds
 from .._shape.secret import Unpicklable, without_data
 from ..credentials._schedule import Step, next_step
 from ..credentials.cache import moment
-from ..errors import ClientClosedError, ConfigurationError, CredentialsError, STSError
+from ..errors import ClientClosedError, ConfigurationError, STSError
 from ..protocols import CredentialsProvider, is_attended
 from ..shapes import Credentials
 from ._budget import Budgets
@@ -23,6 +22,7 @@ from ._due_times import next_refresh
 from ._entries import Entries, Entry, paused_error
 from ._fetch import Fetcher
 from ._members import Members
+from ._other_loops import get_in
 from ._overview import list_failing, take_snapshot
 from ._provider import FleetProvider, unwrapped
 from ._refresher import FOR_PROVIDERS, Refresher
@@ -228,24 +228,10 @@ class CredentialsFleet(Unpicklable):
     async def _get(self, identity: Identity) -> Credentials:
         refresher = self._started()
         if self._loop is not asyncio.get_running_loop():
-            return await self._get_elsewhere(identity)
+            return await get_in(self._loop, lambda: self.get(identity))
         entry = self._entry_of(identity)
         entry.passing = False
         return await self._provide(entry, refresher)
-
-    async def _get_elsewhere(self, identity: Identity) -> Credentials:
-        """Return the credentials of an identity in another event loop than the fleet's."""
-        assert self._loop is not None  # noqa: S101 - a fleet that has started has one
-        try:
-            return await run_in(self._loop, lambda: self.get(identity))
-        except LoopEnded:
-            failure: STSError = ClientClosedError("the event loop of the fleet has ended")
-        except (CannotWait, LoopBlocked):
-            failure = CredentialsError(
-                "the event loop of the fleet is blocked, perhaps by a synchronous call that waits for these "
-                "credentials: make such calls with `asyncio.to_thread`"
-            )
-        raise failure
 
     async def _provide(self, entry: Entry, refresher: Refresher) -> Credentials:
         """Return the credentials of an entry: from memory if they can be served, otherwise after a fetch."""

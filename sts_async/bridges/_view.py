@@ -6,8 +6,8 @@ waits for another thread:
 
 - The credentials of a client are fetched in an event loop of the library. It runs in a daemon thread, one for each
   process, because a client works in several event loops.
-- Those of a fleet are fetched in the event loop of the fleet. If this is the event loop of the caller, the call is
-  refused with an error.
+- Those of a fleet are fetched in the event loop of the fleet, and those of a client with a session of the program in
+  the event loop of the session. If this is the event loop of the caller, the call is refused with an error.
 
 A view blocks only if there are no valid credentials in memory. Valid ones in their refresh window are returned at once,
 while a refresh starts in the background. A read from memory takes no lock: the state is one immutable value.
@@ -25,6 +25,7 @@ from .._runtime.other_loops import (
     LoopEnded,
     LoopThread,
     WaitedTooLong,
+    run_in,
     running_loop,
     start_in,
     wait_in,
@@ -235,13 +236,18 @@ class _Remembered(NamedTuple):
 
 
 class _ClientSource:
-    """The credentials of a client or a view. A client works in several event loops."""
+    """
+    The credentials of a client or a view.
 
-    where = "the event loop of the library"
+    A client works in several event loops. But one with a session of the program works in that of the session alone.
+    """
 
     def __init__(self, sts: STSClient) -> None:
         self._sts = sts
         self._last = _Remembered(None, PAST)
+        session = sts._life.session
+        self._home: Any = None if session is None else session._loop
+        self.where = f"the event loop of the {'library' if session is None else 'session of the client'}"
 
     @property
     def region(self) -> str | None:
@@ -272,9 +278,20 @@ class _ClientSource:
         self._last = _Remembered(credentials, moment(context).plus(lifetime))
 
     def is_elsewhere(self) -> bool:
-        return False
+        return self._home is not None and self._home is not running_loop()
 
     async def fetch(self) -> Credentials:
+        if self._home is None or not self.is_elsewhere():
+            return await self._fetch_here()
+        try:
+            return await run_in(self._home, self._fetch_here)
+        except LoopEnded:
+            failure = self.ended()
+        except (CannotWait, LoopBlocked):
+            failure = CredentialsError(f"no credentials are in memory, and {self.where} is blocked")
+        raise failure
+
+    async def _fetch_here(self) -> Credentials:
         credentials = await self._sts.get_credentials()
         engine = self._sts._life.current
         if engine is not None:
@@ -282,14 +299,16 @@ class _ClientSource:
         return credentials
 
     def start(self) -> concurrent.futures.Future[Credentials]:
-        return start_in(LOOP.loop(), self.fetch)
+        return start_in(self._home or LOOP.loop(), self._fetch_here)
 
     def wait(self) -> Credentials:
         if self._sts._life.closed:
             raise ClientClosedError
-        return wait_in(LOOP.loop(), self.fetch, seconds=MAX_WAIT)
+        return wait_in(self._home or LOOP.loop(), self._fetch_here, seconds=MAX_WAIT)
 
     def ended(self) -> STSError:
+        if self._home is not None:
+            return ClientClosedError(f"{self.where} has ended")
         return CredentialsError(
             "the credentials cannot be fetched: the process ends, or the system cannot start a thread"
         )

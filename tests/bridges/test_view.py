@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import pytest
 from bridges.sources import ARN, HOUR, ROLE, assumed, by_client, by_fleet, each_source
 from patience import PATIENCE, in_a_thread, soon, turns, until
@@ -121,6 +122,23 @@ async def test_a_client_of_a_fleet_is_not_waited_for_in_the_event_loop_of_the_fl
 
         assert view.get_sync() is fetched
         assert fleet.peek(ROLE) is fetched
+
+
+async def test_a_client_with_a_session_of_the_program_is_asked_in_the_event_loop_of_the_session(
+    server: LocalSTS, clock: VirtualClock
+) -> None:
+    """In another event loop, each fetch would fail, and callers of the client would get the cached error."""
+    async with aiohttp.ClientSession() as session, server.client(session=session, clock=clock) as sts:
+        view = CredentialsView(sts.role(ARN))
+        with pytest.raises(CredentialsError, match="the event loop of the session of the client"):
+            view.get_sync()
+        fetched = await soon(asyncio.to_thread(view.get_sync))
+        assert await soon(asyncio.to_thread(asyncio.run, view.get())) is fetched
+        clock.advance(HOUR - 120)
+        assert view.get_sync() is fetched
+        await until(lambda: view.peek() is not fetched)
+        clock.advance(HOUR)
+        assert await soon(asyncio.to_thread(asyncio.run, view.get())) is view.peek()
 
 
 async def test_work_that_hides_what_it_waits_for_ends_at_the_deadline(server: LocalSTS, clock: VirtualClock) -> None:

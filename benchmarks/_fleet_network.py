@@ -27,15 +27,15 @@ from _rounds import Figures
 AT_ONCE = 50
 ADMITTED = 1000.0  # requests a second that a server with a limit admits
 NO_LIMIT = 100_000.0  # requests a second, more than a process can send
-DELAY = 0.01  # s that the server takes for an answer, where a few roles are fetched
-LIFE = 5.0  # s for which the credentials of `live` are good
+DELAY = 0.01  # s that the server takes for an answer, in the rows with few roles
+LIFE = 5.0  # s for which the credentials of `live` are valid
 USES = 300  # requests a second that are signed with them
 PAGE = 4096  # bytes
 PROCESSES = 8
 
 
 def scaled(number: int, options: argparse.Namespace, *, least: int = 20) -> int:
-    """Return *number* for a run in full, and a part of it for a quick one."""
+    """Return *number* for a full run, and a part of it for a quick run."""
     return max(round(number * float(options.scale)), min(least, number))
 
 
@@ -46,9 +46,29 @@ def resident() -> int:
 
 
 def lateness(gaps: list[float]) -> tuple[float, float]:
-    """Return by how many milliseconds the event loop was late: the 99th percentile, and the most."""
+    """Return by how many milliseconds the event loop was late: the 99th percentile, and the maximum."""
     late = [(gap - _loopback.BEAT) * 1e3 for gap in gaps]
     return statistics.quantiles(late, n=100)[-1], max(late)
+
+
+@contextlib.asynccontextmanager
+async def turns() -> AsyncIterator[list[float]]:
+    """Give a list that fills with the milliseconds of CPU of this thread between two wake-ups of a task."""
+    spent: list[float] = []
+
+    async def beat() -> None:
+        last = time.thread_time()
+        while True:
+            await asyncio.sleep(_loopback.BEAT)
+            now = time.thread_time()
+            spent.append((now - last) * 1e3)
+            last = now
+
+    task = asyncio.create_task(beat())
+    await asyncio.sleep(0)
+    yield spent
+    await asyncio.sleep(2 * _loopback.BEAT)
+    task.cancel()
 
 
 async def at_once(get: _fleet_peers.Get, count: int) -> None:
@@ -64,7 +84,7 @@ async def at_once(get: _fleet_peers.Get, count: int) -> None:
 
 @contextlib.asynccontextmanager
 async def started(name: str, url: str, budget: float) -> AsyncIterator[Callable[[int], Awaitable[object]]]:
-    """Give a function that fetches a number of roles, after a first one was fetched."""
+    """Fetch a first role, then yield a function that fetches a number of roles."""
     if name == "fleet":
         from sts_async.fleet import CredentialsFleet
 
@@ -92,7 +112,7 @@ async def started(name: str, url: str, budget: float) -> AsyncIterator[Callable[
 
 
 async def cold(name: str, options: argparse.Namespace) -> Figures:
-    """Many roles, from nothing: with a server that admits all, and for the fleet with one that throttles."""
+    """Many roles, cold: with a server that admits all requests, and for the fleet also with one that throttles."""
     count = scaled(10_000, options)
     found = {f"{figure}, no limit": value for figure, value in (await _cold(name, count, 0.0, NO_LIMIT)).items()}
     if name == "fleet":
@@ -108,7 +128,7 @@ async def _cold(name: str, count: int, rate: float, budget: float) -> Figures:
         async with started(name, server.url, budget) as fetch:
             server.reset()
             before = resident()
-            async with _loopback.beating() as gaps:
+            async with _loopback.beating() as gaps, turns() as spent:
                 begun = time.process_time()
                 await fetch(count)
                 cpu = time.process_time() - begun
@@ -121,6 +141,7 @@ async def _cold(name: str, count: int, rate: float, budget: float) -> Figures:
         "CPU of each, µs": [cpu / count * 1e6],
         "answers per second": [counts["answers"] / counts["seconds"]],
         "kB of memory for each": [bytes_each / 1e3],
+        "CPU of a turn of the event loop, p99, ms": [statistics.quantiles(spent, n=100)[-1]],
         "event loop late, p99, ms": [p99],
         "event loop late, at most, ms": [most],
         "requests for each": [sent / count],
@@ -129,14 +150,14 @@ async def _cold(name: str, count: int, rate: float, budget: float) -> Figures:
 
 
 async def few(name: str, options: argparse.Namespace) -> Figures:
-    """200 roles from nothing, 50 at once."""
+    """200 roles, cold, 50 at once."""
     count = scaled(200, options)
     with _fleet_server.server(delay=DELAY) as server:
         async with _fleet_peers.PEERS[name](server.url, AT_ONCE) as get:
             await get(0)
             server.reset()
             before = resident()
-            async with _loopback.beating() as gaps:
+            async with _loopback.beating() as gaps, turns() as spent:
                 begun = time.perf_counter()
                 await at_once(get, count)
                 taken = time.perf_counter() - begun
@@ -146,6 +167,7 @@ async def few(name: str, options: argparse.Namespace) -> Figures:
     return {
         "seconds": [taken],
         "connections": [counts["connections"]],
+        "CPU of a turn of the event loop, at most, ms": [max(spent)],
         "event loop late, at most, ms": [lateness(gaps)[1]],
         "kB of memory for each": [bytes_each / 1e3],
         "requests": [counts["answers"]],
@@ -153,7 +175,7 @@ async def few(name: str, options: argparse.Namespace) -> Figures:
 
 
 async def warm(name: str, options: argparse.Namespace) -> Figures:
-    """Credentials in memory: CPU of a call, in microseconds. A peer has 20 roles, as it needs long for more."""
+    """Credentials in memory: CPU of a call, in microseconds. A peer has only 20 roles, because more take it long."""
     roles = scaled(1_000, options) if name == "fleet" else 20
     calls = scaled(200_000, options, least=1_000)
     numbers = [number % roles + 1 for number in range(calls)]

@@ -1,10 +1,12 @@
 """
-The contenders that keep the credentials of many roles: each a context that gives a coroutine function, which returns
-the access key id of a role that it obtained, and keeps the credentials.
+The contenders that keep the credentials of many roles.
 
-What a contender imports, it imports when it is entered: each runs in a process of its own. The two of aiobotocore are
-the two ways in which programs use it. `AioAssumeRoleCredentialFetcher` makes a client for each fetch. A program that
-knows this gives `AioRefreshableCredentials` a function which uses one client for all roles.
+Each is a context manager that yields a coroutine function. The function obtains and keeps the credentials of a role,
+and returns their access key id.
+
+A contender imports its libraries when it is entered, because each contender runs in a process of its own. Programs use
+aiobotocore in two ways. `AioAssumeRoleCredentialFetcher` makes a client for each fetch. A program that knows this
+passes a function to `AioRefreshableCredentials` that uses one client for all roles.
 """
 
 import asyncio
@@ -24,7 +26,7 @@ KEYS = {
     "aws_secret_access_key": SECRET_ACCESS_KEY,
     "aws_session_token": SESSION_TOKEN,
 }
-ADVISORY, MANDATORY = 15 * 60, 10 * 60  # s before the end, as botocore has them
+ADVISORY, MANDATORY = 15 * 60, 10 * 60  # s before the end, as in botocore
 
 
 def role_arn(number: int) -> str:
@@ -40,7 +42,7 @@ def request(number: int) -> Any:
 
 
 def keys_of(response: dict[str, Any]) -> dict[str, str]:
-    """Return the credentials of an answer as botocore's refreshable credentials want them."""
+    """Return the credentials of a response in the form of botocore's refreshable credentials."""
     found = response["Credentials"]
     return {
         "access_key": found["AccessKeyId"],

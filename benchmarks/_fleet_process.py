@@ -3,7 +3,8 @@ One of several processes that share a directory of credentials, for `bench_fleet
 
     python benchmarks/_fleet_process.py fleet|aiobotocore-1 URL DIRECTORY COUNT
 
-It prints a line when it is ready, waits for a line, gets the credentials of all roles, and prints how many it has.
+It prints a line when it is ready, and waits for a line. Then it gets the credentials of all roles, and prints the
+number of roles with credentials.
 """
 
 import asyncio

@@ -1,13 +1,13 @@
 """
 An STS for the benchmarks of the fleet, in a process of its own. It issues credentials that end, and it counts.
 
-It reads of a request the access key id, the role and the operation. It checks no signature. A second port is for the
-benchmark: ``GET /counts`` returns the counts as JSON, and ``GET /reset`` sets them to zero. The counts are:
+It reads only the access key id, the role and the operation of a request. It checks no signature. The benchmark uses a
+second port: ``GET /counts`` returns the counts as JSON, and ``GET /reset`` sets them to zero. The counts are:
 
     answers, refusals: requests that were answered with 200, and that were throttled
-    ended: requests that were signed with credentials that it issued and that had ended
-    issued: how often credentials were issued; roles: for how many different roles
-    connections, open: connections that were open or accepted, and the most that were open together
+    ended: requests that were signed with expired credentials of this server
+    issued: the credentials that were issued; roles: the different roles for which they were issued
+    connections, open: connections that were open or accepted, and their largest number at one time
     seconds: from the first request to the last answer
 """
 
@@ -45,12 +45,12 @@ ERROR = """\
 
 class Counting:
     """
-    What the server does and has done.
+    The behaviour and the counts of the server.
 
     Args:
-        rate: Requests a second that it admits, with a burst of those of one second; 0 admits all.
+        rate: Requests a second that it admits, with a burst of one second; 0 admits all.
         delay: Seconds before each answer.
-        life: Seconds for which credentials are good.
+        life: Seconds for which credentials are valid.
     """
 
     def __init__(self, *, rate: float, delay: float, life: float) -> None:
@@ -99,7 +99,7 @@ class Counting:
         return self._issue(now, account=role.split(":")[4])
 
     def control(self, head: str) -> bytes:
-        """Return the counts, and set them to zero if this is asked for."""
+        """Return the counts, and set them to zero for ``/reset``."""
         taken = {"open": self.most_open, "roles": len(self.roles), "seconds": self.last - self.first}
         counts = json.dumps({**self.counts, **taken})
         if head.startswith("GET /reset"):
@@ -226,7 +226,7 @@ class Server:
 
 @contextlib.contextmanager
 def server(*, rate: float = 0.0, delay: float = 0.0, life: float = 3600.0, pinned: bool = True) -> Iterator[Server]:
-    """Run the server in a process of its own, and on a core of its own where there is a choice."""
+    """Run the server in a process of its own, and on a core of its own if the machine has several."""
     cores = _loopback.cores() if pinned else None
     command = [sys.executable, __file__, f"--rate={rate}", f"--delay={delay}", f"--life={life}"]
     command += [] if cores is None else [f"--core={cores[1]}"]
@@ -236,7 +236,7 @@ def server(*, rate: float = 0.0, delay: float = 0.0, life: float = 3600.0, pinne
         try:
             yield Server(int(process.stdout.readline()), int(process.stdout.readline()))
         finally:
-            process.stdin.close()  # it ends by itself then, also when this process is killed
+            process.stdin.close()  # the server then ends; it also ends if this process is killed
             try:
                 process.wait(5)
             except subprocess.TimeoutExpired:

@@ -66,7 +66,7 @@ async def _refresh_cost(size: int, *, refreshes: int) -> tuple[float, float]:
 
 
 async def _fetched(work: object, clock: object) -> None:
-    """Have the clocks go on until *work* is done. Only the start of a client waits for anything else: a thread."""
+    """Advance the clocks until *work* is done. Only the start of a client also waits for a thread."""
     task = asyncio.ensure_future(work)
     while not task.done():
         await clock.run(1.0)
@@ -75,7 +75,7 @@ async def _fetched(work: object, clock: object) -> None:
 
 
 async def on_demand(name: str, options: argparse.Namespace) -> Figures:
-    """Memory after many roles were asked for once, of which one in a hundred is in use, with a bound of twice that."""
+    """Memory after many roles were used once. One in a hundred stays in use, and the bound is twice their number."""
     from fleet import simulation
 
     from sts_async.fleet import CredentialsFleet
@@ -110,7 +110,7 @@ async def on_demand(name: str, options: argparse.Namespace) -> Figures:
                 memory[first + in_use - 1] = resident() - before
         held, answers = fleet.snapshot().on_demand, sts.answers
         left = len(asyncio.all_tasks()) - tasks
-        await clock.run(3 * HOUR)  # in which nobody asks for any of them
+        await clock.run(3 * HOUR)  # no caller uses an identity in this time
         return {
             "MB of memory, as many seen as the bound": [memory[bound] / 1e6],
             "MB of memory, half seen": [memory[seen // 2] / 1e6],

@@ -190,7 +190,8 @@ class IdentityStateChanged:
     An identity of a `CredentialsFleet` entered the fleet, changed its state, or left the fleet.
 
     The states are the values of `fleet.IdentityState`: ``waiting``, ``fresh``, ``stale``, ``failing`` and ``paused``.
-    There is one event for each change. Failures that do not change the state cause no event.
+    There is one event for each change. Failures that do not change the state cause no event. An observer must not add,
+    remove or pause identities while it is called; `asyncio.AbstractEventLoop.call_soon` does so afterwards.
 
     Attributes:
         identity: Description of the identity, such as ``role 'arn:aws:iam::123456789012:role/demo' (session 'me')``.

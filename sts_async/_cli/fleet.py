@@ -23,7 +23,7 @@ from ..fleet.fleet import CredentialsFleet
 from ..fleet.identities import Identity, describe, source_of
 from ..fleet.reports import FailingIdentity, FleetSnapshot
 from ..shapes import Credentials, GetCallerIdentityRequest
-from .fleet_lines import Lines, in_one_moment, plural
+from .fleet_lines import MAX_FAILING, Lines, in_one_moment, plural
 from .output import Output
 from .roles_source import DEFAULT_REGION, RolesSource, partition_of_endpoint
 from .signals import signal_queue
@@ -182,7 +182,7 @@ class _Command:
         self._output = output
         self._source = source
         self._broken = bool(found.problems)
-        self._quiet = True  # while identities are added and removed, which one message says for all of them
+        self._quiet = True  # while identities are added or removed: one message covers all of them
         self._set_names({identity: name for name, identity in found.identities.items()})
         self._display: Display = Lines(output, seconds=settings.summary_seconds)
 
@@ -220,7 +220,7 @@ class _Command:
         await self._output.flush()
         return 1 if failed or self._broken else 0
 
-    # -- Until a signal comes ------------------------------------------------------------------------------------------
+    # -- Until a signal ends it ----------------------------------------------------------------------------------------
 
     async def keep(self, sts: STSClient, fleet: CredentialsFleet) -> int:
         """Keep all credentials fresh until a signal ends the command, and return the exit status."""
@@ -273,7 +273,7 @@ class _Command:
         return self._display
 
     async def _until_the_end(self, fleet: CredentialsFleet, signals: "asyncio.Queue[signal.Signals]") -> None:
-        """Show the state regularly, and reload the file on SIGHUP, until another signal comes."""
+        """Show the state at intervals, and read the file again on SIGHUP, until another signal arrives."""
         loop = asyncio.get_running_loop()
         signalled = asyncio.create_task(signals.get())
         shown = loop.time()
@@ -294,9 +294,8 @@ class _Command:
             signalled.cancel()
 
     def _show(self, fleet: CredentialsFleet) -> None:
-        self._display.show(
-            fleet.snapshot(), [(self._names.get(one.identity, one.name), one) for one in fleet.failing()]
-        )
+        failing = fleet.failing(limit=MAX_FAILING)
+        self._display.show(fleet.snapshot(), [(self._names.get(one.identity, one.name), one) for one in failing])
 
     async def _reload(self, fleet: CredentialsFleet) -> None:
         """Read the file again. If it has problems, nothing is removed; if it cannot be read, nothing changes."""

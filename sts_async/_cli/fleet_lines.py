@@ -8,7 +8,8 @@ from ..fleet.reports import FailingIdentity, FleetSnapshot
 from .output import Output
 from .terminal import in_one_line
 
-STATES = ("fresh", "waiting", "stale", "failing", "paused")
+MAX_FAILING = 10  # identities that a picture names
+STATES = ("fresh", "ended", "waiting", "stale", "failing", "paused")
 
 
 class Lines:
@@ -32,7 +33,7 @@ class Lines:
         self.note(change_in_words(name, event))
 
     def show(self, snapshot: FleetSnapshot, failing: Sequence[tuple[str, FailingIdentity]]) -> None:
-        """Write a summary; the lines before it have the identities that fail."""
+        """Write a summary. It does not list the failing identities, because earlier lines report each of them."""
         self.note(summary_of(snapshot))
 
     def end(self) -> None:
@@ -77,7 +78,7 @@ def in_time(seconds: float) -> str:
 
 
 def plural(count: int, word: str) -> str:
-    """Return a word in the number for *count*."""
+    """Return a word in the singular or plural form that *count* needs."""
     if count == 1:
         return word
     return f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"

@@ -74,13 +74,13 @@ def add_fleet(commands: Any, common: Parser) -> None:
         action="extend",
         type=_accounts,
         metavar="ID",
-        help="ids of the accounts to which identities may belong; without this option, any account",
+        help="ids of the accounts that identities may belong to; default: any account",
     )
     fleet.add_argument("--once", action="store_true", help="fetch all credentials once, show the results, and end")
     fleet.add_argument(
         "--any-arn",
         action="store_true",
-        help="accept names of roles that do not follow the grammar of IAM, for other servers such as Ceph RGW",
+        help="accept ARNs of roles that do not follow the grammar of IAM, for other servers such as Ceph RGW",
     )
     fleet.add_argument(
         "--count",

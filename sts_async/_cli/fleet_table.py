@@ -21,9 +21,15 @@ from .terminal import OutputLost, in_one_line
 SECONDS = 0.5  # between two pictures
 MANY = 10_000  # identities, above which a picture is drawn every `SECONDS_OF_MANY`
 SECONDS_OF_MANY = 5.0
-MAX_FAILING = 10
 MAX_CHANGES = 6
-STYLES = {"fresh": "green", "waiting": "cyan", "stale": "yellow", "failing": "red", "paused": "blue"}
+STYLES = {
+    "fresh": "green",
+    "ended": "magenta",
+    "waiting": "cyan",
+    "stale": "yellow",
+    "failing": "red",
+    "paused": "blue",
+}
 
 
 class Table:
@@ -66,11 +72,11 @@ class Table:
         self._output.call(self._stop)
 
     def _draw(self, picture: RenderableType) -> None:
-        """Draw a picture. Blocks."""
+        """Draw a picture. It blocks, so the thread of the output calls it."""
         if self._stopped:
             return
         if not self._live.console.is_terminal:
-            # A terminal that was closed is none any more. rich would draw nothing, without an error.
+            # The terminal was closed. rich would then draw nothing, and raise no error.
             raise OutputLost("the terminal was closed")
         try:
             self._live.start()
@@ -102,14 +108,14 @@ def picture_of(
     Args:
         title: The file of roles.
         snapshot: The state of the fleet.
-        failing: Its identities that fail, with their names.
+        failing: The first of its identities that fail, with their names.
         changes: The latest changes, oldest first.
     """
     parts: list[RenderableType] = [_progress(snapshot), _counts(snapshot)]
     if snapshot.budgets:
         parts.append(_budgets(snapshot.budgets))
     if failing:
-        parts.append(_failing(failing))
+        parts.append(_failing(failing, total=snapshot.stale + snapshot.failing))
     if changes:
         parts.append(Text("\n".join(changes), style="dim", no_wrap=True, overflow="ellipsis"))
     return Panel(Group(*parts), title=Text(f"sts-async fleet: {title}"), title_align="left")
@@ -149,9 +155,9 @@ def _budgets(budgets: Sequence[BudgetUse]) -> RenderableType:
     return grid
 
 
-def _failing(failing: Sequence[tuple[str, FailingIdentity]]) -> RenderableType:
+def _failing(failing: Sequence[tuple[str, FailingIdentity]], *, total: int) -> RenderableType:
     grid = _grid("identity", "state", "error", "since", "next try", "failures")
-    for name, one in failing[:MAX_FAILING]:
+    for name, one in failing:
         grid.add_row(
             Text(name),
             Text(one.state, style=STYLES[one.state]),
@@ -160,7 +166,7 @@ def _failing(failing: Sequence[tuple[str, FailingIdentity]]) -> RenderableType:
             "-" if one.next_try is None else in_one_moment(one.next_try)[11:],
             f"{one.failures:,}",
         )
-    more = len(failing) - MAX_FAILING
+    more = total - len(failing)
     return Group(grid, Text(f"and {more:,} more", style="dim")) if more > 0 else grid
 
 

@@ -67,7 +67,7 @@ class Output:
 
     async def flush(self) -> None:
         """
-        Wait until all is written.
+        Wait until the queue is empty and everything is written.
 
         Raises:
             OutputLost: Standard output cannot be written.
@@ -83,20 +83,20 @@ class Output:
             self.ended.result()
 
     def say(self, text: str) -> None:
-        """Write text to standard output, later."""
+        """Queue text for standard output."""
         self._add(terminal.say, text)
 
     def complain(self, text: str) -> None:
-        """Write text to standard error, later."""
+        """Queue text for standard error."""
         self._add(terminal.complain, text)
 
     def draw(self, picture: Callable[[], None]) -> None:
-        """Call a function that writes to the terminal, later. Only the last of several waiting functions is called."""
+        """Queue a function that writes to the terminal. It replaces an earlier one that still waits."""
         self._picture = picture
         self._added.set()
 
     def call(self, work: Callable[[], None]) -> None:
-        """Call a function that writes to the terminal, after the lines before it. It is never dropped."""
+        """Queue a function that writes to the terminal. It is called after the earlier lines, and is never dropped."""
         self._lines.append((lambda _: work(), ""))
         self._added.set()
 

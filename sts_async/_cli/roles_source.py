@@ -84,7 +84,7 @@ class RolesSource:
         return text
 
     def problems_of(self, found: RolesFile) -> Iterator[str]:
-        """Yield the problems of the file as lines for standard error. There is a line for each of the first 20."""
+        """Yield lines for standard error: one for each of the first 20 problems, and then the number of the others."""
         for problem in found.problems[:MAX_PROBLEMS]:
             yield f"{PREFIX}{self.shown}, {in_one_line(problem)}\n"
         more = len(found.problems) - MAX_PROBLEMS

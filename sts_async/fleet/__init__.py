@@ -7,6 +7,16 @@ reports      what a fleet reports about itself
 roles_file   files of roles: identities with names, one on each line
 caches/      caches that processes share: files of one host
 
+_members, _entries          who is in the fleet: checks, lanes, and the two tiers
+_queues, _due_times         when each identity is refreshed, and in which order (pure)
+_budget, _budgeted_retries  at which rate requests are sent (`_budget` is pure)
+_timer, _workers            what runs: one timer, and a bounded number of tasks
+_refresher, _chains         one refresh from the queue to the new state; chains of identities
+_attempt, _fetch            one attempt of a fetch: from the service, a provider or the cache
+_provider, _scan            providers of the fleet's credentials, and `each`
+_reporter, _overview        events, log lines, and the counts of a snapshot
+_role_lines                 one line of a file of roles (pure)
+
 The refresh of one provider belongs in `credentials`. This room has the rules for many identities together: when each is
 refreshed, in which order, and at which rate.
 """

@@ -1,8 +1,8 @@
 """
 One attempt to fetch credentials, with a time limit. Its failure is a value.
 
-A provider of the program may raise anything, also what is not an `Exception`, and may cancel itself. Nothing of this
-may end the worker (F57). Only the cancellation of the worker and the end of the program do.
+A provider of the program may raise any error, even a `BaseException`, and may cancel itself. None of these ends the
+worker (F57). Only a cancellation of the worker and the end of the program end it.
 """
 
 import asyncio

@@ -8,11 +8,11 @@ takes one, also a retry: see `_budgeted_retries`.
   quarter of the limit and doubles each second. So a start takes the quota in steps. The steps are counted from the
   first request, because a budget may be idle for long before it.
 - When the service throttles, the rate is halved, at most once a second, and the bucket is emptied.
-- From then on, the rate grows by a sixtieth of the limit each second, as in TCP: slow growth finds the rate that the
+- From then on, the rate grows by a sixtieth of the limit each second, as in TCP. Slow growth finds the rate that the
   service accepts. The bucket holds the tokens of one second at this rate.
 
-So in any time of n seconds, at most n + 1 times the limit is taken. A token that is given back counts at this moment,
-for example after credentials were found in the cache that processes share.
+So within any n seconds, requests take at most n + 1 times the limit. A request that was not sent gives its token back,
+for example because the credentials were found in the shared cache. Such a token counts when it is given back.
 
 Source: STS allows 600 requests per second for each account and region ("IAM and AWS STS quotas", IAM User Guide).
 """
@@ -27,18 +27,18 @@ MIN_RATE = 0.5  # requests per second
 MIN_WAIT = 0.001  # s
 BURST_SECONDS = 1.0  # s of the limit that may be saved up and sent at once
 IDLE_SECONDS = 3600.0  # s without use after which a budget is forgotten
-MANY = 1000  # budgets that are kept in any case
+MANY = 1000  # number of budgets from which idle ones are forgotten
 
 
 class Budget:
     """
     The requests per second that may be sent for one account in one region.
 
-    A clock that goes back costs no more than the time that it goes back: the budget continues from the new time.
+    If the clock is set back, the budget continues from the new time. It loses no more than that difference.
 
     Args:
         limit: Maximum rate in requests per second, greater than 0.
-        scope: See below.
+        scope: The account and the region; "" until they are known.
 
     Attributes:
         scope: The account and the region, such as ``123456789012/eu-west-1``; "" until they are known.
@@ -73,7 +73,7 @@ class Budget:
 
     def wait(self, *, now: float) -> float:
         """
-        Return 0 if a request may be sent now, otherwise the seconds after which to ask again, at most some seconds.
+        Return 0 if a request may be sent now, otherwise the seconds after which to ask again.
 
         Args:
             now: Monotonic time in seconds.
@@ -123,7 +123,7 @@ class Budgets:
     A scope is known only when its first request was signed, so a lane of identities begins with a budget of its own.
 
     Some access keys contain no account. Then the key is the scope, and each new key begins a new budget. So if there
-    are many budgets, those that were not used for an hour are forgotten. By then they are like new ones.
+    are many budgets, those that were not used for an hour are forgotten. By then, their rates have recovered.
 
     Args:
         limit: Maximum rate of each in requests per second.

@@ -1,21 +1,20 @@
 """
 When each identity of a fleet is refreshed: due times that are spread, and the pauses after failures.
 
-All functions are decisions: they get the time and random numbers as parameters.
+All functions are pure: the time and random numbers are parameters.
 
-Identities that are fetched together expire together. If each were refreshed at a random time of its own advisory window
-only, all refreshes of an hour would fall into ten minutes, for many hours. So the fleet counts the refreshes that are
-due in each slot of time. A new due time is drawn from the advisory window. If that part of the window has more than its
-share, the due time is drawn from the earlier life of the credentials. An early refresh costs one request, once:
-afterwards the due times stay apart.
+Identities that are fetched together expire together. A random time in each advisory window does not spread them enough:
+all refreshes of an hour would fall into ten minutes, for many hours. So the fleet counts the refreshes that are due in
+each slot of time. A new due time is drawn from the advisory window. If that slot is crowded, the due time is drawn from
+the earlier life of the credentials. An early refresh costs one request, once: afterwards the due times stay apart.
 
-Credentials with similar lifetimes form a group, and each group is spread on its own. A common count would fail: the
-refreshes that credentials of 15 minutes need in ten hours are not counted yet when those of 12 hours are planned.
+Credentials with similar lifetimes form a group, and each group is spread on its own. A common count would fail.
+When a refresh in ten hours is planned, those that credentials of 15 minutes need at that time are not counted yet.
 The slots of a group are a fixed share of the lifetime, so that a slot has equally many refreshes in all groups.
 
-Simulated for 24 hours with 10,000 identities that were fetched within a minute, and lifetimes of 900, 3600 and
-43,200 s: the busiest minute has less than twice the mean rate, and after the first lifetime, less than 1 % of the
-refreshes are early.
+A simulation covers 24 hours, 10,000 identities that were fetched within a minute, and lifetimes of 900, 3600 and
+43,200 s. The busiest minute has less than twice the mean rate. After the first lifetime, less than 1 % of the refreshes
+are early.
 """
 
 import math
@@ -33,11 +32,11 @@ from ..credentials._schedule import (
 )
 from ..errors import ConfigurationError, CredentialsError, DeadlineExceeded, STSError
 
-SLOTS = 1024  # slots between now and the last due time: as many to twice as many
+SLOTS = 1024  # slots between now and the last due time, at least; at most twice as many
 CROWDED = 1.25  # refreshes in a slot, as a multiple of the mean, above which the due time is drawn from an earlier time
-SMALL = 250  # due times of a group up to which no refresh is early: such a group causes no load worth a request
+SMALL = 250  # due times: a group with fewer is never refreshed early, because its load is small
 CANDIDATES = 8  # slots that are compared for one due time
-EARLIEST = 0.25  # share of the life of credentials before which they are never refreshed for the sake of the spread
+EARLIEST = 0.25  # share of the life of credentials before which they are never refreshed to spread the load
 MIN_INTERVAL = 0.001  # s from now to the last due time
 THROTTLING_PAUSE = (5.0, 15.0)  # s between attempts for an identity whose refresh was throttled
 
@@ -102,8 +101,8 @@ class DueTimes:
         """
         Return a due time for new credentials, and count it until `remove` is called with it.
 
-        It is in the first two thirds of the advisory window and not in the mandatory window; or, for the sake of the
-        spread, earlier, but not in the first quarter of the life.
+        It is in the first two thirds of the advisory window, and not in the mandatory window. If that part is crowded,
+        the due time is earlier, but not in the first quarter of the life.
 
         Args:
             now: The time.
@@ -116,7 +115,7 @@ class DueTimes:
         interval = max(last - now, MIN_INTERVAL)
         group = self._group(interval)
         due, others = group.least_crowded(advisory, last, jitter)
-        # The others in the slot are compared, without the new one: in a small group, a slot has one too many by chance.
+        # The new due time itself is not compared: in a small group, a slot can have one too many by chance.
         if group.count >= SMALL and others > CROWDED * group.width / interval * (group.count + 1):
             due, _ = group.least_crowded(min(now + EARLIEST * (ends - now), last), last, jitter)
         slot = int(due // group.width)
@@ -132,7 +131,7 @@ class DueTimes:
         return group
 
     def remove(self, due: DueTime) -> None:
-        """Count a due time no longer: its refresh was done, or its identity was removed. It is removed once."""
+        """Stop counting a due time, because its refresh was done or its identity was removed. Call it once for each."""
         group = due.group
         group.count -= 1
         slot = int(due.at // group.width)
@@ -149,7 +148,7 @@ def pause_after(error: STSError, *, failures: int, jitter: float) -> float:
 
     The first pause is 5 to 15 s, and each further one three times as long. The limit is 30 to 60 minutes if the
     request is refused: then someone must change the role, a policy or the request. It is 5 to 10 minutes while the
-    service cannot be reached or fails, and 30 to 60 s if the cause is on this machine, such as a missing token file.
+    service cannot be reached or fails. It is 30 to 60 s if the cause is on this machine, such as a missing token file.
 
     Args:
         error: The error of the last attempt.
@@ -176,8 +175,8 @@ def pause_after_throttling(jitter: float) -> float:
     """
     Return the seconds until the next attempt after the service throttled, while credentials are served.
 
-    The budget paces these attempts. After the usual pause of 5 to 10 minutes, the credentials could have expired,
-    although the service has answered other requests all the time.
+    The budget limits the rate of these attempts. After the usual pause of 5 to 10 minutes, the credentials could have
+    expired, although the service has answered other requests all the time.
 
     Args:
         jitter: Random number in [0, 1).

@@ -5,8 +5,8 @@ Kept entries stay until the program removes them. Entries on demand are bounded:
 evicted first, and one that was idle for long is evicted in any case. An evicted entry leaves nothing behind.
 
 A use only writes a number into the entry, because `CredentialsFleet.peek` runs in any thread. So the order of use is
-found later: the heap has each entry with the time of a former use. If the first entry was used since, it returns to the
-heap with the later time. Otherwise no entry was used less recently.
+found later: the heap has each entry with the time of an earlier use. If the first entry was used since then, it returns
+to the heap with the later time. Otherwise no entry was used less recently.
 """
 
 import heapq
@@ -27,7 +27,7 @@ from .reports import IdentityState
 if TYPE_CHECKING:
     from ._due_times import DueTime
 
-BUSY_TRIES = 16  # entries in use that are looked at for one eviction; then the bound is exceeded for a while
+BUSY_TRIES = 16  # busy entries that one eviction skips; after these, the bound is exceeded for a while
 
 Waiter = Future[Outcome[Credentials]]
 
@@ -195,7 +195,7 @@ class Entries:
             source = source.source
 
     def release(self, entry: Entry) -> None:
-        """Keep an entry no longer. It stays on demand."""
+        """Stop keeping an entry fresh. It stays in the fleet, on demand."""
         if entry.kept:
             self._release(entry)
             self._push(entry, entry.last_used)

@@ -1,8 +1,8 @@
 """
 One fetch of credentials for one identity: from the cache that processes share, or from the service.
 
-A request is signed with the credentials of the client, or with those of another identity. A provider is asked. The
-retry policy of each request takes a token of the budget: see `_budgeted_retries`.
+A request is signed with the credentials of the client, or with those of another identity. A provider is asked for its
+credentials. The retry policy of each request takes a token of the budget: see `_budgeted_retries`.
 """
 
 import logging
@@ -43,7 +43,7 @@ class SourceSigner:
     """
     The signing credentials of a chained request: those that the source has in memory.
 
-    It waits for nothing. A worker that waited for another identity would take the place of the worker that fetches it.
+    It never waits. A worker that waited for another identity would take the place of the worker that fetches it.
 
     Args:
         source: The entry that signs.
@@ -92,7 +92,7 @@ class Fetcher:
         sts: The client or the view.
         budgets: The budgets of the fleet.
         cache: The cache that processes share, or None.
-        namespace: Name of the asking identity in the cache; None for its access key id.
+        namespace: Name of the calling identity in the cache; None for its access key id.
         allowed_accounts: Ids of the accounts that credentials may belong to; None for any.
         refused: See `SourceSigner`.
 
@@ -134,11 +134,6 @@ class Fetcher:
         if self._lent is None or self._lent[0] is not engine:
             self._lent = (engine, engine.lend(retries=self._paced))
         return self._lent[1]
-
-    @property
-    def lent_context(self) -> ClientContext | None:
-        """The context with which the fleet asks providers; None before the first fetch."""
-        return None if self._lent is None else self._lent[1]
 
     def _paced(self, policy: RetryPolicy) -> BudgetedRetries:
         """Return the policy for the requests of providers, which may be signed by any account."""
@@ -236,7 +231,7 @@ class Fetcher:
 
     @asynccontextmanager
     async def _leased(self, cache: CredentialsCache, key: CacheKey) -> AsyncIterator[None]:
-        """Hold the lease of *key* if it can be had. A failure to take or to release it is a warning."""
+        """Hold the lease of *key* if it is available. A failure to take or to release it is a warning."""
         stack = AsyncExitStack()
         try:
             await stack.enter_async_context(cache.lease(key))
@@ -265,7 +260,7 @@ class Fetcher:
             )
 
     async def _key_of(self, entry: Entry, request: Request[Any], context: ClientContext) -> CacheKey | None:
-        """Return the key of an entry in the cache; None if a provider signs, which has no lasting name."""
+        """Return the key of an entry in the cache; None if a provider signs: it has no stable name."""
         if context.endpoint is None:
             return None
         if not operation_of(request).signed:

@@ -57,7 +57,9 @@ class Members:
         try:
             hash(identity)
         except TypeError:
-            raise ConfigurationError(f"a {type(identity).__name__} that cannot be hashed is no identity") from None
+            raise ConfigurationError(
+                f"an identity must be hashable: a {type(identity).__name__} cannot be hashed"
+            ) from None
 
     def entry_of(self, identity: Any, refresher: Refresher, *, keep: bool = False, checked: bool = False) -> Entry:
         """
@@ -97,7 +99,7 @@ class Members:
 
     def _evict(self, new: Entry, refresher: Refresher) -> None:
         now = refresher.now().monotonic
-        new.dependents += 1  # so that the new entry itself stays
+        new.dependents += 1  # so that the new entry is not evicted
         while (evicted := self._entries.overflow(now)) is not None:
             refresher.forget(evicted)
         new.dependents -= 1

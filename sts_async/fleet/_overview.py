@@ -14,27 +14,31 @@ from .reports import BudgetUse, FailingIdentity, FleetSnapshot, IdentityState
 
 def take_snapshot(entries: Entries, refresher: Refresher, budgets: Budgets) -> FleetSnapshot:
     """Return the state of a fleet."""
-    now = refresher.now().monotonic
+    now = refresher.now()
     oldest = soonest_end = math.inf
+    ended = 0
     for entry in list(entries.by_identity.values()):
         if entry.state.credentials is not None:
             oldest = min(oldest, entry.state.fetched.monotonic)
             soonest_end = min(soonest_end, entry.state.ends.monotonic)
+            if entry.status is IdentityState.FRESH and entry.state.ends.reached(now):
+                ended += 1
     due = refresher.due.next_due
     counts = entries.counts
     return FleetSnapshot(
         kept=entries.kept,
         on_demand=entries.on_demand,
         waiting=counts[IdentityState.WAITING],
-        fresh=counts[IdentityState.FRESH],
+        fresh=counts[IdentityState.FRESH] - ended,
+        ended=ended,
         stale=counts[IdentityState.STALE],
         failing=counts[IdentityState.FAILING],
         paused=counts[IdentityState.PAUSED],
         refreshing=sum(pool.running for pool in refresher.pools),
         queued=sum(len(pool.ready) for pool in refresher.pools),
-        next_due=None if due == math.inf else max(0.0, due - now),
-        oldest=None if oldest == math.inf else now - oldest,
-        soonest_end=None if soonest_end == math.inf else soonest_end - now,
+        next_due=None if due == math.inf else max(0.0, due - now.monotonic),
+        oldest=None if oldest == math.inf else now.monotonic - oldest,
+        soonest_end=None if soonest_end == math.inf else soonest_end - now.monotonic,
         budgets=tuple(
             BudgetUse(
                 scope=budget.scope,
@@ -50,14 +54,15 @@ def take_snapshot(entries: Entries, refresher: Refresher, budgets: Budgets) -> F
     )
 
 
-def list_failing(entries: Entries, refresher: Refresher) -> list[FailingIdentity]:
-    """Return the identities whose refresh fails, those that have failed for the longest time first."""
+def list_failing(entries: Entries, refresher: Refresher, *, limit: int | None = None) -> list[FailingIdentity]:
+    """Return at most *limit* identities whose refresh fails, those that have failed for the longest time first."""
     failing = [
         entry
         for entry in list(entries.by_identity.values())
         if entry.error is not None and entry.status in (IdentityState.STALE, IdentityState.FAILING)
     ]
-    return [_describe(entry, refresher) for entry in sorted(failing, key=lambda entry: entry.failing_since)]
+    failing.sort(key=lambda entry: entry.failing_since)
+    return [_describe(entry, refresher) for entry in failing[:limit]]
 
 
 def _describe(entry: Entry, refresher: Refresher) -> FailingIdentity:

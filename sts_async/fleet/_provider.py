@@ -12,8 +12,8 @@ from .identities import ChainedRequest, Identity, describe
 class Fleet(Protocol):
     """The part of a `CredentialsFleet` that its providers use."""
 
-    async def _get_within(self, identity: Identity, context: object) -> Credentials:
-        """Return the credentials of an identity, for a provider that *context* asks."""
+    async def get(self, identity: Identity) -> Credentials:
+        """Return the credentials of an identity."""
         ...
 
     def _fresh(self, identity: Identity) -> Credentials | None:
@@ -61,7 +61,7 @@ class FleetProvider(Unpicklable):
         Raises:
             STSError: The fetch failed, and no cached credentials can be served.
         """
-        return await self.fleet._get_within(self.identity, context)
+        return await self.fleet.get(self.identity)
 
     @serves(provide_credentials)
     def _at_hand(self, context: ProviderContext) -> Credentials | None:
@@ -84,8 +84,8 @@ def unwrapped(identity: Any, fleet: Fleet) -> Any:
     """
     Return the identity of a provider that *fleet* made, also where it is the source of a chain.
 
-    Any other identity is returned unchanged. The provider of another fleet is one: its credentials are those that the
-    client of the other fleet obtains (T42).
+    Any other identity is returned unchanged, also the provider of another fleet: the client of that fleet obtains its
+    credentials (T42).
     """
     if isinstance(identity, FleetProvider) and identity.fleet is fleet:
         return identity.identity

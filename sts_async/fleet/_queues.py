@@ -3,8 +3,8 @@ The queues of a fleet: identities that become due later, and identities that wai
 
 Nothing here waits or reads a clock. Times are monotonic, in seconds.
 
-Each operation on a queue of n entries takes O(log n), on average over many operations: also if all entries are in
-lanes of their own, and if the budgets have no tokens. A removed entry leaves no reference behind, so its credentials
+Each operation on a queue of n entries takes O(log n), on average over many operations. This holds even if each entry
+has a lane of its own, and if the budgets have no tokens. A removed entry leaves no reference behind, so its credentials
 leave the memory at once.
 """
 
@@ -311,7 +311,7 @@ class ReadyQueue:
         """
         Return the earliest time at which `take` may return an entry.
 
-        It is minus infinity if this may be now, and infinity if no entry waits.
+        It is minus infinity if `take` may return one now, and infinity if no entry waits.
         """
         if any(self._turns):
             return -math.inf

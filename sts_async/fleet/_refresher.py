@@ -1,16 +1,16 @@
 """
 The refresher: decides which identity is refreshed next, and records the outcome of each refresh.
 
-An entry takes this way:
+An entry takes these steps:
 
 1. It becomes due (`_queues.DueQueue`), or a caller needs it (`need`).
 2. It waits in the queue of a worker pool, urgent entries first (`_queues.ReadyQueue`), until its lane has a token.
-3. If its source has no credentials, it waits for the source instead (`_sources`).
+3. If its source has no credentials, it waits for the source instead (`_chains`).
 4. A worker fetches its credentials (`_fetch`), and the outcome becomes its new state (`credentials._schedule`).
 5. Its waiters, and the entries that it signs for, continue. Its next refresh is planned.
 
-One timer and a bounded number of tasks do this for any number of entries. The loops over many entries continue in the
-next turn of the event loop after some hundred of them.
+One timer and a bounded number of tasks do this for any number of entries. A loop over many entries handles 200 of them
+in one turn of the event loop, and continues in the next turn.
 """
 
 import asyncio
@@ -30,18 +30,18 @@ from ..credentials.static import clocks
 from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
 from ._attempt import attempt
+from ._chains import Chains
 from ._due_times import DueTimes, next_refresh, pause_after, pause_after_throttling, was_throttled
 from ._entries import Entries, Entry, Waiter, left_error, paused_error
 from ._fetch import Fetcher, was_key_refused
 from ._queues import NOT_QUEUED, DueQueue
 from ._reporter import Reporter
-from ._sources import Sources
 from ._timer import Timer
 from ._workers import MAX_AT_ONCE, WorkerPool
 from .identities import describe, request_of
 from .reports import IdentityState
 
-CLOCK_JUMP = 1.0  # s by which the clocks must differ from before, until all due times are computed again
+CLOCK_JUMP = 1.0  # s by which the difference of the clocks must change, so that all due times are computed again
 COLD_ORDER = 60.0  # s: an entry without credentials goes before those whose credentials end later than this
 FOR_REQUESTS, FOR_PROVIDERS = range(2)  # the two worker pools
 GRACE = 0.5  # s that workers have to end when the fleet is closed
@@ -75,7 +75,7 @@ class Refresher:
         self._tasks = BackgroundTasks()
         self._timer = Timer(clock, self._loop, self._tick)
         self._spread = DueTimes()
-        self._sources = Sources(self)
+        self._chains = Chains(self)
         self._watchers: list[asyncio.Future[None]] = []
         self._woken = False
         self._closed = False
@@ -87,7 +87,7 @@ class Refresher:
                 size=concurrency,
                 tasks=self._tasks,
                 now=context.monotonic,
-                can_start=self._sources.can_start,
+                can_start=self._chains.can_start,
                 refresh=self._refresh,
                 abandoned=self._abandoned,
                 idle=self._wake,
@@ -167,7 +167,16 @@ class Refresher:
             self.complete(entry, Outcome(error=left_error(entry)))
         self.reporter.removed(entry)
 
-    def reconsider(self, entry: Entry) -> None:
+    def set_paused(self, entries: list[Entry], *, value: bool) -> None:
+        """Pause or resume entries; without entries, the whole fleet."""
+        if not entries:
+            self.is_paused = value
+        for entry in entries:
+            entry.paused = value
+        for entry in entries or list(self._entries.by_identity.values()):
+            self._reconsider(entry)
+
+    def _reconsider(self, entry: Entry) -> None:
         """Stop or plan the refreshes of an entry, after it or the fleet was paused or resumed."""
         if entry.paused or self.is_paused:
             self._unplan(entry)
@@ -176,7 +185,7 @@ class Refresher:
             if not entry.refreshing:
                 self.complete(entry, Outcome(error=paused_error(entry)))
                 # They wait for credentials that no fetch will bring. Kept ones continue when it is resumed.
-                self._sources.fail(entry, paused_error(entry))
+                self._chains.fail(entry, paused_error(entry))
         elif entry.state.credentials is not None:
             self.plan(entry, next_refresh(entry.state))
         elif entry.is_kept:
@@ -262,6 +271,8 @@ class Refresher:
             if idle is None:
                 break
             self.forget(idle)
+        else:
+            self._loop.call_soon(self._tick)  # there may be more
         self._wake()
 
     # -- one refresh ------------------------------------------------------------------------------------------------
@@ -275,17 +286,17 @@ class Refresher:
             self._abandoned(entry)
         elif failure is None:
             self._succeeded(entry, seconds=self._context.monotonic() - started.monotonic)
-        elif not entry.removed and (self._clock_jumped_since(started) or self._sources.must_wait_after_refusal(entry)):
-            # The failure is not one of the entry. A removed entry is not fetched again, so its callers get the error.
+        elif not entry.removed and (self._clock_jumped_since(started) or self._chains.must_wait_after_refusal(entry)):
+            # This failure is not counted for the entry. A removed entry is not fetched again: callers get the error.
             entry.refreshing = False
             if entry.paused or self.is_paused:
-                self.reconsider(entry)
+                self._reconsider(entry)
             else:
                 self.need(entry, urgent=bool(entry.waiters))
         elif entry.source is not None and entry.source.error is not None and was_key_refused(failure):
             # The source still serves keys that have ended, because its own refresh fails.
             entry.refreshing = False
-            self._sources.block(entry, entry.source.error)
+            self._chains.block(entry, entry.source.error)
         else:
             self._failed(entry, failure, raised=error)
 
@@ -333,9 +344,9 @@ class Refresher:
         assert entry.state.credentials is not None  # noqa: S101 - it was stored
         self.complete(entry, Outcome(entry.state.credentials))
         if entry.removed:
-            self._sources.drop(entry)
+            self._chains.drop(entry)
         else:
-            self._sources.release(entry)
+            self._chains.release(entry)
 
     def _failed(self, entry: Entry, failure: STSError, *, raised: BaseException | None) -> None:
         entry.refreshing = False
@@ -363,10 +374,10 @@ class Refresher:
         if serves:
             assert state.credentials is not None  # noqa: S101 - they are served
             self.complete(entry, Outcome(state.credentials))
-            self._sources.release(entry)
+            self._chains.release(entry)
             return
         self.complete(entry, Outcome(error=raised or failure))
-        self._sources.fail(entry, failure)
+        self._chains.fail(entry, failure)
 
     def complete(self, entry: Entry, outcome: Outcome[Credentials]) -> None:
         """Wake all waiters of an entry; each gets a copy of the outcome."""
@@ -386,7 +397,7 @@ class Refresher:
         try:
             self._failed(entry, failure, raised=None)
         finally:
-            # Also if the failure could not be recorded: otherwise the callers would wait without an end.
+            # Even if the failure could not be recorded: otherwise the callers would wait forever.
             self.complete(entry, Outcome(error=failure))
             if entry.due == math.inf:
                 self.plan(entry, self.now().plus(REFRESH_BACKOFF[0]))

@@ -24,8 +24,8 @@ from ..shapes import AssumeRoleRequest, AssumeRootRequest, GetFederationTokenReq
 
 MAX_LINE = 64 * 1024  # characters
 DEFAULT_SESSION = "sts-async"  # the same in each run, so that processes can share a cache
-# A name is an argument of commands. So it must not begin with a hyphen.
-NAME_RULE = "have 1 to 128 of A-Z a-z 0-9 _ + = , . @ - and no hyphen at its beginning"
+# A name can be an argument of a command. So it must not begin with a hyphen.
+NAME_RULE = "have 1 to 128 characters of A-Z a-z 0-9 _ + = , . @ - and must not begin with a hyphen"
 _NAME = r"(?!-)[A-Za-z0-9_+=,.@-]{1,128}"
 _OPERATIONS = {
     operation.name: operation
@@ -51,7 +51,7 @@ _WORD = re.compile(r"""[ \t]*+(?:(#.*)|((?:[^ \t"'\\]|\\.|'[^']*'|"(?:[^"\\]|\\.
 
 
 @attrs.frozen(kw_only=True)
-class Entry:
+class RoleLine:
     """
     An identity as one line writes it.
 
@@ -81,7 +81,7 @@ class Malformed(Exception):
         self.problems = problems
 
 
-def read_entry(line: str) -> Entry | None:
+def read_entry(line: str) -> RoleLine | None:
     """
     Return the identity in a line; None for a blank line or a comment.
 
@@ -105,7 +105,7 @@ def is_name(text: object) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    """Return the words of a line without quotes and comment. `shlex` finds comments also inside of words."""
+    """Return the words of a line without quotes and comment. `shlex` would also find comments inside words."""
     if not _has_quotes(text) and "#" not in text:
         return re.split(r"[ \t]+", text)
     words: list[str] = []
@@ -125,7 +125,7 @@ def _has_quotes(text: str) -> bool:
     return "'" in text or '"' in text or "\\" in text
 
 
-def _from_words(words: list[str]) -> Entry:
+def _from_words(words: list[str]) -> RoleLine:
     """Return the identity in the words of a line: the ARN of a role, and ``key=value``."""
     arn, *pairs = words
     if not (arn.startswith(("arn:", "urn:")) and arns.is_plain(arn)):
@@ -186,7 +186,7 @@ def _as_option(name: str) -> str:
 # -- JSON --------------------------------------------------------------------------------------------------------------
 
 
-def _from_object(text: str) -> Entry:
+def _from_object(text: str) -> RoleLine:
     """Return the identity in a JSON object."""
     given = _parsed(text)
     operation = _operation_of(given.pop("Operation", operations.ASSUME_ROLE.name))
@@ -303,7 +303,9 @@ def _printable(name: str) -> str:
 # -- Requests ----------------------------------------------------------------------------------------------------------
 
 
-def _entry(operation: Any, given: dict[str, Any], name: Any, through: Any, problems: list[str], *, shown: Any) -> Entry:
+def _entry(
+    operation: Any, given: dict[str, Any], name: Any, through: Any, problems: list[str], *, shown: Any
+) -> RoleLine:
     """
     Return the identity with these members.
 
@@ -335,11 +337,11 @@ def _entry(operation: Any, given: dict[str, Any], name: Any, through: Any, probl
     found = [_in_words(violation, shown) for violation in violations(request)]
     if found:
         raise Malformed(*dict.fromkeys(found))
-    return Entry(request=request, name=name, through=through, derived=_derived(request, through))
+    return RoleLine(request=request, name=name, through=through, derived=_derived(request, through))
 
 
 def _refusal(member: Member) -> str:
-    """Return why a file cannot have a member; empty if it can."""
+    """Return the reason why a file must not have a member; empty if it may."""
     if member.name in ("serial_number", "token_code"):
         return "is for MFA codes, which a refresh in the background cannot ask for"
     nested = getattr(getattr(member.items, "kind", None), "__members__", ())

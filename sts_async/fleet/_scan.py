@@ -1,4 +1,4 @@
-"""A scan: fetch the credentials of many identities, a bounded number at a time, and yield them as they come."""
+"""A scan: fetch the credentials of many identities, a bounded number at a time, and yield each when it is done."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
@@ -23,7 +23,7 @@ async def scan(
     Yield each identity with its credentials or its error.
 
     Args:
-        identities: The identities. Only as many are read as are fetched.
+        identities: The identities. One is read when its fetch can start.
         fetch: Returns the credentials of one.
         leave: Called with each identity after it was yielded.
         concurrency: Maximum number of identities that are fetched at the same time.

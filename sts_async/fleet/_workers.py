@@ -5,8 +5,8 @@ There is no task for an identity that waits, and no task at all while nothing is
 unexpected error is counted.
 
 Few workers start in one turn of the event loop. If a worker took the next identity when it was done, all requests would
-stay in step: fifty responses would arrive together, and each turn of the event loop would decode fifty responses and
-sign fifty requests. With few starts in a turn, the requests spread out, at the same rate.
+stay in step. Fifty responses would arrive together, and one turn of the event loop would decode all of them and sign
+fifty requests. With few starts in a turn, the requests spread out, at the same rate.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from .._runtime.single_flight import BackgroundTasks
 from ._entries import Entry
@@ -23,6 +24,29 @@ MAX_AT_ONCE = 200  # identities that are handled in one turn of the event loop
 STARTS_IN_A_TURN = 4  # fetches that a pool starts in one turn of the event loop
 
 log = logging.getLogger("sts_async")
+
+
+_WORKS_FOR: ContextVar["WorkerPool | None"] = ContextVar("sts_async_fleet_pool", default=None)
+
+
+@contextmanager
+def place_given_up() -> Iterator[None]:
+    """
+    Let another worker start while this one, or a task that its provider started, waits for a further identity.
+
+    Otherwise many providers that wait for one another would take all places, and none of them could end. Outside of a
+    worker, nothing changes.
+    """
+    pool = _WORKS_FOR.get()
+    if pool is None:
+        yield
+        return
+    pool._size += 1
+    pool._idle()
+    try:
+        yield
+    finally:
+        pool._size -= 1
 
 
 class WorkerPool:
@@ -71,20 +95,6 @@ class WorkerPool:
         """Let no worker take another entry. A provider that ignores its cancellation may end later."""
         self._closed = True
 
-    @contextmanager
-    def place_given_up(self) -> Iterator[None]:
-        """
-        Let another worker start while a worker waits for a further identity of the fleet.
-
-        Otherwise many providers that wait for one another would take all places, and none of them could end.
-        """
-        self._size += 1
-        self._idle()
-        try:
-            yield
-        finally:
-            self._size -= 1
-
     def dispatch(self) -> bool:
         """Start workers for entries that can be taken. Return True if it should be called again in the next turn."""
         for _ in range(STARTS_IN_A_TURN):
@@ -94,8 +104,6 @@ class WorkerPool:
             if entry is None:
                 return False
             self.running += 1
-            # The task begins in a later turn. A caller in this turn waits for its fetch, and starts no second one.
-            entry.refreshing = True
             self._tasks.spawn(self._work(entry)).add_done_callback(self._ended)
         return True
 
@@ -105,13 +113,14 @@ class WorkerPool:
             if entry is None:
                 return None
             if self._can_start(entry):
-                # Before the worker begins, which is in the next turn: a caller of this turn must not queue it again.
+                # The task begins in a later turn. A caller in this turn waits for its fetch, and starts no second one.
                 entry.refreshing = True
                 return entry
             entry.refund()
         return None
 
     async def _work(self, entry: Entry) -> None:
+        _WORKS_FOR.set(self)
         finished = False
         try:
             await self._refresh(entry)

@@ -25,8 +25,9 @@ from ._members import Members
 from ._other_loops import get_in
 from ._overview import list_failing, take_snapshot
 from ._provider import FleetProvider, unwrapped
-from ._refresher import FOR_PROVIDERS, Refresher
+from ._refresher import Refresher
 from ._scan import scan
+from ._workers import place_given_up
 from .caches.protocol import CredentialsCache
 from .identities import (
     Identity,
@@ -62,13 +63,13 @@ class CredentialsFleet(Unpicklable):
     demand: `get` fetches them, and they are refreshed in the background only if they were used since their last
     fetch. They are evicted when there are too many, or after an idle time.
 
-    Refreshes are spread over time. Each calling account has a budget of requests per second in each region, which
+    Refreshes are spread over time. Each calling account has a budget of requests per second in each region. Its rate
     begins at a quarter of the limit and is halved when the service throttles. A request that a caller waits for goes
     before those that are only due. Otherwise, the credentials that end first are refreshed first.
 
     Refreshes that fail follow the rules of `credentials.RefreshingProvider`: cached credentials stay in use, and
-    attempts are 5 to 10 minutes apart. An identity that has no credentials and is refused by the service is tried again
-    after 5 to 15 s, and then after longer and longer pauses, up to an hour. Each change of state is logged once, by the
+    attempts are 5 to 10 minutes apart. If the service refuses an identity that has no credentials, the next attempt
+    follows after 5 to 15 s. Each further pause is longer, up to an hour. Each change of state is logged once, by the
     logger ``sts_async``, and observers get an `IdentityStateChanged`.
 
     Args:
@@ -135,7 +136,7 @@ class CredentialsFleet(Unpicklable):
 
     async def __aenter__(self) -> Self:
         if self._closed or self._refresher is not None:
-            raise ClientClosedError("a fleet is entered once: make a new one")
+            raise ClientClosedError("a fleet can be entered only once: make a new one")
         context = self._context = await self._fetcher.context()
         self._loop = asyncio.get_running_loop()
         self._wall_clock, self._monotonic = context.wall_clock, context.monotonic
@@ -200,7 +201,7 @@ class CredentialsFleet(Unpicklable):
         fresh = self._fresh(identity)
         if fresh is not None:
             return fresh
-        identity = without_data(identity)  # in place of an identity by mistake: a traceback must not show it
+        identity = without_data(identity)  # a program can pass secrets by mistake, and a traceback must not show them
         return await self._get(identity)
 
     def _fresh(self, identity: Identity) -> Credentials | None:
@@ -214,16 +215,6 @@ class CredentialsFleet(Unpicklable):
                 entry.passing = False
                 return state.credentials
         return None
-
-    async def _get_within(self, identity: Identity, context: object) -> Credentials:
-        """As `get`, for a provider that *context* asks. If this fleet does, its worker waits for another identity."""
-        fresh = self._fresh(identity)
-        if fresh is not None:
-            return fresh
-        if self._refresher is None or context is not self._fetcher.lent_context:
-            return await self._get(identity)
-        with self._refresher.pools[FOR_PROVIDERS].place_given_up():
-            return await self._get(identity)
 
     async def _get(self, identity: Identity) -> Credentials:
         refresher = self._started()
@@ -239,17 +230,18 @@ class CredentialsFleet(Unpicklable):
         now = moment(self._context)
         entry.last_used = now.monotonic
         state, step = entry.state, next_step(entry.state, now=now)
-        if step is Step.RAISE and state.error is not None:
-            raise copy_without_traceback(state.error)
-        if state.credentials is not None and step in (Step.SERVE, Step.REFRESH_IN_BACKGROUND):
-            if step is Step.REFRESH_IN_BACKGROUND and not (entry.paused or refresher.is_paused):
-                refresher.need(entry, urgent=False)
-            return state.credentials
         if entry.paused or refresher.is_paused:
             if state.credentials is not None and not state.ends.reached(now):
                 return state.credentials
             raise paused_error(entry)
-        return await refresher.wait(entry)
+        if step is Step.RAISE and state.error is not None:
+            raise copy_without_traceback(state.error)
+        if state.credentials is not None and step in (Step.SERVE, Step.REFRESH_IN_BACKGROUND):
+            if step is Step.REFRESH_IN_BACKGROUND:
+                refresher.need(entry, urgent=False)
+            return state.credentials
+        with place_given_up():
+            return await refresher.wait(entry)
 
     def peek(self, identity: Identity) -> Credentials | None:
         """
@@ -285,7 +277,7 @@ class CredentialsFleet(Unpicklable):
         allowed_accounts: Collection[str] | None = None,
     ) -> AsyncIterator[tuple[Identity, Credentials | STSError]]:
         """
-        Fetch the credentials of many identities, and yield each with its credentials or its error, as they come.
+        Fetch many identities, and yield each with its credentials or its error as soon as its fetch ends.
 
             async for identity, outcome in fleet.each(roles):
                 match outcome:
@@ -316,7 +308,7 @@ class CredentialsFleet(Unpicklable):
             if not known:
                 entry.passing = True
             credentials = await self._provide(entry, refresher)
-            check_account(credentials.account_id, allowed)  # of a provider, it is known only now
+            check_account(credentials.account_id, allowed)  # it is known only now if a provider was asked
             return credentials
 
         def leave(identity: Identity) -> None:
@@ -387,27 +379,18 @@ class CredentialsFleet(Unpicklable):
         Make no requests for identities; without arguments, for the whole fleet.
 
         Their callers get the cached credentials as long as these are valid, and then a `CredentialsError`. Running
-        fetches continue. An identity that is paused singly stays in the fleet, also on demand, so its pause lasts.
+        fetches continue. An identity that is paused by itself is not evicted, so its pause lasts.
         """
         identities = tuple(map(without_data, identities))
         self._set_paused(identities, value=True)
 
     def resume(self, *identities: Identity) -> None:
-        """Refresh paused identities again; without arguments, the whole fleet, except those that are paused singly."""
+        """Refresh identities again; without arguments, all except those that were paused by themselves."""
         identities = tuple(map(without_data, identities))
         self._set_paused(identities, value=False)
 
     def _set_paused(self, identities: tuple[Identity, ...], *, value: bool) -> None:
-        refresher = self._started()
-        if not identities:
-            refresher.is_paused = value
-            affected = list(self._entries.by_identity.values())
-        else:
-            affected = [self._entry_of(unwrapped(identity, self)) for identity in identities]
-            for entry in affected:
-                entry.paused = value
-        for entry in affected:
-            refresher.reconsider(entry)
+        self._started().set_paused([self._entry_of(identity) for identity in identities], value=value)
 
     async def warm_up(self) -> None:
         """
@@ -424,21 +407,27 @@ class CredentialsFleet(Unpicklable):
 
     def snapshot(self) -> FleetSnapshot:
         """
-        Return the state of the fleet as counts. It reads all entries: some milliseconds for 10,000.
+        Return the state of the fleet as counts. It reads all entries, which takes some milliseconds for 10,000.
 
         Raises:
             ClientClosedError: The fleet is closed.
         """
         return take_snapshot(self._entries, self._started(), self._budgets)
 
-    def failing(self) -> list[FailingIdentity]:
+    def failing(self, *, limit: int | None = None) -> list[FailingIdentity]:
         """
         Return the identities whose refresh fails, those that have failed for the longest time first.
 
+        Args:
+            limit: Maximum number, at least 1; None for all. All of 10,000 take about 0.2 s.
+
         Raises:
             ClientClosedError: The fleet is closed.
+            ConfigurationError: *limit* is out of range.
         """
-        return list_failing(self._entries, self._started())
+        if limit is not None:
+            check_whole("limit", limit)
+        return list_failing(self._entries, self._started(), limit=limit)
 
     # -- entries ----------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 """
-Identities: what a fleet keeps credentials of, and how each is described and checked.
+Identities: the keys of the credentials in a fleet, and how each is described and checked.
 
 An identity is a value that can be hashed. So it is the key of its credentials, and two requests with any different
 member are two identities (T42).
@@ -209,7 +209,7 @@ def check_target(request: Request[Any] | None, allowed: Collection[str] | None) 
 
 def check_account(account: str | None, allowed: Collection[str] | None) -> None:
     """
-    Check that credentials of *account* are allowed. An account that is not known passes: nothing was chosen by a user.
+    Check that credentials of *account* are allowed. An unknown account passes, because no user chose it.
 
     Raises:
         ConfigurationError: *account* is not one of *allowed*.

@@ -60,7 +60,9 @@ class FleetSnapshot:
         kept: Number of identities that are kept fresh.
         on_demand: Number of identities that were asked for and are not kept.
         waiting: Number of identities without credentials whose first fetch waits or runs.
-        fresh: Number of identities whose last fetch succeeded.
+        fresh: Number of identities whose last fetch succeeded, and whose credentials are valid.
+        ended: Number of identities whose last fetch succeeded, and whose credentials have expired since: nothing uses
+            them, or the identity that signs for them fails.
         stale: Number of identities whose refresh fails while the cached credentials are served.
         failing: Number of identities whose callers get an error.
         paused: Number of paused identities.
@@ -78,6 +80,7 @@ class FleetSnapshot:
     on_demand: int
     waiting: int
     fresh: int
+    ended: int = 0
     stale: int
     failing: int
     paused: int

@@ -16,7 +16,7 @@ import attrs
 from .._protocol import arns
 from .._protocol.endpoints import PARTITION_NAMES
 from ..errors import ConfigurationError
-from ._role_lines import Entry, Malformed, read_entry
+from ._role_lines import Malformed, RoleLine, read_entry
 from .identities import MAX_CHAIN, ChainedRequest, Identity, account_of, check_target
 
 MAX_BYTES = 8 << 20  # of a file
@@ -106,7 +106,7 @@ class _Reading:
     """
 
     def __init__(self) -> None:
-        self.entries: dict[int, Entry] = {}
+        self.entries: dict[int, RoleLine] = {}
         self.problems: list[Problem] = []
         self._refused: dict[str, int] = {}  # names of refused lines
         self._lines: dict[str, int] = {}  # the line of each name
@@ -167,7 +167,7 @@ class _Reading:
         """
         for number, entry in [*self.entries.items()]:
             if entry.name is not None and self._lines.setdefault(entry.name, number) != number:
-                self.refuse(number, f"line {self._lines[entry.name]} has the name {entry.name!r}")
+                self.refuse(number, f"line {self._lines[entry.name]} already has the name {entry.name!r}")
         names = {number: entry.name for number, entry in self.entries.items() if entry.name is not None}
         unnamed = [number for number, entry in self.entries.items() if entry.name is None]
         for length in range(max((len(self.entries[number].derived) for number in unnamed), default=0)):
@@ -266,7 +266,7 @@ def _at(names: tuple[str, ...], length: int) -> str:
     return names[min(length, len(names) - 1)]
 
 
-def _partition_of(entry: Entry) -> str | None:
+def _partition_of(entry: RoleLine) -> str | None:
     """Return the partition of the role or principal of an identity; None if the partition is not known."""
     request = entry.request
     arn = getattr(request, "role_arn", None) or getattr(request, "target_principal", "")

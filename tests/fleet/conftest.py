@@ -1,4 +1,4 @@
-"""What the tests of the fleet get: a virtual clock, an STS that runs, and a watch over what a test leaves behind."""
+"""Fixtures of the fleet tests: a virtual clock, an STS that runs, and a check that a test leaves nothing behind."""
 
 from collections.abc import AsyncIterator
 
@@ -13,7 +13,7 @@ __all__ = ["_opened_once", "_short_stacks"]
 
 @pytest.fixture
 async def watched(_short_stacks: None) -> AsyncIterator[None]:
-    """Fail a test after which a task, a descriptor, a thread of the library or an error that nobody read is left."""
+    """Fail a test that leaves a task, a descriptor, a thread of the library or an error that was never retrieved."""
     leaks = Leaks()
     yield
     assert await leaks.found() == []

@@ -1,9 +1,9 @@
 """
 A day of a fleet, on the clocks of `simulation`: an outage, throttled hours, a wrong clock, a suspended machine.
 
-A caller per identity and second would be 864 million callers for 10,000 identities. Most of them get the same as the
-caller before. The answer can become wrong only when credentials end, so the day asks for them at these moments. Further
-callers come at random moments.
+With a caller per identity and second, 10,000 identities would have 864 million callers. Most of them would get the same
+as the previous caller. An answer can become wrong only when credentials expire, so callers ask at these moments.
+Further callers ask at random moments.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Times(NamedTuple):
 
 class Seen(NamedTuple):
     """
-    A caller that got credentials that had ended, or an error.
+    A caller that got expired credentials, or an error.
 
     Attributes:
         at: Hours since the beginning of the day.
@@ -60,31 +60,31 @@ class Seen(NamedTuple):
 @attrs.define
 class Outcome:
     """
-    What came of the day. A rate is in requests per second, and a peak is the rate of the busiest minute.
+    The outcome of a day. A rate is in requests per second, and a peak is the rate of the busiest minute.
 
     Attributes:
         size: The number of identities.
-        requests: Requests in all.
-        issued: Credentials that were issued.
-        callers: Callers that asked.
-        ended: Callers that got credentials that had ended, although the service had answered for `PAUSE`.
-        failed: Callers that got an error, although it had.
-        ended_in_outage: Callers that got credentials that had ended during the outage and `PAUSE` after it.
-        attempts: Requests in the outage, for an hour and identity.
-        lines: Lines of the log in the outage, of the identity with the most.
-        all_lines: Lines of the log in the outage, for each identity.
+        requests: Number of all requests.
+        issued: Number of credentials that were issued.
+        callers: Number of callers.
+        ended: Callers that got expired credentials, although the service had been available for `PAUSE`.
+        failed: Callers that got an error, although the service had been available for `PAUSE`.
+        ended_in_outage: Number of callers that got expired credentials during the outage and `PAUSE` after it.
+        attempts: Requests per hour and identity in the outage.
+        lines: Log lines of one identity in the outage, at most.
+        all_lines: Log lines per identity in the outage.
         recovered_after: Seconds from the end of the outage until all had new credentials; None if they never had.
         steady_mean: Rate in hours without events.
-        steady_peak: Peak of them.
+        steady_peak: Peak of these hours.
         outage_mean: Rate in the outage.
-        outage_peak: Peak in it.
-        recovery_mean: Rate in the ten minutes after it.
-        recovery_peak: Peak in them.
+        outage_peak: Peak in the outage.
+        recovery_mean: Rate in the ten minutes after the outage.
+        recovery_peak: Peak in these ten minutes.
         day_peak: Peak of the day, without its first minute and the minutes after the clock jumped.
-        refused: Requests that were throttled.
-        skewed: Requests whose signature had a wrong time.
-        tasks: Tasks at the end of the day, without those of the beginning.
-        timers: Timers at the end of the day.
+        refused: Number of requests that were throttled.
+        skewed: Number of requests whose signature had a wrong time.
+        tasks: Number of tasks at the end of the day, minus those at its start.
+        timers: Number of timers at the end of the day.
     """
 
     size: int
@@ -155,7 +155,7 @@ class Day:
         self._fleet: CredentialsFleet
 
     async def run(self) -> Outcome:
-        """Return what came of the day."""
+        """Run the day, and return its outcome."""
         logger = logging.getLogger("sts_async")
         level, propagates, state = logger.level, logger.propagate, random.getstate()
         logger.addHandler(self.lines)
@@ -205,7 +205,7 @@ class Day:
         self._not_recovered = set(range(self.outcome.size))
 
     async def _until(self, moment: float) -> None:
-        """Have the time pass until *moment* of the service's clock, with callers that come in the meantime."""
+        """Advance the time to *moment* of the service's clock, and let callers ask in the meantime."""
         next_random = self.clock.true + ASK_EVERY
         while self.clock.true < moment:
             # A caller comes a second after an end: the text of an end has whole seconds.
@@ -229,7 +229,7 @@ class Day:
                 self.outcome.recovered_after = self.clock.true - START - self._times.outage[1] * HOUR
 
     def _ask(self, number: int) -> None:
-        """Have a caller peek at the credentials of a role, and another one get them."""
+        """Peek at the credentials of a role, and start a caller that gets them."""
         self._check(number, self._fleet.peek(self._requests[number]))
         task = asyncio.create_task(self._get(number))
         self._callers.add(task)

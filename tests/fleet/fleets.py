@@ -1,4 +1,4 @@
-"""What the tests of the fleet share: identities, a service in this process, and time that passes for a fleet."""
+"""Shared parts of the fleet tests: identities, a service in this process, and time that passes for a fleet."""
 
 import asyncio
 from collections import Counter
@@ -76,7 +76,7 @@ class Source(RefreshingProvider):
 
 
 class Plain:
-    """A provider of few bytes, for tests with very many. It counts in a common counter."""
+    """A provider that needs little memory, for tests with very many of them. All share one counter."""
 
     __slots__ = ("clock", "fetches", "number")
 

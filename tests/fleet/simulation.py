@@ -92,11 +92,11 @@ class Clock:
         return sum(timer.callback is not None for _, _, timer in self._timers)
 
     def suspend(self, seconds: float) -> None:
-        """Have the time go on while the host is suspended, so its monotonic clock stands still."""
+        """Suspend the host for *seconds*. The time passes, but the monotonic clock of the host stands still."""
         self.true += seconds
 
     async def run(self, seconds: float) -> None:
-        """Have *seconds* go by on the monotonic clock."""
+        """Advance the monotonic clock by *seconds*, from timer to timer."""
         ends = self._monotonic + seconds
         await _no_task_can_go_on()
         while self._timers and self._timers[0][0] <= ends:
@@ -126,11 +126,11 @@ async def _no_task_can_go_on() -> None:
 @attrs.define
 class Issued:
     """
-    What the service has issued for a role.
+    The credentials that the service issued last for a role.
 
     Attributes:
-        at: When it issued credentials last, by its own clock.
-        ends: When they end.
+        at: When it issued them, by its own clock.
+        ends: When they expire.
     """
 
     at: float
@@ -142,19 +142,19 @@ class StandIn:
     An STS, as a transport of a client.
 
     Attributes:
-        lifetime: Seconds for which credentials are good.
+        lifetime: Seconds for which credentials are valid.
         down: Whether no connection can be made.
         rate: Requests per second that it admits, with a burst of one second; None admits all.
         requests: The times of all requests, by its own clock.
         refused: The number of requests that it throttled.
         skewed: The number of requests whose signature had a wrong time.
-        issued: What it has issued, by the number of the role.
+        issued: The last credentials of each role, by its number.
         answers: The number of credentials that it has issued.
         on_issue: Called with the number of a role for which it has issued credentials.
 
     Args:
         clock: The clocks.
-        lifetime: Seconds for which credentials are good.
+        lifetime: Seconds for which credentials are valid.
         remembers: Whether it keeps `requests` and `issued`, which grow.
     """
 

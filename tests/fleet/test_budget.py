@@ -32,7 +32,7 @@ def send_for(budget: Budget, *, begin: float, seconds: float, step: float = 0.01
 
 
 class AnyUse(RuleBasedStateMachine):
-    """A budget that is used in any way, also by a caller who never waits, with a clock that may go back."""
+    """A budget that is used in any way, also by a caller who never waits, with a clock that may be set back."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class AnyUse(RuleBasedStateMachine):
 
     @rule()
     def wait_as_told(self) -> None:
-        """A caller who waits as told gets a token after few waits, also while the clock is wrong."""
+        """A caller who waits as long as `wait` says gets a token after few waits, also while the clock is wrong."""
         for _ in range(4):
             wait = self.budget.wait(now=self.now)
             if wait == 0:
@@ -166,7 +166,7 @@ def test_throttling_halves_the_rate_once_a_second_and_takes_the_burst() -> None:
 
 @given(limits, st.integers(1, 30))
 def test_after_throttling_the_rate_returns_to_the_limit_within_a_minute(limit: float, times: int) -> None:
-    """However often the service has throttled; and not in steps of two as at the start."""
+    """This holds however often the service has throttled. The rate does not double, as it does at the start."""
     budget = Budget(limit)
     send_all(budget, now=0.0)
     for second in range(times):

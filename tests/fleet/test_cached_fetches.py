@@ -1,4 +1,4 @@
-"""A fleet with a cache that processes share: when it is asked, when the service is, and what a broken cache does."""
+"""A fleet with a shared cache: when it asks the cache, when it asks the service, and the effect of a broken cache."""
 
 import asyncio
 import logging
@@ -125,7 +125,7 @@ async def test_a_refused_key_is_not_taken_from_the_cache_again(watched: None, cl
 async def test_a_kept_identity_takes_the_credentials_that_another_process_has_renewed(
     watched: None, clock: VirtualClock
 ) -> None:
-    """So many processes with the same identities make as many requests as one."""
+    """So any number of processes with the same identities makes as many requests as one process."""
     cache, service = Memory(), Service(clock)
     async with open_fleet(service, clock, cache=cache) as one, open_fleet(service, clock, cache=cache) as other:
         for fleet in (one, other):

@@ -1,4 +1,4 @@
-"""Identities that are obtained through another one: the middle one is held once, and fails as itself."""
+"""Chains of identities: the one in the middle is held once, and its failure is reported as its own."""
 
 import asyncio
 from typing import Any
@@ -290,7 +290,7 @@ async def test_a_dependent_that_is_paused_while_its_key_is_refused_answers_its_c
 async def test_a_dependent_that_is_removed_while_its_key_is_refused_answers_its_callers(
     watched: None, clock: VirtualClock
 ) -> None:
-    """It is not fetched again, so its callers would wait without an end."""
+    """It is not fetched again, so its callers would wait forever."""
     hub, service = Source(clock), Service(clock)
     (one,) = customers(1, source=hub)
     async with open_fleet(service, clock) as fleet:
@@ -346,7 +346,7 @@ async def test_each_account_in_the_middle_has_a_budget_of_its_own(server: LocalS
     )
 )
 def test_after_any_history_all_kept_dependents_are_fresh_again(steps: list[tuple[str, int]]) -> None:
-    """Nothing waits for a middle one that is there. The numbers of dependents always equal a recount."""
+    """No entry waits for a middle one that has credentials. The numbers of dependents always equal a recount."""
 
     async def run() -> None:
         clock = VirtualClock(start=1_767_225_600.0)
@@ -412,7 +412,7 @@ async def test_changes_of_a_dependent_name_its_whole_chain(server: LocalSTS, clo
 async def test_expired_credentials_of_the_middle_one_are_its_failure_and_not_that_of_its_dependents(
     server: LocalSTS, clock: VirtualClock
 ) -> None:
-    """An outage keeps them in use after their end, and STS refuses what they sign. All go on soon after it."""
+    """In an outage they stay in use after their end, and STS refuses what they sign. All recover soon after it."""
 
     class Issued(Source):
         async def fetch(self, context: Any) -> Credentials:
@@ -428,7 +428,7 @@ async def test_expired_credentials_of_the_middle_one_are_its_failure_and_not_tha
         for _ in range(12):
             await pass_time(fleet, clock, HOUR / 4)
             assert {failing.identity for failing in fleet.failing()} <= {hub}
-        assert fleet.snapshot().fresh == 5, "callers of the dependents get what they had"
+        assert fleet.snapshot().ended == 5, "their credentials have expired"
         assert all([await soon(fleet.get(one)) for one in identities])
         attempts = len(server.requests)
         hub.outcome = None

@@ -176,7 +176,7 @@ async def test_an_error_in_the_body_closes_the_fleet_and_is_raised(server: Local
 async def test_a_client_that_is_closed_first_makes_refreshes_fail_with_a_typed_error(
     server: LocalSTS, clock: VirtualClock
 ) -> None:
-    """F56: the fleet says so to callers, serves what is valid, and closes without an error."""
+    """F56: callers get a typed error or valid credentials, and the fleet closes without an error."""
     async with server.client(clock=clock) as sts, CredentialsFleet(sts) as fleet:
         fleet.add(role())
         await fleet.warm_up()

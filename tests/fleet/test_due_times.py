@@ -84,7 +84,7 @@ class Day:
         self.counted: list[DueTime | None] = [None] * len(fleet)
 
     def fetch_all(self, *, begin: float, seconds: float) -> None:
-        """Have all identities fetched within *seconds*, whatever they had before."""
+        """Fetch all identities within *seconds*, whatever they had before."""
         self.agenda = [(begin + self.random.random() * seconds, number) for number in range(len(self.windows))]
         heapq.heapify(self.agenda)
         for number in range(len(self.windows)):
@@ -164,7 +164,7 @@ def test_after_a_start_within_a_minute_no_minute_has_twice_the_mean_rate(fleet: 
 @pytest.mark.slow
 @pytest.mark.parametrize("fleet", ["15 minutes", "1 hour", "12 hours"])
 def test_early_refreshes_cost_little_in_the_first_lifetime_and_nothing_later(fleet: str) -> None:
-    """They are paid once, because the due times stay apart."""
+    """They cost requests once, because the due times stay apart."""
     day, hours = day_of(fleet)
     lifetime, end = day.windows[0].lifetime, hours * HOUR
     later = day.made(2 * lifetime, end)
@@ -193,7 +193,7 @@ def test_after_an_outage_no_minute_has_twice_the_mean_rate() -> None:
 @pytest.mark.parametrize("lifetime", [5.0, 900.0, 3600.0, 43_200.0])
 @pytest.mark.parametrize("size", [1, 2, 200, SMALL])
 def test_a_small_fleet_is_refreshed_in_the_advisory_window_only(size: int, lifetime: float) -> None:
-    """Its refreshes of one window are no load, so an early refresh would be a request for nothing."""
+    """Its refreshes of one window cause little load, so an early refresh would be a useless request."""
     day = Day([lifetime] * size)
     day.fetch_all(begin=0.0, seconds=lifetime / 100)
     day.run(8 * lifetime)

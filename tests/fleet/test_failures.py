@@ -1,4 +1,4 @@
-"""Identities that fail: a state with growing pauses, reported once, and of no consequence for the others."""
+"""Identities that fail: they are tried again after growing pauses, are reported once, and do not affect the others."""
 
 import asyncio
 import logging

@@ -162,7 +162,7 @@ class AnyWaiting(RuleBasedStateMachine):
         return lane.budget if lane.paced else lane
 
     def known_places(self) -> list[tuple[int, float, Any]]:
-        """Return the entries that wait in the group of their lane: that of a lane may have changed since."""
+        """Return the entries that wait in the current group of their lane: the group of a lane may have changed."""
         return [where for entry, where in self.model.items() if where[2] is self.group(self.lane_of[entry])]
 
     @rule(data=st.data(), urgent=st.booleans(), order=st.integers(0, 5).map(float))
@@ -346,7 +346,7 @@ def test_a_lane_whose_account_becomes_known_waits_for_the_tokens_of_this_account
 
 
 def test_a_lane_without_a_budget_never_waits() -> None:
-    """A provider may need no request at all; its requests take tokens themselves."""
+    """A provider may send no request at all. If it sends requests, each of them takes a token."""
     queue, lane = ReadyQueue(), Lane(Budget(1.0), paced=False)
     entries = [waiting(queue, lane) for _ in range(50)]
 

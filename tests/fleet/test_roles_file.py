@@ -251,7 +251,7 @@ def test_contradictions_refuse_the_later_line_and_leave_the_rest() -> None:
 
     assert dict(found.identities) == {"a": role(), "data@210987654321@sts-async": role(DATA)}
     assert shown(found) == [
-        "line 2: line 1 has the name 'a'",
+        "line 2: line 1 already has the name 'a'",
         "line 3: the identity is that of line 1, under another name",
         "line 4: the identity of line 1 is repeated",
         "line 6: the identity of line 5 is repeated",

@@ -1,8 +1,8 @@
 """
 A day of a fleet: 1,000 identities, 6 hours without STS, throttled hours, a wrong clock and a suspended machine.
 
-The day is played on a virtual clock, and only its moments at which something can change. `benchmarks/bench_fleet.py`
-plays it with 10,000 identities, which takes minutes.
+The day runs on a virtual clock, and only the moments at which something can change are played.
+`benchmarks/bench_fleet.py` plays it with 10,000 identities, which takes minutes.
 """
 
 import asyncio

@@ -19,7 +19,7 @@ from sts_async.testing import VirtualClock
 
 
 class Fatal(BaseException):
-    """Neither an Exception nor one of those that end a program."""
+    """An error that is not an Exception, and that does not end a program."""
 
 
 class Speechless(Exception):

@@ -13,7 +13,7 @@ HOUR = 3600.0
 @pytest.mark.parametrize("held", [False, True], ids=["cold", "cached"])
 async def test_a_request_under_way_while_the_machine_was_suspended_is_sent_again(held: bool) -> None:
     """
-    F48: the service refuses its signature, which is hours old. The caller gets new credentials all the same.
+    F48: the service refuses its signature, which is hours old. The fleet sends it again, and the caller gets new keys.
 
     Without this, the caller would get an error, or cached credentials that have expired for 5 to 10 minutes.
     """

@@ -77,7 +77,7 @@ async def test_peek_works_without_an_event_loop(server: LocalSTS, clock: Virtual
 
 
 async def test_get_after_the_end_of_the_event_loop_of_the_fleet_is_a_typed_error(clock: VirtualClock) -> None:
-    """F53: never a wait without an end. Also if the fleet was not closed."""
+    """F53: the caller does not wait forever, even if the fleet was not closed."""
     kept: list[CredentialsFleet] = []
 
     async def main(*, close: bool) -> None:
@@ -261,7 +261,7 @@ asyncio.run(main())
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no fork")
 async def test_after_a_fork_the_parent_goes_on_and_the_child_makes_a_fleet_of_its_own() -> None:
-    """F54: in the child the fleet is closed. What is in memory can be read, and a new fleet shares no connection."""
+    """F54: in the child the fleet is closed. Cached credentials can be read, and a new fleet shares no connection."""
     async with LocalSTS() as server:
         status, out, err = await soon(run_script(FORK, server.url, role().role_arn, *keys_of(server)))
     reports = {report["name"]: report for report in map(json.loads, out.splitlines())}

@@ -1,4 +1,4 @@
-"""A fleet at a service that throttles: it sends nearly as many requests as the service admits."""
+"""A fleet whose service throttles: it sends nearly as many requests as the service admits."""
 
 import asyncio
 import logging

@@ -49,7 +49,7 @@ async def test_an_identity_that_was_not_used_since_its_fetch_is_not_refreshed(
 async def test_an_identity_that_was_used_is_refreshed_once_in_the_background(
     watched: None, clock: VirtualClock, use: str
 ) -> None:
-    """One use buys one refresh, so an identity that falls out of use costs one request."""
+    """One use leads to one refresh, so an identity that is no longer used costs one request."""
     source = Source(clock)
     async with open_fleet(Service(clock), clock, idle_seconds=24 * HOUR) as fleet:
         await fleet.get(source)

@@ -1,4 +1,4 @@
-"""Callers that wait for one refresh: they are cancelled, they are ten thousand, and they get errors of their own."""
+"""Callers that wait for one refresh: some are cancelled, ten thousand wait at once, and each gets its own error."""
 
 import asyncio
 from collections.abc import Callable

@@ -5,8 +5,10 @@ protocol    CredentialsCache: load, store, lease; CacheKey and CachedCredentials
 file        FileCache: files of one host
 aws_cli     the keys and files of the AWS CLI, which FileCache can read and write
 
-A cache belongs here, and the formats of its entries. When credentials are refreshed is decided in the room above. The
-caches of single providers, which live in one process, are in `credentials`.
+Caches belong here, and the formats of their entries. The fleet, one room above, decides when credentials are refreshed.
+The caches of single providers, which live in one process, are in `credentials`.
+
+_directory  files, modes and owners     _entries    the format of the library     _leases     locks between processes
 """
 
 from typing import TYPE_CHECKING

@@ -139,7 +139,7 @@ def _identity(key: CacheKey) -> dict[str, Any]:
 
 
 def cacheable(credentials: Credentials) -> bool:
-    """Return True if credentials can be stored: they have a session token and an expiration."""
+    """Return True if credentials can be stored, because they have a session token and an expiration."""
     return credentials.session_token is not None and credentials.expiration is not None
 
 
@@ -212,7 +212,7 @@ def checked_entry(credentials: TemporaryCredentials, issued: datetime) -> Cached
 
 
 def expiration_in(data: bytes) -> datetime | None:
-    """Return the expiration in the contents of an entry, for whichever key; None if the contents are invalid."""
+    """Return the expiration in the contents of an entry of any key; None if the contents are invalid."""
     data = SecretBytes(data)
     try:
         return read_members(parse(data)).expiration

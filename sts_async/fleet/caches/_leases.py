@@ -2,8 +2,8 @@
 Leases of a cache of files: one process at a time fetches the credentials of an identity.
 
 A lease is a lock of the operating system, on one of 4,096 empty files. The first digits of the entry's name choose the
-file. The files are never removed, because another process could then lock a new file of the same name. One file for
-each identity would therefore stay for each identity that there ever was.
+file. The files are never removed, because another process could then lock a new file of the same name. So with
+one file for each identity, the number of files would grow without limit.
 
 Two identities can have the same file. The consequences are:
 

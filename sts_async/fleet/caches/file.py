@@ -155,7 +155,7 @@ class FileCache(CredentialsCache):
         """
         Wait until no other process fetches the credentials of *key*, at most 30 s, and keep others from it.
 
-        The block receives True if this caller has the lease, and False if none could be had. See
+        The block receives True if this caller has the lease, and False if no lease was available in time. See
         `CredentialsCache.lease`.
         """
         found = self._find(key)
@@ -179,7 +179,7 @@ class FileCache(CredentialsCache):
         return None if name is None else (name, *self._parts)
 
     async def _take(self, leases: Leases, name: str) -> bool:
-        """Take the lease of an entry. Return False, with a warning, if it cannot be had."""
+        """Take the lease of an entry. Return False, with a warning, if it is not available."""
         try:
             taken = await leases.take(name)
         except _Failed:
@@ -198,7 +198,7 @@ class FileCache(CredentialsCache):
         try:
             released = _THREADS.submit(lock.release)
         except NoThread:
-            # In the event loop: other processes cannot wait until there is a thread.
+            # In the event loop, because other processes must not wait until a thread can be started.
             with contextlib.suppress(OSError):
                 lock.release()
         else:
@@ -206,7 +206,7 @@ class FileCache(CredentialsCache):
 
     async def _do(self, path: Path, work: Callable[..., T], *arguments: Any) -> T:
         """
-        Call *work*, which is about the file at *path*, in a thread.
+        Call *work*, which uses the file at *path*, in a thread.
 
         Raises:
             _Failed: It raised an error, or did not end within 5 s. This was logged.

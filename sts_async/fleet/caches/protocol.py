@@ -112,8 +112,8 @@ class CredentialsCache(Protocol):
     """
     A cache that processes share.
 
-    A cache speeds a program up, and is never a reason to fail: its methods raise no error for entries that cannot be
-    used, nor for storage that is not available. They log a warning, and the program fetches the credentials itself.
+    A cache makes a program faster, and is never a reason to fail. Its methods raise no error if an entry cannot be
+    used, or if the storage is not available. They log a warning, and the program fetches the credentials itself.
     """
 
     async def load(self, key: CacheKey) -> CachedCredentials | None:
@@ -129,7 +129,7 @@ class CredentialsCache(Protocol):
         Wait until no other process fetches the credentials of *key*, and keep others from it within the block.
 
         The block receives True if this caller has the lease. It then loads the credentials again, and fetches them if
-        there are still none. The block receives False if no lease could be had in time. It is then entered all the
-        same, and the caller fetches without a lease.
+        there are still none. The block receives False if no lease was available in time. The caller then fetches
+        without a lease.
         """
         ...

@@ -1,4 +1,4 @@
-"""What tests of caches share: keys, credentials, and random requests of every operation that issues credentials."""
+"""Shared parts of the cache tests: keys, credentials, and random requests of all operations that issue credentials."""
 
 import logging
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The watchdog over every test of this folder, and warnings that are logged again in each test."""
+"""Fixtures of the cache tests: a watchdog over each test, and warnings that are logged again in each test."""
 
 import pytest
 from credentials.watchdog import _the_loop_is_watched, pytest_runtest_protocol
@@ -10,7 +10,7 @@ __all__ = ["_the_loop_is_watched", "pytest_runtest_protocol"]
 
 @pytest.fixture(autouse=True)
 def _nothing_was_logged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each kind of failure is logged once in a process, and each test counts its own."""
+    """Forget which failures were logged: a process logs each kind once, and each test counts its own warnings."""
     monkeypatch.setattr(file, "_LOGGED", set())
 
 

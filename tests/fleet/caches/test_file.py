@@ -572,7 +572,7 @@ async def test_without_threads_there_is_no_cache(
 async def test_a_file_system_that_hangs_delays_one_call_and_is_then_left_alone(
     cache: FileCache, clock: Now, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F38: an NFS server may be gone. Otherwise each refresh would wait for each of its files."""
+    """F38: an NFS server may be down. Without this rule, each refresh would wait for each of its files."""
     hangs = threading.Event()
     calls: list[object] = []
 

@@ -35,9 +35,9 @@ class Refreshes(Protocol):
         ...
 
 
-class Sources:
+class Chains:
     """
-    The waits of entries for their sources.
+    The chains of a fleet: which entry waits for which source.
 
     Args:
         refresher: The refresher of the fleet.
@@ -79,13 +79,13 @@ class Sources:
             self._fail(entry, failure)
 
     def must_wait_after_refusal(self, entry: Entry) -> bool:
-        """Return True if the service refused the key of the source, so that a failure is not one of *entry*."""
+        """Return True if the service refused the key of the source. The failure is then not counted for *entry*."""
         source = entry.source
         refused = source is not None and source.state.refused
         return refused and next_step(source.state, now=self._refresher.now()) is Step.REFRESH  # type: ignore[union-attr]
 
     def release(self, source: Entry) -> None:
-        """Refresh the entries that waited for *source*, some hundred in each turn of the event loop."""
+        """Refresh the entries that waited for *source*, at most 200 in a turn of the event loop."""
         blocked = source.blocked
         for _ in range(MAX_AT_ONCE):
             if not blocked:

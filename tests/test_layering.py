@@ -58,10 +58,11 @@ LAYERS = {
     "testing": 15,
     "tokens": 15,
     "observers": 15,
-    "_cli": 16,
-    "cli": 17,
-    "__main__": 18,
-    "": 18,
+    "bridges": 16,
+    "_cli": 18,
+    "cli": 19,
+    "__main__": 20,
+    "": 20,
 }
 PURE = 7  # the highest layer of which every module is pure
 IMPURE = {"asyncio", "aiohttp", "os", "time", "random", "secrets", "logging", "socket", "threading", "subprocess", "io"}
@@ -72,7 +73,7 @@ THIRD_PARTY = {
     "attrs": None,  # anywhere
     "cattrs": {"_protocol.converter"},
     "lxml": {"_protocol.xml", "testing"},
-    "aiohttp": {"_engine", "_http", "cli", "client", "credentials", "testing"},
+    "aiohttp": {"bridges.aiohttp", "_engine", "_http", "cli", "client", "credentials", "testing"},
     "multidict": {"_http.request"},
     "yarl": {"_http.request", "_http.transport", "testing"},
     "cryptography": {"credentials.login", "testing.signin"},

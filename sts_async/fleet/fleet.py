@@ -22,6 +22,7 @@ from ._due_times import next_refresh
 from ._entries import Entries, Entry, paused_error
 from ._fetch import Fetcher
 from ._members import Members
+from ._other_loops import get_in
 from ._overview import list_failing, take_snapshot
 from ._provider import FleetProvider, unwrapped
 from ._refresher import Refresher
@@ -218,16 +219,7 @@ class CredentialsFleet(Unpicklable):
     async def _get(self, identity: Identity) -> Credentials:
         refresher = self._started()
         if self._loop is not asyncio.get_running_loop():
-            if self._loop is None or not self._loop.is_running():
-                raise ClientClosedError("the event loop of the fleet has ended")
-            elsewhere = asyncio.run_coroutine_threadsafe(self.get(identity), self._loop)
-            try:
-                return await asyncio.wrap_future(elsewhere)
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    raise
-            raise ClientClosedError("the event loop of the fleet has ended")
+            return await get_in(self._loop, lambda: self.get(identity))
         entry = self._entry_of(identity)
         entry.passing = False
         return await self._provide(entry, refresher)

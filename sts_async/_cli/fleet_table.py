@@ -142,7 +142,7 @@ def _counts(snapshot: FleetSnapshot) -> RenderableType:
 
 
 def _budgets(budgets: Sequence[BudgetUse]) -> RenderableType:
-    grid = _grid("account and region", "requests/s", "limit", "sent", "throttled")
+    grid = _grid("account and region", "allowed/s", "limit", "sent", "throttled")
     for budget in budgets:
         style = "yellow" if budget.throttled else ""
         grid.add_row(

@@ -14,6 +14,7 @@ from .._protocol.endpoints import is_loopback
 from .._protocol.urls import DEFAULT_PORTS, parse_http_url
 from .._shape.arguments import check_flag
 from .._shape.secret import Unpicklable
+from .._wording.option_names import setting
 from ..errors import ConfigurationError
 from ..shapes import Credentials
 from ..sigv4._canonical_request import S3_FAMILY
@@ -132,6 +133,6 @@ def _origin(url: str, *, allow_http: bool) -> Origin:
     if parsed.scheme == "http" and not allow_http and not is_loopback(parsed.host):
         raise ConfigurationError(
             "an origin on another host must be https, because requests contain the session token: "
-            "pass allow_http=True to send it without TLS"
+            f"pass {setting('allow_http', 'True')} to send it without TLS"
         )
     return parsed.scheme, parsed.host, parsed.port or DEFAULT_PORTS[parsed.scheme]

@@ -16,6 +16,7 @@ from .._engine.loop import REFUSED_KEYS
 from .._runtime.at_hand import serves
 from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
 from .._shape.arguments import other_than
+from .._shape.secret import kind_of
 from ..credentials import RefreshingProvider
 from ..credentials._schedule import ATTENDED, CACHED, STANDARD, Schedule, advisory_window, lifetime_of
 from ..credentials._sts_providers import NoSigner, issue
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .._engine.loop import Engine
     from ..client import STSClient
 
+CACHE_METHODS = ("load", "store", "lease")
 CACHE_SECONDS = 60.0  # s that the cache may add to the limit of a fetch: another process may hold its lease
 
 log = logging.getLogger("sts_async")
@@ -97,7 +99,7 @@ class Fetcher:
         refused: See `SourceSigner`.
 
     Raises:
-        ConfigurationError: *sts* is neither a client nor a view.
+        ConfigurationError: *sts* is neither a client nor a view, or *cache* is no cache.
     """
 
     def __init__(
@@ -112,6 +114,8 @@ class Fetcher:
     ) -> None:
         if isinstance(sts, type) or not hasattr(sts, "_ready"):
             raise ConfigurationError(f"a fleet needs an STSClient or a view of one, not {other_than('STSClient', sts)}")
+        if cache is not None and (isinstance(cache, type) or not all(hasattr(cache, name) for name in CACHE_METHODS)):
+            raise ConfigurationError(f"cache must be a FileCache or another CredentialsCache, not {kind_of(cache)}")
         self._sts = sts
         self._budgets = budgets
         self._cache = cache

@@ -67,10 +67,10 @@ class CredentialsFleet(Unpicklable):
     begins at a quarter of the limit and is halved when the service throttles. A request that a caller waits for goes
     before those that are only due. Otherwise, the credentials that end first are refreshed first.
 
-    Refreshes that fail follow the rules of `credentials.RefreshingProvider`: cached credentials stay in use, and
-    attempts are 5 to 10 minutes apart. If the service refuses an identity that has no credentials, the next attempt
-    follows after 5 to 15 s. Each further pause is longer, up to an hour. Each change of state is logged once, by the
-    logger ``sts_async``, and observers get an `IdentityStateChanged`.
+    If a refresh fails, cached credentials stay in use as in `credentials.RefreshingProvider`, and attempts are 5 to 10
+    minutes apart, or 5 to 15 s if the service throttles. If the service refuses an identity that has no credentials,
+    the next attempt follows after 5 to 15 s. Each further pause is longer, up to an hour. Each change of state is
+    logged once, by the logger ``sts_async``, and observers get an `IdentityStateChanged`.
 
     Args:
         sts: The client or view. It must stay open as long as the fleet.
@@ -361,13 +361,19 @@ class CredentialsFleet(Unpicklable):
 
         An identity that signs for others is no longer kept, and stays as long as they do. An identity that is not in
         the fleet is ignored.
+
+        Raises:
+            ConfigurationError: One is not an identity.
         """
         for identity in identities:
             identity = unwrapped(identity, self)
             if identity in self._added_before:
                 self._added_before.remove(identity)
             entry = self._lookup(identity)
-            if entry is None or self._refresher is None:
+            if entry is None:
+                self._members.check_kind(identity)
+                continue
+            if self._refresher is None:
                 continue
             if entry.dependents:
                 self._entries.release(entry)

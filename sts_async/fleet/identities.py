@@ -153,12 +153,10 @@ def check_identity(
         ParamValidationError: Its request breaks constraints. The error lists all of them.
     """
     while True:
+        check_kind(identity)
         request = request_of(identity)
         if request is None:
-            _check_provider(identity)
             return
-        if type(request) not in _IDENTITIES:
-            raise ConfigurationError(f"{kind_of(request)} issues no credentials, so it is not an identity")
         _check_request(request, chained=isinstance(identity, ChainedRequest), bounds=bounds)
         check_arns(request, strict=strict_arns)
         check_target(request, allowed_accounts)
@@ -183,11 +181,22 @@ def _check_request(request: Request[Any], *, chained: bool, bounds: bool) -> Non
         )
 
 
-def _check_provider(identity: object) -> None:
+def check_kind(identity: object) -> None:
+    """
+    Check that a value is an identity, and nothing else of it.
+
+    Raises:
+        ConfigurationError: It is neither a request that issues credentials, nor a chain of them, nor a provider.
+    """
+    request = request_of(identity)
+    if request is not None and type(request) not in _IDENTITIES:
+        raise ConfigurationError(f"{kind_of(request)} issues no credentials, so it is not an identity")
+    if request is not None:
+        return
     identity = without_data(identity)
     if isinstance(identity, type) or not hasattr(identity, "provide_credentials"):
         raise ConfigurationError(
-            "an identity must be a request that issues credentials, a ChainedRequest or a credentials provider, not "
+            "an identity must be a request such as AssumeRoleRequest, a ChainedRequest or a credentials provider, not "
             f"{other_than('Identity', identity)}"
         )
 

@@ -105,7 +105,7 @@ class FailingIdentity:
         code: The error code of the service; None if the error did not come from the service.
         error: The last error.
         since: When the first of the consecutive failures happened.
-        next_try: When the next attempt is planned; None if only a caller triggers it.
+        next_try: When the next attempt is planned; None if it is under way, or if only a caller triggers it.
         failures: Number of consecutive failures.
         expiration: When the cached credentials expire; None without cached credentials.
     """

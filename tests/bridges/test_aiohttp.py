@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from patience import soon
 
-from sts_async import bridges
+from sts_async import STSClient, bridges
 from sts_async.errors import ConfigurationError
 from sts_async.testing import LocalSTS, VirtualClock
 
@@ -219,6 +219,18 @@ async def test_invalid_arguments_are_refused_at_once(arguments: dict[str, Any], 
         valid: dict[str, Any] = {"credentials": sts, "service": "sqs", "origins": "https://example.com"}
         with pytest.raises(ConfigurationError, match=message):
             bridges.aiohttp.middleware(**(valid | arguments))
+
+
+async def test_a_region_can_be_given_to_the_bridge(server: LocalSTS, echo: SignedServer) -> None:
+    """A client of a custom endpoint may know no region."""
+    async with STSClient(endpoint_url=server.url, credentials=server.credentials) as sts:
+        unknown = bridges.aiohttp.middleware(sts, service="execute-api", origins=echo.url)
+        async with aiohttp.ClientSession(middlewares=[unknown]) as session:
+            with pytest.raises(ConfigurationError, match="the signing region is not known: pass region="):
+                await session.get(echo.url)
+        given = bridges.aiohttp.middleware(sts, service="execute-api", origins=echo.url, region="eu-west-1")
+        async with aiohttp.ClientSession(middlewares=[given]) as session, session.get(echo.url) as response:
+            assert response.status == 200
 
 
 async def test_plain_http_to_another_host_can_be_allowed() -> None:

@@ -66,7 +66,7 @@ def test_the_picture_has_counts_budgets_failures_and_changes() -> None:
         "1,403 of 1,500 have credentials",
         "next refresh in 43 s, first end in 117 min",
         "1,400 fresh  2 waiting  3 stale  95 failing  0 being fetched, 0 queued",
-        "123456789012/eu-west-1  12.5        200    1,234  3",
+        "123456789012/eu-west-1  12.5       200    1,234  3",
         "demo-1    failing  AccessDenied      00:00:00Z  00:00:00Z  1",
         "demo-2    stale    CredentialsError  00:00:00Z  -          2",
         "and 88 more",

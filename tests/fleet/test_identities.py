@@ -24,7 +24,7 @@ from sts_async import (
 )
 from sts_async.credentials import StaticProvider
 from sts_async.errors import ConfigurationError, ParamValidationError
-from sts_async.fleet import ChainedRequest, CredentialsFleet
+from sts_async.fleet import ChainedRequest, CredentialsFleet, FileCache
 from sts_async.fleet.identities import ISSUING, check_identity, describe
 from sts_async.shapes import Credentials, GetScopedCredentialsRequest, PolicyDescriptorType, ProvidedContext, Tag
 from sts_async.testing import LocalSTS, VirtualClock
@@ -197,6 +197,23 @@ NO_IDENTITIES: list[tuple[Any, str]] = [
 ]
 
 
+@pytest.mark.parametrize("value", [None, "SENTINEL", [role()], {"RoleArn": "SENTINEL"}])
+async def test_values_that_are_no_identity_cannot_be_removed(server: LocalSTS, clock: VirtualClock, value: Any) -> None:
+    """A list in place of its items would silently keep all of them. An identity that is not there is ignored."""
+    async with open_fleet(server, clock) as fleet:
+        fleet.remove(role())
+        with pytest.raises(ConfigurationError, match="an identity must be a request such as AssumeRoleRequest"):
+            fleet.remove(value)
+
+
+@pytest.mark.parametrize("cache", ["SENTINEL", FileCache])
+async def test_a_cache_that_is_none_is_refused(server: LocalSTS, cache: Any) -> None:
+    """At once, and not by a log line of the first fetch."""
+    async with server.client() as sts:
+        with pytest.raises(ConfigurationError, match="cache must be a FileCache or another CredentialsCache"):
+            CredentialsFleet(sts, cache=cache)
+
+
 @pytest.mark.parametrize(("identity", "text"), NO_IDENTITIES, ids=lambda value: type(value).__name__)
 async def test_a_value_that_is_no_identity_is_refused_by_each_call(
     server: LocalSTS, clock: VirtualClock, identity: Any, text: str
@@ -210,7 +227,6 @@ async def test_a_value_that_is_no_identity_is_refused_by_each_call(
             errors.append(caught.value)
         errors += [outcome async for _, outcome in fleet.each([identity])]
         assert fleet.peek(identity) is None
-        fleet.remove(identity)
         assert (fleet.snapshot().kept, fleet.snapshot().on_demand) == (0, 0)
 
     assert [type(error) for error in errors] == [ConfigurationError] * 5

@@ -494,6 +494,23 @@ async def test_an_identity_with_mfa_is_a_provider(member: str, server: LocalSTS)
 
 
 ELSEWHERE = {
+    "run: python -m pip install '": (
+        "bridges/test_table.py",
+        "test_a_library_that_is_missing_or_too_old_is_named_with_its_version",
+    ),
+    " is installed; ": (
+        "bridges/test_table.py",
+        "test_a_library_that_is_missing_or_too_old_is_named_with_its_version",
+    ),
+    ", which is not installed; ": (
+        "bridges/test_table.py",
+        "test_a_library_that_is_missing_or_too_old_is_named_with_its_version",
+    ),
+    " to send it without TLS": ("bridges/test_aiohttp.py", "test_plain_http_to_another_host_can_be_allowed"),
+    "the signing region is not known: pass region=": (
+        "bridges/test_aiohttp.py",
+        "test_a_region_can_be_given_to_the_bridge",
+    ),
     "no region: pass region, or use a client with a region": (
         "tokens/test_sources.py",
         "test_without_any_region_a_token_is_refused",

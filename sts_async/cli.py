@@ -1,6 +1,6 @@
 """
-The command line: ``sts-async <operation> --member value ...``, and ``sts-async`` with ``doctor``, ``fleet`` or
-``local-server``.
+The command line: ``sts-async <operation> --member value ...``, and ``sts-async`` with ``doctor``, ``fleet``, ``serve``,
+``exec`` or ``local-server``.
 
 The response is JSON with the field names of the AWS CLI. Only the response is written to standard output. Every error
 is one line on standard error.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._cli.arguments import UsageError, Values
 from ._cli.commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, parse
+from ._cli.endpoint_options import EXEC, SERVE
 from ._cli.fleet_options import DEFAULT_COUNT, FLEET
 from ._cli.members import SIX_DIGITS, in_options, operation_of, request_of
 from ._cli.terminal import PREFIX, NoTerminal, OutputLost, ask, complain, in_one_line, say, warnings_shown
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 for success; 1 for an error, or if standard output cannot be written; 2 for a usage error; 130 after Ctrl-C.
-        ``local-server`` returns the status of its command, and ``fleet`` returns 0 after Ctrl-C.
+        ``local-server`` and ``exec`` return the status of their command; ``fleet`` and ``serve`` return 0 after Ctrl-C.
     """
     with use_wording(CommandLine()):
         try:
@@ -65,9 +66,11 @@ def _main(arguments: Sequence[str]) -> int:
     try:
         with warnings_shown() as warnings:
             if options.operation == LOCAL_SERVER:
-                return _serve(options)
+                return _serve_local(options)
             if options.operation == FLEET:
                 return _keep(options, warnings)
+            if options.operation in (SERVE, EXEC):
+                return _serve_endpoint(options, warnings)
             healthy, output = _run(options)
     except UsageError as error:
         parser.command(options.operation).end(in_one_line(error))
@@ -91,7 +94,7 @@ def _run(options: "argparse.Namespace") -> tuple[bool, str]:
     return asyncio.run(_call(options, given, code, request_of(options, values)))
 
 
-def _serve(options: "argparse.Namespace") -> int:
+def _serve_local(options: "argparse.Namespace") -> int:
     import asyncio
 
     from ._cli.local_server import Settings, run
@@ -135,6 +138,30 @@ def _keep(options: "argparse.Namespace", warnings: "Warnings") -> int:
         if settings.once:
             raise
         return 0
+
+
+def _serve_endpoint(options: "argparse.Namespace", warnings: "Warnings") -> int:
+    import asyncio
+
+    from ._cli.endpoint import Settings, run
+
+    values = Values()
+    settings = Settings(
+        roles=options.roles,
+        name=getattr(options, "name", None),
+        command=options.command,
+        port=getattr(options, "port", 0),
+        directory=getattr(options, "directory", None),
+        local=hasattr(options, "local"),
+        cache=options.cache,
+        allowed_accounts=options.allowed_accounts,
+        strict_arns=not options.any_arn,
+        client=client_options_of(options, values),
+        mfa_code=_mfa_code(options, values),
+    )
+    if settings.local:
+        _isolate_from_aws_settings()
+    return asyncio.run(run(settings, warnings))
 
 
 def _message_of(error: Exception, options: "argparse.Namespace") -> str:

@@ -59,6 +59,7 @@ LAYERS = {
     "tokens": 15,
     "observers": 15,
     "bridges": 16,
+    "agent": 17,
     "_cli": 18,
     "cli": 19,
     "__main__": 20,
@@ -73,7 +74,7 @@ THIRD_PARTY = {
     "attrs": None,  # anywhere
     "cattrs": {"_protocol.converter"},
     "lxml": {"_protocol.xml", "testing"},
-    "aiohttp": {"bridges.aiohttp", "_engine", "_http", "cli", "client", "credentials", "testing"},
+    "aiohttp": {"bridges.aiohttp", "_engine", "agent", "_http", "cli", "client", "credentials", "testing"},
     "multidict": {"_http.request"},
     "yarl": {"_http.request", "_http.transport", "testing"},
     "cryptography": {"credentials.login", "testing.signin"},

@@ -40,9 +40,11 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         takes_command: Whether a command can follow ``--``.
+        positionals: Number of arguments before ``--`` that are no options.
     """
 
     takes_command = False
+    positionals = 0
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **options})
@@ -76,7 +78,7 @@ class Parser(argparse.ArgumentParser):
         argparse checks this last. It would take the value of a misspelt option as the operation, and report a misspelt
         option as missing if it is required.
         """
-        parser, value_follows, many = self, False, False
+        parser, value_follows, many, positionals = self, False, False, 0
         for text in arguments:
             name, equals, _ = text.partition("=")
             if text == "--":
@@ -96,8 +98,11 @@ class Parser(argparse.ArgumentParser):
                 if found is None:
                     return
                 parser = found
+            elif positionals < parser.positionals:
+                positionals += 1
             elif parser.takes_command:
-                parser.end(f"write the command after --, as in `{parser.prog} -- COMMAND`")
+                names = " NAME" * parser.positionals
+                parser.end(f"write the command after --, as in `{parser.prog}{names} -- COMMAND`")
 
     def _check_position(self, option: str, arguments: Sequence[str]) -> None:
         """End the process if *option*, which is before the operation, belongs to the operation."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import VERSION
 from .._wording.option_names import Wording
-from . import fleet_options
+from . import endpoint_options, fleet_options
 from .arguments import Parser, Values, option_of, suggestion
+from .endpoint_options import EXEC, SERVE
 from .fleet_options import FLEET
 from .members import add_members, description_of, documented_in, operation_of
 
@@ -109,6 +110,7 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
     )
     doctor.add_argument("--check", action="store_true", help="call GetCallerIdentity, and show the caller")
     fleet_options.add_fleet(commands, common)
+    endpoint_options.add_endpoint(commands, common)
     _add_local_server(commands)
     if topic is not None:
         near = suggestion(topic, ["options", *commands.choices])
@@ -118,10 +120,12 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
     if unknown:
         commands.choices.get(options.operation, parser).reject(unknown)
     if to_run == []:
-        commands.choices[LOCAL_SERVER].end("a command must follow --")
+        commands.choices.get(options.operation, parser).end("a command must follow --")
     options.command = to_run or []
     if options.operation == FLEET:
         fleet_options.check(parser.command(FLEET), options)
+    if options.operation in (SERVE, EXEC):
+        endpoint_options.check(parser.command(options.operation), options)
     if hasattr(options, "local") and hasattr(options, "config_endpoint_url"):
         parser.end("--local and --endpoint-url cannot be combined")
     if hasattr(options, "local") and hasattr(options, "config_profile"):
@@ -134,7 +138,7 @@ def _with_help_option(arguments: Sequence[str]) -> list[str]:
     match [*arguments]:
         case ["help"]:
             return ["--help"]
-        case ["help", name] if name in (*SUMMARIES, DOCTOR, FLEET, LOCAL_SERVER):
+        case ["help", name] if name in (*SUMMARIES, DOCTOR, FLEET, SERVE, EXEC, LOCAL_SERVER):
             return [name, "--help"]
         case [name, "help"]:
             return [name, "--help"]
@@ -211,9 +215,10 @@ def _add_local_server(commands: Any) -> None:
 
 
 def _without_command(arguments: list[str]) -> tuple[list[str], list[str] | None]:
-    """Return the arguments, and the command after ``--`` for a local server, or None."""
-    if LOCAL_SERVER in arguments and "--" in arguments[arguments.index(LOCAL_SERVER) :]:
-        end = arguments.index("--", arguments.index(LOCAL_SERVER))
+    """Return the arguments, and the command after ``--`` for `local-server` and `exec`, or None."""
+    taker = next((name for name in arguments if name in (LOCAL_SERVER, EXEC)), None)
+    if taker is not None and "--" in arguments[arguments.index(taker) :]:
+        end = arguments.index("--", arguments.index(taker))
         return arguments[:end], arguments[end + 1 :]
     return arguments, None
 

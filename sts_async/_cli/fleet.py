@@ -8,38 +8,35 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
+from .._runtime.signals import signal_queue
 from ..client import STSClient
-from ..config import Config
-from ..credentials import DefaultChain
-from ..credentials.source import MFACode, Source
+from ..credentials.source import MFACode
 from ..errors import STSError
 from ..events import Event, IdentityStateChanged
 from ..fleet.fleet import CredentialsFleet
 from ..fleet.identities import Identity, describe, source_of
 from ..fleet.reports import FailingIdentity, FleetSnapshot
 from ..shapes import Credentials, GetCallerIdentityRequest
+from .fleet_client import cache_of, client_of
 from .fleet_lines import MAX_FAILING, Lines, in_one_moment, plural
 from .output import Output
-from .roles_source import DEFAULT_REGION, RolesSource, partition_of_endpoint
-from .signals import signal_queue
+from .roles_source import DEFAULT_REGION, NO_IDENTITY, RolesSource, partition_of_endpoint
 from .terminal import PREFIX, Warnings, in_one_line
 
 if TYPE_CHECKING:
     import signal
 
-    from ..fleet import FileCache
     from ..fleet.roles_file import RolesFile
 
 MAX_UNWRITTEN = 1000  # results in the queue of the output, so that none is dropped
 SUMMARY_SECONDS = 60.0
 RELOAD = "SIGHUP"  # Windows does not have it
 ENDING = ("SIGINT", "SIGTERM")
-NO_IDENTITY = "the file has no identity that can be used"
 
 
 @attrs.frozen(kw_only=True)
@@ -122,7 +119,11 @@ async def run(settings: Settings, warnings: Warnings) -> int:
         warnings.write = output.complain
         # The states of identities are shown by the command, which has their names.
         warnings.addFilter(lambda record: record.module != "_reporter")
-        config, credentials = await stack.enter_async_context(_client_of(settings))
+        config, credentials = await stack.enter_async_context(
+            client_of(
+                settings.client, local=settings.local, mfa_code=settings.mfa_code, concurrency=settings.concurrency
+            )
+        )
         source = RolesSource(
             settings.roles,
             generated=settings.count,
@@ -143,35 +144,12 @@ async def run(settings: Settings, warnings: Warnings) -> int:
                 sts,
                 requests_per_second=settings.rate,
                 concurrency=settings.concurrency,
-                cache=_cache_of(settings),
+                cache=cache_of(settings.cache),
                 allowed_accounts=settings.allowed_accounts,
                 strict_arns=settings.strict_arns,
             ) as fleet,
         ):
             return await (command.fetch(sts, fleet) if settings.once else command.keep(sts, fleet))
-
-
-@contextlib.asynccontextmanager
-async def _client_of(settings: Settings) -> AsyncIterator[tuple[Config, Source]]:
-    """Yield the options of the client and its credentials; with ``--local``, those of a local STS."""
-    # More requests at once need more connections than a client has by default.
-    given = {"max_connections": max(settings.concurrency, 50), **settings.client}
-    if not settings.local:
-        config = Config(**given)
-        yield config, DefaultChain(config, mfa_code=settings.mfa_code)
-        return
-    from ..testing import LocalSTS
-
-    async with LocalSTS(region=str(given.get("region", DEFAULT_REGION))) as server:
-        yield Config(**{**given, "region": server.region, "endpoint_url": server.url}), server.credentials
-
-
-def _cache_of(settings: Settings) -> "FileCache | None":
-    if settings.cache is None:
-        return None
-    from ..fleet import FileCache
-
-    return FileCache(settings.cache)
 
 
 class _Command:

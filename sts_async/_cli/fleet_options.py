@@ -50,14 +50,7 @@ def add_fleet(commands: Any, common: Parser) -> None:
         parents=[common],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    fleet.add_argument(
-        "--roles", metavar="FILE", help="the file of roles, at most 8 MiB of UTF-8; optional with --local"
-    )
-    fleet.add_argument(
-        "--cache",
-        metavar="DIR",
-        help="directory for the credentials, which only you can read; processes on this host share it",
-    )
+    add_roles(fleet)
     fleet.add_argument(
         "--rate",
         type=_rate,
@@ -68,20 +61,7 @@ def add_fleet(commands: Any, common: Parser) -> None:
     fleet.add_argument(
         "--concurrency", type=_count, default=50, metavar="N", help="maximum number of requests at once; default: 50"
     )
-    fleet.add_argument(
-        "--allowed-accounts",
-        nargs="+",
-        action="extend",
-        type=_accounts,
-        metavar="ID",
-        help="ids of the accounts that identities may belong to; default: any account",
-    )
     fleet.add_argument("--once", action="store_true", help="fetch all credentials once, show the results, and end")
-    fleet.add_argument(
-        "--any-arn",
-        action="store_true",
-        help="accept ARNs of roles that do not follow the grammar of IAM, for other servers such as Ceph RGW",
-    )
     fleet.add_argument(
         "--count",
         type=_count,
@@ -90,13 +70,43 @@ def add_fleet(commands: Any, common: Parser) -> None:
     )
 
 
+def add_roles(command: Parser) -> None:
+    """Add the options of the file of roles to a command."""
+    command.add_argument(
+        "--roles", metavar="FILE", help="the file of roles, at most 8 MiB of UTF-8; optional with --local"
+    )
+    command.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="directory for the credentials, which only you can read; processes on this host share it",
+    )
+    command.add_argument(
+        "--allowed-accounts",
+        nargs="+",
+        action="extend",
+        type=_accounts,
+        metavar="ID",
+        help="ids of the accounts that identities may belong to; default: any account",
+    )
+    command.add_argument(
+        "--any-arn",
+        action="store_true",
+        help="accept ARNs of roles that do not follow the grammar of IAM, for other servers such as Ceph RGW",
+    )
+
+
 def check(parser: Parser, options: argparse.Namespace) -> None:
     """End the process with status 2 if the options of the command contradict each other."""
     local = hasattr(options, "local")
-    if options.roles is None and not local:
-        parser.end("the following arguments are required: --roles")
+    check_roles(parser, options)
     if options.count is not None and (options.roles is not None or not local):
         parser.end("--count can only be used with --local and without --roles")
+
+
+def check_roles(parser: Parser, options: argparse.Namespace) -> None:
+    """End the process with status 2 if there is no file of roles and no local STS."""
+    if options.roles is None and not hasattr(options, "local"):
+        parser.end("the following arguments are required: --roles")
 
 
 def _rate(text: str) -> float:

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import shlex
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -20,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._protocol.endpoints import partition_of
+from .._runtime.commands import FORWARDED, start
+from .._runtime.signals import signal_queue
 from ..testing import LocalContainer, LocalIMDS, LocalSignIn, LocalSSO, LocalSTS, Role
 from ..testing.base import LocalServer
 from .env_file import write_variables
-from .signals import signal_queue
 from .terminal import PREFIX, complain, in_one_line, say
 
 if TYPE_CHECKING:
@@ -33,10 +33,8 @@ SERVICES = ("sts", "sso", "signin", "container", "imds")  # the variables of a l
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 ACCOUNT = "123456789012"
 LOOPBACK = "127.0.0.1"
-NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128  # exit statuses of a shell; a signal's number is added to 128
-FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit statuses of a shell
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
-FROM_TERMINAL = ("SIGINT", "SIGQUIT")
 
 
 @attrs.frozen(kw_only=True)
@@ -217,38 +215,8 @@ async def _run_command(
 ) -> int:
     """Run a command with the standard streams of this process, forward signals, and return its status as a shell."""
     try:
-        process = await asyncio.create_subprocess_exec(*command, env=environ)
+        started = await start(command, environ)
     except OSError as error:
         complain(f"{PREFIX}{in_one_line(command[0])}: {error.strerror}\n")
         return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-    forwarder = asyncio.create_task(_forward(signals, process))
-    try:
-        status = await process.wait()
-    finally:
-        forwarder.cancel()
-    return SIGNALLED - status if status < 0 else status
-
-
-async def _forward(signals: "asyncio.Queue[signal.Signals]", process: asyncio.subprocess.Process) -> None:
-    while True:
-        number = await signals.get()
-        # A terminal sends Ctrl-C to the command too, which must not receive it twice.
-        if not (number.name in FROM_TERMINAL and _is_in_foreground()):
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(number)
-
-
-def _is_in_foreground() -> bool:
-    """Return True if this process and its command are the foreground group of a terminal, which sends them Ctrl-C."""
-    if sys.platform == "win32":
-        return False
-    try:
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(terminal)
+    return await started.run(signals, grace=None)

@@ -38,6 +38,8 @@ SMALL = 250  # due times: a group with fewer is never refreshed early, because i
 CANDIDATES = 8  # slots that are compared for one due time
 EARLIEST = 0.25  # share of the life of credentials before which they are never refreshed to spread the load
 MIN_INTERVAL = 0.001  # s from now to the last due time
+AHEAD = (20 * 60.0, 16 * 60.0)  # s before the end in which credentials are refreshed for consumers with own margins
+MIN_AHEAD_LIFETIME = 2 * AHEAD[0]  # s: below this remaining life, a refresh ahead would cost too many requests
 THROTTLING_PAUSE = (5.0, 15.0)  # s between attempts for an identity whose refresh was throttled
 
 # s between attempts for a request that is refused: someone must change the role, a policy or the request.
@@ -140,6 +142,27 @@ class DueTimes:
             group.slots[slot] = left
         else:
             del group.slots[slot]
+
+
+def due_window(state: CacheState, *, ahead: bool, now: float) -> tuple[float, float]:
+    """
+    Return the first and the last due time of new credentials, monotonic.
+
+    The AWS SDKs ask a credentials endpoint again for each call if the answer has less than 15 minutes left. So
+    credentials for such consumers are refreshed ahead: 20 to 16 minutes before the end, or earlier. If less than 40
+    minutes are left, they are refreshed as usual: ahead, they would need several times as many requests.
+
+    Args:
+        state: The state with the credentials.
+        ahead: Whether they are refreshed ahead.
+        now: The time.
+
+    Source: botocore, `RefreshableCredentials`: 15 min for an attempt, 10 min for a refresh that must succeed.
+    """
+    first, last, ends = state.advisory.monotonic, state.mandatory.monotonic, state.ends.monotonic
+    if ahead and MIN_AHEAD_LIFETIME <= ends - now < math.inf:
+        first, last = min(first, ends - AHEAD[0]), min(last, ends - AHEAD[1])
+    return first, last
 
 
 def pause_after(error: STSError, *, failures: int, jitter: float) -> float:

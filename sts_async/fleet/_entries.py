@@ -37,6 +37,7 @@ class Entry(Queued):
     One identity of a fleet.
 
     Attributes:
+        ahead: Whether it is refreshed ahead, for consumers that have margins of their own: see `due_window`.
         identity: The key.
         lane: The lane in which it waits for requests.
         source: The entry of the identity that signs; None for the client.
@@ -62,6 +63,7 @@ class Entry(Queued):
     """
 
     __slots__ = (
+        "ahead",
         "blocked",
         "counted_due",
         "dependents",
@@ -107,6 +109,7 @@ class Entry(Queued):
         self.refreshing = False
         self.removed = False
         self.passing = False
+        self.ahead = False
         self.waiters: dict[Waiter, None] | None = None
         self.blocked: set[Entry] | None = None
         self.signs: Lane | None = None

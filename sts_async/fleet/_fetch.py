@@ -27,6 +27,7 @@ from ..protocols import CredentialsProvider, Invoker, ProviderContext, RetryPoli
 from ..shapes import Credentials, Request
 from ._budget import Budgets, Lane
 from ._budgeted_retries import BudgetedRetries
+from ._due_times import AHEAD, MIN_AHEAD_LIFETIME
 from ._entries import Entry
 from .caches.protocol import CachedCredentials, CacheKey, CredentialsCache
 from .identities import check_account, describe, operation_of, request_of
@@ -304,7 +305,11 @@ def _is_fresh(found: CachedCredentials, entry: Entry, context: ClientContext) ->
         return held != found.credentials and not _is_over(found, entry, context)
     remaining = lifetime_of(found.credentials, *clocks(context))
     end = found.credentials.expiration
-    return end is None or remaining > advisory_window((end - found.issued).total_seconds())
+    if end is None:
+        return True
+    lifetime = (end - found.issued).total_seconds()
+    ahead = AHEAD[0] if entry.ahead and lifetime >= MIN_AHEAD_LIFETIME else 0.0
+    return remaining > max(advisory_window(lifetime), ahead)
 
 
 def _is_over(found: CachedCredentials, entry: Entry, context: ClientContext) -> bool:

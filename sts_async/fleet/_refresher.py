@@ -31,7 +31,7 @@ from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
 from ._attempt import attempt
 from ._chains import Chains
-from ._due_times import DueTimes, next_refresh, pause_after, pause_after_throttling, was_throttled
+from ._due_times import DueTimes, due_window, next_refresh, pause_after, pause_after_throttling, was_throttled
 from ._entries import Entries, Entry, Waiter, left_error, paused_error
 from ._fetch import Fetcher, was_key_refused
 from ._queues import NOT_QUEUED, DueQueue
@@ -322,12 +322,9 @@ class Refresher:
             raise already_expired(describe(entry.identity))
         state = _schedule.after_success(credentials, lifetime=lifetime, now=now, schedule=schedule, before=entry.state)
         if schedule.advisory is None and lifetime < math.inf:
+            first, last = due_window(state, ahead=entry.ahead, now=now.monotonic)
             due = entry.counted_due = self._spread.choose(
-                now=now.monotonic,
-                advisory=state.advisory.monotonic,
-                mandatory=state.mandatory.monotonic,
-                ends=state.ends.monotonic,
-                jitter=context.jitter(),
+                now=now.monotonic, advisory=first, mandatory=last, ends=state.ends.monotonic, jitter=context.jitter()
             )
             state = attrs.evolve(state, advisory=now.plus(due.at - now.monotonic).earlier_of(state.mandatory))
         entry.state = state

@@ -594,6 +594,18 @@ ELSEWHERE = {
         "cli/test_advice.py",
         "test_a_second_value_is_read_from_a_file_instead_of_standard_input",
     ),
+    "before the credentials endpoint: set AWS_SHARED_CREDENTIALS_FILE={} and AWS_CONFIG_FILE to a file whose": (
+        "agent/test_environ.py",
+        "test_the_advice_of_the_warning_helps",
+    ),
+    "the endpoint is not open: use `async with serve(...)`": (
+        "agent/test_lifecycle.py",
+        "test_nothing_listens_before_the_credentials_are_there",
+    ),
+    "Serve the credentials of a file of roles on 127.0.0.1": (
+        "cli/test_endpoint.py",
+        "test_all_identities_that_can_be_used_are_served_until_a_signal",
+    ),
     "give this line a name of its own": ("fleet/test_roles_file.py", "test_the_advice_about_a_name_helps"),
     "is not unique: use {}": (
         "fleet/test_roles_file.py",

@@ -174,7 +174,7 @@ async def test_an_identity_that_was_removed_is_gone_with_its_credentials(server:
     async with open_fleet(server, clock) as fleet:
         fleet.add(role(1), role(2))
         await fleet.warm_up()
-        fleet.remove(role(1), role(1), role(9), [])  # type: ignore[arg-type]
+        fleet.remove(role(1), role(1), role(9))
         await pass_time(fleet, clock, 3 * HOUR)
 
         assert fleet.peek(role(1)) is None

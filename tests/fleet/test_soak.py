@@ -7,6 +7,7 @@ The day runs on a virtual clock, and only the moments at which something can cha
 
 import asyncio
 
+import pytest
 from fleet.day import PAUSE, Day, Times
 from support import SEEN_SECRETS
 
@@ -14,6 +15,7 @@ SIZE = 1000
 FEW = 40  # where nothing depends on how many there are
 
 
+@pytest.mark.slow
 def test_a_day_with_an_outage_throttling_and_clock_jumps() -> None:
     """F46, F47, F48, F61: one test, because a process that plays the day needs half a minute for it."""
     outcome = asyncio.run(Day(SIZE).run())

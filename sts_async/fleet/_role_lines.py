@@ -23,6 +23,7 @@ from .._wording.rules import rule_in_words
 from ..shapes import AssumeRoleRequest, AssumeRootRequest, GetFederationTokenRequest, Request
 
 MAX_LINE = 64 * 1024  # characters
+MAX_OPTIONS = 40  # of a line: no request has as many members, and each wrong one is a problem of its own
 DEFAULT_SESSION = "sts-async"  # the same in each run, so that processes can share a cache
 # A name can be an argument of a command. So it must not begin with a hyphen.
 NAME_RULE = "have 1 to 128 characters of A-Z a-z 0-9 _ + = , . @ - and must not begin with a hyphen"
@@ -130,6 +131,8 @@ def _from_words(words: list[str]) -> RoleLine:
     arn, *pairs = words
     if not (arn.startswith(("arn:", "urn:")) and arns.is_plain(arn)):
         raise Malformed(f"the line must begin with {arns.ROLE_RULE}, or be a JSON object")
+    if len(pairs) > MAX_OPTIONS:
+        raise Malformed(f"the line has more than {MAX_OPTIONS} options")
     members = {member.name: member for member in AssumeRoleRequest.__members__}
     given: dict[str, Any] = {"role_arn": arn}
     problems: list[str] = []
@@ -189,6 +192,8 @@ def _as_option(name: str) -> str:
 def _from_object(text: str) -> RoleLine:
     """Return the identity in a JSON object."""
     given = _parsed(text)
+    if len(given) > MAX_OPTIONS:
+        raise Malformed(f"the object has more than {MAX_OPTIONS} members")
     operation = _operation_of(given.pop("Operation", operations.ASSUME_ROLE.name))
     problems: list[str] = []
     members = {member.wire: member for member in operation.request.__members__}

@@ -469,3 +469,19 @@ def test_identities_without_names_get_names_of_their_own(roles: list[AssumeRoleR
     assert len(forward.identities) + len(forward.problems) == len(roles)
     if not forward.problems:
         assert dict(forward.identities) == dict(backward.identities)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            f"arn:aws:iam::123456789012:role/demo {' '.join(f'wrong{number}=x' for number in range(3_000))}",
+            "the line has more than 40 options",
+        ),
+        (json.dumps({f"Wrong{number}": 1 for number in range(3_000)}), "the object has more than 40 members"),
+    ],
+    ids=["options", "members"],
+)
+def test_a_line_with_thousands_of_wrong_options_is_one_problem(line: str, problem: str) -> None:
+    """T37: otherwise, a file of 8 MiB has two million problems, each with a search for a similar name."""
+    assert [found.text for found in read_roles(line).problems] == [problem]

@@ -12,7 +12,7 @@ from ..errors import ConfigurationError
 from ._budget import Budgets, Lane
 from ._entries import Entries, Entry
 from ._refresher import Refresher
-from .identities import check_identity, check_kind, operation_of, request_of, source_of
+from .identities import check_identity, operation_of, request_of, source_of
 
 
 class Members:
@@ -60,15 +60,6 @@ class Members:
             raise ConfigurationError(
                 f"an identity must be hashable: a {type(identity).__name__} cannot be hashed"
             ) from None
-
-    def check_kind(self, identity: object) -> None:
-        """
-        Check only that a value is an identity.
-
-        Raises:
-            ConfigurationError: It is neither a request that issues credentials, nor a chain of them, nor a provider.
-        """
-        check_kind(identity)
 
     def entry_of(self, identity: Any, refresher: Refresher, *, keep: bool = False, checked: bool = False) -> Entry:
         """

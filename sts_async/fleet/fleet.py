@@ -32,6 +32,7 @@ from .caches.protocol import CredentialsCache
 from .identities import (
     Identity,
     check_account,
+    check_kind,
     check_target,
     checked_accounts,
     request_of,
@@ -371,7 +372,7 @@ class CredentialsFleet(Unpicklable):
                 self._added_before.remove(identity)
             entry = self._lookup(identity)
             if entry is None:
-                self._members.check_kind(identity)
+                check_kind(identity)
                 continue
             if self._refresher is None:
                 continue

@@ -94,7 +94,7 @@ class CredentialsEndpoint(Unpicklable):
 
     Each identity has a path of its own and a token of its own. A request with the token gets the credentials from
     memory. What is not in memory is fetched within 0.8 s, or refused with HTTP 503. Identities are refreshed 16 to
-    20 min before their end if they live for 40 min or more. An identity that nobody has asked for since its last
+    20 min before their end if they live for 40 min or more. An identity without a request since its last
     refresh is not refreshed, unless the fleet keeps it.
 
     Only temporary credentials are served: those with a session token and an expiration.

@@ -218,7 +218,7 @@ async def test_a_closed_fleet_is_a_refusal(watched: None, clock: VirtualClock) -
 
 
 async def test_short_credentials_are_served_until_the_end(watched: None, clock: VirtualClock) -> None:
-    """Credentials of 15 minutes are never refused: they are refreshed in time, for whoever asks."""
+    """Credentials of 15 minutes are never refused: they are refreshed in time."""
     service, short = Service(clock), role(duration_seconds=900)
     async with open_endpoint(service, clock, {"demo": short}) as (fleet, endpoint):
         for _ in range(60):

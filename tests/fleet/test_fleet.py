@@ -104,7 +104,7 @@ async def test_in_the_last_minute_get_waits_for_the_refresh(watched: None, clock
 async def test_identities_that_were_added_are_fetched_and_always_refreshed_in_time(
     server: LocalSTS, clock: VirtualClock
 ) -> None:
-    """Nobody uses them. At each moment of a day their credentials are valid for more than a minute."""
+    """They are not used. At each moment of a day their credentials are valid for more than a minute."""
     async with open_fleet(server, clock) as fleet:
         fleet.add(*roles(3))
         await fleet.warm_up()

@@ -1,4 +1,4 @@
-"""Tokens of any hosts, users, ports and regions, beside those of botocore."""
+"""Tokens of any hosts, users, ports and regions, compared with those of botocore."""
 
 import functools
 import re

@@ -1,4 +1,4 @@
-"""Tokens beside those of the packages that the vendors publish for them."""
+"""Tokens compared with those of the packages that the vendors publish."""
 
 import base64
 import importlib.metadata

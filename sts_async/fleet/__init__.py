@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from .._runtime.lazy_imports import lazily
 
 if TYPE_CHECKING:
+    from .caches.encryption import EncryptionKeys
     from .caches.file import FileCache
     from .caches.protocol import CachedCredentials, CacheKey, CredentialsCache
     from .fleet import CredentialsFleet
@@ -39,6 +40,7 @@ __all__ = [
     "ChainedRequest",
     "CredentialsCache",
     "CredentialsFleet",
+    "EncryptionKeys",
     "FailingIdentity",
     "FileCache",
     "FleetSnapshot",
@@ -48,5 +50,7 @@ __all__ = [
 
 if not TYPE_CHECKING:  # otherwise type checkers would accept any misspelled name
     __getattr__, __dir__ = lazily(
-        __name__, names=__all__, homes=("identities", "reports", "fleet", "caches.protocol", "caches.file")
+        __name__,
+        names=__all__,
+        homes=("identities", "reports", "fleet", "caches.protocol", "caches.file", "caches.encryption"),
     )

@@ -1,7 +1,7 @@
 """
 Caches of credentials that processes share, so that all processes together make one STS call for each identity.
 
-protocol    CredentialsCache: load, store, lease; CacheKey and CachedCredentials
+protocol    CredentialsCache: load, store, lease; CacheKey and CachedCredentials; CacheUser
 file        FileCache: files of one host
 aws_cli     the keys and files of the AWS CLI, which FileCache can read and write
 encryption  EncryptionKeys: the keys of a cache whose values are encrypted
@@ -20,9 +20,9 @@ from ..._runtime.lazy_imports import lazily
 if TYPE_CHECKING:
     from .encryption import EncryptionKeys
     from .file import FileCache
-    from .protocol import CachedCredentials, CacheKey, CredentialsCache
+    from .protocol import CachedCredentials, CacheKey, CacheUser, CredentialsCache
 
-__all__ = ["CacheKey", "CachedCredentials", "CredentialsCache", "EncryptionKeys", "FileCache"]
+__all__ = ["CacheKey", "CacheUser", "CachedCredentials", "CredentialsCache", "EncryptionKeys", "FileCache"]
 
 if not TYPE_CHECKING:  # otherwise type checkers would accept any misspelled name
     __getattr__, __dir__ = lazily(__name__, names=__all__, homes=("protocol", "file", "encryption"))

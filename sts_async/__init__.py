@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     )
     from .events import (
         AttemptFinished,
+        CacheStateChanged,
         CallFinished,
         CredentialsInvalidated,
         CredentialsRefreshed,
@@ -108,6 +109,7 @@ if TYPE_CHECKING:
         ChainedRequest,
         CredentialsCache,
         CredentialsFleet,
+        EncryptionKeys,
         FailingIdentity,
         FileCache,
         FleetSnapshot,
@@ -184,6 +186,7 @@ __all__ = [
     "AttemptTimeout",
     "BudgetUse",
     "CacheKey",
+    "CacheStateChanged",
     "CacheUser",
     "CachedCredentials",
     "CachingProvider",
@@ -211,6 +214,7 @@ __all__ = [
     "DecodeAuthorizationMessageRequest",
     "DecodeAuthorizationMessageResponse",
     "DefaultChain",
+    "EncryptionKeys",
     "EnvironmentProvider",
     "Event",
     "ExpiredTokenException",

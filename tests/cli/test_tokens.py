@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import web
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as TheirCredentials
@@ -20,7 +20,7 @@ from documents import DOCUMENTS
 from patience import soon
 from support import ROLE, RawServer, http
 from tokens.cases import frozen, url_in
-from yarl import URL
+from tokens.replays import as_a_cluster
 
 from sts_async import cli
 from sts_async._cli.token_options import EPILOG_EKS
@@ -56,15 +56,6 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return status, *capsys.readouterr()
 
     return run
-
-
-async def answer_to_cluster(server: LocalSTS, token: str, cluster: str = "production") -> tuple[int, str]:
-    """Ask STS who signed a token, as a cluster does: with the query of the token and the cluster's own name."""
-    url = URL(url_in(token, "k8s-aws-v1."), encoded=True)
-    headers = {"Host": url.host or "", "x-k8s-aws-id": cluster}
-    where = URL(f"{server.url}?{url.raw_query_string}", encoded=True)
-    async with ClientSession() as session, session.get(where, headers=headers) as response:
-        return response.status, await response.text()
 
 
 # -- eks-token ---------------------------------------------------------------------------------------------------------
@@ -122,8 +113,9 @@ async def test_a_role_signs_the_token_and_the_cluster_learns_that(run: Run, serv
 
     assert (status, err) == (0, "")
     assert [request.operation for request in server.requests] == ["AssumeRole"]
-    assert f"<Arn>{SESSION.replace('sts-async', 'me')}<" in (await answer_to_cluster(server, answer["token"]))[1]
-    assert (await answer_to_cluster(server, answer["token"], "another"))[0] == 403
+    _, text = await as_a_cluster(server, answer["token"], "production")
+    assert f"<Arn>{SESSION.replace('sts-async', 'me')}<" in text
+    assert (await as_a_cluster(server, answer["token"], "another"))[0] == 403
 
 
 async def test_fips_is_an_option_of_the_client(run: Run, server: LocalSTS, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +132,7 @@ async def cluster(server: LocalSTS) -> AsyncIterator[str]:
 
     async def answer(request: web.Request) -> web.Response:
         scheme, _, token = request.headers["Authorization"].partition(" ")
-        status, text = await answer_to_cluster(server, token)
+        status, text = await as_a_cluster(server, token, "production")
         assert (scheme, status) == ("Bearer", 200)
         pod = {"metadata": {"name": text.partition("<Arn>")[2].partition("<")[0]}}
         return web.json_response({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod]})

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from ._cli.arguments import UsageError, Values
 from ._cli.commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, parse
+from ._cli.early_signals import ENDING, interrupted_by
 from ._cli.endpoint_options import EXEC, SERVE
-from ._cli.fleet_options import DEFAULT_COUNT, FLEET
+from ._cli.fleet_options import DEFAULT_COUNT, FLEET, RELOAD
+from ._cli.fleet_options import ENDING as ENDING_OF_FLEET
 from ._cli.members import SIX_DIGITS, in_options, operation_of, request_of
 from ._cli.terminal import PREFIX, NoTerminal, OutputLost, ask, complain, in_one_line, say, warnings_shown
 from ._cli.token_options import TOKENS
@@ -27,6 +29,7 @@ from ._wording.option_names import use_wording
 if TYPE_CHECKING:
     import argparse
 
+    from ._cli.arguments import Parser
     from ._cli.terminal import Warnings
     from .config import Config
     from .credentials.source import MFACode, Source
@@ -43,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 for success; 1 for an error, or if standard output cannot be written; 2 for a usage error; 130 after Ctrl-C.
-        ``local-server`` and ``exec`` return the status of their command; ``fleet`` and ``serve`` return 0 after Ctrl-C.
+        ``local-server`` and ``exec`` return the status of their command. ``fleet``, ``serve`` and ``local-server``
+        without a command return 0 after a signal that ends them, at any time.
     """
     with use_wording(CommandLine()):
         try:
@@ -63,6 +67,24 @@ def _main(arguments: Sequence[str]) -> int:
     if options.operation is None:
         complain(parser.format_help())
         return 2
+    endings = _endings(options)
+    try:
+        with interrupted_by(endings, ignored=(RELOAD,) if options.operation == FLEET and endings else ()):
+            return _run_command(parser, options)
+    except KeyboardInterrupt:
+        if not endings:
+            raise
+        return 0
+
+
+def _endings(options: "argparse.Namespace") -> tuple[str, ...]:
+    """Return the signals that end the command with status 0; none if the command ends by itself."""
+    if options.operation == FLEET and not options.once:
+        return ENDING_OF_FLEET
+    return ENDING if options.operation in (SERVE, LOCAL_SERVER) and not options.command else ()
+
+
+def _run_command(parser: "Parser", options: "argparse.Namespace") -> int:
     from .errors import STSError
 
     try:
@@ -159,12 +181,7 @@ def _keep(options: "argparse.Namespace", warnings: "Warnings") -> int:
     )
     if settings.local:
         _isolate_from_aws_settings()
-    try:
-        return asyncio.run(run(settings, warnings))
-    except KeyboardInterrupt:  # where the event loop cannot handle signals, such as on Windows
-        if settings.once:
-            raise
-        return 0
+    return asyncio.run(run(settings, warnings))
 
 
 def _serve_endpoint(options: "argparse.Namespace", warnings: "Warnings") -> int:

@@ -17,6 +17,7 @@ for example because the credentials were found in the shared cache. Such a token
 Source: STS allows 600 requests per second for each account and region ("IAM and AWS STS quotas", IAM User Guide).
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 RAMP_START = 0.25  # share of the limit with which the rate begins
@@ -91,6 +92,14 @@ class Budget:
         self.tokens = min(self._capacity, self.tokens + 1)
         self.sent -= 1
 
+    def set_limit(self, limit: float, *, now: float) -> None:
+        """Set the maximum rate. The current rate keeps its share of the limit."""
+        self._update(now)
+        self.rate *= limit / self.limit
+        self.limit = limit
+        self.rate = min(max(self.rate, self._min_rate), limit)
+        self.tokens = min(self.tokens, self._capacity)
+
     def throttle(self, *, now: float) -> None:
         """Halve the rate, because the service throttled a request. Refusals within one second count as one."""
         self.throttled += 1
@@ -125,18 +134,55 @@ class Budgets:
     Some access keys contain no account. Then the key is the scope, and each new key begins a new budget. So if there
     are many budgets, those that were not used for an hour are forgotten. By then, their rates have recovered.
 
+    If several processes use one budget, each has a share of it, which `set_shares` changes.
+
     Args:
-        limit: Maximum rate of each in requests per second.
+        limit: Maximum rate of each in requests per second, for all processes together.
     """
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self._by_scope: dict[str, Budget] = {}
         self._many = MANY
+        self._shares: Mapping[str, float] = {}
+        self._other_shares = 1.0
+        self._reported: dict[str, int] = {}  # requests of each budget that `take_demand` has returned
 
     def new(self) -> Budget:
         """Return a budget for a scope that is not known yet."""
-        return Budget(self.limit)
+        return Budget(self.limit * self._other_shares)
+
+    def _limit_of(self, scope: str) -> float:
+        return self.limit * self._shares.get(scope, self._other_shares)
+
+    def set_shares(self, shares: Mapping[str, float], *, others: float, now: float) -> None:
+        """
+        Set the share of this process in each budget.
+
+        Args:
+            shares: Shares, greater than 0 and at most 1, by scope.
+            others: The share in any other budget.
+            now: Monotonic time in seconds.
+        """
+        self._shares, self._other_shares = shares, others
+        for scope, budget in self._by_scope.items():
+            limit = self._limit_of(scope)
+            if limit != budget.limit:
+                budget.set_limit(limit, now=now)
+
+    def take_demand(self, waiting: Callable[[Budget], int]) -> dict[str, float]:
+        """
+        Return for each scope how many requests were sent since the last call, plus those that wait now.
+
+        Args:
+            waiting: Returns the number of requests that wait for a budget.
+        """
+        demand = {
+            scope: float(max(0, budget.sent - self._reported.get(scope, 0)) + waiting(budget))
+            for scope, budget in self._by_scope.items()
+        }
+        self._reported = {scope: budget.sent for scope, budget in self._by_scope.items()}
+        return demand
 
     def named(self, scope: str, budget: Budget, *, now: float) -> Budget:
         """
@@ -153,6 +199,8 @@ class Budgets:
             found = budget if budget.scope in ("", scope) else self.new()
             found.scope = scope
             self._by_scope[scope] = found
+            if found.limit != self._limit_of(scope):
+                found.set_limit(self._limit_of(scope), now=now)
         return found
 
     def _forget_idle(self, now: float) -> None:

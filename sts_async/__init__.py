@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     )
     from .events import (
         AttemptFinished,
+        CacheStateChanged,
         CallFinished,
         CredentialsInvalidated,
         CredentialsRefreshed,
@@ -185,6 +186,7 @@ __all__ = [
     "AttemptTimeout",
     "BudgetUse",
     "CacheKey",
+    "CacheStateChanged",
     "CacheUser",
     "CachedCredentials",
     "CachingProvider",

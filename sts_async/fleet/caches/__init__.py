@@ -9,6 +9,8 @@ Caches belong here, and the formats of their entries. The fleet, one room above,
 The caches of single providers, which live in one process, are in `credentials`.
 
 _directory  files, modes and owners     _entries    the format of the library     _leases     locks between processes
+
+_shares, _redis_members, _membership    the shares of workers in a limit: the rules, the scripts, the beats of one fleet
 """
 
 from typing import TYPE_CHECKING

@@ -118,7 +118,14 @@ class CachedCredentials:
 
 
 class CacheUser(Protocol):
-    """What a fleet offers to its cache: see `CredentialsCache`."""
+    """
+    What a fleet offers to its cache: see `CredentialsCache`.
+
+    Attributes:
+        requests_per_second: The limit of requests for each calling account and region, of which this fleet has a share.
+    """
+
+    requests_per_second: float
 
     def demand(self) -> Mapping[str, float]:
         """

@@ -22,10 +22,10 @@ from ..fleet.fleet import CredentialsFleet
 from ..fleet.identities import Identity, describe, source_of
 from ..fleet.reports import FailingIdentity, FleetSnapshot
 from ..shapes import Credentials, GetCallerIdentityRequest
-from .fleet_client import cache_of, client_of
+from .fleet_client import DEFAULT_REGION, cache_of, client_of
 from .fleet_lines import MAX_FAILING, Lines, in_one_moment, plural
 from .output import Output
-from .roles_source import DEFAULT_REGION, NO_IDENTITY, RolesSource, partition_of_endpoint
+from .roles_source import NO_IDENTITY, RolesSource, partition_of_endpoint
 from .terminal import PREFIX, Warnings, in_one_line
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from .._runtime.lazy_imports import lazily
 
 if TYPE_CHECKING:
+    from .caches.encryption import EncryptionKeys
     from .caches.file import FileCache
     from .caches.protocol import CachedCredentials, CacheKey, CacheUser, CredentialsCache
     from .fleet import CredentialsFleet
@@ -41,6 +42,7 @@ __all__ = [
     "ChainedRequest",
     "CredentialsCache",
     "CredentialsFleet",
+    "EncryptionKeys",
     "FailingIdentity",
     "FileCache",
     "FleetSnapshot",
@@ -50,5 +52,7 @@ __all__ = [
 
 if not TYPE_CHECKING:  # otherwise type checkers would accept any misspelled name
     __getattr__, __dir__ = lazily(
-        __name__, names=__all__, homes=("identities", "reports", "fleet", "caches.protocol", "caches.file")
+        __name__,
+        names=__all__,
+        homes=("identities", "reports", "fleet", "caches.protocol", "caches.file", "caches.encryption"),
     )

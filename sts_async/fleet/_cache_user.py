@@ -44,21 +44,23 @@ class FleetAsCacheUser(CacheUser):
         self._context.notify(event)
 
 
-async def join(cache: CredentialsCache | None, user: CacheUser) -> None:
-    """Tell a cache that a fleet uses it, if the cache wants to know."""
-    await _tell(cache, "join", user)
+async def join(cache: CredentialsCache | None, user: CacheUser) -> bool:
+    """Tell a cache that a fleet uses it, if the cache wants to know. Return True if the cache was told."""
+    return await _tell(cache, "join", user)
 
 
 async def leave(cache: CredentialsCache | None, user: CacheUser) -> None:
-    """Tell a cache that a fleet has ended, if the cache wants to know."""
+    """Tell a cache that a fleet has ended, after `join` returned True."""
     await _tell(cache, "leave", user)
 
 
-async def _tell(cache: CredentialsCache | None, method: str, user: CacheUser) -> None:
+async def _tell(cache: CredentialsCache | None, method: str, user: CacheUser) -> bool:
     tell = getattr(cache, method, None)
     if tell is None:
-        return
+        return False
     try:
         await tell(user)
     except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
         log.warning("the cache of the fleet failed in %s with %s", method, type(error).__name__)
+        return False
+    return True

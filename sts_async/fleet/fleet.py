@@ -146,8 +146,9 @@ class CredentialsFleet(Unpicklable):
         )
         forks.register_after_fork(self, "_disown")
         added, self._added_before = self._added_before, []
-        self._cache_user = FleetAsCacheUser(self._budgets, self._refresher, context)
-        await join(self._fetcher.cache, self._cache_user)
+        user = FleetAsCacheUser(self._budgets, self._refresher, context)
+        if await join(self._fetcher.cache, user):
+            self._cache_user = user
         self.add(*added)
         return self
 

@@ -170,6 +170,11 @@ PLACES: dict[str, Callable[..., Any]] = {
     "CredentialsFleet.pause(identities)": lambda: in_fleet(lambda fleet: fleet.pause(DATA)),
     "CredentialsFleet.resume(identities)": lambda: in_fleet(lambda fleet: fleet.resume(DATA)),
     "FileCache(environ)": lambda: sts_async.FileCache(5, environ=ENVIRON),  # type: ignore[arg-type]
+    "EncryptionKeys(keys)": lambda: sts_async.EncryptionKeys({"k": SECRET}),
+    "EncryptionKeys(keys), in place of an id": lambda: sts_async.EncryptionKeys({f"{SECRET}=": "k"}),
+    "EncryptionKeys(keys), text": lambda: sts_async.EncryptionKeys(f"k {SECRET}"),  # type: ignore[arg-type]
+    "EncryptionKeys.from_text(text)": lambda: sts_async.EncryptionKeys.from_text(f"# keys\nk {SECRET}"),
+    "EncryptionKeys.from_text(text), bytes": lambda: sts_async.EncryptionKeys.from_text(SECRET.encode()),  # type: ignore[arg-type]
     "StaticProvider(credentials)": lambda: sources.StaticProvider(
         Credentials(access_key_id="AKIA", secret_access_key=SECRET, expiration=5)  # type: ignore[arg-type]
     ),
@@ -284,7 +289,7 @@ def test_each_reporter_would_show_plain_text(reporter: Any) -> None:
 HOLDERS = set(
     """
     assertion body command credentials ec2_metadata_endpoint encoded_message endpoint endpoint_url environ headers
-    http_proxy https_proxy identities identity key mfa_code proxy query request saml_assertion secret_access_key
+    http_proxy https_proxy identities identity key keys mfa_code proxy query request saml_assertion secret_access_key
     session_token source sources text token token_code trade_in_token url web_identity_token
     """.split()
 )

@@ -223,7 +223,7 @@ async def test_a_virtual_clock_is_a_clock(server: LocalSTS) -> None:
         assert (await sts.get_caller_identity()).account
 
 
-@advises("cannot be pickled: pass its Credentials or Config, and make one there")
+@advises("cannot be pickled: pass {}, and make one there")
 async def test_the_config_and_credentials_of_a_client_can_be_pickled(server: LocalSTS) -> None:
     """C18."""
     config = Config(endpoint_url=server.url, region="us-east-1")
@@ -561,6 +561,14 @@ ELSEWHERE = {
     "pip install 'sts-async[prometheus]'": (
         "observers/test_package.py",
         "test_a_missing_package_is_an_error_with_the_command_to_install_it",
+    ),
+    "pip install 'sts-async[redis]'": (
+        "fleet/caches/test_sealed_entries.py",
+        "test_a_missing_package_is_named_with_the_command_to_install_it",
+    ),
+    "use EncryptionKeys.from_text for text, or EncryptionKeys.from_file for a file": (
+        "fleet/caches/test_encryption.py",
+        "test_the_advice_about_keys_that_are_no_mapping_helps",
     ),
     "pip install 'sts-async[login]'": (
         "credentials/test_login.py",

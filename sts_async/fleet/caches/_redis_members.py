@@ -66,7 +66,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 if number('count') ~= redis.call('ZCARD', members) or now < number('last') then
-  redis.call('DEL', members, shares)  -- one of the two was lost, or the clock was set back
+  redis.call('DEL', members, shares)  -- one of the two was lost, or the clock went back
 end
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', members, '-inf', now, 'LIMIT', 0, 100)) do
   drop(other)

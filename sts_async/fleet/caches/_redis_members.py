@@ -114,7 +114,7 @@ for index = 8, #ARGV, 3 do
   end
   add('need:' .. scope, need - (of and of[1] or 0))
   local workers, needs = number('workers:' .. scope), number('need:' .. scope)
-  -- The workers that have not told this scope may begin to use it, each with its part of the reserve.
+  -- The workers that have not told this scope may send in it at once, each with its part of the reserve.
   local most = whole - math.floor(reserved * (count - workers) / count)
   local free = math.max(0, most - number('part:' .. scope))
   local part = of and of[2]

@@ -42,6 +42,7 @@ LAYERS = {
     "fleet.caches._availability": 7,
     "fleet._queues": 7,
     "fleet._role_lines": 7,
+    "fleet.caches._shares": 7,
     "credentials._tokens": 7,
     "_runtime": 8,
     "_config.shared_files": 9,

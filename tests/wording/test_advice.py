@@ -626,6 +626,10 @@ ELSEWHERE = {
         "cli/test_endpoint.py",
         "test_all_identities_that_can_be_used_are_served_until_a_signal",
     ),
+    "the console needs temporary credentials: pass --role-arn ARN": (
+        "cli/test_tokens.py",
+        "test_keys_of_a_user_need_a_role",
+    ),
     "give this line a name of its own": ("fleet/test_roles_file.py", "test_the_advice_about_a_name_helps"),
     "is not unique: use {}": (
         "fleet/test_roles_file.py",

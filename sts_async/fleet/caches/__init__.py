@@ -14,7 +14,8 @@ _directory       files, modes and owners       _leases          locks between pr
 _entries         the format of the library     _sealed_entries  encrypted entries
 _redis_client    URLs, and clients of redis-py _redis_commands  operations and scripts
 _redis_access    what is asked in an outage    _redis_leases    holders and followers
-_availability    when an outage is over
+_redis_members   the scripts of the workers    _membership      the beats of one fleet
+_availability    when an outage is over        _shares          the rules of shares in a limit
 """
 
 from typing import TYPE_CHECKING

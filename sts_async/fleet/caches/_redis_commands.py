@@ -24,7 +24,7 @@ import hashlib
 import re
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -193,6 +193,14 @@ class Message:
 
     digest: str | None
     fence: int | None = None
+
+
+class RunsScripts(Protocol):
+    """Runs scripts on the server: `RedisCommands`, or the way to Redis that knows whether it is available."""
+
+    async def call(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | float]) -> Any:
+        """Run a script, and return what it returns. See `RedisCommands.call`."""
+        ...
 
 
 class RedisCommands:

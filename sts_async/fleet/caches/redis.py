@@ -29,10 +29,12 @@ from ...events import CacheStateChanged
 from ...protocols import Clock
 from ._availability import Change
 from ._entries import UnusableEntry, cacheable
+from ._membership import Membership
 from ._redis_access import RedisAccess
 from ._redis_client import RedisURL, check_client, client_of, parse_redis_url, require_redis
 from ._redis_commands import RedisCommands, RedisFailed, close
 from ._redis_leases import Lease, RedisLeases
+from ._redis_members import RedisMembers
 from ._sealed_entries import SealedEntries
 from .encryption import EncryptionKeys
 from .protocol import CachedCredentials, CacheKey, CacheUser, CredentialsCache
@@ -225,15 +227,19 @@ class RedisCache(CredentialsCache, Unpicklable):
         """Divide the budgets of a fleet with those of the other processes, and tell it when the state changes."""
         part = await self._part()
         if part is not None:
-            part.users.append(user)
+            members = RedisMembers(part.access, prefix=self._prefix)
+            membership = Membership(members, user, clock=self._clock, expected_workers=self._expected_workers)
+            part.memberships[user] = membership
+            await membership.join()
 
     async def leave(self, user: CacheUser) -> None:
         """End what `join` began. After the last fleet of an event loop, the connections are closed."""
         part = self._parts.get(asyncio.get_running_loop())
-        if part is None or user not in part.users:
+        membership = None if part is None else part.memberships.pop(user, None)
+        if part is None or membership is None:
             return
-        part.users.remove(user)
-        if not part.users:
+        await membership.leave()
+        if not part.memberships:
             await part.leave()
 
     def reset_after_fork(self) -> None:
@@ -296,7 +302,7 @@ class RedisCache(CredentialsCache, Unpicklable):
         event = CacheStateChanged(
             cache=repr(self), available=change.reason is None, reason=change.reason, seconds=change.seconds
         )
-        for user in list(part.users):
+        for user in list(part.memberships):
             user.notify(event)
 
     def _refuse(self, kind: str, reason: str) -> None:
@@ -320,7 +326,7 @@ class _Part:
 
     Attributes:
         held: The leases that the tasks of this process hold, by digest and task.
-        users: The fleets that have joined.
+        memberships: The fleets that have joined.
         guard: Closes the connections when the event loop ends.
     """
 
@@ -341,7 +347,7 @@ class _Part:
         self.access = access
         self.leases = leases
         self.held: dict[tuple[str, asyncio.Task[Any] | None], Lease] = {}
-        self.users: list[CacheUser] = []
+        self.memberships: dict[CacheUser, Membership] = {}
         self.guard: Guard | None = None
 
     async def leave(self) -> None:
@@ -351,6 +357,9 @@ class _Part:
         guard, self.guard = self.guard, None
         if guard is not None:
             guard.release(self)
+        memberships, self.memberships = self.memberships, {}
+        for membership in memberships.values():
+            await membership.leave()
         await self.leases.aclose()
         await self.access.aclose()
         if self._client is not None:

@@ -31,6 +31,7 @@ class User:
     """A fleet, as its cache sees it."""
 
     events: list[Any] = attrs.field(factory=list)
+    requests_per_second: float = 200.0
 
     def demand(self) -> dict[str, float]:
         return {}
@@ -98,7 +99,7 @@ async def test_redis_has_digests_and_encrypted_values_that_end_with_their_creden
             seen = []
             while not any("GETRANGE" in line for line in seen[2:]):
                 seen.append((await soon(monitor.next_command()))["command"])
-        names = sorted(name.decode() for name in await client.keys("*"))
+        names = sorted(name.decode() for name in await client.keys("*") if b"{workers}" not in name)
         value = await client.get(f"sts-async:{{{KEY.digest}}}:value")
         assert 0 < await client.pttl(f"sts-async:{{{KEY.digest}}}:value") <= 900_000
 

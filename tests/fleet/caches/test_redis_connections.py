@@ -129,7 +129,7 @@ async def test_a_socket_and_a_database(tmp_path: Path) -> None:
     with redis_server("--unixsocket", "{directory}/socket") as server:
         async with opened(f"unix://{server.daemon.directory}/socket?db=3") as cache, server.client(db=3) as client:
             await put(cache)
-            assert await client.dbsize() == 2
+            assert len(await client.keys("*:value")) == 1
 
 
 # -- Clients of the program ---------------------------------------------------------------------------------------
@@ -231,12 +231,12 @@ async def test_a_cluster_of_three(caplog: pytest.LogCaptureFixture) -> None:
                 sizes = []
                 for server in servers:
                     async with server.client() as client:
-                        sizes.append(await client.dbsize())
+                        sizes.append(len(await client.keys("*:value")))
         finally:
             for client in clients:
                 await client.aclose()
 
-    assert sum(sizes) == 2 * 13
+    assert sum(sizes) == 13
     assert all(sizes)
     assert warnings_in(caplog) == []
 
@@ -398,7 +398,7 @@ async def test_nothing_is_left_after_the_last_fleet(redis: RedisServer) -> None:
         names = {name.decode().rpartition(":")[2] for name in await client.keys("*")}
 
     assert found == []
-    assert names == {"fence", "value"}
+    assert names <= {"fence", "value", "shares"}
     await lease.__aexit__(None, None, None)
 
 

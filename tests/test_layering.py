@@ -39,6 +39,7 @@ LAYERS = {
     "credentials._schedule": 6,
     "fleet._budget": 7,
     "fleet._due_times": 7,
+    "fleet.caches._availability": 7,
     "fleet._queues": 7,
     "fleet._role_lines": 7,
     "fleet.caches._shares": 7,

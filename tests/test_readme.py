@@ -23,7 +23,9 @@ MAX_LINES = 400  # of README.md: a manual that is read, not searched
 BLOCKS = [(path, block) for path, text in DOCUMENTS.items() for block in blocks(text, "python")]
 SERVICE = [block for _, block in BLOCKS if "web.Application()" in block]
 TESTS = [(path, block) for path, block in BLOCKS if "def test_" in block]
-PROGRAMS = [(path, block) for path, block in BLOCKS if block not in SERVICE and "def test_" not in block]
+WORKERS = [block for _, block in BLOCKS if "RedisCache(" in block]
+"""Programs that need Redis; `fleet/caches/test_deployment.py` runs them."""
+PROGRAMS = [(path, block) for path, block in BLOCKS if block not in [*SERVICE, *WORKERS] and "def test_" not in block]
 SHELL = [(path, block) for path, text in DOCUMENTS.items() for block in blocks(text, "sh") if block not in COMMANDS[:2]]
 LINES = [(path, line) for path, block in SHELL if "sts-async" in block for line in block.splitlines()]
 ABOUT_FILES = [(path, block) for path, block in SHELL if "sts-async" not in block]
@@ -57,7 +59,7 @@ def test_every_block_of_code_is_of_a_kind_that_is_run_here() -> None:
     marked = sum(len(re.findall(r"^ *```\w+$", text, re.MULTILINE)) for text in DOCUMENTS.values())
 
     assert all("asyncio.run(main())" in block or "\nprint(" in block for _, block in PROGRAMS)
-    assert len(SERVICE) == 1
+    assert len(SERVICE) == len(WORKERS) == 1
     assert marked == len(BLOCKS) + len(SHELL) + len(COMMANDS[:2])
 
 

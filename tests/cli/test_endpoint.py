@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from cli.programs import run, start
 from patience import soon, until
 from processes import gone, pids_in
 
@@ -41,32 +42,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "roles.txt"
     path.write_text(ROLES)
     return path
-
-
-async def start(server: LocalSTS | None, *arguments: str | Path, **more: str) -> asyncio.subprocess.Process:
-    """Start the command with the keys of a user of *server*, and a profile and a variable that would come first."""
-    environ = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **more}
-    if server is not None:
-        environ |= {
-            "AWS_ACCESS_KEY_ID": server.credentials.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": server.credentials.secret_access_key,
-            "AWS_ENDPOINT_URL_STS": server.url,
-            "AWS_REGION": "us-east-1",
-        }
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "sts_async", *map(str, arguments)),
-        env=environ,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-async def run(server: LocalSTS | None, *arguments: str | Path, **more: str) -> tuple[int | None, str, str]:
-    process = await start(server, *arguments, **more)
-    out, err = await soon(process.communicate())
-    return process.returncode, out.decode(), err.decode()
 
 
 async def lines_of(process: asyncio.subprocess.Process) -> list[str]:

@@ -49,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ``local-server`` and ``exec`` return the status of their command. ``fleet``, ``serve`` and ``local-server``
         without a command return 0 after a signal that ends them, at any time.
     """
+    if arguments is None and "_ARGCOMPLETE" in os.environ:
+        from ._cli.completion import complete
+
+        return complete()
     with use_wording(CommandLine()):
         try:
             return _main(sys.argv[1:] if arguments is None else arguments)

@@ -23,6 +23,7 @@ class FleetAsCacheUser(CacheUser):
     """
 
     def __init__(self, budgets: Budgets, refresher: Refresher, context: ClientContext) -> None:
+        self.requests_per_second = budgets.limit
         self._budgets = budgets
         self._refresher = refresher
         self._context = context

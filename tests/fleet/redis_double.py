@@ -5,7 +5,7 @@ One `RedisDouble` is the server. Each worker has commands of its own, and may lo
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import attrs
 
@@ -92,11 +92,12 @@ class DoubleCommands:
     async def read(self, digest: str) -> bytes | None:
         return (await self._begin()).get(digest, "value")  # type: ignore[return-value]
 
-    async def take(self, digest: str, *, owner: str, milliseconds: int) -> Taken | Held:
+    async def take(self, digest: str, *, owner: str, milliseconds: int, known: int | None = None) -> Taken | Held:
         server = await self._begin()
         taken, published = server.fences(digest)
-        if server.get(digest, "lease") is not None:
-            left = server.keys[digest, "lease"][1] - server.clock.monotonic()
+        is_held = server.get(digest, "lease") is not None
+        if is_held or (known is not None and published > known):
+            left = server.keys[digest, "lease"][1] - server.clock.monotonic() if is_held else -0.002
             return Held(round(left * 1000), published)
         server.set(digest, "lease", owner, milliseconds)
         fence = max((taken or 0) + 1, int(server.clock.time() * 1000))
@@ -133,7 +134,7 @@ class DoubleCommands:
     async def probe(self, digest: str) -> None:
         await self._begin()
 
-    async def messages(self) -> AsyncIterator[Message]:
+    async def messages(self) -> AsyncGenerator[Message, None]:
         server = await self._begin()
         queue: asyncio.Queue[Message | None] = asyncio.Queue()
         server.waiting.add(queue)

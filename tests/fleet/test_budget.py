@@ -264,28 +264,30 @@ def test_a_forgotten_budget_that_a_lane_uses_again_is_known_again() -> None:
 
 
 @given(
-    limits=st.lists(limits, min_size=2, max_size=8),
+    limit=limits,
+    shares=st.lists(st.sampled_from([1e-9, 0.02, 1.0]) | st.floats(1e-9, 1), min_size=2, max_size=8),
     throttled=st.booleans(),
     pause=pauses,
 )
-def test_a_new_limit_keeps_the_share_of_the_rate_and_never_adds_tokens(
-    limits: list[float], throttled: bool, pause: float
+def test_a_new_share_keeps_the_part_of_the_rate_and_never_adds_tokens(
+    limit: float, shares: list[float], throttled: bool, pause: float
 ) -> None:
-    budget, now = Budget(limits[0]), 0.0
+    budget, now = Budget(limit, share=shares[0]), 0.0
     budget.wait(now=now)
     if throttled:
         budget.throttle(now=now)
-    for limit in limits[1:]:
+    for share in shares[1:]:
         now += pause
         budget.wait(now=now)
-        share, tokens = budget.rate / budget.limit, budget.tokens
+        part, tokens = budget.rate / budget.limit, budget.tokens
 
-        budget.set_limit(limit, now=now)
+        budget.set_share(share, now=now)
 
-        assert budget.rate <= budget.limit == limit
-        assert budget.rate == pytest.approx(min(limit, max(share * limit, min(limit, MIN_RATE))))
+        own = limit * share
+        assert budget.rate <= budget.limit == own
+        assert budget.rate == pytest.approx(min(own, max(part * own, min(own, MIN_RATE * share))))
         assert budget.tokens <= tokens
-        assert budget.tokens <= max(1.0, limit)
+        assert budget.tokens <= max(1.0, own)
 
 
 def test_each_scope_has_its_share_and_others_the_common_one() -> None:

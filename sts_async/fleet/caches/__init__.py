@@ -11,6 +11,8 @@ The caches of single providers, which live in one process, are in `credentials`.
 
 _directory       files, modes and owners       _leases          locks between processes
 _entries         the format of the library     _sealed_entries  encrypted entries
+_redis_members   the scripts of the workers    _shares          the rules of shares in a limit
+_membership      the beats of one fleet
 """
 
 from typing import TYPE_CHECKING

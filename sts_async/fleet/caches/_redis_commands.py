@@ -22,7 +22,7 @@ messages of servers quote commands, and errors of clients quote addresses.
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -31,7 +31,7 @@ import attrs
 from ..._wording.os_errors import reason_of
 
 FENCE_MILLISECONDS = 7 * 24 * 3600 * 1000  # longer than any credentials live (36 h), with room for a suspended machine
-MAX_VALUE = 65_536  # bytes of a value that are read, and one more that shows that it is longer
+MAX_VALUE = 66_000  # bytes of a value that are read, and one more that shows that it is longer
 PROBE_MILLISECONDS = 1000
 TURNS = 3  # of the event loop after the bound, in which an answer that has arrived is read
 MESSAGE_SECONDS = 30.0  # s for one wait for a message; the wait for the next one follows
@@ -68,11 +68,16 @@ local function fences(key)
 end
 """
 
-# KEYS: lease, fence. ARGV: owner, milliseconds of the lease, milliseconds of the fence.
+# KEYS: lease, fence. ARGV: owner, milliseconds of the lease, milliseconds of the fence, and the last fence that has
+# published, as far as the caller knows.
 TAKE = Script(
     _FENCES
     + """
 local taken, published = fences(KEYS[2])
+local known = tonumber(ARGV[4])
+if known and (published or 0) > known then
+  return {0, redis.call('PTTL', KEYS[1]), published}
+end
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
   return {0, redis.call('PTTL', KEYS[1]), published or 0}
 end
@@ -162,10 +167,11 @@ class Taken:
 @attrs.frozen
 class Held:
     """
-    A lease that another owner has.
+    A lease that was not taken: another owner has it, or a newer fence has published than the caller knows.
 
     Attributes:
-        milliseconds_left: Until it ends, if it is not renewed; negative if it has no end, so it is not one of ours.
+        milliseconds_left: Until the lease ends, if it is not renewed; negative if it is free, or has no end because
+            another program wrote it.
         published: The last fence that has published; 0 for none.
     """
 
@@ -213,10 +219,21 @@ class RedisCommands:
         value = await self._ask("GETRANGE", self.key(digest, "value"), 0, MAX_VALUE)
         return bytes(value) or None
 
-    async def take(self, digest: str, *, owner: str, milliseconds: int) -> Taken | Held:
-        """Take the lease of an identity, with a new fence, or say who else has it for how long."""
+    async def take(self, digest: str, *, owner: str, milliseconds: int, known: int | None = None) -> Taken | Held:
+        """
+        Take the lease of an identity, with a new fence, or say for how long another owner has it.
+
+        Args:
+            digest: The identity.
+            owner: The name of the new owner.
+            milliseconds: The time of the lease.
+            known: The last fence that has published, as far as the caller knows; 0 for none. If a newer one has, the
+                lease is not taken, although it may be free. None to take it in any case.
+        """
         keys = [self.key(digest, "lease"), self.key(digest, "fence")]
-        taken, number, published = await self.call(TAKE, keys, [owner, milliseconds, FENCE_MILLISECONDS])
+        taken, number, published = await self.call(
+            TAKE, keys, [owner, milliseconds, FENCE_MILLISECONDS, "" if known is None else known]
+        )
         return Taken(number, published) if taken else Held(number, published)
 
     async def renew(self, digest: str, *, owner: str, milliseconds: int) -> bool:
@@ -250,9 +267,9 @@ class RedisCommands:
         """
         await self.read(digest)
         keys = [self.key(digest, "probe"), self.key(digest, "probe-fence")]
-        await self.call(TAKE, keys, ["probe", PROBE_MILLISECONDS, PROBE_MILLISECONDS])
+        await self.call(TAKE, keys, ["probe", PROBE_MILLISECONDS, PROBE_MILLISECONDS, ""])
 
-    async def messages(self) -> AsyncIterator[Message]:
+    async def messages(self) -> AsyncGenerator[Message, None]:
         """
         Iterate over the messages to all processes that wait, until the connection is lost.
 

@@ -67,6 +67,15 @@ async def test_a_lease_has_one_owner_and_each_a_newer_fence(commands: RedisComma
     assert (await taken(commands, "c", OTHER)).published == 0
 
 
+async def test_a_follower_takes_no_lease_after_a_newer_publication(commands: RedisCommands) -> None:
+    """The lease is free, and the credentials are there."""
+    first = await taken(commands, "a")
+    assert await publish(commands, "a", first.fence)
+    assert await commands.take(ONE, owner="b", milliseconds=LONG, known=0) == Held(-2, first.fence)
+
+    assert isinstance(await commands.take(ONE, owner="b", milliseconds=LONG, known=first.fence), Taken)
+
+
 async def test_only_the_owner_renews_and_gives_back(commands: RedisCommands, redis: RedisServer) -> None:
     await taken(commands, "a")
     assert await commands.renew(ONE, owner="a", milliseconds=2 * LONG)
@@ -374,7 +383,7 @@ PARTS = {"end the lease": "lease", "lose the fences": "fence", "end the value": 
 OWNERS = st.sampled_from("abc")
 DIGESTS = st.sampled_from([ONE, OTHER])
 STEPS = st.one_of(
-    st.tuples(st.sampled_from(["take", "renew", "give_back", "publish"]), DIGESTS, OWNERS),
+    st.tuples(st.sampled_from(["take", "take if nothing is new", "renew", "give_back", "publish"]), DIGESTS, OWNERS),
     st.tuples(st.sampled_from(["read", *PARTS]), DIGESTS, st.just("")),
     st.tuples(st.just("lose everything"), st.just(ONE), st.just("")),
 )
@@ -387,6 +396,7 @@ class Side:
         self.commands = commands
         self.fences: list[int] = []
         self.held: dict[tuple[str, str], int] = {}
+        self.known: dict[str, int] = {}
 
     def place(self, fence: int) -> int:
         """Return which of the fences it is, from 1; 0 for none."""
@@ -394,8 +404,10 @@ class Side:
 
     async def do(self, what: str, digest: str, owner: str, number: int) -> object:
         commands = self.commands
-        if what == "take":
-            found = await commands.take(digest, owner=owner, milliseconds=LONG)
+        if what.startswith("take"):
+            known = None if what == "take" else self.known.get(digest, 0)
+            found = await commands.take(digest, owner=owner, milliseconds=LONG, known=known)
+            self.known[digest] = found.published
             if isinstance(found, Held):
                 return "held", found.milliseconds_left > 0, self.place(found.published)
             assert (

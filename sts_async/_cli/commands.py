@@ -316,7 +316,7 @@ def _common(known: "Mapping[str, Option]") -> Parser:
     common.add_argument(
         "--mfa-code",
         metavar="CODE",
-        help="code of the profile's MFA device, for runs without a terminal; - reads standard input",
+        help="code of the MFA device of the profile or role, for runs without a terminal; - reads standard input",
     )
     common.add_argument(
         "--local",

@@ -114,6 +114,7 @@ if TYPE_CHECKING:
         FileCache,
         FleetSnapshot,
         IdentityState,
+        RedisCache,
     )
     from .handlers import OutgoingRequest, RequestHandler
     from .protocols import (
@@ -275,6 +276,7 @@ __all__ = [
     "ProviderContext",
     "ProxyError",
     "RedirectRefused",
+    "RedisCache",
     "RefreshingProvider",
     "RegionDisabledException",
     "Request",

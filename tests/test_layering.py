@@ -85,6 +85,7 @@ THIRD_PARTY = {
     "prometheus_client": {"observers.prometheus"},
     "pytest": {"testing"},
     "pytest_asyncio": {"testing"},
+    "redis": {"fleet.caches._redis_client"},
     "rich": {"_cli.fleet_table"},
 }
 SECRETS = """

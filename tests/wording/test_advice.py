@@ -570,6 +570,18 @@ ELSEWHERE = {
         "fleet/caches/test_encryption.py",
         "test_the_advice_about_keys_that_are_no_mapping_helps",
     ),
+    "pass keys=EncryptionKeys.from_file(path)": (
+        "fleet/caches/test_redis.py",
+        "test_the_advice_about_missing_keys_helps",
+    ),
+    "pass a client of redis.asyncio instead": (
+        "fleet/caches/test_redis_connections.py",
+        "test_a_client_of_the_program_has_any_option",
+    ),
+    "pass a URL instead": (
+        "fleet/caches/test_redis_connections.py",
+        "test_a_client_of_the_program_serves_one_event_loop_and_a_url_serves_all",
+    ),
     "pip install 'sts-async[login]'": (
         "credentials/test_login.py",
         "test_a_refresh_without_the_package_names_the_package",

@@ -21,9 +21,12 @@ from sts_async.testing import LocalSTS, Role
 REFERENCE = DOCUMENTS["sts_async/README.md"]
 MAX_LINES = 400  # of README.md: a manual that is read, not searched
 BLOCKS = [(path, block) for path, text in DOCUMENTS.items() for block in blocks(text, "python")]
-EXCERPTS = {"sts_async/bridges/recipes.md": "tests/bridges/test_recipes.py"}
+EXCERPTS = {
+    "sts_async/bridges/recipes.md": "tests/bridges/test_recipes.py",
+    "sts_async/coming_from_boto3.md": "tests/test_coming_from_boto3.py",
+}
 """Documents whose blocks are parts of programs, and the tests that run each of them."""
-SERVICE = [block for _, block in BLOCKS if "web.Application()" in block]
+SERVICE = [block for path, block in BLOCKS if "web.Application()" in block and path not in EXCERPTS]
 TESTS = [(path, block) for path, block in BLOCKS if "def test_" in block]
 PROGRAMS = [
     (path, block)

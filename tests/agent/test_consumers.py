@@ -5,8 +5,8 @@ Each runs in a process of its own with the environment of the endpoint, against 
 again and refuses keys that have ended. The credentials live for a few seconds, so each consumer has to come back.
 
 A consumer that is not installed is skipped. ``STS_ASYNC_PEERS`` names a Python with obstore, polars, s3fs,
-the libraries of the recipes and the AWS CLI. ``STS_ASYNC_NODE`` names a folder whose ``node_modules`` has
-``@aws-sdk/client-sts``.
+the libraries of the recipes and the AWS CLI. ``STS_ASYNC_RCLONE`` names the program rclone, which uses
+the SDK for Go. ``STS_ASYNC_NODE`` names a folder whose ``node_modules`` has ``@aws-sdk/client-sts``.
 """
 
 import asyncio
@@ -36,6 +36,7 @@ LIFE = 8.0  # s of credentials; new ones are there after the first half, and old
 ROUNDS = int(os.environ.get("STS_ASYNC_ROUNDS", "12"))  # uses of each consumer
 PAUSE = 0.7  # s between them, so that credentials are replaced
 PEERS = os.environ.get("STS_ASYNC_PEERS", "")
+RCLONE = os.environ.get("STS_ASYNC_RCLONE", "")
 NODE = os.environ.get("STS_ASYNC_NODE", "")
 ARN = "arn:aws:iam::123456789012:role/demo"
 
@@ -264,6 +265,43 @@ async def test_the_command_line_of_aws_uses_the_endpoint(s3: tuple[LocalSTS, Sig
     copy = f'"{program}" --endpoint-url "$S3" s3 cp s3://bucket/table.csv -'
 
     assert await use(s3, ["/bin/sh", "-ec", f"for i in $(seq $ROUNDS); do {copy}; done"]) == []
+
+
+RCLONE_CODE = """
+import os, socket, subprocess, sys, time, urllib.request
+with socket.create_server(("127.0.0.1", 0)) as free:
+    place = f"127.0.0.1:{free.getsockname()[1]}"
+server = subprocess.Popen([sys.argv[1], "serve", "http", "r:bucket", "--addr", place, "--config", os.devnull, "-q"])
+try:
+    read = 0
+    while read < int(os.environ["ROUNDS"]):
+        try:
+            found = urllib.request.urlopen(f"http://{place}/table.csv").read()
+        except urllib.error.HTTPError:
+            raise
+        except OSError:  # it has not started yet
+            if server.poll() is not None:
+                raise
+        else:
+            assert found == b"a\\n1\\n2\\n", found
+            read += 1
+        time.sleep(float(os.environ["PAUSE"]))
+finally:
+    server.terminate()
+    server.wait()
+"""
+
+
+@pytest.mark.slow
+async def test_the_sdk_for_go_uses_keys_that_are_replaced(s3: tuple[LocalSTS, SignedServer]) -> None:
+    """In rclone, as one process that serves a bucket."""
+    if not RCLONE:
+        pytest.skip("STS_ASYNC_RCLONE names no rclone")
+    s3[1].objects["/bucket/table.csv"] = b"a\n1\n2\n"
+    options = {"TYPE": "s3", "PROVIDER": "AWS", "ENV_AUTH": "true", "FORCE_PATH_STYLE": "true", "ENDPOINT": s3[1].url}
+    variables = {f"RCLONE_CONFIG_R_{name}": value for name, value in options.items()}
+
+    assert await use(s3, [sys.executable, "-c", RCLONE_CODE, RCLONE], **variables) == []
 
 
 NODE_CODE = """

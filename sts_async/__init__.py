@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     )
     from .events import (
         AttemptFinished,
+        CacheStateChanged,
         CallFinished,
         CredentialsInvalidated,
         CredentialsRefreshed,
@@ -105,13 +106,16 @@ if TYPE_CHECKING:
         BudgetUse,
         CachedCredentials,
         CacheKey,
+        CacheUser,
         ChainedRequest,
         CredentialsCache,
         CredentialsFleet,
+        EncryptionKeys,
         FailingIdentity,
         FileCache,
         FleetSnapshot,
         IdentityState,
+        RedisCache,
     )
     from .handlers import OutgoingRequest, RequestHandler
     from .protocols import (
@@ -184,6 +188,8 @@ __all__ = [
     "AttemptTimeout",
     "BudgetUse",
     "CacheKey",
+    "CacheStateChanged",
+    "CacheUser",
     "CachedCredentials",
     "CachingProvider",
     "CallFinished",
@@ -210,6 +216,7 @@ __all__ = [
     "DecodeAuthorizationMessageRequest",
     "DecodeAuthorizationMessageResponse",
     "DefaultChain",
+    "EncryptionKeys",
     "EnvironmentProvider",
     "Event",
     "ExpiredTokenException",
@@ -270,6 +277,7 @@ __all__ = [
     "ProviderContext",
     "ProxyError",
     "RedirectRefused",
+    "RedisCache",
     "RefreshingProvider",
     "RegionDisabledException",
     "Request",

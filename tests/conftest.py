@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from support import SEEN_SECRETS, Handler, RawServer, Watch
 from sts_async import errors
 
 pytest_plugins = ["pytester"]
+
+# Each file is compiled once, and not by each process that a test starts, whatever the environment says.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Examples have no deadline, because a busy machine takes any time for one. In CI they are the same in each run, so that
 # a red run is about the change. See "Speed" in tests/README.md.

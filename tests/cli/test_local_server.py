@@ -124,6 +124,7 @@ async def test_boto3_takes_its_credentials_from_the_stand_in(
     assert url.startswith("http://127.0.0.1:")
 
 
+@pytest.mark.slow
 async def test_sts_async_gets_the_same_credentials_as_boto3(tmp_path: Path) -> None:
     doctor = [sys.executable, "-W", "error", "-m", "sts_async", "doctor", "--check"]
     for services in ("sts", "sts,imds", "sts,container", "sts,sso", "sts,signin"):
@@ -132,6 +133,7 @@ async def test_sts_async_gets_the_same_credentials_as_boto3(tmp_path: Path) -> N
         assert status == 0, said
 
 
+@pytest.mark.slow
 async def test_only_the_roles_that_are_named_exist(tmp_path: Path) -> None:
     """The first is the one of the instance, too."""
     roles = ["--role", "arn:aws-cn:iam::210987654321:role/path/web", "arn:aws-cn:iam::210987654321:role/other"]
@@ -342,6 +344,7 @@ async def test_a_path_of_another_kind_is_an_error_and_does_not_change(tmp_path: 
     assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
 
 
+@pytest.mark.slow
 async def test_a_server_removes_only_the_file_that_it_wrote(tmp_path: Path) -> None:
     """Another server, or the user, may have put one in its place."""
     path = tmp_path / "sts.env"

@@ -177,6 +177,7 @@ async def without_terminal(code: bytes, *arguments: str, **more: str) -> tuple[i
     return process.returncode, out.decode(), err.decode()
 
 
+@pytest.mark.slow
 async def test_without_a_terminal_one_line_says_how_to_give_the_code_and_that_works(profile: dict[str, str]) -> None:
     """E7: `getpass` warns, reads standard input in plain sight, and ends in an EOFError."""
     status, out, err = await without_terminal(b"", "get-caller-identity", **profile)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import VERSION
 from .._wording.option_names import Wording
-from . import endpoint_options, fleet_options, token_options
+from . import cache_options, endpoint_options, fleet_options, token_options
 from .arguments import Parser, Values, option_of, suggestion
+from .cache_options import CACHE_KEY
 from .endpoint_options import EXEC, SERVE
 from .fleet_options import FLEET
 from .members import add_members, description_of, documented_in, operation_of
@@ -39,7 +40,7 @@ SUMMARIES = {
 DOCTOR = "doctor"
 HELP = "help"
 LOCAL_SERVER = "local-server"
-COMMANDS = (DOCTOR, EKS_TOKEN, CONSOLE_URL, FLEET, SERVE, EXEC, LOCAL_SERVER)
+COMMANDS = (DOCTOR, EKS_TOKEN, CONSOLE_URL, FLEET, SERVE, EXEC, CACHE_KEY, LOCAL_SERVER)
 """The commands that are not operations of STS."""
 SERVICES = ("sts", "imds", "container", "sso", "signin")
 HIGHEST_PORT = 65535 - len(SERVICES)
@@ -145,6 +146,7 @@ def parser_for(arguments: Sequence[str]) -> Parser:
     token_options.add_tokens(commands, common, arguments)
     fleet_options.add_fleet(commands, common)
     endpoint_options.add_endpoint(commands, common)
+    cache_options.add_cache_key(commands)
     _add_local_server(commands)
     _list_apart(parser, commands)
     return parser

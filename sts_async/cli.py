@@ -51,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ``local-server`` and ``exec`` return the status of their command. ``fleet``, ``serve`` and ``local-server``
         without a command return 0 after a signal that ends them, at any time.
     """
+    if arguments is None and "_ARGCOMPLETE" in os.environ:
+        from ._cli.completion import complete
+
+        return complete()
     with use_wording(CommandLine()):
         try:
             return _main(sys.argv[1:] if arguments is None else arguments)
@@ -322,7 +326,7 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
         if given is not None:
             if len(devices) > 1:
                 raise CredentialsError(
-                    f"the profile needs the codes of {len(devices)} MFA devices, but --mfa-code has only one: "
+                    f"the codes of {len(devices)} MFA devices are needed, but --mfa-code has only one: "
                     "run this at a terminal, without --mfa-code"
                 )
             return given
@@ -333,7 +337,7 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
             problem = f"the code of the MFA device must {SIX_DIGITS}"
         except NoTerminal:
             problem = (
-                "the profile needs the code of an MFA device, and there is no terminal for a prompt: "
+                "the code of an MFA device is needed, and there is no terminal for a prompt: "
                 "pass --mfa-code CODE, or --mfa-code - with the code on standard input"
             )
         except EOFError:

@@ -77,6 +77,7 @@ THIRD_PARTY = {
     "cattrs": {"_protocol.converter"},
     "lxml": {"_protocol.xml", "testing"},
     "aiohttp": {"bridges.aiohttp", "_engine", "agent", "_http", "cli", "client", "credentials", "testing"},
+    "argcomplete": {"_cli.completion"},
     "multidict": {"_http.request"},
     "yarl": {"_http.request", "_http.transport", "testing"},
     "cryptography": {"credentials.login", "fleet.caches._sealed_entries", "testing.signin"},

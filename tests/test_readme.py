@@ -169,7 +169,7 @@ def test_the_first_two_commands_are_one_line_each() -> None:
         for command in (first, second)
     )
     assert ".venv/bin/sts-async --local assume-role" in first
-    assert second.endswith(".venv/bin/python -m pytest -q -n 2")
+    assert second.endswith(".venv/bin/python -m pytest -q -n 3")
 
 
 def test_the_table_of_operations_is_the_table_of_operations() -> None:

@@ -37,6 +37,7 @@ def request_of(options: argparse.Namespace, values: Values) -> "AssumeRoleReques
         UsageError: The value of an option has the wrong form, or ``--role-arn`` is missing.
         ValueError: A file or standard input cannot be read.
     """
+    from .._protocol import arns
     from ..fleet._role_lines import DEFAULT_SESSION
     from ..operations import ASSUME_ROLE
     from ..shapes import AssumeRoleRequest
@@ -46,4 +47,6 @@ def request_of(options: argparse.Namespace, values: Values) -> "AssumeRoleReques
         return None
     if "role_arn" not in members:
         raise UsageError(f"{option_of(next(iter(members)))} needs --role-arn")
+    if not arns.is_role(members["role_arn"]):
+        raise UsageError(f"--role-arn must be {arns.ROLE_RULE}")
     return AssumeRoleRequest(**{"role_session_name": DEFAULT_SESSION, **members})

@@ -5,7 +5,7 @@ fleet        CredentialsFleet: get, peek, add, remove, pause, resume, each, snap
 identities   requests and providers as identities; chains of them
 reports      what a fleet reports about itself
 roles_file   files of roles: identities with names, one on each line
-caches/      caches that processes share: files of one host
+caches/      caches that processes share: files of one host, or Redis
 
 _members, _entries          who is in the fleet: checks, lanes, and the two tiers
 _queues, _due_times         when each identity is refreshed, and in which order (pure)
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .caches.encryption import EncryptionKeys
     from .caches.file import FileCache
     from .caches.protocol import CachedCredentials, CacheKey, CacheUser, CredentialsCache
+    from .caches.redis import RedisCache
     from .fleet import CredentialsFleet
     from .identities import ChainedRequest, Identity
     from .reports import BudgetUse, FailingIdentity, FleetSnapshot, IdentityState
@@ -48,11 +49,12 @@ __all__ = [
     "FleetSnapshot",
     "Identity",
     "IdentityState",
+    "RedisCache",
 ]
 
 if not TYPE_CHECKING:  # otherwise type checkers would accept any misspelled name
     __getattr__, __dir__ = lazily(
         __name__,
         names=__all__,
-        homes=("identities", "reports", "fleet", "caches.protocol", "caches.file", "caches.encryption"),
+        homes=("identities", "reports", "fleet", "caches.protocol", "caches.file", "caches.encryption", "caches.redis"),
     )

@@ -175,6 +175,12 @@ PLACES: dict[str, Callable[..., Any]] = {
     "EncryptionKeys(keys), text": lambda: sts_async.EncryptionKeys(f"k {SECRET}"),  # type: ignore[arg-type]
     "EncryptionKeys.from_text(text)": lambda: sts_async.EncryptionKeys.from_text(f"# keys\nk {SECRET}"),
     "EncryptionKeys.from_text(text), bytes": lambda: sts_async.EncryptionKeys.from_text(SECRET.encode()),  # type: ignore[arg-type]
+    "RedisCache(redis), a URL": lambda: sts_async.RedisCache(f"redis://user:{SECRET}@/0"),
+    "RedisCache(redis), a URL with options": lambda: sts_async.RedisCache(f"redis://:{SECRET}@host?password={SECRET}"),
+    "RedisCache(redis), a valid URL": lambda: sts_async.RedisCache(f"redis://:{SECRET}@host"),
+    "RedisCache(redis), data": lambda: sts_async.RedisCache(DATA),
+    "RedisCache(keys)": lambda: sts_async.RedisCache("redis://host", keys=SECRET),  # type: ignore[arg-type]
+    "RedisCache(keys), data": lambda: sts_async.RedisCache("redis://host", keys={"k": SECRET}),  # type: ignore[arg-type]
     "StaticProvider(credentials)": lambda: sources.StaticProvider(
         Credentials(access_key_id="AKIA", secret_access_key=SECRET, expiration=5)  # type: ignore[arg-type]
     ),
@@ -247,6 +253,9 @@ CANNOT_FAIL = {
     "FileCache.lease(key)",
     "FrozenMap.get(key)",
     "PresignedUrl(url)",
+    "RedisCache.load(key)",
+    "RedisCache.store(key)",
+    "RedisCache.lease(key)",
     "sigv4.PresignedUrl(url)",
     "sigv4.signature(text)",  # a hash of what is secret
     "STSClient.get_cached_response_metadata(request)",  # as `send`

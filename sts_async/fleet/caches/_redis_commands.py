@@ -24,7 +24,7 @@ import hashlib
 import re
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -33,6 +33,7 @@ from ..._wording.os_errors import reason_of
 FENCE_MILLISECONDS = 7 * 24 * 3600 * 1000  # longer than any credentials live (36 h), with room for a suspended machine
 MAX_VALUE = 66_000  # bytes of a value that are read, and one more that shows that it is longer
 PROBE_MILLISECONDS = 1000
+PARTS = 5  # of the bound
 TURNS = 3  # of the event loop after the bound, in which an answer that has arrived is read
 MESSAGE_SECONDS = 30.0  # s for one wait for a message; the wait for the next one follows
 
@@ -194,6 +195,14 @@ class Message:
     fence: int | None = None
 
 
+class RunsScripts(Protocol):
+    """Runs scripts on the server: `RedisCommands`, or the way to Redis that knows whether it is available."""
+
+    async def call(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | float]) -> Any:
+        """Run a script, and return what it returns. See `RedisCommands.call`."""
+        ...
+
+
 class RedisCommands:
     """
     The operations on one client of redis-py. Each raises `RedisFailed`, and never waits longer than the bound.
@@ -289,7 +298,7 @@ class RedisCommands:
             reason, is_outage = _reason_of(error, self._timeout)
         finally:
             if subscriber is not None:
-                await _close(subscriber, self._timeout)
+                await close(subscriber, seconds=self._timeout)
         raise RedisFailed(reason, is_outage=is_outage)
 
     async def call(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | float]) -> Any:
@@ -324,21 +333,21 @@ class RedisCommands:
 
 class _Bound:
     """
-    Ends a block with `TimeoutError` after some seconds, unless the answer has arrived meanwhile.
+    Ends a block with `TimeoutError` after some seconds in which the event loop could run it.
 
-    If the program keeps the event loop busy, or the process was suspended, the bound and the answer are found at the
-    same moment. `asyncio.timeout` alone would then count a server as slow that has answered at once. So the block has a
-    few more turns of the event loop, without waiting.
+    If the program keeps the event loop busy, or the process was suspended, `asyncio.timeout` would count a server as
+    slow that has answered at once. So the bound consists of parts. A part that ends late counts as one, however late it
+    is. After the last part, the block has a few more turns of the event loop, without waiting.
     """
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self._part = seconds / PARTS
         self._limit = asyncio.timeout(None)
 
     async def __aenter__(self) -> None:
         await self._limit.__aenter__()
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.Handle = self._loop.call_later(self._seconds, self._expire, TURNS)
+        self._timer: asyncio.Handle = self._loop.call_later(self._part, self._expire, PARTS - 1, TURNS)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -346,17 +355,20 @@ class _Bound:
         self._timer.cancel()
         await self._limit.__aexit__(kind, error, traceback)
 
-    def _expire(self, turns: int) -> None:
-        if turns:
-            self._timer = self._loop.call_soon(self._expire, turns - 1)
+    def _expire(self, parts: int, turns: int) -> None:
+        if parts:
+            self._timer = self._loop.call_later(self._part, self._expire, parts - 1, turns)
+        elif turns:
+            self._timer = self._loop.call_soon(self._expire, 0, turns - 1)
         else:
             self._limit.reschedule(self._loop.time())
 
 
-async def _close(subscriber: Any, seconds: float) -> None:
+async def close(closable: Any, *, seconds: float) -> None:
+    """Close a client or a subscription, for at most some seconds."""
     try:
         async with _Bound(seconds):
-            await subscriber.aclose()
+            await closable.aclose()
     except Exception:  # noqa: BLE001, S110 - the connection is lost anyway
         pass
 
@@ -415,7 +427,11 @@ def _reason_of(error: Exception, seconds: float) -> tuple[str, bool]:
         return reason_of(error), True
     if "ConnectionError" in names:
         cause = error.__cause__ or error.__context__
-        return f"the connection failed: {reason_of(cause)}" if isinstance(cause, OSError) else "no connection", True
+        if isinstance(cause, RedisFailed):
+            return cause.reason, True
+        if isinstance(cause, OSError):
+            return f"the connection failed: {reason_of(cause)}", True
+        return "the connection was lost", True
     if "ResponseError" in names:
         # The text of the server can quote the command.
         codes = [code for code in _CODE.findall(str(error)) if code != "ERR"]

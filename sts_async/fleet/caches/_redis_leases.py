@@ -145,9 +145,9 @@ class RedisLeases:
             if follower is not None:
                 self._forget(digest, follower)
 
-    async def publish(self, lease: Lease, value: bytes, *, milliseconds: int) -> bool:
+    async def publish(self, lease: Lease, value: bytes, *, milliseconds: int) -> bool | None:
         """
-        Publish a value, and give the lease back. Return False if this was refused, or must be done later.
+        Publish a value, and give the lease back. Return False if it was refused, and None if it must be done later.
 
         Args:
             lease: The lease under which the credentials were fetched.
@@ -162,7 +162,7 @@ class RedisLeases:
             accepted = await self._access.ask(work, digest=lease.digest)
         except RedisFailed:
             lease.unpublished = (value, self._clock.monotonic() + milliseconds / 1000)
-            return False
+            return None
         self._end(lease)
         return accepted
 

@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Mapping
 
 from . import _shares
-from ._redis_commands import RedisCommands, Script
+from ._redis_commands import RunsScripts, Script
 from ._shares import Answer
 
 _MILLISECONDS = 1000
@@ -163,7 +163,7 @@ class RedisMembers:
         prefix: Begins the name of each key.
     """
 
-    def __init__(self, commands: RedisCommands, *, prefix: str) -> None:
+    def __init__(self, commands: RunsScripts, *, prefix: str) -> None:
         self._commands = commands
         self._keys = [f"{prefix}:{{workers}}:{part}" for part in ("members", "shares")]
 

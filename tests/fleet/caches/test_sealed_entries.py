@@ -3,7 +3,7 @@
 import base64
 import builtins
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
@@ -13,9 +13,11 @@ from fleet.caches.cases import KEY, KEYS, NOW, issued, key_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
+from reporters import REPORTERS
 
 from sts_async import CachedCredentials, CacheKey, EncryptionKeys
 from sts_async.errors import ConfigurationError
+from sts_async.fleet.caches import _entries, _sealed_entries
 from sts_async.fleet.caches._entries import OwnFormat, UnusableEntry
 from sts_async.fleet.caches._sealed_entries import MAX_VALUE_BYTES, SealedEntries
 
@@ -45,9 +47,17 @@ def sealed_by_hand(
 
 
 @settings(max_examples=40)
-@given(key=KEYS, microseconds=st.integers(0, 999_999), account=st.sampled_from([None, "123456789012"]))
-def test_what_is_sealed_is_opened_as_it_was(key: CacheKey, microseconds: int, account: str | None) -> None:
+@given(
+    key=KEYS,
+    microseconds=st.integers(0, 999_999),
+    account=st.sampled_from([None, "123456789012"]),
+    refresh_after=st.none() | st.datetimes(datetime(2, 1, 1), datetime(9999, 12, 30), timezones=st.just(UTC)),
+)
+def test_what_is_sealed_is_opened_as_it_was(
+    key: CacheKey, microseconds: int, account: str | None, refresh_after: datetime | None
+) -> None:
     cached = issued(at=NOW + timedelta(microseconds=microseconds), token="SENTINEL-token")
+    cached = attrs.evolve(cached, refresh_after=refresh_after)
     cached = attrs.evolve(cached, credentials=attrs.evolve(cached.credentials, account_id=account))  # type: ignore[misc]
     try:
         found = ENTRIES.open(key, ENTRIES.seal(key, cached))
@@ -223,6 +233,34 @@ def test_no_repr_shows_a_key() -> None:
     """T14."""
     assert repr(ENTRIES) == "SealedEntries('new', 'old')"
     assert "SENTINEL" not in repr(ENTRIES._ciphers)
+
+
+FAULTY = [(_entries, "write_object"), (_entries, "parse"), (_entries, "read_temporary_credentials")]
+FAULTY += [(_sealed_entries, "_associated_data"), (_entries, "checked_entry")]
+
+
+@pytest.mark.parametrize("reporter", REPORTERS.values(), ids=REPORTERS)
+def test_no_crash_reporter_shows_keys_or_credentials(monkeypatch: pytest.MonkeyPatch, reporter: Any) -> None:
+    """G6, T16: a `SystemError` stands for a fault of this library, which is not caught."""
+    if not reporter.installed:
+        pytest.skip(f"{reporter.package} is not installed: it is in the extra `test`")
+
+    def fail(*_: object, **__: object) -> None:
+        raise SystemError
+
+    value = ENTRIES.seal(KEY, issued())
+    shown = ""
+    for owner, name in FAULTY:
+        with monkeypatch.context() as broken:
+            broken.setattr(owner, name, fail)
+            for call in (lambda: ENTRIES.seal(KEY, issued()), lambda: ENTRIES.open(KEY, value)):
+                try:
+                    call()
+                except SystemError as error:
+                    shown += reporter.show(error)
+
+    assert [name for name in ("seal", "open", "decode", "encode") if name not in shown] == []
+    assert "SENTINEL" not in shown
 
 
 def test_a_missing_package_is_named_with_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

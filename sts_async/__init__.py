@@ -15,8 +15,9 @@ testing       LocalSTS, an STS on this host; fixtures    tokens      tokens and 
 
 One rule for secrets. An object that holds a secret (credentials, a request, a response, a provider, a presigned URL)
 never shows it by repr, str, an f-string or a log. The secret itself, such as ``credentials.session_token`` or
-``url.reveal()``, is a `Secret`: a str that can be passed to any library. Its repr is ``'***'``, also inside lists and
-in the result of ``attrs.asdict``. str(), f-strings and ``json.dumps`` give its value.
+``url.reveal()``, is a `Secret`: a str that can be passed to libraries. Some compiled ones, such as asyncpg, need the
+plain ``str(secret)``. Its repr is ``'***'``, also inside lists and in the result of ``attrs.asdict``. str(), f-strings
+and ``json.dumps`` give its value.
 """
 
 from typing import TYPE_CHECKING
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     )
     from .events import (
         AttemptFinished,
+        CacheStateChanged,
         CallFinished,
         CredentialsInvalidated,
         CredentialsRefreshed,
@@ -104,13 +106,16 @@ if TYPE_CHECKING:
         BudgetUse,
         CachedCredentials,
         CacheKey,
+        CacheUser,
         ChainedRequest,
         CredentialsCache,
         CredentialsFleet,
+        EncryptionKeys,
         FailingIdentity,
         FileCache,
         FleetSnapshot,
         IdentityState,
+        RedisCache,
     )
     from .handlers import OutgoingRequest, RequestHandler
     from .protocols import (
@@ -183,6 +188,8 @@ __all__ = [
     "AttemptTimeout",
     "BudgetUse",
     "CacheKey",
+    "CacheStateChanged",
+    "CacheUser",
     "CachedCredentials",
     "CachingProvider",
     "CallFinished",
@@ -209,6 +216,7 @@ __all__ = [
     "DecodeAuthorizationMessageRequest",
     "DecodeAuthorizationMessageResponse",
     "DefaultChain",
+    "EncryptionKeys",
     "EnvironmentProvider",
     "Event",
     "ExpiredTokenException",
@@ -269,6 +277,7 @@ __all__ = [
     "ProviderContext",
     "ProxyError",
     "RedirectRefused",
+    "RedisCache",
     "RefreshingProvider",
     "RegionDisabledException",
     "Request",

@@ -1,6 +1,6 @@
 """
-The command line: ``sts-async <operation> --member value ...``, and ``sts-async`` with ``doctor``, ``fleet``, ``serve``,
-``exec`` or ``local-server``.
+The command line: ``sts-async <operation> --member value ...``, and ``sts-async`` with ``doctor``, ``eks-token``,
+``console-url``, ``fleet``, ``serve``, ``exec``, ``cache-key`` or ``local-server``.
 
 The response is JSON with the field names of the AWS CLI. Only the response is written to standard output. Every error
 is one line on standard error.
@@ -14,20 +14,27 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._cli.arguments import UsageError, Values
+from ._cli.cache_options import CACHE_KEY
 from ._cli.commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, parse
+from ._cli.early_signals import ENDING, interrupted_by
 from ._cli.endpoint_options import EXEC, SERVE
-from ._cli.fleet_options import DEFAULT_COUNT, FLEET
+from ._cli.fleet_options import DEFAULT_COUNT, FLEET, RELOAD
+from ._cli.fleet_options import ENDING as ENDING_OF_FLEET
 from ._cli.members import SIX_DIGITS, in_options, operation_of, request_of
 from ._cli.terminal import PREFIX, NoTerminal, OutputLost, ask, complain, in_one_line, say, warnings_shown
-from ._shape.secret import redact
+from ._cli.token_options import TOKENS
+from ._cli.token_options import in_options as in_token_options
+from ._shape.secret import HiddenMapping, redact
 from ._wording.option_names import use_wording
 
 if TYPE_CHECKING:
     import argparse
 
+    from ._cli.arguments import Parser
     from ._cli.terminal import Warnings
     from .config import Config
     from .credentials.source import MFACode, Source
+    from .fleet import CredentialsCache
 
 __all__ = ["SUMMARIES", "main"]
 
@@ -41,8 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 for success; 1 for an error, or if standard output cannot be written; 2 for a usage error; 130 after Ctrl-C.
-        ``local-server`` and ``exec`` return the status of their command; ``fleet`` and ``serve`` return 0 after Ctrl-C.
+        ``local-server`` and ``exec`` return the status of their command. ``fleet``, ``serve`` and ``local-server``
+        without a command return 0 after a signal that ends them, at any time.
     """
+    if arguments is None and "_ARGCOMPLETE" in os.environ:
+        from ._cli.completion import complete
+
+        return complete()
     with use_wording(CommandLine()):
         try:
             return _main(sys.argv[1:] if arguments is None else arguments)
@@ -61,10 +73,30 @@ def _main(arguments: Sequence[str]) -> int:
     if options.operation is None:
         complain(parser.format_help())
         return 2
+    endings = _endings(options)
+    try:
+        with interrupted_by(endings, ignored=(RELOAD,) if options.operation == FLEET and endings else ()):
+            return _run_command(parser, options)
+    except KeyboardInterrupt:
+        if not endings:
+            raise
+        return 0
+
+
+def _endings(options: "argparse.Namespace") -> tuple[str, ...]:
+    """Return the signals that end the command with status 0; none if the command ends by itself."""
+    if options.operation == FLEET and not options.once:
+        return ENDING_OF_FLEET
+    return ENDING if options.operation in (SERVE, LOCAL_SERVER) and not options.command else ()
+
+
+def _run_command(parser: "Parser", options: "argparse.Namespace") -> int:
     from .errors import STSError
 
     try:
         with warnings_shown() as warnings:
+            if options.operation == CACHE_KEY:
+                return _make_cache_key(options)
             if options.operation == LOCAL_SERVER:
                 return _serve_local(options)
             if options.operation == FLEET:
@@ -91,7 +123,39 @@ def _run(options: "argparse.Namespace") -> tuple[bool, str]:
     code = _mfa_code(options, values)
     if options.operation == DOCTOR:
         return asyncio.run(_examine(options, given, code))
+    if options.operation in TOKENS:
+        return True, _derive(options, given, code, values)
     return asyncio.run(_call(options, given, code, request_of(options, values)))
+
+
+def _derive(options: "argparse.Namespace", given: dict[str, Any], code: "MFACode", values: Values) -> str:
+    """Return a token or URL that is derived from the credentials."""
+    import asyncio
+
+    from ._cli import role_options
+    from ._cli.token_commands import Settings, run
+
+    settings = Settings(
+        client=given,
+        local=hasattr(options, "local"),
+        role=role_options.request_of(options, values),
+        mfa_code=code,
+        cluster=getattr(options, "cluster", None),
+        destination=getattr(options, "destination", None),
+        issuer=getattr(options, "issuer", None),
+        session_duration=getattr(options, "session_duration", None),
+        signin_url=getattr(options, "signin_url", None),
+    )
+    if settings.local:
+        _isolate_from_aws_settings()
+    return asyncio.run(run(settings))
+
+
+def _make_cache_key(options: "argparse.Namespace") -> int:
+    from ._cli.fleet_client import new_cache_key
+
+    say(f"{new_cache_key(options.id)}\n")
+    return 0
 
 
 def _serve_local(options: "argparse.Namespace") -> int:
@@ -121,7 +185,8 @@ def _keep(options: "argparse.Namespace", warnings: "Warnings") -> int:
         roles=options.roles,
         local=hasattr(options, "local"),
         count=options.count or DEFAULT_COUNT,
-        cache=options.cache,
+        cache=_cache(options),
+        cache_namespace=options.cache_namespace,
         rate=options.rate,
         concurrency=options.concurrency,
         allowed_accounts=options.allowed_accounts,
@@ -132,12 +197,7 @@ def _keep(options: "argparse.Namespace", warnings: "Warnings") -> int:
     )
     if settings.local:
         _isolate_from_aws_settings()
-    try:
-        return asyncio.run(run(settings, warnings))
-    except KeyboardInterrupt:  # where the event loop cannot handle signals, such as on Windows
-        if settings.once:
-            raise
-        return 0
+    return asyncio.run(run(settings, warnings))
 
 
 def _serve_endpoint(options: "argparse.Namespace", warnings: "Warnings") -> int:
@@ -153,7 +213,8 @@ def _serve_endpoint(options: "argparse.Namespace", warnings: "Warnings") -> int:
         port=getattr(options, "port", 0),
         directory=getattr(options, "directory", None),
         local=hasattr(options, "local"),
-        cache=options.cache,
+        cache=_cache(options),
+        cache_namespace=options.cache_namespace,
         allowed_accounts=options.allowed_accounts,
         strict_arns=not options.any_arn,
         client=client_options_of(options, values),
@@ -162,6 +223,19 @@ def _serve_endpoint(options: "argparse.Namespace", warnings: "Warnings") -> int:
     if settings.local:
         _isolate_from_aws_settings()
     return asyncio.run(run(settings, warnings))
+
+
+def _cache(options: "argparse.Namespace") -> "CredentialsCache | None":
+    """Return the cache of the options or of the variables. The file of keys is read."""
+    from ._cli.fleet_client import cache_of
+
+    return cache_of(
+        options.cache,
+        key_file=options.cache_key_file,
+        expected_workers=options.expected_workers,
+        environ=HiddenMapping(os.environ),
+        local=hasattr(options, "local"),
+    )
 
 
 def _message_of(error: Exception, options: "argparse.Namespace") -> str:
@@ -173,6 +247,8 @@ def _message_of(error: Exception, options: "argparse.Namespace") -> str:
         text = in_options(error.violations)
     elif isinstance(error, ServiceError):
         text = error.with_encoded_message(str(error))
+    elif options.operation in TOKENS:
+        text = in_token_options(str(error))
     return in_one_line(text)
 
 
@@ -250,7 +326,7 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
         if given is not None:
             if len(devices) > 1:
                 raise CredentialsError(
-                    f"the profile needs the codes of {len(devices)} MFA devices, but --mfa-code has only one: "
+                    f"the codes of {len(devices)} MFA devices are needed, but --mfa-code has only one: "
                     "run this at a terminal, without --mfa-code"
                 )
             return given
@@ -261,7 +337,7 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
             problem = f"the code of the MFA device must {SIX_DIGITS}"
         except NoTerminal:
             problem = (
-                "the profile needs the code of an MFA device, and there is no terminal for a prompt: "
+                "the code of an MFA device is needed, and there is no terminal for a prompt: "
                 "pass --mfa-code CODE, or --mfa-code - with the code on standard input"
             )
         except EOFError:
@@ -276,5 +352,7 @@ def _is_mfa_code(text: str) -> bool:
 
 
 def _name(options: "argparse.Namespace") -> str:
-    """Return the API name of the operation; empty for another command."""
+    """Return the API name of the operation, also that of a role's credentials; empty for another command."""
+    if options.operation in TOKENS:
+        return "AssumeRole"
     return operation_of(options.operation).name if options.operation in SUMMARIES else ""

@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,14 +38,30 @@ def operation_of(name: str) -> "Operation[Any]":
     return next(operation for operation in OPERATIONS if operation.name.lower() == name.replace("-", ""))
 
 
-def add_members(command: argparse.ArgumentParser, operation: "Operation[Any]") -> None:
-    """Add an option for each member of an operation's request."""
-    documented = documented_in(_documentation(command.prog.split()[-1]), "Args")
+def add_members(
+    command: "argparse._ActionsContainer",
+    operation: "Operation[Any]",
+    *,
+    without: Collection[str] = (),
+    optional: bool = False,
+) -> None:
+    """
+    Add an option for each member of an operation's request.
+
+    Args:
+        command: A parser, or a group of its options.
+        operation: The operation.
+        without: Names of members that get no option.
+        optional: Whether no option is required.
+    """
+    documented = documented_in(_documentation(re.sub(r"(?<=[a-z])(?=[A-Z])", "-", operation.name).lower()), "Args")
     for member in operation.request.__members__:
+        if member.name in without:
+            continue
         command.add_argument(
             option_of(member.name),
             dest=f"member_{member.name}",
-            required=member.required,
+            required=member.required and not optional,
             nargs="+" if member.kind is list else None,
             action="extend" if member.kind is list else "store",
             metavar=_metavar(member),
@@ -104,16 +120,28 @@ def request_of(options: argparse.Namespace, values: Values) -> Any:
         UsageError: The value of an option has the wrong form.
         ValueError: A file or standard input cannot be read.
     """
-    members = {
-        member.name: _value(values, option_of(member.name), member, given)
-        for member in operation_of(options.operation).request.__members__
-        if (given := getattr(options, f"member_{member.name}")) is not None
-    }
+    operation = operation_of(options.operation)
+    members = members_of(options, operation, values)
     if "encoded_message" in members:
         from ..errors import encoded_message_in
 
         members["encoded_message"] = encoded_message_in(members["encoded_message"]) or members["encoded_message"]
-    return operation_of(options.operation).request(**members)
+    return operation.request(**members)
+
+
+def members_of(options: argparse.Namespace, operation: "Operation[Any]", values: Values) -> dict[str, Any]:
+    """
+    Return the members of an operation's request for which options were given.
+
+    Raises:
+        UsageError: The value of an option has the wrong form.
+        ValueError: A file or standard input cannot be read.
+    """
+    return {
+        member.name: _value(values, option_of(member.name), member, given)
+        for member in operation.request.__members__
+        if (given := getattr(options, f"member_{member.name}", None)) is not None
+    }
 
 
 # -- Values ----------------------------------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ ABANDONED_AFTER = 600.0
 _TEMPORARY_NAME = r"\.sts-async-[a-z0-9_]{8}\.tmp"
 _WINDOWS = sys.platform == "win32"
 _WRITABLE_BY_OTHERS = modes.S_IWGRP | modes.S_IWOTH
+_READABLE_BY_OTHERS = modes.S_IRGRP | modes.S_IROTH
 
 StrPath = str | os.PathLike[str]
 
@@ -64,7 +65,7 @@ class UnsuitableFile(OSError):
 
 
 class NotPrivate(UnsuitableFile):
-    """Another user owns the file or directory, or may write to it."""
+    """Another user owns the file or directory, may write to it, or may read a file that must be secret."""
 
 
 class Stamp(NamedTuple):
@@ -113,7 +114,9 @@ def stamp(path: StrPath) -> Stamp | None:
         return None
 
 
-def read(path: StrPath, *, max_bytes: int = MAX_BYTES, private: bool = False) -> tuple[SecretBytes, Stamp]:
+def read(
+    path: StrPath, *, max_bytes: int = MAX_BYTES, private: bool = False, secret: bool = False
+) -> tuple[SecretBytes, Stamp]:
     """
     Return the contents of a file and its stamp. Links are followed, because Kubernetes mounts its secrets as links.
 
@@ -124,9 +127,10 @@ def read(path: StrPath, *, max_bytes: int = MAX_BYTES, private: bool = False) ->
         path: The file.
         max_bytes: Size limit in bytes.
         private: Whether to refuse a file that another user owns or may write to.
+        secret: Whether to refuse such a file, and also a file that another user may read.
 
     Raises:
-        UnsuitableFile: The file is not regular, or too large. `NotPrivate` if *private* is true and the file is not.
+        UnsuitableFile: The file is not regular, or too large. `NotPrivate` if its owner or its mode is refused.
         FileNotFoundError: The file does not exist.
         OSError: The system cannot open or read the file.
     """
@@ -135,8 +139,8 @@ def read(path: StrPath, *, max_bytes: int = MAX_BYTES, private: bool = False) ->
         status = os.fstat(descriptor)
         if not modes.S_ISREG(status.st_mode):
             raise _unsuitable(path, f"is {_describe_kind(status.st_mode)}, not a regular file")
-        if private:
-            _check_owner_and_mode(path, status)
+        if private or secret:
+            _check_owner_and_mode(path, status, secret=secret)
         data = _read_up_to(descriptor, max_bytes=max_bytes + 1) if status.st_size <= max_bytes else None
     finally:
         os.close(descriptor)
@@ -409,7 +413,9 @@ def _read_up_to(descriptor: int, *, max_bytes: int) -> SecretBytes:
     return SecretBytes(b"".join(parts))
 
 
-def _check_owner_and_mode(path: StrPath, status: os.stat_result, *, any_mode: bool = False) -> None:
+def _check_owner_and_mode(
+    path: StrPath, status: os.stat_result, *, any_mode: bool = False, secret: bool = False
+) -> None:
     if sys.platform == "win32":
         # Windows uses access lists, which a mode does not show.
         return
@@ -418,6 +424,8 @@ def _check_owner_and_mode(path: StrPath, status: os.stat_result, *, any_mode: bo
         reason = f"belongs to user {status.st_uid}, not to user {os.geteuid()}"
     elif status.st_mode & _WRITABLE_BY_OTHERS and not any_mode:
         reason = f"has mode {status.st_mode & 0o7777:04o}: others may write to it"
+    elif status.st_mode & _READABLE_BY_OTHERS and secret:
+        reason = f"has mode {status.st_mode & 0o7777:04o}: others may read it"
     if reason is not None:
         raise NotPrivate(errno.EPERM, reason, os.fspath(path))
 

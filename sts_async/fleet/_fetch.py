@@ -5,6 +5,7 @@ A request is signed with the credentials of the client, or with those of another
 credentials. The retry policy of each request takes a token of the budget: see `_budgeted_retries`.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,6 +30,7 @@ from ._budget import Budgets, Lane
 from ._budgeted_retries import BudgetedRetries
 from ._due_times import AHEAD, MIN_AHEAD_LIFETIME
 from ._entries import Entry
+from ._workers import place_given_up_after
 from .caches.protocol import CachedCredentials, CacheKey, CredentialsCache
 from .identities import check_account, describe, operation_of, request_of
 
@@ -37,9 +39,16 @@ if TYPE_CHECKING:
     from ..client import STSClient
 
 CACHE_METHODS = ("load", "store", "lease")
+PLACE_SECONDS = 0.5  # s of waiting for a lease after which another worker starts, and the token is given back
 CACHE_SECONDS = 60.0  # s that the cache may add to the limit of a fetch: another process may hold its lease
 
 log = logging.getLogger("sts_async")
+
+Accept = Callable[[Entry, Credentials, datetime | None], datetime | None]
+"""
+Stores new credentials in an entry. It takes the time at which the process that fetched them will refresh them, or None
+if this process fetched them, and returns when this process will do so; None if it will not.
+"""
 
 
 class SourceSigner:
@@ -99,6 +108,9 @@ class Fetcher:
         allowed_accounts: Ids of the accounts that credentials may belong to; None for any.
         refused: See `SourceSigner`.
 
+    Attributes:
+        cache: The cache, or None.
+
     Raises:
         ConfigurationError: *sts* is neither a client nor a view, or *cache* is no cache.
     """
@@ -119,7 +131,7 @@ class Fetcher:
             raise ConfigurationError(f"cache must be a FileCache or another CredentialsCache, not {kind_of(cache)}")
         self._sts = sts
         self._budgets = budgets
-        self._cache = cache
+        self.cache = cache
         self._namespace = namespace
         self._allowed_accounts = allowed_accounts
         self._refused = refused
@@ -154,9 +166,9 @@ class Fetcher:
         deadline = FETCH_SECONDS if self._lent is None else self._lent[1].config.deadline
         return deadline + CACHE_SECONDS
 
-    async def fetch(self, entry: Entry) -> Credentials:
+    async def fetch(self, entry: Entry, accept: Accept) -> None:
         """
-        Return new credentials for an entry.
+        Fetch new credentials for an entry, and pass them to *accept*.
 
         Raises:
             ConfigurationError: The account of the credentials is not allowed.
@@ -164,15 +176,18 @@ class Fetcher:
         """
         context = await self.context()
         request = request_of(entry.identity)
+
+        def check_and_accept(credentials: Credentials, refresh_after: datetime | None) -> datetime | None:
+            credentials = checked(credentials, of=describe(entry.identity))
+            check_account(credentials.account_id, self._allowed_accounts)
+            return accept(entry, credentials, refresh_after)
+
         if request is None:
-            credentials = await _ask(entry.identity, context)
-        elif self._cache is None:
-            credentials = await self._send(entry, request, context)
+            check_and_accept(await _ask(entry.identity, context), None)
+        elif self.cache is None:
+            check_and_accept(await self._send(entry, request, context), None)
         else:
-            credentials = await self._through(self._cache, entry, request, context)
-        credentials = checked(credentials, of=describe(entry.identity))
-        check_account(credentials.account_id, self._allowed_accounts)
-        return credentials
+            await self._through(self.cache, entry, request, context, check_and_accept)
 
     def schedule_of(self, entry: Entry, context: ProviderContext) -> Schedule:
         """Return the rules for the refresh of an entry, as far as they are known."""
@@ -209,37 +224,54 @@ class Fetcher:
         return Sender(context, context.signed_by(signer, retries=policy), policy)
 
     async def _through(
-        self, cache: CredentialsCache, entry: Entry, request: Request[Any], context: ClientContext
-    ) -> Credentials:
-        """Return credentials that another process has fetched, or fetch and share them."""
+        self,
+        cache: CredentialsCache,
+        entry: Entry,
+        request: Request[Any],
+        context: ClientContext,
+        accept: Callable[[Credentials, datetime | None], datetime | None],
+    ) -> None:
+        """Accept credentials that another process has fetched, or fetch and share them."""
         key = await self._key_of(entry, request, context)
         if key is None:
-            return await self._send(entry, request, context)
+            accept(await self._send(entry, request, context), None)
+            return
         found = await self._load(cache, key)
         if found is not None and _is_fresh(found, entry, context):
-            return found.credentials
-        async with self._leased(cache, key):
+            accept(found.credentials, found.refresh_after)
+            return
+        async with self._leased(cache, key, entry):
             found = await self._load(cache, key) or found
             if found is not None and _is_fresh(found, entry, context):
-                return found.credentials
+                accept(found.credentials, found.refresh_after)
+                return
             try:
                 credentials = await self._send(entry, request, context)
             except STSError as error:
                 if found is None or not error.recoverable or _is_over(found, entry, context):
                     raise
-                return found.credentials
+                accept(found.credentials, found.refresh_after)
+                return
+            issued = _now(context)
+            refresh_after = accept(credentials, None)
             try:
-                await cache.store(key, CachedCredentials(credentials=credentials, issued=_now(context)))
+                await cache.store(
+                    key, CachedCredentials(credentials=credentials, issued=issued, refresh_after=refresh_after)
+                )
             except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
                 self._warn(error)
-            return credentials
 
     @asynccontextmanager
-    async def _leased(self, cache: CredentialsCache, key: CacheKey) -> AsyncIterator[None]:
-        """Hold the lease of *key* if it is available. A failure to take or to release it is a warning."""
+    async def _leased(self, cache: CredentialsCache, key: CacheKey, entry: Entry) -> AsyncIterator[None]:
+        """
+        Hold the lease of *key* if it is available. A failure to take or to release it is a warning.
+
+        While another process has the lease, other entries use the place of this worker and the token of this entry.
+        """
         stack = AsyncExitStack()
         try:
-            await stack.enter_async_context(cache.lease(key))
+            with place_given_up_after(PLACE_SECONDS, self._call_later, entry.refund):
+                await stack.enter_async_context(cache.lease(key))
         except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
             self._warn(error)
         try:
@@ -256,6 +288,10 @@ class Fetcher:
         except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
             self._warn(error)
             return None
+
+    def _call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
+        call_later = getattr(self._sts._life.clock, "call_later", asyncio.get_running_loop().call_later)
+        return call_later(seconds, callback)
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:
@@ -307,6 +343,8 @@ def _is_fresh(found: CachedCredentials, entry: Entry, context: ClientContext) ->
     end = found.credentials.expiration
     if end is None:
         return True
+    if held is not None and held.expiration is not None and end <= held.expiration:
+        return False
     lifetime = (end - found.issued).total_seconds()
     ahead = AHEAD[0] if entry.ahead and lifetime >= MIN_AHEAD_LIFETIME else 0.0
     return remaining > max(advisory_window(lifetime), ahead)

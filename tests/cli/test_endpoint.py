@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from commands import run_here
+from cli.programs import environ, run, start
 from patience import soon, until
 from processes import gone, pids_in
 
@@ -42,36 +42,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "roles.txt"
     path.write_text(ROLES)
     return path
-
-
-def environ(server: LocalSTS | None, **more: str) -> dict[str, str]:
-    """Return the variables of a user of *server*, with a variable that would come first."""
-    variables = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **more}
-    if server is not None:
-        variables |= {
-            "AWS_ACCESS_KEY_ID": server.credentials.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": server.credentials.secret_access_key,
-            "AWS_ENDPOINT_URL_STS": server.url,
-            "AWS_REGION": "us-east-1",
-        }
-    return variables
-
-
-async def start(server: LocalSTS | None, *arguments: str | Path, **more: str) -> asyncio.subprocess.Process:
-    """Start the command in a process of its own."""
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "sts_async", *map(str, arguments)),
-        env=environ(server, **more),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-async def run(server: LocalSTS | None, *arguments: str | Path) -> tuple[int, str, str]:
-    """Run the command in this process, up to its end."""
-    return await soon(run_here(environ(server), *map(str, arguments)))
 
 
 async def lines_of(process: asyncio.subprocess.Process) -> list[str]:

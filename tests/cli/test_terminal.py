@@ -248,4 +248,4 @@ async def test_one_code_is_not_given_to_two_devices(profile: dict[str, str]) -> 
     )
 
     assert status == 1
-    assert "codes of 2 MFA devices, but --mfa-code has only one" in err
+    assert "codes of 2 MFA devices are needed, but --mfa-code has only one" in err

@@ -13,7 +13,7 @@ from sts_async.testing import LocalSTS
 
 def environ(server: LocalSTS | None, **more: str) -> dict[str, str]:
     """Return the variables of a user of *server*, and the variables *more*."""
-    variables = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **more}
+    variables = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
     if server is not None:
         variables |= {
             "AWS_ACCESS_KEY_ID": server.credentials.access_key_id,
@@ -21,7 +21,7 @@ def environ(server: LocalSTS | None, **more: str) -> dict[str, str]:
             "AWS_ENDPOINT_URL_STS": server.url,
             "AWS_REGION": "us-east-1",
         }
-    return variables
+    return {**variables, **more}
 
 
 async def start(server: LocalSTS | None, *arguments: str | Path, **more: str) -> asyncio.subprocess.Process:
@@ -39,3 +39,10 @@ async def start(server: LocalSTS | None, *arguments: str | Path, **more: str) ->
 async def run(server: LocalSTS | None, *arguments: str | Path, **more: str) -> tuple[int, str, str]:
     """Run the command in this process, and return its status and its output."""
     return await soon(run_here(environ(server, **more), *map(str, arguments)))
+
+
+async def run_apart(server: LocalSTS | None, *arguments: str | Path, **more: str) -> tuple[int | None, str, str]:
+    """Run the command in a process of its own, and return its status and its output."""
+    process = await start(server, *arguments, **more)
+    out, err = await soon(process.communicate())
+    return process.returncode, out.decode(), err.decode()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from cli.programs import environ, run, start
+from cli.programs import run, start
 from patience import soon, until
 from processes import gone, pids_in
 

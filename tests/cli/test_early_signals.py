@@ -20,6 +20,18 @@ ENDING_BY_THEMSELVES = [
     ["--local", "exec", "demo-0001", "--", "true"],
     ["local-server", "--", "true"],
 ]
+SLOW_DISK = """
+import sys
+from pathlib import Path
+from sts_async import cli
+from sts_async._runtime import files
+
+def read(path, *, of_files=files.read, **options):
+    return Path(path).read_bytes() if str(path) == sys.argv[-1] else of_files(path, **options)
+
+files.read = read
+sys.exit(cli.main(sys.argv[1:]))
+"""
 
 
 class Sending:
@@ -104,10 +116,10 @@ async def test_outside_of_the_main_thread_nothing_changes() -> None:
 async def test_a_signal_ends_the_fleet_while_it_waits_for_its_file(
     tmp_path: Path, handlers: list[Any], number: signal.Signals
 ) -> None:
-    """The event loop runs, and nothing handles signals yet."""
+    """The event loop runs, and nothing handles signals yet. A slow disk is a FIFO that is read like a file."""
     os.mkfifo(tmp_path / "roles")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "sts_async", "--local", "fleet", "--roles", str(tmp_path / "roles")),
+        *(sys.executable, "-W", "error", "-c", SLOW_DISK, "--local", "fleet", "--roles", str(tmp_path / "roles")),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -3,14 +3,13 @@
 import asyncio
 import os
 import signal
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from patience import soon
 
 from sts_async import cli
+from sts_async._cli import fleet
 from sts_async._cli.early_signals import interrupted_by
 
 RUNNING = [["--local", "fleet"], ["--local", "serve"], ["local-server"]]
@@ -20,18 +19,6 @@ ENDING_BY_THEMSELVES = [
     ["--local", "exec", "demo-0001", "--", "true"],
     ["local-server", "--", "true"],
 ]
-SLOW_DISK = """
-import sys
-from pathlib import Path
-from sts_async import cli
-from sts_async._runtime import files
-
-def read(path, *, of_files=files.read, **options):
-    return Path(path).read_bytes() if str(path) == sys.argv[-1] else of_files(path, **options)
-
-files.read = read
-sys.exit(cli.main(sys.argv[1:]))
-"""
 
 
 class Sending:
@@ -111,22 +98,17 @@ async def test_outside_of_the_main_thread_nothing_changes() -> None:
     assert await asyncio.to_thread(handler) is signal.getsignal(signal.SIGTERM)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_ends_the_fleet_while_it_waits_for_its_file(
-    tmp_path: Path, handlers: list[Any], number: signal.Signals
+def test_a_signal_ends_the_fleet_before_it_reads_its_file(
+    monkeypatch: pytest.MonkeyPatch, handlers: list[Any], number: signal.Signals
 ) -> None:
-    """The event loop runs, and nothing handles signals yet. A slow disk is a FIFO that is read like a file."""
-    os.mkfifo(tmp_path / "roles")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-c", SLOW_DISK, "--local", "fleet", "--roles", str(tmp_path / "roles")),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    writer = await soon(asyncio.to_thread(open, tmp_path / "roles", "wb"))  # when the command reads the file
-    process.send_signal(number)
-    out, err = await soon(process.communicate())
-    writer.close()
+    """The event loop runs then, and nothing in it handles signals yet."""
 
-    assert (process.returncode, out, err) == (0, b"", b"")
+    async def hang(config: Any) -> None:
+        os.kill(os.getpid(), number)
+        await soon(asyncio.Event().wait())
+        raise AssertionError("the signal was lost")
+
+    monkeypatch.setattr(fleet, "partition_of_endpoint", hang)
+
+    assert cli.main(["--local", "fleet"]) == 0

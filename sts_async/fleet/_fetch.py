@@ -5,9 +5,7 @@ A request is signed with the credentials of the client, or with those of another
 credentials. The retry policy of each request takes a token of the budget: see `_budgeted_retries`.
 """
 
-import logging
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +16,7 @@ from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
 from .._shape.arguments import other_than
 from .._shape.secret import kind_of
 from ..credentials import RefreshingProvider
-from ..credentials._schedule import ATTENDED, CACHED, STANDARD, Schedule, advisory_window, lifetime_of
+from ..credentials._schedule import ATTENDED, CACHED, STANDARD, Schedule, lifetime_of
 from ..credentials._sts_providers import NoSigner, issue
 from ..credentials.cache import checked
 from ..credentials.static import clocks
@@ -27,8 +25,9 @@ from ..protocols import CredentialsProvider, Invoker, ProviderContext, RetryPoli
 from ..shapes import Credentials, Request
 from ._budget import Budgets, Lane
 from ._budgeted_retries import BudgetedRetries
-from ._due_times import AHEAD, MIN_AHEAD_LIFETIME
+from ._due_times import refresh_margin
 from ._entries import Entry
+from ._shared_fetches import SharedFetches
 from .caches.protocol import CachedCredentials, CacheKey, CredentialsCache
 from .identities import check_account, describe, operation_of, request_of
 
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 CACHE_METHODS = ("load", "store", "lease")
 CACHE_SECONDS = 60.0  # s that the cache may add to the limit of a fetch: another process may hold its lease
-
-log = logging.getLogger("sts_async")
 
 
 class SourceSigner:
@@ -119,13 +116,12 @@ class Fetcher:
             raise ConfigurationError(f"cache must be a FileCache or another CredentialsCache, not {kind_of(cache)}")
         self._sts = sts
         self._budgets = budgets
-        self._cache = cache
+        self._cache = None if cache is None else SharedFetches(cache)
         self._namespace = namespace
         self._allowed_accounts = allowed_accounts
         self._refused = refused
         self._lent: tuple[Engine, ClientContext] | None = None
         self._policy: RetryPolicy | None = None
-        self._warned = False
 
     async def context(self) -> ClientContext:
         """
@@ -209,60 +205,20 @@ class Fetcher:
         return Sender(context, context.signed_by(signer, retries=policy), policy)
 
     async def _through(
-        self, cache: CredentialsCache, entry: Entry, request: Request[Any], context: ClientContext
+        self, cache: SharedFetches, entry: Entry, request: Request[Any], context: ClientContext
     ) -> Credentials:
         """Return credentials that another process has fetched, or fetch and share them."""
         key = await self._key_of(entry, request, context)
         if key is None:
             return await self._send(entry, request, context)
-        found = await self._load(cache, key)
-        if found is not None and _is_fresh(found, entry, context):
-            return found.credentials
-        async with self._leased(cache, key):
-            found = await self._load(cache, key) or found
-            if found is not None and _is_fresh(found, entry, context):
-                return found.credentials
-            try:
-                credentials = await self._send(entry, request, context)
-            except STSError as error:
-                if found is None or not error.recoverable or _is_over(found, entry, context):
-                    raise
-                return found.credentials
-            try:
-                await cache.store(key, CachedCredentials(credentials=credentials, issued=_now(context)))
-            except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
-                self._warn(error)
-            return credentials
-
-    @asynccontextmanager
-    async def _leased(self, cache: CredentialsCache, key: CacheKey) -> AsyncIterator[None]:
-        """Hold the lease of *key* if it is available. A failure to take or to release it is a warning."""
-        stack = AsyncExitStack()
-        try:
-            await stack.enter_async_context(cache.lease(key))
-        except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
-            self._warn(error)
-        try:
-            yield
-        finally:
-            try:
-                await stack.aclose()
-            except Exception as error:  # noqa: BLE001 - see above
-                self._warn(error)
-
-    async def _load(self, cache: CredentialsCache, key: CacheKey) -> CachedCredentials | None:
-        try:
-            return await cache.load(key)
-        except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
-            self._warn(error)
-            return None
-
-    def _warn(self, error: Exception) -> None:
-        if not self._warned:
-            self._warned = True
-            log.warning(
-                "the cache of the fleet failed with %s; credentials are fetched without it", type(error).__name__
-            )
+        shared = await cache.get(
+            key,
+            fetch=lambda: self._send(entry, request, context),
+            is_fresh=lambda found: _is_fresh(found, entry, context),
+            is_over=lambda found: _is_over(found, entry, context),
+            now=lambda: _now(context),
+        )
+        return shared.credentials
 
     async def _key_of(self, entry: Entry, request: Request[Any], context: ClientContext) -> CacheKey | None:
         """Return the key of an entry in the cache; None if a provider signs: it has no stable name."""
@@ -308,8 +264,7 @@ def _is_fresh(found: CachedCredentials, entry: Entry, context: ClientContext) ->
     if end is None:
         return True
     lifetime = (end - found.issued).total_seconds()
-    ahead = AHEAD[0] if entry.ahead and lifetime >= MIN_AHEAD_LIFETIME else 0.0
-    return remaining > max(advisory_window(lifetime), ahead)
+    return remaining > refresh_margin(lifetime, ahead=entry.ahead)
 
 
 def _is_over(found: CachedCredentials, entry: Entry, context: ClientContext) -> bool:

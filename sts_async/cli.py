@@ -1,6 +1,6 @@
 """
 The command line: ``sts-async <operation> --member value ...``, and ``sts-async`` with ``doctor``, ``fleet``, ``serve``,
-``exec`` or ``local-server``.
+``exec``, ``export-credentials`` or ``local-server``.
 
 The response is JSON with the field names of the AWS CLI. Only the response is written to standard output. Every error
 is one line on standard error.
@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from ._cli.arguments import UsageError, Values
 from ._cli.commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, parse
 from ._cli.endpoint_options import EXEC, SERVE
+from ._cli.exported import EXPORT
 from ._cli.fleet_options import DEFAULT_COUNT, FLEET
 from ._cli.members import SIX_DIGITS, in_options, operation_of, request_of
-from ._cli.terminal import PREFIX, NoTerminal, OutputLost, ask, complain, in_one_line, say, warnings_shown
+from ._cli.streams import PREFIX, OutputLost, complain, report_lost, say
+from ._cli.terminal import NoTerminal, ask, in_one_line, warnings_shown
 from ._shape.secret import redact
 from ._wording.option_names import use_wording
 
@@ -49,9 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except SystemExit as ended:  # help, version, usage
             return ended.code if isinstance(ended.code, int) else 0
         except OutputLost as error:
-            if str(error):
-                complain(f"{PREFIX}standard output: {error}\n")
-            return 1
+            return report_lost(error)
         except KeyboardInterrupt:
             return 130
 
@@ -71,7 +71,10 @@ def _main(arguments: Sequence[str]) -> int:
                 return _keep(options, warnings)
             if options.operation in (SERVE, EXEC):
                 return _serve_endpoint(options, warnings)
-            healthy, output = _run(options)
+            if options.operation == EXPORT:
+                healthy, output = True, _export(options, arguments, warnings)
+            else:
+                healthy, output = _run(options)
     except UsageError as error:
         parser.command(options.operation).end(in_one_line(error))
     except (STSError, OSError, ValueError, ImportError) as error:  # ImportError: a package is missing or too old
@@ -92,6 +95,47 @@ def _run(options: "argparse.Namespace") -> tuple[bool, str]:
     if options.operation == DOCTOR:
         return asyncio.run(_examine(options, given, code))
     return asyncio.run(_call(options, given, code, request_of(options, values)))
+
+
+def _export(options: "argparse.Namespace", arguments: Sequence[str], warnings: "Warnings") -> str:
+    """Return the credentials in the format of the options, or a profile that fetches them."""
+    from ._cli.export_forms import CONFIG
+
+    if options.format == CONFIG:
+        from ._cli.export_profile import profile_of
+
+        return profile_of(arguments, options)
+    import asyncio
+
+    from ._cli.export import Settings, run
+    from ._cli.export_options import ROLE
+    from ._cli.exported import digest_of
+    from ._cli.members import members_of
+    from ._protocol.arns import ROLE_RULE, is_role
+
+    values = Values()
+    members = members_of(options, values, operation_of(ROLE))
+    if members and not options.any_arn and not is_role(members["role_arn"]):
+        raise UsageError(f"--role-arn must be {ROLE_RULE}; --any-arn accepts those of other servers")
+    settings = Settings(
+        members=members,
+        form=options.format,
+        digest=digest_of(arguments, os.environ),
+        cache=options.cache,
+        no_cache=options.no_cache,
+        strict_arns=not options.any_arn,
+        local=hasattr(options, "local"),
+        client=client_options_of(options, values),
+        mfa_code=_mfa_code(options, values),
+    )
+    if settings.local:
+        _isolate_from_aws_settings()
+    # An SDK shows standard error only after a failure, and then the error alone.
+    held: list[str] = []
+    warnings.write = held.append
+    output = asyncio.run(run(settings))
+    complain("".join(held))
+    return output
 
 
 def _serve_local(options: "argparse.Namespace") -> int:
@@ -276,5 +320,7 @@ def _is_mfa_code(text: str) -> bool:
 
 
 def _name(options: "argparse.Namespace") -> str:
-    """Return the API name of the operation; empty for another command."""
+    """Return the API name of the operation; empty for a command without one."""
+    if options.operation == EXPORT:
+        return "AssumeRole"
     return operation_of(options.operation).name if options.operation in SUMMARIES else ""

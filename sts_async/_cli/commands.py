@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import VERSION
 from .._wording.option_names import Wording
-from . import endpoint_options, fleet_options
+from . import endpoint_options, export_options, fleet_options
 from .arguments import Parser, Values, option_of, suggestion
 from .endpoint_options import EXEC, SERVE
+from .exported import EXPORT
 from .fleet_options import FLEET
 from .members import add_members, description_of, documented_in, operation_of
 
@@ -111,6 +112,7 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
     doctor.add_argument("--check", action="store_true", help="call GetCallerIdentity, and show the caller")
     fleet_options.add_fleet(commands, common)
     endpoint_options.add_endpoint(commands, common)
+    export_options.add_export(commands, common, called=EXPORT in arguments)
     _add_local_server(commands)
     if topic is not None:
         near = suggestion(topic, ["options", *commands.choices])
@@ -126,6 +128,8 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
         fleet_options.check(parser.command(FLEET), options)
     if options.operation in (SERVE, EXEC):
         endpoint_options.check(parser.command(options.operation), options)
+    if options.operation == EXPORT:
+        export_options.check(parser.command(EXPORT), options)
     if hasattr(options, "local") and hasattr(options, "config_endpoint_url"):
         parser.end("--local and --endpoint-url cannot be combined")
     if hasattr(options, "local") and hasattr(options, "config_profile"):
@@ -138,7 +142,7 @@ def _with_help_option(arguments: Sequence[str]) -> list[str]:
     match [*arguments]:
         case ["help"]:
             return ["--help"]
-        case ["help", name] if name in (*SUMMARIES, DOCTOR, FLEET, SERVE, EXEC, LOCAL_SERVER):
+        case ["help", name] if name in (*SUMMARIES, DOCTOR, FLEET, SERVE, EXEC, EXPORT, LOCAL_SERVER):
             return [name, "--help"]
         case [name, "help"]:
             return [name, "--help"]

@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,14 +38,30 @@ def operation_of(name: str) -> "Operation[Any]":
     return next(operation for operation in OPERATIONS if operation.name.lower() == name.replace("-", ""))
 
 
-def add_members(command: argparse.ArgumentParser, operation: "Operation[Any]") -> None:
-    """Add an option for each member of an operation's request."""
-    documented = documented_in(_documentation(command.prog.split()[-1]), "Args")
+def add_members(
+    command: argparse.ArgumentParser,
+    operation: "Operation[Any]",
+    *,
+    name: str | None = None,
+    without: Collection[str] = (),
+) -> None:
+    """
+    Add an option for each member of an operation's request.
+
+    Args:
+        command: The parser of a command.
+        operation: The operation.
+        name: The command of the operation, if *command* is another one. No member is then required.
+        without: Names of members that get no option.
+    """
+    documented = documented_in(_documentation(name or command.prog.split()[-1]), "Args")
     for member in operation.request.__members__:
+        if member.name in without:
+            continue
         command.add_argument(
             option_of(member.name),
             dest=f"member_{member.name}",
-            required=member.required,
+            required=member.required and name is None,
             nargs="+" if member.kind is list else None,
             action="extend" if member.kind is list else "store",
             metavar=_metavar(member),
@@ -96,6 +112,21 @@ def _metavar(member: "Member") -> str:
     return ",".join(f"{m.wire}=..." for m in shape.__members__) if hasattr(shape, "__members__") else "TEXT"
 
 
+def members_of(options: argparse.Namespace, values: Values, operation: "Operation[Any]") -> dict[str, Any]:
+    """
+    Return the members of a request that the options give, by their names.
+
+    Raises:
+        UsageError: The value of an option has the wrong form.
+        ValueError: A file or standard input cannot be read.
+    """
+    return {
+        member.name: _value(values, option_of(member.name), member, given)
+        for member in operation.request.__members__
+        if (given := getattr(options, f"member_{member.name}", None)) is not None
+    }
+
+
 def request_of(options: argparse.Namespace, values: Values) -> Any:
     """
     Return the request that the options describe.
@@ -104,11 +135,7 @@ def request_of(options: argparse.Namespace, values: Values) -> Any:
         UsageError: The value of an option has the wrong form.
         ValueError: A file or standard input cannot be read.
     """
-    members = {
-        member.name: _value(values, option_of(member.name), member, given)
-        for member in operation_of(options.operation).request.__members__
-        if (given := getattr(options, f"member_{member.name}")) is not None
-    }
+    members = members_of(options, values, operation_of(options.operation))
     if "encoded_message" in members:
         from ..errors import encoded_message_in
 

@@ -15,7 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sts_async import AssumeRoleRequest, CredentialsFleet, FileCache, STSClient
+from sts_async._cli.export import _Noted
 from sts_async._cli.exported import decides
+from sts_async._runtime import files
+from sts_async._runtime.file_contents import noting
 from sts_async.testing import LocalSSO, LocalSTS, Throttle
 
 __all__ = ["export"]
@@ -389,6 +392,41 @@ def test_a_relative_path_is_another_file_in_another_directory(
     assert found[0] == found[2]
     assert "/other/" in export.principal(found[1])
     assert export.calls == 2
+
+
+def test_a_file_that_appears_decides(export: Export) -> None:
+    """T42: the credentials file overrides the config file. It was not there when the search looked for it."""
+    first = export(*DATA).key
+    credentials = export.home / ".aws/credentials"
+    credentials.write_text("[data]\nrole_arn = arn:aws:iam::123456789012:role/other\n")
+    second = export(*DATA).key
+    credentials.unlink()
+
+    assert "/other/" in export.principal(second)
+    assert export(*DATA).key == first
+
+
+def test_a_result_that_depends_on_an_unreadable_file_is_not_kept(export: Export) -> None:
+    """T42: the file could be readable the next time."""
+    (export.home / ".aws/credentials").mkdir()
+    found = export(*DATA)
+
+    assert found.status == 0
+    assert "cannot be read count as empty" in found.err
+    assert export.entries() == []
+
+
+def test_a_file_that_changes_during_the_search_leaves_no_entry(export: Export) -> None:
+    """T42: nobody knows which of its contents decided."""
+    path, noted = export.home / ".aws/config", _Noted()
+    with noting(noted):
+        files.read(path)
+        unchanged = noted.complete
+        path.write_text("[default]\n")
+        files.read(path)
+
+    assert unchanged
+    assert not noted.complete
 
 
 def test_two_servers_never_share(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:

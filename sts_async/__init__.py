@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     )
     from .events import (
         AttemptFinished,
+        CacheStateChanged,
         CallFinished,
         CredentialsInvalidated,
         CredentialsRefreshed,
@@ -104,13 +105,16 @@ if TYPE_CHECKING:
         BudgetUse,
         CachedCredentials,
         CacheKey,
+        CacheUser,
         ChainedRequest,
         CredentialsCache,
         CredentialsFleet,
+        EncryptionKeys,
         FailingIdentity,
         FileCache,
         FleetSnapshot,
         IdentityState,
+        RedisCache,
     )
     from .handlers import OutgoingRequest, RequestHandler
     from .protocols import (
@@ -183,6 +187,8 @@ __all__ = [
     "AttemptTimeout",
     "BudgetUse",
     "CacheKey",
+    "CacheStateChanged",
+    "CacheUser",
     "CachedCredentials",
     "CachingProvider",
     "CallFinished",
@@ -209,6 +215,7 @@ __all__ = [
     "DecodeAuthorizationMessageRequest",
     "DecodeAuthorizationMessageResponse",
     "DefaultChain",
+    "EncryptionKeys",
     "EnvironmentProvider",
     "Event",
     "ExpiredTokenException",
@@ -269,6 +276,7 @@ __all__ = [
     "ProviderContext",
     "ProxyError",
     "RedirectRefused",
+    "RedisCache",
     "RefreshingProvider",
     "RegionDisabledException",
     "Request",

@@ -1,6 +1,6 @@
 """
-The command line: ``sts-async <operation> --member value ...``, and ``sts-async`` with ``doctor``, ``fleet``, ``serve``,
-``exec``, ``export-credentials`` or ``local-server``.
+The command line: ``sts-async <operation> --member value ...``, and ``sts-async`` with ``doctor``, ``eks-token``,
+``console-url``, ``export-credentials``, ``fleet``, ``serve``, ``exec`` or ``local-server``.
 
 The response is JSON with the field names of the AWS CLI. Only the response is written to standard output. Every error
 is one line on standard error.
@@ -15,18 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 from ._cli.arguments import UsageError, Values
 from ._cli.commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, parse
+from ._cli.early_signals import ENDING, interrupted_by
 from ._cli.endpoint_options import EXEC, SERVE
 from ._cli.exported import EXPORT
-from ._cli.fleet_options import DEFAULT_COUNT, FLEET
+from ._cli.fleet_options import DEFAULT_COUNT, FLEET, RELOAD
+from ._cli.fleet_options import ENDING as ENDING_OF_FLEET
 from ._cli.members import SIX_DIGITS, in_options, operation_of, request_of
 from ._cli.streams import PREFIX, OutputLost, complain, report_lost, say
 from ._cli.terminal import NoTerminal, ask, in_one_line, warnings_shown
+from ._cli.token_options import TOKENS
+from ._cli.token_options import in_options as in_token_options
 from ._shape.secret import redact
 from ._wording.option_names import use_wording
 
 if TYPE_CHECKING:
     import argparse
 
+    from ._cli.arguments import Parser
     from ._cli.terminal import Warnings
     from .config import Config
     from .credentials.source import MFACode, Source
@@ -43,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 for success; 1 for an error, or if standard output cannot be written; 2 for a usage error; 130 after Ctrl-C.
-        ``local-server`` and ``exec`` return the status of their command; ``fleet`` and ``serve`` return 0 after Ctrl-C.
+        ``local-server`` and ``exec`` return the status of their command. ``fleet``, ``serve`` and ``local-server``
+        without a command return 0 after a signal that ends them, at any time.
     """
     with use_wording(CommandLine()):
         try:
@@ -61,6 +67,24 @@ def _main(arguments: Sequence[str]) -> int:
     if options.operation is None:
         complain(parser.format_help())
         return 2
+    endings = _endings(options)
+    try:
+        with interrupted_by(endings, ignored=(RELOAD,) if options.operation == FLEET and endings else ()):
+            return _run_command(parser, options, arguments)
+    except KeyboardInterrupt:
+        if not endings:
+            raise
+        return 0
+
+
+def _endings(options: "argparse.Namespace") -> tuple[str, ...]:
+    """Return the signals that end the command with status 0; none if the command ends by itself."""
+    if options.operation == FLEET and not options.once:
+        return ENDING_OF_FLEET
+    return ENDING if options.operation in (SERVE, LOCAL_SERVER) and not options.command else ()
+
+
+def _run_command(parser: "Parser", options: "argparse.Namespace", arguments: Sequence[str]) -> int:
     from .errors import STSError
 
     try:
@@ -94,6 +118,8 @@ def _run(options: "argparse.Namespace") -> tuple[bool, str]:
     code = _mfa_code(options, values)
     if options.operation == DOCTOR:
         return asyncio.run(_examine(options, given, code))
+    if options.operation in TOKENS:
+        return True, _derive(options, given, code, values)
     return asyncio.run(_call(options, given, code, request_of(options, values)))
 
 
@@ -107,18 +133,13 @@ def _export(options: "argparse.Namespace", arguments: Sequence[str], warnings: "
         return profile_of(arguments, options)
     import asyncio
 
+    from ._cli import role_options
     from ._cli.export import Settings, run
-    from ._cli.export_options import ROLE
     from ._cli.exported import digest_of
-    from ._cli.members import members_of
-    from ._protocol.arns import ROLE_RULE, is_role
 
     values = Values()
-    members = members_of(options, values, operation_of(ROLE))
-    if members and not options.any_arn and not is_role(members["role_arn"]):
-        raise UsageError(f"--role-arn must be {ROLE_RULE}; --any-arn accepts those of other servers")
     settings = Settings(
-        members=members,
+        role=role_options.request_of(options, values),
         form=options.format,
         digest=digest_of(arguments, os.environ),
         cache=options.cache,
@@ -136,6 +157,29 @@ def _export(options: "argparse.Namespace", arguments: Sequence[str], warnings: "
     output = asyncio.run(run(settings))
     complain("".join(held))
     return output
+
+
+def _derive(options: "argparse.Namespace", given: dict[str, Any], code: "MFACode", values: Values) -> str:
+    """Return a token or URL that is derived from the credentials."""
+    import asyncio
+
+    from ._cli import role_options
+    from ._cli.token_commands import Settings, run
+
+    settings = Settings(
+        client=given,
+        local=hasattr(options, "local"),
+        role=role_options.request_of(options, values),
+        mfa_code=code,
+        cluster=getattr(options, "cluster", None),
+        destination=getattr(options, "destination", None),
+        issuer=getattr(options, "issuer", None),
+        session_duration=getattr(options, "session_duration", None),
+        signin_url=getattr(options, "signin_url", None),
+    )
+    if settings.local:
+        _isolate_from_aws_settings()
+    return asyncio.run(run(settings))
 
 
 def _serve_local(options: "argparse.Namespace") -> int:
@@ -176,12 +220,7 @@ def _keep(options: "argparse.Namespace", warnings: "Warnings") -> int:
     )
     if settings.local:
         _isolate_from_aws_settings()
-    try:
-        return asyncio.run(run(settings, warnings))
-    except KeyboardInterrupt:  # where the event loop cannot handle signals, such as on Windows
-        if settings.once:
-            raise
-        return 0
+    return asyncio.run(run(settings, warnings))
 
 
 def _serve_endpoint(options: "argparse.Namespace", warnings: "Warnings") -> int:
@@ -217,6 +256,8 @@ def _message_of(error: Exception, options: "argparse.Namespace") -> str:
         text = in_options(error.violations)
     elif isinstance(error, ServiceError):
         text = error.with_encoded_message(str(error))
+    elif options.operation in TOKENS:
+        text = in_token_options(str(error))
     return in_one_line(text)
 
 
@@ -320,7 +361,7 @@ def _is_mfa_code(text: str) -> bool:
 
 
 def _name(options: "argparse.Namespace") -> str:
-    """Return the API name of the operation; empty for a command without one."""
-    if options.operation == EXPORT:
+    """Return the API name of the operation, also that of a role's credentials; empty for another command."""
+    if options.operation in (EXPORT, *TOKENS):
         return "AssumeRole"
     return operation_of(options.operation).name if options.operation in SUMMARIES else ""

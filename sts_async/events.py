@@ -212,6 +212,27 @@ class IdentityStateChanged:
     kept: bool = False
 
 
+@attrs.frozen(kw_only=True)
+class CacheStateChanged:
+    """
+    A cache that processes share became available or unavailable to this process.
+
+    While it is unavailable, the process serves what it has in memory and fetches the rest itself. There is one event
+    for each change. Failures that do not change the state cause no event.
+
+    Attributes:
+        cache: The cache in words, such as ``RedisCache('rediss://cache.example:6379/0')``, without a password.
+        available: Whether it is available now.
+        reason: Why it is not available, in words of the library; None if it is available.
+        seconds: Time in the state before; since the cache was made, for the first change.
+    """
+
+    cache: str
+    available: bool
+    reason: str | None = None
+    seconds: float = 0.0
+
+
 Event = (
     AttemptFinished
     | RetryScheduled
@@ -220,6 +241,7 @@ Event = (
     | CredentialsRefreshFailed
     | CredentialsInvalidated
     | IdentityStateChanged
+    | CacheStateChanged
 )
 
 

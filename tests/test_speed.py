@@ -43,6 +43,7 @@ ALLOWED = {
     "credentials/test_token_file.py:(program).ProviderContext": "a clock of a client",
     "faults/faulty.py:_perform": "the pace of a server in the loop of the test",
     "faults/leaks.py:Leaks.found": "between two looks; only a test that fails looks for long",
+    "fleet/redis_server.py:Proxy._pass_on": "the pace of a proxy in the loop of the test",
     "faults/servers.py:identities.ask": "connections are closed meanwhile, or not: both are right",
     "faults/stepping.py:left_by": "only a test that fails looks for long",
     "faults/test_cancellation.py:quickly.a_moment": AT_LEAST,

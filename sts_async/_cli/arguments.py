@@ -19,7 +19,7 @@ from .terminal import complain, say
 MAX_BYTES = 256 * 1024  # of a value from a file or standard input; the longest member of STS has 100,000 characters
 _OPTION = r"--[a-z]+(?:-[a-z]+)*"
 _HARMLESS = re.compile(
-    r"the following arguments are required: [\w, -]+"
+    r"the following arguments are required: [\w, /-]+"
     r"|argument [\w-]+: (?:expected (?:one|at least one) argument|must be .+)"
 )
 """Messages of `argparse` that do not repeat an argument."""

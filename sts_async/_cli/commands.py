@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import VERSION
 from .._wording.option_names import Wording
-from . import endpoint_options, export_options, fleet_options
+from . import endpoint_options, export_options, fleet_options, token_options
 from .arguments import Parser, Values, option_of, suggestion
 from .endpoint_options import EXEC, SERVE
 from .exported import EXPORT
 from .fleet_options import FLEET
 from .members import add_members, description_of, documented_in, operation_of
+from .token_options import CONSOLE_URL, EKS_TOKEN, TOKENS
 
 if TYPE_CHECKING:
     from .._config.options import Option
@@ -39,6 +40,8 @@ SUMMARIES = {
 DOCTOR = "doctor"
 HELP = "help"
 LOCAL_SERVER = "local-server"
+COMMANDS = (DOCTOR, EXPORT, EKS_TOKEN, CONSOLE_URL, FLEET, SERVE, EXEC, LOCAL_SERVER)
+"""The commands that are not operations of STS."""
 SERVICES = ("sts", "imds", "container", "sso", "signin")
 HIGHEST_PORT = 65535 - len(SERVICES)
 
@@ -110,13 +113,15 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
         parents=[common],
     )
     doctor.add_argument("--check", action="store_true", help="call GetCallerIdentity, and show the caller")
+    token_options.add_tokens(commands, common, arguments)
     fleet_options.add_fleet(commands, common)
     endpoint_options.add_endpoint(commands, common)
-    export_options.add_export(commands, common, called=EXPORT in arguments)
+    export_options.add_export(commands, common, arguments)
     _add_local_server(commands)
+    _list_apart(parser, commands)
     if topic is not None:
         near = suggestion(topic, ["options", *commands.choices])
-        parser.end(f"help has no such topic{near}: the topics are the operations and `options`")
+        parser.end(f"help has no such topic{near}: the topics are the operations, the commands and `options`")
     parser.check_options(arguments)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -130,6 +135,8 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
         endpoint_options.check(parser.command(options.operation), options)
     if options.operation == EXPORT:
         export_options.check(parser.command(EXPORT), options)
+    if options.operation in TOKENS:
+        token_options.check(parser.command(options.operation), options)
     if hasattr(options, "local") and hasattr(options, "config_endpoint_url"):
         parser.end("--local and --endpoint-url cannot be combined")
     if hasattr(options, "local") and hasattr(options, "config_profile"):
@@ -137,12 +144,20 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
     return parser, options
 
 
+def _list_apart(parser: Parser, commands: Any) -> None:
+    """List the commands in the help under a heading of their own: argparse has one heading for all."""
+    listed = commands._choices_actions
+    group = parser.add_argument_group("commands")
+    group._group_actions += [entry for entry in listed if entry.dest not in SUMMARIES]
+    listed[:] = [entry for entry in listed if entry.dest in SUMMARIES]
+
+
 def _with_help_option(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with ``--help`` instead of ``help`` before or after an operation."""
+    """Return the arguments with ``--help`` instead of ``help`` before or after an operation or command."""
     match [*arguments]:
         case ["help"]:
             return ["--help"]
-        case ["help", name] if name in (*SUMMARIES, DOCTOR, FLEET, SERVE, EXEC, EXPORT, LOCAL_SERVER):
+        case ["help", name] if name in (*SUMMARIES, *COMMANDS):
             return [name, "--help"]
         case [name, "help"]:
             return [name, "--help"]

@@ -24,13 +24,13 @@ from ..credentials.source import MFACode
 from ..fleet.fleet import MAX_ON_DEMAND, CredentialsFleet
 from ..fleet.identities import Identity
 from .arguments import suggestion
-from .fleet_client import cache_of, client_of
+from .early_signals import ENDING
+from .fleet_client import DEFAULT_REGION, cache_of, client_of
 from .fleet_lines import plural
 from .output import Output
-from .roles_source import DEFAULT_REGION, NO_IDENTITY, RolesSource, partition_of_endpoint
+from .roles_source import NO_IDENTITY, RolesSource, partition_of_endpoint
 from .terminal import PREFIX, OutputLost, Warnings, complain, in_one_line
 
-ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit statuses of a shell
 
 

@@ -35,10 +35,12 @@ from ..fleet.caches._directory import CacheDirectory
 from ..fleet.caches._entries import OwnFormat, cacheable, credentials_document
 from ..fleet.caches._leases import Leases
 from ..protocols import is_attended
-from ..shapes import Credentials
+from ..shapes import AssumeRoleRequest, Credentials
 from .export_forms import render
 from .export_roles import SharedRole, is_repeatable, margin_of, origin_of
 from .exported import DIRECTORY, FORMAT_VERSION, LAST_MINUTE, Exported, digest_of_file, load
+
+_MEMBERS = [member.name for member in AssumeRoleRequest.__members__ if member.name != "token_code"]
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +49,7 @@ class Settings:
     The options of the command.
 
     Attributes:
-        members: The members of AssumeRole; empty to export the credentials of the source.
+        role: The request for the role; None to export the credentials of the source.
         form: The format.
         digest: The name of the entry; None if the result is not kept.
         cache: The directory of the cache; None for the default.
@@ -58,7 +60,7 @@ class Settings:
         mfa_code: The function that returns the code of an MFA device.
     """
 
-    members: Mapping[str, Any] = attrs.field(repr=False)
+    role: AssumeRoleRequest | None
     form: str
     digest: str | None
     cache: str | None
@@ -183,13 +185,12 @@ async def _obtain(settings: Settings, cache: FileCache | None) -> _Obtained:
             config = Config(**settings.client)
             source = DefaultChain(config, mfa_code=settings.mfa_code, _roles=role)
         provider: Any = source
-        if settings.members:
-            device = settings.members.get("serial_number")
+        if settings.role is not None:
             provider = role(
                 source=source,
-                mfa_code=None if device is None else settings.mfa_code,
+                mfa_code=None if settings.role.serial_number is None else settings.mfa_code,
                 strict_arns=settings.strict_arns,
-                **settings.members,
+                **{name: getattr(settings.role, name) for name in _MEMBERS},
             )
         sts = await stack.enter_async_context(STSClient(config=config, credentials=provider))
         credentials = await sts.get_credentials()

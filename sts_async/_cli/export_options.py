@@ -1,15 +1,13 @@
 """The options of ``sts-async export-credentials``."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from .arguments import Parser
 from .export_forms import CONFIG, FORMS, PROCESS
 from .exported import EXPORT
-from .members import add_members, operation_of
-
-ROLE = "assume-role"
-WITHOUT = ("token_code",)  # the code is asked for, or passed as --mfa-code
+from .role_options import add_role
 
 ABOUT = """\
 Print credentials for other programs: of a role (--role-arn), of a profile (--profile), or of the first source that is
@@ -39,8 +37,8 @@ examples:
 """
 
 
-def add_export(commands: Any, common: Parser, *, called: bool) -> None:
-    """Add the command to the parser; the members of the request only if it is *called*."""
+def add_export(commands: Any, common: Parser, arguments: Sequence[str]) -> None:
+    """Add the command to the parser; the options of a role only if *arguments* have the command."""
     command = commands.add_parser(
         EXPORT,
         help="credentials for other programs: as JSON, as variables, or as a profile that fetches them",
@@ -63,14 +61,11 @@ def add_export(commands: Any, common: Parser, *, called: bool) -> None:
         action="store_true",
         help="accept ARNs of roles that do not follow the grammar of IAM, for other servers such as Ceph RGW",
     )
-    if called:
-        add_members(command, operation_of(ROLE), name=ROLE, without=WITHOUT)
+    if EXPORT in arguments:
+        add_role(command)
 
 
 def check(parser: Parser, options: argparse.Namespace) -> None:
     """End the process with status 2 if the options of the command contradict each other."""
-    members = [name for name, value in vars(options).items() if name.startswith("member_") and value is not None]
-    if members and "member_role_arn" not in members:
-        parser.end(f"--{members[0].removeprefix('member_').replace('_', '-')} needs --role-arn")
     if options.cache is not None and options.no_cache:
         parser.end("--cache and --no-cache cannot be combined")

@@ -16,12 +16,11 @@ from ..credentials._schedule import MANDATORY_WINDOW, lifetime_of
 from ..credentials._sts_providers import SigningSource
 from ..credentials.static import clocks
 from ..fleet._due_times import refresh_margin
+from ..fleet._role_lines import DEFAULT_SESSION
 from ..fleet._shared_fetches import SharedFetches
 from ..fleet.caches.protocol import CachedCredentials, CacheKey
 from ..protocols import ProviderContext, is_attended
 from ..shapes import Credentials
-
-SESSION_NAME = "sts-async"  # of a role without one: a random name would make each process another identity
 
 _SOURCES = (EnvironmentProvider, StaticProvider)
 
@@ -39,8 +38,9 @@ class SharedRole(AssumeRoleProvider):
     """
 
     def __init__(self, *, fetches: SharedFetches | None, **arguments: Any) -> None:
+        # A random name would make each process another identity.
         name = arguments.pop("role_session_name", None)
-        super().__init__(role_session_name=SESSION_NAME if name is None else name, **arguments)
+        super().__init__(role_session_name=DEFAULT_SESSION if name is None else name, **arguments)
         self._fetches = fetches
         self.issued: datetime | None = None
 

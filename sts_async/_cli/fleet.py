@@ -22,10 +22,11 @@ from ..fleet.fleet import CredentialsFleet
 from ..fleet.identities import Identity, describe, source_of
 from ..fleet.reports import FailingIdentity, FleetSnapshot
 from ..shapes import Credentials, GetCallerIdentityRequest
-from .fleet_client import cache_of, client_of
+from .fleet_client import DEFAULT_REGION, cache_of, client_of
 from .fleet_lines import MAX_FAILING, Lines, in_one_moment, plural
+from .fleet_options import ENDING, RELOAD
 from .output import Output
-from .roles_source import DEFAULT_REGION, NO_IDENTITY, RolesSource, partition_of_endpoint
+from .roles_source import NO_IDENTITY, RolesSource, partition_of_endpoint
 from .terminal import PREFIX, Warnings, in_one_line
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 MAX_UNWRITTEN = 1000  # results in the queue of the output, so that none is dropped
 SUMMARY_SECONDS = 60.0
-RELOAD = "SIGHUP"  # Windows does not have it
-ENDING = ("SIGINT", "SIGTERM")
 
 
 @attrs.frozen(kw_only=True)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from ..config import Config
 from ..credentials import DefaultChain
 from ..credentials.source import MFACode, Source
-from .roles_source import DEFAULT_REGION
 
 if TYPE_CHECKING:
     from ..fleet import FileCache
 
 MIN_CONNECTIONS = 50
+DEFAULT_REGION = "us-east-1"  # of a local STS
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,8 @@ from typing import Any
 from .arguments import Parser
 
 FLEET = "fleet"
+ENDING = ("SIGINT", "SIGTERM")  # signals that end the command with status 0
+RELOAD = "SIGHUP"  # Windows does not have it
 DEFAULT_COUNT = 20
 MAX_COUNT = 100_000
 

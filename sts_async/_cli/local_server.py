@@ -23,6 +23,7 @@ from .._runtime.commands import FORWARDED, start
 from .._runtime.signals import signal_queue
 from ..testing import LocalContainer, LocalIMDS, LocalSignIn, LocalSSO, LocalSTS, Role
 from ..testing.base import LocalServer
+from .early_signals import ENDING
 from .env_file import write_variables
 from .terminal import PREFIX, complain, in_one_line, say
 
@@ -34,7 +35,6 @@ KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 ACCOUNT = "123456789012"
 LOOPBACK = "127.0.0.1"
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit statuses of a shell
-ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 @attrs.frozen(kw_only=True)

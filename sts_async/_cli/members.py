@@ -39,29 +39,29 @@ def operation_of(name: str) -> "Operation[Any]":
 
 
 def add_members(
-    command: argparse.ArgumentParser,
+    command: "argparse._ActionsContainer",
     operation: "Operation[Any]",
     *,
-    name: str | None = None,
     without: Collection[str] = (),
+    optional: bool = False,
 ) -> None:
     """
     Add an option for each member of an operation's request.
 
     Args:
-        command: The parser of a command.
+        command: A parser, or a group of its options.
         operation: The operation.
-        name: The command of the operation, if *command* is another one. No member is then required.
         without: Names of members that get no option.
+        optional: Whether no option is required.
     """
-    documented = documented_in(_documentation(name or command.prog.split()[-1]), "Args")
+    documented = documented_in(_documentation(re.sub(r"(?<=[a-z])(?=[A-Z])", "-", operation.name).lower()), "Args")
     for member in operation.request.__members__:
         if member.name in without:
             continue
         command.add_argument(
             option_of(member.name),
             dest=f"member_{member.name}",
-            required=member.required and name is None,
+            required=member.required and not optional,
             nargs="+" if member.kind is list else None,
             action="extend" if member.kind is list else "store",
             metavar=_metavar(member),
@@ -112,9 +112,26 @@ def _metavar(member: "Member") -> str:
     return ",".join(f"{m.wire}=..." for m in shape.__members__) if hasattr(shape, "__members__") else "TEXT"
 
 
-def members_of(options: argparse.Namespace, values: Values, operation: "Operation[Any]") -> dict[str, Any]:
+def request_of(options: argparse.Namespace, values: Values) -> Any:
     """
-    Return the members of a request that the options give, by their names.
+    Return the request that the options describe.
+
+    Raises:
+        UsageError: The value of an option has the wrong form.
+        ValueError: A file or standard input cannot be read.
+    """
+    operation = operation_of(options.operation)
+    members = members_of(options, operation, values)
+    if "encoded_message" in members:
+        from ..errors import encoded_message_in
+
+        members["encoded_message"] = encoded_message_in(members["encoded_message"]) or members["encoded_message"]
+    return operation.request(**members)
+
+
+def members_of(options: argparse.Namespace, operation: "Operation[Any]", values: Values) -> dict[str, Any]:
+    """
+    Return the members of an operation's request for which options were given.
 
     Raises:
         UsageError: The value of an option has the wrong form.
@@ -125,22 +142,6 @@ def members_of(options: argparse.Namespace, values: Values, operation: "Operatio
         for member in operation.request.__members__
         if (given := getattr(options, f"member_{member.name}", None)) is not None
     }
-
-
-def request_of(options: argparse.Namespace, values: Values) -> Any:
-    """
-    Return the request that the options describe.
-
-    Raises:
-        UsageError: The value of an option has the wrong form.
-        ValueError: A file or standard input cannot be read.
-    """
-    members = members_of(options, values, operation_of(options.operation))
-    if "encoded_message" in members:
-        from ..errors import encoded_message_in
-
-        members["encoded_message"] = encoded_message_in(members["encoded_message"]) or members["encoded_message"]
-    return operation_of(options.operation).request(**members)
 
 
 # -- Values ----------------------------------------------------------------------------------------------------------

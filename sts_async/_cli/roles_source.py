@@ -11,13 +11,13 @@ from .._shape.secret import attempt
 from .._wording.os_errors import reason_of
 from ..config import Config, SettingsSources
 from ..fleet.roles_file import MAX_BYTES, RolesFile, read_roles
+from .fleet_client import DEFAULT_REGION
 from .fleet_lines import plural
 from .terminal import PREFIX, in_one_line
 
 NO_IDENTITY = "the file has no identity that can be used"
 MAX_PROBLEMS = 20  # of a file, one line each
 ACCOUNT = "123456789012"  # of the generated roles
-DEFAULT_REGION = "us-east-1"  # of a local STS
 
 
 class RolesSource:

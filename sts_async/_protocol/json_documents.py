@@ -14,7 +14,7 @@ import attrs
 
 from .._shape.secret import HiddenDocument, Secret, SecretBytes
 from ..errors import CredentialsError
-from ..shapes import Credentials
+from ..shapes import Credentials, TemporaryCredentials
 from .arns import is_account_id
 from .headers import INVALID_IN_HEADER, is_header_value
 from .timestamps import timestamp
@@ -106,15 +106,29 @@ def read_credentials(document: Mapping[str, Any], names: Names, *, what: str) ->
     Raises:
         CredentialsError: A member is missing or invalid. The message begins with *what*.
     """
+    return Credentials(**_members_of_credentials(document, names, what=what))
+
+
+def read_temporary_credentials(document: Mapping[str, Any], names: Names, *, what: str) -> TemporaryCredentials:
+    """
+    Return the credentials in a document, with a session token and an expiration. `Names.temporary` must be true.
+
+    Raises:
+        CredentialsError: A member is missing or invalid. The message begins with *what*.
+    """
+    return TemporaryCredentials(**_members_of_credentials(document, names, what=what))
+
+
+def _members_of_credentials(document: Mapping[str, Any], names: Names, *, what: str) -> dict[str, Any]:
     # Some processes write an empty token with keys that have no token.
     no_token = not names.temporary and document.get(names.session_token) in (None, "")
-    return Credentials(
-        access_key_id=str(read_text(document, names.access_key_id, what=what)),
-        secret_access_key=read_text(document, names.secret_access_key, what=what),
-        session_token=None if no_token else read_text(document, names.session_token, what=what),
-        expiration=_expiration(document, names, what=what),
-        account_id=_account_id(document.get(names.account_id)),
-    )
+    return {
+        "access_key_id": str(read_text(document, names.access_key_id, what=what)),
+        "secret_access_key": read_text(document, names.secret_access_key, what=what),
+        "session_token": None if no_token else read_text(document, names.session_token, what=what),
+        "expiration": _expiration(document, names, what=what),
+        "account_id": _account_id(document.get(names.account_id)),
+    }
 
 
 def _account_id(value: object) -> str | None:

@@ -49,9 +49,16 @@ def timestamp(value: object, *, milliseconds: bool = False) -> datetime:
     Raises:
         ValueError: *value* has another form, or the time does not exist. The message does not quote it.
     """
-    # The form of almost every response, read without further calls. Only this form has 20 characters with these
-    # separators; `fromisoformat` alone would read other forms, too.
-    if isinstance(value, str) and len(value) == 20 and value[4] == value[7] == "-" and value[10::9] == "TZ":
+    # The forms of almost every response and cache entry, read without further calls. Only these forms have 20 or 27
+    # characters with these separators; `fromisoformat` alone would read other forms, too.
+    if (
+        isinstance(value, str)
+        and (len(value) == 20 or (len(value) == 27 and value.startswith(".", 19)))
+        and value.endswith("Z")
+        and value.startswith("T", 10)
+        and value.startswith("-", 4)
+        and value.startswith("-", 7)
+    ):
         try:
             return datetime.fromisoformat(value)
         except ValueError:

@@ -30,6 +30,7 @@ CHUNK = 1 << 16  # bytes per read
 
 _WINDOWS = sys.platform == "win32"
 _WRITABLE_BY_OTHERS = modes.S_IWGRP | modes.S_IWOTH
+_READABLE_BY_OTHERS = modes.S_IRGRP | modes.S_IROTH
 
 StrPath = str | os.PathLike[str]
 
@@ -39,7 +40,7 @@ class UnsuitableFile(OSError):
 
 
 class NotPrivate(UnsuitableFile):
-    """Another user owns the file or directory, or may write to it."""
+    """Another user owns the file or directory, may write to it, or may read a file that must be secret."""
 
 
 class Stamp(NamedTuple):
@@ -96,7 +97,7 @@ def _note(path: StrPath, data: bytes | None) -> None:
 
 
 def read(
-    path: StrPath, *, max_bytes: int = MAX_BYTES, private: bool = False, noted: bool = True
+    path: StrPath, *, max_bytes: int = MAX_BYTES, private: bool = False, secret: bool = False, noted: bool = True
 ) -> tuple[SecretBytes, Stamp]:
     """
     Return the contents of a file and its stamp. Links are followed, because Kubernetes mounts its secrets as links.
@@ -108,15 +109,16 @@ def read(
         path: The file.
         max_bytes: Size limit in bytes.
         private: Whether to refuse a file that another user owns or may write to.
+        secret: Whether to refuse such a file, and also a file that another user may read.
         noted: Whether `noting` receives the contents; False for a cache, which decides no result.
 
     Raises:
-        UnsuitableFile: The file is not regular, or too large. `NotPrivate` if *private* is true and the file is not.
+        UnsuitableFile: The file is not regular, or too large. `NotPrivate` if its owner or its mode is refused.
         FileNotFoundError: The file does not exist.
         OSError: The system cannot open or read the file.
     """
     try:
-        data, stamp = _read(path, max_bytes=max_bytes, private=private)
+        data, stamp = _read(path, max_bytes=max_bytes, private=private, secret=secret)
     except FileNotFoundError:
         if noted:
             note_missing(path)
@@ -130,14 +132,14 @@ def read(
     return data, stamp
 
 
-def _read(path: StrPath, *, max_bytes: int, private: bool) -> tuple[SecretBytes, Stamp]:
+def _read(path: StrPath, *, max_bytes: int, private: bool, secret: bool) -> tuple[SecretBytes, Stamp]:
     descriptor = os.open(valid_path(path), os.O_RDONLY | FLAGS)
     try:
         status = os.fstat(descriptor)
         if not modes.S_ISREG(status.st_mode):
             raise unsuitable(path, f"is {_describe_kind(status.st_mode)}, not a regular file")
-        if private:
-            check_owner_and_mode(path, status)
+        if private or secret:
+            check_owner_and_mode(path, status, secret=secret)
         data = _read_up_to(descriptor, max_bytes=max_bytes + 1) if status.st_size <= max_bytes else None
     finally:
         os.close(descriptor)
@@ -187,12 +189,20 @@ def cache_directory(environ: Mapping[str, str]) -> str:
     return f"{base if os.path.isabs(base) else '~/.cache'}/sts-async/credentials"
 
 
-def check_owner_and_mode(path: StrPath, status: os.stat_result, *, any_mode: bool = False) -> None:
+def check_owner_and_mode(
+    path: StrPath, status: os.stat_result, *, any_mode: bool = False, secret: bool = False
+) -> None:
     """
     Check that this user owns a file or directory, and that no other user may write to it.
 
+    Args:
+        path: The file or directory.
+        status: Its status.
+        any_mode: Whether other users may write to it.
+        secret: Whether no other user may read it either.
+
     Raises:
-        NotPrivate: One of the two does not hold; the second is not checked if *any_mode* is true.
+        NotPrivate: Another user owns it, or its mode is refused.
     """
     if sys.platform == "win32":
         # Windows uses access lists, which a mode does not show.
@@ -202,6 +212,8 @@ def check_owner_and_mode(path: StrPath, status: os.stat_result, *, any_mode: boo
         reason = f"belongs to user {status.st_uid}, not to user {os.geteuid()}"
     elif status.st_mode & _WRITABLE_BY_OTHERS and not any_mode:
         reason = f"has mode {status.st_mode & 0o7777:04o}: others may write to it"
+    elif status.st_mode & _READABLE_BY_OTHERS and secret:
+        reason = f"has mode {status.st_mode & 0o7777:04o}: others may read it"
     if reason is not None:
         raise NotPrivate(errno.EPERM, reason, os.fspath(path))
 

@@ -8,7 +8,7 @@ that hold the environment or a document are not mappings at run time.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     # For type checkers, these are mappings, so that functions that take a mapping accept them.
@@ -312,11 +312,16 @@ class HiddenMapping(_Text):
 
 
 class Unpicklable:
-    """Base class of objects that hold secrets or connections and cannot be pickled."""
+    """
+    Base class of objects that hold secrets or connections and cannot be pickled.
+
+    Attributes:
+        _instead: What a program passes to another process instead, for the message.
+    """
 
     __slots__ = ()
 
+    _instead: ClassVar[str] = "its Credentials or Config"
+
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"a {type(self).__name__} cannot be pickled: pass its Credentials or Config, and make one there"
-        )
+        raise TypeError(f"a {type(self).__name__} cannot be pickled: pass {self._instead}, and make one there")

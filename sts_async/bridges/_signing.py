@@ -18,7 +18,7 @@ from .._wording.option_names import setting
 from ..errors import ConfigurationError
 from ..shapes import Credentials
 from ..sigv4._canonical_request import S3_FAMILY
-from ..sigv4._signing_input import scope_tail
+from ..sigv4._signing_input import origin_of, scope_tail
 from ._view import BridgeCredentials, view_of
 
 Origin = tuple[str, str, int]
@@ -115,14 +115,25 @@ class OriginSigner(Unpicklable):
     def _signer_for(
         self, credentials: Credentials, *, region: str, method: str, url: str, headers: dict[str, str]
     ) -> sigv4.Signer:
-        """Return the signer of equal requests. Most programs send few different ones, and preparing costs the most."""
-        key = (region, method, url, *headers.items())
+        """
+        Return the signer of equal requests.
+
+        Preparing costs the most, and most programs send few different headers to few origins. So the signer of another
+        URL is made from one with the same method, headers and origin.
+        """
+        alike = (region, method, *headers.items())
+        key = (url, *alike)
         found = self._signers.get(key)
         if found is not None and found.credentials is credentials:
             return found
         if len(self._signers) >= MAX_SIGNERS:
             self._signers = {}  # a new dict: another thread may read the old one
-        made = self._signers[key] = sigv4.Signer(
+        key_of_origin = (origin_of(url), *alike)
+        first = self._signers.get(key_of_origin)
+        if first is not None and first.credentials is credentials:
+            made = self._signers[key] = first.for_url(url)
+            return made
+        made = self._signers[key] = self._signers[key_of_origin] = sigv4.Signer(
             credentials, method=method, url=url, headers=headers, service=self._service, region=region
         )
         return made

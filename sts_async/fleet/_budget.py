@@ -14,9 +14,14 @@ takes one, also a retry: see `_budgeted_retries`.
 So within any n seconds, requests take at most n + 1 times the limit. A request that was not sent gives its token back,
 for example because the credentials were found in the shared cache. Such a token counts when it is given back.
 
+If processes share the limit, each has a share of it, and all numbers here are those of its share. A bucket holds one
+token at least, so within any n seconds, all processes together take at most n + 1 times the limit, and one for each.
+
 Source: STS allows 600 requests per second for each account and region ("IAM and AWS STS quotas", IAM User Guide).
 """
 
+import weakref
+from collections.abc import Callable, Mapping
 from typing import Any
 
 RAMP_START = 0.25  # share of the limit with which the rate begins
@@ -37,12 +42,14 @@ class Budget:
     If the clock is set back, the budget continues from the new time. It loses no more than that difference.
 
     Args:
-        limit: Maximum rate in requests per second, greater than 0.
+        limit: Maximum rate in requests per second, greater than 0, for all processes together.
+        share: The share of this process in the limit, greater than 0 and at most 1.
         scope: The account and the region; "" until they are known.
 
     Attributes:
         scope: The account and the region, such as ``123456789012/eu-west-1``; "" until they are known.
-        limit: The maximum rate.
+        limit: The maximum rate of this process.
+        share: The share of this process.
         rate: The current rate.
         tokens: Requests that may be sent at once.
         sent: Number of requests that were sent.
@@ -50,21 +57,36 @@ class Budget:
         updated: When it was last asked, as monotonic time; None if never.
     """
 
-    __slots__ = ("_halved_at", "limit", "rate", "scope", "sent", "throttled", "tokens", "updated")
+    __slots__ = (
+        "__weakref__",
+        "_halved_at",
+        "_whole",
+        "limit",
+        "rate",
+        "scope",
+        "sent",
+        "share",
+        "throttled",
+        "tokens",
+        "updated",
+    )
 
-    def __init__(self, limit: float, *, scope: str = "") -> None:
+    def __init__(self, limit: float, *, share: float = 1.0, scope: str = "") -> None:
         self.scope = scope
-        self.limit = limit
+        self._whole = limit
+        self.share = share
+        self.limit = limit * share
         self.sent = 0
         self.throttled = 0
         self.updated: float | None = None
         self._halved_at: float | None = None
-        self.rate = max(limit * RAMP_START, self._min_rate)
+        self.rate = max(self.limit * RAMP_START, self._min_rate)
         self.tokens = self._capacity
 
     @property
     def _min_rate(self) -> float:
-        return min(self.limit, MIN_RATE)
+        # Many processes that the service throttles become as slow together as one alone.
+        return min(self.limit, MIN_RATE * self.share)
 
     @property
     def _capacity(self) -> float:
@@ -90,6 +112,16 @@ class Budget:
         """Return the token of a request that was not sent."""
         self.tokens = min(self._capacity, self.tokens + 1)
         self.sent -= 1
+
+    def set_share(self, share: float, *, now: float) -> None:
+        """Set the share of this process. The rate changes with it, and so does the room for tokens."""
+        if share == self.share:
+            return
+        self._update(now)
+        self.rate *= share / self.share
+        self.share, self.limit = share, self._whole * share
+        self.rate = min(max(self.rate, self._min_rate), self.limit)
+        self.tokens = min(self.tokens, self._capacity)
 
     def throttle(self, *, now: float) -> None:
         """Halve the rate, because the service throttled a request. Refusals within one second count as one."""
@@ -125,18 +157,58 @@ class Budgets:
     Some access keys contain no account. Then the key is the scope, and each new key begins a new budget. So if there
     are many budgets, those that were not used for an hour are forgotten. By then, their rates have recovered.
 
+    If several processes use one budget, each has a share of it, which `set_shares` changes.
+
     Args:
-        limit: Maximum rate of each in requests per second.
+        limit: Maximum rate of each in requests per second, for all processes together.
     """
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self._by_scope: dict[str, Budget] = {}
         self._many = MANY
+        self._shares: Mapping[str, float] = {}
+        self._other_shares = 1.0
+        self._unnamed: weakref.WeakSet[Budget] = weakref.WeakSet()  # of lanes whose account is not known yet
+        self._reported: dict[str, int] = {}  # requests of each budget that `take_demand` has returned
 
     def new(self) -> Budget:
         """Return a budget for a scope that is not known yet."""
-        return Budget(self.limit)
+        budget = Budget(self.limit, share=self._other_shares)
+        self._unnamed.add(budget)
+        return budget
+
+    def _share_of(self, scope: str) -> float:
+        return self._shares.get(scope, self._other_shares)
+
+    def set_shares(self, shares: Mapping[str, float], *, others: float, now: float) -> None:
+        """
+        Set the share of this process in each budget.
+
+        Args:
+            shares: Shares, greater than 0 and at most 1, by scope.
+            others: The share in any other budget.
+            now: Monotonic time in seconds.
+        """
+        self._shares, self._other_shares = shares, others
+        for scope, budget in self._by_scope.items():
+            budget.set_share(self._share_of(scope), now=now)
+        for budget in self._unnamed:
+            budget.set_share(others, now=now)
+
+    def take_demand(self, waiting: Callable[[Budget], int]) -> dict[str, float]:
+        """
+        Return for each scope how many requests were sent since the last call, plus those that wait now.
+
+        Args:
+            waiting: Returns the number of requests that wait for a budget.
+        """
+        demand = {
+            scope: float(max(0, budget.sent - self._reported.get(scope, 0)) + waiting(budget))
+            for scope, budget in self._by_scope.items()
+        }
+        self._reported = {scope: budget.sent for scope, budget in self._by_scope.items()}
+        return demand
 
     def named(self, scope: str, budget: Budget, *, now: float) -> Budget:
         """
@@ -153,6 +225,8 @@ class Budgets:
             found = budget if budget.scope in ("", scope) else self.new()
             found.scope = scope
             self._by_scope[scope] = found
+            self._unnamed.discard(found)
+            found.set_share(self._share_of(scope), now=now)
         return found
 
     def _forget_idle(self, now: float) -> None:

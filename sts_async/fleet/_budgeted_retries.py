@@ -11,6 +11,8 @@ from ..protocols import RetryPolicy
 from ._budget import Budget, Budgets, Lane
 from ._queues import Queued
 
+ASK_AGAIN = 1.0  # s after which a request asks for a token again: the share of this process may have grown
+
 
 class BudgetedRetries:
     """
@@ -58,6 +60,8 @@ class BudgetedRetries:
             entry.refund()
         paid = None if entry is None else entry.paid
         wait = budget.wait(now=now) if paid is None else 0.0
+        if budget.share < 1:
+            wait = min(wait, ASK_AGAIN)
         if wait == 0:
             wait = self._policy.admit(scope=scope, now=now)
             if wait == 0:

@@ -43,6 +43,8 @@ AHEAD = (20 * 60.0, 16 * 60.0)  # s before the end in which credentials are refr
 MIN_AHEAD_LIFETIME = 2 * AHEAD[0]  # s: below this remaining life, a refresh ahead would cost too many requests
 THROTTLING_PAUSE = (5.0, 15.0)  # s between attempts for an identity whose refresh was throttled
 
+FOLLOWING = (1.0, 60.0)  # s after the refresh of another process, in which this process looks for the new credentials
+
 # s between attempts for a request that is refused: someone must change the role, a policy or the request.
 MAX_REFUSED = (1800.0, 3600.0)
 
@@ -175,6 +177,26 @@ def due_window(state: CacheState, *, ahead: bool, now: float) -> tuple[float, fl
     if ahead and MIN_AHEAD_LIFETIME <= ends - now < math.inf:
         first, last = min(first, ends - AHEAD[0]), min(last, ends - AHEAD[1])
     return first, last
+
+
+def following(refresh_after: float, *, now: float, last: float, jitter: float) -> float:
+    """
+    Return when a process refreshes credentials that another process has fetched, monotonic.
+
+    The other process refreshes them first, and shares the new ones. So this process looks for them 1 to 60 s later, at
+    a random time, because many processes may do so. If the other process has ended, the first one that finds no new
+    credentials fetches them. Short-lived credentials get a shorter delay: a quarter of the time that is left.
+
+    Args:
+        refresh_after: When the other process refreshes them, monotonic.
+        now: The time.
+        last: When the credentials must be refreshed at the latest, monotonic.
+        jitter: Random number in [0, 1).
+    """
+    first = max(refresh_after, now)
+    longest = max(0.0, (last - first) / 4)
+    low, high = (min(delay, longest) for delay in FOLLOWING)
+    return min(first + low + jitter * (high - low), last)
 
 
 def pause_after(error: STSError, *, failures: int, jitter: float) -> float:

@@ -5,6 +5,7 @@ A request is signed with the credentials of the client, or with those of another
 credentials. The retry policy of each request takes a token of the budget: see `_budgeted_retries`.
 """
 
+import asyncio
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +29,7 @@ from ._budgeted_retries import BudgetedRetries
 from ._due_times import refresh_margin
 from ._entries import Entry
 from ._shared_fetches import SharedFetches
+from ._workers import place_given_up_after
 from .caches.protocol import CachedCredentials, CacheKey, CredentialsCache
 from .identities import check_account, describe, operation_of, request_of
 
@@ -36,7 +38,14 @@ if TYPE_CHECKING:
     from ..client import STSClient
 
 CACHE_METHODS = ("load", "store", "lease")
+PLACE_SECONDS = 0.5  # s of waiting for a lease after which another worker starts, and the token is given back
 CACHE_SECONDS = 60.0  # s that the cache may add to the limit of a fetch: another process may hold its lease
+
+Accept = Callable[[Entry, Credentials, datetime | None], datetime | None]
+"""
+Stores new credentials in an entry. It takes the time at which the process that fetched them will refresh them, or None
+if this process fetched them, and returns when this process will do so; None if it will not.
+"""
 
 
 class SourceSigner:
@@ -96,6 +105,9 @@ class Fetcher:
         allowed_accounts: Ids of the accounts that credentials may belong to; None for any.
         refused: See `SourceSigner`.
 
+    Attributes:
+        cache: The cache, or None.
+
     Raises:
         ConfigurationError: *sts* is neither a client nor a view, or *cache* is no cache.
     """
@@ -116,7 +128,8 @@ class Fetcher:
             raise ConfigurationError(f"cache must be a FileCache or another CredentialsCache, not {kind_of(cache)}")
         self._sts = sts
         self._budgets = budgets
-        self._cache = None if cache is None else SharedFetches(cache)
+        self.cache = cache
+        self._shared = None if cache is None else SharedFetches(cache)
         self._namespace = namespace
         self._allowed_accounts = allowed_accounts
         self._refused = refused
@@ -150,9 +163,9 @@ class Fetcher:
         deadline = FETCH_SECONDS if self._lent is None else self._lent[1].config.deadline
         return deadline + CACHE_SECONDS
 
-    async def fetch(self, entry: Entry) -> Credentials:
+    async def fetch(self, entry: Entry, accept: Accept) -> None:
         """
-        Return new credentials for an entry.
+        Fetch new credentials for an entry, and pass them to *accept*.
 
         Raises:
             ConfigurationError: The account of the credentials is not allowed.
@@ -160,15 +173,18 @@ class Fetcher:
         """
         context = await self.context()
         request = request_of(entry.identity)
+
+        def check_and_accept(credentials: Credentials, refresh_after: datetime | None) -> datetime | None:
+            credentials = checked(credentials, of=describe(entry.identity))
+            check_account(credentials.account_id, self._allowed_accounts)
+            return accept(entry, credentials, refresh_after)
+
         if request is None:
-            credentials = await _ask(entry.identity, context)
-        elif self._cache is None:
-            credentials = await self._send(entry, request, context)
+            check_and_accept(await _ask(entry.identity, context), None)
+        elif self._shared is None:
+            check_and_accept(await self._send(entry, request, context), None)
         else:
-            credentials = await self._through(self._cache, entry, request, context)
-        credentials = checked(credentials, of=describe(entry.identity))
-        check_account(credentials.account_id, self._allowed_accounts)
-        return credentials
+            await self._through(self._shared, entry, request, context, check_and_accept)
 
     def schedule_of(self, entry: Entry, context: ProviderContext) -> Schedule:
         """Return the rules for the refresh of an entry, as far as they are known."""
@@ -205,20 +221,32 @@ class Fetcher:
         return Sender(context, context.signed_by(signer, retries=policy), policy)
 
     async def _through(
-        self, cache: SharedFetches, entry: Entry, request: Request[Any], context: ClientContext
-    ) -> Credentials:
-        """Return credentials that another process has fetched, or fetch and share them."""
+        self,
+        shared: SharedFetches,
+        entry: Entry,
+        request: Request[Any],
+        context: ClientContext,
+        accept: Callable[[Credentials, datetime | None], datetime | None],
+    ) -> None:
+        """Accept credentials that another process has fetched, or fetch and share them."""
         key = await self._key_of(entry, request, context)
         if key is None:
-            return await self._send(entry, request, context)
-        shared = await cache.get(
+            accept(await self._send(entry, request, context), None)
+            return
+        await shared.get(
             key,
             fetch=lambda: self._send(entry, request, context),
             is_fresh=lambda found: _is_fresh(found, entry, context),
             is_over=lambda found: _is_over(found, entry, context),
             now=lambda: _now(context),
+            accept=accept,
+            # While another process has the lease, other entries use the place of this worker and the token of this one.
+            waiting=lambda: place_given_up_after(PLACE_SECONDS, self._call_later, entry.refund),
         )
-        return shared.credentials
+
+    def _call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
+        call_later = getattr(self._sts._life.clock, "call_later", asyncio.get_running_loop().call_later)
+        return call_later(seconds, callback)
 
     async def _key_of(self, entry: Entry, request: Request[Any], context: ClientContext) -> CacheKey | None:
         """Return the key of an entry in the cache; None if a provider signs: it has no stable name."""
@@ -263,6 +291,8 @@ def _is_fresh(found: CachedCredentials, entry: Entry, context: ClientContext) ->
     end = found.credentials.expiration
     if end is None:
         return True
+    if held is not None and held.expiration is not None and end <= held.expiration:
+        return False
     lifetime = (end - found.issued).total_seconds()
     return remaining > refresh_margin(lifetime, ahead=entry.ahead)
 

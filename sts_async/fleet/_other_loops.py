@@ -1,6 +1,7 @@
 """Callers of a fleet in other event loops than its own: they wait for the fleet's event loop, but not for ever."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -32,3 +33,12 @@ async def get_in(
             "make such calls with `asyncio.to_thread`"
         )
     raise failure
+
+
+async def close_in(loop: asyncio.AbstractEventLoop | None, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run *close* in the event loop of the fleet, unless that loop has ended or is blocked."""
+    if loop is asyncio.get_running_loop():
+        await close()
+    elif loop is not None and loop.is_running():
+        with contextlib.suppress(CannotWait, LoopBlocked, LoopEnded):
+            await run_in(loop, close)

@@ -307,6 +307,15 @@ class ReadyQueue:
             self._groups.pop(group.key, None)
         return None
 
+    def waiting_for(self, budget: Budget) -> int:
+        """Return the number of entries whose requests wait for tokens of *budget*."""
+        group = self._groups.get(budget)
+        return 0 if group is None else sum(map(len, group.heaps))
+
+    def wake(self) -> None:
+        """Let all groups ask for a token again, because the limits of their budgets have changed."""
+        self._wake(math.inf)
+
     def next_time(self) -> float:
         """
         Return the earliest time at which `take` may return an entry.

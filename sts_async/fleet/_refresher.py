@@ -16,6 +16,7 @@ in one turn of the event loop, and continues in the next turn.
 import asyncio
 import contextlib
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -31,7 +32,15 @@ from ..errors import ClientClosedError, CredentialsError, STSError
 from ..shapes import Credentials
 from ._attempt import attempt
 from ._chains import Chains
-from ._due_times import DueTimes, due_window, next_refresh, pause_after, pause_after_throttling, was_throttled
+from ._due_times import (
+    DueTimes,
+    due_window,
+    following,
+    next_refresh,
+    pause_after,
+    pause_after_throttling,
+    was_throttled,
+)
 from ._entries import Entries, Entry, Waiter, left_error, paused_error
 from ._fetch import Fetcher, was_key_refused
 from ._queues import NOT_QUEUED, DueQueue
@@ -104,6 +113,12 @@ class Refresher:
         return self._fetcher.schedule_of(entry, self._context)
 
     # -- what callers ask for ---------------------------------------------------------------------------------------
+
+    def ask_budgets_again(self) -> None:
+        """Ask for tokens again, because the limits of the budgets have changed."""
+        for pool in self.pools:
+            pool.ready.wake()
+        self._wake()
 
     def need(self, entry: Entry, *, urgent: bool) -> None:
         """Refresh an entry as soon as its turn comes. It is urgent if a caller waits."""
@@ -311,9 +326,10 @@ class Refresher:
         return abs((now.wall - started.wall) - (now.monotonic - started.monotonic)) > CLOCK_JUMP
 
     async def _fetch(self, entry: Entry) -> None:
-        self._store(entry, await self._fetcher.fetch(entry))
+        await self._fetcher.fetch(entry, self._store)
 
-    def _store(self, entry: Entry, credentials: Credentials) -> None:
+    def _store(self, entry: Entry, credentials: Credentials, refresh_after: datetime | None) -> datetime | None:
+        """Store new credentials in an entry, and return when it will be refreshed: see `_fetch.Accept`."""
         context, now = self._context, self.now()
         lifetime = _schedule.lifetime_of(credentials, *clocks(context))
         # Only after the fetch is it known whether a profile or a chain asks a person.
@@ -321,13 +337,20 @@ class Refresher:
         if lifetime <= 0:
             raise already_expired(describe(entry.identity))
         state = _schedule.after_success(credentials, lifetime=lifetime, now=now, schedule=schedule, before=entry.state)
-        if schedule.advisory is None and lifetime < math.inf:
-            first, last = due_window(state, ahead=entry.ahead, now=now.monotonic)
+        if schedule.advisory is not None or lifetime == math.inf:
+            entry.state = state
+            return None
+        first, last = due_window(state, ahead=entry.ahead, now=now.monotonic)
+        if refresh_after is None:
             due = entry.counted_due = self._spread.choose(
                 now=now.monotonic, advisory=first, mandatory=last, ends=state.ends.monotonic, jitter=context.jitter()
             )
-            state = attrs.evolve(state, advisory=now.plus(due.at - now.monotonic).earlier_of(state.mandatory))
-        entry.state = state
+            at = due.at
+        else:  # the process that fetched them has spread the refreshes, and does the next one
+            planned = now.monotonic + refresh_after.timestamp() - now.wall
+            at = following(planned, now=now.monotonic, last=last, jitter=context.jitter())
+        state = entry.state = attrs.evolve(state, advisory=now.plus(at - now.monotonic).earlier_of(state.mandatory))
+        return datetime.fromtimestamp(state.advisory.wall, UTC)
 
     def _succeeded(self, entry: Entry, *, seconds: float) -> None:
         entry.refreshing = False

@@ -19,6 +19,7 @@ import attrs
 from .. import operations
 from .._protocol import arns
 from .._shape.constraints import Member, violations
+from .._shape.secret import attempt
 from .._wording.rules import rule_in_words
 from ..shapes import AssumeRoleRequest, AssumeRootRequest, GetFederationTokenRequest, Request
 
@@ -48,6 +49,7 @@ _WITH_TOKEN = {
 _LONG_TERM = {operations.GET_FEDERATION_TOKEN.name, operations.GET_SESSION_TOKEN.name}
 """Operations that STS refuses for temporary credentials. Source: STS API Reference, GetSessionToken."""
 _SHORT = {"session": "role_session_name", "duration": "duration_seconds"}
+_KEY = r"[A-Za-z][A-Za-z_-]{0,40}"
 _WORD = re.compile(r"""[ \t]*+(?:(#.*)|((?:[^ \t"'\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*+")++))""", re.DOTALL)
 
 
@@ -138,20 +140,30 @@ def _from_words(words: list[str]) -> RoleLine:
     problems: list[str] = []
     for number, pair in enumerate(pairs, 2):
         key, equals, value = pair.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z][A-Za-z_-]{0,40}", key):
+        if not equals or not re.fullmatch(_KEY, key):
             problems.append(f"word {number} is not KEY=VALUE")
             continue
         name = key.lower().replace("-", "_")
         name = _SHORT.get(name, name)
         if name not in members and name not in ("name", "through"):
-            problems.append(f"{key.lower()} is not an option of a role{_did_you_mean(key, members)}")
+            problems.append(f"{key.lower()} is not an option of a role{_did_you_mean(key, _options_of(members))}")
         elif name in given:
             problems.append(f"{key.lower()} is given twice")
+        elif _lacks_quotes(members.get(name), value):
+            problems.append(f"{name} is not valid JSON: write it in single quotes, as in {name}='{{...}}'")
+            break  # without the quotes, the words after it can be its parts
         else:
             given[name] = _value_of_word(members.get(name), value, key.lower(), problems)
     name, through = given.pop("name", None), given.pop("through", None)
     given.setdefault("role_session_name", DEFAULT_SESSION)
     return _entry(operations.ASSUME_ROLE, given, name, through, problems, shown=_as_option)
+
+
+def _lacks_quotes(member: Member | None, value: str) -> bool:
+    """Return True if *value* seems to be a JSON document whose quotes and spaces were read as those of the line."""
+    if member is None or not member.document or not value.startswith("{"):
+        return False
+    return attempt((ValueError, RecursionError), json.loads, value) is None
 
 
 def _value_of_word(member: Member | None, value: str, key: str, problems: list[str]) -> Any:
@@ -172,12 +184,31 @@ def _value_of_word(member: Member | None, value: str, key: str, problems: list[s
     return items
 
 
-def _did_you_mean(key: str, members: Mapping[str, Member]) -> str:
-    import difflib  # imported here, because it is needed only for a misspelt option
+def _options_of(members: Mapping[str, Member]) -> dict[str, str]:
+    """Return the options of a line of words, by themselves."""
+    names = [*(_as_option(name) for name, member in members.items() if not _refusal(member)), "name", "through"]
+    return dict(zip(names, names, strict=True))
 
-    known = [*(_as_option(name) for name, member in members.items() if not _refusal(member)), "name", "through"]
-    near = difflib.get_close_matches(key.lower().replace("_", "-"), known, 1, cutoff=0.7)
-    return f" (did you mean {near[0]}?)" if near else ""
+
+def _did_you_mean(given: str, known: Mapping[str, str]) -> str:
+    """
+    Return a hint at the name that is most similar to *given*, whatever its case, hyphens and underscores.
+
+    Args:
+        given: The unknown name.
+        known: The names to write, by the names that they are found with.
+    """
+    if not re.fullmatch(_KEY, given):
+        return ""
+    import difflib  # imported here, because it is needed only for a misspelt name
+
+    names = {_letters(name): written for name, written in known.items()}
+    near = difflib.get_close_matches(_letters(given), names, 1, cutoff=0.7)
+    return f" (did you mean {names[near[0]]}?)" if near else ""
+
+
+def _letters(name: str) -> str:
+    return re.sub("[_-]", "", name).lower()
 
 
 def _as_option(name: str) -> str:
@@ -203,12 +234,20 @@ def _from_object(text: str) -> RoleLine:
     values: dict[str, Any] = {}
     for wire, value in given.items():
         if wire not in members:
-            problems.append(f"{_printable(wire)} is not a member of {operation.name}")
+            hint = _did_you_mean(wire, _members_of(members))
+            problems.append(f"{_printable(wire)} is not a member of {operation.name}{hint}")
         elif value is not None:
             values[members[wire].name] = _value_of_json(members[wire], value, wire, problems)
     if operation.request is AssumeRoleRequest:
         values.setdefault("role_session_name", DEFAULT_SESSION)
     return _entry(operation, values, name, through, problems, shown=_as_member)
+
+
+def _members_of(members: Mapping[str, Member]) -> dict[str, str]:
+    """Return the members of a JSON object, by themselves and by the options of a line of words."""
+    names = [*(wire for wire, member in members.items() if not _refusal(member)), "Name", "Through", "Operation"]
+    short = {option: _as_member(name) for option, name in _SHORT.items() if _as_member(name) in members}
+    return {**short, **dict(zip(names, names, strict=True))}
 
 
 def _parsed(text: str) -> dict[str, Any]:

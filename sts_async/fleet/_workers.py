@@ -15,6 +15,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from .._runtime.single_flight import BackgroundTasks
 from ._entries import Entry
@@ -25,6 +26,8 @@ STARTS_IN_A_TURN = 4  # fetches that a pool starts in one turn of the event loop
 
 log = logging.getLogger("sts_async")
 
+CallLater = Callable[[float, Callable[[], None]], Any]
+"""Calls a function after some seconds, and returns an object with a method ``cancel``."""
 
 _WORKS_FOR: ContextVar["WorkerPool | None"] = ContextVar("sts_async_fleet_pool", default=None)
 
@@ -47,6 +50,37 @@ def place_given_up() -> Iterator[None]:
         yield
     finally:
         pool._size -= 1
+
+
+@contextmanager
+def place_given_up_after(seconds: float, call_later: CallLater, and_then: Callable[[], None]) -> Iterator[None]:
+    """
+    Let another worker start if the block takes longer than some seconds.
+
+    Args:
+        seconds: The time that the block may take.
+        call_later: Starts a timer: `asyncio.AbstractEventLoop.call_later` or that of a virtual clock.
+        and_then: Called when the place is given up.
+    """
+    pool = _WORKS_FOR.get()
+    given_up = 0
+
+    def give_up() -> None:
+        nonlocal given_up
+        if pool is not None:
+            given_up = 1
+            pool._size += 1
+        and_then()
+        if pool is not None:
+            pool._idle()
+
+    timer = call_later(seconds, give_up)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if pool is not None:
+            pool._size -= given_up
 
 
 class WorkerPool:

@@ -18,25 +18,19 @@ from ..errors import ClientClosedError, ConfigurationError, STSError
 from ..protocols import CredentialsProvider, is_attended
 from ..shapes import Credentials
 from ._budget import Budgets
+from ._cache_user import FleetAsCacheUser, join, leave
 from ._due_times import next_refresh
 from ._entries import Entries, Entry, paused_error
 from ._fetch import Fetcher
 from ._members import Members
-from ._other_loops import get_in
+from ._other_loops import close_in, get_in
 from ._overview import list_failing, take_snapshot
 from ._provider import FleetProvider, unwrapped
 from ._refresher import Refresher
 from ._scan import scan
 from ._workers import place_given_up
 from .caches.protocol import CredentialsCache
-from .identities import (
-    Identity,
-    check_account,
-    check_kind,
-    check_target,
-    checked_accounts,
-    request_of,
-)
+from .identities import Identity, check_account, check_kind, check_target, checked_accounts, request_of
 from .reports import FailingIdentity, FleetSnapshot
 
 if TYPE_CHECKING:
@@ -132,6 +126,7 @@ class CredentialsFleet(Unpicklable):
         self._context: ClientContext | None = None
         self._refresher: Refresher | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._cache_user: FleetAsCacheUser | None = None
         self._closed = False
         self._added_before: list[Identity] = []  # identities that were added before the start
 
@@ -151,6 +146,9 @@ class CredentialsFleet(Unpicklable):
         )
         forks.register_after_fork(self, "_disown")
         added, self._added_before = self._added_before, []
+        user = FleetAsCacheUser(self._budgets, self._refresher, context)
+        if await join(self._fetcher.cache, user):
+            self._cache_user = user
         self.add(*added)
         return self
 
@@ -166,12 +164,14 @@ class CredentialsFleet(Unpicklable):
         The client stays open. Closing again does nothing. `peek` still returns what is in memory.
         """
         self._closed = True
-        if self._refresher is None or self._loop is None:
-            return
-        if self._loop is asyncio.get_running_loop():
+        await close_in(self._loop, self._end)
+
+    async def _end(self) -> None:
+        user, self._cache_user = self._cache_user, None
+        if self._refresher is not None:
             await self._refresher.aclose()
-        elif self._loop.is_running():
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._refresher.aclose(), self._loop))
+        if user is not None:
+            await leave(self._fetcher.cache, user)
 
     def _disown(self) -> None:
         """Close the fleet in a forked child: its event loop and its workers are those of the parent."""

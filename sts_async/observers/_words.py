@@ -11,7 +11,8 @@ FRESH = "fresh"
 FAILURE_STATES = frozenset({"stale", "failing"})
 KNOWN_STATES = FAILURE_STATES | {"waiting", FRESH, "paused"}  # of an identity; those of `fleet.IdentityState`
 REMOVED = "removed"
-MAX_SOURCES = 1000  # names of credentials sources; a program can have one for each customer
+AVAILABLE = {True: "available", False: "unavailable"}  # states of a cache that processes share
+MAX_NAMES = 1000  # names of credentials sources, or of caches; a program can have one for each customer
 
 # Seconds. Source: OpenTelemetry semantic conventions, rpc.client.call.duration.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -66,8 +67,8 @@ def known_state(state: str) -> str:
     return state if state in KNOWN_STATES else OTHER
 
 
-class Sources:
-    """Set of the first thousand names of credentials sources; later names are replaced by ``other``."""
+class Names:
+    """Set of the first thousand names, for instance of credentials sources; later names are replaced by ``other``."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()
@@ -75,7 +76,7 @@ class Sources:
     def known(self, name: str) -> str:
         """Return *name* if it is one of the first thousand names, else ``other``."""
         if name not in self._names:
-            if len(self._names) >= MAX_SOURCES:
+            if len(self._names) >= MAX_NAMES:
                 return OTHER
             self._names.add(name)
         return name

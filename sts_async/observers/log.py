@@ -11,6 +11,7 @@ from .._wording.printable import printable
 from ..errors import ConfigurationError, STSError
 from ..events import (
     AttemptFinished,
+    CacheStateChanged,
     CallFinished,
     CredentialsInvalidated,
     CredentialsRefreshed,
@@ -19,7 +20,7 @@ from ..events import (
     IdentityStateChanged,
     RetryScheduled,
 )
-from ._words import FAILURE_STATES, FRESH, error_type
+from ._words import AVAILABLE, FAILURE_STATES, FRESH, error_type
 
 LOGGER = "sts_async.calls"
 PREFIX = "sts_"  # prefix of the fields, which no attribute of a LogRecord has
@@ -43,6 +44,7 @@ class LoggingObserver:
     `CredentialsInvalidated`      INFO
     `IdentityStateChanged`        WARNING  when the identity becomes stale or failing; INFO when it is fresh again;
                                            DEBUG otherwise
+    `CacheStateChanged`           WARNING  when the cache becomes unavailable; INFO when it is available again
     ============================  =======  ===============================================================
 
     The refreshes of a fleet, which have an ``identity``, are logged at DEBUG. So each change of state is one line above
@@ -89,6 +91,8 @@ class LoggingObserver:
                 return logging.DEBUG if event.failing_seconds is None or event.identity is not None else logging.INFO
             case IdentityStateChanged():
                 return _level_of_change(event)
+            case CacheStateChanged():
+                return logging.INFO if event.available else logging.WARNING
         return logging.NOTSET
 
 
@@ -155,6 +159,13 @@ def _message(event: Event) -> tuple[str, tuple[object, ...]]:
                 "removed" if event.state is None else _shown(event.state),
                 "" if event.error is None else f" ({error_type(event.error)})",
                 ", added" if event.before is None else f", after {event.seconds:.0f} s {_shown(event.before)}",
+            )
+        case CacheStateChanged():
+            return "%s: %s%s, after %.0f s", (
+                _shown(event.cache),
+                AVAILABLE[event.available],
+                "" if event.reason is None else f" ({_shown(event.reason)})",
+                event.seconds,
             )
 
 

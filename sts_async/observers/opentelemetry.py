@@ -16,6 +16,7 @@ from .._wording.printable import printable
 from ..errors import ConfigurationError, STSError
 from ..events import (
     AttemptFinished,
+    CacheStateChanged,
     CallFinished,
     CredentialsInvalidated,
     CredentialsRefreshed,
@@ -24,7 +25,7 @@ from ..events import (
     IdentityStateChanged,
     RetryScheduled,
 )
-from ._words import BUCKETS, REMOVED, Sources, error_type, known_code, known_operation, known_state, outcome
+from ._words import AVAILABLE, BUCKETS, REMOVED, Names, error_type, known_code, known_operation, known_state, outcome
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter, MeterProvider
@@ -74,10 +75,13 @@ class OpenTelemetryObserver:
     ``sts_async.credentials.invalidated``       counter        {invalidation}  rpc.method, error.type
     ``sts_async.fleet.identities``              UpDownCounter  {identity}      sts_async.fleet.state
     ``sts_async.fleet.state_changes``           counter        {change}        sts_async.fleet.state, error.type
+    ``sts_async.cache.available``               gauge          1               sts_async.cache.name
+    ``sts_async.cache.state_changes``           counter        {change}        sts_async.cache.name,
+                                                                               sts_async.cache.state
     ==========================================  =============  ==============  =========================================
 
     In metrics, an unknown error code is replaced by ``http_4xx`` or similar, so a server cannot create metric series.
-    The source is its name in the events; names after the first thousand are replaced by ``other``.
+    A source and a cache have their names in the events; names after the first thousand are replaced by ``other``.
 
     ``sts_async.fleet.state`` is a value of `fleet.IdentityState`. For an identity that left the fleet,
     ``sts_async.fleet.state_changes`` has the state ``removed``. No attribute names an identity. A change of state has
@@ -104,7 +108,7 @@ class OpenTelemetryObserver:
         self._trace = trace
         self._tracer = trace.get_tracer(SCOPE, VERSION, tracer_provider)
         self._make_metrics(metrics.get_meter(SCOPE, VERSION, meter_provider))
-        self._sources = Sources()
+        self._sources, self._caches = Names(), Names()
         self._attempts = _Attempts()
 
     def _make_metrics(self, meter: "Meter") -> None:
@@ -142,6 +146,12 @@ class OpenTelemetryObserver:
         self._changes = meter.create_counter(
             "sts_async.fleet.state_changes", unit="{change}", description="Changes of state of identities."
         )
+        self._available = meter.create_gauge(
+            "sts_async.cache.available", unit="1", description="Whether a cache that processes share is available."
+        )
+        self._cache_changes = meter.create_counter(
+            "sts_async.cache.state_changes", unit="{change}", description="Changes of state of caches."
+        )
 
     def __call__(self, event: Event, /) -> None:
         """Record *event*. Unknown kinds of events are ignored."""
@@ -162,6 +172,10 @@ class OpenTelemetryObserver:
                 self._invalidated.add(1, {**_method(name), "error.type": known_code(code)})
             case IdentityStateChanged():
                 self._change(event)
+            case CacheStateChanged():
+                cache: Attributes = {"sts_async.cache.name": self._caches.known(printable(event.cache))}
+                self._available.set(int(event.available), cache)
+                self._cache_changes.add(1, {**cache, "sts_async.cache.state": AVAILABLE[event.available]})
 
     def _call(self, event: CallFinished) -> None:
         attempts = self._attempts.for_call(event)

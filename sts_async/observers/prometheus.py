@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from ..errors import ConfigurationError
 from ..events import (
     AttemptFinished,
+    CacheStateChanged,
     CallFinished,
     CredentialsInvalidated,
     CredentialsRefreshed,
@@ -15,7 +16,7 @@ from ..events import (
     IdentityStateChanged,
     RetryScheduled,
 )
-from ._words import BUCKETS, REMOVED, Sources, known_code, known_operation, known_state, outcome
+from ._words import AVAILABLE, BUCKETS, REMOVED, Names, known_code, known_operation, known_state, outcome
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -46,11 +47,13 @@ class PrometheusObserver:
     ``sts_credentials_expiration_timestamp_seconds``  gauge      source             since 1970; +Inf for no expiry
     ``sts_fleet_identities``                          gauge      state              identities of fleets
     ``sts_fleet_state_changes_total``                 counter    state, code        new state; code of the error
+    ``sts_cache_available``                           gauge      cache              1 or 0, after the latest change
+    ``sts_cache_state_changes_total``                 counter    cache, state       ``available`` or ``unavailable``
     ================================================  =========  =================  ====================================
 
     ``code`` is ``success``, a known error code, ``http_4xx`` or similar for an unknown code, or the name of a class of
     `errors` if no service sent a code. So a server cannot create metric series. ``source`` is the name of the source in
-    the events; names after the first thousand are replaced by ``other``.
+    the events, and so is ``cache``; names after the first thousand are replaced by ``other``.
 
     All identities of a fleet have the source ``CredentialsFleet``. So their credentials do not set
     ``sts_credentials_expiration_timestamp_seconds``: thousands of identities would overwrite one series.
@@ -85,7 +88,7 @@ class PrometheusObserver:
             # In multiprocess mode, the smallest value or the sum of all live processes.
             return Gauge(name, text, labels, namespace=namespace, registry=None, multiprocess_mode=of_processes)
 
-        self._sources = Sources()
+        self._sources, self._caches = Names(), Names()
         self._calls = histogram("call_seconds", "Duration of a call to STS.", "operation", "code")
         self._attempts = counter("attempts", "Attempts to send a request to STS.", "operation", "code")
         self._retries = counter("retries", "Retries of requests.", "operation", "code")
@@ -104,6 +107,10 @@ class PrometheusObserver:
         )
         self._identities = gauge("fleet_identities", "Identities of fleets.", "state", of_processes="livesum")
         self._changes = counter("fleet_state_changes", "Changes of state of identities.", "state", "code")
+        self._available = gauge(
+            "cache_available", "Whether a cache that processes share is available.", "cache", of_processes="livemin"
+        )
+        self._cache_changes = counter("cache_state_changes", "Changes of state of caches.", "cache", "state")
         self._register(registry or REGISTRY)
 
     def _register(self, registry: "CollectorRegistry") -> None:
@@ -121,6 +128,8 @@ class PrometheusObserver:
             self._expirations,
             self._identities,
             self._changes,
+            self._available,
+            self._cache_changes,
         ):
             try:
                 registry.register(metric)
@@ -155,6 +164,10 @@ class PrometheusObserver:
                 self._invalidated.labels(known_operation(name), known_code(code)).inc()
             case IdentityStateChanged():
                 self._change(event)
+            case CacheStateChanged():
+                cache = self._caches.known(event.cache)
+                self._available.labels(cache).set(event.available)
+                self._cache_changes.labels(cache, AVAILABLE[event.available]).inc()
 
     def _call(self, event: CallFinished) -> None:
         name = known_operation(event.operation)

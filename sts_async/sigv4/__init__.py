@@ -14,21 +14,18 @@ Source: "AWS Signature Version 4 for API requests", IAM User Guide.
 """
 
 from ._canonical_request import canonical_request
-from ._signer import (
+from ._presigned_url import MAX_EXPIRES, PresignedUrl, presign
+from ._signer import Signer, sign
+from ._signing_input import UNSIGNED_HEADERS
+from ._steps import (
     ALGORITHM,
     EMPTY_SHA256,
-    MAX_EXPIRES,
     UNSIGNED_PAYLOAD,
-    PresignedUrl,
-    Signer,
     host_header,
-    presign,
-    sign,
     signature,
     signing_key,
     string_to_sign,
 )
-from ._signing_input import UNSIGNED_HEADERS
 
 __all__ = [
     "ALGORITHM",

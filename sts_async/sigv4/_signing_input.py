@@ -34,6 +34,9 @@ UNSIGNED_HEADERS = frozenset(
     """.split()
 )
 
+OURS = frozenset({"authorization", "x-amz-date", "x-amz-security-token"})
+"""The headers that `sign` adds. They replace headers with the same names in the arguments."""
+
 OUR_PARAMETERS = frozenset(
     """
     x-amz-algorithm x-amz-credential x-amz-date x-amz-expires x-amz-security-token x-amz-signature x-amz-signedheaders
@@ -111,24 +114,61 @@ def target_of(url: str, *, service: str, normalize: bool | None, double_encode: 
     if re.search(_BROKEN_ESCAPE, url):
         raise ConfigurationError("url must be percent-encoded: every % must be followed by two hexadecimal digits")
     address, _, query = url.partition("?")
-    for pair in re.split("[&;]", query):  # some servers also separate parameters with semicolons
-        if unquote(pair.partition("=")[0]).lower() in OUR_PARAMETERS:
-            raise ConfigurationError("url is already signed: remove its X-Amz-... parameters")
+    if _is_signed(query):
+        raise ConfigurationError("url is already signed: remove its X-Amz-... parameters")
     head, slashes, rest = address.partition("://")
     authority, slash, path = rest.partition("/")
     if parsed.rooted:
         authority = authority.replace(".:", ":").removesuffix(".")
-    by_default = service not in S3_FAMILY
     return Target(
         address=f"{head}{slashes}{authority}{slash}{path}",
         host=host_of(parsed),
-        path=canonical_path(
-            f"{slash}{path}",
-            normalize=by_default if normalize is None else normalize,
-            double_encode=by_default if double_encode is None else double_encode,
-        ),
+        path=canonical_path_for(f"{slash}{path}", service=service, normalize=normalize, double_encode=double_encode),
         query=query,
     )
+
+
+def canonical_path_for(path: str, *, service: str, normalize: bool | None, double_encode: bool | None) -> str:
+    """Return the canonical path, by the rules of the service where a rule is None."""
+    by_default = service not in S3_FAMILY
+    return canonical_path(
+        path,
+        normalize=by_default if normalize is None else normalize,
+        double_encode=by_default if double_encode is None else double_encode,
+    )
+
+
+def origin_of(url: str) -> str:
+    """Return a valid URL up to its path or query."""
+    scheme, slashes, rest = str.partition(url, "://")
+    return f"{scheme}{slashes}{rest.partition('/')[0].partition('?')[0]}"
+
+
+def _is_signed(query: str) -> bool:
+    """Return True if a query has one of the parameters that `presign` adds."""
+    if "%" not in query and "amz" not in query.lower():
+        return False
+    # Some servers also separate parameters with semicolons.
+    return any(unquote(pair.partition("=")[0]).lower() in OUR_PARAMETERS for pair in re.split("[&;]", query))
+
+
+@functools.cache
+def _resource() -> re.Pattern[str]:
+    return re.compile(r"""/(?:[!"$&-\[\]-~]|%[0-9A-Fa-f]{2})*+""")
+
+
+def resource_of(url: str, *, origin: str) -> tuple[str, str] | None:
+    """
+    Return the path and the query of *url*; None if it needs all checks of `target_of`.
+
+    Args:
+        url: The URL.
+        origin: The begin of a valid URL, up to its path.
+    """
+    if not isinstance(url, str) or not url.startswith(origin) or not _resource().fullmatch(url, len(origin)):
+        return None
+    path, _, query = str.partition(url[len(origin) :], "?")
+    return None if _is_signed(query) else (path, query)
 
 
 def checked_method(method: str) -> str:

@@ -1,6 +1,7 @@
 """The table of `bridges/README.md`: each line runs, each bridge has one, and the versions are true."""
 
 import ast
+import asyncio
 import importlib
 import importlib.metadata
 import inspect
@@ -9,10 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
+import aiohttp
 import pytest
 from bridges.sources import ARN, ROWS
+from bridges.vault_server import vault_server
 
-from sts_async import STSClient, bridges
+from sts_async import STSClient, bridges, tokens
 from sts_async.bridges import _consumers, _httpx_auth
 from sts_async.errors import ConfigurationError
 from sts_async.testing import LocalSTS
@@ -36,8 +39,15 @@ def functions() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-async def sts() -> AsyncIterator[STSClient]:
-    async with LocalSTS() as server, server.client() as sts:
+async def server() -> AsyncIterator[LocalSTS]:
+    """Run an STS with the clock of the machine: some libraries and services have no other."""
+    async with LocalSTS() as running:
+        yield running
+
+
+@pytest.fixture
+async def sts(server: LocalSTS) -> AsyncIterator[STSClient]:
+    async with server.client() as sts:
         yield sts
 
 
@@ -45,12 +55,12 @@ def test_each_function_of_a_bridge_has_a_line() -> None:
     used = {match for _, _, line in ROWS for match in re.findall(r"bridges\.(\w+)\.(\w+)\(", line)}
 
     assert {*functions()} - used == {("openai", "sync_token_provider")}
-    assert len(ROWS) == 17
+    assert len(ROWS) == 19
 
 
 @pytest.mark.parametrize(("library", "version", "line"), ROWS, ids=[f"{row[0]}-{at}" for at, row in enumerate(ROWS)])
 async def test_each_line_runs(
-    library: str, version: str, line: str, sts: STSClient, monkeypatch: pytest.MonkeyPatch
+    library: str, version: str, line: str, server: LocalSTS, sts: STSClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where its library is installed."""
     module = MODULES.get(library, library)
@@ -63,8 +73,16 @@ async def test_each_line_runs(
             "role": sts.role(ARN),
             "url": URL,
             "stack": stack,
+            "tokens": tokens,
+            "asyncio": asyncio,
             top: importlib.import_module(top),
         }
+        if "vault_login" in line:
+            names["url"] = await stack.enter_async_context(vault_server(server))
+            names["session"] = aiohttp.ClientSession()
+            if library == "hvac":
+                names["vault"] = names["hvac"].Client(names["url"])
+                stack.callback(names["vault"].adapter.close)
         if library == "openai" and not hasattr(names["openai"], "AsyncBedrockOpenAI"):
             pytest.skip("this version of openai has no client for Bedrock")
         code = compile(line, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
@@ -74,6 +92,11 @@ async def test_each_line_runs(
         for name in {"session", "client"} & {*names}:
             close = getattr(names[name], "aclose", None) or names[name].close
             await close()
+        if "vault_login" in line:
+            token = (
+                names["vault"].token if library == "hvac" else (await names["answer"].json())["auth"]["client_token"]
+            )
+            assert token.startswith("arn:aws:sts::123456789012:assumed-role/demo/")
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {

@@ -20,7 +20,7 @@ from support import ROLE
 
 from sts_async import cli
 from sts_async._cli.arguments import MAX_BYTES, Values
-from sts_async._cli.commands import client_options_of, parse
+from sts_async._cli.commands import COMMANDS, client_options_of, parse
 from sts_async._cli.members import in_options, request_of
 from sts_async._cli.terminal import in_one_line
 from sts_async._protocol.endpoints import LEGACY_GLOBAL_REGIONS
@@ -558,6 +558,16 @@ def members_of(shape: Any) -> Iterator[Member]:
 # -- Usage -----------------------------------------------------------------------------------------------------------
 
 
+def test_the_help_lists_operations_and_commands_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """A command is no operation of STS. Each has a topic."""
+    _, out, _ = run(capsys, "--help")
+    operations, _, commands = out.partition("\noperations:\n")[2].partition("\ncommands:\n")
+
+    assert re.findall(r"^ {4}([a-z-]+)", operations, re.MULTILINE) == [*cli.SUMMARIES]
+    assert re.findall(r"^ {2}([a-z-]+)", commands.partition("\n\n")[0], re.MULTILINE) == [*COMMANDS]
+    assert {*parse(["doctor"])[0].commands()} == {*cli.SUMMARIES, *COMMANDS}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -569,9 +579,9 @@ def members_of(shape: Any) -> Iterator[Member]:
         (["assume-role", "--role", "x"], "unrecognized option --role. Run"),  # two begin with it
         (
             ["help", "option"],
-            "help has no such topic (did you mean options?): the topics are the operations and `options`",
+            "help has no such topic (did you mean options?): the topics are the operations, the commands and `options`",
         ),
-        (["help", "nonsense"], "help has no such topic: the topics are the operations and `options`"),
+        (["help", "nonsense"], "help has no such topic: the topics are the operations, the commands and `options`"),
         (["--local", "--profile", "work", "get-caller-identity"], "--local and --profile cannot be combined"),
     ],
     ids=str,

@@ -170,6 +170,17 @@ PLACES: dict[str, Callable[..., Any]] = {
     "CredentialsFleet.pause(identities)": lambda: in_fleet(lambda fleet: fleet.pause(DATA)),
     "CredentialsFleet.resume(identities)": lambda: in_fleet(lambda fleet: fleet.resume(DATA)),
     "FileCache(environ)": lambda: sts_async.FileCache(5, environ=ENVIRON),  # type: ignore[arg-type]
+    "EncryptionKeys(keys)": lambda: sts_async.EncryptionKeys({"k": SECRET}),
+    "EncryptionKeys(keys), in place of an id": lambda: sts_async.EncryptionKeys({f"{SECRET}=": "k"}),
+    "EncryptionKeys(keys), text": lambda: sts_async.EncryptionKeys(f"k {SECRET}"),  # type: ignore[arg-type]
+    "EncryptionKeys.from_text(text)": lambda: sts_async.EncryptionKeys.from_text(f"# keys\nk {SECRET}"),
+    "EncryptionKeys.from_text(text), bytes": lambda: sts_async.EncryptionKeys.from_text(SECRET.encode()),  # type: ignore[arg-type]
+    "RedisCache(redis), a URL": lambda: sts_async.RedisCache(f"redis://user:{SECRET}@/0"),
+    "RedisCache(redis), a URL with options": lambda: sts_async.RedisCache(f"redis://:{SECRET}@host?password={SECRET}"),
+    "RedisCache(redis), a valid URL": lambda: sts_async.RedisCache(f"redis://:{SECRET}@host"),
+    "RedisCache(redis), data": lambda: sts_async.RedisCache(DATA),
+    "RedisCache(keys)": lambda: sts_async.RedisCache("redis://host", keys=SECRET),  # type: ignore[arg-type]
+    "RedisCache(keys), data": lambda: sts_async.RedisCache("redis://host", keys={"k": SECRET}),  # type: ignore[arg-type]
     "StaticProvider(credentials)": lambda: sources.StaticProvider(
         Credentials(access_key_id="AKIA", secret_access_key=SECRET, expiration=5)  # type: ignore[arg-type]
     ),
@@ -242,6 +253,9 @@ CANNOT_FAIL = {
     "FileCache.lease(key)",
     "FrozenMap.get(key)",
     "PresignedUrl(url)",
+    "RedisCache.load(key)",
+    "RedisCache.store(key)",
+    "RedisCache.lease(key)",
     "sigv4.PresignedUrl(url)",
     "sigv4.signature(text)",  # a hash of what is secret
     "STSClient.get_cached_response_metadata(request)",  # as `send`
@@ -284,7 +298,7 @@ def test_each_reporter_would_show_plain_text(reporter: Any) -> None:
 HOLDERS = set(
     """
     assertion body command credentials ec2_metadata_endpoint encoded_message endpoint endpoint_url environ headers
-    http_proxy https_proxy identities identity key mfa_code proxy query request saml_assertion secret_access_key
+    http_proxy https_proxy identities identity key keys mfa_code proxy query request saml_assertion secret_access_key
     session_token source sources text token token_code trade_in_token url web_identity_token
     """.split()
 )

@@ -261,3 +261,62 @@ def test_a_forgotten_budget_that_a_lane_uses_again_is_known_again() -> None:
     assert lane not in budgets.all()
     assert budgets.named(CLIENT, lane, now=2 * IDLE_SECONDS) is lane
     assert budgets.named(CLIENT, budgets.new(), now=2 * IDLE_SECONDS) is lane
+
+
+@given(
+    limit=limits,
+    shares=st.lists(st.sampled_from([1e-9, 0.02, 1.0]) | st.floats(1e-9, 1), min_size=2, max_size=8),
+    throttled=st.booleans(),
+    pause=pauses,
+)
+def test_a_new_share_keeps_the_part_of_the_rate_and_never_adds_tokens(
+    limit: float, shares: list[float], throttled: bool, pause: float
+) -> None:
+    budget, now = Budget(limit, share=shares[0]), 0.0
+    budget.wait(now=now)
+    if throttled:
+        budget.throttle(now=now)
+    for share in shares[1:]:
+        now += pause
+        budget.wait(now=now)
+        part, tokens = budget.rate / budget.limit, budget.tokens
+
+        budget.set_share(share, now=now)
+
+        own = limit * share
+        assert budget.rate <= budget.limit == own
+        assert budget.rate == pytest.approx(min(own, max(part * own, min(own, MIN_RATE * share))))
+        assert budget.tokens <= tokens
+        assert budget.tokens <= max(1.0, own)
+
+
+def test_each_scope_has_its_share_and_others_the_common_one() -> None:
+    budgets = Budgets(200.0)
+    known = budgets.named(CLIENT, budgets.new(), now=0.0)
+
+    budgets.set_shares({CLIENT: 0.5}, others=0.1, now=0.0)
+    unnamed = budgets.new()
+    other = budgets.named(OTHER, unnamed, now=0.0)
+
+    assert (known.limit, other.limit) == (100.0, 20.0)
+    assert other is unnamed
+    budgets.set_shares({OTHER: 1.0}, others=0.1, now=0.0)
+    assert (known.limit, other.limit) == (20.0, 200.0)
+
+
+def test_a_budget_gets_the_share_of_its_scope_when_the_scope_becomes_known() -> None:
+    budgets = Budgets(200.0)
+    budgets.set_shares({CLIENT: 0.5}, others=0.1, now=0.0)
+
+    assert budgets.named(CLIENT, budgets.new(), now=0.0).limit == 100.0
+
+
+def test_the_demand_is_what_was_sent_since_the_last_look_and_what_waits() -> None:
+    budgets = Budgets(200.0)
+    budget = budgets.named(CLIENT, budgets.new(), now=0.0)
+    sent = send_all(budget, now=0.0)
+
+    assert budgets.take_demand(lambda of: 7 if of is budget else 0) == {CLIENT: sent + 7}
+    assert budgets.take_demand(lambda of: 0) == {CLIENT: 0}
+    budget.give_back()
+    assert budgets.take_demand(lambda of: 0) == {CLIENT: 0}, "a token that was given back is no demand"

@@ -3,18 +3,20 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
 import pytest
-from fleet.fleets import HOUR, Service, Source, open_fleet, pass_time, role, roles, settled
-from patience import soon
+from fleet.fleets import HOUR, Service, Source, entry_of, is_busy, open_fleet, pass_time, role, roles, settled
+from patience import soon, turns, until
 from support import KEYS
 
 from sts_async import Credentials
 from sts_async.errors import ServiceError
-from sts_async.fleet import CachedCredentials, CacheKey, ChainedRequest
+from sts_async.events import CredentialsInvalidated, Event
+from sts_async.fleet import CachedCredentials, CacheKey, CacheUser, ChainedRequest
 from sts_async.testing import VirtualClock
 
 
@@ -207,3 +209,164 @@ async def test_a_cache_of_an_hour_ago_costs_as_many_requests_as_none(watched: No
         clock.advance(HOUR + 1)
 
     assert set(service.sent.values()) == {2}
+
+
+async def test_the_process_that_fetched_says_when_it_will_refresh(watched: None, clock: VirtualClock) -> None:
+    """The others look for the new credentials up to a minute later: each of these lives makes one request."""
+    cache, service = Memory(), Service(clock)
+    async with AsyncExitStack() as stack:
+        fleets = [await stack.enter_async_context(open_fleet(service, clock, cache=cache)) for _ in range(8)]
+        for fleet in fleets:
+            fleet.add(role())
+            await fleet.warm_up()
+        dues = [datetime.fromtimestamp(entry_of(fleet, role()).planned.wall, UTC) for fleet in fleets]
+        [cached] = cache.entries.values()
+
+        assert cached.refresh_after == dues[0]
+        assert all(0 < (due - dues[0]).total_seconds() <= 60 for due in dues[1:])
+        assert len({*dues}) == 8, "they do not all look at once"
+
+
+async def test_four_processes_make_as_many_requests_as_one(watched: None, clock: VirtualClock) -> None:
+    async def requests_of(processes: int) -> int:
+        cache, service = Memory(), Service(clock)
+        async with AsyncExitStack() as stack:
+            fleets = [
+                await stack.enter_async_context(open_fleet(service, clock, cache=cache)) for _ in range(processes)
+            ]
+            for fleet in fleets:
+                fleet.add(*roles(6))
+            for _ in range(6 * 12):
+                await pass_time(fleets[0], clock, HOUR / 12)
+                for fleet in fleets:
+                    await settled(fleet)
+        return service.sent.total()
+
+    assert await requests_of(4) <= 1.05 * await requests_of(1)
+
+
+async def test_if_the_process_that_fetched_has_ended_another_one_refreshes(watched: None, clock: VirtualClock) -> None:
+    cache, service = Memory(), Service(clock)
+    async with open_fleet(service, clock, cache=cache) as fleet:
+        async with open_fleet(service, clock, cache=cache) as ended:
+            await ended.get(role())
+        fleet.add(role())
+        await fleet.warm_up()
+        assert service.sent.total() == 1
+        [cached] = cache.entries.values()
+        assert cached.refresh_after is not None
+
+        await pass_time(fleet, clock, cached.refresh_after.timestamp() + 60 - clock.time())
+        assert service.sent.total() == 2
+
+
+async def test_cached_credentials_that_end_before_those_in_memory_are_not_taken(
+    watched: None, clock: VirtualClock
+) -> None:
+    """Otherwise an old entry, which somebody has put back, would replace newer credentials."""
+    cache, service = Memory(), Service(clock)
+    async with open_fleet(service, clock, cache=cache) as fleet:
+        fleet.add(role(duration_seconds=43_200))
+        await fleet.warm_up()
+        [(digest, old)] = cache.entries.items()
+        await pass_time(fleet, clock, 11 * HOUR)  # it was refreshed
+        renewed = await fleet.get(role(duration_seconds=43_200))
+        cache.entries[digest] = attrs.evolve(
+            old, credentials=attrs.evolve(old.credentials, expiration=renewed.expiration - timedelta(seconds=1))
+        )
+        await pass_time(fleet, clock, 12 * HOUR)
+
+        assert (await fleet.get(role(duration_seconds=43_200))).expiration > renewed.expiration
+
+
+async def test_while_a_lease_is_held_elsewhere_other_identities_have_the_place_and_the_token(
+    watched: None, clock: VirtualClock
+) -> None:
+    other = asyncio.Lock()
+
+    class Partly(Memory):
+        """A cache in which another process has the lease of the first identity."""
+
+        @asynccontextmanager
+        async def lease(self, key: CacheKey) -> AsyncIterator[bool]:
+            async with other if key.request == role() else asyncio.Lock():
+                yield True
+
+    service = Service(clock)
+    async with other, open_fleet(service, clock, cache=Partly(), concurrency=1, requests_per_second=1) as fleet:
+        waiting = asyncio.create_task(fleet.get(role()))
+        await until(lambda: is_busy(fleet))
+        following = asyncio.create_task(fleet.get(role(1)))
+        clock.advance(0.4)
+        await turns(20)
+        assert not following.done(), "the only worker waits for the lease"
+
+        clock.advance(2.0)
+        await soon(following)
+        assert not waiting.done()
+        other.release()
+        try:
+            clock.advance(2.0)
+            await until(lambda: not is_busy(fleet))
+            assert isinstance(await soon(waiting), Credentials)
+            assert fleet._refresher is not None
+            assert [pool._size for pool in fleet._refresher.pools] == [1, 1]
+        finally:
+            await other.acquire()
+
+
+class Sharing(Memory):
+    """A cache that joins each fleet."""
+
+    def __init__(self, *, broken: str = "") -> None:
+        super().__init__(broken={broken})
+        self.users: list[CacheUser] = []
+
+    async def join(self, user: CacheUser) -> None:
+        self._called("join")
+        self.users.append(user)
+
+    async def leave(self, user: CacheUser) -> None:
+        self._called("leave")
+        self.users.remove(user)
+
+
+async def test_a_cache_learns_the_demand_and_sets_the_shares(watched: None, clock: VirtualClock) -> None:
+    cache, service = Sharing(), Service(clock)
+    events: list[Event] = []
+    async with open_fleet(
+        service, clock, cache=cache, requests_per_second=100, concurrency=1, client={"observers": [events.append]}
+    ) as fleet:
+        [user] = cache.users
+        user.set_shares({}, others=0.02)
+        fleet.add(*roles(10))
+        await pass_time(fleet, clock, 0.1)
+        [budget] = fleet.snapshot().budgets
+        demand = user.demand()
+
+        assert budget.limit == 2.0
+        assert budget.sent < 10
+        assert demand == {budget.scope: 10}
+        user.set_shares({budget.scope: 1.0}, others=0.02)
+        await settled(fleet)
+        await pass_time(fleet, clock, 1.0)
+        assert fleet.snapshot().fresh == 10, "a larger share ends the wait at once"
+        marker = CredentialsInvalidated(operation="AssumeRole", access_key_id="AKIAEXAMPLE", code="ExpiredToken")
+        user.notify(marker)
+        assert marker in events
+        assert user.demand() == {budget.scope: 10 - budget.sent}
+    assert cache.users == []
+
+
+@pytest.mark.parametrize("broken", ["join", "leave"])
+async def test_a_cache_that_fails_to_join_or_leave_is_a_warning(
+    watched: None, clock: VirtualClock, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    cache, service = Sharing(broken=broken), Service(clock)
+    with caplog.at_level(logging.WARNING, logger="sts_async"):
+        async with open_fleet(service, clock, cache=cache) as fleet:
+            assert isinstance(await soon(fleet.get(role())), Credentials)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the cache of the fleet failed in {broken} with OSError"
+    ]

@@ -2,6 +2,7 @@
 
 import functools
 import heapq
+import itertools
 import math
 import random
 from collections import Counter
@@ -16,9 +17,11 @@ from sts_async import errors
 from sts_async.credentials._schedule import PAST, Moment, Step, after_failure, after_success, next_step
 from sts_async.fleet._due_times import (
     EARLIEST,
+    FOLLOWING,
     SMALL,
     DueTime,
     DueTimes,
+    following,
     next_refresh,
     pause_after,
     pause_after_throttling,
@@ -348,3 +351,27 @@ def test_the_next_refresh_is_when_a_caller_would_start_one(lifetime: float, shar
         at = next_refresh(state)
         assert next_step(state, now=at.plus(-1e-3)) is Step.SERVE
         assert next_step(state, now=at) is not Step.SERVE
+
+
+@given(
+    planned=st.floats(-4000, 4000),
+    left=st.floats(0, 4000),
+    jitter=st.floats(0, 1, exclude_max=True),
+)
+def test_a_process_follows_the_one_that_fetched_within_a_minute_and_never_late(
+    planned: float, left: float, jitter: float
+) -> None:
+    due = following(planned, now=0.0, last=left, jitter=jitter)
+
+    assert due <= left
+    assert due >= min(max(planned, 0.0), left)
+    assert due <= max(planned, 0.0) + FOLLOWING[1]
+    if left - max(planned, 0.0) >= 4 * FOLLOWING[0]:
+        assert due >= max(planned, 0.0) + FOLLOWING[0], "the other process has a second for its refresh"
+
+
+def test_many_followers_are_spread_over_a_minute() -> None:
+    due = sorted(following(100.0, now=0.0, last=1000.0, jitter=number / 60) for number in range(60))
+
+    assert (due[0], due[-1]) == (101.0, pytest.approx(160.0, abs=1.0))
+    assert max(later - earlier for earlier, later in itertools.pairwise(due)) < 1.0

@@ -12,6 +12,7 @@ from support import KEYS, ROLE, Clocks, put_into
 
 from sts_async import (
     AttemptFinished,
+    CacheStateChanged,
     CallFinished,
     ConfigurationError,
     CredentialsInvalidated,
@@ -130,6 +131,16 @@ EVENTS: list[tuple[Event, int, str]] = [
     (changed("failing", "paused", seconds=60.0), logging.DEBUG, f"{IDENTITY}: paused, after 60 s failing"),
     (changed("paused", "fresh", seconds=60.0), logging.DEBUG, f"{IDENTITY}: fresh, after 60 s paused"),
     (changed("failing", None, seconds=60.0), logging.DEBUG, f"{IDENTITY}: removed, after 60 s failing"),
+    (
+        CacheStateChanged(cache="RedisCache('x')", available=False, reason="no answer within 0.25 s", seconds=7200.4),
+        logging.WARNING,
+        "RedisCache('x'): unavailable (no answer within 0.25 s), after 7200 s",
+    ),
+    (
+        CacheStateChanged(cache="RedisCache('x')", available=True, seconds=600.0),
+        logging.INFO,
+        "RedisCache('x'): available, after 600 s",
+    ),
     (
         attrs.evolve(kept("CredentialsFleet"), identity=IDENTITY),
         logging.DEBUG,
@@ -306,8 +317,9 @@ def test_a_server_cannot_forge_records(records: list[logging.LogRecord]) -> None
     observer(CredentialsInvalidated(operation="AssumeRole", access_key_id="A\x1b", code="B\n"))
     observer(attrs.evolve(changed("a\n", "b\n", error=forged), identity="of a user\nERROR forged"))
     observer(attrs.evolve(refreshed(), identity="of a user\nERROR forged"))
+    observer(CacheStateChanged(cache="a\nERROR forged", available=False, reason="b\nERROR forged"))
 
-    assert len(records) == 4
+    assert len(records) == 5
     for record in records:
         values = [value for name, value in vars(record).items() if name.startswith("sts_") and isinstance(value, str)]
         assert all(text.isprintable() for text in [record.getMessage(), *values])

@@ -21,6 +21,7 @@ from support import KEYS, ROLE
 
 from sts_async import (
     AttemptFinished,
+    CacheStateChanged,
     CallFinished,
     Credentials,
     CredentialsInvalidated,
@@ -393,6 +394,21 @@ def test_credentials_are_measured_by_source(exported: Exported) -> None:
     assert counts["sts_async.credentials.invalidated ExpiredToken STS/AssumeRole"] == 1
 
 
+def test_the_state_of_a_cache_is_a_gauge_and_its_changes_are_counted(exported: Exported) -> None:
+    for available in (False, True, False):
+        exported.observer(CacheStateChanged(cache="RedisCache('x')", available=available, reason="text of a server"))
+    exported.observer(CacheStateChanged(cache="RedisCache('y')", available=True))
+    counts = exported.counts()
+
+    assert {name: value for name, value in counts.items() if name.startswith("sts_async.cache.")} == {
+        "sts_async.cache.available RedisCache('x')": 0,
+        "sts_async.cache.available RedisCache('y')": 1,
+        "sts_async.cache.state_changes RedisCache('x') unavailable": 2,
+        "sts_async.cache.state_changes RedisCache('x') available": 1,
+        "sts_async.cache.state_changes RedisCache('y') available": 1,
+    }
+
+
 def test_a_server_cannot_make_series(exported: Exported) -> None:
     """A server that answers with a new code each time would fill the memory of the program. Every metric is listed."""
     for number in range(500):
@@ -405,6 +421,7 @@ def test_a_server_cannot_make_series(exported: Exported) -> None:
         exported.observer(CredentialsInvalidated(operation=name, access_key_id="A", code=error.code))
 
     exported.observer(CredentialsRefreshed(source="vault", access_key_id="A", expiration=None, seconds=0.25))
+    exported.observer(CacheStateChanged(cache="RedisCache('x')", available=False, reason="Hostile"))
 
     assert [name for name in exported.points() if f"``{name}``" not in (OpenTelemetryObserver.__doc__ or "")] == []
     assert max(len(points) for points in exported.points().values()) == 2

@@ -12,6 +12,7 @@ from support import ROLE
 
 from sts_async import (
     AttemptFinished,
+    CacheStateChanged,
     CallFinished,
     ConfigurationError,
     CredentialsInvalidated,
@@ -84,6 +85,24 @@ def test_credentials_are_counted_by_source(registry: CollectorRegistry) -> None:
     assert found["sts_credentials_invalidated_total AssumeRole ExpiredToken"] == 1
     assert found["sts_credentials_expiration_timestamp_seconds vault"] == ENDS.timestamp()
     assert found["sts_credentials_expiration_timestamp_seconds static"] == math.inf
+
+
+def test_the_state_of_a_cache_is_a_gauge_and_its_changes_are_counted(registry: CollectorRegistry) -> None:
+    observer = PrometheusObserver(registry)
+    for available in (False, True, False):
+        observer(CacheStateChanged(cache="RedisCache('x')", available=available, reason="text of a server"))
+    observer(CacheStateChanged(cache="RedisCache('y')", available=True))
+    found = series(registry)
+
+    assert {
+        name: value for name, value in found.items() if name.startswith("sts_cache_") and "created" not in name
+    } == {
+        "sts_cache_available RedisCache('x')": 0,
+        "sts_cache_available RedisCache('y')": 1,
+        "sts_cache_state_changes_total RedisCache('x') unavailable": 2,
+        "sts_cache_state_changes_total RedisCache('x') available": 1,
+        "sts_cache_state_changes_total RedisCache('y') available": 1,
+    }
 
 
 def test_a_server_cannot_make_series(registry: CollectorRegistry) -> None:

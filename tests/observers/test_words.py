@@ -67,9 +67,9 @@ def test_text_of_a_server_stays_on_one_line(code: str) -> None:
     assert len((shown + "x").splitlines()) == 1
 
 
-def test_sources_after_the_first_thousand_are_not_distinguished() -> None:
-    """A program may have one for each of its customers."""
-    sources = _words.Sources()
+def test_names_after_the_first_thousand_are_not_distinguished() -> None:
+    """A program may have a source of credentials for each of its customers."""
+    sources = _words.Names()
     names = [sources.known(f"source {n}") for n in range(1002)]
 
     assert names[999:] == ["source 999", "other", "other"]

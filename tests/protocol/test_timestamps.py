@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from dateutil.parser import isoparse
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sts_async._protocol.timestamps import MAX_SECONDS, timestamp
+from sts_async._protocol.timestamps import MAX_SECONDS, _read_text, timestamp
+from sts_async._shape.secret import attempt
 
 EXPECTED = datetime(2035, 1, 1, tzinfo=UTC)
 ZONES = st.none() | st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -116,6 +118,22 @@ def test_digits_beyond_microseconds_are_cut(when: datetime, digits: str, zone: s
     expected = when.replace(microsecond=int(f"{digits}000000"[:6]), tzinfo=UTC)
 
     assert timestamp(text) == expected
+
+
+@given(
+    text=st.sampled_from(["2035-01-01T00:00:00Z", "2035-01-01T00:00:00.123456Z"]),
+    changes=st.lists(st.tuples(st.integers(0, 26), st.sampled_from("0159:.,+-Zz T\u0661")), max_size=9),
+)
+def test_the_shortcut_reads_the_same_texts_as_the_whole_grammar(text: str, changes: list[tuple[int, str]]) -> None:
+    """B11: `fromisoformat` alone reads other forms, too."""
+    for place, character in changes:
+        text = text[:place] + character + text[place + 1 :] if place < len(text) else text
+    try:
+        found = timestamp(text)
+    except ValueError:
+        found = None
+
+    assert found == attempt((ValueError, OverflowError), partial(_read_text, milliseconds=False), text)
 
 
 DELIBERATE = {

@@ -20,7 +20,7 @@ from patience import PATIENCE, in_a_thread
 from support import held
 
 from sts_async._runtime import files
-from sts_async._runtime.files import Stamp, UnsuitableFile, expand, read, stamp, take_lock, write_private
+from sts_async._runtime.files import NotPrivate, Stamp, UnsuitableFile, expand, read, stamp, take_lock, write_private
 from sts_async._shape.secret import SecretBytes
 from sts_async.errors import ConfigurationError
 
@@ -268,6 +268,20 @@ def test_a_private_file_is_refused_when_others_may_write_it(tmp_path: Path, perm
     assert read(path)[0] == b"x"
     with pytest.raises(UnsuitableFile, match=f"mode {permissions:04o}: others may write"):
         read(path, private=True)
+
+
+@pytest.mark.parametrize("permissions", [0o640, 0o604, 0o444])
+def test_a_secret_file_is_refused_when_others_may_read_it(tmp_path: Path, permissions: int) -> None:
+    """T39: a private file may be readable, such as a certificate; a key may not."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    path.chmod(permissions)
+
+    assert read(path, private=True)[0] == b"x"
+    with pytest.raises(NotPrivate, match=f"mode {permissions:04o}: others may read it"):
+        read(path, secret=True)
+    path.chmod(0o600)
+    assert read(path, secret=True)[0] == b"x"
 
 
 def test_a_private_file_is_refused_when_another_user_owns_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,7 +223,7 @@ async def test_a_virtual_clock_is_a_clock(server: LocalSTS) -> None:
         assert (await sts.get_caller_identity()).account
 
 
-@advises("cannot be pickled: pass its Credentials or Config, and make one there")
+@advises("cannot be pickled: pass {}, and make one there")
 async def test_the_config_and_credentials_of_a_client_can_be_pickled(server: LocalSTS) -> None:
     """C18."""
     config = Config(endpoint_url=server.url, region="us-east-1")
@@ -562,6 +562,26 @@ ELSEWHERE = {
         "observers/test_package.py",
         "test_a_missing_package_is_an_error_with_the_command_to_install_it",
     ),
+    "pip install 'sts-async[redis]'": (
+        "fleet/caches/test_sealed_entries.py",
+        "test_a_missing_package_is_named_with_the_command_to_install_it",
+    ),
+    "use EncryptionKeys.from_text for text, or EncryptionKeys.from_file for a file": (
+        "fleet/caches/test_encryption.py",
+        "test_the_advice_about_keys_that_are_no_mapping_helps",
+    ),
+    "pass keys=EncryptionKeys.from_file(path)": (
+        "fleet/caches/test_redis.py",
+        "test_the_advice_about_missing_keys_helps",
+    ),
+    "pass a client of redis.asyncio instead": (
+        "fleet/caches/test_redis_connections.py",
+        "test_a_client_of_the_program_has_any_option",
+    ),
+    "pass a URL instead": (
+        "fleet/caches/test_redis_connections.py",
+        "test_a_client_of_the_program_serves_one_event_loop_and_a_url_serves_all",
+    ),
     "pip install 'sts-async[login]'": (
         "credentials/test_login.py",
         "test_a_refresh_without_the_package_names_the_package",
@@ -605,6 +625,10 @@ ELSEWHERE = {
     "Serve the credentials of a file of roles on 127.0.0.1": (
         "cli/test_endpoint.py",
         "test_all_identities_that_can_be_used_are_served_until_a_signal",
+    ),
+    "the console needs temporary credentials: pass --role-arn ARN": (
+        "cli/test_tokens.py",
+        "test_keys_of_a_user_need_a_role",
     ),
     "give this line a name of its own": ("fleet/test_roles_file.py", "test_the_advice_about_a_name_helps"),
     "is not unique: use {}": (

@@ -8,7 +8,7 @@ was moved, or made by another program, is not used for another identity (T40).
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from ..._protocol.json_documents import Names, read_credentials, read_object, read_time, write_object
+from ..._protocol.json_documents import Names, read_object, read_temporary_credentials, read_time, write_object
 from ..._protocol.lifetime import FOR_EVER
 from ..._shape.secret import HiddenDocument, SecretBytes
 from ...errors import CredentialsError, ParamValidationError
@@ -96,9 +96,11 @@ class OwnFormat:
         document = HiddenDocument(
             Version=FORMAT_VERSION,
             **_identity(key),
-            Issued=cached.issued.astimezone(UTC).isoformat(),
+            Issued=_iso_8601(cached.issued),
             Credentials=credentials_document(cached.credentials),
         )
+        if cached.refresh_after is not None:
+            document |= HiddenDocument(RefreshAfter=_iso_8601(cached.refresh_after))
         return write_object(document)
 
     def decode(self, key: CacheKey, data: bytes, *, written: datetime) -> CachedCredentials:
@@ -123,7 +125,11 @@ class OwnFormat:
         issued = read_time(document, "Issued")
         if issued is None:
             raise UnusableEntry("invalid", f"{WHAT}: Issued is missing or not a time")
-        return checked_entry(credentials, issued)
+        # Entries of older versions do not have it.
+        refresh_after = read_time(document, "RefreshAfter")
+        if refresh_after is None and document.get("RefreshAfter") is not None:
+            raise UnusableEntry("invalid", f"{WHAT}: RefreshAfter is not a time")
+        return checked_entry(credentials, issued, refresh_after=refresh_after)
 
 
 def _identity(key: CacheKey) -> dict[str, Any]:
@@ -185,21 +191,15 @@ def read_members(document: HiddenDocument) -> TemporaryCredentials:
     if not isinstance(found, HiddenDocument):
         raise UnusableEntry("invalid", f"{WHAT} has no credentials")
     try:
-        read = read_credentials(found, NAMES, what=WHAT)
-        # Fails if `read_credentials` found no expiration, which `NAMES` requires.
-        return TemporaryCredentials(
-            access_key_id=read.access_key_id,
-            secret_access_key=read.secret_access_key,
-            session_token=read.session_token or "",
-            expiration=read.expiration,  # type: ignore[arg-type]
-            account_id=read.account_id,
-        )
+        return read_temporary_credentials(found, NAMES, what=WHAT)
     except CredentialsError as error:
         reason = str(error)
     raise UnusableEntry("invalid", reason)
 
 
-def checked_entry(credentials: TemporaryCredentials, issued: datetime) -> CachedCredentials:
+def checked_entry(
+    credentials: TemporaryCredentials, issued: datetime, *, refresh_after: datetime | None = None
+) -> CachedCredentials:
     """
     Return an entry, if its times can be true.
 
@@ -208,7 +208,7 @@ def checked_entry(credentials: TemporaryCredentials, issued: datetime) -> Cached
     """
     if not 0 < (credentials.expiration - issued).total_seconds() <= FOR_EVER:
         raise UnusableEntry("invalid", f"{WHAT}: Issued is after Expiration")
-    return CachedCredentials(credentials=credentials, issued=issued)
+    return CachedCredentials(credentials=credentials, issued=issued, refresh_after=refresh_after)
 
 
 def expiration_in(data: bytes) -> datetime | None:

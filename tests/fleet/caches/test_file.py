@@ -95,6 +95,28 @@ async def test_an_entry_of_any_request_is_loaded_as_it_was_stored(tmp_path: Path
     assert await cache.load(key) == stored
 
 
+async def test_the_time_of_the_next_refresh_is_kept(cache: FileCache) -> None:
+    """The other processes refresh a little later than the one that fetched the credentials."""
+    stored = attrs.evolve(issued(), refresh_after=NOW + timedelta(minutes=50, microseconds=1))
+    await cache.store(KEY, stored)
+
+    assert await cache.load(KEY) == stored
+
+
+@pytest.mark.parametrize("value", [True, "soon", [], {}, ""])
+async def test_an_entry_with_an_invalid_time_of_the_next_refresh_is_ignored(
+    cache: FileCache, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    await cache.store(KEY, issued())
+    document = json.loads(path_of(cache).read_bytes())
+    files.write_private(path_of(cache), json.dumps({**document, "RefreshAfter": None}).encode())
+    assert await cache.load(KEY) == issued()  # as from another version
+    files.write_private(path_of(cache), json.dumps({**document, "RefreshAfter": value}).encode())
+
+    assert await cache.load(KEY) is None
+    assert "RefreshAfter is not a time" in warnings_in(caplog)[0]
+
+
 async def test_other_processes_see_each_store(cache: FileCache, tmp_path: Path, clock: Now) -> None:
     """Nothing is kept in memory, so a second cache of the directory stands for another process."""
     other = FileCache(str(tmp_path / "cache"), clock=clock)
@@ -606,7 +628,7 @@ FAULTY: list[tuple[Any, str]] = [
     (Path, "replace"),
     (json, "dumps"),
     (files, "Stamp"),
-    (_entries, "read_credentials"),
+    (_entries, "read_temporary_credentials"),
     (_entries, "checked_entry"),
     (file, "datetime"),
 ]

@@ -1,0 +1,82 @@
+"""
+Whether a cache that machines share is available, and when it is tried again. Nothing here waits or reads a clock.
+
+After a failure that concerns all identities, the cache is not asked for a pause. So an outage costs one wait, and not
+one for each identity. At the end of the pause one probe decides. The pauses are short, because all processes fetch
+alone meanwhile: a cache that is available again is used within 5 s.
+
+A cache that is available for a moment only, such as one that is too slow, would change its state every second. So the
+pauses continue to grow until it has been available for some time.
+"""
+
+import attrs
+
+FIRST_PAUSE = 1.0  # s
+GROWTH = 2.0  # of the pause, after each probe that fails
+MAX_PAUSE = 4.0  # s
+STABLE = 10.0  # s of availability after which the next failure is a new one
+
+
+@attrs.frozen
+class Change:
+    """
+    A change of the state.
+
+    Attributes:
+        reason: Why the cache is not available; None if it is.
+        seconds: Time in the state before.
+    """
+
+    reason: str | None
+    seconds: float
+
+
+class Availability:
+    """
+    The state of one cache in one process.
+
+    Args:
+        now: The monotonic time.
+
+    Attributes:
+        reason: Why the cache is not available; None if it is.
+        next_probe: When to probe, as a monotonic time; only if it is not available.
+    """
+
+    __slots__ = ("_pause", "_since", "next_probe", "reason")
+
+    def __init__(self, now: float) -> None:
+        self.reason: str | None = None
+        self.next_probe = now
+        self._since = now
+        self._pause = 0.0
+
+    def failed(self, reason: str, now: float) -> Change | None:
+        """
+        Record that an operation has failed. Return the change of the state.
+
+        Operations that were under way at the first failure fail as well, and change nothing.
+        """
+        if self.reason is not None:
+            return None
+        is_new = now - self._since >= STABLE
+        return self._change(reason, now, pause=FIRST_PAUSE if is_new else self._longer())
+
+    def probe_failed(self, reason: str, now: float) -> None:
+        """Record that a probe has failed. The reason may be another one than before."""
+        self.reason = reason
+        self._pause = self._longer()
+        self.next_probe = now + self._pause
+
+    def recovered(self, now: float) -> Change:
+        """Record that a probe has succeeded. Return the change of the state."""
+        return self._change(None, now, pause=self._pause)
+
+    def _longer(self) -> float:
+        return min(max(self._pause * GROWTH, FIRST_PAUSE), MAX_PAUSE)
+
+    def _change(self, reason: str | None, now: float, *, pause: float) -> Change:
+        change = Change(reason, max(now - self._since, 0.0))
+        self.reason, self._since, self._pause = reason, now, pause
+        self.next_probe = now + pause
+        return change

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from .arguments import Parser
+from .cache_options import add_cache
 
 FLEET = "fleet"
 ENDING = ("SIGINT", "SIGTERM")  # signals that end the command with status 0
@@ -38,6 +39,7 @@ policy, policy-arns, tags, transitive-tag-keys, source-identity, minimum-session
 examples:
   sts-async --local fleet
   sts-async fleet --roles roles.txt --cache ~/.cache/sts-async
+  sts-async fleet --roles roles.txt --cache rediss://cache.example:6379/0 --cache-key-file cache-keys
   sts-async fleet --roles roles.txt --once
 """
 
@@ -77,11 +79,7 @@ def add_roles(command: Parser) -> None:
     command.add_argument(
         "--roles", metavar="FILE", help="the file of roles, at most 8 MiB of UTF-8; optional with --local"
     )
-    command.add_argument(
-        "--cache",
-        metavar="DIR",
-        help="directory for the credentials, which only you can read; processes on this host share it",
-    )
+    add_cache(command)
     command.add_argument(
         "--allowed-accounts",
         nargs="+",

@@ -270,12 +270,16 @@ class RedisCache(CredentialsCache, Unpicklable):
 
     def _new_part(self, loop: asyncio.AbstractEventLoop) -> "_Part":
         client = self._client if self._url is None else client_of(self._url)
-        commands = RedisCommands(client, prefix=self._prefix, timeout=self._timeout)
-        access = RedisAccess(commands, clock=self._clock, changed=lambda change: self._tell(part, change))
+        access = RedisAccess(
+            self._commands_of(client), clock=self._clock, changed=lambda change: self._tell(part, change)
+        )
         leases = RedisLeases(access, clock=self._clock, seconds=self._lease_seconds)
         own = None if self._url is None else client
         part = _Part(self._parts, loop, access, leases, client=own, timeout=self._timeout)
         return part
+
+    def _commands_of(self, client: Any) -> RedisCommands:
+        return RedisCommands(client, prefix=self._prefix, timeout=self._timeout)
 
     def _opened(self, key: CacheKey, digest: str, value: bytes) -> CachedCredentials:
         """

@@ -67,5 +67,7 @@ def add_export(commands: Any, common: Parser, arguments: Sequence[str]) -> None:
 
 def check(parser: Parser, options: argparse.Namespace) -> None:
     """End the process with status 2 if the options of the command contradict each other."""
+    if options.cache is not None and "://" in options.cache:
+        parser.end("--cache must be a directory")
     if options.cache is not None and options.no_cache:
         parser.end("--cache and --no-cache cannot be combined")

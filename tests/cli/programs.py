@@ -39,10 +39,3 @@ async def start(server: LocalSTS | None, *arguments: str | Path, **more: str) ->
 async def run(server: LocalSTS | None, *arguments: str | Path, **more: str) -> tuple[int, str, str]:
     """Run the command in this process, and return its status and its output."""
     return await soon(run_here(environ(server, **more), *map(str, arguments)))
-
-
-async def run_apart(server: LocalSTS | None, *arguments: str | Path, **more: str) -> tuple[int | None, str, str]:
-    """Run the command in a process of its own, and return its status and its output."""
-    process = await start(server, *arguments, **more)
-    out, err = await soon(process.communicate())
-    return process.returncode, out.decode(), err.decode()

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from bridges.sources import ARN, HOUR, ROWS, Tokens, decoded, each_kind, for_hours
 from patience import soon, until
+from web_apps import serving
 
 from sts_async import bridges
 from sts_async.bridges import _consumers
@@ -96,11 +97,8 @@ async def cluster(tokens: Tokens) -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_route("*", "/{anything:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(app) as url:
+        yield url
 
 
 @each_kind
@@ -243,11 +241,8 @@ async def models(tokens: Tokens) -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_route("*", "/{anything:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/openai/v1"
-    await runner.cleanup()
+    async with serving(app) as url:
+        yield f"{url}/openai/v1"
 
 
 def asynchronous(openai: Any, url: str, credentials: Any) -> tuple[Any, Callable[[], Any]]:

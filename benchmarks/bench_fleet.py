@@ -19,19 +19,14 @@ On a busy machine, the event loop is also late because it waits for a CPU. So th
 """
 
 import argparse
-import json
-import statistics
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import _fleet_network as network
 import _fleet_virtual as virtual
-import _loopback
-import _rounds
+import _goals
+from _goals import Goal
 from _rounds import Figures, Measurement
 
 FLEET = "fleet"
-QUICK = 0.02  # part of each row
 ROWS = {
     "cold": Measurement(
         "10,000 identities, cold start, 50 requests at once", network.cold, (FLEET, "providers", "aiobotocore-1")
@@ -51,16 +46,6 @@ ROWS = {
     ),
 }
 ONE_ROUND = ("refreshes", "on-demand", "day", "live")
-
-
-class Goal(NamedTuple):
-    """The limit of a figure of the fleet: its maximum, or its minimum if *at_least* is True."""
-
-    limit: float
-    at_least: bool = False
-
-    def reached(self, value: float) -> bool:
-        return value >= self.limit if self.at_least else value <= self.limit
 
 
 GOALS = {
@@ -102,78 +87,9 @@ def derive(row: str, measured: dict[str, list[Figures]]) -> None:
             mine[f"{peer}'s seconds over the fleet's"] = [theirs["seconds"][0] / mine["seconds"][0]]
 
 
-def shown(values: Sequence[float], *, spread: bool = False) -> str:
-    """Return the median of the rounds for the table; if *spread*, with the quartiles if they differ from it."""
-    median = number(statistics.median(values))
-    if spread and len(values) > 1:
-        low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-        if (number(low), number(high)) != (median, median):
-            return f"{median} ({number(low)}-{number(high)})"
-    return median
-
-
-def number(value: float) -> str:
-    """Return a number with its significant digits."""
-    if value == round(value) or abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def table(row: str, measured: dict[str, list[Figures]]) -> None:
-    """Print the figures of a row as a table."""
-    print(f"\n### {ROWS[row].title}\n")
-    print(f"| | {' | '.join(measured)} | goal | reached |")
-    print(f"|---|{'---|' * len(measured)}---|---|")
-    for figure in dict.fromkeys(figure for rounds in measured.values() for figure in rounds[0]):
-        columns = {
-            name: [found[figure][0] for found in rounds] if figure in rounds[0] else []
-            for name, rounds in measured.items()
-        }
-        cells = [shown(values, spread=name == FLEET) if values else "" for name, values in columns.items()]
-        goal, ours = GOALS.get((row, figure)), columns.get(FLEET)
-        words = ["", ""]
-        if goal is not None and ours:
-            reached = goal.reached(statistics.median(ours))
-            words = [f"{'≥' if goal.at_least else '≤'} {goal.limit:g}", "yes" if reached else "no"]
-        print(f"| {' | '.join([figure, *cells, *words])} |", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Many identities kept fresh.")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help=f"comma-separated, out of {','.join(ROWS)}")
-    parser.add_argument("--contenders", help="comma-separated; all of them if it is missing")
-    parser.add_argument("--quick", action="store_true", help="a part of each row")
-    parser.add_argument("--json", action="store_true", help="print the medians as JSON at the end")
-    parser.add_argument("--seed", type=int, default=1, help="of the day")
-    parser.add_argument("--interpreter", action="append", default=[], metavar="CONTENDER=PYTHON")
-    parser.add_argument("--scale", type=float, help=argparse.SUPPRESS)
-    parser.add_argument("--be", help=argparse.SUPPRESS)
-    parser.add_argument("--measure", choices=ROWS, help=argparse.SUPPRESS)
-    parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.be:
-        _rounds.contend(ROWS[options.measure], options)
-        return
-    chosen = [row for row in ROWS if not options.only or row in options.only.split(",")]
-    if not chosen:
-        parser.error(f"--only takes names out of {','.join(ROWS)}")
-    shared = {"scale": options.scale or (QUICK if options.quick else 1.0), "passed": ["scale", "seed"]}
-    running = argparse.Namespace(**{**vars(options), **shared, "only": options.contenders})
-    print(f"{_rounds.versions()}; medians of {options.rounds} rounds, quartiles in brackets", end=", ")
-    print("those on one thread pinned" if _loopback.cores() else "not pinned")
-    medians: dict[str, dict[str, dict[str, float]]] = {}
-    for row in chosen:
-        running.rounds = 1 if row in ONE_ROUND else options.rounds
-        measured = _rounds.compete(row, ROWS[row], running)
-        derive(row, measured)
-        table(row, measured)
-        medians[row] = {
-            name: {figure: statistics.median(found[figure][0] for found in rounds) for figure in rounds[0]}
-            for name, rounds in measured.items()
-        }
-    if options.json:
-        print(json.dumps(medians))
+    _goals.main(parser, ROWS, ours=FLEET, goals=GOALS, one_round=ONE_ROUND, derive=derive)
 
 
 if __name__ == "__main__":

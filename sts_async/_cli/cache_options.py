@@ -9,14 +9,13 @@ import argparse
 import re
 from typing import Any
 
-from .._shape.secret import redact
-from .arguments import Parser
+from .._shape.secret import cover
+from .arguments import Parser, count
 
 CACHE_KEY = "cache-key"
 PLACE_VARIABLE = "STS_ASYNC_CACHE"
 KEYS_VARIABLE = "STS_ASYNC_CACHE_KEYS"
 VARIABLES = (PLACE_VARIABLE, KEYS_VARIABLE)
-MAX_WORKERS = 100_000
 
 ABOUT_CACHE_KEY = """\
 Write a new random key for a cache on Redis, as one line: an id, a space, and 32 bytes in base64. A file for
@@ -59,7 +58,7 @@ def add_cache(command: Parser) -> None:
     )
     command.add_argument(
         "--expected-workers",
-        type=_workers,
+        type=count,
         metavar="N",
         help="about how many processes share the budget of the calling account through Redis, until Redis has been "
         "asked; default: 1",
@@ -88,16 +87,10 @@ def is_url(place: str) -> bool:
 
 def _place(text: str) -> str:
     # A URL can contain a password, which tracebacks with local variables must not show.
-    return str(text) if not is_url(text) else redact(text)
+    return str(text) if not is_url(text) else cover(text)
 
 
 def _namespace(text: str) -> str:
     if not (text and text.isprintable()):
         raise argparse.ArgumentTypeError("must be printable text")
     return text
-
-
-def _workers(text: str) -> int:
-    if not (re.fullmatch(r"[0-9]{1,6}", text) and 0 < int(text) <= MAX_WORKERS):
-        raise argparse.ArgumentTypeError(f"must be 1 to {MAX_WORKERS}")
-    return int(text)

@@ -60,9 +60,10 @@ async def lines_of(process: asyncio.subprocess.Process) -> list[str]:
 
 async def test_a_command_has_the_credentials_of_an_identity(server: LocalSTS, file: Path) -> None:
     """And not those that signed for it, although its environment had them."""
-    status, out, err = await run(server, "exec", "data", "--roles", file, "--", sys.executable, "-c", BOTO3)
+    process = await start(server, "exec", "data", "--roles", file, "--", sys.executable, "-c", BOTO3)
+    out, err = await soon(process.communicate())
 
-    assert (status, err) == (0, "")
+    assert (process.returncode, err) == (0, b"")
     assert json.loads(out) == ["container-role", "arn:aws:sts::123456789012:assumed-role/data/sts-async"]
 
 
@@ -110,9 +111,11 @@ async def test_a_second_signal_does_not_leave_the_command_behind(tmp_path: Path)
     assert await gone(pid)
 
 
-async def test_local_credentials_work_in_any_sdk() -> None:
+async def test_local_credentials_work_in_any_sdk(tmp_path: Path) -> None:
     """STS of the command is the local one."""
-    status, out, _ = await run(None, "--local", "exec", "demo-0001", "--", sys.executable, "-c", BOTO3)
+    command = ("sh", "-c", 'exec "$@" > "$0"', tmp_path / "said", sys.executable, "-c", BOTO3)
+    status, _, _ = await run(None, "--local", "exec", "demo-0001", "--", *command)
+    out = (tmp_path / "said").read_text()
 
     assert status == 0
     assert json.loads(out)[1] == "arn:aws:sts::123456789012:assumed-role/demo-0001/sts-async"
@@ -234,11 +237,13 @@ async def test_a_port_in_use_is_an_error(server: LocalSTS, file: Path) -> None:
     assert err == f"sts-async: port {port} of 127.0.0.1 is not available: {os.strerror(98)}\n"
 
 
-async def test_a_role_that_sts_refuses_is_the_error_of_the_command(server: LocalSTS, file: Path) -> None:
+async def test_a_role_that_sts_refuses_is_the_error_of_the_command(
+    server: LocalSTS, file: Path, tmp_path: Path
+) -> None:
     """The command is not run without credentials."""
-    status, out, err = await run(server, "exec", "wrong", "--roles", file, "--", "echo", "it ran")
+    status, out, err = await run(server, "exec", "wrong", "--roles", file, "--", "touch", tmp_path / "it ran")
 
-    assert (status, out) == (1, "")
+    assert (status, out, (tmp_path / "it ran").exists()) == (1, "", False)
     assert "AccessDenied" in err.splitlines()[-1]
 
 

@@ -98,7 +98,6 @@ class RedisCache(CredentialsCache, Unpicklable):
         self._client: Any = None
         if isinstance(redis, str):
             self._url = parse_redis_url(redis)
-            require_redis()
         else:
             check_client(redis)
             self._client = redis
@@ -118,6 +117,8 @@ class RedisCache(CredentialsCache, Unpicklable):
         if not MIN_LEASE <= lease_seconds <= MAX_LEASE:
             raise ConfigurationError(f"lease_seconds of RedisCache must be from {MIN_LEASE:g} to {MAX_LEASE:g}")
         check_whole("expected_workers of RedisCache", expected_workers)
+        if self._url is not None:
+            require_redis()  # last, because it reads files
         self._prefix = prefix
         self._timeout = float(timeout)
         self._lease_seconds = float(lease_seconds)

@@ -47,11 +47,12 @@ class Queued:
         self._due_item: _Item | None = None
         self._ready_item: _Item | None = None
 
-    def refund(self) -> None:
-        """Give back the token that was taken for this entry, if no request was sent for it."""
+    def refund(self) -> bool:
+        """Give back the token that was taken for this entry, if no request was sent for it. Return True if it was."""
         paid, self.paid = self.paid, None
         if paid is not None:
             paid.give_back()
+        return paid is not None
 
 
 # An item of a heap: the key, the ticket, the entry or None if it was removed, the lane, and the heap. It is a list,
@@ -313,7 +314,7 @@ class ReadyQueue:
         return 0 if group is None else sum(map(len, group.heaps))
 
     def wake(self) -> None:
-        """Let all groups ask for a token again, because the limits of their budgets have changed."""
+        """Let all groups ask for a token again: the limits of their budgets have changed, or a token was given back."""
         self._wake(math.inf)
 
     def next_time(self) -> float:

@@ -53,14 +53,14 @@ def place_given_up() -> Iterator[None]:
 
 
 @contextmanager
-def place_given_up_after(seconds: float, call_later: CallLater, and_then: Callable[[], None]) -> Iterator[None]:
+def place_given_up_after(seconds: float, call_later: CallLater, refund: Callable[[], bool]) -> Iterator[None]:
     """
     Let another worker start if the block takes longer than some seconds.
 
     Args:
         seconds: The time that the block may take.
         call_later: Starts a timer: `asyncio.AbstractEventLoop.call_later` or that of a virtual clock.
-        and_then: Called when the place is given up.
+        refund: Called when the place is given up. It gives a token of a budget back, and returns True if it had one.
     """
     pool = _WORKS_FOR.get()
     given_up = 0
@@ -70,7 +70,8 @@ def place_given_up_after(seconds: float, call_later: CallLater, and_then: Callab
         if pool is not None:
             given_up = 1
             pool._size += 1
-        and_then()
+        if refund() and pool is not None:
+            pool.ready.wake()
         if pool is not None:
             pool._idle()
 
@@ -160,7 +161,9 @@ class WorkerPool:
             await self._refresh(entry)
             finished = True
         finally:
-            entry.refund()
+            if entry.refund():
+                # Others may wait for this token. A process that finds all credentials in a cache has a small budget.
+                self.ready.wake()
             if not finished:
                 self._abandoned(entry)
 

@@ -13,15 +13,15 @@ them. Then it fetches without a lease. If a thousand followers took turns, the l
 that its role does not exist.
 
 The server may do what a caller no longer waits for: the caller was cancelled, or the answer came too late. Such a lease
-would keep all others waiting until it ends. So it is given back in the background, after an outage as soon as the
-server is available. The same is done with credentials that could not be published while their lease lasts.
+would keep all others waiting until it ends. So it is given back in the background: each second, and after an outage as
+soon as the server is available. The same is done with credentials that could not be published while their lease lasts.
 """
 
 import asyncio
 import random
 import secrets
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -35,6 +35,7 @@ LOOK_SECONDS = 1.0  # s at most between two looks of a follower, so that a lost 
 LATE_SECONDS = 0.05  # s after the end of a lease at which a follower looks: the server ends it meanwhile
 MAX_FAILURES = 3  # leases that were given back without credentials, after which a follower fetches without one
 RENEWALS = 3  # in the time of a lease, so that two may fail
+SETTLE_SECONDS = 1.0  # s between two attempts to give back what could not be given back
 IDLE_SECONDS = 10.0  # s without a follower, after which the subscription ends
 
 
@@ -123,6 +124,7 @@ class RedisLeases:
         self._renewals = Timer(clock, loop, self._renew_all)
         self._followers: defaultdict[str, set[_Follower]] = defaultdict(set)
         self._listener: asyncio.Task[None] | None = None
+        self._settlement = Timer(clock, loop, self._settle_all)
         self._idle = Timer(clock, loop, self._stop_listening)
         self._idle_since = 0.0
         access.recovered.append(self._settle_all)
@@ -192,11 +194,15 @@ class RedisLeases:
             await asyncio.shield(settling)
 
     async def aclose(self) -> None:
-        """Give all leases back, and end the subscription. `RedisAccess.aclose` ends the rest."""
-        self._renewals.cancel()
-        self._idle.cancel()
-        held, self._held = self._held, set()
-        await asyncio.gather(*(self._settle(lease) for lease in held))
+        """
+        Give all leases back, and end the subscription. `RedisAccess.aclose` ends the rest.
+
+        This is tried although Redis may not be available: others would wait until the leases end.
+        """
+        for timer in (self._renewals, self._settlement, self._idle):
+            timer.cancel()
+        left, self._held, self._unsettled = [*self._held, *self._unsettled], set(), set()
+        await asyncio.gather(*map(self._do_settle, left), return_exceptions=True)
         if self._listener is not None:
             self._listener.cancel()
 
@@ -220,7 +226,7 @@ class RedisLeases:
             if not isinstance(error, RedisFailed):
                 self._access.spawn(self._settle(lease))
             elif error.is_outage:
-                self._unsettled.add(lease)
+                self._settle_later(lease)
             raise
         if isinstance(found, Held):
             return found
@@ -257,32 +263,38 @@ class RedisLeases:
         self._held.discard(lease)
 
     async def _settle(self, lease: Lease) -> None:
-        """Publish what a lease could not publish, or give it back. If this fails, it is tried after the outage."""
-        now = self._clock.monotonic()
-        if lease.ends <= now:
+        """Publish what a lease could not publish, or give it back. If this fails, it is tried again."""
+        if lease.ends <= self._clock.monotonic():
             return
-        commands = self._access.commands
-        work: Awaitable[object]
-        if lease.unpublished is not None and lease.fence is not None and lease.unpublished[1] > now:
-            value, ends = lease.unpublished
-            work = commands.publish(
-                lease.digest,
-                owner=lease.owner,
-                fence=lease.fence,
-                value=value,
-                milliseconds=round((ends - now) * 1000),
-            )
-        else:
-            work = commands.give_back(lease.digest, owner=lease.owner)
         try:
-            await self._access.ask(work, digest=lease.digest)
+            await self._access.ask(self._do_settle(lease), digest=lease.digest)
         except RedisFailed as error:
             if error.is_outage:
-                self._unsettled.add(lease)
+                self._settle_later(lease)
         else:
             self._end(lease)
 
+    async def _do_settle(self, lease: Lease) -> None:
+        now, commands = self._clock.monotonic(), self._access.commands
+        if lease.unpublished is None or lease.fence is None or lease.unpublished[1] <= now:
+            await commands.give_back(lease.digest, owner=lease.owner)
+            return
+        value, ends = lease.unpublished
+        await commands.publish(
+            lease.digest,
+            owner=lease.owner,
+            fence=lease.fence,
+            value=value,
+            milliseconds=round((ends - now) * 1000),
+        )
+
+    def _settle_later(self, lease: Lease) -> None:
+        self._unsettled.add(lease)
+        self._settlement.start_before(self._clock.monotonic() + SETTLE_SECONDS)
+
     def _settle_all(self) -> None:
+        if self._access.reason is not None:
+            return
         unsettled, self._unsettled = self._unsettled, set()
         for lease in unsettled:
             self._access.spawn(self._settle(lease))

@@ -376,7 +376,7 @@ async def test_an_answer_that_came_too_late_leaves_no_lease(
 
     async def late(*args: Any, **named: Any) -> Any:
         await take(*args, **named)
-        raise RedisFailed("no answer within 0.25 s")
+        raise RedisFailed("no answer within 0.25 s", is_timeout=True)
 
     monkeypatch.setattr(holder.commands, "take", late)
     assert await holder.leases.take(ONE) is None
@@ -384,6 +384,22 @@ async def test_an_answer_that_came_too_late_leaves_no_lease(
     await pass_time(holder.clock, 1.5)
 
     assert not await is_held(server)
+    assert holder.changes == [], "one late answer is no outage"
+
+
+async def test_a_process_that_ends_in_an_outage_gives_its_leases_back(server: RedisDouble) -> None:
+    """It tries once. Redis may be available again, or not have been away."""
+    async with worker_of(server) as worker:
+        await taken(worker)
+        lease = await taken(worker, OTHER)
+        server.away = "gone"
+        await worker.leases.publish(lease, b"v", milliseconds=DAY)
+        await worker.leases.give_back(lease)
+        server.away = None
+
+    assert not await is_held(server)
+    assert not await is_held(server, OTHER)
+    assert server.get(OTHER, "value") == b"v"
 
 
 async def test_renewals_go_on_after_an_outage(server: RedisDouble, holder: Worker) -> None:

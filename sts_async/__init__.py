@@ -15,8 +15,9 @@ testing       LocalSTS, an STS on this host; fixtures    tokens      tokens and 
 
 One rule for secrets. An object that holds a secret (credentials, a request, a response, a provider, a presigned URL)
 never shows it by repr, str, an f-string or a log. The secret itself, such as ``credentials.session_token`` or
-``url.reveal()``, is a `Secret`: a str that can be passed to any library. Its repr is ``'***'``, also inside lists and
-in the result of ``attrs.asdict``. str(), f-strings and ``json.dumps`` give its value.
+``url.reveal()``, is a `Secret`: a str that can be passed to libraries. Some compiled ones, such as asyncpg, need the
+plain ``str(secret)``. Its repr is ``'***'``, also inside lists and in the result of ``attrs.asdict``. str(), f-strings
+and ``json.dumps`` give its value.
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """
 The command line: ``sts-async <operation> --member value ...``, and ``sts-async`` with ``doctor``, ``eks-token``,
-``console-url``, ``fleet``, ``serve``, ``exec`` or ``local-server``.
+``console-url``, ``fleet``, ``serve``, ``exec``, ``cache-key`` or ``local-server``.
 
 The response is JSON with the field names of the AWS CLI. Only the response is written to standard output. Every error
 is one line on standard error.
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._cli.arguments import UsageError, Values
+from ._cli.cache_options import CACHE_KEY
 from ._cli.commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, parse
 from ._cli.early_signals import ENDING, interrupted_by
 from ._cli.endpoint_options import EXEC, SERVE
@@ -23,7 +24,7 @@ from ._cli.members import SIX_DIGITS, in_options, operation_of, request_of
 from ._cli.terminal import PREFIX, NoTerminal, OutputLost, ask, complain, in_one_line, say, warnings_shown
 from ._cli.token_options import TOKENS
 from ._cli.token_options import in_options as in_token_options
-from ._shape.secret import redact
+from ._shape.secret import HiddenMapping, redact
 from ._wording.option_names import use_wording
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ._cli.terminal import Warnings
     from .config import Config
     from .credentials.source import MFACode, Source
+    from .fleet import CredentialsCache
 
 __all__ = ["SUMMARIES", "main"]
 
@@ -49,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ``local-server`` and ``exec`` return the status of their command. ``fleet``, ``serve`` and ``local-server``
         without a command return 0 after a signal that ends them, at any time.
     """
+    if arguments is None and "_ARGCOMPLETE" in os.environ:
+        from ._cli.completion import complete
+
+        return complete()
     with use_wording(CommandLine()):
         try:
             return _main(sys.argv[1:] if arguments is None else arguments)
@@ -89,6 +95,8 @@ def _run_command(parser: "Parser", options: "argparse.Namespace") -> int:
 
     try:
         with warnings_shown() as warnings:
+            if options.operation == CACHE_KEY:
+                return _make_cache_key(options)
             if options.operation == LOCAL_SERVER:
                 return _serve_local(options)
             if options.operation == FLEET:
@@ -143,6 +151,13 @@ def _derive(options: "argparse.Namespace", given: dict[str, Any], code: "MFACode
     return asyncio.run(run(settings))
 
 
+def _make_cache_key(options: "argparse.Namespace") -> int:
+    from ._cli.fleet_client import new_cache_key
+
+    say(f"{new_cache_key(options.id)}\n")
+    return 0
+
+
 def _serve_local(options: "argparse.Namespace") -> int:
     import asyncio
 
@@ -170,7 +185,8 @@ def _keep(options: "argparse.Namespace", warnings: "Warnings") -> int:
         roles=options.roles,
         local=hasattr(options, "local"),
         count=options.count or DEFAULT_COUNT,
-        cache=options.cache,
+        cache=_cache(options),
+        cache_namespace=options.cache_namespace,
         rate=options.rate,
         concurrency=options.concurrency,
         allowed_accounts=options.allowed_accounts,
@@ -197,7 +213,8 @@ def _serve_endpoint(options: "argparse.Namespace", warnings: "Warnings") -> int:
         port=getattr(options, "port", 0),
         directory=getattr(options, "directory", None),
         local=hasattr(options, "local"),
-        cache=options.cache,
+        cache=_cache(options),
+        cache_namespace=options.cache_namespace,
         allowed_accounts=options.allowed_accounts,
         strict_arns=not options.any_arn,
         client=client_options_of(options, values),
@@ -206,6 +223,19 @@ def _serve_endpoint(options: "argparse.Namespace", warnings: "Warnings") -> int:
     if settings.local:
         _isolate_from_aws_settings()
     return asyncio.run(run(settings, warnings))
+
+
+def _cache(options: "argparse.Namespace") -> "CredentialsCache | None":
+    """Return the cache of the options or of the variables. The file of keys is read."""
+    from ._cli.fleet_client import cache_of
+
+    return cache_of(
+        options.cache,
+        key_file=options.cache_key_file,
+        expected_workers=options.expected_workers,
+        environ=HiddenMapping(os.environ),
+        local=hasattr(options, "local"),
+    )
 
 
 def _message_of(error: Exception, options: "argparse.Namespace") -> str:
@@ -296,7 +326,7 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
         if given is not None:
             if len(devices) > 1:
                 raise CredentialsError(
-                    f"the profile needs the codes of {len(devices)} MFA devices, but --mfa-code has only one: "
+                    f"the codes of {len(devices)} MFA devices are needed, but --mfa-code has only one: "
                     "run this at a terminal, without --mfa-code"
                 )
             return given
@@ -307,7 +337,7 @@ def _mfa_code(options: "argparse.Namespace", values: Values) -> "MFACode":
             problem = f"the code of the MFA device must {SIX_DIGITS}"
         except NoTerminal:
             problem = (
-                "the profile needs the code of an MFA device, and there is no terminal for a prompt: "
+                "the code of an MFA device is needed, and there is no terminal for a prompt: "
                 "pass --mfa-code CODE, or --mfa-code - with the code on standard input"
             )
         except EOFError:

@@ -4,10 +4,12 @@ import asyncio
 import itertools
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from faults.leaks import WATCHES, set_aside
 from hypothesis import HealthCheck, settings
 from patience import PatientLoop
 from support import SEEN_SECRETS, Handler, RawServer, Watch
@@ -15,6 +17,10 @@ from support import SEEN_SECRETS, Handler, RawServer, Watch
 from sts_async import errors
 
 pytest_plugins = ["pytester"]
+
+# Each file is compiled once, and not by each process that a test starts, whatever the environment says.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Examples have no deadline, because a busy machine takes any time for one. In CI they are the same in each run, so that
 # a red run is about the change. See "Speed" in tests/README.md.
@@ -27,6 +33,21 @@ settings.load_profile("sts_async")
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], PatientLoop]]:
     """Have every test run in a loop whose clock does not go on while the machine is busy with something else."""
     return {"patient": PatientLoop}
+
+
+def pytest_collection_finish() -> None:
+    """
+    Keep modules and collected tests out of all searches for garbage.
+
+    A search takes a third of a second with them. Dozens of tests search, and those that look for leaks do so twice.
+    """
+    set_aside()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Do the same with what earlier tests have imported, before each test that looks for leaks."""
+    if isinstance(item, pytest.Function) and not WATCHES.isdisjoint(item.fixturenames):
+        set_aside()
 
 
 @pytest.fixture(scope="session")

@@ -21,9 +21,20 @@ from sts_async.testing import LocalSTS, Role
 REFERENCE = DOCUMENTS["sts_async/README.md"]
 MAX_LINES = 400  # of README.md: a manual that is read, not searched
 BLOCKS = [(path, block) for path, text in DOCUMENTS.items() for block in blocks(text, "python")]
-SERVICE = [block for _, block in BLOCKS if "web.Application()" in block]
+EXCERPTS = {
+    "sts_async/bridges/recipes.md": "tests/bridges/test_recipes.py",
+    "sts_async/coming_from_boto3.md": "tests/test_coming_from_boto3.py",
+}
+"""Documents whose blocks are parts of programs, and the tests that run each of them."""
+SERVICE = [block for path, block in BLOCKS if "web.Application()" in block and path not in EXCERPTS]
 TESTS = [(path, block) for path, block in BLOCKS if "def test_" in block]
-PROGRAMS = [(path, block) for path, block in BLOCKS if block not in SERVICE and "def test_" not in block]
+WORKERS = [block for _, block in BLOCKS if "RedisCache(" in block]
+"""Programs that need Redis; `fleet/caches/test_deployment.py` runs them."""
+PROGRAMS = [
+    (path, block)
+    for path, block in BLOCKS
+    if block not in [*SERVICE, *WORKERS] and "def test_" not in block and path not in EXCERPTS
+]
 SHELL = [(path, block) for path, text in DOCUMENTS.items() for block in blocks(text, "sh") if block not in COMMANDS[:2]]
 LINES = [(path, line) for path, block in SHELL if "sts-async" in block for line in block.splitlines()]
 ABOUT_FILES = [(path, block) for path, block in SHELL if "sts-async" not in block]
@@ -57,7 +68,8 @@ def test_every_block_of_code_is_of_a_kind_that_is_run_here() -> None:
     marked = sum(len(re.findall(r"^ *```\w+$", text, re.MULTILINE)) for text in DOCUMENTS.values())
 
     assert all("asyncio.run(main())" in block or "\nprint(" in block for _, block in PROGRAMS)
-    assert len(SERVICE) == 1
+    assert len(SERVICE) == len(WORKERS) == 1
+    assert all((ROOT / test).exists() for test in EXCERPTS.values())
     assert marked == len(BLOCKS) + len(SHELL) + len(COMMANDS[:2])
 
 
@@ -157,7 +169,7 @@ def test_the_first_two_commands_are_one_line_each() -> None:
         for command in (first, second)
     )
     assert ".venv/bin/sts-async --local assume-role" in first
-    assert second.endswith(".venv/bin/python -m pytest -q -n 2")
+    assert second.endswith(".venv/bin/python -m pytest -q -n 3")
 
 
 def test_the_table_of_operations_is_the_table_of_operations() -> None:

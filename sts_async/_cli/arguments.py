@@ -17,6 +17,7 @@ from .._shape.secret import attempt
 from .terminal import complain, say
 
 MAX_BYTES = 256 * 1024  # of a value from a file or standard input; the longest member of STS has 100,000 characters
+MAX_COUNT = 100_000
 _OPTION = r"--[a-z]+(?:-[a-z]+)*"
 _HARMLESS = re.compile(
     r"the following arguments are required: [\w, /-]+"
@@ -167,6 +168,18 @@ def whole_number(text: str) -> int:
     """
     if not re.fullmatch(r"-?[0-9]{1,18}", text):
         raise argparse.ArgumentTypeError("must be a whole number")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """
+    Return *text* as a number of things, 1 to 100,000.
+
+    Raises:
+        argparse.ArgumentTypeError: *text* is not such a number. The message does not repeat it.
+    """
+    if not (re.fullmatch(r"[0-9]{1,6}", text) and 0 < int(text) <= MAX_COUNT):
+        raise argparse.ArgumentTypeError(f"must be 1 to {MAX_COUNT}")
     return int(text)
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import VERSION
 from .._wording.option_names import Wording
-from . import endpoint_options, fleet_options, token_options
+from . import cache_options, endpoint_options, fleet_options, token_options
 from .arguments import Parser, Values, option_of, suggestion
+from .cache_options import CACHE_KEY
 from .endpoint_options import EXEC, SERVE
 from .fleet_options import FLEET
 from .members import add_members, description_of, documented_in, operation_of
@@ -39,7 +40,7 @@ SUMMARIES = {
 DOCTOR = "doctor"
 HELP = "help"
 LOCAL_SERVER = "local-server"
-COMMANDS = (DOCTOR, EKS_TOKEN, CONSOLE_URL, FLEET, SERVE, EXEC, LOCAL_SERVER)
+COMMANDS = (DOCTOR, EKS_TOKEN, CONSOLE_URL, FLEET, SERVE, EXEC, CACHE_KEY, LOCAL_SERVER)
 """The commands that are not operations of STS."""
 SERVICES = ("sts", "imds", "container", "sso", "signin")
 HIGHEST_PORT = 65535 - len(SERVICES)
@@ -55,6 +56,9 @@ in one of these ways, because other users can see the command line in the list o
 
 A structure is NAME=VALUE,NAME=VALUE; a value with a comma needs double quotes. Structures and lists can also be JSON,
 such as --tags '[{"Key": "team", "Value": "a, b"}]'.
+
+In bash and zsh, `eval "$(register-python-argcomplete sts-async)"` completes commands and options. It needs the package
+argcomplete, which the extra completion of sts-async contains.
 """
 
 SHOWN = {
@@ -79,6 +83,33 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
         parser = _options_alone()
         parser.print_help()
         parser.exit()
+    parser = parser_for(arguments)
+    commands = parser.commands()
+    if topic is not None:
+        near = suggestion(topic, ["options", *commands])
+        parser.end(f"help has no such topic{near}: the topics are the operations, the commands and `options`")
+    parser.check_options(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        commands.get(options.operation, parser).reject(unknown)
+    if to_run == []:
+        commands.get(options.operation, parser).end("a command must follow --")
+    options.command = to_run or []
+    if options.operation == FLEET:
+        fleet_options.check(parser.command(FLEET), options)
+    if options.operation in (SERVE, EXEC):
+        endpoint_options.check(parser.command(options.operation), options)
+    if options.operation in TOKENS:
+        token_options.check(parser.command(options.operation), options)
+    if hasattr(options, "local") and hasattr(options, "config_endpoint_url"):
+        parser.end("--local and --endpoint-url cannot be combined")
+    if hasattr(options, "local") and hasattr(options, "config_profile"):
+        parser.end("--local and --profile cannot be combined")
+    return parser, options
+
+
+def parser_for(arguments: Sequence[str]) -> Parser:
+    """Return the parser. Only an operation that is in *arguments* has its members as options."""
     known = {} if {*arguments} <= {"-h", "--help", "--version"} else _client_options()
     common = _common(known)
     parser = Parser(
@@ -115,29 +146,10 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
     token_options.add_tokens(commands, common, arguments)
     fleet_options.add_fleet(commands, common)
     endpoint_options.add_endpoint(commands, common)
+    cache_options.add_cache_key(commands)
     _add_local_server(commands)
     _list_apart(parser, commands)
-    if topic is not None:
-        near = suggestion(topic, ["options", *commands.choices])
-        parser.end(f"help has no such topic{near}: the topics are the operations, the commands and `options`")
-    parser.check_options(arguments)
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        commands.choices.get(options.operation, parser).reject(unknown)
-    if to_run == []:
-        commands.choices.get(options.operation, parser).end("a command must follow --")
-    options.command = to_run or []
-    if options.operation == FLEET:
-        fleet_options.check(parser.command(FLEET), options)
-    if options.operation in (SERVE, EXEC):
-        endpoint_options.check(parser.command(options.operation), options)
-    if options.operation in TOKENS:
-        token_options.check(parser.command(options.operation), options)
-    if hasattr(options, "local") and hasattr(options, "config_endpoint_url"):
-        parser.end("--local and --endpoint-url cannot be combined")
-    if hasattr(options, "local") and hasattr(options, "config_profile"):
-        parser.end("--local and --profile cannot be combined")
-    return parser, options
+    return parser
 
 
 def _list_apart(parser: Parser, commands: Any) -> None:
@@ -306,7 +318,7 @@ def _common(known: "Mapping[str, Option]") -> Parser:
     common.add_argument(
         "--mfa-code",
         metavar="CODE",
-        help="code of the profile's MFA device, for runs without a terminal; - reads standard input",
+        help="code of the MFA device of the profile or role, for runs without a terminal; - reads standard input",
     )
     common.add_argument(
         "--local",

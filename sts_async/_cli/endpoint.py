@@ -21,11 +21,13 @@ from ..agent.endpoint import CredentialsEndpoint, serve
 from ..agent.environ import FULL_URI, TOKEN_FILE
 from ..client import STSClient
 from ..credentials.source import MFACode
+from ..fleet.caches.protocol import CredentialsCache
 from ..fleet.fleet import MAX_ON_DEMAND, CredentialsFleet
 from ..fleet.identities import Identity
 from .arguments import suggestion
+from .cache_options import VARIABLES
 from .early_signals import ENDING
-from .fleet_client import DEFAULT_REGION, cache_of, client_of
+from .fleet_client import DEFAULT_REGION, client_of
 from .fleet_lines import plural
 from .output import Output
 from .roles_source import NO_IDENTITY, RolesSource, partition_of_endpoint
@@ -46,7 +48,8 @@ class Settings:
         port: Port of the endpoint; 0 for a free port.
         directory: Directory for the token files; None for a temporary one.
         local: Whether to use a local STS.
-        cache: Directory of the cache; None for no cache.
+        cache: The cache that processes share; None for no cache.
+        cache_namespace: Name of the calling identity in the cache; None for its access key id.
         allowed_accounts: Ids of the accounts that identities may belong to; None for any.
         strict_arns: Whether ARNs of roles must follow the grammar of IAM.
         client: Options of the client, by their names in `Config`.
@@ -59,7 +62,8 @@ class Settings:
     port: int = 0
     directory: str | None = None
     local: bool = False
-    cache: str | None = None
+    cache: CredentialsCache | None = None
+    cache_namespace: str | None = None
     allowed_accounts: Sequence[str] | None = None
     strict_arns: bool = True
     client: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
@@ -133,7 +137,8 @@ async def _endpoint(
             CredentialsFleet(
                 sts,
                 max_on_demand=max(MAX_ON_DEMAND, 2 * len(found.identities)),
-                cache=cache_of(settings.cache),
+                cache=settings.cache,
+                cache_namespace=settings.cache_namespace,
                 allowed_accounts=settings.allowed_accounts,
                 strict_arns=settings.strict_arns,
             )
@@ -142,7 +147,9 @@ async def _endpoint(
             serve(fleet, identities, port=settings.port, directory=settings.directory)
         )
         local = {"AWS_ENDPOINT_URL_STS": str(config.endpoint_url)} if settings.local else {}
-        yield endpoint, {**os.environ, **local}
+        # A command gets the credentials of one identity. The keys of the cache would give it those of all.
+        inherited = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+        yield endpoint, {**inherited, **local}
 
 
 def _chosen(identities: Mapping[str, Identity], name: str | None, shown: str) -> Mapping[str, Identity]:

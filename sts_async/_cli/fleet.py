@@ -17,12 +17,13 @@ from .._runtime.signals import signal_queue
 from ..client import STSClient
 from ..credentials.source import MFACode
 from ..errors import STSError
-from ..events import Event, IdentityStateChanged
+from ..events import CacheStateChanged, Event, IdentityStateChanged
+from ..fleet.caches.protocol import CredentialsCache
 from ..fleet.fleet import CredentialsFleet
 from ..fleet.identities import Identity, describe, source_of
 from ..fleet.reports import FailingIdentity, FleetSnapshot
 from ..shapes import Credentials, GetCallerIdentityRequest
-from .fleet_client import DEFAULT_REGION, cache_of, client_of
+from .fleet_client import DEFAULT_REGION, client_of
 from .fleet_lines import MAX_FAILING, Lines, in_one_moment, plural
 from .fleet_options import ENDING, RELOAD
 from .output import Output
@@ -47,7 +48,8 @@ class Settings:
         roles: Path of the file of roles; None for generated roles.
         local: Whether to use a local STS.
         count: Number of generated roles.
-        cache: Directory of the cache; None for no cache.
+        cache: The cache that processes share; None for no cache.
+        cache_namespace: Name of the calling identity in the cache; None for its access key id.
         rate: Maximum number of requests per second for each calling account and region.
         concurrency: Maximum number of requests at once.
         allowed_accounts: Ids of the accounts that identities may belong to; None for any.
@@ -61,7 +63,8 @@ class Settings:
     roles: str | None
     local: bool = False
     count: int = 20
-    cache: str | None = None
+    cache: CredentialsCache | None = None
+    cache_namespace: str | None = None
     rate: float = 200.0
     concurrency: int = 50
     allowed_accounts: Sequence[str] | None = None
@@ -143,7 +146,8 @@ async def run(settings: Settings, warnings: Warnings) -> int:
                 sts,
                 requests_per_second=settings.rate,
                 concurrency=settings.concurrency,
-                cache=cache_of(settings.cache),
+                cache=settings.cache,
+                cache_namespace=settings.cache_namespace,
                 allowed_accounts=settings.allowed_accounts,
                 strict_arns=settings.strict_arns,
             ) as fleet,
@@ -172,8 +176,12 @@ class _Command:
             self._by_description[text] = text if text in self._by_description else name
 
     def observe(self, event: Event) -> None:
-        """Show a change of state."""
-        if isinstance(event, IdentityStateChanged) and not self._settings.once:
+        """Show a change of the state of an identity, and that the cache is available again."""
+        if self._settings.once:
+            return
+        if isinstance(event, CacheStateChanged) and event.available:  # the other change is a warning
+            self._display.note(f"{in_one_line(event.cache)} is available again, after {event.seconds:.0f} s")
+        if isinstance(event, IdentityStateChanged):
             added_or_removed = event.before is None or event.state is None
             if not (self._quiet and added_or_removed):
                 self._display.changed(self._by_description.get(event.identity, event.identity), event)

@@ -4,13 +4,13 @@ import argparse
 import re
 from typing import Any
 
-from .arguments import Parser
+from .arguments import Parser, count
+from .cache_options import add_cache
 
 FLEET = "fleet"
 ENDING = ("SIGINT", "SIGTERM")  # signals that end the command with status 0
 RELOAD = "SIGHUP"  # Windows does not have it
 DEFAULT_COUNT = 20
-MAX_COUNT = 100_000
 
 ABOUT = """\
 Keep temporary credentials of many identities fresh, and show their states. A file of roles has one identity on each
@@ -38,6 +38,7 @@ policy, policy-arns, tags, transitive-tag-keys, source-identity, minimum-session
 examples:
   sts-async --local fleet
   sts-async fleet --roles roles.txt --cache ~/.cache/sts-async
+  sts-async fleet --roles roles.txt --cache rediss://cache.example:6379/0 --cache-key-file cache-keys
   sts-async fleet --roles roles.txt --once
 """
 
@@ -61,12 +62,12 @@ def add_fleet(commands: Any, common: Parser) -> None:
         help="maximum number of requests per second for each calling account and region; default: 200",
     )
     fleet.add_argument(
-        "--concurrency", type=_count, default=50, metavar="N", help="maximum number of requests at once; default: 50"
+        "--concurrency", type=count, default=50, metavar="N", help="maximum number of requests at once; default: 50"
     )
     fleet.add_argument("--once", action="store_true", help="fetch all credentials once, show the results, and end")
     fleet.add_argument(
         "--count",
-        type=_count,
+        type=count,
         metavar="N",
         help=f"with --local and without --roles: the number of generated roles; default: {DEFAULT_COUNT}",
     )
@@ -77,11 +78,7 @@ def add_roles(command: Parser) -> None:
     command.add_argument(
         "--roles", metavar="FILE", help="the file of roles, at most 8 MiB of UTF-8; optional with --local"
     )
-    command.add_argument(
-        "--cache",
-        metavar="DIR",
-        help="directory for the credentials, which only you can read; processes on this host share it",
-    )
+    add_cache(command)
     command.add_argument(
         "--allowed-accounts",
         nargs="+",
@@ -115,12 +112,6 @@ def _rate(text: str) -> float:
     if not (re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) and float(text) > 0):
         raise argparse.ArgumentTypeError("must be a number greater than 0")
     return float(text)
-
-
-def _count(text: str) -> int:
-    if not (re.fullmatch(r"[0-9]{1,6}", text) and 0 < int(text) <= MAX_COUNT):
-        raise argparse.ArgumentTypeError(f"must be 1 to {MAX_COUNT}")
-    return int(text)
 
 
 def _accounts(text: str) -> str:

@@ -5,14 +5,15 @@ A new identity is checked, its source enters before it, and its entry gets the l
 there are too many entries on demand, the least recently used ones leave.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._engine.context import ClientContext
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, ParamValidationError
 from ._budget import Budgets, Lane
 from ._entries import Entries, Entry
 from ._refresher import Refresher
-from .identities import check_identity, operation_of, request_of, source_of
+from .identities import check_identity, operation_of, request_of, role_in, source_of
 
 
 class Members:
@@ -60,6 +61,28 @@ class Members:
             raise ConfigurationError(
                 f"an identity must be hashable: a {type(identity).__name__} cannot be hashed"
             ) from None
+
+    def check_all(self, identities: Sequence[object], *, known: Callable[[Any], object]) -> None:
+        """
+        Check identities.
+
+        Args:
+            identities: The identities.
+            known: The function that returns None for an identity that was not checked before.
+
+        Raises:
+            ConfigurationError: As for `check`. If there are several identities, a note says which one it is about.
+            ParamValidationError: As for `check`, with such a note.
+        """
+        for number, identity in enumerate(identities, 1):
+            if known(identity) is None:
+                try:
+                    self.check(identity)
+                except (ConfigurationError, ParamValidationError) as error:
+                    if len(identities) > 1:
+                        # The message itself names no account: a user may have chosen it (T43).
+                        error.add_note(f"This is about identity {number:,} of {len(identities):,}{role_in(identity)}.")
+                    raise
 
     def entry_of(self, identity: Any, refresher: Refresher, *, keep: bool = False, checked: bool = False) -> Entry:
         """

@@ -332,14 +332,13 @@ class CredentialsFleet(Unpicklable):
         asks a person, for an MFA code, never runs in the background: such an identity is fetched by `get` only.
 
         Raises:
-            ConfigurationError: One is not an identity, or its account is not allowed. None of them is added.
-            ParamValidationError: The request of one breaks constraints. None of them is added.
+            ConfigurationError: One is not an identity, or its account is not allowed. None of them is added. If there
+                are several, a note of the error says which one it is.
+            ParamValidationError: The request of one breaks constraints. The same applies.
             ClientClosedError: The fleet is closed.
         """
         identities = tuple(unwrapped(without_data(identity), self) for identity in identities)
-        for identity in identities:
-            if self._lookup(identity) is None:
-                self._members.check(identity)
+        self._members.check_all(identities, known=self._lookup)
         if self._refresher is None and not self._closed:
             self._added_before.extend(identities)
             return

@@ -131,6 +131,12 @@ def _describe_request(request: Request[Any]) -> str:
     return operation_of(request).name
 
 
+def role_in(identity: object) -> str:
+    """Return ``, role ARN`` for an identity that is a role; else nothing. Text that is no ARN may be a secret."""
+    role_arn = getattr(request_of(identity), "role_arn", None)
+    return f", role {role_arn}" if isinstance(role_arn, str) and arns.is_role(role_arn) else ""
+
+
 def check_identity(
     identity: object,
     *,

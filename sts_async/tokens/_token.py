@@ -17,7 +17,8 @@ class Token:
     A token, password or URL that was derived from credentials. Anyone who has it can use it.
 
     Attributes:
-        value: The token as a `Secret`: a str that can be passed to any library, and whose repr is ``'***'``.
+        value: The token as a `Secret`: a str whose repr is ``'***'``. Libraries take it as a str. For compiled
+            ones that need a plain str, such as asyncpg, pass ``str(token.value)``.
         expiration: The end of the token, an aware datetime in UTC: of its own life or of the credentials that signed
             it, whichever is earlier.
     """

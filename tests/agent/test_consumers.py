@@ -4,8 +4,9 @@ Real consumers of the container credentials protocol, over sockets, with credent
 Each runs in a process of its own with the environment of the endpoint, against a small S3 that computes each signature
 again and refuses keys that have ended. The credentials live for a few seconds, so each consumer has to come back.
 
-A consumer that is not installed is skipped. ``STS_ASYNC_PEERS`` names a Python with obstore, polars, pyarrow,
-deltalake, s3fs and the AWS CLI. ``STS_ASYNC_NODE`` names a folder whose ``node_modules`` has ``@aws-sdk/client-sts``.
+A consumer that is not installed is skipped. ``STS_ASYNC_PEERS`` names a Python with obstore, polars, s3fs,
+the libraries of the recipes and the AWS CLI. ``STS_ASYNC_RCLONE`` names the program rclone, which uses
+the SDK for Go. ``STS_ASYNC_NODE`` names a folder whose ``node_modules`` has ``@aws-sdk/client-sts``.
 """
 
 import asyncio
@@ -17,8 +18,10 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from bridges.recipes import MODULES, RECIPES, THROUGH_THE_ENDPOINT
 from bridges.signed_server import SignedServer
 from patience import PATIENCE, soon
 
@@ -33,6 +36,7 @@ LIFE = 8.0  # s of credentials; new ones are there after the first half, and old
 ROUNDS = int(os.environ.get("STS_ASYNC_ROUNDS", "12"))  # uses of each consumer
 PAUSE = 0.7  # s between them, so that credentials are replaced
 PEERS = os.environ.get("STS_ASYNC_PEERS", "")
+RCLONE = os.environ.get("STS_ASYNC_RCLONE", "")
 NODE = os.environ.get("STS_ASYNC_NODE", "")
 ARN = "arn:aws:iam::123456789012:role/demo"
 
@@ -73,8 +77,8 @@ async def endpoint_of(server: LocalSTS) -> AsyncIterator[tuple[CredentialsEndpoi
         yield endpoint, source
 
 
-async def use(s3: tuple[LocalSTS, SignedServer], command: list[str], **variables: str) -> ShortLived:
-    """Run a consumer, and check that it used keys that were replaced, and that none was refused."""
+async def use(s3: tuple[LocalSTS, SignedServer], command: list[str], **variables: str) -> list[str]:
+    """Run a consumer, check that it used keys that were replaced, and return the codes of refused requests."""
     server, service = s3
     async with endpoint_of(server) as (endpoint, source):
         environ = {
@@ -88,10 +92,10 @@ async def use(s3: tuple[LocalSTS, SignedServer], command: list[str], **variables
             **variables,
         }
         assert await soon(run_child(endpoint, "demo", command, environ=environ)) == 0
-    assert service.refused == []
+    assert len(source.issued) >= 2
     assert len(service.keys) >= 2
     assert {*service.keys} <= {credentials.access_key_id for credentials in source.issued}
-    return source
+    return service.refused
 
 
 @functools.cache
@@ -159,28 +163,39 @@ def call(number):
 each(call)
 """
 
-PYARROW = """
-from pyarrow import fs
-s3 = fs.S3FileSystem(endpoint_override=url.removeprefix("http://"), scheme="http", region="us-east-1")
-def call(number):
-    with s3.open_input_stream("bucket/table.csv") as stream:
-        assert stream.read() == b"a\\n1\\n2\\n"
-each(call)
+RECIPE = """
+import ast
+*first, last = ast.parse(os.environ["RECIPE"]).body  # the last statement reads something
+names = {}
+exec(compile(ast.Module(first, []), "recipe", "exec"), names)
+each(lambda number: exec(compile(ast.Module([last], []), "recipe", "exec"), names))
 """
 
-DELTALAKE = """
-from deltalake import DeltaTable
-options = {"AWS_ENDPOINT_URL": url, "AWS_ALLOW_HTTP": "true", "AWS_S3_ALLOW_UNSAFE_RENAME": "true"}
-def call(number):
-    assert DeltaTable("s3://bucket/table", storage_options=options).version() == 0
-each(call)
-"""
+PLACES = {
+    "pyarrow": ('region="us-east-1"', 'region="us-east-1", endpoint_override="{host}", scheme="http"'),
+    "deltalake": (
+        'bucket/table"',
+        'bucket/table", storage_options={{"AWS_ENDPOINT_URL": "{url}", "AWS_ALLOW_HTTP": "true"}}',
+    ),
+    "pyiceberg": ('metadata.json"', 'metadata.json", properties={{"s3.endpoint": "{url}", "s3.region": "us-east-1"}}'),
+    "DuckDB": ("REFRESH auto", "REFRESH auto, ENDPOINT '{host}', URL_STYLE path, USE_SSL false"),
+}
+"""What each recipe is given to reach the server of a test: a text in it, and another for it."""
+PRINTED = {"pyarrow": "6", "deltalake": "0", "pyiceberg": "table {", "DuckDB": "[(1,), (2,)]"}
 
 DELTA_LOG = b"""\
 {"protocol":{"minReaderVersion":1,"minWriterVersion":2}}
 {"metaData":{"id":"00000000-0000-0000-0000-000000000000","format":{"provider":"parquet","options":{}},"schemaString":"\
 {\\"type\\":\\"struct\\",\\"fields\\":[{\\"name\\":\\"a\\",\\"type\\":\\"long\\",\\"nullable\\":true,\\"metadata\\":{}}]}"\
 ,"partitionColumns":[],"configuration":{},"createdTime":1767225600000}}
+"""
+
+ICEBERG = b"""\
+{"format-version":2,"table-uuid":"00000000-0000-0000-0000-000000000000","location":"s3://bucket/iceberg",\
+"last-sequence-number":0,"last-updated-ms":1767225600000,"last-column-id":1,"current-schema-id":0,\
+"schemas":[{"type":"struct","schema-id":0,"fields":[{"id":1,"name":"a","required":false,"type":"long"}]}],\
+"default-spec-id":0,"partition-specs":[{"spec-id":0,"fields":[]}],"last-partition-id":999,"default-sort-order-id":0,\
+"sort-orders":[{"order-id":0,"fields":[]}]}
 """
 
 
@@ -192,8 +207,6 @@ DELTA_LOG = b"""\
         ("s3fs", S3FS),
         ("obstore", OBSTORE),
         ("polars", POLARS),
-        ("pyarrow", PYARROW),
-        ("deltalake", DELTALAKE),
     ],
 )
 async def test_libraries_of_python_use_keys_that_are_replaced(
@@ -202,11 +215,44 @@ async def test_libraries_of_python_use_keys_that_are_replaced(
     """Zero requests are refused while several lives of credentials pass."""
     python = python_with(module)
     s3[1].objects["/bucket/table.csv"] = b"a\n1\n2\n"
-    s3[1].objects["/bucket/table/_delta_log/00000000000000000000.json"] = DELTA_LOG
 
-    source = await use(s3, [python, "-c", LOOP + code])
+    assert await use(s3, [python, "-c", LOOP + code]) == []
 
-    assert len(source.issued) >= 2
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", THROUGH_THE_ENDPOINT)
+async def test_recipes_use_keys_that_are_replaced(
+    s3: tuple[LocalSTS, SignedServer], library: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """DuckDB alone has one request refused before it asks again, as its recipe says."""
+    python = python_with(MODULES.get(library, library))
+    if library == "DuckDB":
+        if not has(python, "duckdb_ext"):
+            pytest.skip("the extensions of DuckDB are not installed, and no test loads them from the network")
+        extensions = Path(python).parent.parent.glob("lib/python*/site-packages/duckdb_ext/extensions")
+        (tmp_path / ".duckdb").mkdir()
+        (tmp_path / ".duckdb" / "extensions").symlink_to(next(extensions))
+    service = s3[1]
+    service.objects["/bucket/table.csv"] = b"a\n1\n2\n"
+    service.objects["/bucket/table/_delta_log/00000000000000000000.json"] = DELTA_LOG
+    service.objects["/bucket/iceberg/v1.metadata.json"] = ICEBERG
+    text, other = PLACES[library]
+    code = RECIPES[library]
+    assert text in code
+    rounds = ROUNDS + 4 * (library == "DuckDB")  # it comes back when it is refused, after a whole life
+    place = other.format(url=service.url, host=urlsplit(service.url).netloc)
+
+    refused = await use(
+        s3,
+        [python, "-c", LOOP + RECIPE],
+        HOME=str(tmp_path),
+        RECIPE=code.replace(text, place),
+        ROUNDS=str(rounds),
+    )
+
+    printed = capfd.readouterr().out
+    assert printed.count(PRINTED[library]) == rounds
+    assert {*refused} <= ({"ExpiredToken"} if library == "DuckDB" else set())
 
 
 @pytest.mark.slow
@@ -218,7 +264,44 @@ async def test_the_command_line_of_aws_uses_the_endpoint(s3: tuple[LocalSTS, Sig
     s3[1].objects["/bucket/table.csv"] = b"a\n1\n2\n"
     copy = f'"{program}" --endpoint-url "$S3" s3 cp s3://bucket/table.csv -'
 
-    await use(s3, ["/bin/sh", "-ec", f"for i in $(seq $ROUNDS); do {copy}; done"])
+    assert await use(s3, ["/bin/sh", "-ec", f"for i in $(seq $ROUNDS); do {copy}; done"]) == []
+
+
+RCLONE_CODE = """
+import os, socket, subprocess, sys, time, urllib.request
+with socket.create_server(("127.0.0.1", 0)) as free:
+    place = f"127.0.0.1:{free.getsockname()[1]}"
+server = subprocess.Popen([sys.argv[1], "serve", "http", "r:bucket", "--addr", place, "--config", os.devnull, "-q"])
+try:
+    read = 0
+    while read < int(os.environ["ROUNDS"]):
+        try:
+            found = urllib.request.urlopen(f"http://{place}/table.csv").read()
+        except urllib.error.HTTPError:
+            raise
+        except OSError:  # it has not started yet
+            if server.poll() is not None:
+                raise
+        else:
+            assert found == b"a\\n1\\n2\\n", found
+            read += 1
+        time.sleep(float(os.environ["PAUSE"]))
+finally:
+    server.terminate()
+    server.wait()
+"""
+
+
+@pytest.mark.slow
+async def test_the_sdk_for_go_uses_keys_that_are_replaced(s3: tuple[LocalSTS, SignedServer]) -> None:
+    """In rclone, as one process that serves a bucket."""
+    if not RCLONE:
+        pytest.skip("STS_ASYNC_RCLONE names no rclone")
+    s3[1].objects["/bucket/table.csv"] = b"a\n1\n2\n"
+    options = {"TYPE": "s3", "PROVIDER": "AWS", "ENV_AUTH": "true", "FORCE_PATH_STYLE": "true", "ENDPOINT": s3[1].url}
+    variables = {f"RCLONE_CONFIG_R_{name}": value for name, value in options.items()}
+
+    assert await use(s3, [sys.executable, "-c", RCLONE_CODE, RCLONE], **variables) == []
 
 
 NODE_CODE = """

@@ -272,6 +272,7 @@ async def test_other_ports_are_refused(watched: None, clock: VirtualClock, port:
             serve(fleet, {"demo": DEMO}, port=port)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.from_regex(r"(?!-)[A-Za-z0-9_+=,.@-]{1,128}", fullmatch=True).filter(lambda name: name.strip(".")))
 async def test_every_name_of_a_file_of_roles_can_be_asked_for(name: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from bridges.signed_server import SignedServer
+from bridges.sources import Tokens
 
 from sts_async.testing import LocalSTS, VirtualClock
 
@@ -17,6 +18,11 @@ def clock() -> VirtualClock:
 async def server(clock: VirtualClock) -> AsyncIterator[LocalSTS]:
     async with LocalSTS(clock=clock) as server:
         yield server
+
+
+@pytest.fixture
+def tokens(server: LocalSTS, clock: VirtualClock) -> Tokens:
+    return Tokens(server, clock)
 
 
 @pytest.fixture

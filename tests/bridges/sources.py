@@ -1,10 +1,12 @@
 """What the tests of bridges share: views of a client and of a fleet, and time that passes while they are used."""
 
 import asyncio
+import base64
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from documents import DOCUMENTS
@@ -92,3 +94,39 @@ async def for_hours(hours: int, clock: VirtualClock, call: Callable[[], Any]) ->
         await turns()
         await until(lambda: all(idle() for idle in _IDLE))
         clock.advance(600)
+
+
+class Tokens:
+    """
+    The tokens that have arrived at a server of a test, as URLs.
+
+    Attributes:
+        expired: The access keys that had expired when they arrived.
+        keys: The access keys, each once.
+    """
+
+    def __init__(self, server: LocalSTS, clock: VirtualClock) -> None:
+        self._server = server
+        self._clock = clock
+        self.urls: list[str] = []
+        self.expired: list[str] = []
+        self.keys: list[str] = []
+
+    def add(self, url: str) -> None:
+        query = dict(parse_qsl(urlsplit(url).query))
+        key = query["X-Amz-Credential"].split("/")[0]
+        owner = self._server._directory.holder(key)
+        assert owner is not None
+        assert query["X-Amz-Security-Token"] == owner.credentials.session_token
+        ends = owner.credentials.expiration
+        assert ends is not None
+        self.urls.append(url)
+        if ends.timestamp() <= self._clock.time():
+            self.expired.append(key)
+        if key not in self.keys:
+            self.keys.append(key)
+
+
+def decoded(token: str) -> str:
+    """Return the URL in base64url without padding."""
+    return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()

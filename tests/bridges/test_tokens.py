@@ -5,59 +5,17 @@ import base64
 import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from aiohttp import web
-from bridges.sources import ARN, HOUR, ROWS, each_kind, for_hours
+from bridges.sources import ARN, HOUR, ROWS, Tokens, decoded, each_kind, for_hours
 from patience import soon, until
+from web_apps import serving
 
 from sts_async import bridges
 from sts_async.bridges import _consumers
 from sts_async.errors import ConfigurationError
 from sts_async.testing import LocalSTS, VirtualClock
-
-
-class Tokens:
-    """
-    The tokens that have arrived at a server of a test, as URLs.
-
-    Attributes:
-        expired: The access keys that had expired when they arrived.
-        keys: The access keys, each once.
-    """
-
-    def __init__(self, server: LocalSTS, clock: VirtualClock) -> None:
-        self._server = server
-        self._clock = clock
-        self.urls: list[str] = []
-        self.expired: list[str] = []
-        self.keys: list[str] = []
-
-    def add(self, url: str) -> None:
-        query = dict(parse_qsl(urlsplit(url).query))
-        key = query["X-Amz-Credential"].split("/")[0]
-        owner = self._server._directory.holder(key)
-        assert owner is not None
-        assert query["X-Amz-Security-Token"] == owner.credentials.session_token
-        ends = owner.credentials.expiration
-        assert ends is not None
-        self.urls.append(url)
-        if ends.timestamp() <= self._clock.time():
-            self.expired.append(key)
-        if key not in self.keys:
-            self.keys.append(key)
-
-
-@pytest.fixture
-def tokens(server: LocalSTS, clock: VirtualClock) -> Tokens:
-    return Tokens(server, clock)
-
-
-def decoded(token: str) -> str:
-    """Return the URL in base64url without padding."""
-    return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
-
 
 # -- redis-py ------------------------------------------------------------------------------------------------------
 
@@ -139,11 +97,8 @@ async def cluster(tokens: Tokens) -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_route("*", "/{anything:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(app) as url:
+        yield url
 
 
 @each_kind
@@ -286,11 +241,8 @@ async def models(tokens: Tokens) -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_route("*", "/{anything:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/openai/v1"
-    await runner.cleanup()
+    async with serving(app) as url:
+        yield f"{url}/openai/v1"
 
 
 def asynchronous(openai: Any, url: str, credentials: Any) -> tuple[Any, Callable[[], Any]]:

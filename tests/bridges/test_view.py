@@ -481,6 +481,7 @@ def runs(script: str, server: LocalSTS) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_child_has_an_event_loop_of_its_own() -> None:
     """And the parent keeps its connections."""

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 from tokens.replays import as_vault
+from web_apps import serving
 
 from sts_async.testing import LocalSTS
 
@@ -23,10 +24,5 @@ async def vault_server(server: LocalSTS) -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_post("/v1/auth/aws/login", login)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(app) as url:
+        yield url

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from commands import run_here
 from support import ROLE
 
 from sts_async.testing import LocalSTS, Refuse
@@ -34,18 +35,6 @@ def environ(server: LocalSTS, **more: str) -> dict[str, str]:
     }
 
 
-async def run(environ: dict[str, str], *arguments: str, given: bytes = b"") -> tuple[int | None, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "sts_async", *arguments),
-        env=environ,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate(given)
-    return process.returncode, out.decode(), err.decode()
-
-
 def beyond_this_host(server: LocalSTS) -> str:
     """Return a URL of the server that is not taken for one of this host, though its connections stay on it."""
     return f"http://[::ffff:127.0.0.1]:{urlsplit(server.url).port}/"
@@ -63,13 +52,13 @@ async def test_a_url_without_tls_is_reached_with_the_option_that_the_refusal_nam
     if place == "profile":
         here["AWS_CONFIG_FILE"] = str(write_file("config", f"[default]\nendpoint_url = {url}\n"))
 
-    status, out, err = await run(here, *arguments, CALL)
+    status, out, err = await run_here(here, *arguments, CALL)
     advice = re.search(r"use https, or pass (\S+)$", err.rstrip())
 
     assert (status, out) == (1, "")
     assert advice
     for order in ([advice[1], *arguments, CALL], [*arguments, CALL, advice[1]]):
-        status, out, err = await run(here, *order)
+        status, out, err = await run_here(here, *order)
 
         assert (status, err) == (0, "")
         assert json.loads(out)["Account"] == "123456789012"
@@ -79,11 +68,11 @@ async def test_a_url_without_tls_is_reached_with_the_option_that_the_refusal_nam
 async def test_a_missing_region_is_given_as_the_message_says(server: LocalSTS, command: str) -> None:
     """D7: the option and the variable; with a custom endpoint, too."""
     here = environ(server)
-    _, out, err = await run(here, command)
+    _, out, err = await run_here(here, command)
 
     assert "no region: pass --region NAME, set AWS_REGION or AWS_DEFAULT_REGION, or set region" in out + err
     for arguments, more in (([], {"AWS_REGION": "us-east-1"}), (["--region", "us-east-1"], {})):
-        status, out, err = await run({**here, **more}, command, *arguments, "--endpoint-url", server.url)
+        status, out, err = await run_here({**here, **more}, command, *arguments, "--endpoint-url", server.url)
 
         assert (status, err) == (0, "")
 
@@ -91,15 +80,15 @@ async def test_a_missing_region_is_given_as_the_message_says(server: LocalSTS, c
 async def test_the_advice_about_a_region_with_an_endpoint_helps(server: LocalSTS) -> None:
     """D7."""
     here = environ(server)
-    _, _, err = await run(here, CALL, "--endpoint-url", server.url)
+    _, _, err = await run_here(here, CALL, "--endpoint-url", server.url)
 
     assert err.endswith("needs a region as well as --endpoint-url: pass --region NAME or set AWS_REGION\n")
-    assert (await run(here, CALL, "--endpoint-url", server.url, "--region", server.region))[0] == 0
+    assert (await run_here(here, CALL, "--endpoint-url", server.url, "--region", server.region))[0] == 0
 
 
 async def test_options_that_need_each_other_are_named_as_they_are_given(server: LocalSTS) -> None:
     """D7."""
-    status, _, err = await run(
+    status, _, err = await run_here(
         environ(server, AWS_REGION="us-east-1", AWS_ENDPOINT_URL=server.url), CALL, "--client-key", "x"
     )
 
@@ -109,26 +98,26 @@ async def test_options_that_need_each_other_are_named_as_they_are_given(server: 
 async def test_a_custom_endpoint_without_fips_is_reached(server: LocalSTS) -> None:
     """D7."""
     arguments = ["--region", "us-east-1", "--endpoint-url", server.url, "--use-fips-endpoint"]
-    status, _, err = await run(environ(server), CALL, *arguments)
+    status, _, err = await run_here(environ(server), CALL, *arguments)
 
     assert (status, "FIPS" in err) == (1, True)
-    assert (await run(environ(server), CALL, *arguments[:-1], "--no-use-fips-endpoint"))[0] == 0
+    assert (await run_here(environ(server), CALL, *arguments[:-1], "--no-use-fips-endpoint"))[0] == 0
 
 
 async def test_an_option_of_the_client_is_checked_by_its_own_rule(server: LocalSTS) -> None:
     """D7: the value is not repeated, the option is named."""
-    _, _, err = await run(environ(server), CALL, "--max-attempts", "SENTINEL")
+    _, _, err = await run_here(environ(server), CALL, "--max-attempts", "SENTINEL")
     assert err == "sts-async: --max-attempts must be a whole number of at least 1\n"
 
     here = environ(server, AWS_REGION="us-east-1", AWS_ENDPOINT_URL=server.url)
-    assert (await run(here, CALL, "--max-attempts", "2", "--retry-mode", "standard"))[0] == 0
+    assert (await run_here(here, CALL, "--max-attempts", "2", "--retry-mode", "standard"))[0] == 0
 
 
 async def test_a_proxy_is_read_from_a_file(server: LocalSTS, tmp_path: Path) -> None:
     """D7: with its password, which the list of processes does not show then."""
     (tmp_path / "proxy").write_text("socks5://u:SENTINEL@h:1\n")
     here = environ(server, AWS_REGION="us-east-1")
-    status, _, err = await run(here, CALL, "--https-proxy", f"file://{tmp_path}/proxy")
+    status, _, err = await run_here(here, CALL, "--https-proxy", f"file://{tmp_path}/proxy")
 
     assert status == 1
     assert err.startswith("sts-async: --https-proxy must be an http:// or https:// URL")
@@ -138,14 +127,16 @@ async def test_a_proxy_is_read_from_a_file(server: LocalSTS, tmp_path: Path) -> 
 async def test_a_second_value_is_read_from_a_file_instead_of_standard_input(server: LocalSTS, tmp_path: Path) -> None:
     """C18, G12: as the message says, which names the option that came second."""
     here = environ(server, AWS_REGION="us-east-1", AWS_ENDPOINT_URL=server.url)
-    status, _, err = await run(here, "assume-role", "--role-arn", "-", "--role-session-name", "-", given=ROLE.encode())
+    status, _, err = await run_here(
+        here, "assume-role", "--role-arn", "-", "--role-session-name", "-", given=ROLE.encode()
+    )
     advice = re.search(r"already used by another option: use file://PATH for (\S+)$", err.rstrip())
 
     assert status == 1
     assert advice
     (tmp_path / "name").write_text("me")
     role = ["assume-role", "--role-arn", "-", advice[1], f"file://{tmp_path}/name"]
-    status, out, err = await run(here, *role, given=ROLE.encode())
+    status, out, err = await run_here(here, *role, given=ROLE.encode())
 
     assert (status, err) == (0, "")
     assert json.loads(out)["AssumedRoleUser"]["Arn"].endswith("/me")
@@ -159,12 +150,12 @@ async def test_violated_constraints_name_the_options(server: LocalSTS, member: s
     here = environ(server, AWS_REGION="us-east-1", AWS_ENDPOINT_URL=server.url)
     given = [word for pair in {**right, member: wrong[member]}.items() for word in pair]
 
-    status, _, err = await run(here, "assume-role", *given)
+    status, _, err = await run_here(here, "assume-role", *given)
 
     assert status == 1
     assert err.startswith(f"sts-async: {member}")
     assert "AssumeRoleRequest" not in err
-    assert (await run(here, "assume-role", *[word for pair in right.items() for word in pair]))[0] == 0
+    assert (await run_here(here, "assume-role", *[word for pair in right.items() for word in pair]))[0] == 0
 
 
 # -- Encoded messages ------------------------------------------------------------------------------------------------

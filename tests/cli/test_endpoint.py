@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from cli.programs import run, start
 from patience import soon, until
 from processes import gone, pids_in
 
@@ -43,32 +44,6 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-async def start(server: LocalSTS | None, *arguments: str | Path, **more: str) -> asyncio.subprocess.Process:
-    """Start the command with the keys of a user of *server*, and a profile and a variable that would come first."""
-    environ = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **more}
-    if server is not None:
-        environ |= {
-            "AWS_ACCESS_KEY_ID": server.credentials.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": server.credentials.secret_access_key,
-            "AWS_ENDPOINT_URL_STS": server.url,
-            "AWS_REGION": "us-east-1",
-        }
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "sts_async", *map(str, arguments)),
-        env=environ,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-async def run(server: LocalSTS | None, *arguments: str | Path, **more: str) -> tuple[int | None, str, str]:
-    process = await start(server, *arguments, **more)
-    out, err = await soon(process.communicate())
-    return process.returncode, out.decode(), err.decode()
-
-
 async def lines_of(process: asyncio.subprocess.Process) -> list[str]:
     """Return the lines of `serve` up to the one that says that all is ready."""
     assert process.stdout
@@ -85,9 +60,10 @@ async def lines_of(process: asyncio.subprocess.Process) -> list[str]:
 
 async def test_a_command_has_the_credentials_of_an_identity(server: LocalSTS, file: Path) -> None:
     """And not those that signed for it, although its environment had them."""
-    status, out, err = await run(server, "exec", "data", "--roles", file, "--", sys.executable, "-c", BOTO3)
+    process = await start(server, "exec", "data", "--roles", file, "--", sys.executable, "-c", BOTO3)
+    out, err = await soon(process.communicate())
 
-    assert (status, err) == (0, "")
+    assert (process.returncode, err) == (0, b"")
     assert json.loads(out) == ["container-role", "arn:aws:sts::123456789012:assumed-role/data/sts-async"]
 
 
@@ -135,9 +111,11 @@ async def test_a_second_signal_does_not_leave_the_command_behind(tmp_path: Path)
     assert await gone(pid)
 
 
-async def test_local_credentials_work_in_any_sdk() -> None:
+async def test_local_credentials_work_in_any_sdk(tmp_path: Path) -> None:
     """STS of the command is the local one."""
-    status, out, _ = await run(None, "--local", "exec", "demo-0001", "--", sys.executable, "-c", BOTO3)
+    command = ("sh", "-c", 'exec "$@" > "$0"', tmp_path / "said", sys.executable, "-c", BOTO3)
+    status, _, _ = await run(None, "--local", "exec", "demo-0001", "--", *command)
+    out = (tmp_path / "said").read_text()
 
     assert status == 0
     assert json.loads(out)[1] == "arn:aws:sts::123456789012:assumed-role/demo-0001/sts-async"
@@ -259,11 +237,13 @@ async def test_a_port_in_use_is_an_error(server: LocalSTS, file: Path) -> None:
     assert err == f"sts-async: port {port} of 127.0.0.1 is not available: {os.strerror(98)}\n"
 
 
-async def test_a_role_that_sts_refuses_is_the_error_of_the_command(server: LocalSTS, file: Path) -> None:
+async def test_a_role_that_sts_refuses_is_the_error_of_the_command(
+    server: LocalSTS, file: Path, tmp_path: Path
+) -> None:
     """The command is not run without credentials."""
-    status, out, err = await run(server, "exec", "wrong", "--roles", file, "--", "echo", "it ran")
+    status, out, err = await run(server, "exec", "wrong", "--roles", file, "--", "touch", tmp_path / "it ran")
 
-    assert (status, out) == (1, "")
+    assert (status, out, (tmp_path / "it ran").exists()) == (1, "", False)
     assert "AccessDenied" in err.splitlines()[-1]
 
 

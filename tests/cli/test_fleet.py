@@ -18,13 +18,13 @@ from processes import HANG, gone, pids_in, shell
 from support import SEEN_SECRETS
 from terminals import Terminal, environ
 
-from sts_async import AssumeRoleRequest, cli
+from sts_async import AssumeRoleRequest, CacheStateChanged, FileCache, cli
 from sts_async._cli import fleet, output, terminal
 from sts_async._cli.fleet import Settings
 from sts_async._cli.fleet_options import EPILOG
 from sts_async._cli.terminal import OutputLost, Warnings
 from sts_async.errors import STSError
-from sts_async.fleet import _role_lines
+from sts_async.fleet import CacheUser, _role_lines
 from sts_async.fleet.roles_file import read_roles
 from sts_async.testing import LocalSTS, Role
 
@@ -215,13 +215,32 @@ async def test_processes_share_a_cache(command: Command, tmp_path: Path) -> None
     """The second run asks for nothing."""
     cache = tmp_path / "cache"
     for _ in range(2):
-        assert await command.run(HUB, once=True, cache=str(cache)) == 0
+        assert await command.run(HUB, once=True, cache=FileCache(cache)) == 0
 
     assert len(command.server.requests) == 1
     assert cache.stat().st_mode & 0o777 == 0o700
 
 
 # -- Until a signal comes ----------------------------------------------------------------------------------------------
+
+
+async def test_a_cache_that_is_available_again_is_a_line(command: Command) -> None:
+    """Its loss is a warning of the library, and the reader of the one waits for the other."""
+
+    class Cache(FileCache):
+        async def join(self, user: CacheUser) -> None:
+            for available in (False, True):
+                user.notify(CacheStateChanged(cache="RedisCache('redis://h')", available=available, seconds=11.6))
+
+        async def leave(self, user: CacheUser) -> None:
+            pass
+
+    command.start(HUB, cache=Cache(command.file.with_name("cache")))
+    await command.shows("hub: waiting -> fresh")
+    await command.end()
+
+    assert command.lines[0] == "RedisCache('redis://h') is available again, after 12 s"
+    assert len([line for line in command.lines if "Cache" in line]) == 1
 
 
 async def test_each_change_of_a_state_is_a_line_and_summaries_follow(command: Command) -> None:
@@ -526,7 +545,17 @@ def test_the_help_describes_the_file_and_all_options(
     out, _ = capsys.readouterr()
 
     assert status == 0
-    for part in ("a file of roles:", "SIGHUP", "--cache DIR", "--once", "--any-arn", "--rate N", "--region NAME"):
+    for part in (
+        "a file of roles:",
+        "SIGHUP",
+        "--cache DIR|URL",
+        "--cache-key-file FILE",
+        "--cache-namespace NAME",
+        "--once",
+        "--any-arn",
+        "--rate N",
+        "--region NAME",
+    ):
         assert part in out
 
 

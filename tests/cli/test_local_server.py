@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from commands import run_here
 from terminals import Terminal
 
 from sts_async import cli
@@ -18,9 +19,8 @@ from sts_async._cli import local_server
 from sts_async._cli.env_file import MARK
 
 BOTO3 = (
-    "import boto3, json; session = boto3.Session(); keys = session.get_credentials();"
-    "arn = session.client('sts').get_caller_identity()['Arn'];"
-    "print(json.dumps([keys.method, arn]))"
+    "import boto3, json; session = boto3.Session(); keys = session.get_credentials(); sts = session.client('sts');"
+    "print(json.dumps([keys.method, sts.get_caller_identity()['Arn'], sts.meta.endpoint_url]))"
 )
 WHO = [sys.executable, "-c", BOTO3]
 READY = "# ready: "
@@ -42,9 +42,23 @@ async def start(*arguments: str, **more: str) -> asyncio.subprocess.Process:
 
 
 async def run(*arguments: str, **more: str) -> tuple[int | None, str, str]:
+    """Run the servers in a process of their own, for a command that uses the streams of this process."""
     process = await start(*arguments, **more)
     out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()
+
+
+async def run_servers(*arguments: str, **more: str) -> tuple[int, str, str]:
+    """Run the servers in this process, up to an error or around a command."""
+    return await run_here(environ(**more), "local-server", *arguments)
+
+
+async def told(path: Path, options: Sequence[str], command: Sequence[str], **more: str) -> tuple[int, str]:
+    """Return the status of a command around which servers run in this process, and what it writes, errors included."""
+    written = ("sh", "-c", 'exec "$@" > "$0" 2>&1', str(path), *command)
+    status, out, err = await run_servers(*options, "--", *written, **more)
+    assert (out, err) == ("", "")
+    return status, await asyncio.to_thread(path.read_text)
 
 
 async def until_ready(process: asyncio.subprocess.Process) -> list[str]:
@@ -75,19 +89,26 @@ async def end(process: asyncio.subprocess.Process, number: int = signal.SIGTERM)
         (["--services", "sts"], "env", ":user/developer"),
         (["--services", "imds"], "iam-role", ":assumed-role/demo/local"),
         (["--services", "sts,imds"], "iam-role", ":assumed-role/demo/local"),
-        (["--services", "sts,container"], "container-role", ":assumed-role/demo/local"),
-        (["--services", "sts,sso"], "sso", ":assumed-role/demo/local"),
-        (["--services", "sts,signin"], "login", ":assumed-role/demo/local"),
+        (["--services", "container"], "container-role", ":assumed-role/demo/local"),
+        (["--services", "sso"], "sso", ":assumed-role/demo/local"),
+        (["--services", "signin"], "login", ":assumed-role/demo/local"),
         (["--services", "imds,container,sts"], "container-role", ":assumed-role/demo/local"),
     ],
     ids=str,
 )
-async def test_boto3_takes_its_credentials_from_the_stand_in(services: list[str], method: str, arn: str) -> None:
-    """Settings of the host have no effect, and a proxy is not used."""
-    status, out, err = await run(
-        *services,
-        "--",
-        *WHO,
+async def test_boto3_takes_its_credentials_from_the_stand_in(
+    tmp_path: Path, services: list[str], method: str, arn: str
+) -> None:
+    """
+    Settings of the host have no effect, and a proxy is not used.
+
+    Calls of STS go to the local server with each source. Otherwise, credentials of a local server and requests of a
+    test would be sent to AWS.
+    """
+    status, said = await told(
+        tmp_path / "said",
+        services,
+        WHO,
         AWS_PROFILE="gone",
         AWS_SESSION_TOKEN="SENTINEL",
         AWS_ENDPOINT_URL="http://127.0.0.1:1",
@@ -95,29 +116,32 @@ async def test_boto3_takes_its_credentials_from_the_stand_in(services: list[str]
         NO_PROXY="example.com",
     )
 
-    assert (status, err) == (0, "")
-    found_method, found_arn = json.loads(out)
+    assert status == 0, said
+    found_method, found_arn, url = json.loads(said)
     assert found_method == method
     assert found_arn.startswith("arn:aws:")
     assert found_arn.endswith(arn)
+    assert url.startswith("http://127.0.0.1:")
 
 
-async def test_sts_async_gets_the_same_credentials_as_boto3() -> None:
-    doctor = [sys.executable, "-m", "sts_async", "doctor", "--check"]
+@pytest.mark.slow
+async def test_sts_async_gets_the_same_credentials_as_boto3(tmp_path: Path) -> None:
+    doctor = [sys.executable, "-W", "error", "-m", "sts_async", "doctor", "--check"]
     for services in ("sts", "sts,imds", "sts,container", "sts,sso", "sts,signin"):
-        status, out, err = await run("--services", services, "--", *doctor)
+        status, said = await told(tmp_path / "said", ["--services", services], doctor)
 
-        assert (status, err) == (0, ""), out
+        assert status == 0, said
 
 
-async def test_only_the_roles_that_are_named_exist() -> None:
+@pytest.mark.slow
+async def test_only_the_roles_that_are_named_exist(tmp_path: Path) -> None:
     """The first is the one of the instance, too."""
     roles = ["--role", "arn:aws-cn:iam::210987654321:role/path/web", "arn:aws-cn:iam::210987654321:role/other"]
     where = ["--region", "cn-north-1", *roles]
     call = [sys.executable, "-m", "sts_async", "assume-role", "--role-session-name", "me", "--role-arn"]
-    _, out, _ = await run(*where, "--", *call, "arn:aws-cn:iam::210987654321:role/other")
-    status, _, err = await run(*where, "--", *call, "arn:aws-cn:iam::210987654321:role/third")
-    _, who, _ = await run("--services", "sts,imds", *where, "--", *WHO)
+    _, out = await told(tmp_path / "said", where, [*call, "arn:aws-cn:iam::210987654321:role/other"])
+    status, err = await told(tmp_path / "said", where, [*call, "arn:aws-cn:iam::210987654321:role/third"])
+    _, who = await told(tmp_path / "said", ["--services", "sts,imds", *where], WHO)
 
     assert json.loads(out)["AssumedRoleUser"]["Arn"].endswith("::210987654321:assumed-role/other/me")
     assert (status, err[:24]) == (1, "sts-async: AccessDenied:")
@@ -138,7 +162,7 @@ async def test_only_the_roles_that_are_named_exist() -> None:
 async def test_the_status_is_that_of_the_command_as_a_shell_gives_it(
     command: Sequence[str], status: int, message: str
 ) -> None:
-    assert await run("--", *command) == (status, "", message)
+    assert await run_servers("--", *command) == (status, "", message)
 
 
 async def test_the_command_has_the_streams_and_all_arguments() -> None:
@@ -208,7 +232,7 @@ async def test_a_shell_reads_the_variables_and_a_signal_ends_the_server(number: 
     )
     out, _ = await shell.communicate()
 
-    assert json.loads(out) == ["env", "arn:aws:iam::123456789012:user/developer"]
+    assert json.loads(out)[:2] == ["env", "arn:aws:iam::123456789012:user/developer"]
     assert text.rstrip().splitlines()[-1].startswith(f"{READY}sts=http://127.0.0.1:")
     assert await end(process, number) == 0
 
@@ -262,7 +286,7 @@ async def test_a_file_with_the_variables_is_there_when_all_is_ready_and_gone_at_
 
 
 async def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    status, out, err = await run("--write-env", f"{tmp_path}/gone/sts.env")
+    status, out, err = await run_servers("--write-env", f"{tmp_path}/gone/sts.env")
 
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert err == f"sts-async: --write-env: '{tmp_path}/gone/sts.env' cannot be written: No such file or directory\n"
@@ -273,16 +297,14 @@ async def test_a_file_of_the_user_is_neither_replaced_nor_removed(tmp_path: Path
     """Most likely it is the `.env` of the project."""
     path = tmp_path / ".env"
     path.write_text("MINE=1\n")
-    status, out, err = await run("--format", form, "--write-env", str(path))
+    status, out, err = await run_servers("--format", form, "--write-env", str(path))
 
     assert (status, out, path.read_text()) == (1, "", "MINE=1\n")
     assert err.startswith(
         f"sts-async: --write-env: '{path}' exists and was not written by local-server: remove it, or "
     )
     path.unlink()
-    process = await start("--format", form, "--write-env", str(path))
-    await until_ready(process)
-    assert await end(process) == 0
+    assert await run_servers("--format", form, "--write-env", str(path), "--", "test", "-s", str(path)) == (0, "", "")
 
 
 async def test_a_failed_write_does_not_change_the_file(tmp_path: Path) -> None:
@@ -315,13 +337,14 @@ async def test_a_path_of_another_kind_is_an_error_and_does_not_change(tmp_path: 
     else:
         path = Path(os.devnull)
     before = path.lstat()
-    status, out, err = await run("--write-env", str(path))
+    status, out, err = await run_servers("--write-env", str(path))
 
     assert (status, out) == (1, "")
     assert err.startswith(f"sts-async: --write-env: '{path}' is not a regular file: the path must not exist, or be")
     assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
 
 
+@pytest.mark.slow
 async def test_a_server_removes_only_the_file_that_it_wrote(tmp_path: Path) -> None:
     """Another server, or the user, may have put one in its place."""
     path = tmp_path / "sts.env"
@@ -343,9 +366,9 @@ async def test_a_server_removes_only_the_file_that_it_wrote(tmp_path: Path) -> N
 async def test_a_file_is_written_for_a_command_too(tmp_path: Path) -> None:
     """For what the command itself starts with other variables; it is there before the command, and goes after it."""
     path = tmp_path / "sts.env"
-    status, out, err = await run("--write-env", str(path), "--", "cat", str(path))
+    status, out = await told(tmp_path / "said", ["--write-env", str(path)], ["cat", str(path)])
 
-    assert (status, err) == (0, "")
+    assert status == 0
     assert out.startswith(MARK)
     assert "export AWS_ENDPOINT_URL_STS=" in out
     assert not path.exists()
@@ -358,22 +381,12 @@ async def test_ports_follow_the_one_that_is_given() -> None:
         port = first.getsockname()[1]
     process = await start("--port", str(port), "--services", "sts")
     lines = await until_ready(process)
-    status, _, err = await run("--port", str(port), "--services", "sts")
+    status, _, err = await run_servers("--port", str(port), "--services", "sts")
 
     assert lines[-1] == f"{READY}sts=http://127.0.0.1:{port}\n"
     assert (status, err.count("\n")) == (1, 1)
     assert err == f"sts-async: --port {port}: port {port} of 127.0.0.1 is not available: Address already in use\n"
     assert await end(process) == 0
-
-
-@pytest.mark.parametrize("service", ["imds", "container", "sso", "signin"])
-async def test_all_calls_of_sts_go_to_the_local_server_with_each_source(service: str) -> None:
-    """Otherwise, credentials of a local server and requests of a test would be sent to AWS."""
-    url = "import boto3; print(boto3.client('sts').meta.endpoint_url)"
-    status, out, err = await run("--services", service, "--", sys.executable, "-c", url)
-
-    assert (status, err) == (0, "")
-    assert out.startswith("http://127.0.0.1:")
 
 
 def test_each_service_has_a_port_of_its_own() -> None:

@@ -21,6 +21,7 @@ from patience import soon
 from support import ROLE, RawServer, http
 from tokens.cases import frozen, url_in
 from tokens.replays import as_a_cluster
+from web_apps import serving
 
 from sts_async import cli
 from sts_async._cli.token_options import EPILOG_EKS
@@ -139,11 +140,8 @@ async def cluster(server: LocalSTS) -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_route("*", "/{anything:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(app) as url:
+        yield url
 
 
 def test_the_manual_shows_the_user_of_the_help() -> None:

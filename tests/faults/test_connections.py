@@ -11,7 +11,7 @@ import pytest
 from faults.faulty import GOOD, HALF, Act, End, Faulty, Received, document
 from faults.matrix import (
     AMPLE,
-    CALLERS,
+    BY_CALLERS,
     Fails,
     Row,
     Succeeds,
@@ -93,7 +93,7 @@ async def test_a_connection_that_ends_is_tried_again_or_told(row: Row, callers: 
     await play(row, callers=callers)
 
 
-@pytest.mark.parametrize("callers", CALLERS, ids=["alone", "fifty"])
+@BY_CALLERS
 async def test_nobody_listens(callers: int) -> None:
     """F1: nothing was sent, and it may be tried again."""
     with socket.socket() as taken:
@@ -138,7 +138,7 @@ def sent(server: Faulty, callers: int) -> list[int]:
     return [len(server.received[name]) for name in names(callers)]
 
 
-@pytest.mark.parametrize("callers", CALLERS, ids=["alone", "fifty"])
+@BY_CALLERS
 @pytest.mark.parametrize("act", [RST, FIN], ids=["RST", "FIN"])
 async def test_a_connection_that_dies_when_it_is_used_again_costs_one_more_request_and_nothing_else(
     act: Act, callers: int
@@ -163,7 +163,7 @@ async def test_the_quota_does_not_pay_for_connections_that_died(act: Act) -> Non
     assert policy.quota == 500
 
 
-@pytest.mark.parametrize("callers", CALLERS, ids=["alone", "fifty"])
+@BY_CALLERS
 @pytest.mark.parametrize("end", [End.RST, End.FIN], ids=["RST", "FIN"])
 async def test_a_server_that_closes_after_each_answer_without_saying_so_is_no_fault(end: End, callers: int) -> None:
     """F3: whether the client sees it before it uses the connection again, or only then."""

@@ -9,7 +9,7 @@ import pytest
 from faults.faulty import HALF, Act, End
 from faults.matrix import (
     AMPLE,
-    CALLERS,
+    BY_CALLERS,
     Fails,
     Row,
     assume_role,
@@ -77,8 +77,8 @@ LATE: dict[str, Any] = {"retryable": True, "throttled": False, "recoverable": Tr
         "F21 no headers, and few connections",
         [SLOW["F21 no headers"]],
         Fails(errors.AttemptTimeout, attempts=1, **LATE),
-        options={**ONCE, "max_connections": 25},
-        within=2 * SHORT,  # the first half of fifty, and then the second: the wait for a connection is not counted
+        options={**ONCE, "max_connections": 10},
+        within=2 * SHORT,  # the first half of them, and then the second: the wait for a connection is not counted
     ),
     Row(
         "F21 no headers, and a deadline for the call",
@@ -93,7 +93,7 @@ async def test_an_attempt_ends_in_its_time(row: Row, callers: int) -> None:
     await play(row, callers=callers)
 
 
-@pytest.mark.parametrize("callers", CALLERS, ids=["alone", "fifty"])
+@BY_CALLERS
 async def test_a_handshake_that_hangs(callers: int) -> None:
     """F27: it is bounded by the seconds for a connection, not by those for an attempt."""
     options: dict[str, Any] = {
@@ -144,7 +144,7 @@ async def calls_to(host: str, *, callers: int, call: Callable[..., Any] = assume
         return await played(client, call, names(callers))
 
 
-@pytest.mark.parametrize("callers", CALLERS, ids=["alone", "fifty"])
+@BY_CALLERS
 async def test_a_host_that_nobody_knows(look_up: Names, callers: int) -> None:
     """F24: nothing was sent, and it may be tried again."""
     calls = await calls_to("sts.invalid", callers=callers)
@@ -153,7 +153,7 @@ async def test_a_host_that_nobody_knows(look_up: Names, callers: int) -> None:
     hold(Row("F24 DNS failure", [], fate, within=longest(2, each=LOOK_UP), says=["no address is known"]), calls)
 
 
-@pytest.mark.parametrize("callers", CALLERS, ids=["alone", "fifty"])
+@BY_CALLERS
 async def test_a_look_up_that_hangs(look_up: Names, callers: int) -> None:
     """F24: it is bounded by the seconds for an attempt, and holds no thread but a few of our own."""
     calls = await calls_to("hangs.invalid", callers=callers)

@@ -10,7 +10,7 @@ import pytest
 from faults.faulty import GOOD, Act, Received, document, refuses, says
 from faults.matrix import (
     AMPLE,
-    CALLERS,
+    BY_CALLERS,
     TIMEOUT,
     Fails,
     Played,
@@ -33,7 +33,6 @@ from sts_async.retries import NoRetries, StandardRetries
 from sts_async.shapes import Credentials
 from sts_async.testing import LocalSTS, Skew
 
-BY_CALLERS = pytest.mark.parametrize("callers", CALLERS, ids=["alone", "fifty"])
 ISSUED = says(document("AssumeRoleWithWebIdentity"))
 PROVIDER = "provider1"
 """The name of the provider's own sessions, which has as many characters as those of callers."""

@@ -5,11 +5,15 @@ One `RedisDouble` is the server. Each worker has commands of its own, and may lo
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 import attrs
+from fleet.caches.shares_double import SharesDouble
 
-from sts_async.fleet.caches._redis_commands import FENCE_MILLISECONDS, Held, Message, RedisFailed, Taken
+from sts_async import EncryptionKeys, RedisCache
+from sts_async.fleet.caches._redis_commands import FENCE_MILLISECONDS, Held, Message, RedisFailed, Script, Taken
+from sts_async.fleet.caches._redis_members import BEAT, LEAVE
 from sts_async.protocols import Clock
 
 
@@ -23,6 +27,7 @@ class RedisDouble:
         keys: The contents and the end of each key, by digest and part.
         operations: Number of operations that were answered.
         away: Why every operation fails; None for none.
+        shares: The workers that share budgets.
         waiting: The queues of the processes that wait for messages.
     """
 
@@ -30,6 +35,7 @@ class RedisDouble:
     keys: dict[tuple[str, str], tuple[object, float]] = attrs.field(factory=dict)
     operations: int = 0
     away: str | None = None
+    shares: SharesDouble = attrs.field(factory=SharesDouble)
     waiting: set["asyncio.Queue[Message | None]"] = attrs.field(factory=set)
 
     def commands(self) -> "DoubleCommands":
@@ -54,6 +60,7 @@ class RedisDouble:
     def flush(self) -> None:
         """Lose all data, as a server that is restarted."""
         self.keys.clear()
+        self.shares.forget()
 
     def fences(self, digest: str) -> tuple[int | None, int]:
         """Return the last fence that was taken, and the last that has published."""
@@ -80,6 +87,9 @@ class DoubleCommands:
     def __init__(self, server: RedisDouble) -> None:
         self.server = server
         self.away: str | None = None
+
+    def key(self, digest: str, part: str) -> str:
+        return f"double:{{{digest}}}:{part}"
 
     async def _begin(self) -> RedisDouble:
         await asyncio.sleep(0)
@@ -134,6 +144,23 @@ class DoubleCommands:
     async def probe(self, digest: str) -> None:
         await self._begin()
 
+    async def call(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run a script of the workers that share budgets."""
+        server = await self._begin()
+        server.shares.now = round(server.clock.time() * 1000)
+        worker = arguments[0]
+        if script is LEAVE:
+            return server.shares.leave(worker)
+        assert script is BEAT
+        told = list(zip(*[iter(arguments[7:])] * 3, strict=True))
+        answer = server.shares.beat(
+            worker,
+            workers=arguments[1],
+            needs={scope: need for scope, need, _ in told},
+            used={scope: used for scope, _, used in told},
+        )
+        return [answer.workers, *answer.parts.values()]
+
     async def messages(self) -> AsyncGenerator[Message, None]:
         server = await self._begin()
         queue: asyncio.Queue[Message | None] = asyncio.Queue()
@@ -145,3 +172,20 @@ class DoubleCommands:
         finally:
             server.waiting.discard(queue)
         raise RedisFailed("the connection was lost")
+
+
+class DoubleCache(RedisCache):
+    """
+    A `RedisCache` of one worker, whose Redis is a double.
+
+    Attributes:
+        commands: The operations of the worker.
+    """
+
+    def __init__(self, server: RedisDouble, **options: Any) -> None:
+        self.commands = server.commands()
+        keys = EncryptionKeys({"k": b"1" * 32})
+        super().__init__("redis://double", **{"keys": keys, "clock": server.clock, **options})
+
+    def _commands_of(self, client: Any) -> Any:
+        return self.commands

@@ -259,6 +259,27 @@ async def test_an_invalid_request_is_refused_before_it_is_sent(server: LocalSTS,
     assert len(server.requests) == 0
 
 
+async def test_the_error_about_one_of_several_identities_says_which(server: LocalSTS, clock: VirtualClock) -> None:
+    """In a note: the message names no role, because a user may have chosen it. A text that is no ARN is not shown."""
+    wrong: dict[Any, str] = {
+        role(2, session="no spaces please"): f"identity 3 of 4, role {role(2).role_arn}.",
+        role(3, account="999999999999"): f"identity 3 of 4, role {role(3, account='999999999999').role_arn}.",
+        ChainedRequest(role(4, external_id="?"), source=role(1)): f"identity 3 of 4, role {role(4).role_arn}.",
+        AssumeRoleRequest(role_arn="SENTINEL", role_session_name="me"): "identity 3 of 4.",
+    }
+    async with open_fleet(server, clock, allowed_accounts=[ACCOUNT]) as fleet:
+        for identity, text in [*wrong.items(), ({"key": "SENTINEL"}, "identity 3 of 4.")]:
+            for several, notes in (
+                ([identity], []),
+                ([role(1), role(5), identity, role(6)], [f"This is about {text}"]),
+            ):
+                with pytest.raises((ConfigurationError, ParamValidationError)) as caught:
+                    fleet.add(*several)
+                assert getattr(caught.value, "__notes__", []) == notes
+                assert "role/role-" not in str(caught.value)
+        assert fleet.snapshot().kept == 0
+
+
 # -- accounts ------------------------------------------------------------------------------------------------------
 
 FOREIGN = "999999999999"

@@ -255,7 +255,7 @@ async def test_a_fleet_that_is_dropped_after_it_was_closed_leaves_no_object_behi
     assert left() is None
 
 
-@pytest.mark.parametrize("seen", [3_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seen", [3_000, pytest.param(30_000, marks=pytest.mark.slow)])
 async def test_memory_is_that_of_the_bound_and_not_of_the_number_of_identities_that_were_seen(
     clock: VirtualClock, seen: int
 ) -> None:

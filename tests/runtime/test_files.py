@@ -492,6 +492,7 @@ def test_a_directory_at_the_target_is_not_replaced(tmp_path: Path) -> None:
 # Concurrency and locks.
 
 
+@pytest.mark.slow
 def test_a_reader_never_sees_a_mixture_of_two_versions(tmp_path: Path) -> None:
     """F36: 10,000 reads while another thread keeps replacing the file."""
     path = tmp_path / "file"
@@ -531,6 +532,7 @@ for _ in range(50):
 """
 
 
+@pytest.mark.slow
 def test_no_change_under_the_lock_is_lost(tmp_path: Path) -> None:
     """F39: eight processes change one file 50 times each. A lost refresh token would require a new login."""
     path = tmp_path / "counts"

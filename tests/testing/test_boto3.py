@@ -31,6 +31,7 @@ def from_boto(found: dict[str, Any]) -> Credentials:
     )
 
 
+@pytest.mark.slow
 async def test_boto3_calls_every_operation(
     boto: Boto, server: LocalSTS, saml: Callable[..., str], jwt: Callable[..., str]
 ) -> None:

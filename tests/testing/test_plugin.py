@@ -97,6 +97,7 @@ SET_UPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SET_UPS)
 def test_every_test_has_the_fixtures_in_every_set_up(run: Run, name: str) -> None:
     """
@@ -110,6 +111,7 @@ def test_every_test_has_the_fixtures_in_every_set_up(run: Run, name: str) -> Non
     run(text + SYNCHRONOUS, *options).assert_outcomes(passed=2 * len(marks) + 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [STRICT, NONE], ids=["strict without a mark", "no plugin"])
 def test_an_asynchronous_test_without_a_plugin_fails_at_once(run: Run, options: list[str]) -> None:
     """E4: by pytest, in its own words; the fixtures add no other error, and synchronous tests have them."""

@@ -459,6 +459,7 @@ APART = {"testing"}
 ENDPOINTS, SERVICES = "protocol/test_endpoints.py", "credentials/test_services.py"
 PSEUDO_REGION = (ENDPOINTS, "test_an_invalid_region_is_an_error_with_a_correction")
 EXCLUDED = (SERVICES, "test_a_configured_url_with_a_flag_is_an_error_as_for_sts")
+REDIS_OPTIONS = ("cli/test_cache_options.py", "test_processes_share_redis_and_show_no_password")
 LOGIN = (SERVICES, "test_the_advised_command_logs_in_with_the_profile")
 REGION_OF_LOGIN = (SERVICES, "test_the_advice_about_a_region_helps")
 
@@ -629,6 +630,13 @@ ELSEWHERE = {
     "the console needs temporary credentials: pass --role-arn ARN": (
         "cli/test_tokens.py",
         "test_keys_of_a_user_need_a_role",
+    ),
+    "is for a cache on Redis: give its URL with --cache or in STS_ASYNC_CACHE": REDIS_OPTIONS,
+    "a cache on Redis needs keys: pass --cache-key-file FILE or set STS_ASYNC_CACHE_KEYS": REDIS_OPTIONS,
+    "Other users can see a password on the command line: set the variable STS_ASYNC_CACHE instead": REDIS_OPTIONS,
+    "To replace a key: add the new line below the old one in all processes": (
+        "fleet/caches/test_sealed_entries.py",
+        "test_neighbouring_steps_of_a_rotation_read_each_other",
     ),
     "give this line a name of its own": ("fleet/test_roles_file.py", "test_the_advice_about_a_name_helps"),
     "is not unique: use {}": (

@@ -8,6 +8,10 @@ A follower waits for a message, and looks once a second in case the message is l
 If a newer fence has published meanwhile, it does not take the lease: a thousand followers would otherwise take it one
 after the other, to find the same credentials.
 
+If the holders give the lease back without credentials, because STS refuses or throttles, a follower waits for three of
+them. Then it fetches without a lease. If a thousand followers took turns, the last one would learn only after minutes
+that its role does not exist.
+
 The server may do what a caller no longer waits for: the caller was cancelled, or the answer came too late. Such a lease
 would keep all others waiting until it ends. So it is given back in the background, after an outage as soon as the
 server is available. The same is done with credentials that could not be published while their lease lasts.
@@ -29,6 +33,7 @@ from ._redis_commands import Held, RedisFailed
 
 LOOK_SECONDS = 1.0  # s at most between two looks of a follower, so that a lost message costs no more
 LATE_SECONDS = 0.05  # s after the end of a lease at which a follower looks: the server ends it meanwhile
+MAX_FAILURES = 3  # leases that were given back without credentials, after which a follower fetches without one
 RENEWALS = 3  # in the time of a lease, so that two may fail
 IDLE_SECONDS = 10.0  # s without a follower, after which the subscription ends
 
@@ -61,6 +66,7 @@ class _Follower:
 
     Attributes:
         fence: The newest fence that has published, as far as it has heard.
+        failures: How often the lease was given back without credentials, as far as it has heard.
     """
 
     def __init__(self, call_later: Callable[[float, Callable[[], None]], Any]) -> None:
@@ -68,9 +74,18 @@ class _Follower:
         self._woken = False
         self._future: asyncio.Future[None] | None = None
         self.fence = 0
+        self.failures = 0
 
-    def wake(self, fence: int | None = None) -> None:
-        self.fence = max(self.fence, fence or 0)
+    def hear(self, fence: int | None) -> None:
+        """Hear that the lease was given back, after *fence* has published or None has."""
+        if fence is None:
+            self.failures += 1
+        else:
+            self.fence = max(self.fence, fence)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the follower look again."""
         self._woken = True
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
@@ -116,8 +131,8 @@ class RedisLeases:
         """
         Wait for the lease of an identity.
 
-        Return None if another process has published credentials meanwhile, if others hold the lease for too long, or
-        if Redis is not available.
+        Return None if another process has published credentials meanwhile, if others hold the lease for too long or
+        give it back without credentials too often, or if Redis is not available.
         """
         gives_up = self._clock.monotonic() + self._seconds
         follower: _Follower | None = None
@@ -132,7 +147,8 @@ class RedisLeases:
                     return found
                 published = found.published if published is None else published
                 left = gives_up - self._clock.monotonic()
-                if found.published > published or left <= 0:
+                failures = 0 if follower is None else follower.failures
+                if found.published > published or failures >= MAX_FAILURES or left <= 0:
                     return None
                 if follower is None:
                     follower = _Follower(self._call_later)
@@ -294,9 +310,11 @@ class RedisLeases:
                 if message.digest is None:
                     # A message may have been lost before the subscription.
                     for followers in list(self._followers.values()):
-                        _wake(followers)
+                        for follower in list(followers):
+                            follower.wake()
                 else:
-                    _wake(self._followers.get(message.digest, ()), message.fence)
+                    for follower in list(self._followers.get(message.digest, ())):
+                        follower.hear(message.fence)
         except RedisFailed:
             # Followers look once a second, and the next look begins a new subscription.
             return
@@ -311,11 +329,6 @@ class RedisLeases:
         else:
             self._listener.cancel()
             self._listener = None
-
-
-def _wake(followers: Any, fence: int | None = None) -> None:
-    for follower in list(followers):
-        follower.wake(fence)
 
 
 def _pause(held: Held) -> float:

@@ -14,7 +14,7 @@ from patience import soon, turns
 from sts_async.fleet.caches._availability import MAX_PAUSE, Change
 from sts_async.fleet.caches._redis_access import RedisAccess
 from sts_async.fleet.caches._redis_commands import Held, RedisFailed
-from sts_async.fleet.caches._redis_leases import IDLE_SECONDS, LOOK_SECONDS, Lease, RedisLeases
+from sts_async.fleet.caches._redis_leases import IDLE_SECONDS, LOOK_SECONDS, MAX_FAILURES, Lease, RedisLeases
 from sts_async.testing import VirtualClock
 
 ONE, OTHER = "1" * 64, "2" * 64
@@ -126,6 +126,25 @@ async def test_one_follower_fetches_if_the_holder_gives_up(
     await holder.leases.give_back(lease)
 
     assert sorted(await soon(asyncio.gather(*waiting))) == ["followed", "followed", "published"]
+
+
+async def test_a_follower_does_not_wait_for_many_fetches_that_fail(server: RedisDouble, holder: Worker) -> None:
+    """F45: STS refuses. The last of a thousand workers would learn that only after minutes."""
+    done: list[str] = []
+
+    async def fail(worker: Worker) -> None:
+        lease = await worker.leases.take(ONE)
+        await turns(30)
+        if lease is not None:
+            await worker.leases.give_back(lease)
+        done.append("alone" if lease is None else "with a lease")
+
+    async with worker_of(server) as other:
+        await soon(asyncio.gather(*(fail(worker) for worker in (holder, other) for _ in range(50))))
+
+    assert done.count("with a lease") <= MAX_FAILURES + 1
+    assert len(done) == 100
+    assert server.clock.monotonic() == 0
 
 
 async def test_a_lost_message_costs_a_second(server: RedisDouble, holder: Worker, follower: Worker) -> None:

@@ -3,12 +3,14 @@
 import base64
 import builtins
 import json
+import tomllib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from documents import ROOT
 from fleet.caches.cases import KEY, KEYS, NOW, issued, key_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -276,4 +278,7 @@ def test_a_missing_package_is_named_with_the_command_to_install_it(monkeypatch: 
     with pytest.raises(ConfigurationError, match=r"pip install 'sts-async\[redis\]'") as caught:
         SealedEntries(EncryptionKeys({"k": NEW}))
 
-    assert Requirement(str(caught.value).rpartition("pip install ")[2].strip("'")).extras == {"redis"}
+    advised = Requirement(str(caught.value).rpartition("pip install ")[2].strip("'"))
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert advised.extras == {"redis"}
+    assert "cryptography" in {Requirement(line).name for line in extras["redis"]}

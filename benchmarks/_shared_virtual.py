@@ -203,16 +203,8 @@ async def away(name: str, options: argparse.Namespace) -> Figures:
 
 
 async def many(name: str, options: argparse.Namespace) -> Figures:
-    """A thousand workers."""
+    """A thousand workers. The simulation has an event loop of its own."""
     import _shared_simulation as simulation
 
     workers, identities = scaled(simulation.WORKERS, options), scaled(simulation.IDENTITIES, options)
-    alone = await asyncio.to_thread(simulation.simulate, 1, identities)
-    found = await asyncio.to_thread(simulation.simulate, workers, identities)
-    return {
-        "calls of STS over those of one worker": [found.calls / alone.calls],
-        "operations on Redis for each refresh": [found.operations / found.refreshes],
-        "beats for each refresh": [found.beats / found.refreshes],
-        "workers without valid credentials": [found.ended],
-        "calls of STS": [found.calls],
-    }
+    return await asyncio.to_thread(simulation.simulated, workers=workers, identities=identities)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from .._runtime import files
-from .._shape.secret import cover
+from .._shape.secret import Secret
 from ..config import Config
 from ..credentials import DefaultChain
 from ..credentials.source import MFACode, Source
@@ -82,13 +82,13 @@ def cache_of(
         from ..fleet import FileCache
 
         return FileCache(place)
-    place = cover(place)
-    if place.partition("://")[0].lower() not in SCHEMES:
+    url = Secret(place)
+    if url.partition("://")[0].lower() not in SCHEMES:
         raise UsageError(f"{option} must be a directory, or a URL that begins with redis://, rediss:// or unix://")
     keys = _keys_of(key_file, environ)
     from ..fleet import RedisCache
 
-    return RedisCache(place, keys=keys, expected_workers=expected_workers or 1)
+    return RedisCache(url, keys=keys, expected_workers=expected_workers or 1)
 
 
 def _keys_of(key_file: str | None, environ: Mapping[str, str]) -> "EncryptionKeys":

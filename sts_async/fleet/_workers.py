@@ -53,14 +53,14 @@ def place_given_up() -> Iterator[None]:
 
 
 @contextmanager
-def place_given_up_after(seconds: float, call_later: CallLater, refund: Callable[[], bool]) -> Iterator[None]:
+def place_given_up_after(seconds: float, call_later: CallLater, and_then: Callable[[], None]) -> Iterator[None]:
     """
     Let another worker start if the block takes longer than some seconds.
 
     Args:
         seconds: The time that the block may take.
         call_later: Starts a timer: `asyncio.AbstractEventLoop.call_later` or that of a virtual clock.
-        refund: Called when the place is given up. It gives a token of a budget back, and returns True if it had one.
+        and_then: Called when the place is given up.
     """
     pool = _WORKS_FOR.get()
     given_up = 0
@@ -70,8 +70,7 @@ def place_given_up_after(seconds: float, call_later: CallLater, refund: Callable
         if pool is not None:
             given_up = 1
             pool._size += 1
-        if refund() and pool is not None:
-            pool.ready.wake()
+        and_then()
         if pool is not None:
             pool._idle()
 
@@ -161,9 +160,7 @@ class WorkerPool:
             await self._refresh(entry)
             finished = True
         finally:
-            if entry.refund():
-                # Others may wait for this token. A process that finds all credentials in a cache has a small budget.
-                self.ready.wake()
+            entry.refund()
             if not finished:
                 self._abandoned(entry)
 

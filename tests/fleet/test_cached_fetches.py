@@ -373,6 +373,22 @@ async def test_a_cache_learns_the_demand_and_sets_the_shares(watched: None, cloc
     assert cache.users == []
 
 
+async def test_credentials_from_the_cache_do_not_wait_for_the_budget(watched: None, clock: VirtualClock) -> None:
+    """A process that finds all in the cache sends no request, so its part of the budget stays the smallest."""
+    cache, service = Sharing(), Service(clock)
+    async with open_fleet(service, clock, cache=cache) as fleet:
+        fleet.add(*roles(30))
+        await fleet.warm_up()
+    async with open_fleet(service, clock, cache=cache, requests_per_second=1) as fleet:
+        [user] = cache.users
+        user.set_shares({}, others=0.01)
+        fleet.add(*roles(30))
+        await settled(fleet)
+
+        assert fleet.snapshot().fresh == 30
+        assert service.sent.total() == 30
+
+
 @pytest.mark.parametrize("broken", ["join", "leave"])
 async def test_a_cache_that_fails_to_join_or_leave_is_a_warning(
     watched: None, clock: VirtualClock, caplog: pytest.LogCaptureFixture, broken: str

@@ -112,10 +112,14 @@ def _parsed(url: str) -> RedisURL | str:
         port=port,
         path=path if scheme == "unix" else "",
         database=int(database),
-        username=redact(unquote(found["user"])) if found["user"] else None,
-        password=redact(unquote(found["password"])) if found["password"] else None,
+        username=_decoded(found["user"]),
+        password=_decoded(found["password"]),
         tls=options,
     )
+
+
+def _decoded(text: str | None) -> Secret | None:
+    return Secret(unquote(text)) if text else None
 
 
 def check_client(client: object) -> None:

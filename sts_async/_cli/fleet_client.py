@@ -82,13 +82,14 @@ def cache_of(
         from ..fleet import FileCache
 
         return FileCache(place)
-    place = cover(place)
-    if place.partition("://")[0].lower() not in SCHEMES:
+    url: str = cover(place)
+    place = url  # the frames of errors below have this name, too
+    if url.partition("://")[0].lower() not in SCHEMES:
         raise UsageError(f"{option} must be a directory, or a URL that begins with redis://, rediss:// or unix://")
     keys = _keys_of(key_file, environ)
     from ..fleet import RedisCache
 
-    return RedisCache(place, keys=keys, expected_workers=expected_workers or 1)
+    return RedisCache(url, keys=keys, expected_workers=expected_workers or 1)
 
 
 def _keys_of(key_file: str | None, environ: Mapping[str, str]) -> "EncryptionKeys":

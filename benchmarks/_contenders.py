@@ -110,14 +110,14 @@ async def practical_floor(endpoint: str, connections: int) -> AsyncIterator[Call
         yield call
 
 
-def sts_client(endpoint: str, connections: int) -> Any:
-    """Return a client of this library with everything on."""
+def sts_client(endpoint: str, connections: int, **options: Any) -> Any:
+    """Return a client of this library with everything on. Options are those of `Config`."""
     from sts_async import Config, Credentials, STSClient
 
     credentials = Credentials(
         access_key_id=ACCESS_KEY_ID, secret_access_key=SECRET_ACCESS_KEY, session_token=SESSION_TOKEN
     )
-    config = Config(max_connections=connections)
+    config = Config(max_connections=connections, **options)
     return STSClient(region=REGION, endpoint_url=endpoint, credentials=credentials, config=config)
 
 

@@ -4,6 +4,7 @@ An STS for the benchmarks of the fleet, in a process of its own. It issues crede
 It reads only the access key id, the role and the operation of a request. It checks no signature. The benchmark uses a
 second port: ``GET /counts`` returns the counts as JSON, and ``GET /reset`` sets them to zero. The counts are:
 
+    requests: requests that arrived, also from processes that did not live to get the answer
     answers, refusals: requests that were answered with 200, and that were throttled
     ended: requests that were signed with expired credentials of this server
     issued: the credentials that were issued; roles: the different roles for which they were issued
@@ -68,7 +69,8 @@ class Counting:
         self.reset()
 
     def reset(self) -> None:
-        self.counts = {**dict.fromkeys(("answers", "refusals", "ended", "issued"), 0), "connections": self.open}
+        self.counts = dict.fromkeys(("requests", "answers", "refusals", "ended", "issued"), 0)
+        self.counts["connections"] = self.open
         self.most_open = self.open
         self.roles: set[str] = set()
         self.first = self.last = 0.0
@@ -167,6 +169,7 @@ class Answering(asyncio.Protocol):
                 return
             body = self._received[end + 4 : whole].decode("latin-1")
             self._received = self._received[whole:]
+            self._counting.counts["requests"] += 1
             if self._counting.delay:
                 asyncio.get_running_loop().call_later(self._counting.delay, self._reply, head, body)
             else:

@@ -1,8 +1,33 @@
-"""``python -m sts_async`` is ``sts-async``."""
+"""
+The program ``sts-async``, which is also ``python -m sts_async``.
 
+It first looks at the arguments. Credentials that `export-credentials` finds among those that it printed before need no
+other part of the library, so this part starts fast.
+"""
+
+import os
 import sys
 
-from .cli import main
+
+def main() -> int:
+    """Run one command with the arguments of the process, and return its exit status: see `cli.main`."""
+    if sys.argv[1:2] == ["export-credentials"]:
+        from ._cli.exported import printed_before
+        from ._cli.streams import OutputLost, report_lost, say
+
+        try:
+            text = printed_before(sys.argv[1:], os.environ)
+            if text is not None:
+                say(f"{text}\n")
+                return 0
+        except OutputLost as error:
+            return report_lost(error)
+        except KeyboardInterrupt:
+            return 130
+    from . import cli
+
+    return cli.main()
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,6 +1,6 @@
 """
 The command line: ``sts-async <operation> --member value ...``, and ``sts-async`` with ``doctor``, ``eks-token``,
-``console-url``, ``fleet``, ``serve``, ``exec``, ``cache-key`` or ``local-server``.
+``console-url``, ``export-credentials``, ``fleet``, ``serve``, ``exec``, ``cache-key`` or ``local-server``.
 
 The response is JSON with the field names of the AWS CLI. Only the response is written to standard output. Every error
 is one line on standard error.
@@ -18,10 +18,12 @@ from ._cli.cache_options import CACHE_KEY
 from ._cli.commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, parse
 from ._cli.early_signals import ENDING, interrupted_by
 from ._cli.endpoint_options import EXEC, SERVE
+from ._cli.exported import EXPORT
 from ._cli.fleet_options import DEFAULT_COUNT, FLEET, RELOAD
 from ._cli.fleet_options import ENDING as ENDING_OF_FLEET
 from ._cli.members import SIX_DIGITS, in_options, operation_of, request_of
-from ._cli.terminal import PREFIX, NoTerminal, OutputLost, ask, complain, in_one_line, say, warnings_shown
+from ._cli.streams import PREFIX, OutputLost, complain, report_lost, say
+from ._cli.terminal import NoTerminal, ask, in_one_line, warnings_shown
 from ._cli.token_options import TOKENS
 from ._cli.token_options import in_options as in_token_options
 from ._shape.secret import HiddenMapping, redact
@@ -61,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except SystemExit as ended:  # help, version, usage
             return ended.code if isinstance(ended.code, int) else 0
         except OutputLost as error:
-            if str(error):
-                complain(f"{PREFIX}standard output: {error}\n")
-            return 1
+            return report_lost(error)
         except KeyboardInterrupt:
             return 130
 
@@ -76,7 +76,7 @@ def _main(arguments: Sequence[str]) -> int:
     endings = _endings(options)
     try:
         with interrupted_by(endings, ignored=(RELOAD,) if options.operation == FLEET and endings else ()):
-            return _run_command(parser, options)
+            return _run_command(parser, options, arguments)
     except KeyboardInterrupt:
         if not endings:
             raise
@@ -90,7 +90,7 @@ def _endings(options: "argparse.Namespace") -> tuple[str, ...]:
     return ENDING if options.operation in (SERVE, LOCAL_SERVER) and not options.command else ()
 
 
-def _run_command(parser: "Parser", options: "argparse.Namespace") -> int:
+def _run_command(parser: "Parser", options: "argparse.Namespace", arguments: Sequence[str]) -> int:
     from .errors import STSError
 
     try:
@@ -103,7 +103,10 @@ def _run_command(parser: "Parser", options: "argparse.Namespace") -> int:
                 return _keep(options, warnings)
             if options.operation in (SERVE, EXEC):
                 return _serve_endpoint(options, warnings)
-            healthy, output = _run(options)
+            if options.operation == EXPORT:
+                healthy, output = True, _export(options, arguments, warnings)
+            else:
+                healthy, output = _run(options)
     except UsageError as error:
         parser.command(options.operation).end(in_one_line(error))
     except (STSError, OSError, ValueError, ImportError) as error:  # ImportError: a package is missing or too old
@@ -126,6 +129,42 @@ def _run(options: "argparse.Namespace") -> tuple[bool, str]:
     if options.operation in TOKENS:
         return True, _derive(options, given, code, values)
     return asyncio.run(_call(options, given, code, request_of(options, values)))
+
+
+def _export(options: "argparse.Namespace", arguments: Sequence[str], warnings: "Warnings") -> str:
+    """Return the credentials in the format of the options, or a profile that fetches them."""
+    from ._cli.export_forms import CONFIG
+
+    if options.format == CONFIG:
+        from ._cli.export_profile import profile_of
+
+        return profile_of(arguments, options)
+    import asyncio
+
+    from ._cli import role_options
+    from ._cli.export import Settings, run
+    from ._cli.exported import digest_of
+
+    values = Values()
+    settings = Settings(
+        role=role_options.request_of(options, values),
+        form=options.format,
+        digest=digest_of(arguments, os.environ),
+        cache=options.cache,
+        no_cache=options.no_cache,
+        strict_arns=not options.any_arn,
+        local=hasattr(options, "local"),
+        client=client_options_of(options, values),
+        mfa_code=_mfa_code(options, values),
+    )
+    if settings.local:
+        _isolate_from_aws_settings()
+    # An SDK shows standard error only after a failure, and then the error alone.
+    held: list[str] = []
+    warnings.write = held.append
+    output = asyncio.run(run(settings))
+    complain("".join(held))
+    return output
 
 
 def _derive(options: "argparse.Namespace", given: dict[str, Any], code: "MFACode", values: Values) -> str:
@@ -353,6 +392,6 @@ def _is_mfa_code(text: str) -> bool:
 
 def _name(options: "argparse.Namespace") -> str:
     """Return the API name of the operation, also that of a role's credentials; empty for another command."""
-    if options.operation in TOKENS:
+    if options.operation in (EXPORT, *TOKENS):
         return "AssumeRole"
     return operation_of(options.operation).name if options.operation in SUMMARIES else ""

@@ -83,5 +83,5 @@ def test_the_wheel_has_the_types_and_the_command_and_no_tests(wheel: zipfile.Zip
     (entry_points,) = [name for name in names if name.endswith("entry_points.txt")]
 
     assert "sts_async/py.typed" in names
-    assert "sts-async = sts_async.cli:main" in wheel.read(entry_points).decode()
+    assert "sts-async = sts_async.__main__:main" in wheel.read(entry_points).decode()
     assert {name.partition("/")[0] for name in names} == {"sts_async", f"sts_async-{__version__}.dist-info"}

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import VERSION
 from .._wording.option_names import Wording
-from . import cache_options, endpoint_options, fleet_options, token_options
+from . import cache_options, endpoint_options, export_options, fleet_options, token_options
 from .arguments import Parser, Values, option_of, suggestion
 from .cache_options import CACHE_KEY
 from .endpoint_options import EXEC, SERVE
+from .exported import EXPORT
 from .fleet_options import FLEET
 from .members import add_members, description_of, documented_in, operation_of
 from .token_options import CONSOLE_URL, EKS_TOKEN, TOKENS
@@ -40,7 +41,7 @@ SUMMARIES = {
 DOCTOR = "doctor"
 HELP = "help"
 LOCAL_SERVER = "local-server"
-COMMANDS = (DOCTOR, EKS_TOKEN, CONSOLE_URL, FLEET, SERVE, EXEC, CACHE_KEY, LOCAL_SERVER)
+COMMANDS = (DOCTOR, EXPORT, EKS_TOKEN, CONSOLE_URL, FLEET, SERVE, EXEC, CACHE_KEY, LOCAL_SERVER)
 """The commands that are not operations of STS."""
 SERVICES = ("sts", "imds", "container", "sso", "signin")
 HIGHEST_PORT = 65535 - len(SERVICES)
@@ -99,6 +100,8 @@ def parse(arguments: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
         fleet_options.check(parser.command(FLEET), options)
     if options.operation in (SERVE, EXEC):
         endpoint_options.check(parser.command(options.operation), options)
+    if options.operation == EXPORT:
+        export_options.check(parser.command(EXPORT), options)
     if options.operation in TOKENS:
         token_options.check(parser.command(options.operation), options)
     if hasattr(options, "local") and hasattr(options, "config_endpoint_url"):
@@ -146,6 +149,7 @@ def parser_for(arguments: Sequence[str]) -> Parser:
     token_options.add_tokens(commands, common, arguments)
     fleet_options.add_fleet(commands, common)
     endpoint_options.add_endpoint(commands, common)
+    export_options.add_export(commands, common, arguments)
     cache_options.add_cache_key(commands)
     _add_local_server(commands)
     _list_apart(parser, commands)

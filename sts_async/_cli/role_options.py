@@ -47,6 +47,8 @@ def request_of(options: argparse.Namespace, values: Values) -> "AssumeRoleReques
         return None
     if "role_arn" not in members:
         raise UsageError(f"{option_of(next(iter(members)))} needs --role-arn")
-    if not arns.is_role(members["role_arn"]):
-        raise UsageError(f"--role-arn must be {arns.ROLE_RULE}")
+    any_arn = getattr(options, "any_arn", None)  # the option of some commands
+    if not any_arn and not arns.is_role(members["role_arn"]):
+        advice = "" if any_arn is None else "; --any-arn accepts those of other servers"
+        raise UsageError(f"--role-arn must be {arns.ROLE_RULE}{advice}")
     return AssumeRoleRequest(**{"role_session_name": DEFAULT_SESSION, **members})

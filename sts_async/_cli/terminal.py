@@ -1,7 +1,7 @@
 """
-Input and output of the command line: standard output, standard error, and prompts at the terminal.
+Input and output of the command line: warnings on standard error, and prompts at the terminal.
 
-Each of them can be closed, full or missing. None of these cases ends in a traceback.
+Each of them can be closed or missing. None of these cases ends in a traceback. `streams` writes.
 """
 
 import contextlib
@@ -9,56 +9,17 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from typing import Any
 
-PREFIX = "sts-async: "
+from .streams import PREFIX, OutputLost, complain, say
+
+__all__ = ["PREFIX", "NoTerminal", "OutputLost", "Warnings", "ask", "complain", "in_one_line", "say", "warnings_shown"]
+
 MAX_REMEMBERED = 1000  # warnings that are not repeated
-
-
-class OutputLost(Exception):
-    """Standard output cannot be written. The text is the reason; it is empty if the reader has closed the pipe."""
 
 
 class NoTerminal(Exception):
     """There is no terminal for a prompt."""
-
-
-def say(text: str) -> None:
-    """
-    Write to standard output, and flush it.
-
-    Raises:
-        OutputLost: Standard output is closed or full, or the reader has closed the pipe.
-    """
-    stream = sys.stdout
-    if stream is None:
-        raise OutputLost("it is closed")
-    try:
-        stream.write(_encodable(text, stream))
-        stream.flush()
-        return
-    except BrokenPipeError:
-        reason = ""
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-    sys.stdout = None  # the interpreter would flush it again at exit, and report another error
-    raise OutputLost(reason)
-
-
-def complain(text: str) -> None:
-    """Write to standard error, and flush it. Errors are ignored."""
-    if sys.stderr is not None:  # `print(file=None)` would write to standard output
-        try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        except OSError:
-            sys.stderr = None
-
-
-def _encodable(text: str, stream: TextIO) -> str:
-    """Return *text* with escapes for the characters that *stream* cannot encode."""
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 class Warnings(logging.Handler):

@@ -28,66 +28,55 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 from .._shape.secret import HiddenMapping, SecretBytes
 from ..errors import ConfigurationError
 from . import forks
 from .descriptor_locks import lock as _lock
 from .descriptor_locks import unlock as _unlock
+from .file_contents import (
+    FLAGS,
+    NOFOLLOW,
+    NotPrivate,
+    Stamp,
+    StrPath,
+    UnsuitableFile,
+    check_owner_and_mode,
+    home_in,
+    note_missing,
+    read,
+    valid_path,
+)
 
-# The flags are named directly, without a default of 0. A POSIX system that lacks one fails here, so no protection is
-# left out without notice.
-if sys.platform == "win32":
-    # Creating a link needs a privilege on Windows, and child processes do not inherit the descriptor.
-    _NOFOLLOW, _FLAGS = 0, os.O_BINARY
-else:
-    _NOFOLLOW = os.O_NOFOLLOW
-    # Opening a FIFO must not wait for its other end, and no child process may inherit the descriptor.
-    _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+__all__ = [
+    "Lock",
+    "NotPrivate",
+    "Stamp",
+    "StrPath",
+    "UnsuitableFile",
+    "ensure_private_directory",
+    "expand",
+    "names_in",
+    "read",
+    "stamp",
+    "take_lock",
+    "write_private",
+]
 
-MAX_BYTES = 1 << 20  # default size limit of a file that is read
-CHUNK = 1 << 16  # bytes per read
 # s since the last change of a temporary file, after which its writer counts as dead. Used only if locks do not work.
 ABANDONED_AFTER = 600.0
 
 # The names that `tempfile.mkstemp` makes from our prefix and suffix.
 _TEMPORARY_NAME = r"\.sts-async-[a-z0-9_]{8}\.tmp"
 _WINDOWS = sys.platform == "win32"
-_WRITABLE_BY_OTHERS = modes.S_IWGRP | modes.S_IWOTH
-_READABLE_BY_OTHERS = modes.S_IRGRP | modes.S_IROTH
-
-StrPath = str | os.PathLike[str]
-
-
-class UnsuitableFile(OSError):
-    """A file or directory exists, but its kind, size, owner or mode forbids its use. The message says which."""
-
-
-class NotPrivate(UnsuitableFile):
-    """Another user owns the file or directory, may write to it, or may read a file that must be secret."""
-
-
-class Stamp(NamedTuple):
-    """Identifies one version of a file: it differs after the file was changed or replaced."""
-
-    mtime_ns: int
-    size: int
-    inode: int
-    device: int
-
-    @classmethod
-    def from_stat(cls, status: os.stat_result) -> "Stamp":
-        """Return the stamp for a file status."""
-        return cls(status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
 
 
 def expand(path: str, environ: Mapping[str, str]) -> Path:
     """
     Return *path* with a leading ``~/`` replaced by the home directory. Nothing else is expanded.
 
-    The home directory is ``HOME``, else, on Windows, ``USERPROFILE``, else ``HOMEDRIVE`` and ``HOMEPATH`` together.
-    A blank variable counts as unset.
+    `file_contents.home_in` says which directory this is.
 
     Raises:
         ConfigurationError: The path begins with ``~/``, and the home directory is not known.
@@ -96,10 +85,7 @@ def expand(path: str, environ: Mapping[str, str]) -> Path:
     environ = HiddenMapping(environ)
     if not path.startswith("~/"):
         return Path(path)
-    candidates = [environ.get("HOME", "")]
-    if _WINDOWS:
-        candidates += [environ.get("USERPROFILE", ""), environ.get("HOMEDRIVE", "") + environ.get("HOMEPATH", "")]
-    home = next((home for home in candidates if home.strip()), None)
+    home = home_in(environ, windows=_WINDOWS)
     if home is None:
         names = "HOME, USERPROFILE, HOMEDRIVE and HOMEPATH are" if _WINDOWS else "HOME is"
         raise ConfigurationError(f"{path!a} is in the home directory, which is not known: {names} not set")
@@ -111,42 +97,8 @@ def stamp(path: StrPath) -> Stamp | None:
     try:
         return Stamp.from_stat(_valid_path(path).stat())
     except FileNotFoundError:
+        note_missing(path)
         return None
-
-
-def read(
-    path: StrPath, *, max_bytes: int = MAX_BYTES, private: bool = False, secret: bool = False
-) -> tuple[SecretBytes, Stamp]:
-    """
-    Return the contents of a file and its stamp. Links are followed, because Kubernetes mounts its secrets as links.
-
-    The file is opened once, so the contents are from one file even if it is replaced at the same time. The stamp is
-    taken before the contents are read. If the file changes in between, the next comparison of stamps shows the change.
-
-    Args:
-        path: The file.
-        max_bytes: Size limit in bytes.
-        private: Whether to refuse a file that another user owns or may write to.
-        secret: Whether to refuse such a file, and also a file that another user may read.
-
-    Raises:
-        UnsuitableFile: The file is not regular, or too large. `NotPrivate` if its owner or its mode is refused.
-        FileNotFoundError: The file does not exist.
-        OSError: The system cannot open or read the file.
-    """
-    descriptor = os.open(_valid_path(path), os.O_RDONLY | _FLAGS)
-    try:
-        status = os.fstat(descriptor)
-        if not modes.S_ISREG(status.st_mode):
-            raise _unsuitable(path, f"is {_describe_kind(status.st_mode)}, not a regular file")
-        if private or secret:
-            _check_owner_and_mode(path, status, secret=secret)
-        data = _read_up_to(descriptor, max_bytes=max_bytes + 1) if status.st_size <= max_bytes else None
-    finally:
-        os.close(descriptor)
-    if data is None or len(data) > max_bytes:
-        raise _unsuitable(path, f"is larger than {max_bytes:,} bytes", code=errno.EFBIG)
-    return data, Stamp.from_stat(status)
 
 
 def write_private(path: StrPath, data: bytes, *, any_mode: bool = False) -> None:
@@ -215,7 +167,7 @@ def ensure_private_directory(directory: StrPath, *, any_mode: bool = False) -> N
     status = directory.stat()
     if not modes.S_ISDIR(status.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
-    _check_owner_and_mode(directory, status, any_mode=any_mode)
+    check_owner_and_mode(directory, status, any_mode=any_mode)
 
 
 def _create_temporary(directory: Path) -> tuple[int, Path]:
@@ -255,7 +207,7 @@ def _sweep(directory: Path) -> None:
         for path in [
             directory / name for name in names_in(directory, end=".tmp") if re.fullmatch(_TEMPORARY_NAME, name)
         ]:
-            with contextlib.suppress(OSError), _open_descriptor(path, os.O_RDONLY | _NOFOLLOW) as descriptor:
+            with contextlib.suppress(OSError), _open_descriptor(path, os.O_RDONLY | NOFOLLOW) as descriptor:
                 status = os.fstat(descriptor)
                 ours = _WINDOWS or status.st_uid == os.geteuid()
                 if ours and modes.S_ISREG(status.st_mode) and _is_abandoned(descriptor, status):
@@ -297,7 +249,7 @@ def _sync_directory(directory: Path) -> None:
 
 @contextlib.contextmanager
 def _open_descriptor(path: Path, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | _FLAGS)
+    descriptor = os.open(path, flags | FLAGS)
     try:
         yield descriptor
     finally:
@@ -370,7 +322,7 @@ def take_lock(path: StrPath, *, any_mode: bool = False) -> Lock | None:
     """
     target = _valid_path(path)
     ensure_private_directory(target.parent, any_mode=any_mode)
-    flags = os.O_RDWR | os.O_CREAT | _NOFOLLOW | _FLAGS
+    flags = os.O_RDWR | os.O_CREAT | NOFOLLOW | FLAGS
     descriptor = os.open(target.with_name(f"{target.name}.lock"), flags, 0o600)
     try:
         _set_private_mode(descriptor)
@@ -385,66 +337,10 @@ def take_lock(path: StrPath, *, any_mode: bool = False) -> Lock | None:
 
 
 def _valid_path(path: StrPath) -> Path:
-    """
-    Return *path* as a `Path` that can be passed to the system.
-
-    Raises:
-        UnsuitableFile: It has characters that no path can have. The system itself would raise a ValueError.
-    """
-    text = os.fspath(path)
-    fits = "\0" not in text
-    try:
-        os.fsencode(text)
-    except UnicodeEncodeError:
-        fits = False
-    if not fits:
-        raise _unsuitable(text, "has characters that no path can have")
-    return Path(text)
-
-
-def _read_up_to(descriptor: int, *, max_bytes: int) -> SecretBytes:
-    """Read until the end of the file, or up to *max_bytes*. Each part is hidden from tracebacks that show locals."""
-    parts: list[SecretBytes] = []
-    while max_bytes > 0:
-        parts.append(SecretBytes(os.read(descriptor, min(max_bytes, CHUNK))))
-        if not parts[-1]:
-            break
-        max_bytes -= len(parts[-1])
-    return SecretBytes(b"".join(parts))
-
-
-def _check_owner_and_mode(
-    path: StrPath, status: os.stat_result, *, any_mode: bool = False, secret: bool = False
-) -> None:
-    if sys.platform == "win32":
-        # Windows uses access lists, which a mode does not show.
-        return
-    reason = None
-    if status.st_uid != os.geteuid():
-        reason = f"belongs to user {status.st_uid}, not to user {os.geteuid()}"
-    elif status.st_mode & _WRITABLE_BY_OTHERS and not any_mode:
-        reason = f"has mode {status.st_mode & 0o7777:04o}: others may write to it"
-    elif status.st_mode & _READABLE_BY_OTHERS and secret:
-        reason = f"has mode {status.st_mode & 0o7777:04o}: others may read it"
-    if reason is not None:
-        raise NotPrivate(errno.EPERM, reason, os.fspath(path))
+    return Path(valid_path(path))
 
 
 def _set_private_mode(descriptor: int) -> None:
     """Set the mode to 0600. The umask may have removed permissions of the owner when the file was created."""
     if sys.platform != "win32":
         os.fchmod(descriptor, 0o600)
-
-
-def _unsuitable(path: StrPath, reason: str, *, code: int = errno.EINVAL) -> UnsuitableFile:
-    return UnsuitableFile(code, reason, os.fspath(path))
-
-
-def _describe_kind(mode: int) -> str:
-    kinds = {
-        modes.S_IFDIR: "a directory",
-        modes.S_IFIFO: "a FIFO",
-        modes.S_IFCHR: "a device",
-        modes.S_IFBLK: "a device",
-    }
-    return kinds.get(modes.S_IFMT(mode), "special")

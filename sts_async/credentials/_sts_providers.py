@@ -159,7 +159,7 @@ class SignedProvider(IssuedProvider):
         if signing is None:
             raise ConfigurationError(f"{self!r} needs source=...: there are no default credentials here")
         self._check(context)
-        source = _SigningSource(signing, context, of=repr(self))
+        source = SigningSource(signing, context, of=repr(self))
         if self._device is not None:
             return await self._fetch_attended(self._device, source, context)
         issued = await self._issue(context.signed_by(source))
@@ -173,7 +173,7 @@ class SignedProvider(IssuedProvider):
         return issued if hasattr(self._request, "role_arn") else in_account(issued, account_id)
 
     async def _fetch_attended(
-        self, device: _MFADevice, source: "_SigningSource", context: ProviderContext
+        self, device: _MFADevice, source: "SigningSource", context: ProviderContext
     ) -> Credentials:
         """Return new credentials. Each attempt asks for a new code, because a code is valid only once (T46)."""
         policy = StandardRetries(max_attempts=MAX_MFA_CODES)
@@ -203,7 +203,7 @@ class SignedProvider(IssuedProvider):
             await context.sleep(delay)
 
 
-class _SigningSource:
+class SigningSource:
     """The signing credentials of one fetch: the source, asked with the context of that fetch."""
 
     def __init__(self, source: CredentialsProvider, context: ProviderContext, *, of: str) -> None:

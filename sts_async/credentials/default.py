@@ -4,10 +4,13 @@ The default chain: the sources that every AWS SDK searches, in the same order.
 Source: AWS SDKs and Tools Reference Guide, "AWS SDKs and Tools standardized credential providers".
 """
 
+from collections.abc import Callable
+
 from .._shape.secret import Unpicklable, without_data
 from ..config import Config, SettingsSources
 from ..protocols import ProviderContext
 from ..shapes import Credentials
+from .assume_role import AssumeRoleProvider
 from .chain import LOOK_AGAIN, ProviderChain
 from .container import ContainerProvider
 from .environment import EnvironmentProvider
@@ -72,10 +75,11 @@ class DefaultChain(ProviderChain):
         *,
         mfa_code: MFACode | None = None,
         settings_sources: SettingsSources | None = None,
+        _roles: Callable[..., AssumeRoleProvider] = AssumeRoleProvider,
     ) -> None:
         mfa_code = without_data(mfa_code)
         here = self._surroundings = settings_sources or SettingsSources(config or Config())
-        profile = ProfileProvider(mfa_code=mfa_code, settings_sources=here)
+        profile = ProfileProvider(mfa_code=mfa_code, settings_sources=here, _roles=_roles)
         container = ContainerProvider(environ=here.environ)
         if here.config.profile is not None:
             super().__init__(profile, container)

@@ -8,6 +8,7 @@ Source: AWS SDKs and Tools Reference Guide, "Using shared config and credentials
 """
 
 import logging
+from collections.abc import Callable
 
 import attrs
 
@@ -78,8 +79,10 @@ class ProfileProvider(Unpicklable):
         *,
         mfa_code: MFACode | None = None,
         settings_sources: SettingsSources | None = None,
+        _roles: Callable[..., AssumeRoleProvider] = AssumeRoleProvider,
     ) -> None:
         mfa_code = without_data(mfa_code)
+        self._roles = _roles
         self._profile = profile or ""  # for `repr` in a traceback, until the name is known
         self._surroundings = settings_sources or SettingsSources(Config(profile=profile))
         if profile is None:
@@ -214,7 +217,7 @@ class ProfileProvider(Unpicklable):
                 return imds_of(await self._surroundings.resolve())
 
     async def _role(self, plan: plans.RolePlan) -> AssumeRoleProvider:
-        return AssumeRoleProvider(
+        return self._roles(
             role_arn=plan.role_arn,
             strict_arns=False,  # the plan has checked it
             source=await self._provider(plan.source),

@@ -13,6 +13,7 @@ _budget, _budgeted_retries  at which rate requests are sent (`_budget` is pure)
 _timer, _workers            what runs: one timer, and a bounded number of tasks
 _refresher, _chains         one refresh from the queue to the new state; chains of identities
 _attempt, _fetch            one attempt of a fetch: from the service, a provider or the cache
+_shared_fetches             a fetch that processes share
 _cache_user                 what the fleet offers to its cache: demand, shares, observers
 _provider, _scan            providers of the fleet's credentials, and `each`
 _reporter, _overview        events, log lines, and the counts of a snapshot

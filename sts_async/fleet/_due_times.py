@@ -29,6 +29,7 @@ from ..credentials._schedule import (
     SPREAD,
     CacheState,
     Moment,
+    advisory_window,
 )
 from ..errors import ConfigurationError, CredentialsError, DeadlineExceeded, STSError
 
@@ -46,6 +47,17 @@ FOLLOWING = (1.0, 60.0)  # s after the refresh of another process, in which this
 
 # s between attempts for a request that is refused: someone must change the role, a policy or the request.
 MAX_REFUSED = (1800.0, 3600.0)
+
+
+def refresh_margin(lifetime: float, *, ahead: bool) -> float:
+    """
+    Return the seconds before the end of credentials from which a program that reads them fetches new ones.
+
+    Args:
+        lifetime: The whole life of the credentials, in seconds.
+        ahead: Whether the credentials are for a consumer with a margin of its own, such as an SDK.
+    """
+    return max(advisory_window(lifetime), AHEAD[0] if ahead and lifetime >= MIN_AHEAD_LIFETIME else 0.0)
 
 
 class _Group:

@@ -6,9 +6,7 @@ credentials. The retry policy of each request takes a token of the budget: see `
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +17,7 @@ from .._runtime.defaults import ATTENDED_SECONDS, FETCH_SECONDS
 from .._shape.arguments import other_than
 from .._shape.secret import kind_of
 from ..credentials import RefreshingProvider
-from ..credentials._schedule import ATTENDED, CACHED, STANDARD, Schedule, advisory_window, lifetime_of
+from ..credentials._schedule import ATTENDED, CACHED, STANDARD, Schedule, lifetime_of
 from ..credentials._sts_providers import NoSigner, issue
 from ..credentials.cache import checked
 from ..credentials.static import clocks
@@ -28,8 +26,9 @@ from ..protocols import CredentialsProvider, Invoker, ProviderContext, RetryPoli
 from ..shapes import Credentials, Request
 from ._budget import Budgets, Lane
 from ._budgeted_retries import BudgetedRetries
-from ._due_times import AHEAD, MIN_AHEAD_LIFETIME
+from ._due_times import refresh_margin
 from ._entries import Entry
+from ._shared_fetches import SharedFetches
 from ._workers import place_given_up_after
 from .caches.protocol import CachedCredentials, CacheKey, CredentialsCache
 from .identities import check_account, describe, operation_of, request_of
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 CACHE_METHODS = ("load", "store", "lease")
 PLACE_SECONDS = 0.5  # s of waiting for a lease after which another worker starts, and the token is given back
 CACHE_SECONDS = 60.0  # s that the cache may add to the limit of a fetch: another process may hold its lease
-
-log = logging.getLogger("sts_async")
 
 Accept = Callable[[Entry, Credentials, datetime | None], datetime | None]
 """
@@ -132,12 +129,12 @@ class Fetcher:
         self._sts = sts
         self._budgets = budgets
         self.cache = cache
+        self._shared = None if cache is None else SharedFetches(cache)
         self._namespace = namespace
         self._allowed_accounts = allowed_accounts
         self._refused = refused
         self._lent: tuple[Engine, ClientContext] | None = None
         self._policy: RetryPolicy | None = None
-        self._warned = False
 
     async def context(self) -> ClientContext:
         """
@@ -184,10 +181,10 @@ class Fetcher:
 
         if request is None:
             check_and_accept(await _ask(entry.identity, context), None)
-        elif self.cache is None:
+        elif self._shared is None:
             check_and_accept(await self._send(entry, request, context), None)
         else:
-            await self._through(self.cache, entry, request, context, check_and_accept)
+            await self._through(self._shared, entry, request, context, check_and_accept)
 
     def schedule_of(self, entry: Entry, context: ProviderContext) -> Schedule:
         """Return the rules for the refresh of an entry, as far as they are known."""
@@ -225,7 +222,7 @@ class Fetcher:
 
     async def _through(
         self,
-        cache: CredentialsCache,
+        shared: SharedFetches,
         entry: Entry,
         request: Request[Any],
         context: ClientContext,
@@ -236,69 +233,20 @@ class Fetcher:
         if key is None:
             accept(await self._send(entry, request, context), None)
             return
-        found = await self._load(cache, key)
-        if found is not None and _is_fresh(found, entry, context):
-            accept(found.credentials, found.refresh_after)
-            return
-        async with self._leased(cache, key, entry):
-            found = await self._load(cache, key) or found
-            if found is not None and _is_fresh(found, entry, context):
-                accept(found.credentials, found.refresh_after)
-                return
-            try:
-                credentials = await self._send(entry, request, context)
-            except STSError as error:
-                if found is None or not error.recoverable or _is_over(found, entry, context):
-                    raise
-                accept(found.credentials, found.refresh_after)
-                return
-            issued = _now(context)
-            refresh_after = accept(credentials, None)
-            try:
-                await cache.store(
-                    key, CachedCredentials(credentials=credentials, issued=issued, refresh_after=refresh_after)
-                )
-            except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
-                self._warn(error)
-
-    @asynccontextmanager
-    async def _leased(self, cache: CredentialsCache, key: CacheKey, entry: Entry) -> AsyncIterator[None]:
-        """
-        Hold the lease of *key* if it is available. A failure to take or to release it is a warning.
-
-        While another process has the lease, other entries use the place of this worker and the token of this entry.
-        """
-        stack = AsyncExitStack()
-        try:
-            with place_given_up_after(PLACE_SECONDS, self._call_later, entry.refund):
-                await stack.enter_async_context(cache.lease(key))
-        except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
-            self._warn(error)
-        try:
-            yield
-        finally:
-            try:
-                await stack.aclose()
-            except Exception as error:  # noqa: BLE001 - see above
-                self._warn(error)
-
-    async def _load(self, cache: CredentialsCache, key: CacheKey) -> CachedCredentials | None:
-        try:
-            return await cache.load(key)
-        except Exception as error:  # noqa: BLE001 - a cache of the program may raise anything
-            self._warn(error)
-            return None
+        await shared.get(
+            key,
+            fetch=lambda: self._send(entry, request, context),
+            is_fresh=lambda found: _is_fresh(found, entry, context),
+            is_over=lambda found: _is_over(found, entry, context),
+            now=lambda: _now(context),
+            accept=accept,
+            # While another process has the lease, other entries use the place of this worker and the token of this one.
+            waiting=lambda: place_given_up_after(PLACE_SECONDS, self._call_later, entry.refund),
+        )
 
     def _call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
         call_later = getattr(self._sts._life.clock, "call_later", asyncio.get_running_loop().call_later)
         return call_later(seconds, callback)
-
-    def _warn(self, error: Exception) -> None:
-        if not self._warned:
-            self._warned = True
-            log.warning(
-                "the cache of the fleet failed with %s; credentials are fetched without it", type(error).__name__
-            )
 
     async def _key_of(self, entry: Entry, request: Request[Any], context: ClientContext) -> CacheKey | None:
         """Return the key of an entry in the cache; None if a provider signs: it has no stable name."""
@@ -346,8 +294,7 @@ def _is_fresh(found: CachedCredentials, entry: Entry, context: ClientContext) ->
     if held is not None and held.expiration is not None and end <= held.expiration:
         return False
     lifetime = (end - found.issued).total_seconds()
-    ahead = AHEAD[0] if entry.ahead and lifetime >= MIN_AHEAD_LIFETIME else 0.0
-    return remaining > max(advisory_window(lifetime), ahead)
+    return remaining > refresh_margin(lifetime, ahead=entry.ahead)
 
 
 def _is_over(found: CachedCredentials, entry: Entry, context: ClientContext) -> bool:

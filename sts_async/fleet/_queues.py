@@ -37,21 +37,25 @@ class Queued:
         paid: The budget from which `ReadyQueue.take` took a token for it; None after the token was spent or given back.
     """
 
-    __slots__ = ("_due_item", "_ready_item", "due", "paid", "planned", "rank")
+    __slots__ = ("_due_item", "_paid_by", "_ready_item", "due", "paid", "planned", "rank")
 
     def __init__(self) -> None:
         self.planned = NEVER
         self.due = math.inf
         self.rank = NOT_QUEUED
         self.paid: Budget | None = None
+        self._paid_by: ReadyQueue | None = None
         self._due_item: _Item | None = None
         self._ready_item: _Item | None = None
 
     def refund(self) -> None:
-        """Give back the token that was taken for this entry, if no request was sent for it."""
+        """Give back the token that was taken for this entry, if no request was sent for it. Another one may use it."""
         paid, self.paid = self.paid, None
+        queue, self._paid_by = self._paid_by, None
         if paid is not None:
             paid.give_back()
+            if queue is not None:
+                queue.wake_group(paid)
 
 
 # An item of a heap: the key, the ticket, the entry or None if it was removed, the lane, and the heap. It is a list,
@@ -179,15 +183,17 @@ class _Group:
         heaps: The entries of each rank.
         has_turn: Whether it is in the list of turns of each rank.
         is_asleep: Whether it waits for a token.
+        wakes: The earliest time at which `ReadyQueue` wakes it; infinite if it does not.
     """
 
-    __slots__ = ("has_turn", "heaps", "is_asleep", "key")
+    __slots__ = ("has_turn", "heaps", "is_asleep", "key", "wakes")
 
     def __init__(self, key: Budget | Lane, queue: object) -> None:
         self.key = key
         self.heaps = (_Heap(queue), _Heap(queue))
         self.has_turn = [False, False]
         self.is_asleep = False
+        self.wakes = math.inf
 
     def wait(self, now: float) -> float:
         return self.key.wait(now=now) if isinstance(self.key, Budget) else 0.0
@@ -275,10 +281,15 @@ class ReadyQueue:
     def _wake(self, now: float) -> None:
         asleep = self._asleep
         while asleep and asleep[0][0] <= now:
-            group = heapq.heappop(asleep)[2]
-            group.is_asleep = False
-            for rank in (URGENT, DUE):
-                self._give_turn(group, rank)
+            at, _, group = heapq.heappop(asleep)
+            if at == group.wakes:
+                group.wakes = math.inf
+            self._end_sleep(group)
+
+    def _end_sleep(self, group: _Group) -> None:
+        group.is_asleep = False
+        for rank in (URGENT, DUE):
+            self._give_turn(group, rank)
 
     def _take(self, group: _Group, rank: int, now: float) -> Any:
         """Take an entry from a group whose turn it is; None if the group has no entry or no token."""
@@ -294,23 +305,36 @@ class ReadyQueue:
             wait = group.wait(now)
             if wait > 0:
                 group.is_asleep = True
-                heapq.heappush(self._asleep, (now + wait, next(_tickets), group))
+                # A group that was woken before its time still has an item. It wakes the group earlier, at most.
+                if now + wait < group.wakes:
+                    group.wakes = now + wait
+                    heapq.heappush(self._asleep, (group.wakes, next(_tickets), group))
                 return None
             heap.pop()
             entry.rank, entry._ready_item = NOT_QUEUED, None
             if lane.paced:
                 lane.budget.take()
-                entry.paid = lane.budget
+                entry.paid, entry._paid_by = lane.budget, self
             self._give_turn(group, rank)  # behind the groups that wait for theirs
             return entry
-        if not group.is_asleep and not any(group.has_turn):
-            self._groups.pop(group.key, None)
+        if not group.is_asleep and not any(group.has_turn) and self._groups.get(group.key) is group:
+            del self._groups[group.key]
         return None
 
     def waiting_for(self, budget: Budget) -> int:
         """Return the number of entries whose requests wait for tokens of *budget*."""
         group = self._groups.get(budget)
         return 0 if group is None else sum(map(len, group.heaps))
+
+    def wake_group(self, budget: Budget) -> None:
+        """
+        Let the entries of *budget* ask for a token again, because one was given back.
+
+        Without this, a process that finds all credentials in the shared cache would read one for each token.
+        """
+        group = self._groups.get(budget)
+        if group is not None and group.is_asleep:
+            self._end_sleep(group)
 
     def wake(self) -> None:
         """Let all groups ask for a token again, because the limits of their budgets have changed."""

@@ -284,7 +284,7 @@ class _Family:
     __slots__ = ("key", "moment")
 
     def __init__(self) -> None:
-        self.key = ("", SecretBytes())
+        self.key: tuple[str, SecretBytes] = ("", SecretBytes())
         self.moment: _Moment | None = None
 
 

@@ -268,27 +268,17 @@ async def test_the_command_line_of_aws_uses_the_endpoint(s3: tuple[LocalSTS, Sig
 
 
 RCLONE_CODE = """
-import os, socket, subprocess, sys, time, urllib.request
-with socket.create_server(("127.0.0.1", 0)) as free:
-    place = f"127.0.0.1:{free.getsockname()[1]}"
-server = subprocess.Popen([sys.argv[1], "serve", "http", "r:bucket", "--addr", place, "--config", os.devnull, "-q"])
-try:
-    read = 0
-    while read < int(os.environ["ROUNDS"]):
-        try:
-            found = urllib.request.urlopen(f"http://{place}/table.csv").read()
-        except urllib.error.HTTPError:
-            raise
-        except OSError:  # it has not started yet
-            if server.poll() is not None:
-                raise
-        else:
-            assert found == b"a\\n1\\n2\\n", found
-            read += 1
-        time.sleep(float(os.environ["PAUSE"]))
-finally:
-    server.terminate()
-    server.wait()
+import re, subprocess, sys, threading, urllib.request
+command = [sys.argv[1], "serve", "http", "r:bucket", "--addr", "127.0.0.1:0", "--config", os.devnull]
+with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+    place = next(found[0] for line in server.stderr if (found := re.search(r"http://127[^ /]+", line)))
+    threading.Thread(target=server.stderr.read, daemon=True).start()
+    def call(number):
+        assert urllib.request.urlopen(f"{place}/table.csv").read() == b"a\\n1\\n2\\n"
+    try:
+        each(call)
+    finally:
+        server.terminate()
 """
 
 
@@ -301,7 +291,7 @@ async def test_the_sdk_for_go_uses_keys_that_are_replaced(s3: tuple[LocalSTS, Si
     options = {"TYPE": "s3", "PROVIDER": "AWS", "ENV_AUTH": "true", "FORCE_PATH_STYLE": "true", "ENDPOINT": s3[1].url}
     variables = {f"RCLONE_CONFIG_R_{name}": value for name, value in options.items()}
 
-    assert await use(s3, [sys.executable, "-c", RCLONE_CODE, RCLONE], **variables) == []
+    assert await use(s3, [sys.executable, "-c", LOOP + RCLONE_CODE, RCLONE], **variables) == []
 
 
 NODE_CODE = """

@@ -214,6 +214,7 @@ PLACES: dict[str, Callable[..., Any]] = {
         and None
     ),
     "sigv4.Signer(url)": lambda: sigv4.Signer(KEYS, **{**SIGNED, "url": f"https://h/?{SECRET}\n"}, headers={}),
+    "sigv4.Signer.for_url(url)": lambda: sigv4.Signer(KEYS, **SIGNED, headers={}).for_url(f"https://h/?{SECRET}\n"),
     "sigv4.Signer(headers)": lambda: sigv4.Signer(KEYS, **SIGNED, headers=HEADERS),
     "sigv4.presign(credentials)": lambda: sigv4.presign(KEYLESS, **SIGNED, at=AT),  # type: ignore[arg-type]
     "sigv4.presign(url)": lambda: sigv4.presign(KEYS, **{**SIGNED, "url": f"https://h/?t={SECRET}"}, at=AT, expires=0),  # type: ignore[arg-type]

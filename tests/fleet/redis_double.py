@@ -88,6 +88,9 @@ class DoubleCommands:
         self.server = server
         self.away: str | None = None
 
+    def key(self, digest: str, part: str) -> str:
+        return f"double:{{{digest}}}:{part}"
+
     async def _begin(self) -> RedisDouble:
         await asyncio.sleep(0)
         reason = self.away or self.server.away

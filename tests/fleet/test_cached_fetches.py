@@ -72,6 +72,21 @@ async def test_the_service_is_asked_once_for_all_fleets_that_share_a_cache(watch
     assert cache.calls[-1] == "load", "a hit takes no lease"
 
 
+async def test_credentials_from_the_cache_need_no_time_of_the_budget(watched: None, clock: VirtualClock) -> None:
+    """Each look-up gives its token back at once. A process that finds everything has a small share of a budget."""
+    cache, service = Memory(), Service(clock)
+    async with open_fleet(service, clock, cache=cache) as fleet:
+        fleet.add(*roles(50))
+        await soon(fleet.warm_up())
+    async with open_fleet(service, clock, cache=cache, requests_per_second=1) as fleet:
+        fleet.add(*roles(50))
+        await soon(fleet.warm_up())
+        assert fleet.snapshot().fresh == 50
+
+    assert clock.monotonic() == 0
+    assert service.sent.total() == 50
+
+
 async def test_fleets_that_need_an_identity_at_once_make_one_request(watched: None, clock: VirtualClock) -> None:
     """The second one finds the credentials after it got the lease."""
     cache, service = Memory(), Service(clock)
@@ -356,6 +371,22 @@ async def test_a_cache_learns_the_demand_and_sets_the_shares(watched: None, cloc
         assert marker in events
         assert user.demand() == {budget.scope: 10 - budget.sent}
     assert cache.users == []
+
+
+async def test_credentials_from_the_cache_do_not_wait_for_the_budget(watched: None, clock: VirtualClock) -> None:
+    """A process that finds all in the cache sends no request, so its part of the budget stays the smallest."""
+    cache, service = Sharing(), Service(clock)
+    async with open_fleet(service, clock, cache=cache) as fleet:
+        fleet.add(*roles(30))
+        await fleet.warm_up()
+    async with open_fleet(service, clock, cache=cache, requests_per_second=1) as fleet:
+        [user] = cache.users
+        user.set_shares({}, others=0.01)
+        fleet.add(*roles(30))
+        await settled(fleet)
+
+        assert fleet.snapshot().fresh == 30
+        assert service.sent.total() == 30
 
 
 @pytest.mark.parametrize("broken", ["join", "leave"])

@@ -367,6 +367,42 @@ def test_a_token_returns_once_to_the_budget_that_it_came_from() -> None:
     assert (before.sent, before.tokens, lane.budget.tokens) == (0, 5.0, 5.0)
 
 
+def test_a_token_that_returns_goes_to_the_next_entry_at_once() -> None:
+    """A hundred entries that send no request need one token together, and the queue does not grow with them."""
+    queue, lane = ReadyQueue(), Lane(Budget(0.1))
+    entries = [waiting(queue, lane, order=float(number)) for number in range(100)]
+    for entry in entries:
+        assert queue.next_time() == -math.inf
+        assert queue.take(0.0) is entry
+        assert queue.take(0.0) is None
+        entry.refund()
+
+    assert queue.take(0.0) is None
+    assert len(queue) == 0
+    assert len(queue._asleep) == 1
+
+
+def test_a_group_that_was_woken_early_is_not_forgotten_when_its_time_comes() -> None:
+    """It left the queue and came back before the time at which it would have had a token."""
+    queue, lane = ReadyQueue(), Lane(Budget(0.1))
+    first, second = waiting(queue, lane), waiting(queue, lane)
+    assert queue.take(0.0) is first
+    assert queue.take(0.0) is None
+    planned = queue.next_time()
+    first.refund()
+    assert queue.take(0.0) is second
+    assert queue.take(0.0) is None  # and the group is empty
+    second.refund()
+    again = [waiting(queue, lane, order=float(number)) for number in range(3)]
+    assert queue.take(0.0) is again[0]
+    assert queue.take(0.0) is None
+
+    assert queue.take(planned) is again[1]
+    assert queue.take(planned) is None
+    assert queue.waiting_for(lane.budget) == len(queue) == 1
+    assert queue.take(queue.next_time()) is again[2]
+
+
 def test_the_queue_of_providers_does_not_remove_an_entry_of_the_queue_of_requests() -> None:
     """The fleet removes an entry from both, and the numbers of both stay right."""
     requests, providers = ReadyQueue(), ReadyQueue()

@@ -7,12 +7,18 @@ from collections.abc import Callable
 
 import pytest
 from fleet.caches.shares_double import SharesDouble, Worker
+from fleet.fleets import Service, open_fleet, role
+from fleet.redis_server import RedisServer, needs_redis, redis, shared_redis
 
+from sts_async import EncryptionKeys, RedisCache
 from sts_async.fleet._budget import MIN_RATE, RECOVERY_SECONDS, Budget, Budgets, Lane
 from sts_async.fleet._budgeted_retries import ASK_AGAIN, BudgetedRetries
 from sts_async.fleet._queues import Queued, ReadyQueue
-from sts_async.fleet.caches._shares import WHOLE, beat_seconds, need_of
+from sts_async.fleet.caches._shares import RESERVED, WHOLE, beat_seconds, need_of
 from sts_async.retries import NoRetries
+from sts_async.testing import VirtualClock
+
+__all__ = ["redis", "shared_redis"]
 
 LIMIT = 200.0
 STEP = 0.05  # s
@@ -230,3 +236,25 @@ def test_entries_that_wait_for_a_token_notice_a_larger_share() -> None:
     budget.set_share(1.0, now=0.1)
     queue.wake()
     assert queue.take(0.2) is entries[1]
+
+
+@needs_redis
+async def test_fleets_that_share_redis_divide_their_budget(
+    watched: None, redis: RedisServer, clock: VirtualClock
+) -> None:
+    """From the first request on: each has its part of the reserve of an account that no worker has used before."""
+
+    def cache() -> RedisCache:
+        keys = EncryptionKeys({"k": b"1" * 32})
+        return RedisCache(redis.url, keys=keys, clock=clock, timeout=60.0, expected_workers=2)
+
+    service = Service(clock)
+    async with (
+        open_fleet(service, clock, cache=cache()) as one,
+        open_fleet(service, clock, cache=cache()) as other,
+    ):
+        for number, fleet in enumerate((one, other)):
+            await fleet.get(role(number))
+        limits = [use.limit for fleet in (one, other) for use in fleet.snapshot().budgets]
+
+    assert limits == [LIMIT * RESERVED / 2 / WHOLE] * 2

@@ -647,6 +647,10 @@ ELSEWHERE = {
         "cli/test_fleet.py",
         "test_the_advice_about_web_identity_tokens_helps",
     ),
+    "cmd.exe cannot quote: use another --format": (
+        "cli/test_export_forms.py",
+        "test_a_value_that_cmd_cannot_quote_fits_another_form",
+    ),
     "Pass secrets\nin one of these ways": ("cli/test_cli.py", "test_a_value_is_read_from_standard_input"),
 }
 """Advice that another test covers, or that needs a package index."""
@@ -656,6 +660,7 @@ NO_ADVICE = {
     "%r: %s; the credentials are fetched instead",
     "AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not: set AWS_ROLE_ARN to the role to assume",
     "URL of STS, instead of the region's endpoint",
+    *('set "{0}={1}"', 'set "{0}="', "set -gx {0} {1}", "set -e {0}"),  # commands of shells
 }
 
 

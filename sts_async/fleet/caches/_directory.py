@@ -60,7 +60,7 @@ class CacheDirectory:
         """
         files.ensure_private_directory(self.path)
         try:
-            data, stamp = files.read(path, max_bytes=MAX_BYTES, private=True)
+            data, stamp = files.read(path, max_bytes=MAX_BYTES, private=True, noted=False)
         except FileNotFoundError:
             return None
         # The file can come from a machine with another clock, and nothing is issued in the future.
@@ -108,7 +108,7 @@ class CacheDirectory:
     def _remove_if_expired(self, path: Path) -> None:
         # An entry of another user, or one that was just removed, is not a failure of this write.
         with contextlib.suppress(OSError):
-            data, stamp = files.read(path, max_bytes=MAX_BYTES, private=True)
+            data, stamp = files.read(path, max_bytes=MAX_BYTES, private=True, noted=False)
             expiration = expiration_in(data)
             # An invalid entry is removed when its credentials must have expired.
             ends = stamp.mtime_ns / 1e9 + MAX_LIFETIME if expiration is None else expiration.timestamp()

@@ -62,22 +62,32 @@ class RedisAccess:
 
         Raises:
             RedisAway: Redis is not available, and *operation* was not started.
-            RedisFailed: *operation* failed. If others would fail as well, Redis is not available from now on.
+            RedisFailed: *operation* failed. If others would fail as well, Redis may not be available from now on.
         """
         reason = self._availability.reason
         if reason is not None:
             operation.close()
             raise RedisAway(reason)
+        started = self._clock.monotonic()
         try:
-            return await operation
+            answer = await operation
         except RedisFailed as error:
             if error.is_outage:
                 self._digest = digest
-                change = self._availability.failed(error.reason, self._clock.monotonic())
-                if change is not None:
-                    self._timer.start_before(self._availability.next_probe)
-                    self._changed(change)
+                self._failed(error, started)
             raise
+        self._availability.succeeded()
+        return answer
+
+    def _failed(self, error: RedisFailed, started: float) -> None:
+        now = self._clock.monotonic()
+        if error.is_timeout:
+            change = self._availability.timed_out(error.reason, started=started, now=now)
+        else:
+            change = self._availability.failed(error.reason, now)
+        if change is not None:
+            self._timer.start_before(self._availability.next_probe)
+            self._changed(change)
 
     async def call(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | float]) -> Any:
         """Run a script, as `RedisCommands.call` does. The identity is what stands in braces in the keys."""

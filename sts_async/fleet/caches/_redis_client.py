@@ -106,17 +106,20 @@ def _parsed(url: str) -> RedisURL | str:
         return "have a number as the database"
     if options.keys() - (TLS_OPTIONS if scheme == "rediss" else ()):
         return f"have no other options than {', '.join(TLS_OPTIONS)} of rediss; pass a client of redis.asyncio instead"
-    user, password = (found[part] and redact(unquote(found[part])) for part in ("user", "password"))
     return RedisURL(
         scheme=scheme,
         host=found["host"].strip("[]"),
         port=port,
         path=path if scheme == "unix" else "",
         database=int(database),
-        username=user or None,
-        password=password or None,
+        username=_decoded(found["user"]),
+        password=_decoded(found["password"]),
         tls=options,
     )
+
+
+def _decoded(text: str | None) -> Secret | None:
+    return Secret(unquote(text)) if text else None
 
 
 def check_client(client: object) -> None:

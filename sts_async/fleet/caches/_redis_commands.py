@@ -143,12 +143,14 @@ class RedisFailed(Exception):
     Attributes:
         reason: Why, without the URL and without a value.
         is_outage: Whether others would fail as well. If not, only this key has data of another program.
+        is_timeout: Whether there was no answer. The server may have done what it was asked for.
     """
 
-    def __init__(self, reason: str, *, is_outage: bool = True) -> None:
+    def __init__(self, reason: str, *, is_outage: bool = True, is_timeout: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.is_outage = is_outage
+        self.is_timeout = is_timeout
 
 
 @attrs.frozen
@@ -295,11 +297,11 @@ class RedisCommands:
                 if message is not None:
                     yield message
         except Exception as error:  # noqa: BLE001 - whatever the client raises
-            reason, is_outage = _reason_of(error, self._timeout)
+            failure = _failure_of(error, self._timeout)
         finally:
             if subscriber is not None:
                 await close(subscriber, seconds=self._timeout)
-        raise RedisFailed(reason, is_outage=is_outage)
+        raise failure
 
     async def call(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | float]) -> Any:
         """
@@ -326,9 +328,9 @@ class RedisCommands:
                         raise
                 return await self._client.execute_command("EVAL", text, *arguments[1:], **_AS_BYTES)
         except Exception as error:  # noqa: BLE001 - whatever the client raises
-            reason, is_outage = _reason_of(error, self._timeout)
+            failure = _failure_of(error, self._timeout)
         # Not as a cause: frames of the client have the password among their variables.
-        raise RedisFailed(reason, is_outage=is_outage)
+        raise failure
 
 
 class _Bound:
@@ -415,26 +417,26 @@ _CODE = re.compile(r"(?:^|-)([A-Z]{2,16}) ")
 _FOREIGN = "WRONGTYPE"
 
 
-def _reason_of(error: Exception, seconds: float) -> tuple[str, bool]:
-    """Return why an operation failed, and whether others would fail as well."""
+def _failure_of(error: Exception, seconds: float) -> RedisFailed:
+    """Return the failure for an error of redis-py, of asyncio or of the system."""
     names = [cls.__name__ for cls in type(error).__mro__]
     known = next((_REASONS[name] for name in names if name in _REASONS), None)
     if known is not None:
-        return known, True
+        return RedisFailed(known)
     if "TimeoutError" in names:
-        return f"no answer within {seconds:g} s", True
+        return RedisFailed(f"no answer within {seconds:g} s", is_timeout=True)
     if isinstance(error, OSError):
-        return reason_of(error), True
+        return RedisFailed(reason_of(error))
     if "ConnectionError" in names:
         cause = error.__cause__ or error.__context__
         if isinstance(cause, RedisFailed):
-            return cause.reason, True
+            return RedisFailed(cause.reason)
         if isinstance(cause, OSError):
-            return f"the connection failed: {reason_of(cause)}", True
-        return "the connection was lost", True
+            return RedisFailed(f"the connection failed: {reason_of(cause)}")
+        return RedisFailed("the connection was lost")
     if "ResponseError" in names:
         # The text of the server can quote the command.
         codes = [code for code in _CODE.findall(str(error)) if code != "ERR"]
         code = codes[-1] if codes else "ERR"
-        return _REASONS.get(code, f"it answers with the error {code}"), code != _FOREIGN
-    return f"the client of Redis failed with {type(error).__name__}", True
+        return RedisFailed(_REASONS.get(code, f"it answers with the error {code}"), is_outage=code != _FOREIGN)
+    return RedisFailed(f"the client of Redis failed with {type(error).__name__}")

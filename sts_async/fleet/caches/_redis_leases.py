@@ -8,16 +8,20 @@ A follower waits for a message, and looks once a second in case the message is l
 If a newer fence has published meanwhile, it does not take the lease: a thousand followers would otherwise take it one
 after the other, to find the same credentials.
 
+If the holders give the lease back without credentials, because STS refuses or throttles, a follower waits for three of
+them. Then it fetches without a lease. If a thousand followers took turns, the last one would learn only after minutes
+that its role does not exist.
+
 The server may do what a caller no longer waits for: the caller was cancelled, or the answer came too late. Such a lease
-would keep all others waiting until it ends. So it is given back in the background, after an outage as soon as the
-server is available. The same is done with credentials that could not be published while their lease lasts.
+would keep all others waiting until it ends. So it is given back in the background: each second, and after an outage as
+soon as the server is available. The same is done with credentials that could not be published while their lease lasts.
 """
 
 import asyncio
 import random
 import secrets
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -29,7 +33,9 @@ from ._redis_commands import Held, RedisFailed
 
 LOOK_SECONDS = 1.0  # s at most between two looks of a follower, so that a lost message costs no more
 LATE_SECONDS = 0.05  # s after the end of a lease at which a follower looks: the server ends it meanwhile
+MAX_FAILURES = 3  # leases that were given back without credentials, after which a follower fetches without one
 RENEWALS = 3  # in the time of a lease, so that two may fail
+SETTLE_SECONDS = 1.0  # s between two attempts to give back what could not be given back
 IDLE_SECONDS = 10.0  # s without a follower, after which the subscription ends
 
 
@@ -61,6 +67,7 @@ class _Follower:
 
     Attributes:
         fence: The newest fence that has published, as far as it has heard.
+        failures: How often the lease was given back without credentials, as far as it has heard.
     """
 
     def __init__(self, call_later: Callable[[float, Callable[[], None]], Any]) -> None:
@@ -68,9 +75,18 @@ class _Follower:
         self._woken = False
         self._future: asyncio.Future[None] | None = None
         self.fence = 0
+        self.failures = 0
 
-    def wake(self, fence: int | None = None) -> None:
-        self.fence = max(self.fence, fence or 0)
+    def hear(self, fence: int | None) -> None:
+        """Hear that the lease was given back, after *fence* has published or None has."""
+        if fence is None:
+            self.failures += 1
+        else:
+            self.fence = max(self.fence, fence)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the follower look again."""
         self._woken = True
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
@@ -108,6 +124,7 @@ class RedisLeases:
         self._renewals = Timer(clock, loop, self._renew_all)
         self._followers: defaultdict[str, set[_Follower]] = defaultdict(set)
         self._listener: asyncio.Task[None] | None = None
+        self._settlement = Timer(clock, loop, self._settle_all)
         self._idle = Timer(clock, loop, self._stop_listening)
         self._idle_since = 0.0
         access.recovered.append(self._settle_all)
@@ -116,8 +133,8 @@ class RedisLeases:
         """
         Wait for the lease of an identity.
 
-        Return None if another process has published credentials meanwhile, if others hold the lease for too long, or
-        if Redis is not available.
+        Return None if another process has published credentials meanwhile, if others hold the lease for too long or
+        give it back without credentials too often, or if Redis is not available.
         """
         gives_up = self._clock.monotonic() + self._seconds
         follower: _Follower | None = None
@@ -132,7 +149,8 @@ class RedisLeases:
                     return found
                 published = found.published if published is None else published
                 left = gives_up - self._clock.monotonic()
-                if found.published > published or left <= 0:
+                failures = 0 if follower is None else follower.failures
+                if found.published > published or failures >= MAX_FAILURES or left <= 0:
                     return None
                 if follower is None:
                     follower = _Follower(self._call_later)
@@ -176,11 +194,15 @@ class RedisLeases:
             await asyncio.shield(settling)
 
     async def aclose(self) -> None:
-        """Give all leases back, and end the subscription. `RedisAccess.aclose` ends the rest."""
-        self._renewals.cancel()
-        self._idle.cancel()
-        held, self._held = self._held, set()
-        await asyncio.gather(*(self._settle(lease) for lease in held))
+        """
+        Give all leases back, and end the subscription. `RedisAccess.aclose` ends the rest.
+
+        This is tried although Redis may not be available: others would wait until the leases end.
+        """
+        for timer in (self._renewals, self._settlement, self._idle):
+            timer.cancel()
+        left, self._held, self._unsettled = [*self._held, *self._unsettled], set(), set()
+        await asyncio.gather(*map(self._do_settle, left), return_exceptions=True)
         if self._listener is not None:
             self._listener.cancel()
 
@@ -204,7 +226,7 @@ class RedisLeases:
             if not isinstance(error, RedisFailed):
                 self._access.spawn(self._settle(lease))
             elif error.is_outage:
-                self._unsettled.add(lease)
+                self._settle_later(lease)
             raise
         if isinstance(found, Held):
             return found
@@ -241,32 +263,38 @@ class RedisLeases:
         self._held.discard(lease)
 
     async def _settle(self, lease: Lease) -> None:
-        """Publish what a lease could not publish, or give it back. If this fails, it is tried after the outage."""
-        now = self._clock.monotonic()
-        if lease.ends <= now:
+        """Publish what a lease could not publish, or give it back. If this fails, it is tried again."""
+        if lease.ends <= self._clock.monotonic():
             return
-        commands = self._access.commands
-        work: Awaitable[object]
-        if lease.unpublished is not None and lease.fence is not None and lease.unpublished[1] > now:
-            value, ends = lease.unpublished
-            work = commands.publish(
-                lease.digest,
-                owner=lease.owner,
-                fence=lease.fence,
-                value=value,
-                milliseconds=round((ends - now) * 1000),
-            )
-        else:
-            work = commands.give_back(lease.digest, owner=lease.owner)
         try:
-            await self._access.ask(work, digest=lease.digest)
+            await self._access.ask(self._do_settle(lease), digest=lease.digest)
         except RedisFailed as error:
             if error.is_outage:
-                self._unsettled.add(lease)
+                self._settle_later(lease)
         else:
             self._end(lease)
 
+    async def _do_settle(self, lease: Lease) -> None:
+        now, commands = self._clock.monotonic(), self._access.commands
+        if lease.unpublished is None or lease.fence is None or lease.unpublished[1] <= now:
+            await commands.give_back(lease.digest, owner=lease.owner)
+            return
+        value, ends = lease.unpublished
+        await commands.publish(
+            lease.digest,
+            owner=lease.owner,
+            fence=lease.fence,
+            value=value,
+            milliseconds=round((ends - now) * 1000),
+        )
+
+    def _settle_later(self, lease: Lease) -> None:
+        self._unsettled.add(lease)
+        self._settlement.start_before(self._clock.monotonic() + SETTLE_SECONDS)
+
     def _settle_all(self) -> None:
+        if self._access.reason is not None:
+            return
         unsettled, self._unsettled = self._unsettled, set()
         for lease in unsettled:
             self._access.spawn(self._settle(lease))
@@ -294,9 +322,11 @@ class RedisLeases:
                 if message.digest is None:
                     # A message may have been lost before the subscription.
                     for followers in list(self._followers.values()):
-                        _wake(followers)
+                        for follower in list(followers):
+                            follower.wake()
                 else:
-                    _wake(self._followers.get(message.digest, ()), message.fence)
+                    for follower in list(self._followers.get(message.digest, ())):
+                        follower.hear(message.fence)
         except RedisFailed:
             # Followers look once a second, and the next look begins a new subscription.
             return
@@ -311,11 +341,6 @@ class RedisLeases:
         else:
             self._listener.cancel()
             self._listener = None
-
-
-def _wake(followers: Any, fence: int | None = None) -> None:
-    for follower in list(followers):
-        follower.wake(fence)
 
 
 def _pause(held: Held) -> float:

@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Mapping
 
 from . import _shares
-from ._redis_commands import RunsScripts, Script
+from ._redis_commands import RedisFailed, RunsScripts, Script
 from ._shares import Answer
 
 _MILLISECONDS = 1000
@@ -189,6 +189,9 @@ class RedisMembers:
         for scope, need in needs.items():
             arguments += [digest_of(scope), need, used[scope]]
         count, *parts = await self._commands.call(BEAT, self._keys, arguments)
+        # Whoever can write to Redis could otherwise give a worker more than the limit.
+        if count < 1 or not all(0 <= part <= _shares.WHOLE for part in parts):
+            raise RedisFailed("the shares of the workers are not those of this library", is_outage=False)
         return Answer(count, dict(zip(needs, parts, strict=True)))
 
     async def leave(self, worker: str) -> None:

@@ -31,6 +31,7 @@ MAX_SCOPES = 32  # that a worker tells in a beat; a fleet has one for each calli
 
 BEAT_SECONDS = 1.0  # s between two beats of a worker
 BEAT_SECONDS_OF_ALL = 0.01  # s between the beats of any two workers, on average: the server has 100 in a second at most
+MAX_BEAT_SECONDS = 100.0  # s: with more than 10,000 workers, the server has more beats
 LAPSE_BEATS = 5  # beats without a message from a worker, after which the server forgets it
 SHRINK_AFTER = LAPSE_BEATS - 1  # beats without an answer, after which shares are equal parts at most
 GROW_AFTER = LAPSE_BEATS + 1  # beats without an answer, after which shares are equal parts
@@ -38,7 +39,7 @@ GROW_AFTER = LAPSE_BEATS + 1  # beats without an answer, after which shares are 
 
 def beat_seconds(workers: int) -> float:
     """Return the seconds between two beats of each of *workers* workers."""
-    return max(BEAT_SECONDS, BEAT_SECONDS_OF_ALL * workers)
+    return min(max(BEAT_SECONDS, BEAT_SECONDS_OF_ALL * workers), MAX_BEAT_SECONDS)
 
 
 def need_of(requests: float, *, seconds: float, limit: float) -> int:

@@ -8,7 +8,6 @@ kind of failure, and the program fetches its credentials as if there were no cac
 import contextlib
 import logging
 import os
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 from ..._runtime import files
 from ..._runtime.clock import SystemClock
 from ..._runtime.defaults import FILE_SECONDS
+from ..._runtime.file_contents import cache_directory
 from ..._runtime.file_reads import FileReads, FileTimeout
 from ..._runtime.files import Lock, UnsuitableFile
 from ..._runtime.threads import NoThread, Workers
@@ -102,7 +102,7 @@ class FileCache(CredentialsCache):
         self._out_of_use_until = float("-inf")
         self._hindrance = ""
         if given is None:
-            given = AWS_CLI_DIRECTORY if aws_cli_format else _default_directory(environ)
+            given = AWS_CLI_DIRECTORY if aws_cli_format else cache_directory(environ)
         try:
             path = files.expand(given, environ)
         except ConfigurationError as error:
@@ -238,17 +238,6 @@ class FileCache(CredentialsCache):
     def __repr__(self) -> str:
         shown = "" if self.directory is None else _shown(self.directory)
         return f"FileCache({', '.join(filter(None, [shown, 'aws_cli_format=True' * (not self._format.sharded)]))})"
-
-
-def _default_directory(environ: Mapping[str, str]) -> str:
-    """
-    Return the default directory.
-
-    Source: XDG Base Directory Specification, version 0.8: a relative ``XDG_CACHE_HOME`` is ignored.
-    """
-    variable = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"
-    base = environ.get(variable, "")
-    return f"{base if Path(base).is_absolute() else '~/.cache'}/sts-async/credentials"
 
 
 def _shown(path: str | os.PathLike[str]) -> str:

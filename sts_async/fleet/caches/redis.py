@@ -98,7 +98,6 @@ class RedisCache(CredentialsCache, Unpicklable):
         self._client: Any = None
         if isinstance(redis, str):
             self._url = parse_redis_url(redis)
-            require_redis()
         else:
             check_client(redis)
             self._client = redis
@@ -118,6 +117,8 @@ class RedisCache(CredentialsCache, Unpicklable):
         if not MIN_LEASE <= lease_seconds <= MAX_LEASE:
             raise ConfigurationError(f"lease_seconds of RedisCache must be from {MIN_LEASE:g} to {MAX_LEASE:g}")
         check_whole("expected_workers of RedisCache", expected_workers)
+        if self._url is not None:
+            require_redis()  # last, because it reads files
         self._prefix = prefix
         self._timeout = float(timeout)
         self._lease_seconds = float(lease_seconds)
@@ -165,14 +166,14 @@ class RedisCache(CredentialsCache, Unpicklable):
             value = await part.access.ask(part.access.commands.read(digest), digest=digest)
         except RedisFailed as error:
             if not error.is_outage:
-                self._refuse("invalid", error.reason)
+                self._refuse_value("invalid", error.reason, part, digest)
             return None
         if value is None:
             return None
         try:
             cached = self._opened(key, digest, value)
         except UnusableEntry as error:
-            self._refuse(error.kind, str(error))
+            self._refuse_value(error.kind, str(error), part, digest)
             return None
         # Redis removes a value when its credentials end, but its clock can be another one.
         return cached if cached.seconds_left(now=self._now()) > 0 else None
@@ -193,14 +194,16 @@ class RedisCache(CredentialsCache, Unpicklable):
         try:
             value = self._entries.seal(key, cached)
         except UnusableEntry as error:
-            self._refuse(error.kind, str(error))
+            self._refuse(error.kind, f"credentials are not stored: {error}")
             return
         accepted = await part.leases.publish(lease, value, milliseconds=milliseconds)
         if accepted:
             assert cached.credentials.expiration is not None  # noqa: S101 - `cacheable`
             self._newest.see(digest, cached.credentials.expiration)
         elif accepted is False:
-            self._refuse("late", "it was stored too late: after a newer one, or after Redis has lost its data")
+            self._refuse(
+                "late", "credentials came too late to be stored: newer ones were stored, or Redis has lost its data"
+            )
 
     @contextlib.asynccontextmanager
     async def lease(self, key: CacheKey) -> AsyncIterator[bool]:
@@ -247,6 +250,7 @@ class RedisCache(CredentialsCache, Unpicklable):
         self._inherited += self._parts.values()
         self._parts.clear()
         self._lock = threading.Lock()
+        self._newest.reset_after_fork()
         self._client_loop = _no_loop
 
     async def _part(self) -> "_Part | None":
@@ -309,16 +313,20 @@ class RedisCache(CredentialsCache, Unpicklable):
         for user in list(part.memberships):
             user.notify(event)
 
+    def _refuse_value(self, kind: str, reason: str, part: "_Part", digest: str) -> None:
+        name = part.access.commands.key(digest, "value")
+        self._refuse(kind, f"the value of {name} is refused until it is replaced: {reason}")
+
     def _refuse(self, kind: str, reason: str) -> None:
-        """Count a value that was refused, and log the first of each kind."""
+        """Count what was refused, and log the first of each kind."""
         with self._lock:
             self._refused[kind] += 1
-        self._warn(kind, f"a value was refused: {reason}")
+        self._warn(kind, reason)
 
     def _warn(self, kind: str, reason: str) -> None:
         if kind not in self._logged:
             self._logged.add(kind)
-            log.warning("%r: %s; the credentials are fetched from STS", self, reason)
+            log.warning("%r: %s; this process fetches credentials from STS", self, reason)
 
     def __repr__(self) -> str:
         return f"RedisCache({type(self._client).__name__ if self._url is None else repr(str(self._url))})"
@@ -379,6 +387,10 @@ class _NewestEnds:
 
     def __init__(self) -> None:
         self._ends: OrderedDict[str, float] = OrderedDict()
+        self.reset_after_fork()
+
+    def reset_after_fork(self) -> None:
+        """Replace the lock, which another thread of the parent may have held."""
         self._lock = threading.Lock()
 
     def see(self, digest: str, expiration: datetime) -> bool:

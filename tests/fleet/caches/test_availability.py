@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sts_async.fleet.caches._availability import MAX_PAUSE, STABLE, Availability, Change
+from sts_async.fleet.caches._availability import MAX_PAUSE, MAX_TIMEOUTS, STABLE, Availability, Change
 
 
 def test_the_first_failure_is_a_change_and_the_others_are_not() -> None:
@@ -13,6 +13,22 @@ def test_the_first_failure_is_a_change_and_the_others_are_not() -> None:
     assert state.failed("full", 130.0) == Change("full", 30.0)
     assert state.failed("full", 130.1) is None
     assert (state.reason, state.next_probe) == ("full", 131.0)
+
+
+def test_answers_that_are_late_are_an_outage_after_three_in_a_row() -> None:
+    """A busy machine delays some. Those that were under way at the same time count as one."""
+    state = Availability(0.0)
+    for number in range(MAX_TIMEOUTS - 1):
+        started = 10.0 + number
+        for late in range(5):
+            assert state.timed_out("slow", started=started, now=started + 0.25 + late / 100) is None
+    state.succeeded()
+    for number in range(MAX_TIMEOUTS - 1):
+        assert state.timed_out("slow", started=20.0 + number, now=20.25 + number) is None
+
+    assert state.timed_out("slow", started=30.0, now=30.25) == Change("slow", 30.25)
+    assert state.timed_out("slow", started=31.0, now=31.25) is None
+    assert state.reason == "slow"
 
 
 def test_pauses_grow_with_each_probe_that_fails() -> None:

@@ -429,7 +429,7 @@ class Side:
         return await commands.read(digest)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(steps=st.lists(STEPS, max_size=25))
 def test_the_double_does_what_the_scripts_do(shared_redis: RedisServer, steps: list[tuple[str, str, str]]) -> None:
     """So that simulations with the double mean something. Leases end by being deleted, whatever the speed."""

@@ -25,6 +25,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 
 from sts_async import RedisCache
 from sts_async.fleet.caches import _availability, _redis_leases
+from sts_async.fleet.caches._availability import MAX_TIMEOUTS
 
 __all__ = ["redis", "shared_redis"]
 
@@ -330,9 +331,11 @@ async def test_answers_that_are_late(redis: RedisServer) -> None:
     async with Proxy(redis.port) as proxy, opened(proxy.url, timeout=0.2) as cache:
         await put(cache)
         proxy.delay = 0.6
-        begun = loop.time()
-        assert await cache.load(KEY) is None
-        assert 0.15 < loop.time() - begun < 0.5
+        for _ in range(MAX_TIMEOUTS):
+            assert cache.available
+            begun = loop.time()
+            assert await cache.load(KEY) is None
+            assert 0.15 < loop.time() - begun < 0.5
         assert not cache.available
         proxy.delay = 0.0
         await until(lambda: cache.available)

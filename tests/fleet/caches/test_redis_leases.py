@@ -14,7 +14,7 @@ from patience import soon, turns
 from sts_async.fleet.caches._availability import MAX_PAUSE, Change
 from sts_async.fleet.caches._redis_access import RedisAccess
 from sts_async.fleet.caches._redis_commands import Held, RedisFailed
-from sts_async.fleet.caches._redis_leases import IDLE_SECONDS, LOOK_SECONDS, Lease, RedisLeases
+from sts_async.fleet.caches._redis_leases import IDLE_SECONDS, LOOK_SECONDS, MAX_FAILURES, Lease, RedisLeases
 from sts_async.testing import VirtualClock
 
 ONE, OTHER = "1" * 64, "2" * 64
@@ -126,6 +126,25 @@ async def test_one_follower_fetches_if_the_holder_gives_up(
     await holder.leases.give_back(lease)
 
     assert sorted(await soon(asyncio.gather(*waiting))) == ["followed", "followed", "published"]
+
+
+async def test_a_follower_does_not_wait_for_many_fetches_that_fail(server: RedisDouble, holder: Worker) -> None:
+    """F45: STS refuses. The last of a thousand workers would learn that only after minutes."""
+    done: list[str] = []
+
+    async def fail(worker: Worker) -> None:
+        lease = await worker.leases.take(ONE)
+        await turns(30)
+        if lease is not None:
+            await worker.leases.give_back(lease)
+        done.append("alone" if lease is None else "with a lease")
+
+    async with worker_of(server) as other:
+        await soon(asyncio.gather(*(fail(worker) for worker in (holder, other) for _ in range(50))))
+
+    assert done.count("with a lease") <= MAX_FAILURES + 1
+    assert len(done) == 100
+    assert server.clock.monotonic() == 0
 
 
 async def test_a_lost_message_costs_a_second(server: RedisDouble, holder: Worker, follower: Worker) -> None:
@@ -357,7 +376,7 @@ async def test_an_answer_that_came_too_late_leaves_no_lease(
 
     async def late(*args: Any, **named: Any) -> Any:
         await take(*args, **named)
-        raise RedisFailed("no answer within 0.25 s")
+        raise RedisFailed("no answer within 0.25 s", is_timeout=True)
 
     monkeypatch.setattr(holder.commands, "take", late)
     assert await holder.leases.take(ONE) is None
@@ -365,6 +384,22 @@ async def test_an_answer_that_came_too_late_leaves_no_lease(
     await pass_time(holder.clock, 1.5)
 
     assert not await is_held(server)
+    assert holder.changes == [], "one late answer is no outage"
+
+
+async def test_a_process_that_ends_in_an_outage_gives_its_leases_back(server: RedisDouble) -> None:
+    """It tries once. Redis may be available again, or not have been away."""
+    async with worker_of(server) as worker:
+        await taken(worker)
+        lease = await taken(worker, OTHER)
+        server.away = "gone"
+        await worker.leases.publish(lease, b"v", milliseconds=DAY)
+        await worker.leases.give_back(lease)
+        server.away = None
+
+    assert not await is_held(server)
+    assert not await is_held(server, OTHER)
+    assert server.get(OTHER, "value") == b"v"
 
 
 async def test_renewals_go_on_after_an_outage(server: RedisDouble, holder: Worker) -> None:

@@ -9,7 +9,7 @@ from fleet.redis_server import RedisServer, needs_redis, redis, shared_redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sts_async.fleet.caches._redis_commands import RedisCommands, Script
+from sts_async.fleet.caches._redis_commands import RedisCommands, RedisFailed, Script
 from sts_async.fleet.caches._redis_members import BEAT, RedisMembers, digest_of
 from sts_async.fleet.caches._shares import MAX_NEED, WHOLE
 
@@ -129,6 +129,20 @@ async def test_scopes_and_workers_leave_nothing_readable_and_nothing_forever(red
     assert b"123456789012" not in contents
     assert digest_of(ACCOUNT).encode() in contents
     assert all(0 < end <= 10_000 for end in ends)
+
+
+async def test_nobody_who_can_write_to_redis_gives_a_worker_more_than_the_limit(redis: RedisServer) -> None:
+    """The answer is refused, and the worker goes on as without one."""
+    async with redis.client() as client:
+        members = RedisMembers(RedisCommands(client, prefix="p", timeout=5.0), prefix="p")
+        told: dict[str, Any] = {"workers": 1, "needs": {"x": WHOLE}, "used": {"x": 0}}
+        await members.beat("a", **told)
+        scope = digest_of("x")
+        await client.hset(KEYS[1], mapping={f"need:{scope}": "1", f"part:{scope}": f"{-5 * WHOLE}", "begun": "1"})
+        with pytest.raises(RedisFailed, match="not those of this library") as caught:
+            await members.beat("a", **told)
+
+    assert not caught.value.is_outage  # the cache stays in use
 
 
 async def test_many_workers_that_died_are_forgotten_by_the_beats_of_one(redis: RedisServer) -> None:

@@ -29,7 +29,6 @@ POLLS = "it waits for a file of the test, which has a guard around it"
 OTHER_CLOCKS = "real time has to pass for other SDKs; a use in each of the four seconds before the end is enough"
 OWN_AFFAIR = "credentials/test_watchdog.py:" + ("test_calls_of_a_test_function_that_the_library_calls_are_not_reported")
 ALLOWED = {
-    "agent/test_consumers.py:(program)": OTHER_CLOCKS,
     "agent/test_consumers.py:(program).each": OTHER_CLOCKS,
     "agent/test_consumers.py:test_our_own_provider_uses_keys_that_are_replaced": OTHER_CLOCKS,
     "config/test_profile_grammar.py:seconds_for": "a ratio of CPU times",

@@ -155,6 +155,7 @@ def _export(options: "argparse.Namespace", arguments: Sequence[str], warnings: "
         strict_arns=not options.any_arn,
         local=hasattr(options, "local"),
         client=client_options_of(options, values),
+        arguments=arguments,
         mfa_code=_mfa_code(options, values),
     )
     if settings.local:

@@ -138,7 +138,7 @@ def _export(options: "argparse.Namespace", arguments: Sequence[str], warnings: "
     if options.format == CONFIG:
         from ._cli.export_profile import profile_of
 
-        return profile_of(arguments, options)
+        return profile_of(arguments, options, client_options_of(options, Values()))
     import asyncio
 
     from ._cli import role_options

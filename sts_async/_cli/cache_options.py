@@ -20,8 +20,8 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://|(?:rediss?|valkeys?|unix):|[^/\\]*:[0-9
 
 ABOUT_CACHE_KEY = """\
 Write a new random key for a cache on Redis, as one line: an id, a space, and 32 bytes in base64. A file for
---cache-key-file, and the variable STS_ASYNC_CACHE_KEYS, contain one or more such lines, the newest first. New
-credentials are encrypted with the first key, and those of all keys are read.
+--cache-key-file, and the variable STS_ASYNC_CACHE_KEYS, contain one or more such lines. New credentials are encrypted
+with the first key, and those of all keys are read.
 
 To replace a key: add the new line below the old one in all processes, then move it to the top in all processes, and
 remove the old line when the last credentials that it encrypts have expired.

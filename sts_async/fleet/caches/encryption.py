@@ -37,7 +37,7 @@ class EncryptionKeys(Unpicklable):
     New values are encrypted with the first key, and values of all keys are read.
 
     Args:
-        keys: The keys by their ids, the newest first: 32 bytes each, or their base64 text. An id is in plain text in
+        keys: The keys by their ids, the encrypting one first: 32 bytes each, or their base64 text. An id is in plain text in
             each value. It has 1 to 64 letters, digits, dots, underscores and hyphens, such as ``2026-11``.
 
     Raises:
@@ -105,7 +105,7 @@ class EncryptionKeys(Unpicklable):
         Return the keys in a text, such as the value of a variable.
 
         Args:
-            text: The keys, the newest first: each is an id, a space, and the base64 text of 32 bytes. They are on
+            text: The keys, the encrypting one first: each is an id, a space, and the base64 text of 32 bytes. They are on
                 lines, or separated by commas. Blank lines and lines that begin with ``#`` are skipped.
 
         Raises:
@@ -151,7 +151,7 @@ class EncryptionKeys(Unpicklable):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids of the keys, the newest first."""
+        """The ids of the keys, the encrypting one first."""
         return tuple(self._keys)
 
     def _secrets(self) -> Iterable[tuple[str, SecretBytes]]:

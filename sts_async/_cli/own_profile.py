@@ -10,9 +10,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from .._config.profile_plans import ProcessPlan, RolePlan, plan
 from .._runtime.process import split_command
 from ..config import OPTIONS, Config, SettingsSources
-from ..errors import ConfigurationError, InvalidConfigFile
+from ..errors import ConfigurationError, STSError
 
 
 async def leave_own_profile(config: Config, arguments: Sequence[str]) -> None:
@@ -26,33 +27,36 @@ async def leave_own_profile(config: Config, arguments: Sequence[str]) -> None:
         arguments: The arguments of the process, with the name of the command.
 
     Raises:
-        ConfigurationError: ``--profile`` names a profile that runs this command.
+        ConfigurationError: ``--profile`` names a profile that runs this command, or the profile ``default`` does.
     """
     variables = OPTIONS["profile"].variables
     if config.profile is not None:
-        if await _runs(config, arguments):
-            raise ConfigurationError(
-                f"profile {config.profile!r} runs this command, so it cannot be its source: name another profile"
-            )
         for variable in variables:
             os.environ.pop(variable, None)
     for variable in variables:
         if os.environ.get(variable) and await _runs(config, arguments):
             del os.environ[variable]
+    # Keys in the environment come before the profile `default`, but not before one that is named.
+    profile = config.profile or "default"
+    has_keys = config.profile is None and os.environ.get("AWS_ACCESS_KEY_ID")
+    if not has_keys and await _runs(config, arguments):
+        raise ConfigurationError(
+            f"profile {profile!r} runs this command, so it cannot be its source: name another profile"
+        )
 
 
 async def _runs(config: Config, arguments: Sequence[str]) -> bool:
-    """Return True if the selected profile runs this command. A file that cannot be read is a matter of the search."""
+    """Return True if the selected profile or its source runs this command. The search reports faults of the files."""
     sources = SettingsSources(config)
     try:
-        shared = await sources.files.load()
-    except InvalidConfigFile:
+        found = plan(await sources.files.load(), sources.profile.name, strict_arns=False)
+    except STSError:
         return False
-    section = shared.profiles.get(sources.profile.name)
-    command = None if section is None else section.get("credential_process")
-    if command is None:
+    while isinstance(found, RolePlan):
+        found = found.source
+    if not isinstance(found, ProcessPlan):
         return False
     if sys.platform == "win32":
-        return str(command).endswith(f" {subprocess.list2cmdline(arguments)}")
-    words = split_command(command)
+        return found.command.endswith(f" {subprocess.list2cmdline(arguments)}")
+    words = split_command(found.command)
     return len(words) > len(arguments) and words[-len(arguments) :] == [*arguments]

@@ -59,3 +59,35 @@ def test_a_named_profile_that_runs_the_command_is_an_error(export: Export) -> No
 
     assert (found.status, found.out, found.err.count("\n")) == (1, "", 1)
     assert "profile 'own' runs this command, so it cannot be its source: name another profile" in found.err
+
+
+def test_a_default_profile_that_runs_the_command_is_an_error(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless keys in the environment come first."""
+    export.write_config(own_profile(export).replace("profile own", "default"))
+    found = export()
+    keys = export.server.credentials
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", str.__str__(keys.secret_access_key))
+
+    assert (found.status, found.out, found.err.count("\n")) == (1, "", 1)
+    assert "profile 'default' runs this command, so it cannot be its source: name another profile" in found.err
+    assert export().key == keys.access_key_id
+
+
+def test_a_profile_with_keys_is_a_source_although_it_could_run_the_command(export: Export) -> None:
+    key = "aws_access_key_id = {key}\naws_secret_access_key = {secret}\n"
+    export.write_config(own_profile(export, "--profile", "own") + key)
+    found = export("--profile", "own")
+
+    assert found.status == 0
+    assert export.server.credentials.access_key_id in found.out
+
+
+def test_a_role_of_an_own_profile_is_not_the_source(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SDK with AWS_PROFILE=far runs the command for the source of this profile."""
+    far = "[profile far]\nrole_arn = arn:aws:iam::210987654321:role/far\nsource_profile = own\n"
+    default = PROFILES.partition("[profile data]")[0].replace("profile base", "default")
+    export.write_config(default + far + own_profile(export, "--role-arn", ROLE))
+    monkeypatch.setenv("AWS_PROFILE", "far")
+
+    assert export.principal(export("--role-arn", ROLE).key).endswith(":assumed-role/demo/sts-async")

@@ -12,7 +12,7 @@ import sys
 def main() -> int:
     """Run one command with the arguments of the process, and return its exit status: see `cli.main`."""
     if sys.argv[1:2] == ["export-credentials"]:
-        from ._cli.exported import printed_before
+        from ._cli.export_quick_path import printed_before
         from ._cli.streams import OutputLost, report_lost, say
 
         try:

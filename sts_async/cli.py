@@ -18,7 +18,7 @@ from ._cli.cache_options import CACHE_KEY
 from ._cli.commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, parse
 from ._cli.early_signals import ENDING, interrupted_by
 from ._cli.endpoint_options import EXEC, SERVE
-from ._cli.exported import EXPORT
+from ._cli.export_quick_path import EXPORT
 from ._cli.fleet_options import DEFAULT_COUNT, FLEET, RELOAD
 from ._cli.fleet_options import ENDING as ENDING_OF_FLEET
 from ._cli.members import SIX_DIGITS, in_options, operation_of, request_of
@@ -143,7 +143,7 @@ def _export(options: "argparse.Namespace", arguments: Sequence[str], warnings: "
 
     from ._cli import role_options
     from ._cli.export import Settings, run
-    from ._cli.exported import digest_of
+    from ._cli.export_quick_path import digest_of
 
     values = Values()
     settings = Settings(

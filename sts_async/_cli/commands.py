@@ -15,7 +15,7 @@ from . import cache_options, endpoint_options, export_options, fleet_options, to
 from .arguments import Parser, Values, option_of, suggestion
 from .cache_options import CACHE_KEY
 from .endpoint_options import EXEC, SERVE
-from .exported import EXPORT
+from .export_quick_path import EXPORT
 from .fleet_options import FLEET
 from .members import add_members, description_of, documented_in, operation_of
 from .token_options import CONSOLE_URL, EKS_TOKEN, TOKENS

@@ -29,7 +29,7 @@ import attrs
 from ...protocols import Clock
 from .._timer import Timer
 from ._redis_access import RedisAccess, RedisAway
-from ._redis_commands import Held, RedisFailed
+from ._redis_commands import NotTaken, RedisFailed
 
 LOOK_SECONDS = 1.0  # s at most between two looks of a follower, so that a lost message costs no more
 LATE_SECONDS = 0.05  # s after the end of a lease at which a follower looks: the server ends it meanwhile
@@ -208,7 +208,7 @@ class RedisLeases:
 
     # -- The holder ------------------------------------------------------------------------------------------------
 
-    async def _try(self, digest: str, published: int | None) -> Lease | Held:
+    async def _try(self, digest: str, published: int | None) -> Lease | NotTaken:
         """
         Take a lease, unless another owner has it or a newer fence than *published* has published.
 
@@ -228,7 +228,7 @@ class RedisLeases:
             elif error.is_outage:
                 self._settle_later(lease)
             raise
-        if isinstance(found, Held):
+        if isinstance(found, NotTaken):
             return found
         lease.fence = found.fence
         self._held.add(lease)
@@ -343,7 +343,7 @@ class RedisLeases:
             self._listener = None
 
 
-def _pause(held: Held) -> float:
+def _pause(held: NotTaken) -> float:
     """Return the seconds until a follower looks again, at random times so that not all followers look at once."""
     pause = LOOK_SECONDS * random.uniform(0.6, 1.0)  # noqa: S311 - not for a secret
     return pause if held.milliseconds_left < 0 else min(pause, held.milliseconds_left / 1000 + LATE_SECONDS)

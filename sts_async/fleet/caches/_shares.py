@@ -2,7 +2,7 @@
 The shares of the workers in the limit of one calling account. Nothing here waits or reads a clock.
 
 Each worker tells in each beat how much it needs, and learns its share. A script on the server knows all needs and all
-shares: see `_redis_members`. In each scope (an account and region) there is a part of the limit for
+shares: see `_redis_shares`. In each scope (an account and region) there is a part of the limit for
 
 - what each worker needs, in nine tenths of the limit at most. If all need more, each gets the same part of its need. So
   a request has the same weight in every worker, and all queues become empty at the same time.

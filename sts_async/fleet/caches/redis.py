@@ -28,15 +28,15 @@ from ...errors import ConfigurationError, ParamValidationError
 from ...events import CacheStateChanged
 from ...protocols import Clock
 from ._availability import Change
+from ._encrypted_entries import EncryptedEntries
 from ._entries import UnusableEntry, cacheable
 from ._membership import Membership
 from ._redis_access import RedisAccess
 from ._redis_client import RedisURL, check_client, client_of, parse_redis_url, require_redis
 from ._redis_commands import RedisCommands, RedisFailed, close
 from ._redis_leases import Lease, RedisLeases
-from ._redis_members import RedisMembers
-from ._sealed_entries import SealedEntries
-from .encryption import EncryptionKeys
+from ._redis_shares import RedisShares
+from .encryption_keys import EncryptionKeys
 from .protocol import CachedCredentials, CacheKey, CacheUser, CredentialsCache
 
 REPLAY_TOLERANCE = 60.0  # s that a value may end earlier than one that was seen before
@@ -124,7 +124,7 @@ class RedisCache(CredentialsCache, Unpicklable):
         self._lease_seconds = float(lease_seconds)
         self._expected_workers = expected_workers
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._entries = SealedEntries(keys)
+        self._entries = EncryptedEntries(keys)
         self._refused: Counter[str] = Counter()
         self._logged: set[str] = set()
         self._newest = _NewestEnds()
@@ -192,7 +192,7 @@ class RedisCache(CredentialsCache, Unpicklable):
         if lease is None or milliseconds <= 0:
             return
         try:
-            value = self._entries.seal(key, cached)
+            value = self._entries.encrypt(key, cached)
         except UnusableEntry as error:
             self._refuse(error.kind, f"credentials are not stored: {error}")
             return
@@ -230,7 +230,7 @@ class RedisCache(CredentialsCache, Unpicklable):
         """Divide the budgets of a fleet with those of the other processes, and tell it when the state changes."""
         part = await self._part()
         if part is not None:
-            members = RedisMembers(part.access, prefix=self._prefix)
+            members = RedisShares(part.access, prefix=self._prefix)
             membership = Membership(members, user, clock=self._clock, expected_workers=self._expected_workers)
             part.memberships[user] = membership
             await membership.join()
@@ -292,8 +292,8 @@ class RedisCache(CredentialsCache, Unpicklable):
         Raises:
             UnusableEntry: It must not be used.
         """
-        cached = self._entries.open(key, value)
-        assert cached.credentials.expiration is not None  # noqa: S101 - `SealedEntries` requires it
+        cached = self._entries.decrypt(key, value)
+        assert cached.credentials.expiration is not None  # noqa: S101 - `EncryptedEntries` requires it
         if not self._newest.see(digest, cached.credentials.expiration):
             raise UnusableEntry("replayed", "the value is older than one that was here before")
         return cached

@@ -154,7 +154,7 @@ return redis.call('ZCARD', members)
 )
 
 
-class RedisMembers:
+class RedisShares:
     """
     The beats of workers. Each raises `RedisFailed`, and never waits longer than the bound of *commands*.
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from .._runtime import files
-from .._shape.secret import Secret
+from .._shape.secret import cover
 from ..config import Config
 from ..credentials import DefaultChain
 from ..credentials.source import MFACode, Source
@@ -82,7 +82,8 @@ def cache_of(
         from ..fleet import FileCache
 
         return FileCache(place)
-    url = Secret(place)
+    url: str = cover(place)
+    place = url  # the frames of errors below have this name, too
     if url.partition("://")[0].lower() not in SCHEMES:
         raise UsageError(f"{option} must be a directory, or a URL that begins with redis://, rediss:// or unix://")
     keys = _keys_of(key_file, environ)

@@ -3,10 +3,12 @@
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.programs import run
 from fleet.redis_server import RedisServer, needs_redis, redis, shared_redis
+from reporters import REPORTERS
 
 from sts_async import EncryptionKeys, FileCache, Secret, cli
 from sts_async._cli.arguments import UsageError
@@ -133,6 +135,26 @@ def test_invalid_keys_name_the_variable_or_the_file(key_file: Path) -> None:
     key_file.chmod(0o644)
     with pytest.raises(ConfigurationError, match="has mode 0644: others may read it"):
         cache_of("redis://127.0.0.1:1", key_file=str(key_file), environ={})
+
+
+@pytest.mark.parametrize("reporter", REPORTERS.values(), ids=REPORTERS)
+@pytest.mark.parametrize(
+    ("place", "keys"),
+    [(f"redis://:{PASSWORD}@h:0", KEY), (f"redis://:{PASSWORD}@h", "k SENTINEL-key"), (f"ftp://:{PASSWORD}@h", KEY)],
+    ids=["URL", "keys", "scheme"],
+)
+def test_no_crash_reporter_shows_a_password_or_a_key(reporter: Any, place: str, keys: str) -> None:
+    """G6, T16: in the variables of the environment, which no option has read before."""
+    if not reporter.installed:
+        pytest.skip(f"{reporter.package} is not installed: it is in the extra `test`")
+    variables = {"STS_ASYNC_CACHE": place, "STS_ASYNC_CACHE_KEYS": keys}
+    with pytest.raises((ConfigurationError, UsageError)) as caught:
+        cache_of(None, environ=HiddenMapping(variables))
+
+    shown = reporter.show(caught.value)
+    assert "cache_of" in shown
+    assert "SENTINEL" not in shown
+    assert KEY.split()[1][:8] not in shown
 
 
 def test_the_url_is_hidden_in_the_arguments_of_the_command() -> None:

@@ -191,7 +191,7 @@ def _derive(options: "argparse.Namespace", given: dict[str, Any], code: "MFACode
 
 
 def _make_cache_key(options: "argparse.Namespace") -> int:
-    from ._cli.fleet_client import new_cache_key
+    from ._cli.shared_cache import new_cache_key
 
     say(f"{new_cache_key(options.id)}\n")
     return 0
@@ -266,7 +266,7 @@ def _serve_endpoint(options: "argparse.Namespace", warnings: "Warnings") -> int:
 
 def _cache(options: "argparse.Namespace") -> "CredentialsCache | None":
     """Return the cache of the options or of the variables. The file of keys is read."""
-    from ._cli.fleet_client import cache_of
+    from ._cli.shared_cache import cache_of
 
     return cache_of(
         options.cache,

@@ -176,7 +176,7 @@ async def _obtain(settings: Settings, cache: FileCache | None) -> _Obtained:
     async with contextlib.AsyncExitStack() as stack:
         source: Source
         if settings.local:
-            from .fleet_client import client_of
+            from .command_client import client_of
 
             config, source = await stack.enter_async_context(
                 client_of(settings.client, local=True, mfa_code=settings.mfa_code)

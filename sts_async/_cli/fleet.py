@@ -23,7 +23,7 @@ from ..fleet.fleet import CredentialsFleet
 from ..fleet.identities import Identity, describe, source_of
 from ..fleet.reports import FailingIdentity, FleetSnapshot
 from ..shapes import Credentials, GetCallerIdentityRequest
-from .fleet_client import DEFAULT_REGION, client_of
+from .command_client import DEFAULT_REGION, client_of
 from .fleet_lines import MAX_FAILING, Lines, in_one_moment, plural
 from .fleet_options import ENDING, RELOAD
 from .output import Output

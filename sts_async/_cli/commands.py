@@ -146,10 +146,10 @@ def parser_for(arguments: Sequence[str]) -> Parser:
         parents=[common],
     )
     doctor.add_argument("--check", action="store_true", help="call GetCallerIdentity, and show the caller")
+    export_options.add_export(commands, common, arguments)
     token_options.add_tokens(commands, common, arguments)
     fleet_options.add_fleet(commands, common)
     endpoint_options.add_endpoint(commands, common)
-    export_options.add_export(commands, common, arguments)
     cache_options.add_cache_key(commands)
     _add_local_server(commands)
     _list_apart(parser, commands)

@@ -1,8 +1,8 @@
 """
 The program ``sts-async``, which is also ``python -m sts_async``.
 
-It first looks at the arguments. Credentials that `export-credentials` finds among those that it printed before need no
-other part of the library, so this part starts fast.
+An SDK starts `export-credentials` often. If its output was printed before and is still right, this module prints it
+again, and does not import the rest of the library. `_cli.export_quick_path` decides that.
 """
 
 import os

@@ -19,8 +19,7 @@ from ._cli.commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_
 from ._cli.early_signals import ENDING, interrupted_by
 from ._cli.endpoint_options import EXEC, SERVE
 from ._cli.export_quick_path import EXPORT
-from ._cli.fleet_options import DEFAULT_COUNT, FLEET, RELOAD
-from ._cli.fleet_options import ENDING as ENDING_OF_FLEET
+from ._cli.fleet_options import DEFAULT_COUNT, ENDING_OF_FLEET, FLEET, RELOAD
 from ._cli.members import SIX_DIGITS, in_options, operation_of, request_of
 from ._cli.streams import PREFIX, OutputLost, complain, report_lost, say
 from ._cli.terminal import NoTerminal, ask, in_one_line, warnings_shown
@@ -100,7 +99,7 @@ def _run_command(parser: "Parser", options: "argparse.Namespace", arguments: Seq
             if options.operation == LOCAL_SERVER:
                 return _serve_local(options)
             if options.operation == FLEET:
-                return _keep(options, warnings)
+                return _run_fleet(options, warnings)
             if options.operation in (SERVE, EXEC):
                 return _serve_endpoint(options, warnings)
             if options.operation == EXPORT:
@@ -214,7 +213,7 @@ def _serve_local(options: "argparse.Namespace") -> int:
     return asyncio.run(run(settings))
 
 
-def _keep(options: "argparse.Namespace", warnings: "Warnings") -> int:
+def _run_fleet(options: "argparse.Namespace", warnings: "Warnings") -> int:
     import asyncio
 
     from ._cli.fleet import Settings, run
@@ -391,7 +390,7 @@ def _is_mfa_code(text: str) -> bool:
 
 
 def _name(options: "argparse.Namespace") -> str:
-    """Return the API name of the operation, also that of a role's credentials; empty for another command."""
+    """Return the API name of an operation; AssumeRole for commands that take a role; empty for other commands."""
     if options.operation in (EXPORT, *TOKENS):
         return "AssumeRole"
     return operation_of(options.operation).name if options.operation in SUMMARIES else ""

@@ -1,5 +1,5 @@
 """
-``sts-async export-credentials``, when the credentials are not among those that were printed before.
+``sts-async export-credentials``, if the output of an earlier command cannot be printed again.
 
 One process at a time does this for the same command, arguments, variables and files: see `export_quick_path`. A role
 has a second cache below, that of a fleet. So a fleet and all commands of a host that use the same role with the same

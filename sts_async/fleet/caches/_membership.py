@@ -1,4 +1,4 @@
-"""The beats of one fleet: it tells the workers that share its limits what it needs, and learns its shares."""
+"""The beats of one fleet: in each, it tells Redis what it needs, and gets its shares of the limits."""
 
 import asyncio
 import contextlib

@@ -4,8 +4,8 @@ RedisCache: encrypted credentials in Redis or Valkey, which machines share.
 No failure of Redis is a failure of the program. While Redis is not available, each process serves what it has in memory
 and fetches the rest alone.
 
-A store outside a lease does nothing. A fence tells in which order fetches began. One that is taken after the fetch
-would make the old credentials of a process that was suspended the newest ones.
+Credentials are stored only under a lease. The fence of the lease shows the order in which fetches began. If a process
+took a fence after its fetch, a process that was suspended could replace newer credentials with its old ones.
 """
 
 import asyncio

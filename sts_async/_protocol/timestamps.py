@@ -13,6 +13,7 @@ texts that botocore can misread:
 Source: botocore, `utils.parse_timestamp`; RFC 9110, section 5.6.7, for the forms of HTTP.
 """
 
+import contextlib
 import math
 import re
 from datetime import UTC, datetime, timedelta
@@ -59,10 +60,8 @@ def timestamp(value: object, *, milliseconds: bool = False) -> datetime:
         and value.startswith("-", 4)
         and value.startswith("-", 7)
     ):
-        try:
+        with contextlib.suppress(ValueError):
             return datetime.fromisoformat(value)
-        except ValueError:
-            value = None  # the error is raised below, because the context of an error raised here would quote the text
     found = attempt((ValueError, OverflowError, IndexError, TypeError), _read, value, milliseconds=milliseconds)
     if found is None:
         raise ValueError("not a time")

@@ -284,10 +284,11 @@ async def test_an_error_in_the_thread_is_raised(monkeypatch: pytest.MonkeyPatch)
         raise ZeroDivisionError
 
     monkeypatch.setattr(process, "_run", broken)
+    before = children()  # such as servers that other tests of this session use
 
     with pytest.raises(ZeroDivisionError) as caught:
         await run("true")
-    assert children() == set()
+    assert children() <= before
     assert "SENTINEL" not in shown(caught.value)
 
 

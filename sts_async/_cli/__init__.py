@@ -12,5 +12,5 @@ endpoint, endpoint_options     `serve` and `exec`
 local_server, env_file         `local-server`
 output                         the output of commands that run for long
 token_commands, token_options  `eks-token` and `console-url`
-export, export_*               `export-credentials`: options, roles, formats, the profile, and the quick path
+export, export_*               `export-credentials`: options, roles, formats, profiles, and the quick path
 """

@@ -37,9 +37,9 @@ from ..fleet.caches._leases import Leases
 from ..protocols import is_attended
 from ..shapes import AssumeRoleRequest, Credentials
 from .export_forms import render
+from .export_own_profile import leave_own_profile
 from .export_quick_path import DIRECTORY, FORMAT_VERSION, LAST_MINUTE, Exported, digest_of_file, load
 from .export_roles import SharedRole, is_repeatable, margin_of, origin_of
-from .own_profile import leave_own_profile
 
 _MEMBERS = [member.name for member in AssumeRoleRequest.__members__ if member.name != "token_code"]
 

@@ -232,7 +232,7 @@ class _Trust:
                 reason = "the system starts no more threads"
             else:
                 return self._context
-            raise RedisFailed(f"its files of TLS cannot be used: {reason}")
+            raise RedisFailed(f"its TLS files cannot be used: {reason}")
         return self._context
 
     def _read(self) -> ssl.SSLContext:

@@ -28,7 +28,7 @@ import attrs
 
 from ...protocols import Clock
 from .._timer import Timer
-from ._redis_access import RedisAccess, RedisAway
+from ._redis_access import RedisAccess, RedisUnavailable
 from ._redis_commands import NotTaken, RedisFailed
 
 LOOK_SECONDS = 1.0  # s at most between two looks of a follower, so that a lost message costs no more
@@ -220,7 +220,7 @@ class RedisLeases:
         work = self._access.commands.take(digest, owner=owner, milliseconds=milliseconds, known=published)
         try:
             found = await self._access.ask(work, digest=digest)
-        except RedisAway:
+        except RedisUnavailable:
             raise
         except (RedisFailed, asyncio.CancelledError) as error:
             if not isinstance(error, RedisFailed):

@@ -94,7 +94,7 @@ async def test_tls_verifies_the_server(certificates: Path) -> None:
         async with opened(f"{url}/other.pem") as cache:
             assert "CERTIFICATE_VERIFY_FAILED" in await reason_of(cache)
         async with opened(f"{url}/missing.pem") as cache:
-            assert await reason_of(cache) == "its files of TLS cannot be used: No such file or directory"
+            assert await reason_of(cache) == "its TLS files cannot be used: No such file or directory"
     with tls_server(certificates, "elsewhere") as server:
         async with opened(f"rediss://127.0.0.1:{server.port}/0?ssl_ca_certs={certificates}/ca.pem") as cache:
             assert "CERTIFICATE_VERIFY_FAILED" in await reason_of(cache)

@@ -21,7 +21,7 @@ MAX_COUNT = 100_000
 _OPTION = r"--[a-z]+(?:-[a-z]+)*"
 _HARMLESS = re.compile(
     r"the following arguments are required: [\w, /-]+"
-    r"|argument [\w-]+: (?:expected (?:one|at least one) argument|must be .+)"
+    r"|argument [\w/-]+: (?:expected (?:one|at least one) argument|must be .+)"
 )
 """Messages of `argparse` that do not repeat an argument."""
 
@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
         self.end(message)
 
     def _without_values(self, message: str) -> str:
-        found = re.match(r"argument ([\w-]+): (?:(invalid choice: .([\w-]*))|(ignored explicit argument))?", message)
+        found = re.match(r"argument ([\w/-]+): (?:(invalid choice: .([\w-]*))|(ignored explicit argument))?", message)
         if found is None:
             return "invalid arguments"
         if found[2]:

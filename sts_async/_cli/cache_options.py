@@ -16,11 +16,12 @@ CACHE_KEY = "cache-key"
 PLACE_VARIABLE = "STS_ASYNC_CACHE"
 KEYS_VARIABLE = "STS_ASYNC_CACHE_KEYS"
 VARIABLES = (PLACE_VARIABLE, KEYS_VARIABLE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://|(?:rediss?|valkeys?|unix):|[^/\\]*:[0-9]+(?:/[0-9]*)?$", re.IGNORECASE)
 
 ABOUT_CACHE_KEY = """\
 Write a new random key for a cache on Redis, as one line: an id, a space, and 32 bytes in base64. A file for
---cache-key-file, and the variable STS_ASYNC_CACHE_KEYS, contain one or more such lines, the newest first. New
-credentials are encrypted with the first key, and those of all keys are read.
+--cache-key-file, and the variable STS_ASYNC_CACHE_KEYS, contain one or more such lines. New credentials are encrypted
+with the first key, and those of all keys are read.
 
 To replace a key: add the new line below the old one in all processes, then move it to the top in all processes, and
 remove the old line when the last credentials that it encrypts have expired.
@@ -81,8 +82,12 @@ def add_cache_key(commands: Any) -> None:
 
 
 def is_url(place: str) -> bool:
-    """Return True if the place of a cache is a URL and not a directory."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", place) is not None
+    """
+    Return True if the place of a cache is a URL and not a directory, or was meant as one.
+
+    The credentials would lie in plain text in a directory with the name ``redis:host`` or ``host:6379``.
+    """
+    return _URL.match(place) is not None
 
 
 def _place(text: str) -> str:

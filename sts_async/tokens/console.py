@@ -175,7 +175,7 @@ def _target(destination: str | None, place: Place) -> str:
         return f"{place.console}/"
     if isinstance(destination, str) and destination.startswith("/") and not destination.startswith("//"):
         destination = f"{place.console}{destination}"
-    url = _checked_url("destination", destination)
+    url = _checked_url("destination", destination, form="a path that begins with /, or a URL that begins with https://")
     host = _parsed(url, "destination").host
     if host != place.domain and not host.endswith(f".{place.domain}"):
         raise ConfigurationError(
@@ -184,9 +184,9 @@ def _target(destination: str | None, place: Place) -> str:
     return url
 
 
-def _checked_url(name: str, url: str) -> str:
+def _checked_url(name: str, url: str, *, form: str = "a URL that begins with https://") -> str:
     if not isinstance(url, str) or not url.startswith("https://"):
-        raise ConfigurationError(f"{name} must be a URL that begins with https://")
+        raise ConfigurationError(f"{name} must be {form}")
     _parsed(url, name)
     return url
 

@@ -86,7 +86,19 @@ def test_the_option_takes_precedence_over_the_variable(tmp_path: Path) -> None:
     assert cache_of(None, environ=environ, local=True) is None  # a local STS shares nothing with other commands
 
 
-@pytest.mark.parametrize("place", ["http://user:{}@h/", "memcached://{}", "REDISX://:{}@h"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "http://user:{}@h/",
+        "memcached://{}",
+        "REDISX://:{}@h",
+        "h:6379",
+        ":{}@h:6379/0",
+        "Redis:{}@h",
+        "rediss:/h",
+        "unix:/s",
+    ],
+)
 def test_another_scheme_is_a_usage_error_without_the_url(place: str) -> None:
     """E7, T14."""
     for given, environ, name in (
@@ -98,6 +110,11 @@ def test_another_scheme_is_a_usage_error_without_the_url(place: str) -> None:
         ) as caught:
             cache_of(given, environ=environ)
         assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["redis", "a:b", "C:\\cache", "./h:6379", "/a/h:6379", "redis.d/x"])
+def test_a_directory_can_have_a_name_like_a_host(place: str) -> None:
+    assert isinstance(cache_of(place, environ={}), FileCache)
 
 
 @pytest.mark.parametrize("option", [{"key_file": "/x"}, {"expected_workers": 5}])

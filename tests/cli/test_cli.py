@@ -263,6 +263,7 @@ TOKEN = "SENTINEL"
             " get-session-token: argument --duration-seconds: must be a whole number",
         ),
         (["get-session-token", "--token-code"], " get-session-token: argument --token-code: expected one argument"),
+        (["eks-token", "--cluster-name"], " eks-token: argument --cluster-name/--cluster-id: expected one argument"),
         ([TOKEN, "get-session-token"], ": invalid OPERATION"),
         (
             ["--token-code", TOKEN, "get-session-token"],

@@ -37,8 +37,8 @@ class EncryptionKeys(Unpicklable):
     New values are encrypted with the first key, and values of all keys are read.
 
     Args:
-        keys: The keys by their ids, the newest first: 32 bytes each, or their base64 text. An id is in plain text in
-            each value. It has 1 to 64 letters, digits, dots, underscores and hyphens, such as ``2026-11``.
+        keys: The keys by their ids: 32 bytes each, or their base64 text. The first one encrypts. An id is in plain text
+            in each value. It has 1 to 64 letters, digits, dots, underscores and hyphens, such as ``2026-11``.
 
     Raises:
         ConfigurationError: There is no key, or an id or a key is invalid.
@@ -105,7 +105,7 @@ class EncryptionKeys(Unpicklable):
         Return the keys in a text, such as the value of a variable.
 
         Args:
-            text: The keys, the newest first: each is an id, a space, and the base64 text of 32 bytes. They are on
+            text: The keys: each is an id, a space, and the base64 text of 32 bytes. The first one encrypts. They are on
                 lines, or separated by commas. Blank lines and lines that begin with ``#`` are skipped.
 
         Raises:
@@ -151,7 +151,7 @@ class EncryptionKeys(Unpicklable):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids of the keys, the newest first."""
+        """The ids of the keys. The first key encrypts."""
         return tuple(self._keys)
 
     def _secrets(self) -> Iterable[tuple[str, SecretBytes]]:

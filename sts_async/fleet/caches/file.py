@@ -22,7 +22,7 @@ from ..._runtime.file_reads import FileReads, FileTimeout
 from ..._runtime.files import Lock, UnsuitableFile
 from ..._runtime.threads import NoThread, Workers
 from ..._shape.arguments import check_flag
-from ..._shape.secret import HiddenMapping
+from ..._shape.secret import HiddenMapping, cover
 from ..._wording.os_errors import reason_of
 from ...errors import ConfigurationError
 from ...protocols import Clock
@@ -77,7 +77,7 @@ class FileCache(CredentialsCache):
         clock: The clocks; None for those of this host. Pass the clock of the client, if it has another one.
 
     Raises:
-        ConfigurationError: An argument has the wrong type.
+        ConfigurationError: An argument has the wrong type, or *directory* is a URL.
     """
 
     def __init__(
@@ -96,6 +96,10 @@ class FileCache(CredentialsCache):
         given = os.fspath(directory) if isinstance(directory, os.PathLike) else directory
         if not isinstance(given, str | None):
             raise ConfigurationError("directory must be a path or None")
+        if given is not None and "://" in given:
+            # It can contain a password, which tracebacks with local variables must not show.
+            directory = given = cover(given)
+            raise ConfigurationError("the directory of FileCache must be a path and not a URL; RedisCache takes a URL")
         self._clock: Clock = SystemClock() if clock is None else clock
         if aws_cli_format:
             self._format = AWSCLIFormat()

@@ -797,3 +797,13 @@ async def test_valid_entries_and_other_files_are_not_removed(
         await cache.store(keys[3], issued(at=NOW + timedelta(hours=36)))
     assert files_in(folder) == [f"{keys[3].digest}.json", "notes.json"]
     assert warnings_in(caplog) == []
+
+
+def test_a_url_is_no_directory() -> None:
+    """T16: the credentials would lie in plain text in a directory of this name, which has the password of Redis."""
+    with pytest.raises(ConfigurationError, match="must be a path and not a URL; RedisCache takes a URL") as caught:
+        FileCache("redis://:SENTINEL@cache.example:6379/0")
+    frame = caught.traceback[-1].frame
+
+    assert frame.code.name == "__init__"
+    assert "SENTINEL" not in f"{caught.value!r} {frame.f_locals!r}"

@@ -191,10 +191,10 @@ class Watch:
 
     def __init__(self, client: Any, keys: str, url: str, count: int) -> None:
         from sts_async.fleet import CacheKey, EncryptionKeys
-        from sts_async.fleet.caches._sealed_entries import SealedEntries
+        from sts_async.fleet.caches._encrypted_entries import EncryptedEntries
 
         self._client = client
-        self._entries = SealedEntries(EncryptionKeys.from_text(keys))
+        self._entries = EncryptedEntries(EncryptionKeys.from_text(keys))
         cache_keys = [
             CacheKey(request=_fleet_peers.request(number), source=NAMESPACE, endpoint=url) for number in range(count)
         ]
@@ -227,7 +227,7 @@ class Watch:
     async def _look(self, digest: str, fence: int) -> None:
         """Compare the value of an identity with the newest one that was here before."""
         value = await self._client.get(f"{_shared_redis.PREFIX}:{{{digest}}}:value")
-        end = self._entries.open(self._keys[digest], value).credentials.expiration
+        end = self._entries.decrypt(self._keys[digest], value).credentials.expiration
         newest = self._newest.get(digest, (fence, end))
         self.backwards += fence < newest[0] or end < newest[1]
         self._newest[digest] = max(fence, newest[0]), max(end, newest[1])
@@ -344,7 +344,7 @@ async def reading(name: str, options: argparse.Namespace) -> Figures:
         moments = [time.thread_time()]
         digest = key.digest
         moments.append(time.thread_time())
-        value = cache._entries.seal(key, cached)
+        value = cache._entries.encrypt(key, cached)
         moments.append(time.thread_time())
         cache._opened(key, digest, value).seconds_left(now=now)
         moments.append(time.thread_time())

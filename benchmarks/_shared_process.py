@@ -3,8 +3,8 @@ The processes that share credentials, for `bench_shared.py` and its tests.
 
     python benchmarks/_shared_process.py JSON
 
-One program imports the library once, and forks the processes: so a process that was killed is replaced within
-milliseconds. A process that is forked before it has an event loop or a thread is like one that was started.
+One program imports the library once, and forks the processes, so it replaces a process that was killed within
+milliseconds. The program has no event loop and no thread, so a forked process is like one that was started.
 
 The program takes lines from standard input, and the processes print theirs:
 

@@ -1,4 +1,4 @@
-"""A redis-server for `bench_shared.py`, and what an operator wants to know of it."""
+"""A redis-server for `bench_shared.py`, and the figures that an operator monitors."""
 
 import asyncio
 import contextlib

@@ -37,7 +37,7 @@ class Unused:
         raise NotImplementedError
 
 
-class DoubleMembers:
+class DoubleShares:
     """
     The beats of the workers on a `SharesDouble`, which is away when the commands of its worker are.
 
@@ -73,7 +73,7 @@ def doubles(redis: Any) -> Iterator[None]:
     shares = SharesDouble()
     replaced = {
         "RedisCommands": lambda client, **options: redis.commands(),
-        "RedisMembers": lambda access, **options: DoubleMembers(access, shares=shares),
+        "RedisShares": lambda access, **options: DoubleShares(access, shares=shares),
     }
     with mock.patch.multiple(module, **{name: double for name, double in replaced.items() if hasattr(module, name)}):
         yield

@@ -1,5 +1,5 @@
 """
-Bridges: what they cost beside the bare library, and beside what a program would use without them.
+The cost of bridges, compared with the bare library and with the usual code without a bridge.
 
     python benchmarks/bench_bridges.py [--rounds 3] [--only peek] [--quick]
 
@@ -7,7 +7,7 @@ Each turn of each row has a new process. A contender whose library is not instal
 
 requests  CPU of a request that the library signs, over one that it does not sign, to a server in another process. Equal
           requests, and requests of one origin with different paths. botocore: its signer, in the place of ours.
-peek      CPU of one call of what another library calls for credentials, in µs. They are in memory.
+peek      CPU of one call by which another library gets credentials, in µs. They are in memory.
 sessions  Memory of each of 1,000 sessions of boto3, each with a role and a client for S3: over one fleet, and with
           refreshable credentials that have their own client of STS. What one session of boto3 takes is in both.
 """

@@ -3,8 +3,8 @@ What `sts-async export-credentials` costs an SDK that starts it as its credentia
 
     python benchmarks/bench_export.py [--rounds 25] [--aws PATH]
 
-Each command is a process of its own; they take turns. CPU is what the system counts for the whole process, user and
-system; the clock on the wall also counts what else the host does. A role of a profile is printed from files, and is
+Each command is a process of its own; they take turns. CPU is the user and system time of the whole process. Time on
+the wall clock depends on the other work of the host. A role of a profile is printed from files, and is
 fetched from a server in another process. ``--aws`` names the AWS CLI. Version 2 exports the same role; its cache is
 filled before. Version 1 cannot export, so it lists the same credentials (`aws configure list`).
 

@@ -1,8 +1,8 @@
 """
 The program ``sts-async``, which is also ``python -m sts_async``.
 
-It first looks at the arguments. Credentials that `export-credentials` finds among those that it printed before need no
-other part of the library, so this part starts fast.
+An SDK starts `export-credentials` often. If its output was printed before and is still right, this module prints it
+again, and does not import the rest of the library. `_cli.export_quick_path` decides that.
 """
 
 import os
@@ -12,7 +12,7 @@ import sys
 def main() -> int:
     """Run one command with the arguments of the process, and return its exit status: see `cli.main`."""
     if sys.argv[1:2] == ["export-credentials"]:
-        from ._cli.exported import printed_before
+        from ._cli.export_quick_path import printed_before
         from ._cli.streams import OutputLost, report_lost, say
 
         try:

@@ -18,9 +18,8 @@ from ._cli.cache_options import CACHE_KEY
 from ._cli.commands import DOCTOR, LOCAL_SERVER, SUMMARIES, CommandLine, client_options_of, parse
 from ._cli.early_signals import ENDING, interrupted_by
 from ._cli.endpoint_options import EXEC, SERVE
-from ._cli.exported import EXPORT
-from ._cli.fleet_options import DEFAULT_COUNT, FLEET, RELOAD
-from ._cli.fleet_options import ENDING as ENDING_OF_FLEET
+from ._cli.export_quick_path import EXPORT
+from ._cli.fleet_options import DEFAULT_COUNT, ENDING_OF_FLEET, FLEET, RELOAD
 from ._cli.members import SIX_DIGITS, in_options, operation_of, request_of
 from ._cli.streams import PREFIX, OutputLost, complain, report_lost, say
 from ._cli.terminal import NoTerminal, ask, in_one_line, warnings_shown
@@ -100,7 +99,7 @@ def _run_command(parser: "Parser", options: "argparse.Namespace", arguments: Seq
             if options.operation == LOCAL_SERVER:
                 return _serve_local(options)
             if options.operation == FLEET:
-                return _keep(options, warnings)
+                return _run_fleet(options, warnings)
             if options.operation in (SERVE, EXEC):
                 return _serve_endpoint(options, warnings)
             if options.operation == EXPORT:
@@ -143,7 +142,7 @@ def _export(options: "argparse.Namespace", arguments: Sequence[str], warnings: "
 
     from ._cli import role_options
     from ._cli.export import Settings, run
-    from ._cli.exported import digest_of
+    from ._cli.export_quick_path import digest_of
 
     values = Values()
     settings = Settings(
@@ -192,7 +191,7 @@ def _derive(options: "argparse.Namespace", given: dict[str, Any], code: "MFACode
 
 
 def _make_cache_key(options: "argparse.Namespace") -> int:
-    from ._cli.fleet_client import new_cache_key
+    from ._cli.shared_cache import new_cache_key
 
     say(f"{new_cache_key(options.id)}\n")
     return 0
@@ -215,7 +214,7 @@ def _serve_local(options: "argparse.Namespace") -> int:
     return asyncio.run(run(settings))
 
 
-def _keep(options: "argparse.Namespace", warnings: "Warnings") -> int:
+def _run_fleet(options: "argparse.Namespace", warnings: "Warnings") -> int:
     import asyncio
 
     from ._cli.fleet import Settings, run
@@ -267,7 +266,7 @@ def _serve_endpoint(options: "argparse.Namespace", warnings: "Warnings") -> int:
 
 def _cache(options: "argparse.Namespace") -> "CredentialsCache | None":
     """Return the cache of the options or of the variables. The file of keys is read."""
-    from ._cli.fleet_client import cache_of
+    from ._cli.shared_cache import cache_of
 
     return cache_of(
         options.cache,
@@ -392,7 +391,7 @@ def _is_mfa_code(text: str) -> bool:
 
 
 def _name(options: "argparse.Namespace") -> str:
-    """Return the API name of the operation, also that of a role's credentials; empty for another command."""
+    """Return the API name of an operation; AssumeRole for commands that take a role; empty for other commands."""
     if options.operation in (EXPORT, *TOKENS):
         return "AssumeRole"
     return operation_of(options.operation).name if options.operation in SUMMARIES else ""

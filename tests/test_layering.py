@@ -80,7 +80,7 @@ THIRD_PARTY = {
     "argcomplete": {"_cli.completion"},
     "multidict": {"_http.request"},
     "yarl": {"_http.request", "_http.transport", "testing"},
-    "cryptography": {"credentials.login", "fleet.caches._sealed_entries", "testing.signin"},
+    "cryptography": {"credentials.login", "fleet.caches._encrypted_entries", "testing.signin"},
     "joserfc": {"credentials.login", "testing.signin"},
     "opentelemetry": {"observers.opentelemetry"},
     "prometheus_client": {"observers.prometheus"},

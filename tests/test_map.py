@@ -48,7 +48,7 @@ def layers_told() -> dict[str, range]:
     for first, last, cell in rows:
         for part in cell.split("; "):
             room, _, names = part.rpartition(": ")
-            prefix = "".join(f"{name}." for name in re.findall(r"`(\w+)`", room))
+            prefix = "".join(f"{name}." for name in re.findall(r"\w+", " ".join(re.findall(r"`([\w/]+)`", room))))
             for name in re.findall(r"`(\w+)`", names):
                 told[f"{prefix}{name}".replace("__init__", "")] = range(int(first), int(last or first) + 1)
     return told

@@ -61,8 +61,8 @@ def add_cache(command: Parser) -> None:
         "--expected-workers",
         type=count,
         metavar="N",
-        help="about how many processes share the budget of the calling account through Redis, until Redis has been "
-        "asked; default: 1",
+        help="about how many processes share the budget of the calling account; used until Redis has returned their "
+        "number; default: 1",
     )
 
 

@@ -15,7 +15,7 @@ from . import cache_options, endpoint_options, export_options, fleet_options, to
 from .arguments import Parser, Values, option_of, suggestion
 from .cache_options import CACHE_KEY
 from .endpoint_options import EXEC, SERVE
-from .exported import EXPORT
+from .export_quick_path import EXPORT
 from .fleet_options import FLEET
 from .members import add_members, description_of, documented_in, operation_of
 from .token_options import CONSOLE_URL, EKS_TOKEN, TOKENS
@@ -146,10 +146,10 @@ def parser_for(arguments: Sequence[str]) -> Parser:
         parents=[common],
     )
     doctor.add_argument("--check", action="store_true", help="call GetCallerIdentity, and show the caller")
+    export_options.add_export(commands, common, arguments)
     token_options.add_tokens(commands, common, arguments)
     fleet_options.add_fleet(commands, common)
     endpoint_options.add_endpoint(commands, common)
-    export_options.add_export(commands, common, arguments)
     cache_options.add_cache_key(commands)
     _add_local_server(commands)
     _list_apart(parser, commands)

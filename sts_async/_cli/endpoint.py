@@ -26,8 +26,8 @@ from ..fleet.fleet import MAX_ON_DEMAND, CredentialsFleet
 from ..fleet.identities import Identity
 from .arguments import suggestion
 from .cache_options import VARIABLES
+from .command_client import DEFAULT_REGION, client_of
 from .early_signals import ENDING
-from .fleet_client import DEFAULT_REGION, client_of
 from .fleet_lines import plural
 from .output import Output
 from .roles_source import NO_IDENTITY, RolesSource, partition_of_endpoint

@@ -1,9 +1,9 @@
 """
-``sts-async export-credentials``, when the credentials are not among those that were printed before.
+``sts-async export-credentials``, if the output of an earlier command cannot be printed again.
 
-One process at a time does this for the same command, arguments, variables and files; `exported` describes how they are
-compared. A role has a second cache below, that of a fleet. So a fleet and all commands of a host that use the same role
-with the same key share one fetch, whatever their other arguments and variables are.
+One process at a time does this for the same command, arguments, variables and files: see `export_quick_path`. A role
+has a second cache below, that of a fleet. So a fleet and all commands of a host that use the same role with the same
+key share one fetch, whatever their other arguments and variables are.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ from ..fleet.caches._leases import Leases
 from ..protocols import is_attended
 from ..shapes import AssumeRoleRequest, Credentials
 from .export_forms import render
+from .export_own_profile import leave_own_profile
+from .export_quick_path import DIRECTORY, FORMAT_VERSION, LAST_MINUTE, Exported, digest_of_file, load
 from .export_roles import SharedRole, is_repeatable, margin_of, origin_of
-from .exported import DIRECTORY, FORMAT_VERSION, LAST_MINUTE, Exported, digest_of_file, load
-from .own_profile import leave_own_profile
 
 _MEMBERS = [member.name for member in AssumeRoleRequest.__members__ if member.name != "token_code"]
 
@@ -179,7 +179,7 @@ async def _obtain(settings: Settings, cache: FileCache | None) -> _Obtained:
     async with contextlib.AsyncExitStack() as stack:
         source: Source
         if settings.local:
-            from .fleet_client import client_of
+            from .command_client import client_of
 
             config, source = await stack.enter_async_context(
                 client_of(settings.client, local=True, mfa_code=settings.mfa_code)

@@ -6,7 +6,7 @@ from typing import Any
 
 from .arguments import Parser
 from .export_forms import CONFIG, FORMS, PROCESS
-from .exported import EXPORT
+from .export_quick_path import EXPORT
 from .role_options import add_role
 
 ABOUT = """\

@@ -18,7 +18,7 @@ from typing import Any
 from ..config import OPTIONS, Config, SettingsSources
 from .arguments import UsageError
 from .export_forms import CONFIG
-from .exported import EXPORT
+from .export_quick_path import EXPORT
 
 PREFIX = "sts-async-"  # of the name of the profile, so that it is not that of another one
 _NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)

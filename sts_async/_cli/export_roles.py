@@ -108,7 +108,7 @@ def margin_of(lifetime: float, *, attended: bool) -> float:
 
 
 def origin_of(source: object) -> object:
-    """Return the provider that a chain or a profile has chosen for its last credentials; another one itself."""
+    """Return the provider that a chain or a profile has chosen for its last credentials; any other source unchanged."""
     while True:
         if isinstance(source, ProviderChain):
             source = source._chosen
@@ -122,7 +122,7 @@ def is_repeatable(source: object) -> bool:
     """
     Return True if the credentials of a source are fetched, and which ones is decided by files and variables alone.
 
-    A source that this function does not know, such as a process or a metadata service, may change its mind.
+    It returns False for any other source: a process or a metadata service can return another identity at any time.
     """
     origin = origin_of(source)
     if isinstance(origin, SharedRole):

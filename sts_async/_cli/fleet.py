@@ -23,9 +23,9 @@ from ..fleet.fleet import CredentialsFleet
 from ..fleet.identities import Identity, describe, source_of
 from ..fleet.reports import FailingIdentity, FleetSnapshot
 from ..shapes import Credentials, GetCallerIdentityRequest
-from .fleet_client import DEFAULT_REGION, client_of
+from .command_client import DEFAULT_REGION, client_of
 from .fleet_lines import MAX_FAILING, Lines, in_one_moment, plural
-from .fleet_options import ENDING, RELOAD
+from .fleet_options import ENDING_OF_FLEET, RELOAD
 from .output import Output
 from .roles_source import NO_IDENTITY, RolesSource, partition_of_endpoint
 from .terminal import PREFIX, Warnings, in_one_line
@@ -209,7 +209,7 @@ class _Command:
 
     async def keep(self, sts: STSClient, fleet: CredentialsFleet) -> int:
         """Keep all credentials fresh until a signal ends the command, and return the exit status."""
-        names = (*ENDING, RELOAD)
+        names = (*ENDING_OF_FLEET, RELOAD)
         with signal_queue(names) as signals, contextlib.ExitStack() as stack:
             if not await self._can_sign(sts, signals):
                 return 0

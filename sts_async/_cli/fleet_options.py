@@ -8,7 +8,7 @@ from .arguments import Parser, count
 from .cache_options import add_cache
 
 FLEET = "fleet"
-ENDING = ("SIGINT", "SIGTERM")  # signals that end the command with status 0
+ENDING_OF_FLEET = ("SIGINT", "SIGTERM")  # signals that end the command with status 0
 RELOAD = "SIGHUP"  # Windows does not have it
 DEFAULT_COUNT = 20
 

@@ -31,7 +31,7 @@ def request_of(options: argparse.Namespace, values: Values) -> "AssumeRoleReques
     """
     Return the request for the role; None without ``--role-arn``.
 
-    It contains no code of an MFA device: `role_client.client_with_role` asks for one if there is a serial number.
+    It contains no code of an MFA device: `command_client.client_with_role` asks for one if there is a serial number.
 
     Raises:
         UsageError: The value of an option has the wrong form, or ``--role-arn`` is missing.

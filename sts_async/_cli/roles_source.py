@@ -11,7 +11,7 @@ from .._shape.secret import attempt
 from .._wording.os_errors import reason_of
 from ..config import Config, SettingsSources
 from ..fleet.roles_file import MAX_BYTES, RolesFile, read_roles
-from .fleet_client import DEFAULT_REGION
+from .command_client import DEFAULT_REGION
 from .fleet_lines import plural
 from .terminal import PREFIX, in_one_line
 

@@ -13,7 +13,7 @@ from ..credentials.source import MFACode
 from ..errors import ConfigurationError, CredentialsError
 from ..shapes import AssumeRoleRequest
 from ..tokens import console_url, eks_token, exec_credential
-from .role_client import client_with_role
+from .command_client import client_with_role
 
 EXEC_INFO = "KUBERNETES_EXEC_INFO"  # set by kubectl; it contains the version to answer with
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from .._runtime.lazy_imports import lazily
 
 if TYPE_CHECKING:
-    from .caches.encryption import EncryptionKeys
+    from .caches.encryption_keys import EncryptionKeys
     from .caches.file import FileCache
     from .caches.protocol import CachedCredentials, CacheKey, CacheUser, CredentialsCache
     from .caches.redis import RedisCache
@@ -57,5 +57,8 @@ if not TYPE_CHECKING:  # otherwise type checkers would accept any misspelled nam
     __getattr__, __dir__ = lazily(
         __name__,
         names=__all__,
-        homes=("identities", "reports", "fleet", "caches.protocol", "caches.file", "caches.encryption", "caches.redis"),
+        homes=(
+            *("identities", "reports", "fleet"),
+            *("caches.protocol", "caches.file", "caches.encryption_keys", "caches.redis"),
+        ),
     )

@@ -1,5 +1,5 @@
 """
-A bounded set of workers: a worker is a task that refreshes one identity.
+A bounded set of workers: here, a worker is a task that refreshes one identity. In `caches`, it is a whole fleet.
 
 There is no task for an identity that waits, and no task at all while nothing is due. A worker that ends with an
 unexpected error is counted.
@@ -168,7 +168,7 @@ class WorkerPool:
         self.running -= 1
         if not task.cancelled() and (error := task.exception()) is not None:
             self.restarts += 1
-            log.error("a worker of the fleet ended with %s and was replaced", type(error).__name__)
+            log.error("a refresh task of the fleet ended with %s and was replaced", type(error).__name__)
         self._idle()
 
     def next_time(self) -> float:

@@ -12,7 +12,7 @@ from reporters import REPORTERS
 
 from sts_async import EncryptionKeys, FileCache, Secret, cli
 from sts_async._cli.arguments import UsageError
-from sts_async._cli.fleet_client import cache_of
+from sts_async._cli.shared_cache import cache_of
 from sts_async._shape.secret import HiddenMapping
 from sts_async.errors import ConfigurationError
 from sts_async.testing import LocalSTS

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sts_async import AssumeRoleRequest, CredentialsFleet, FileCache, STSClient
 from sts_async._cli.export import _Noted
-from sts_async._cli.exported import decides
+from sts_async._cli.export_quick_path import decides
 from sts_async._runtime import files
 from sts_async._runtime.file_contents import noting
 from sts_async.testing import LocalSSO, LocalSTS, Throttle
@@ -300,7 +300,7 @@ def test_the_command_reads_no_variable_that_does_not_decide(export: Export, monk
         def _note(self, name: str) -> None:
             frame = sys._getframe(2)
             path = frame.f_code.co_filename
-            if "/sts_async/" in path and not path.endswith("/_cli/exported.py"):
+            if "/sts_async/" in path and not path.endswith("/_cli/export_quick_path.py"):
                 asked.add(name)
 
         def __getitem__(self, name: str) -> str:

@@ -9,7 +9,7 @@ from support import ROLE
 
 from sts_async import CredentialsError
 from sts_async._cli.arguments import Parser, UsageError, Values
-from sts_async._cli.role_client import client_with_role
+from sts_async._cli.command_client import client_with_role
 from sts_async._cli.role_options import add_role, request_of
 from sts_async.shapes import AssumeRoleRequest, Tag
 from sts_async.testing import LocalSTS

@@ -12,8 +12,8 @@ import attrs
 from fleet.caches.shares_double import SharesDouble
 
 from sts_async import EncryptionKeys, RedisCache
-from sts_async.fleet.caches._redis_commands import FENCE_MILLISECONDS, Held, Message, RedisFailed, Script, Taken
-from sts_async.fleet.caches._redis_members import BEAT, LEAVE
+from sts_async.fleet.caches._redis_commands import FENCE_MILLISECONDS, Message, NotTaken, RedisFailed, Script, Taken
+from sts_async.fleet.caches._redis_shares import BEAT, LEAVE
 from sts_async.protocols import Clock
 
 
@@ -102,13 +102,13 @@ class DoubleCommands:
     async def read(self, digest: str) -> bytes | None:
         return (await self._begin()).get(digest, "value")  # type: ignore[return-value]
 
-    async def take(self, digest: str, *, owner: str, milliseconds: int, known: int | None = None) -> Taken | Held:
+    async def take(self, digest: str, *, owner: str, milliseconds: int, known: int | None = None) -> Taken | NotTaken:
         server = await self._begin()
         taken, published = server.fences(digest)
         is_held = server.get(digest, "lease") is not None
         if is_held or (known is not None and published > known):
             left = server.keys[digest, "lease"][1] - server.clock.monotonic() if is_held else -0.002
-            return Held(round(left * 1000), published)
+            return NotTaken(round(left * 1000), published)
         server.set(digest, "lease", owner, milliseconds)
         fence = max((taken or 0) + 1, int(server.clock.time() * 1000))
         server.set(digest, "fence", (fence, published), FENCE_MILLISECONDS)

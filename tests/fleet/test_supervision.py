@@ -133,7 +133,7 @@ async def test_a_worker_that_ends_with_an_error_of_the_library_is_replaced_count
     assert (snapshot.fresh, snapshot.failing, snapshot.restarts) == (9, 1, 1)
     assert failing.next_try is not None
     lines = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert [line.getMessage() for line in lines] == ["a worker of the fleet ended with KeyError and was replaced"]
+    assert [line.getMessage() for line in lines] == ["a refresh task of the fleet ended with KeyError and was replaced"]
     assert service.sent.total() == 10
 
 

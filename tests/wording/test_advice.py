@@ -564,11 +564,11 @@ ELSEWHERE = {
         "test_a_missing_package_is_an_error_with_the_command_to_install_it",
     ),
     "pip install 'sts-async[redis]'": (
-        "fleet/caches/test_sealed_entries.py",
+        "fleet/caches/test_encrypted_entries.py",
         "test_a_missing_package_is_named_with_the_command_to_install_it",
     ),
     "use EncryptionKeys.from_text for text, or EncryptionKeys.from_file for a file": (
-        "fleet/caches/test_encryption.py",
+        "fleet/caches/test_encryption_keys.py",
         "test_the_advice_about_keys_that_are_no_mapping_helps",
     ),
     "pass keys=EncryptionKeys.from_file(path)": (
@@ -635,7 +635,7 @@ ELSEWHERE = {
     "a cache on Redis needs keys: pass --cache-key-file FILE or set STS_ASYNC_CACHE_KEYS": REDIS_OPTIONS,
     "Other users can see a password on the command line: set the variable STS_ASYNC_CACHE instead": REDIS_OPTIONS,
     "To replace a key: add the new line below the old one in all processes": (
-        "fleet/caches/test_sealed_entries.py",
+        "fleet/caches/test_encrypted_entries.py",
         "test_neighbouring_steps_of_a_rotation_read_each_other",
     ),
     "give this line a name of its own": ("fleet/test_roles_file.py", "test_the_advice_about_a_name_helps"),

@@ -1,4 +1,4 @@
-"""The beats of one fleet: it tells the workers that share its limits what it needs, and learns its shares."""
+"""The beats of one fleet: in each, it tells Redis what it needs, and gets its shares of the limits."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from typing import Any
 
 from ...protocols import Clock
 from ._redis_commands import RedisFailed
-from ._redis_members import RedisMembers
+from ._redis_shares import RedisShares
 from ._shares import BEAT_SECONDS, MAX_SCOPES, WHOLE, Shares, beat_seconds, need_of
 from .protocol import CacheUser
 
@@ -26,7 +26,7 @@ class Membership:
         expected_workers: Number of workers that are expected before the first answer, at least 1.
     """
 
-    def __init__(self, members: RedisMembers, user: CacheUser, *, clock: Clock, expected_workers: int) -> None:
+    def __init__(self, members: RedisShares, user: CacheUser, *, clock: Clock, expected_workers: int) -> None:
         self._members = members
         self._user = user
         self._clock = clock

@@ -1,11 +1,11 @@
 """
-The way of one event loop to Redis: nothing is asked while Redis is not available, and probes find out when it is again.
+The access of one event loop to Redis. While Redis is not available, operations fail at once, and probes test Redis.
 
-A few operations are sent at a time, and the others take turns. The bound is for the answer alone, and not for the turn:
-otherwise most operations would be late if a busy machine needs many identities at once. If Redis does not answer, those
-that wait for their turn are not sent.
+A few operations are sent at a time; the others wait for their turn. The time limit covers only the answer. Otherwise
+most operations would be late if a busy machine needs many identities at once. If Redis does not answer, operations that
+wait for their turn are not sent.
 
-Probes run in the background. So no call waits for a probe, and Redis is used again although no call is made.
+Probes run in the background. So no call waits for a probe, and Redis is used again even if no call is made.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ T = TypeVar("T")
 AT_ONCE = 4  # operations; one connection less than the client of a URL has, which waits for messages
 
 
-class RedisAway(RedisFailed):
+class RedisUnavailable(RedisFailed):
     """Redis is not available, so the operation was not sent."""
 
 
@@ -68,7 +68,7 @@ class RedisAccess:
             digest: The identity that it is about. A probe tries the node of this identity.
 
         Raises:
-            RedisAway: Redis is not available, and *operation* was not started.
+            RedisUnavailable: Redis is not available, and *operation* was not started.
             RedisFailed: *operation* failed. If others would fail as well, Redis may not be available from now on.
         """
         try:
@@ -91,7 +91,7 @@ class RedisAccess:
     def _check(self) -> None:
         reason = self._availability.reason
         if reason is not None:
-            raise RedisAway(reason)
+            raise RedisUnavailable(reason)
 
     def _failed(self, error: RedisFailed, started: float) -> None:
         now = self._clock.monotonic()

@@ -1,8 +1,8 @@
 """
 Clients of redis-py: made from a URL, or given by the program. Only this module imports the library, and only on use.
 
-A client that is made here never repeats a command, and has few connections: with a thousand workers, each connection
-counts. TLS always verifies the certificate and the name of the server; its files are read once, in a thread.
+A client that is made here never repeats a command, and has few connections, because a thousand workers may use one
+server. TLS always verifies the certificate and the name of the server; its files are read once, in a thread.
 """
 
 import functools
@@ -232,7 +232,7 @@ class _Trust:
                 reason = "the system starts no more threads"
             else:
                 return self._context
-            raise RedisFailed(f"its files of TLS cannot be used: {reason}")
+            raise RedisFailed(f"its TLS files cannot be used: {reason}")
         return self._context
 
     def _read(self) -> ssl.SSLContext:

@@ -168,7 +168,7 @@ class Taken:
 
 
 @attrs.frozen
-class Held:
+class NotTaken:
     """
     A lease that was not taken: another owner has it, or a newer fence has published than the caller knows.
 
@@ -230,7 +230,7 @@ class RedisCommands:
         value = await self._ask("GETRANGE", self.key(digest, "value"), 0, MAX_VALUE)
         return bytes(value) or None
 
-    async def take(self, digest: str, *, owner: str, milliseconds: int, known: int | None = None) -> Taken | Held:
+    async def take(self, digest: str, *, owner: str, milliseconds: int, known: int | None = None) -> Taken | NotTaken:
         """
         Take the lease of an identity, with a new fence, or say for how long another owner has it.
 
@@ -245,7 +245,7 @@ class RedisCommands:
         taken, number, published = await self.call(
             TAKE, keys, [owner, milliseconds, FENCE_MILLISECONDS, "" if known is None else known]
         )
-        return Taken(number, published) if taken else Held(number, published)
+        return Taken(number, published) if taken else NotTaken(number, published)
 
     async def renew(self, digest: str, *, owner: str, milliseconds: int) -> bool:
         """Make a lease end in *milliseconds* from now. Return False if *owner* no longer has it."""

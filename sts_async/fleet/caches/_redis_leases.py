@@ -28,8 +28,8 @@ import attrs
 
 from ...protocols import Clock
 from .._timer import Timer
-from ._redis_access import RedisAccess, RedisAway
-from ._redis_commands import Held, RedisFailed
+from ._redis_access import RedisAccess, RedisUnavailable
+from ._redis_commands import NotTaken, RedisFailed
 
 LOOK_SECONDS = 1.0  # s at most between two looks of a follower, so that a lost message costs no more
 LATE_SECONDS = 0.05  # s after the end of a lease at which a follower looks: the server ends it meanwhile
@@ -66,8 +66,8 @@ class _Follower:
     One caller that waits for the lease of another process.
 
     Attributes:
-        fence: The newest fence that has published, as far as it has heard.
-        failures: How often the lease was given back without credentials, as far as it has heard.
+        fence: The newest fence that has published, by the messages that have arrived.
+        failures: How often the lease was given back without credentials, by the messages that have arrived.
     """
 
     def __init__(self, call_later: Callable[[float, Callable[[], None]], Any]) -> None:
@@ -77,8 +77,8 @@ class _Follower:
         self.fence = 0
         self.failures = 0
 
-    def hear(self, fence: int | None) -> None:
-        """Hear that the lease was given back, after *fence* has published or None has."""
+    def given_back(self, fence: int | None) -> None:
+        """Record that the lease was given back, and wake the follower. *fence* has published; None: nothing was."""
         if fence is None:
             self.failures += 1
         else:
@@ -86,7 +86,7 @@ class _Follower:
         self.wake()
 
     def wake(self) -> None:
-        """Let the follower look again."""
+        """End the wait, so that the follower asks for the lease again."""
         self._woken = True
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
@@ -208,7 +208,7 @@ class RedisLeases:
 
     # -- The holder ------------------------------------------------------------------------------------------------
 
-    async def _try(self, digest: str, published: int | None) -> Lease | Held:
+    async def _try(self, digest: str, published: int | None) -> Lease | NotTaken:
         """
         Take a lease, unless another owner has it or a newer fence than *published* has published.
 
@@ -220,7 +220,7 @@ class RedisLeases:
         work = self._access.commands.take(digest, owner=owner, milliseconds=milliseconds, known=published)
         try:
             found = await self._access.ask(work, digest=digest)
-        except RedisAway:
+        except RedisUnavailable:
             raise
         except (RedisFailed, asyncio.CancelledError) as error:
             if not isinstance(error, RedisFailed):
@@ -228,7 +228,7 @@ class RedisLeases:
             elif error.is_outage:
                 self._settle_later(lease)
             raise
-        if isinstance(found, Held):
+        if isinstance(found, NotTaken):
             return found
         lease.fence = found.fence
         self._held.add(lease)
@@ -313,9 +313,9 @@ class RedisLeases:
     def _listen(self) -> None:
         """Begin to listen to messages, unless this was done. A subscription that has failed begins again."""
         if self._listener is None or self._listener.done():
-            self._listener = self._access.spawn(self._hear())
+            self._listener = self._access.spawn(self._receive())
 
-    async def _hear(self) -> None:
+    async def _receive(self) -> None:
         messages = self._access.commands.messages()
         try:
             async for message in messages:
@@ -326,7 +326,7 @@ class RedisLeases:
                             follower.wake()
                 else:
                     for follower in list(self._followers.get(message.digest, ())):
-                        follower.hear(message.fence)
+                        follower.given_back(message.fence)
         except RedisFailed:
             # Followers look once a second, and the next look begins a new subscription.
             return
@@ -343,7 +343,7 @@ class RedisLeases:
             self._listener = None
 
 
-def _pause(held: Held) -> float:
+def _pause(held: NotTaken) -> float:
     """Return the seconds until a follower looks again, at random times so that not all followers look at once."""
     pause = LOOK_SECONDS * random.uniform(0.6, 1.0)  # noqa: S311 - not for a secret
     return pause if held.milliseconds_left < 0 else min(pause, held.milliseconds_left / 1000 + LATE_SECONDS)

@@ -1,24 +1,24 @@
 """
 The shares of the workers in the limit of one calling account. Nothing here waits or reads a clock.
 
-Each worker tells in each beat how much it needs, and learns its share. A script on the server knows all needs and all
-shares: see `_redis_members`. In each scope (an account and region) there is a part of the limit for
+In each beat, a worker tells how much it needs, and gets its share. A script on the server knows all needs and computes
+all shares: see `_redis_shares`. In each scope (an account and region), there is a part of the limit for
 
 - what each worker needs, in nine tenths of the limit at most. If all need more, each gets the same part of its need. So
   a request has the same weight in every worker, and all queues become empty at the same time.
-- the rest, in equal parts. So a worker whose need grows can send at once, and waits for its next beat with few.
+- the rest, in equal parts. So a worker whose need grows can send some requests before its next beat.
 
 Other weights were rejected. Equal parts for all workers leave most of the limit unused if few of them have work. To
 give all workers as much as those that need little, the script would have to look at all needs in each beat.
 
 A share that becomes smaller is free at once for others, but a share grows only into what is free. So the sum never
-exceeds the whole, in whatever order the beats arrive, and whatever the workers need. If an answer is lost, its worker
-keeps a share that has become smaller for one beat longer. A worker that starts just after the server lost its data uses
-what was expected for one beat.
+exceeds the whole, in whatever order the beats arrive, and whatever the workers need. There are two exceptions of one
+beat each. If an answer with a smaller share is lost, its worker uses the old share. If a worker starts just after the
+server lost its data, it uses the share for `expected_workers`.
 
-Without answers, a worker continues with its shares. Then each worker takes an equal part, and no part may grow before
-those of all others have shrunk. So shares shrink one beat before the server would forget the worker, and grow one beat
-after that.
+Without answers, a worker first keeps its shares. Later each worker takes an equal part. No part may grow before those
+of all others have shrunk. So larger shares shrink one beat before the server would forget the worker, and smaller ones
+grow one beat after that.
 """
 
 from collections.abc import Mapping

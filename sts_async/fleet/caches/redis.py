@@ -4,8 +4,8 @@ RedisCache: encrypted credentials in Redis or Valkey, which machines share.
 No failure of Redis is a failure of the program. While Redis is not available, each process serves what it has in memory
 and fetches the rest alone.
 
-A store outside a lease does nothing. A fence tells in which order fetches began. One that is taken after the fetch
-would make the old credentials of a process that was suspended the newest ones.
+Credentials are stored only under a lease. The fence of the lease shows the order in which fetches began. If a process
+took a fence after its fetch, a process that was suspended could replace newer credentials with its old ones.
 """
 
 import asyncio
@@ -28,15 +28,15 @@ from ...errors import ConfigurationError, ParamValidationError
 from ...events import CacheStateChanged
 from ...protocols import Clock
 from ._availability import Change
+from ._encrypted_entries import EncryptedEntries
 from ._entries import UnusableEntry, cacheable
 from ._membership import Membership
 from ._redis_access import RedisAccess
 from ._redis_client import RedisURL, check_client, client_of, parse_redis_url, require_redis
 from ._redis_commands import RedisCommands, RedisFailed, close
 from ._redis_leases import Lease, RedisLeases
-from ._redis_members import RedisMembers
-from ._sealed_entries import SealedEntries
-from .encryption import EncryptionKeys
+from ._redis_shares import RedisShares
+from .encryption_keys import EncryptionKeys
 from .protocol import CachedCredentials, CacheKey, CacheUser, CredentialsCache
 
 REPLAY_TOLERANCE = 60.0  # s that a value may end earlier than one that was seen before
@@ -57,8 +57,8 @@ class RedisCache(CredentialsCache, Unpicklable):
     expire with the credentials. Names of keys are digests.
 
     While Redis is not available, each process fetches alone, and tries Redis again every few seconds. Each change is
-    one log line and one event, `CacheStateChanged`. No call waits longer than *timeout* for an answer of Redis. It also
-    waits for its turn, and for a lease that another process holds.
+    one log line and one event, `CacheStateChanged`. No operation waits longer than *timeout* for an answer of Redis. A
+    call also waits for its turn, and for a lease that another process holds.
 
     Args:
         redis: A URL: ``redis://host:port/0``, ``rediss://host:port/0`` (TLS) or ``unix:///path``, if needed with
@@ -67,7 +67,7 @@ class RedisCache(CredentialsCache, Unpicklable):
             Sentinel. It is used in one event loop, and the program closes it.
         keys: The keys of the encryption. All processes need the same keys.
         prefix: Begins each key and the name of the channel: 1 to 64 letters, digits, and ``._:-``.
-        timeout: Seconds for which a call waits for an answer of Redis. Its turn is not counted: 4 are sent at a time.
+        timeout: Seconds for one answer of Redis, without the wait for a turn: 4 operations are sent at a time.
         lease_seconds: Seconds after which a process that has died is replaced, 1 to 3600. A lease is renewed while its
             process fetches. Also the longest wait for the lease of another process.
         expected_workers: The number of processes that share the budget of an account, until Redis has told how many
@@ -124,7 +124,7 @@ class RedisCache(CredentialsCache, Unpicklable):
         self._lease_seconds = float(lease_seconds)
         self._expected_workers = expected_workers
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._entries = SealedEntries(keys)
+        self._entries = EncryptedEntries(keys)
         self._refused: Counter[str] = Counter()
         self._logged: set[str] = set()
         self._newest = _NewestEnds()
@@ -192,7 +192,7 @@ class RedisCache(CredentialsCache, Unpicklable):
         if lease is None or milliseconds <= 0:
             return
         try:
-            value = self._entries.seal(key, cached)
+            value = self._entries.encrypt(key, cached)
         except UnusableEntry as error:
             self._refuse(error.kind, f"credentials are not stored: {error}")
             return
@@ -230,7 +230,7 @@ class RedisCache(CredentialsCache, Unpicklable):
         """Divide the budgets of a fleet with those of the other processes, and tell it when the state changes."""
         part = await self._part()
         if part is not None:
-            members = RedisMembers(part.access, prefix=self._prefix)
+            members = RedisShares(part.access, prefix=self._prefix)
             membership = Membership(members, user, clock=self._clock, expected_workers=self._expected_workers)
             part.memberships[user] = membership
             await membership.join()
@@ -292,8 +292,8 @@ class RedisCache(CredentialsCache, Unpicklable):
         Raises:
             UnusableEntry: It must not be used.
         """
-        cached = self._entries.open(key, value)
-        assert cached.credentials.expiration is not None  # noqa: S101 - `SealedEntries` requires it
+        cached = self._entries.decrypt(key, value)
+        assert cached.credentials.expiration is not None  # noqa: S101 - `EncryptedEntries` requires it
         if not self._newest.see(digest, cached.credentials.expiration):
             raise UnusableEntry("replayed", "the value is older than one that was here before")
         return cached

@@ -147,7 +147,7 @@ async def test_the_user_of_the_document_has_what_is_needed_and_nothing_else(serv
 async def test_the_table_of_the_document_names_all_that_lies_in_redis(server: RedisServer, admin: Any) -> None:
     """Everything expires, so Redis needs no care of its own."""
     told = {}
-    table = section(TEXT, "What lies in Redis")
+    table = section(TEXT, "Keys in Redis")
     for names, kind in re.findall(r"^\| (`sts-async:.+?) \| ([\w, ]+) \|", table, re.MULTILINE):
         told |= dict(zip(re.findall(r"`\S+?:([\w-]+)`", names), kind.split(", "), strict=True))
     user = User()

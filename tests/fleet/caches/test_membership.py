@@ -11,7 +11,7 @@ from patience import turns
 from sts_async.events import Event
 from sts_async.fleet.caches._membership import Membership
 from sts_async.fleet.caches._redis_commands import RedisCommands, RedisFailed
-from sts_async.fleet.caches._redis_members import RedisMembers
+from sts_async.fleet.caches._redis_shares import RedisShares
 from sts_async.fleet.caches._shares import (
     BEAT_SECONDS,
     GROW_AFTER,
@@ -229,7 +229,7 @@ async def test_a_worker_that_never_found_the_server_uses_what_was_expected(membe
 @needs_redis
 async def test_two_fleets_share_a_limit_on_a_real_server(redis: RedisServer, clock: VirtualClock) -> None:
     async with redis.client() as client:
-        members = RedisMembers(RedisCommands(client, prefix="p", timeout=5.0), prefix="p")
+        members = RedisShares(RedisCommands(client, prefix="p", timeout=5.0), prefix="p")
         users = [User(x=0.0), User(x=10 * LIMIT)]
         fleets = [Membership(members, user, clock=clock, expected_workers=2) for user in users]
         for fleet in fleets:

@@ -17,8 +17,8 @@ from sts_async.errors import ConfigurationError
 from sts_async.fleet import CacheKey
 from sts_async.fleet.caches import _availability
 from sts_async.fleet.caches import redis as module
+from sts_async.fleet.caches._encrypted_entries import MAX_VALUE_BYTES, EncryptedEntries
 from sts_async.fleet.caches._redis_commands import MAX_VALUE
-from sts_async.fleet.caches._sealed_entries import MAX_VALUE_BYTES, SealedEntries
 
 __all__ = ["redis", "shared_redis"]
 
@@ -193,16 +193,16 @@ async def test_values_of_all_keys_are_read_and_those_of_the_first_written(redis:
 MEANT = CacheKey(request=KEY.request, source="AKIAOTHER", endpoint=KEY.endpoint)
 
 
-def sealed(key: CacheKey = KEY, *, keys: EncryptionKeys = KEYS, **options: Any) -> bytes:
-    return SealedEntries(keys).seal(key, issued(**{"at": now(), **options}))
+def encrypted(key: CacheKey = KEY, *, keys: EncryptionKeys = KEYS, **options: Any) -> bytes:
+    return EncryptedEntries(keys).encrypt(key, issued(**{"at": now(), **options}))
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "wrong key": (lambda: sealed(keys=EncryptionKeys({"k1": b"x" * 32})), "authentication"),
-    "unknown key id": (lambda: sealed(keys=EncryptionKeys({"k9": b"1" * 32})), "key id"),
-    "truncated": (lambda: sealed()[:-1], "authentication"),
-    "cut off": (lambda: sealed()[:20], "invalid"),
-    "swapped": (lambda: sealed(MEANT), "authentication"),
+    "wrong key": (lambda: encrypted(keys=EncryptionKeys({"k1": b"x" * 32})), "authentication"),
+    "unknown key id": (lambda: encrypted(keys=EncryptionKeys({"k9": b"1" * 32})), "key id"),
+    "truncated": (lambda: encrypted()[:-1], "authentication"),
+    "cut off": (lambda: encrypted()[:20], "invalid"),
+    "swapped": (lambda: encrypted(MEANT), "authentication"),
     "oversized": (lambda: b"\x01" * (MAX_VALUE_BYTES + 1), "oversized"),
     "huge": (lambda: b"\x01" * 2_000_000, "oversized"),
     "foreign": (lambda: b'{"AccessKeyId": "ASIASENTINEL", "SecretAccessKey": "SENTINEL"}' * 2, "version"),
@@ -245,14 +245,14 @@ async def test_an_older_value_is_refused_by_who_has_seen_a_newer_one(
 ) -> None:
     """Whoever can write to Redis could otherwise have a revoked session used again."""
     one, other = caches
-    old, new = sealed(seconds=1800), sealed(seconds=3600)
+    old, new = encrypted(seconds=1800), encrypted(seconds=3600)
     async with redis.client() as client:
         for value in (new, old, new):
             await client.set(f"sts-async:{{{KEY.digest}}}:value", value)
             assert (await one.load(KEY) is None) == (value is old)
         await client.set(f"sts-async:{{{KEY.digest}}}:value", old)
         assert await other.load(KEY) is not None, "it has seen no newer one"
-        await client.set(f"sts-async:{{{KEY.digest}}}:value", sealed(seconds=3550))
+        await client.set(f"sts-async:{{{KEY.digest}}}:value", encrypted(seconds=3550))
         assert await one.load(KEY) is not None, "workers that fetch at once get ends that differ a little"
 
     assert one.refused == {"replayed": 1}
@@ -273,7 +273,7 @@ def test_the_memory_of_newest_ends_is_bounded(monkeypatch: pytest.MonkeyPatch) -
 @needs_redis
 async def test_credentials_that_have_ended_are_not_loaded(caches: list[RedisCache], redis: RedisServer) -> None:
     async with redis.client() as client:
-        value = sealed(at=now() - timedelta(hours=2), seconds=3600)
+        value = encrypted(at=now() - timedelta(hours=2), seconds=3600)
         await client.set(f"sts-async:{{{KEY.digest}}}:value", value)
 
     assert await caches[0].load(KEY) is None

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from patience import soon, turns
 
-from sts_async.fleet.caches._redis_access import AT_ONCE, RedisAccess, RedisAway
+from sts_async.fleet.caches._redis_access import AT_ONCE, RedisAccess, RedisUnavailable
 from sts_async.fleet.caches._redis_client import MAX_CONNECTIONS
 from sts_async.fleet.caches._redis_commands import RedisFailed
 from sts_async.testing import VirtualClock
@@ -81,7 +81,7 @@ async def test_after_a_failure_nothing_that_waits_is_sent(access: RedisAccess) -
 
     assert answers.sent == AT_ONCE
     assert outcomes.count(0) == AT_ONCE - 1
-    assert sum(type(outcome) is RedisAway for outcome in outcomes) == COUNT - AT_ONCE
+    assert sum(type(outcome) is RedisUnavailable for outcome in outcomes) == COUNT - AT_ONCE
 
 
 async def test_who_is_cancelled_leaves_the_queue(access: RedisAccess) -> None:

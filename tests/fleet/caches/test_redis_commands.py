@@ -17,8 +17,8 @@ from redis.backoff import NoBackoff
 from sts_async.fleet.caches._redis_commands import (
     FENCE_MILLISECONDS,
     MAX_VALUE,
-    Held,
     Message,
+    NotTaken,
     RedisCommands,
     RedisFailed,
     Taken,
@@ -59,7 +59,7 @@ async def publish(commands: RedisCommands, owner: str, fence: int, value: bytes 
 async def test_a_lease_has_one_owner_and_each_a_newer_fence(commands: RedisCommands) -> None:
     first = await taken(commands, "a")
     other = await commands.take(ONE, owner="b", milliseconds=LONG)
-    assert isinstance(other, Held)
+    assert isinstance(other, NotTaken)
     assert 0 < other.milliseconds_left <= LONG
     await commands.give_back(ONE, owner="a")
 
@@ -71,7 +71,7 @@ async def test_a_follower_takes_no_lease_after_a_newer_publication(commands: Red
     """The lease is free, and the credentials are there."""
     first = await taken(commands, "a")
     assert await publish(commands, "a", first.fence)
-    assert await commands.take(ONE, owner="b", milliseconds=LONG, known=0) == Held(-2, first.fence)
+    assert await commands.take(ONE, owner="b", milliseconds=LONG, known=0) == NotTaken(-2, first.fence)
 
     assert isinstance(await commands.take(ONE, owner="b", milliseconds=LONG, known=first.fence), Taken)
 
@@ -83,7 +83,7 @@ async def test_only_the_owner_renews_and_gives_back(commands: RedisCommands, red
     await commands.give_back(ONE, owner="b")
     found = await commands.take(ONE, owner="b", milliseconds=LONG)
 
-    assert isinstance(found, Held)
+    assert isinstance(found, NotTaken)
     assert found.milliseconds_left > LONG
 
 
@@ -125,7 +125,7 @@ async def test_a_late_owner_publishes_if_nobody_newer_has(commands: RedisCommand
         await client.delete(commands.key(ONE, "lease"))
     new = await taken(commands, "new")
     assert await publish(commands, "late", late.fence, b"late")
-    assert isinstance(await commands.take(ONE, owner="x", milliseconds=LONG), Held), "the lease is not given back"
+    assert isinstance(await commands.take(ONE, owner="x", milliseconds=LONG), NotTaken), "the lease is not given back"
 
     assert await publish(commands, "new", new.fence, b"new")
     assert await commands.read(ONE) == b"new"
@@ -408,7 +408,7 @@ class Side:
             known = None if what == "take" else self.known.get(digest, 0)
             found = await commands.take(digest, owner=owner, milliseconds=LONG, known=known)
             self.known[digest] = found.published
-            if isinstance(found, Held):
+            if isinstance(found, NotTaken):
                 return "held", found.milliseconds_left > 0, self.place(found.published)
             assert (
                 not self.fences
@@ -463,7 +463,7 @@ async def test_leases_and_values_of_the_double_end_with_its_clock() -> None:
     commands = double.commands()
     first = await commands.take(ONE, owner="a", milliseconds=1000)
     clock.advance(0.9)
-    assert await commands.take(ONE, owner="b", milliseconds=1000) == Held(100, 0)
+    assert await commands.take(ONE, owner="b", milliseconds=1000) == NotTaken(100, 0)
     assert await commands.renew(ONE, owner="a", milliseconds=1000)
     clock.advance(0.9)
     assert await commands.renew(ONE, owner="a", milliseconds=1000)

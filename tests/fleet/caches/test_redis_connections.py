@@ -94,7 +94,7 @@ async def test_tls_verifies_the_server(certificates: Path) -> None:
         async with opened(f"{url}/other.pem") as cache:
             assert "CERTIFICATE_VERIFY_FAILED" in await reason_of(cache)
         async with opened(f"{url}/missing.pem") as cache:
-            assert await reason_of(cache) == "its files of TLS cannot be used: No such file or directory"
+            assert await reason_of(cache) == "its TLS files cannot be used: No such file or directory"
     with tls_server(certificates, "elsewhere") as server:
         async with opened(f"rediss://127.0.0.1:{server.port}/0?ssl_ca_certs={certificates}/ca.pem") as cache:
             assert "CERTIFICATE_VERIFY_FAILED" in await reason_of(cache)
@@ -201,9 +201,11 @@ async def until_async(condition: Any) -> None:
 
 
 async def is_replica_of(replica: Any, sentinel: Any) -> bool:
-    """Return True if a replica has all data, and Sentinel knows it."""
+    """Return True if a replica has the value of `KEY`, and Sentinel knows the replica."""
     info, known = await replica.info("replication"), await sentinel.sentinel_masters()
-    return bool(info["master_link_status"] == "up" and known["cache"]["num-slaves"] == 1)
+    # The link can be up before the last commands have arrived.
+    has_value = await replica.exists(f"sts-async:{{{KEY.digest}}}:value")
+    return bool(has_value and info["master_link_status"] == "up" and known["cache"]["num-slaves"] == 1)
 
 
 async def is_master(client: Any) -> bool:

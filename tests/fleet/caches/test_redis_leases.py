@@ -13,7 +13,7 @@ from patience import soon, turns
 
 from sts_async.fleet.caches._availability import MAX_PAUSE, Change
 from sts_async.fleet.caches._redis_access import RedisAccess
-from sts_async.fleet.caches._redis_commands import Held, RedisFailed
+from sts_async.fleet.caches._redis_commands import NotTaken, RedisFailed
 from sts_async.fleet.caches._redis_leases import IDLE_SECONDS, LOOK_SECONDS, MAX_FAILURES, Lease, RedisLeases
 from sts_async.testing import VirtualClock
 
@@ -427,8 +427,8 @@ async def test_data_of_another_program_is_no_outage(holder: Worker, monkeypatch:
 async def test_a_lease_without_an_end_is_not_one_of_ours(server: RedisDouble, follower: Worker) -> None:
     """Another program has written the key. A follower fetches without a lease in the end."""
 
-    async def held(*args: Any, **named: Any) -> Held:
-        return Held(-1, 0)
+    async def held(*args: Any, **named: Any) -> NotTaken:
+        return NotTaken(-1, 0)
 
     follower.commands.take = held
     waiting = asyncio.create_task(follower.leases.take(ONE))

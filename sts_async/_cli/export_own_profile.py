@@ -2,7 +2,7 @@
 Profiles whose ``credential_process`` is this command, and which would be their own source.
 
 A program that is started with ``AWS_PROFILE=x`` asks this command for the credentials of x, and the command inherits
-the variable. If it used this profile, it would start itself, again and again, until the deadline of the first one.
+the variable. If the command used this profile, it would start itself again and again, until the first one's deadline.
 """
 
 import os
@@ -20,7 +20,7 @@ async def leave_own_profile(config: Config, arguments: Sequence[str]) -> None:
     """
     Remove a profile from the environment, for this process and its children, if it must not be the source.
 
-    It must not if it runs this command, or if ``--profile`` names another one.
+    It must not be the source if it runs this command, or if ``--profile`` names another one.
 
     Args:
         config: The options of the command line.

@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 from sts_async import Config
 from sts_async._cli.export import _encode, _Noted
-from sts_async._cli.exported import EXPORT, Exported, decides, digest_of, directory_of, load, path_of, printed_before
+from sts_async._cli.export_quick_path import (
+    EXPORT,
+    Exported,
+    decides,
+    digest_of,
+    directory_of,
+    load,
+    path_of,
+    printed_before,
+)
 from sts_async._runtime import files
 from sts_async._runtime.file_contents import noting
 from sts_async._shape.secret import HiddenDocument

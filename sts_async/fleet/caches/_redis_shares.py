@@ -1,14 +1,17 @@
 """
-The workers that share the limits of their accounts, on Redis: who they are, what they need, and their shares.
+The shares of workers in the limits of their accounts, computed by a script on Redis.
+
+A worker is a fleet of one process. Redis has the workers, what each needs, and their shares:
 
     PREFIX:{workers}:members    the workers, by the time at which they are forgotten
     PREFIX:{workers}:shares     a hash: what is recorded of each worker, and the sums of each scope
 
-Each script takes a time that depends on the number of scopes of one worker, and on the logarithm of the number of
-workers: it keeps sums, and never looks at all workers. A worker that is forgotten is removed by the beat of another.
+The time that a script takes depends on the number of scopes of one worker, and on the logarithm of the number of
+workers: it keeps sums, and never looks at all workers. If a worker has sent no beat for too long, the beat of another
+one removes it.
 
-The clock is that of the server. After a time without beats the server does not know all workers, for example because it
-lost its data. It then learns all shares that are in use before one of them grows.
+The clock is that of the server. After a time without beats, the server may not know all workers, for example because it
+lost its data. Then no share grows until all workers have told which shares they use.
 
 Scopes are recorded as digests, because they are ids of accounts.
 """
@@ -154,7 +157,7 @@ return redis.call('ZCARD', members)
 )
 
 
-class RedisMembers:
+class RedisShares:
     """
     The beats of workers. Each raises `RedisFailed`, and never waits longer than the bound of *commands*.
 

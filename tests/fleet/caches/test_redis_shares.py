@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sts_async.fleet.caches._redis_commands import RedisCommands, RedisFailed, Script
-from sts_async.fleet.caches._redis_members import BEAT, RedisMembers, digest_of
+from sts_async.fleet.caches._redis_shares import BEAT, RedisShares, digest_of
 from sts_async.fleet.caches._shares import MAX_NEED, WHOLE
 
 __all__ = ["redis", "shared_redis"]
@@ -72,7 +72,7 @@ def test_the_scripts_do_what_the_double_does(shared_redis: RedisServer, course: 
     with Redis(host="127.0.0.1", port=shared_redis.port) as server:
         server.flushall()
         time, double = OwnTime(server), SharesDouble()
-        members = RedisMembers(time, prefix="p")  # type: ignore[arg-type]
+        members = RedisShares(time, prefix="p")  # type: ignore[arg-type]
         for step in course:
             time.now = double.now
             match step:
@@ -118,7 +118,7 @@ def sums_of(double: SharesDouble) -> dict[str, int]:
 async def test_scopes_and_workers_leave_nothing_readable_and_nothing_forever(redis: RedisServer) -> None:
     """Ids of accounts are not in Redis. Without beats, all keys expire."""
     async with redis.client() as client:
-        members = RedisMembers(RedisCommands(client, prefix="p", timeout=5.0), prefix="p")
+        members = RedisShares(RedisCommands(client, prefix="p", timeout=5.0), prefix="p")
         for worker in ("a", "b"):
             await members.beat(worker, workers=1, needs={ACCOUNT: WHOLE}, used={ACCOUNT: 0})
         keys = sorted(await client.keys())
@@ -134,7 +134,7 @@ async def test_scopes_and_workers_leave_nothing_readable_and_nothing_forever(red
 async def test_nobody_who_can_write_to_redis_gives_a_worker_more_than_the_limit(redis: RedisServer) -> None:
     """The answer is refused, and the worker goes on as without one."""
     async with redis.client() as client:
-        members = RedisMembers(RedisCommands(client, prefix="p", timeout=5.0), prefix="p")
+        members = RedisShares(RedisCommands(client, prefix="p", timeout=5.0), prefix="p")
         told: dict[str, Any] = {"workers": 1, "needs": {"x": WHOLE}, "used": {"x": 0}}
         await members.beat("a", **told)
         scope = digest_of("x")
@@ -148,7 +148,7 @@ async def test_nobody_who_can_write_to_redis_gives_a_worker_more_than_the_limit(
 async def test_many_workers_that_died_are_forgotten_by_the_beats_of_one(redis: RedisServer) -> None:
     """A beat removes a hundred at most, so that no script takes long."""
     async with redis.client() as client:
-        members = RedisMembers(RedisCommands(client, prefix="p", timeout=5.0), prefix="p")
+        members = RedisShares(RedisCommands(client, prefix="p", timeout=5.0), prefix="p")
         for number in range(150):
             await members.beat(f"dead {number}", workers=1, needs={"x": 1}, used={"x": 1})
         await client.zadd(KEYS[0], {f"dead {number}": 1 for number in range(150)})  # their time has come

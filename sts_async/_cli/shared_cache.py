@@ -1,16 +1,12 @@
-"""The client and the cache of commands that keep a fleet."""
+"""The cache of `fleet`, `serve` and `exec`, made from their options and variables, and new keys for it."""
 
-import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._runtime import files
 from .._shape.secret import cover
-from ..config import Config
-from ..credentials import DefaultChain
-from ..credentials.source import MFACode, Source
 from ..errors import ConfigurationError
 from .arguments import UsageError
 from .cache_options import KEYS_VARIABLE, PLACE_VARIABLE, is_url
@@ -19,33 +15,6 @@ if TYPE_CHECKING:
     from ..fleet import CredentialsCache, EncryptionKeys
 
 SCHEMES = ("redis", "rediss", "unix")  # of the URL of a cache
-MIN_CONNECTIONS = 50
-DEFAULT_REGION = "us-east-1"  # of a local STS
-
-
-@contextlib.asynccontextmanager
-async def client_of(
-    options: Mapping[str, Any], *, local: bool, mfa_code: MFACode | None, concurrency: int = MIN_CONNECTIONS
-) -> AsyncIterator[tuple[Config, Source]]:
-    """
-    Yield the options of the client and its credentials.
-
-    Args:
-        options: Options of the client, by their names in `Config`.
-        local: Whether to use a local STS and its credentials.
-        mfa_code: The function that returns the code of an MFA device.
-        concurrency: Maximum number of requests at once.
-    """
-    # More requests at once need more connections than a client has by default.
-    given = {"max_connections": max(concurrency, MIN_CONNECTIONS), **options}
-    if not local:
-        config = Config(**given)
-        yield config, DefaultChain(config, mfa_code=mfa_code)
-        return
-    from ..testing import LocalSTS
-
-    async with LocalSTS(region=str(given.get("region", DEFAULT_REGION))) as server:
-        yield Config(**{**given, "region": server.region, "endpoint_url": server.url}), server.credentials
 
 
 def cache_of(

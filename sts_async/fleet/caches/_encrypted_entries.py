@@ -29,7 +29,7 @@ from ..._protocol.json_documents import MAX_BYTES
 from ..._shape.secret import SecretBytes, Unpicklable, attempt
 from ...errors import ConfigurationError
 from ._entries import OwnFormat, UnusableEntry
-from .encryption import EncryptionKeys, is_key_id
+from .encryption_keys import EncryptionKeys, is_key_id
 from .protocol import CachedCredentials, CacheKey
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ MAX_VALUE_BYTES = 2 + 64 + NONCE_BYTES + MAX_BYTES + TAG_BYTES
 _NO_TIME = datetime.fromtimestamp(0, UTC)
 
 
-class SealedEntries(Unpicklable):
+class EncryptedEntries(Unpicklable):
     """
     Encrypts and decrypts the entries of a cache.
 
@@ -69,7 +69,7 @@ class SealedEntries(Unpicklable):
         self._key_id = keys.ids[0]
         self._format = OwnFormat()
 
-    def seal(self, key: CacheKey, cached: CachedCredentials) -> bytes:
+    def encrypt(self, key: CacheKey, cached: CachedCredentials) -> bytes:
         """
         Return the encrypted entry.
 
@@ -81,10 +81,10 @@ class SealedEntries(Unpicklable):
         if len(plain) > MAX_BYTES:
             raise UnusableEntry("oversized", f"the entry is larger than {MAX_BYTES} bytes")
         nonce = secrets.token_bytes(NONCE_BYTES)
-        sealed = self._ciphers[self._key_id].encrypt(nonce, plain, _associated_data(key, self._key_id))
-        return b"%c%c%b%b%b" % (FORMAT_VERSION, len(self._key_id), self._key_id.encode(), nonce, sealed)
+        encrypted = self._ciphers[self._key_id].encrypt(nonce, plain, _associated_data(key, self._key_id))
+        return b"%c%c%b%b%b" % (FORMAT_VERSION, len(self._key_id), self._key_id.encode(), nonce, encrypted)
 
-    def open(self, key: CacheKey, value: bytes) -> CachedCredentials:
+    def decrypt(self, key: CacheKey, value: bytes) -> CachedCredentials:
         """
         Return the credentials in an encrypted entry. They may have expired.
 
@@ -120,7 +120,7 @@ class SealedEntries(Unpicklable):
         return self._format.decode(key, plain, written=_NO_TIME)
 
     def __repr__(self) -> str:
-        return f"SealedEntries({', '.join(map(repr, self._ciphers))})"
+        return f"EncryptedEntries({', '.join(map(repr, self._ciphers))})"
 
 
 def _ciphers_of(keys: EncryptionKeys) -> "Mapping[str, AESGCM]":
@@ -141,6 +141,6 @@ def _decrypted(cipher: "AESGCM", value: bytes, *, start: int, associated_data: b
     """Return the entry; None if the value is not authentic."""
     from cryptography.exceptions import InvalidTag
 
-    nonce, sealed = value[start : start + NONCE_BYTES], value[start + NONCE_BYTES :]
-    plain = attempt(InvalidTag, cipher.decrypt, nonce, sealed, associated_data)
+    nonce, encrypted = value[start : start + NONCE_BYTES], value[start + NONCE_BYTES :]
+    plain = attempt(InvalidTag, cipher.decrypt, nonce, encrypted, associated_data)
     return None if plain is None else SecretBytes(plain)

@@ -1,5 +1,5 @@
 """
-What ``sts-async export-credentials`` printed before, and everything that decided it.
+The quick path of ``sts-async export-credentials``: print again what was printed before, if nothing has changed.
 
 An SDK starts this command for each session and each process. Importing the library takes longer than the rest, so this
 module answers without it. It must never print the credentials of another identity (T42). But the identity is the result

@@ -41,7 +41,7 @@ SUMMARIES = {
 DOCTOR = "doctor"
 HELP = "help"
 LOCAL_SERVER = "local-server"
-COMMANDS = (DOCTOR, EKS_TOKEN, CONSOLE_URL, FLEET, SERVE, EXEC, EXPORT, CACHE_KEY, LOCAL_SERVER)
+COMMANDS = (DOCTOR, EXPORT, EKS_TOKEN, CONSOLE_URL, FLEET, SERVE, EXEC, CACHE_KEY, LOCAL_SERVER)
 """The commands that are not operations of STS."""
 SERVICES = ("sts", "imds", "container", "sso", "signin")
 HIGHEST_PORT = 65535 - len(SERVICES)

@@ -32,10 +32,13 @@ from ..._wording.os_errors import reason_of
 
 FENCE_MILLISECONDS = 7 * 24 * 3600 * 1000  # longer than any credentials live (36 h), with room for a suspended machine
 MAX_VALUE = 66_000  # bytes of a value that are read, and one more that shows that it is longer
+MAX_LEASE_MILLISECONDS = 3600 * 1000
 PROBE_MILLISECONDS = 1000
 PARTS = 5  # of the bound
 TURNS = 3  # of the event loop after the bound, in which an answer that has arrived is read
 MESSAGE_SECONDS = 30.0  # s for one wait for a message; the wait for the next one follows
+
+NO_ANSWER = "it answers as no Redis does"
 
 # Options of redis-py, by which it returns bytes although the client decodes.
 _AS_BYTES: dict[str, Any] = {"NEVER_DECODE": True}
@@ -64,13 +67,22 @@ end
 """
 _FENCES = """
 local function fences(key)
-  local found = redis.call('HMGET', key, 'taken', 'published')
-  return tonumber(found[1]), tonumber(found[2])
+  local found = redis.pcall('HMGET', key, 'taken', 'published')
+  local taken, published = tonumber(found[1]), tonumber(found[2])
+  if not found.err and not found[1] and not found[2] then
+    return nil, nil
+  end
+  if taken and taken >= 0 and taken < 2 ^ 53 and (not published or published >= 0 and published <= taken) then
+    return taken, published
+  end
+  redis.call('DEL', key)  -- another program wrote it; no lease could publish any more
+  return nil, nil
 end
 """
 
-# KEYS: lease, fence. ARGV: owner, milliseconds of the lease, milliseconds of the fence, and the last fence that has
-# published, as far as the caller knows.
+# KEYS: lease, fence. ARGV: owner, milliseconds of the lease, milliseconds of the fence, the last fence that has
+# published, as far as the caller knows, and the longest time of a lease. A key that has no end, or a later one, is no
+# lease: another program wrote it.
 TAKE = Script(
     _FENCES
     + """
@@ -80,7 +92,11 @@ if known and (published or 0) > known then
   return {0, redis.call('PTTL', KEYS[1]), published}
 end
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
-  return {0, redis.call('PTTL', KEYS[1]), published or 0}
+  local left = redis.call('PTTL', KEYS[1])
+  if left >= 0 and left <= tonumber(ARGV[5]) then
+    return {0, left, published or 0}
+  end
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end
 local time = redis.call('TIME')
 local fence = math.max((taken or 0) + 1, time[1] * 1000 + math.floor(time[2] / 1000))
@@ -173,8 +189,7 @@ class Held:
     A lease that was not taken: another owner has it, or a newer fence has published than the caller knows.
 
     Attributes:
-        milliseconds_left: Until the lease ends, if it is not renewed; negative if it is free, or has no end because
-            another program wrote it.
+        milliseconds_left: Until the lease ends, if it is not renewed; negative if it is free.
         published: The last fence that has published; 0 for none.
     """
 
@@ -228,7 +243,9 @@ class RedisCommands:
     async def read(self, digest: str) -> bytes | None:
         """Return the value of an identity, or None. One that is too long is cut after `MAX_VALUE` + 1 bytes."""
         value = await self._ask("GETRANGE", self.key(digest, "value"), 0, MAX_VALUE)
-        return bytes(value) or None
+        if not isinstance(value, bytes):
+            raise RedisFailed(NO_ANSWER)
+        return value or None
 
     async def take(self, digest: str, *, owner: str, milliseconds: int, known: int | None = None) -> Taken | Held:
         """
@@ -242,9 +259,14 @@ class RedisCommands:
                 lease is not taken, although it may be free. None to take it in any case.
         """
         keys = [self.key(digest, "lease"), self.key(digest, "fence")]
-        taken, number, published = await self.call(
-            TAKE, keys, [owner, milliseconds, FENCE_MILLISECONDS, "" if known is None else known]
-        )
+        arguments: list[str | float] = [
+            owner,
+            milliseconds,
+            FENCE_MILLISECONDS,
+            "" if known is None else known,
+            MAX_LEASE_MILLISECONDS,
+        ]
+        taken, number, published = whole_numbers(await self.call(TAKE, keys, arguments), 3)
         return Taken(number, published) if taken else Held(number, published)
 
     async def renew(self, digest: str, *, owner: str, milliseconds: int) -> bool:
@@ -276,9 +298,10 @@ class RedisCommands:
         A replica answers reads, a full server reads and deletes, and a cluster may lack the node of one identity only.
         So none of them counts as available because it answers a simple command.
         """
-        await self.read(digest)
         keys = [self.key(digest, "probe"), self.key(digest, "probe-fence")]
-        await self.call(TAKE, keys, ["probe", PROBE_MILLISECONDS, PROBE_MILLISECONDS, ""])
+        await self._ask("GETRANGE", keys[0], 0, 0)
+        arguments: list[str | float] = ["probe", PROBE_MILLISECONDS, PROBE_MILLISECONDS, "", MAX_LEASE_MILLISECONDS]
+        whole_numbers(await self.call(TAKE, keys, arguments), 3)
 
     async def messages(self) -> AsyncGenerator[Message, None]:
         """
@@ -364,6 +387,18 @@ class _Bound:
             self._timer = self._loop.call_soon(self._expire, 0, turns - 1)
         else:
             self._limit.reschedule(self._loop.time())
+
+
+def whole_numbers(answer: object, count: int) -> list[int]:
+    """
+    Return the answer of a script, which is a list of whole numbers.
+
+    Raises:
+        RedisFailed: It is none: the server is not Redis, or something between changes its answers.
+    """
+    if not isinstance(answer, list) or len(answer) != count or not all(type(number) is int for number in answer):
+        raise RedisFailed(NO_ANSWER)
+    return answer
 
 
 async def close(closable: Any, *, seconds: float) -> None:

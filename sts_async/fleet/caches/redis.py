@@ -32,7 +32,7 @@ from ._entries import UnusableEntry, cacheable
 from ._membership import Membership
 from ._redis_access import RedisAccess
 from ._redis_client import RedisURL, check_client, client_of, parse_redis_url, require_redis
-from ._redis_commands import RedisCommands, RedisFailed, close
+from ._redis_commands import MAX_LEASE_MILLISECONDS, RedisCommands, RedisFailed, close
 from ._redis_leases import Lease, RedisLeases
 from ._redis_members import RedisMembers
 from ._sealed_entries import SealedEntries
@@ -42,7 +42,7 @@ from .protocol import CachedCredentials, CacheKey, CacheUser, CredentialsCache
 REPLAY_TOLERANCE = 60.0  # s that a value may end earlier than one that was seen before
 MAX_REMEMBERED = 20_000  # identities of which the end of the newest value is remembered
 MIN_LEASE = 1.0  # s
-MAX_LEASE = 3600.0  # s
+MAX_LEASE = MAX_LEASE_MILLISECONDS / 1000  # s
 _PREFIX = r"[A-Za-z0-9._:-]{1,64}"
 
 log = logging.getLogger("sts_async")

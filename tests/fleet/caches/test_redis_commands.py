@@ -24,6 +24,7 @@ from sts_async.fleet.caches._redis_commands import (
     Taken,
     _Bound,
 )
+from sts_async.fleet.caches._redis_members import RedisMembers
 from sts_async.testing import VirtualClock
 
 __all__ = ["redis", "shared_redis"]
@@ -31,7 +32,7 @@ __all__ = ["redis", "shared_redis"]
 pytestmark = needs_redis
 
 ONE, OTHER = "1" * 64, "2" * 64
-LONG = 3_600_000  # ms, so that nothing ends during a test
+LONG = 1_800_000  # ms, so that nothing ends during a test
 
 
 @asynccontextmanager
@@ -199,7 +200,7 @@ async def test_a_value_that_is_too_long_is_not_read_whole(commands: RedisCommand
     assert len(found) == MAX_VALUE + 1
 
 
-@pytest.mark.parametrize("part", ["value", "lease", "fence"])
+@pytest.mark.parametrize("part", ["value", "lease"])
 async def test_data_of_another_program_fails_for_this_key_only(
     commands: RedisCommands, redis: RedisServer, part: str
 ) -> None:
@@ -207,10 +208,79 @@ async def test_data_of_another_program_fails_for_this_key_only(
         await client.sadd(commands.key(ONE, part), "x")
     with pytest.raises(RedisFailed) as failed:
         await commands.read(ONE)
-        await commands.take(ONE, owner="a", milliseconds=LONG)
         await commands.renew(ONE, owner="a", milliseconds=LONG)
 
     assert not failed.value.is_outage
+    await commands.probe(ONE)
+
+
+async def can_publish(commands: RedisCommands) -> bool:
+    """Return True if the next owner can publish, and the one after it."""
+    first = await publish(commands, "a", (await taken(commands, "a")).fence, b"a")
+    second = await publish(commands, "b", (await taken(commands, "b")).fence, b"b")
+    return first and second and await commands.read(ONE) == b"b"
+
+
+@pytest.mark.parametrize("end", [None, 365 * 86_400])
+async def test_a_key_that_does_not_end_is_no_lease(
+    commands: RedisCommands, redis: RedisServer, end: int | None
+) -> None:
+    """Otherwise nobody would have the lease, and each fetch would wait for it."""
+    async with redis.client() as client:
+        await client.set(commands.key(ONE, "lease"), "x", ex=end)
+        assert await can_publish(commands)
+        await client.sadd(commands.key(ONE, "lease"), "x")
+        assert await can_publish(commands)
+
+
+@pytest.mark.parametrize(
+    "fences",
+    [
+        {"taken": "1e300"},
+        {"taken": "nan"},
+        {"taken": "inf"},
+        {"taken": "x"},
+        {"taken": "-5"},
+        {"taken": str(2**53)},
+        {"taken": "5", "published": "1e15"},
+        {"taken": "5", "published": "nan"},
+        {"published": "inf"},
+        {},
+    ],
+)
+async def test_fences_that_no_lease_has_written_are_forgotten(
+    commands: RedisCommands, redis: RedisServer, fences: dict[str, str]
+) -> None:
+    """Otherwise nobody could publish, and each lease would make them last for a further week."""
+    async with redis.client() as client:
+        key = commands.key(ONE, "fence")
+        await client.hset(key, mapping=fences) if fences else await client.set(key, "x")
+
+    assert await can_publish(commands)
+
+
+class Answers:
+    """A client that gets one answer to everything."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    async def execute_command(self, *arguments: object, **options: object) -> object:
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [b"OK", 5, 10**12, None, [], [b"1", b"2", b"3"], [1], [True, 1, 1], "text"])
+async def test_answers_of_another_server_are_failures(answer: object) -> None:
+    """A cache never raises. A number is not taken for a length."""
+    commands = RedisCommands(Answers(answer), prefix="test", timeout=60.0)
+    if answer != b"OK":
+        with pytest.raises(RedisFailed, match="as no Redis does"):
+            await commands.read(ONE)
+    for work in (commands.take(ONE, owner="a", milliseconds=LONG), commands.probe(ONE)):
+        with pytest.raises(RedisFailed, match="as no Redis does"):
+            await work
+    with pytest.raises(RedisFailed, match="as no Redis does"):
+        await RedisMembers(commands, prefix="test").beat("a", workers=1, needs={"x": 1, "y": 1}, used={"x": 0, "y": 0})
 
 
 async def test_a_client_that_decodes_reads_bytes(redis: RedisServer) -> None:

@@ -120,9 +120,11 @@ class RedisAccess:
         try:
             await self.commands.probe(self._digest)
         except RedisFailed as error:
-            self._availability.probe_failed(error.reason, self._clock.monotonic())
-            self._timer.start_before(self._availability.next_probe)
-            return
+            # Redis has answered if only the key of this identity has data of another program.
+            if error.is_outage:
+                self._availability.probe_failed(error.reason, self._clock.monotonic())
+                self._timer.start_before(self._availability.next_probe)
+                return
         finally:
             self._probing = False
         self._changed(self._availability.recovered(self._clock.monotonic()))

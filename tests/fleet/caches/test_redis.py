@@ -17,7 +17,7 @@ from sts_async.errors import ConfigurationError
 from sts_async.fleet import CacheKey
 from sts_async.fleet.caches import _availability
 from sts_async.fleet.caches import redis as module
-from sts_async.fleet.caches._redis_commands import MAX_VALUE
+from sts_async.fleet.caches._redis_commands import MAX_VALUE, RedisFailed
 from sts_async.fleet.caches._sealed_entries import MAX_VALUE_BYTES, SealedEntries
 
 __all__ = ["redis", "shared_redis"]
@@ -237,6 +237,22 @@ async def test_data_of_another_type_is_no_outage(caches: list[RedisCache], redis
     await put(caches[0])
 
     assert await caches[0].load(KEY) is not None
+
+
+@needs_redis
+async def test_data_of_another_type_does_not_prolong_an_outage(redis: RedisServer) -> None:
+    """The probe is about the identity whose operation failed last, and this one would fail for ever."""
+    cache, user = cache_of(redis), User()
+    await cache.join(user)
+    async with redis.client() as client:
+        for part in ("value", "lease", "fence", "probe"):
+            await client.sadd(f"sts-async:{{{KEY.digest}}}:{part}", "x")
+    [part_of_loop] = cache._parts.values()
+    part_of_loop.access._digest = KEY.digest
+    part_of_loop.access._failed(RedisFailed("it is away"), 0.0)
+    assert not cache.available
+    await until(lambda: cache.available)
+    await cache.leave(user)
 
 
 @needs_redis

@@ -233,7 +233,11 @@ class RedisCache(CredentialsCache, Unpicklable):
             members = RedisMembers(part.access, prefix=self._prefix)
             membership = Membership(members, user, clock=self._clock, expected_workers=self._expected_workers)
             part.memberships[user] = membership
-            await membership.join()
+            try:
+                await membership.join()
+            except BaseException:  # the fleet was cancelled, and does not call `leave`
+                await self.leave(user)
+                raise
 
     async def leave(self, user: CacheUser) -> None:
         """End what `join` began. After the last fleet of an event loop, the connections are closed."""

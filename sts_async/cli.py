@@ -138,7 +138,7 @@ def _export(options: "argparse.Namespace", arguments: Sequence[str], warnings: "
     if options.format == CONFIG:
         from ._cli.export_profile import profile_of
 
-        return profile_of(arguments, options)
+        return profile_of(arguments, options, client_options_of(options, Values()))
     import asyncio
 
     from ._cli import role_options
@@ -155,6 +155,7 @@ def _export(options: "argparse.Namespace", arguments: Sequence[str], warnings: "
         strict_arns=not options.any_arn,
         local=hasattr(options, "local"),
         client=client_options_of(options, values),
+        arguments=arguments,
         mfa_code=_mfa_code(options, values),
     )
     if settings.local:

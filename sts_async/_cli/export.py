@@ -9,7 +9,7 @@ with the same key share one fetch, whatever their other arguments and variables 
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from ..shapes import AssumeRoleRequest, Credentials
 from .export_forms import render
 from .export_roles import SharedRole, is_repeatable, margin_of, origin_of
 from .exported import DIRECTORY, FORMAT_VERSION, LAST_MINUTE, Exported, digest_of_file, load
+from .own_profile import leave_own_profile
 
 _MEMBERS = [member.name for member in AssumeRoleRequest.__members__ if member.name != "token_code"]
 
@@ -57,6 +58,7 @@ class Settings:
         strict_arns: Whether ARNs of roles must follow the grammar of IAM.
         local: Whether to use a local STS.
         client: The options of the client, by their names in `Config`.
+        arguments: The arguments of the process, with the name of the command.
         mfa_code: The function that returns the code of an MFA device.
     """
 
@@ -68,6 +70,7 @@ class Settings:
     strict_arns: bool
     local: bool
     client: Mapping[str, Any] = attrs.field(repr=False)
+    arguments: Sequence[str] = attrs.field(repr=False)
     mfa_code: MFACode
 
 
@@ -183,6 +186,7 @@ async def _obtain(settings: Settings, cache: FileCache | None) -> _Obtained:
             )
         else:
             config = Config(**settings.client)
+            await leave_own_profile(config, settings.arguments)
             source = DefaultChain(config, mfa_code=settings.mfa_code, _roles=role)
         provider: Any = source
         if settings.role is not None:

@@ -28,7 +28,8 @@ formats:
   powershell     lines for PowerShell
   windows-cmd    lines for cmd.exe
   fish           lines for fish
-  config         a profile for ~/.aws/config with this command. It contains no credentials, and none are fetched
+  config         a profile for ~/.aws/config with this command and the region. It contains no credentials, and none are
+                 fetched
 
 examples:
   sts-async export-credentials --profile data

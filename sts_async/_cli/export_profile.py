@@ -5,14 +5,17 @@ It is better than keys in a file: they end after an hour, and readers of the fil
 """
 
 import argparse
+import asyncio
 import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from ..config import OPTIONS, Config, SettingsSources
 from .arguments import UsageError
 from .export_forms import CONFIG
 from .exported import EXPORT
@@ -21,13 +24,14 @@ PREFIX = "sts-async-"  # of the name of the profile, so that it is not that of a
 _NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
 
 
-def profile_of(arguments: Sequence[str], options: argparse.Namespace) -> str:
+def profile_of(arguments: Sequence[str], options: argparse.Namespace, client: Mapping[str, Any]) -> str:
     """
     Return the profile, without a line break at its end.
 
     Args:
         arguments: The arguments of the process.
         options: The parsed arguments.
+        client: The options of the client, by their names in `Config`.
 
     Raises:
         UsageError: An SDK could not run the command later: its input is gone, or the file cannot hold it.
@@ -35,11 +39,29 @@ def profile_of(arguments: Sequence[str], options: argparse.Namespace) -> str:
     for name, reason in (("local", "the local STS ends with this command"), ("mfa_code", "a code is valid once")):
         if hasattr(options, name):
             raise UsageError(f"--{name.replace('_', '-')} cannot be used with --format {CONFIG}: {reason}")
-    command = _quoted([*_program(), EXPORT, *map(_lasting, _without_format(arguments))])
+    command = _quoted([*_program(), EXPORT, *map(_lasting, _without_format(arguments)), *_variables(options)])
     # The grammar of the file ends a value at a comment, even inside of quotes.
     if not command.isprintable() or " #" in command or " ;" in command:
         raise UsageError(f"with --format {CONFIG}, a value can have neither line breaks nor # or ; after a space")
-    return f"[profile {_name(options)}]\ncredential_process = {command}"
+    lines = [f"[profile {_name(options)}]", f"credential_process = {command}"]
+    region = asyncio.run(SettingsSources(Config(**client)).resolve()).region
+    if region is not None:  # an SDK looks for it in the selected profile alone
+        lines.append(f"region = {region}")
+    return "\n".join(lines)
+
+
+def _variables(options: argparse.Namespace) -> list[str]:
+    """
+    Return options for what variables decide now.
+
+    Another program runs the command later, with other variables. Its ``AWS_PROFILE`` is usually the new profile itself.
+    """
+    given = []
+    for name in ("profile", "region"):
+        value = next(filter(None, map(os.environ.get, OPTIONS[name].variables)), None)
+        if value is not None and not hasattr(options, f"config_{name}"):
+            given += [f"--{name}", value]
+    return given
 
 
 def _name(options: argparse.Namespace) -> str:

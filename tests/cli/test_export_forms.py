@@ -9,7 +9,7 @@ from pathlib import Path
 
 import botocore.configloader
 import pytest
-from cli.exports import ROLE, Export, export
+from cli.exports import PROFILES, ROLE, Export, export
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from patience import PATIENCE
@@ -118,8 +118,10 @@ def profile_in(out: str, path: Path) -> tuple[str, list[str]]:
     """Return the name and the command of a profile, as botocore reads them."""
     path.write_text(out)
     ((name, section),) = botocore.configloader.load_config(str(path))["profiles"].items()
-    assert list(section) == ["credential_process"]
-    return name, shlex.split(section["credential_process"])
+    assert (list(section), section["region"]) == (["credential_process", "region"], "us-east-1")
+    command = shlex.split(section["credential_process"])
+    assert command[-2:] == ["--region", "us-east-1"]  # of AWS_REGION
+    return name, command[:-2]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +139,7 @@ def profile_in(out: str, path: Path) -> tuple[str, list[str]]:
 def test_the_profile_runs_the_same_command(
     export: Export, tmp_path: Path, arguments: list[str], name: str, place: str
 ) -> None:
+    export.write_config(f'{PROFILES}[profile "a b"]\nregion = us-east-1\n')
     form = [f"--format={CONFIG}"] if place == "joined" else ["--format", CONFIG]
     found = export(*(form + arguments if place == "first" else arguments + form))
 
@@ -169,6 +172,29 @@ def test_a_file_is_named_by_its_path(export: Export, tmp_path: Path, monkeypatch
     assert profile_in(found.out, tmp_path / "config")[1][-1] == f"file://{tmp_path}/policy.json"
     assert profile_in(joined.out, tmp_path / "config")[1][-1] == f"--policy=file://{tmp_path}/policy.json"
     assert profile_in(at_home.out, tmp_path / "config")[1][-1] == "file://~/policy.json"
+
+
+def test_what_variables_decide_is_written(export: Export, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An SDK has AWS_PROFILE=sts-async-demo when it runs the command, and looks for a region in this profile."""
+    monkeypatch.setenv("AWS_PROFILE", "data")
+    named = profile_in(export("--role-arn", ROLE, "--format", CONFIG).out, tmp_path / "config")
+    chosen = profile_in(export("--role-arn", ROLE, "--profile", "base", "--format", CONFIG).out, tmp_path / "config")
+
+    assert named[1][-4:] == ["--role-arn", ROLE, "--profile", "data"]
+    assert chosen[1][-4:] == ["--role-arn", ROLE, "--profile", "base"]
+
+
+def test_the_profile_has_the_region_of_its_source(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_REGION")
+    export.write_config("[default]\nregion = eu-west-1\n")
+    found = export("--role-arn", ROLE, "--format", CONFIG).out
+    export.write_config("")
+    without = export("--role-arn", ROLE, "--format", CONFIG).out
+    given = export("--role-arn", ROLE, "--region", "eu-west-3", "--format", CONFIG).out
+
+    assert found == f"{without}region = eu-west-1\n"
+    assert without.endswith(f" --role-arn {ROLE}\n")
+    assert given.endswith(f" --role-arn {ROLE} --region eu-west-3\nregion = eu-west-3\n")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
 """
 The way of one event loop to Redis: nothing is asked while Redis is not available, and probes find out when it is again.
 
+A few operations are sent at a time, and the others take turns. The bound is for the answer alone, and not for the turn:
+otherwise most operations would be late if a busy machine needs many identities at once. If Redis does not answer, those
+that wait for their turn are not sent.
+
 Probes run in the background. So no call waits for a probe, and Redis is used again although no call is made.
 """
 
@@ -15,6 +19,8 @@ from ._availability import Availability, Change
 from ._redis_commands import RedisCommands, RedisFailed, Script
 
 T = TypeVar("T")
+
+AT_ONCE = 4  # operations; one connection less than the client of a URL has, which waits for messages
 
 
 class RedisAway(RedisFailed):
@@ -46,6 +52,7 @@ class RedisAccess:
         self._timer = Timer(clock, asyncio.get_running_loop(), self._probe_if_due)
         self._probing = False
         self._digest = ""
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     @property
     def reason(self) -> str | None:
@@ -64,20 +71,27 @@ class RedisAccess:
             RedisAway: Redis is not available, and *operation* was not started.
             RedisFailed: *operation* failed. If others would fail as well, Redis may not be available from now on.
         """
-        reason = self._availability.reason
-        if reason is not None:
-            operation.close()
-            raise RedisAway(reason)
-        started = self._clock.monotonic()
         try:
-            answer = await operation
-        except RedisFailed as error:
-            if error.is_outage:
-                self._digest = digest
-                self._failed(error, started)
-            raise
+            self._check()
+            async with self._turns:
+                self._check()  # others may have failed meanwhile
+                started = self._clock.monotonic()
+                try:
+                    answer = await operation
+                except RedisFailed as error:
+                    if error.is_outage:
+                        self._digest = digest
+                        self._failed(error, started)
+                    raise
+        finally:
+            operation.close()  # if it was not started
         self._availability.succeeded()
         return answer
+
+    def _check(self) -> None:
+        reason = self._availability.reason
+        if reason is not None:
+            raise RedisAway(reason)
 
     def _failed(self, error: RedisFailed, started: float) -> None:
         now = self._clock.monotonic()

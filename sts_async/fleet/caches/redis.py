@@ -57,8 +57,8 @@ class RedisCache(CredentialsCache, Unpicklable):
     expire with the credentials. Names of keys are digests.
 
     While Redis is not available, each process fetches alone, and tries Redis again every few seconds. Each change is
-    one log line and one event, `CacheStateChanged`. No call waits longer for Redis than *timeout*, except for a lease
-    that another process holds.
+    one log line and one event, `CacheStateChanged`. No call waits longer than *timeout* for an answer of Redis. It also
+    waits for its turn, and for a lease that another process holds.
 
     Args:
         redis: A URL: ``redis://host:port/0``, ``rediss://host:port/0`` (TLS) or ``unix:///path``, if needed with
@@ -67,7 +67,7 @@ class RedisCache(CredentialsCache, Unpicklable):
             Sentinel. It is used in one event loop, and the program closes it.
         keys: The keys of the encryption. All processes need the same keys.
         prefix: Begins each key and the name of the channel: 1 to 64 letters, digits, and ``._:-``.
-        timeout: Seconds for which a call waits for an answer of Redis.
+        timeout: Seconds for which a call waits for an answer of Redis. Its turn is not counted: 4 are sent at a time.
         lease_seconds: Seconds after which a process that has died is replaced, 1 to 3600. A lease is renewed while its
             process fetches. Also the longest wait for the lease of another process.
         expected_workers: The number of processes that share the budget of an account, until Redis has told how many

@@ -8,6 +8,7 @@ Source: AWS SDKs and Tools Reference Guide, "Process credential provider"; AWS C
 """
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping
 
@@ -26,7 +27,8 @@ VARIABLES = {
 
 
 def _in_powershell(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+    # It reads typographic quotes as plain ones. Two of the same kind mean one character.
+    return "'" + re.sub("['\u2018-\u201b]", r"\g<0>\g<0>", value) + "'"
 
 
 def _in_cmd(value: str) -> str:

@@ -147,9 +147,13 @@ class CredentialsFleet(Unpicklable):
         forks.register_after_fork(self, "_disown")
         added, self._added_before = self._added_before, []
         user = FleetAsCacheUser(self._budgets, self._refresher, context)
-        if await join(self._fetcher.cache, user):
-            self._cache_user = user
-        self.add(*added)
+        try:
+            if await join(self._fetcher.cache, user):
+                self._cache_user = user
+            self.add(*added)
+        except BaseException:  # then nobody calls `__aexit__`
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(

@@ -140,7 +140,9 @@ def exec_credential(token: Token, *, exec_info: str | None = None) -> Secret:
 def _version_for(exec_info: str | None) -> str:
     if not exec_info:
         return f"{API}{DEFAULT_VERSION}"
-    found = attempt(CredentialsError, lambda: read_object(str(exec_info).encode(), what="the variable"))
+    found = attempt(
+        CredentialsError, lambda: read_object(str(exec_info).encode("utf-8", "surrogatepass"), what="the variable")
+    )
     version = None if found is None else found.get("apiVersion")
     if version not in [f"{API}{name}" for name in VERSIONS]:
         raise ConfigurationError(

@@ -53,6 +53,14 @@ def test_variables_of_other_credentials_are_removed() -> None:
     assert read_back(render("env", NEEDED), shell="sh", given=old) == [*NEEDED.values(), "-"]
 
 
+@pytest.mark.parametrize("quote", "'\u2018\u2019\u201a\u201b")
+def test_powershell_gets_no_quote_that_ends_a_value(quote: str) -> None:
+    """It reads typographic quotes as plain ones, so a value could otherwise contain commands."""
+    line = render("powershell", {"AccessKeyId": f"a{quote}; calc; {quote}b"}).splitlines()[0]
+
+    assert line == f"$Env:AWS_ACCESS_KEY_ID='a{quote}{quote}; calc; {quote}{quote}b'"
+
+
 def test_exported_variables_reach_a_command() -> None:
     done = subprocess.run(
         ["sh", "-c", f"{render('env', NEEDED)}\nexec {shlex.quote(sys.executable)} -c 'import os; print(os.environ)'"],

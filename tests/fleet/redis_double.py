@@ -12,7 +12,8 @@ import attrs
 from fleet.caches.shares_double import SharesDouble
 
 from sts_async import EncryptionKeys, RedisCache
-from sts_async.fleet.caches._redis_commands import FENCE_MILLISECONDS, Message, NotTaken, RedisFailed, Script, Taken
+from sts_async.fleet.caches._redis_commands import FENCE_MILLISECONDS, Message, NotTaken, RedisFailed, Taken
+from sts_async.fleet.caches._redis_scripts import Script
 from sts_async.fleet.caches._redis_shares import BEAT, LEAVE
 from sts_async.protocols import Clock
 

@@ -45,6 +45,7 @@ def test_the_end_is_written_in_utc() -> None:
 @pytest.mark.parametrize(
     "exec_info",
     [
+        "\udcff\udcfe",  # what Python makes of bytes that are no text
         asked_for("v1alpha1"),
         asked_for("v2"),
         "{}",

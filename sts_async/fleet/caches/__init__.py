@@ -16,6 +16,7 @@ _directory          of a cache of files: paths, modes and owners
 _leases             of a cache of files: leases, which are locks between processes
 _redis_client       URLs of Redis, and clients of redis-py
 _redis_commands     the operations on Redis, each with a time limit
+_redis_scripts      the steps of a lease that the server does at once
 _redis_access       sends operations while Redis is available, and probes while it is not
 _redis_leases       leases on Redis: taken, renewed, awaited and given back
 _redis_shares       the script that computes the share of each worker in a budget

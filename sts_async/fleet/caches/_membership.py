@@ -49,11 +49,13 @@ class Membership:
 
     async def leave(self) -> None:
         """End the beats. The shares of the fleet are free at once. It never raises."""
-        task, self._task = self._task, None
-        if task is None:
+        if self._told is None:
             return
-        task.cancel()
-        await asyncio.wait([task])
+        self._told = None
+        task, self._task = self._task, None
+        if task is not None:  # otherwise `join` was cancelled
+            task.cancel()
+            await asyncio.wait([task])
         with contextlib.suppress(RedisFailed):  # then the server forgets it after some beats
             await self._members.leave(self._name)
 

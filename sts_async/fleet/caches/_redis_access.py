@@ -16,7 +16,8 @@ from ..._runtime.single_flight import BackgroundTasks
 from ...protocols import Clock
 from .._timer import Timer
 from ._availability import Availability, Change
-from ._redis_commands import RedisCommands, RedisFailed, Script
+from ._redis_commands import RedisCommands, RedisFailed
+from ._redis_scripts import Script
 
 T = TypeVar("T")
 
@@ -134,9 +135,11 @@ class RedisAccess:
         try:
             await self.commands.probe(self._digest)
         except RedisFailed as error:
-            self._availability.probe_failed(error.reason, self._clock.monotonic())
-            self._timer.start_before(self._availability.next_probe)
-            return
+            # Redis has answered if only the key of this identity has data of another program.
+            if error.is_outage:
+                self._availability.probe_failed(error.reason, self._clock.monotonic())
+                self._timer.start_before(self._availability.next_probe)
+                return
         finally:
             self._probing = False
         self._changed(self._availability.recovered(self._clock.monotonic()))

@@ -20,7 +20,6 @@ messages of servers quote commands, and errors of clients quote addresses.
 """
 
 import asyncio
-import hashlib
 import re
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
@@ -29,111 +28,20 @@ from typing import Any, Protocol
 import attrs
 
 from ..._wording.os_errors import reason_of
+from ._redis_scripts import GIVE_BACK, PUBLISH, RENEW, TAKE, Script
 
 FENCE_MILLISECONDS = 7 * 24 * 3600 * 1000  # longer than any credentials live (36 h), with room for a suspended machine
 MAX_VALUE = 66_000  # bytes of a value that are read, and one more that shows that it is longer
+MAX_LEASE_MILLISECONDS = 3600 * 1000
 PROBE_MILLISECONDS = 1000
 PARTS = 5  # of the bound
 TURNS = 3  # of the event loop after the bound, in which an answer that has arrived is read
 MESSAGE_SECONDS = 30.0  # s for one wait for a message; the wait for the next one follows
 
+NO_ANSWER = "it answers as no Redis does"
+
 # Options of redis-py, by which it returns bytes although the client decodes.
 _AS_BYTES: dict[str, Any] = {"NEVER_DECODE": True}
-
-
-class Script:
-    """
-    A script of the server.
-
-    Attributes:
-        text: Its text in Lua.
-        digest: The name by which the server knows it.
-    """
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
-# The functions that several scripts have. A cluster and a user with few permissions may refuse a message to a channel:
-# then others find out by polling.
-_WAKE = """
-local function wake(channel, message)
-  redis.pcall('PUBLISH', channel, message)
-end
-"""
-_FENCES = """
-local function fences(key)
-  local found = redis.call('HMGET', key, 'taken', 'published')
-  return tonumber(found[1]), tonumber(found[2])
-end
-"""
-
-# KEYS: lease, fence. ARGV: owner, milliseconds of the lease, milliseconds of the fence, and the last fence that has
-# published, as far as the caller knows.
-TAKE = Script(
-    _FENCES
-    + """
-local taken, published = fences(KEYS[2])
-local known = tonumber(ARGV[4])
-if known and (published or 0) > known then
-  return {0, redis.call('PTTL', KEYS[1]), published}
-end
-if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
-  return {0, redis.call('PTTL', KEYS[1]), published or 0}
-end
-local time = redis.call('TIME')
-local fence = math.max((taken or 0) + 1, time[1] * 1000 + math.floor(time[2] / 1000))
-redis.call('HSET', KEYS[2], 'taken', string.format('%.0f', fence))
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
-return {1, fence, published or 0}
-"""
-)
-
-# KEYS: lease. ARGV: owner, milliseconds.
-RENEW = Script("""
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return 0
-end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
-""")
-
-# KEYS: value, lease, fence. ARGV: owner, fence, value, milliseconds, milliseconds of the fence, channel, digest.
-PUBLISH = Script(
-    _WAKE
-    + _FENCES
-    + """
-local taken, published = fences(KEYS[3])
-local fence = tonumber(ARGV[2])
-local accepted = taken and taken >= fence and (published or 0) < fence
-if accepted then
-  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
-  redis.call('HSET', KEYS[3], 'published', ARGV[2])
-  redis.call('PEXPIRE', KEYS[3], ARGV[5])
-  wake(ARGV[6], ARGV[7] .. ' ' .. ARGV[2])
-end
-if redis.call('GET', KEYS[2]) == ARGV[1] then
-  redis.call('DEL', KEYS[2])
-  if not accepted then
-    wake(ARGV[6], ARGV[7])
-  end
-end
-return accepted and 1 or 0
-"""
-)
-
-# KEYS: lease. ARGV: owner, channel, digest.
-GIVE_BACK = Script(
-    _WAKE
-    + """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return 0
-end
-redis.call('DEL', KEYS[1])
-wake(ARGV[2], ARGV[3])
-return 1
-"""
-)
 
 
 class RedisFailed(Exception):
@@ -173,8 +81,7 @@ class NotTaken:
     A lease that was not taken: another owner has it, or a newer fence has published than the caller knows.
 
     Attributes:
-        milliseconds_left: Until the lease ends, if it is not renewed; negative if it is free, or has no end because
-            another program wrote it.
+        milliseconds_left: Until the lease ends, if it is not renewed; negative if it is free.
         published: The last fence that has published; 0 for none.
     """
 
@@ -228,7 +135,9 @@ class RedisCommands:
     async def read(self, digest: str) -> bytes | None:
         """Return the value of an identity, or None. One that is too long is cut after `MAX_VALUE` + 1 bytes."""
         value = await self._ask("GETRANGE", self.key(digest, "value"), 0, MAX_VALUE)
-        return bytes(value) or None
+        if not isinstance(value, bytes):
+            raise RedisFailed(NO_ANSWER)
+        return value or None
 
     async def take(self, digest: str, *, owner: str, milliseconds: int, known: int | None = None) -> Taken | NotTaken:
         """
@@ -242,9 +151,14 @@ class RedisCommands:
                 lease is not taken, although it may be free. None to take it in any case.
         """
         keys = [self.key(digest, "lease"), self.key(digest, "fence")]
-        taken, number, published = await self.call(
-            TAKE, keys, [owner, milliseconds, FENCE_MILLISECONDS, "" if known is None else known]
-        )
+        arguments: list[str | float] = [
+            owner,
+            milliseconds,
+            FENCE_MILLISECONDS,
+            "" if known is None else known,
+            MAX_LEASE_MILLISECONDS,
+        ]
+        taken, number, published = whole_numbers(await self.call(TAKE, keys, arguments), 3)
         return Taken(number, published) if taken else NotTaken(number, published)
 
     async def renew(self, digest: str, *, owner: str, milliseconds: int) -> bool:
@@ -276,9 +190,10 @@ class RedisCommands:
         A replica answers reads, a full server reads and deletes, and a cluster may lack the node of one identity only.
         So none of them counts as available because it answers a simple command.
         """
-        await self.read(digest)
         keys = [self.key(digest, "probe"), self.key(digest, "probe-fence")]
-        await self.call(TAKE, keys, ["probe", PROBE_MILLISECONDS, PROBE_MILLISECONDS, ""])
+        await self._ask("GETRANGE", keys[0], 0, 0)
+        arguments: list[str | float] = ["probe", PROBE_MILLISECONDS, PROBE_MILLISECONDS, "", MAX_LEASE_MILLISECONDS]
+        whole_numbers(await self.call(TAKE, keys, arguments), 3)
 
     async def messages(self) -> AsyncGenerator[Message, None]:
         """
@@ -364,6 +279,18 @@ class _Bound:
             self._timer = self._loop.call_soon(self._expire, 0, turns - 1)
         else:
             self._limit.reschedule(self._loop.time())
+
+
+def whole_numbers(answer: object, count: int) -> list[int]:
+    """
+    Return the answer of a script, which is a list of whole numbers.
+
+    Raises:
+        RedisFailed: It is none: the server is not Redis, or something between changes its answers.
+    """
+    if not isinstance(answer, list) or len(answer) != count or not all(type(number) is int for number in answer):
+        raise RedisFailed(NO_ANSWER)
+    return answer
 
 
 async def close(closable: Any, *, seconds: float) -> None:

@@ -33,7 +33,7 @@ from ._entries import UnusableEntry, cacheable
 from ._membership import Membership
 from ._redis_access import RedisAccess
 from ._redis_client import RedisURL, check_client, client_of, parse_redis_url, require_redis
-from ._redis_commands import RedisCommands, RedisFailed, close
+from ._redis_commands import MAX_LEASE_MILLISECONDS, RedisCommands, RedisFailed, close
 from ._redis_leases import Lease, RedisLeases
 from ._redis_shares import RedisShares
 from .encryption_keys import EncryptionKeys
@@ -42,7 +42,7 @@ from .protocol import CachedCredentials, CacheKey, CacheUser, CredentialsCache
 REPLAY_TOLERANCE = 60.0  # s that a value may end earlier than one that was seen before
 MAX_REMEMBERED = 20_000  # identities of which the end of the newest value is remembered
 MIN_LEASE = 1.0  # s
-MAX_LEASE = 3600.0  # s
+MAX_LEASE = MAX_LEASE_MILLISECONDS / 1000  # s
 _PREFIX = r"[A-Za-z0-9._:-]{1,64}"
 
 log = logging.getLogger("sts_async")
@@ -233,7 +233,11 @@ class RedisCache(CredentialsCache, Unpicklable):
             members = RedisShares(part.access, prefix=self._prefix)
             membership = Membership(members, user, clock=self._clock, expected_workers=self._expected_workers)
             part.memberships[user] = membership
-            await membership.join()
+            try:
+                await membership.join()
+            except BaseException:  # the fleet was cancelled, and does not call `leave`
+                await self.leave(user)
+                raise
 
     async def leave(self, user: CacheUser) -> None:
         """End what `join` began. After the last fleet of an event loop, the connections are closed."""

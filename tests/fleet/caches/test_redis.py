@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import attrs
 import pytest
@@ -12,13 +13,14 @@ from fleet.caches.cases import KEY, files_in, issued, key_of, warnings_in
 from fleet.redis_server import RedisServer, needs_redis, redis, redis_server, shared_redis
 from patience import soon, turns, until
 
-from sts_async import CacheStateChanged, EncryptionKeys, RedisCache
+from sts_async import CacheStateChanged, CredentialsFleet, EncryptionKeys, RedisCache
 from sts_async.errors import ConfigurationError
 from sts_async.fleet import CacheKey
 from sts_async.fleet.caches import _availability
 from sts_async.fleet.caches import redis as module
 from sts_async.fleet.caches._encrypted_entries import MAX_VALUE_BYTES, EncryptedEntries
-from sts_async.fleet.caches._redis_commands import MAX_VALUE
+from sts_async.fleet.caches._redis_commands import MAX_VALUE, RedisFailed
+from sts_async.testing import LocalSTS
 
 __all__ = ["redis", "shared_redis"]
 
@@ -237,6 +239,51 @@ async def test_data_of_another_type_is_no_outage(caches: list[RedisCache], redis
     await put(caches[0])
 
     assert await caches[0].load(KEY) is not None
+
+
+@needs_redis
+async def test_data_of_another_type_does_not_prolong_an_outage(redis: RedisServer) -> None:
+    """The probe is about the identity whose operation failed last, and this one would fail for ever."""
+    cache, user = cache_of(redis), User()
+    await cache.join(user)
+    async with redis.client() as client:
+        for part in ("value", "lease", "fence", "probe"):
+            await client.sadd(f"sts-async:{{{KEY.digest}}}:{part}", "x")
+    [part_of_loop] = cache._parts.values()
+    part_of_loop.access._digest = KEY.digest
+    part_of_loop.access._failed(RedisFailed("it is away"), 0.0)
+    assert not cache.available
+    await until(lambda: cache.available)
+    await cache.leave(user)
+
+
+@needs_redis
+async def test_a_fleet_that_is_cancelled_when_it_joins_leaves_nothing(redis: RedisServer) -> None:
+    """Nor does one that cannot start. A fleet that was not entered is not closed by its program."""
+    cache = cache_of(redis)
+    async with LocalSTS() as sts, sts.client() as client, redis.client() as server:
+        for count in range(12):
+            fleet = CredentialsFleet(client, cache=cache)
+            entering = asyncio.create_task(fleet.__aenter__())
+            await turns(count)
+            entering.cancel()
+            await asyncio.gather(entering, return_exceptions=True)
+            if entering.cancelled():
+                assert cache._parts == {}
+            await fleet.aclose()
+        await server.execute_command("CLIENT", "PAUSE", "100")
+        entering = asyncio.create_task(CredentialsFleet(client, cache=cache).__aenter__())
+        await until(lambda: cache._parts != {})
+        entering.cancel()
+        await asyncio.gather(entering, return_exceptions=True)
+        assert cache._parts == {}
+        refused = CredentialsFleet(client, cache=cache)
+        refused.add = Mock(side_effect=ConfigurationError("x"))  # type: ignore[method-assign]
+        with pytest.raises(ConfigurationError):
+            await refused.__aenter__()
+
+        assert cache._parts == {}
+        assert await server.zcard("sts-async:{workers}:members") == 0
 
 
 @needs_redis

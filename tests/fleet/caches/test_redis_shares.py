@@ -9,7 +9,8 @@ from fleet.redis_server import RedisServer, needs_redis, redis, shared_redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sts_async.fleet.caches._redis_commands import RedisCommands, RedisFailed, Script
+from sts_async.fleet.caches._redis_commands import RedisCommands, RedisFailed
+from sts_async.fleet.caches._redis_scripts import Script
 from sts_async.fleet.caches._redis_shares import BEAT, RedisShares, digest_of
 from sts_async.fleet.caches._shares import MAX_NEED, WHOLE
 
@@ -143,6 +144,33 @@ async def test_nobody_who_can_write_to_redis_gives_a_worker_more_than_the_limit(
             await members.beat("a", **told)
 
     assert not caught.value.is_outage  # the cache stays in use
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"last": "x"},
+        {"begun": "x"},
+        {"count": "x"},
+        {f"need:{digest_of('x')}": "x"},
+        {f"part:{digest_of('x')}": str(2**63 - 1)},
+        {f"workers:{digest_of('x')}": "1e9"},
+        {"worker:a": f"{digest_of('x')} {'9' * 40} 1"},
+        {},
+    ],
+)
+async def test_what_another_program_wrote_is_forgotten(redis: RedisServer, written: dict[str, str]) -> None:
+    """A script that fails would be an outage: one field would take the cache out of use in all processes."""
+    async with redis.client() as client:
+        members = RedisShares(RedisCommands(client, prefix="p", timeout=60.0), prefix="p")
+        told: dict[str, Any] = {"workers": 1, "needs": {"x": WHOLE}, "used": {"x": 0}}
+        for key in KEYS:
+            for meets in (members.beat("a", **told), members.leave("a")):
+                await members.beat("a", **told)
+                await (client.hset(KEYS[1], mapping=written) if written else client.set(key, "x"))
+                await meets
+            assert (await members.beat("a", **told)).workers == 1
+            await client.delete(*KEYS)
 
 
 async def test_many_workers_that_died_are_forgotten_by_the_beats_of_one(redis: RedisServer) -> None:

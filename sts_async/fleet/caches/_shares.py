@@ -12,9 +12,10 @@ Other weights were rejected. Equal parts for all workers leave most of the limit
 give all workers as much as those that need little, the script would have to look at all needs in each beat.
 
 A share that becomes smaller is free at once for others, but a share grows only into what is free. So the sum never
-exceeds the whole, in whatever order the beats arrive, and whatever the workers need. There are two exceptions of one
-beat each. If an answer with a smaller share is lost, its worker uses the old share. If a worker starts just after the
-server lost its data, it uses the share for `expected_workers`.
+exceeds the whole, in whatever order the beats arrive, and whatever the workers need. There are three exceptions of
+one beat each. If an answer with a smaller share is lost, its worker uses the old share. If a worker starts just after
+the server lost its data, it uses the share for `expected_workers`. A worker that joins can use its part of the rest in
+an account before it has told its need there.
 
 Without answers, a worker first keeps its shares. Later each worker takes an equal part. No part may grow before those
 of all others have shrunk. So larger shares shrink one beat before the server would forget the worker, and smaller ones

@@ -228,7 +228,8 @@ async def test_a_cluster_of_three(caplog: pytest.LogCaptureFixture) -> None:
                 assert all([await other.load(key_of(str(number))) is not None for number in range(12)])
                 async with one.lease(KEY):
                     waiting = asyncio.create_task(follow(other))
-                    await turns(20)
+                    followers = other._parts[asyncio.get_running_loop()].leases._followers
+                    await until(lambda: followers)
                     await one.store(KEY, issued(at=now()))
                     assert await soon(waiting) is False
                 sizes = []

@@ -129,6 +129,7 @@ async def test_a_user_and_a_password(redis: RedisServer, caplog: pytest.LogCaptu
 async def test_a_socket_and_a_database(tmp_path: Path) -> None:
     with redis_server("--unixsocket", "{directory}/socket") as server:
         async with opened(f"unix://{server.daemon.directory}/socket?db=3") as cache, server.client(db=3) as client:
+            await client.ping()  # a server that answers has opened its socket, too
             await put(cache)
             assert len(await client.keys("*:value")) == 1
 

@@ -201,7 +201,7 @@ async def sessions(contender: str, options: argparse.Namespace) -> Figures:
 ROWS = {
     "requests": Measurement("A signed request through aiohttp", requests, (OURS, BOTOCORE)),
     "peek": Measurement("Credentials for another library, from memory: CPU of a call in µs", peek, (OURS, BOTOCORE)),
-    "sessions": Measurement("Sessions of boto3, each with a role and a client for S3", sessions, (OURS, BOTOCORE), pinned=False),
+    "sessions": Measurement("Sessions of boto3 with a client for S3 each", sessions, (OURS, BOTOCORE), pinned=False),
 }
 GOALS = {
     ("requests", "equal requests, µs of CPU over the bare library"): Goal(30),

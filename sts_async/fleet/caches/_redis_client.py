@@ -103,7 +103,7 @@ def _parsed(url: str) -> RedisURL | str:
     options = {unquote(name): unquote(value) for name, _, value in pairs}
     database = options.pop("db", "0") if scheme == "unix" else path.strip("/") or options.pop("db", "0")
     if not re.fullmatch(r"[0-9]{1,5}", database):
-        return "have a number as the database"
+        return "have a number as the database; encode special characters of the password as %XX, such as / as %2F"
     if options.keys() - (TLS_OPTIONS if scheme == "rediss" else ()):
         return f"have no other options than {', '.join(TLS_OPTIONS)} of rediss; pass a client of redis.asyncio instead"
     return RedisURL(

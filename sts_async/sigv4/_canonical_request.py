@@ -7,6 +7,7 @@ canonical form.
 Source: "Create a signed AWS API request", IAM User Guide; "Signature Calculations", Amazon S3 API Reference.
 """
 
+import functools
 import re
 from collections.abc import Iterable
 from urllib.parse import quote, unquote_to_bytes
@@ -55,9 +56,17 @@ def canonical_path(path: str, *, normalize: bool = True, double_encode: bool = T
     """
     if path in ("", "/"):
         return "/"
+    if _plain_path().fullmatch(path):
+        return path
     if normalize:
         path = _without_dot_segments(path)
     return quote(path if double_encode else unquote_to_bytes(path), safe="/~")
+
+
+@functools.cache
+def _plain_path() -> re.Pattern[str]:
+    """Return the pattern of paths that are canonical by all rules. No segment is empty or begins with a dot."""
+    return re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*+)++/?+")
 
 
 def _without_dot_segments(path: str) -> str:
@@ -82,6 +91,8 @@ def canonical_query(query: str) -> str:
     if not query:
         return ""
     query = cover(query)
+    if "&" not in query and query.count("=") == 1 and re.fullmatch(_QUERY_SAFE, query):
+        return query
     # `str.split` returns plain strings; the methods of a `Secret` would wrap each part.
     pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in str.split(query, "&") if pair)]
     if not re.fullmatch(_QUERY_SAFE, query) or query.count("=") > len(pairs):

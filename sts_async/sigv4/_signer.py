@@ -189,10 +189,11 @@ class Signer(Unpicklable):
                 found[1],
             )
         other = object.__new__(Signer)
-        for name in Signer.__slots__:
-            setattr(other, name, getattr(self, name))
+        other.credentials, other.headers, other.given_hash = self.credentials, self.headers, self.given_hash
+        other._credential, other._scope, other._names = self._credential, self._scope, self._names
+        other._sent, other._sends_hash, other._tail = self._sent, self._sends_hash, self._tail
+        other._family, other._form, other._moment = self._family, form, None
         other._head = Secret(f"{form.verb}\n{path}\n{canonical_query(query)}\n{form.rest}")
-        other._moment = None
         return other
 
     def sign(self, *, payload_hash: str, at: datetime) -> dict[str, str]:
@@ -312,7 +313,7 @@ class _Form(NamedTuple):
         return "<_Form>"
 
 
-@attrs.frozen(repr=False, eq=False)
+@attrs.define(repr=False, eq=False)  # not frozen, because that takes three times as long
 class _Moment:
     """
     The parts that are the same in all signatures of one signer within one second.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fleet.redis_double import RedisDouble
 from fleet.redis_server import RedisServer, needs_redis, redis, redis_server, shared_redis
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from patience import soon, turns
 from redis.asyncio.retry import Retry
@@ -470,7 +470,9 @@ class Side:
         self.lost: set[str] = set()  # identities without fences: the next one comes from the clock, in milliseconds
 
     def place(self, fence: int) -> int:
-        """Return which of the fences it is, from 1; 0 for none."""
+        """Return which of the fences it is, from 1; 0 for none, and -1 for one that nobody has taken."""
+        if fence and fence not in self.fences:
+            return -1
         return self.fences.index(fence) + 1 if fence else 0
 
     async def do(self, what: str, digest: str, owner: str, number: int) -> object:
@@ -500,6 +502,8 @@ class Side:
 
 @settings(max_examples=40)
 @given(steps=st.lists(STEPS, max_size=25))
+@example(steps=[("take", ONE, "a"), ("publish", ONE, "b"), ("take", ONE, "a")])
+@example(steps=[("take", ONE, "a"), ("end the lease", ONE, ""), ("lose the fences", ONE, ""), ("take", ONE, "a")])
 def test_the_double_does_what_the_scripts_do(shared_redis: RedisServer, steps: list[tuple[str, str, str]]) -> None:
     """So that simulations with the double mean something. Leases end by being deleted, whatever the speed."""
 

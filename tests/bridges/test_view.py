@@ -291,7 +291,7 @@ async def test_no_reader_sees_parts_of_two_credentials(server: LocalSTS, clock: 
                 before = view.peek()
                 clock.advance(HOUR - 90)
                 await until(lambda before=before: view.peek() is not before)
-                    await until(lambda: view.peek() in read)
+                await until(lambda: view.peek() in read)
             stop.set()
         assert [reader.result() for reader in readers] == [None] * 4
     assert len({(one.access_key_id, one.secret_access_key, one.session_token) for one in read}) == len(

@@ -52,10 +52,9 @@ class Queued:
         """Give back the token that was taken for this entry, if no request was sent for it. Another one may use it."""
         paid, self.paid = self.paid, None
         queue, self._paid_by = self._paid_by, None
-        if paid is not None:
+        if paid is not None and queue is not None:
             paid.give_back()
-            if queue is not None:
-                queue.wake_group(paid)
+            queue.wake_group(paid)
 
 
 # An item of a heap: the key, the ticket, the entry or None if it was removed, the lane, and the heap. It is a list,

@@ -284,7 +284,7 @@ async def test_an_error_in_the_thread_is_raised(monkeypatch: pytest.MonkeyPatch)
         raise ZeroDivisionError
 
     monkeypatch.setattr(process, "_run", broken)
-    before = children()  # such as servers that other tests of this session use
+    before = children()  # such as servers that other tests keep
 
     with pytest.raises(ZeroDivisionError) as caught:
         await run("true")
